@@ -1,0 +1,39 @@
+# What you can do here. `make help` lists it.
+PYTHON = .venv/bin/python
+
+.PHONY: help demo test lint format types layers check pins set-up clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: set-up ## bring experiments home from a simulated facility, and compare
+	@$(PYTHON) -m simulator.demo
+
+test: set-up ## all tests that must pass before a change lands (under 10 minutes)
+	@$(PYTHON) -m pytest
+
+lint: set-up ## ruff: style and mistakes
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+
+types: set-up ## mypy --strict
+	@.venv/bin/mypy
+
+layers: set-up ## import-linter: the layers of docs/architecture.md
+	@.venv/bin/lint-imports
+
+check: lint types layers test ## everything that CI runs
+
+format: set-up ## let ruff format the code
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+pins: set-up ## pin the dependencies of pyproject.toml anew, with hashes (needs uv)
+	@scripts/pins
+
+set-up: ## make .venv, install what is missing
+	@scripts/set-up
+
+clean: ## remove what the targets made
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,101 @@
+"""`make demo`: mxsync brings experiments home from the simulated facility, in under a minute.
+
+Everything happens in a folder of its own for temporary files, which is removed at the end. The
+commands are the ones that a user types.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from simulator.compare import compare_trees
+from simulator.config import write_config
+from simulator.experiments import awkward_names, big_sparse_file, many_small_files, mx_experiment
+from simulator.facility import Facility
+from simulator.scratch import new_folder
+
+_SCRIPTS = Path(sys.executable).parent
+_PROJECTS = {"12282": "ny79", "8020": "ny79", "19754": "kx12", "12283": "ny79"}
+_FETCHED = {"12282a": "ny79", "8020l": "ny79", "19754a": "kx12"}
+
+
+def main() -> int:
+    """Run the demo; 0 where everything came home and nothing was fetched twice."""
+    began = time.monotonic()
+    folder = new_folder("asynchy-demo-")
+    try:
+        with Facility(folder / "facility") as facility:
+            config = _set_the_scene(folder, facility)
+            good = _run(folder, facility, config)
+    finally:
+        shutil.rmtree(folder)
+    _say(f"{'All well' if good else 'NOT WELL'}, in {time.monotonic() - began:.0f} s.")
+    return 0 if good else 1
+
+
+def _set_the_scene(folder: Path, facility: Facility) -> Path:
+    _say("A facility on this machine: OpenSSH's sshd, a portal, and experiments as MX makes them")
+    first = facility.experiment("mx", "12282a")
+    mx_experiment(first, "12282a", frames=40)
+    awkward_names(first)
+    many_small_files(facility.experiment("mx", "8020l"), 20_000, seed=8020)
+    big_sparse_file(facility.experiment("mx", "19754a") / "19754a.sqfs", 2**30 + 4097)
+    mx_experiment(facility.experiment("mx", "12283c"), "12283c")
+    now = datetime.now(UTC).replace(microsecond=0)
+    hours = {"12282a": 30, "8020l": 54, "19754a": 78, "20345b": 40, "12283c": -3}
+    for epn, ended in hours.items():
+        end = now - timedelta(hours=ended)
+        facility.portal.add_visit(equipment=23, epn=epn, start=end - timedelta(hours=8), end=end)
+    home = folder / "home"
+    (home / "logs").mkdir(parents=True)
+    for project in set(_PROJECTS.values()):
+        (home / "projects" / project).mkdir(parents=True)
+    config = write_config(
+        home / "config.yml", facility, destination=home / "projects", epn_cap_map=_PROJECTS
+    )
+    print(f"experiments  {', '.join(sorted(hours))}")
+    print(f"config       {config}")
+    return config
+
+
+def _run(folder: Path, facility: Facility, config: Path) -> bool:
+    _say("The plan: what would be brought home, and what not, and why")
+    good = _command("mxsync", "--config", config) == 0
+    _say("The first run")
+    good &= _command("mxsync", "--config", config, "--execute", "--once") == 0
+    _say("The second run finds nothing to do")
+    good &= _command("mxsync", "--config", config, "--execute", "--once") == 0
+    _say("What is at home, held against the facility byte for byte (names, sizes, times, modes)")
+    for epn, project in _FETCHED.items():
+        copy = folder / "home" / "projects" / project / epn / "data"
+        differences = compare_trees(facility.data / "mx" / epn, copy)
+        print(f"{epn:8} {'equal' if not differences else 'DIFFERENT'}")
+        for difference in differences[:10]:
+            print(f"  {difference}")
+        good &= not differences
+    _say("What the catalogue knows")
+    good &= _command("asynchy", "--config", config, "status") == 0
+    _say("ignore.yml")
+    print((folder / "home" / "ignore.yml").read_text(encoding="utf-8"), end="")
+    return good
+
+
+def _command(name: str, *arguments: str | Path) -> int:
+    print(f"$ {name} {' '.join(str(argument) for argument in arguments)}\n", flush=True)
+    began = time.monotonic()
+    code = subprocess.run([_SCRIPTS / name, *arguments], check=False).returncode
+    print(f"\n[exit code {code}, {time.monotonic() - began:.1f} s]", flush=True)
+    return code
+
+
+def _say(text: str) -> None:
+    print(f"\n\033[1m== {text}\033[0m\n" if sys.stdout.isatty() else f"\n== {text}\n", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Made experiments: what MX beamlines write, and what no program should stumble over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from pathlib import Path
+
+_YEAR_2016 = 1_461_880_800
+_YEAR_1999 = 915_148_800
+
+_INFO = """\
+{{'EPN': '{epn}',
+ 'PI': {{'Email': 'ada@uni.example', 'Name': 'Ada Lovelace', 'ScientistID': 17}},
+ 'startBooking': '2016-04-29 08:00:00',
+ 'finishBooking': '2016-04-29 16:00:00',
+ 'users': [{{'Email': 'zoe@uni.example', 'Name': 'Zoë Nguyễn', 'ScientistID': 18}}]}}
+"""
+
+AWKWARD = (
+    b"with blanks in it.cbf",
+    b" leading and trailing ",
+    b"quote's.txt",
+    b'double "quotes".txt',
+    b"$(touch pwned)",
+    b"`touch pwned`",
+    b"a;b|c&d>e<f",
+    b"stars * and ? and [x]",
+    b"new\nline.h5",
+    b"tab\there",
+    b"carriage\rreturn",
+    b"colour \x1b[31mred\x1b[0m",
+    b"back\\slash",
+    b"looks escaped \\#123",
+    b"\\#012",
+    b"-rf",
+    b"--delete",
+    b"#comment",
+    b";comment",
+    b"here -> there",
+    b"\xff\xfe not utf-8",
+    b"caf\xe9 latin-1",
+    "Zoë Åsa 光 \N{SNOWMAN}.txt".encode(),
+    b"tilde~",
+    b"data.h5.partial",
+    b"100%",
+    b"{epn}",
+    b"l" * 255,
+)
+
+
+def mx_experiment(
+    folder: Path,
+    epn: str,
+    *,
+    frames: int = 20,
+    frame_bytes: int = 200_000,
+    runs: int = 3,
+    seed: int = 1,
+) -> None:
+    """Write an experiment such as the MX beamlines make them; the same for the same seed."""
+    chance = random.Random(f"{epn} {seed}")
+    sample = folder / "frames" / "ada" / "lysozyme 1"
+    _write(sample / "lyso_1_master.h5", chance.randbytes(20_000), _YEAR_2016)
+    for at in range(frames):
+        detector = f"lyso_1_data_{at + 1:06}.h5" if at % 2 else f"lyso_1_{at + 1:04}.cbf"
+        _write(sample / detector, chance.randbytes(frame_bytes), _YEAR_2016 + at)
+    for run in range(runs):
+        place = folder / "home" / "ada" / "auto" / "dataset" / f"run_{run}"
+        for name in ("XDS.INP", "CORRECT.LP", "aimless.log", "REMARKS.TXT"):
+            _write(place / name, chance.randbytes(chance.randrange(3000)), _YEAR_1999 + run)
+    for info in (folder / ".info", folder / "frames" / ".info"):
+        _write(info, _INFO.format(epn=epn).encode(), _YEAR_2016)
+    _worthless(folder)
+    _odd_kinds(folder)
+    _odd_modes(folder)
+
+
+def awkward_names(folder: Path) -> None:
+    """Write files and folders whose names are hard to carry."""
+    place = os.fsencode(folder / "awkward")
+    for at, name in enumerate(AWKWARD):
+        _write_bytes(place + b"/" + name, b"%d\n" % at)
+    _write_bytes(place + b"/dir\nwith newline/\xe9/x\n", b"deep\n")
+    _write_bytes(place + b"/" + b"/".join([b"d" * 100] * 12) + b"/end", b"far down\n")
+
+
+def many_small_files(folder: Path, count: int = 20_000, *, seed: int = 1) -> None:
+    """Write so many files of up to 2 KiB, a hundred to a folder."""
+    chance = random.Random(seed)
+    stock = chance.randbytes(8192)
+    for at in range(count):
+        if at % 100 == 0:
+            place = folder / "home" / "ada" / "auto" / f"dataset_{at // 100:04}"
+            place.mkdir(parents=True, exist_ok=True)
+        start = chance.randrange(6000)
+        (place / f"frame_{at:06}.log").write_bytes(stock[start : start + chance.randrange(2048)])
+
+
+def big_sparse_file(path: Path, size: int = 4 * 2**30 + 4097) -> None:
+    """Write a file of that size that is mostly holes; blocks at start, middle and end are not."""
+    chance = random.Random(size)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        for place in (0, size // 2, size - 5000):
+            file.seek(place)
+            file.write(chance.randbytes(5000))
+    os.utime(path, (_YEAR_2016, _YEAR_2016))
+
+
+def _worthless(folder: Path) -> None:
+    _write(folder / "home" / "ada" / ".bash_history", b"ls\n", _YEAR_2016)
+    _write(folder / "home" / "ada" / ".cache" / "thumbnails" / "x.png", b"PNG", _YEAR_2016)
+
+
+def _odd_kinds(folder: Path) -> None:
+    _write(folder / "home" / "ada" / "empty.txt", b"", _YEAR_2016)
+    (folder / "home" / "ada" / "empty folder").mkdir()
+    links = {"inside": "empty.txt", "outside": "/etc/hostname", "dangling": "nowhere"}
+    for name, target in links.items():
+        (folder / "home" / "ada" / name).symlink_to(target)
+    os.mkfifo(folder / "home" / "ada" / "pipe")
+
+
+def _odd_modes(folder: Path) -> None:
+    place = folder / "home" / "ada" / "modes"
+    for mode in (0o400, 0o444, 0o640, 0o660, 0o755, 0o777, 0o2755, 0o4755):
+        file = place / f"{mode:04o}"
+        _write(file, b"%o\n" % mode, _YEAR_1999)
+        file.chmod(mode)
+    os.utime(place / "0755", ns=(10**18 + 123_456_789, 10**18 + 123_456_789))
+    _write(place / "read-only" / "file", b"x", _YEAR_2016)
+    _write(place / "sticky" / "file", b"x", _YEAR_2016)
+    (place / "sticky").chmod(0o1777)
+    (place / "read-only").chmod(0o555)
+
+
+def _write(path: Path, data: bytes, modified: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    os.utime(path, (modified, modified))
+
+
+def _write_bytes(path: bytes, data: bytes) -> None:
+    """Write a file whose path may be longer than the system takes at once."""
+    *folders, name = path.lstrip(b"/").split(b"/")
+    at = os.open(b"/", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for folder in folders:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder, dir_fd=at)
+            below = os.open(folder, os.O_RDONLY | os.O_DIRECTORY, dir_fd=at)
+            os.close(at)
+            at = below
+        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644, dir_fd=at)
+        os.write(file, data)
+        os.utime(file, (_YEAR_2016, _YEAR_2016))
+        os.close(file)
+    finally:
+        os.close(at)

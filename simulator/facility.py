@@ -1,0 +1,199 @@
+"""A whole facility: OpenSSH's sshd on a port of its own, and the portal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from simulator.portal.handle import PortalHandle
+
+USER = "help@massive.org.au"
+_REPOSITORY = Path(__file__).parent.parent
+_READY = 10.0
+
+_SSHD_CONFIG = """\
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {folder}/ssh/host_key
+AuthorizedKeysFile {folder}/ssh/authorized_keys
+Subsystem sftp internal-sftp
+PidFile none
+UsePAM no
+StrictModes no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+LogLevel VERBOSE
+"""
+
+
+class SimulatorError(RuntimeError):
+    """The facility cannot be started on this machine."""
+
+
+class Facility:
+    """A facility below a folder, running while the context lasts.
+
+    `run_as` is the (uid, gid) that sshd runs as, and its user is mapped to; only root may give
+    it. `tls` is a certificate and a key file for the portal.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        run_as: tuple[int, int] | None = None,
+        tls: tuple[Path, Path] | None = None,
+    ) -> None:
+        self.folder = folder.absolute()
+        self.data = self.folder / "data"
+        self.host = "127.0.0.1"
+        self.port = 0
+        self.user = USER
+        self.key_file = self.folder / "ssh" / "key"
+        self.known_hosts = self.folder / "ssh" / "known_hosts"
+        self.portal = PortalHandle(tls)
+        self._run_as = run_as
+        self._sshd: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Make keys and start both services."""
+        for name in ("data", "ssh", "home"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self._make_account()
+        self._give_away()
+        try:
+            self.start_sshd()
+            self.portal.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End both services and all their processes."""
+        self.portal.stop()
+        self.stop_sshd()
+
+    def experiment(self, beamline: str, epn: str) -> Path:
+        """The folder of an experiment, made where it is not there."""
+        folder = self.data / beamline / epn
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def sshd_log(self) -> str:
+        """What sshd has logged."""
+        return (self.folder / "ssh" / "sshd.log").read_text(errors="replace")
+
+    def start_sshd(self) -> None:
+        """Start sshd, on the same port as before where it ran before."""
+        chosen = self.port
+        for _ in range(10):
+            self.port = chosen or _free_port()
+            self._launch_sshd()
+            if self._answers():
+                key = (self.folder / "ssh" / "host_key.pub").read_text().split()
+                self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {key[0]} {key[1]}\n")
+                return
+            self.stop_sshd()
+        raise SimulatorError(f"sshd does not start:\n{self.sshd_log()}")
+
+    def stop_sshd(self) -> None:
+        """End sshd and every session at once."""
+        if self._sshd is not None:
+            self._sshd.communicate()  # closes its standard input: the supervisor does the rest
+            self._sshd = None
+
+    def _make_account(self) -> None:
+        for name in ("host_key", "key"):
+            if not (self.folder / "ssh" / name).exists():
+                subprocess.run(
+                    [_tool("ssh-keygen", "openssh-client"), "-q", "-t", "ed25519", "-N", "",
+                     "-C", "simulator", "-f", self.folder / "ssh" / name],
+                    check=True,
+                )  # fmt: skip
+        public = (self.folder / "ssh" / "key.pub").read_text()
+        (self.folder / "ssh" / "authorized_keys").write_text(public)
+        user, group = self._run_as or (os.getuid(), os.getgid())
+        # The account does not exist on this machine; libnss_wrapper shows it to sshd alone.
+        (self.folder / "ssh" / "passwd").write_text(
+            f"{USER}:x:{user}:{group}:Facility:{self.folder}/home:/bin/sh\n"
+            "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin\n"
+        )
+        (self.folder / "ssh" / "group").write_text(f"facility:x:{group}:\n")
+
+    def _give_away(self) -> None:
+        if self._run_as is None:
+            return
+        for path in [self.folder, *self.folder.rglob("*")]:
+            os.lchown(path, *self._run_as)
+
+    def _launch_sshd(self) -> None:
+        sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
+        if sshd is None:
+            raise SimulatorError("sshd is missing: install openssh-server")
+        _tool("rsync", "rsync")
+        folder = self.folder / "ssh"
+        (folder / "sshd_config").write_text(_SSHD_CONFIG.format(port=self.port, folder=self.folder))
+        if os.getuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(_REPOSITORY),
+            "LD_PRELOAD": _nss_wrapper(),
+            "NSS_WRAPPER_PASSWD": str(folder / "passwd"),
+            "NSS_WRAPPER_GROUP": str(folder / "group"),
+        }
+        if self._run_as:
+            environment["SIMULATOR_USER"] = "{}:{}".format(*self._run_as)
+        with (folder / "sshd.log").open("ab") as log:
+            self._sshd = subprocess.Popen(
+                [sys.executable, "-m", "simulator.supervise", "--",
+                 sshd, "-D", "-e", "-f", folder / "sshd_config"],
+                stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment,
+                cwd="/", start_new_session=True,
+            )  # fmt: skip
+
+    def _answers(self) -> bool:
+        """Whether sshd says its banner before long."""
+        assert self._sshd is not None
+        deadline = time.monotonic() + _READY
+        while time.monotonic() < deadline and self._sshd.poll() is None:
+            try:
+                with socket.create_connection((self.host, self.port), timeout=1) as connection:
+                    return connection.recv(4) == b"SSH-"
+            except OSError:
+                time.sleep(0.02)
+        return False
+
+
+def _tool(name: str, package: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise SimulatorError(f"{name} is missing: install {package}")
+    return found
+
+
+def _nss_wrapper() -> str:
+    for pattern in ("lib/*/libnss_wrapper.so", "lib64/libnss_wrapper.so", "lib/libnss_wrapper.so"):
+        for found in Path("/usr").glob(pattern):
+            return str(found)
+    raise SimulatorError("libnss_wrapper.so is missing: install libnss-wrapper")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

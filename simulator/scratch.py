@@ -1,0 +1,26 @@
+"""Where made experiments are put: in memory where there is plenty, else on disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_PLENTY = 12 * 2**30
+"""Bytes; the largest made file has 4 GiB, and may be there twice."""
+
+
+def new_folder(prefix: str) -> Path:
+    """A new folder, below TMPDIR where that is set, else in memory where there is plenty."""
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=None if "TMPDIR" in os.environ else _memory()))
+
+
+def _memory() -> Path | None:
+    memory = Path("/dev/shm")
+    try:
+        available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        roomy = min(shutil.disk_usage(memory).free, available) > _PLENTY
+    except (OSError, ValueError):
+        return None
+    return memory if roomy and os.access(memory, os.W_OK) else None

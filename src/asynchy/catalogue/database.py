@@ -1,0 +1,139 @@
+"""Opening the catalogue's database: SQLite in WAL mode, its schema brought up to date."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.pool import NullPool
+
+from asynchy.catalogue.filesystem import network_file_system
+from asynchy.errors import CatalogueError
+
+_BUSY = 30
+"""Seconds to wait for another process's transaction; ours take milliseconds."""
+
+
+def open_for_writing(path: Path) -> Engine:
+    """Open the database, make it where there is none, and bring its schema up to date.
+
+    Raises:
+        CatalogueError: it lies on a network file system, cannot be opened, is damaged, or was
+            written by a newer asynchy.
+    """
+    kind = network_file_system(path.parent)
+    if kind is not None:
+        raise CatalogueError(
+            f"{path} would lie on a network file system ({kind}), where SQLite's locks do not hold",
+            hint="set `catalogue` in the config to a path on a local disk",
+        )
+    engine = _engine(f"file:{quote(str(path))}?mode=rwc", writing=True)
+    with translated(path), engine.begin() as connection:
+        _upgrade(path, connection)
+    return engine
+
+
+def open_for_reading(path: Path) -> Engine | None:
+    """Open the database without changing anything; None where there is none.
+
+    Raises:
+        CatalogueError: it cannot be opened, is damaged, or is of another version of asynchy.
+    """
+    if not path.exists():
+        return None
+    address = f"file:{quote(str(path))}?mode=ro"
+    if not path.with_name(f"{path.name}-wal").exists():
+        # Without a writer there is nothing but this file, and we may not be allowed to make the
+        # -shm file that a plain read-only connection wants beside it.
+        address += "&immutable=1"
+    engine = _engine(address, writing=False)
+    with translated(path), engine.begin() as connection:
+        found, known = _revision(connection), _known()
+        if found != known:
+            raise _other_version(path, found)
+    return engine
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn the database's errors into ours.
+
+    Raises:
+        CatalogueError: instead of what the driver raised.
+    """
+    try:
+        yield
+    except OperationalError as error:
+        text = str(error.orig)
+        hint = "another process keeps it locked; try again" if "locked" in text else None
+        raise CatalogueError(f"{path}: {text}", hint=hint) from None
+    except DatabaseError as error:
+        raise CatalogueError(
+            f"{path}: {error.orig}",
+            hint="nothing was overwritten; move the file away, and asynchy makes a new one: what "
+            "is at home is compared again, not fetched again",
+        ) from None
+
+
+def _engine(address: str, *, writing: bool) -> Engine:
+    def connect() -> sqlite3.Connection:
+        # Transactions are begun by us (below), not by the driver.
+        return sqlite3.connect(address, uri=True, timeout=_BUSY, isolation_level=None)
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA synchronous=FULL")
+        if writing:
+            connection.execute("PRAGMA journal_mode=WAL")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _known() -> str | None:
+    return ScriptDirectory.from_config(_alembic()).get_current_head()
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _upgrade(path: Path, connection: Connection) -> None:
+    found, config = _revision(connection), _alembic()
+    if found == _known():
+        return
+    steps = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in steps:
+        raise _other_version(path, found)
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _other_version(path: Path, found: str | None) -> CatalogueError:
+    return CatalogueError(
+        f"{path} is of another version of asynchy (schema {found or 'none'}, here {_known()})",
+        hint="use the asynchy that wrote it, or a newer one; nothing was changed",
+    )

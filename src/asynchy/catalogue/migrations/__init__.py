@@ -1,0 +1,1 @@
+"""How the catalogue's schema came about, a step a file (Alembic)."""

@@ -1,0 +1,112 @@
+"""The catalogue's tables. Migrations make them; tests hold the two against each other."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A point in time: zone-aware in Python, UTC in the database."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """To UTC; a naive time is a defect of ours."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive time cannot be stored")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """From UTC."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("beamline", Text, nullable=False),
+    Column("epn", Text, nullable=False, index=True),
+    Column("proposal", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("first_seen", UtcDateTime, nullable=False),
+    Column("last_seen", UtcDateTime, nullable=False),
+    UniqueConstraint("beamline", "epn"),
+)
+
+copies = Table(
+    "copies",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("experiment_id", ForeignKey("experiments.id"), nullable=False, index=True),
+    Column("project", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("completed", UtcDateTime),  # when it was last found complete; null: never
+    Column("completed_listing", UtcDateTime),  # when the listing began that it agrees with
+    Column("files", BigInteger),  # of the latest listing
+    Column("bytes", BigInteger),
+    Column("fingerprint", Text),  # of the listing that it agrees with
+    UniqueConstraint("experiment_id", "destination"),
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("copy_id", ForeignKey("copies.id"), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("process", Text, nullable=False),  # tells a process from a later one of the same pid
+    Column("since", UtcDateTime, nullable=False),
+    Column("heartbeat", UtcDateTime, nullable=False),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("copy_id", ForeignKey("copies.id"), nullable=False),
+    Column("started", UtcDateTime, nullable=False),
+    Column("ended", UtcDateTime, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("engine", Text, nullable=False),
+    Column("check", Text, nullable=False),
+    Column("compare", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("exit_code", Integer),
+    Column("files", BigInteger),
+    Column("bytes", BigInteger),
+    Column("listed_at", UtcDateTime),
+    Column("listed_files", BigInteger),
+    Column("listed_bytes", BigInteger),
+    Column("reason", Text),
+    Column("stderr", Text, nullable=False),
+    Index("ix_attempts_copy_id_started", "copy_id", "started"),
+)

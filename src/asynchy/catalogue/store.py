@@ -1,0 +1,283 @@
+"""The catalogue: what is known of experiments, their copies, claims on them, and attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
+
+from asynchy.catalogue import process
+from asynchy.catalogue.database import open_for_reading, open_for_writing, translated
+from asynchy.catalogue.schema import attempts, claims, copies, experiments
+from asynchy.domain.attempt import Attempt, Claim, Verdict
+from asynchy.domain.experiment import Copy, Survey
+from asynchy.plan.decide import History
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class CopyStatus:
+    """One copy as `asynchy status` shows it."""
+
+    epn: str
+    beamline: str
+    project: str
+    destination: str
+    completed: datetime | None
+    files: int | None
+    bytes: int | None
+    attempts: int
+    last: Attempt | None
+    claim: Claim | None
+
+
+class Catalogue:
+    """One database. Every method is one short transaction; safe to use from several threads.
+
+    All methods raise `CatalogueError` where the database cannot be used.
+    """
+
+    def __init__(self, path: Path, engine: Engine | None) -> None:
+        self.path = path
+        self._engine = engine
+
+    @classmethod
+    def open(cls, path: Path) -> Catalogue:
+        """Open for writing; make the database where there is none.
+
+        Raises:
+            CatalogueError: it cannot be opened, or must not be.
+        """
+        return cls(path, open_for_writing(path))
+
+    @classmethod
+    def peek(cls, path: Path) -> Catalogue:
+        """Open for reading alone: nothing is written or made; where there is none, it is empty.
+
+        Raises:
+            CatalogueError: it cannot be opened.
+        """
+        return cls(path, open_for_reading(path))
+
+    def history(self, copy: Copy) -> History:
+        """What is known of a copy; claims of dead processes do not count."""
+        if self._engine is None:
+            return History()
+        with self._transaction() as db:
+            row = db.execute(_find(copy)).one_or_none()
+            if row is None:
+                return History()
+            tried = db.scalar(
+                select(func.count()).select_from(attempts).where(attempts.c.copy_id == row.id)
+            )
+            claim = db.execute(select(claims).where(claims.c.copy_id == row.id)).one_or_none()
+            return History(
+                attempts=tried or 0,
+                completed_listing=row.completed_listing,
+                claim=_living(claim),
+            )
+
+    def claim(self, copy: Copy) -> int | Claim:
+        """Claim a copy for this process: its id in the catalogue, or the claim that stands.
+
+        A claim whose process died is taken over, and the attempt that it stood for recorded as
+        interrupted.
+        """
+        pid, identity = process.me()
+        with self._transaction() as db:
+            now = _now()
+            copy_id = _remember(db, copy, now)
+            standing = db.execute(select(claims).where(claims.c.copy_id == copy_id)).one_or_none()
+            if standing is not None:
+                if (claim := _living(standing)) is not None:
+                    return claim
+                _bury(db, standing, now)
+            db.execute(
+                insert(claims).values(
+                    copy_id=copy_id,
+                    host=process.host(),
+                    pid=pid,
+                    process=identity,
+                    since=now,
+                    heartbeat=now,
+                )
+            )
+            return copy_id
+
+    def beat(self, copy_id: int) -> None:
+        """Say that this process still works on a copy."""
+        with self._transaction() as db:
+            db.execute(update(claims).where(claims.c.copy_id == copy_id).values(heartbeat=_now()))
+
+    def release(self, copy_id: int) -> None:
+        """Give up the claim on a copy."""
+        with self._transaction() as db:
+            db.execute(delete(claims).where(claims.c.copy_id == copy_id))
+
+    def record(self, copy_id: int, attempt: Attempt, survey: Survey | None) -> None:
+        """Store an attempt, and mark the copy complete where that is its verdict.
+
+        This is the only place that does. `survey` is the listing after the transfer.
+        """
+        with self._transaction() as db:
+            db.execute(
+                insert(attempts).values(
+                    copy_id=copy_id, **{**asdict(attempt), "verdict": attempt.verdict.value}
+                )
+            )
+            if survey is None:
+                return
+            values: dict[str, Any] = {"files": survey.files, "bytes": survey.bytes}
+            if attempt.verdict is Verdict.COMPLETE:
+                values |= {
+                    "completed": attempt.ended,
+                    "completed_listing": survey.listed_at,
+                    "fingerprint": survey.fingerprint,
+                }
+            db.execute(update(copies).where(copies.c.id == copy_id).values(values))
+
+    def status(self, epn: str | None = None) -> list[CopyStatus]:
+        """Every copy, or those of one EPN, in order of EPN."""
+        if self._engine is None:
+            return []
+        tried = (
+            select(
+                attempts.c.copy_id,
+                func.count().label("tried"),
+                func.max(attempts.c.id).label("last"),
+            )
+            .group_by(attempts.c.copy_id)
+            .subquery()
+        )
+        query = (
+            select(experiments.c.epn, experiments.c.beamline, copies, tried.c.tried, tried.c.last)
+            .join(copies, copies.c.experiment_id == experiments.c.id)
+            .outerjoin(tried, tried.c.copy_id == copies.c.id)
+            .order_by(experiments.c.epn, experiments.c.beamline, copies.c.destination)
+        )
+        if epn is not None:
+            query = query.where(experiments.c.epn == epn)
+        with self._transaction() as db:
+            return [_status(db, row) for row in db.execute(query)]
+
+    def history_of(self, epn: str) -> list[tuple[str, Attempt]]:
+        """Every attempt for an EPN with its destination, the oldest first."""
+        if self._engine is None:
+            return []
+        query = (
+            select(attempts, copies.c.destination)
+            .join(copies, copies.c.id == attempts.c.copy_id)
+            .join(experiments, experiments.c.id == copies.c.experiment_id)
+            .where(experiments.c.epn == epn)
+            .order_by(attempts.c.id)
+        )
+        with self._transaction() as db:
+            return [(row.destination, _attempt(row)) for row in db.execute(query)]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        assert self._engine is not None
+        with translated(self.path), self._engine.begin() as connection:
+            yield connection
+
+
+def _find(copy: Copy) -> Any:
+    return (
+        select(copies)
+        .join(experiments, experiments.c.id == copies.c.experiment_id)
+        .where(
+            experiments.c.beamline == copy.experiment.beamline,
+            experiments.c.epn == copy.epn.text,
+            copies.c.destination == str(copy.destination),
+        )
+    )
+
+
+def _remember(db: Connection, copy: Copy, now: datetime) -> int:
+    """The id of the copy's row; the experiment and the copy are stored where they are new."""
+    key = (
+        experiments.c.beamline == copy.experiment.beamline,
+        experiments.c.epn == copy.epn.text,
+    )
+    experiment_id = db.scalar(select(experiments.c.id).where(*key))
+    if experiment_id is None:
+        experiment_id = db.scalar(
+            insert(experiments)
+            .values(
+                beamline=copy.experiment.beamline,
+                epn=copy.epn.text,
+                proposal=copy.epn.proposal,
+                source=copy.source,
+                first_seen=now,
+                last_seen=now,
+            )
+            .returning(experiments.c.id)
+        )
+    else:
+        db.execute(update(experiments).where(*key).values(last_seen=now, source=copy.source))
+    found = db.execute(_find(copy)).one_or_none()
+    if found is not None:
+        return int(found.id)
+    new = insert(copies).values(
+        experiment_id=experiment_id, project=copy.project, destination=str(copy.destination)
+    )
+    return int(db.execute(new.returning(copies.c.id)).scalar_one())
+
+
+def _claim(row: Row[Any]) -> Claim:
+    return Claim(host=row.host, pid=row.pid, since=row.since, heartbeat=row.heartbeat)
+
+
+def _living(row: Row[Any] | None) -> Claim | None:
+    if row is None or not process.is_alive(_claim(row), row.process, _now()):
+        return None
+    return _claim(row)
+
+
+def _bury(db: Connection, row: Row[Any], now: datetime) -> None:
+    db.execute(
+        insert(attempts).values(
+            copy_id=row.copy_id,
+            started=row.since,
+            ended=now,
+            host=row.host,
+            pid=row.pid,
+            engine="",
+            check="",
+            compare="",
+            verdict=Verdict.INTERRUPTED.value,
+            reason="the process died in the middle of it",
+            stderr="",
+        )
+    )
+    db.execute(delete(claims).where(claims.c.copy_id == row.copy_id))
+
+
+def _attempt(row: Row[Any]) -> Attempt:
+    fields = {name: getattr(row, name) for name in Attempt.__dataclass_fields__}
+    return Attempt(**{**fields, "verdict": Verdict(row.verdict)})
+
+
+def _status(db: Connection, row: Row[Any]) -> CopyStatus:
+    last = db.execute(select(attempts).where(attempts.c.id == row.last)).one_or_none()
+    claim = db.execute(select(claims).where(claims.c.copy_id == row.id)).one_or_none()
+    return CopyStatus(
+        epn=row.epn,
+        beamline=row.beamline,
+        project=row.project,
+        destination=row.destination,
+        completed=row.completed,
+        files=row.files,
+        bytes=row.bytes,
+        attempts=row.tried or 0,
+        last=None if last is None else _attempt(last),
+        claim=_living(claim),
+    )

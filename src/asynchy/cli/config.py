@@ -1,0 +1,85 @@
+"""`asynchy config`: look at a config file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel, SecretStr
+
+from asynchy.cli.failing import fails_with_words
+from asynchy.config import load
+
+_MASK = "********"
+
+
+@click.group("config")
+def config_group() -> None:
+    """Look at a config file."""
+
+
+@config_group.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@fails_with_words
+def check(file: Path) -> None:
+    """Check FILE and report every problem at once."""
+    loaded = load(file)
+    for warning in loaded.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    click.echo(f"{file}: no problems found.")
+
+
+@config_group.command()
+@click.pass_obj
+@fails_with_words
+def show(file: Path) -> None:
+    """Print what is in force, secrets masked."""
+    loaded = load(file)
+    settings = loaded.settings
+    for name, field in type(settings).model_fields.items():
+        key = field.alias or name
+        value = settings.catalogue_path if name == "catalogue" else getattr(settings, name)
+        lines = _lines(value)
+        origin = "" if key in loaded.given else "  # default"
+        if len(lines) == 1 and not lines[0].startswith(" "):
+            click.echo(f"{key}: {lines[0]}{origin}")
+        else:
+            click.echo(f"{key}:{origin}")
+            click.echo("\n".join(lines))
+
+
+def _lines(value: Any, indent: str = "  ") -> list[str]:
+    """A value as lines of YAML; what needs a line of its own is indented."""
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields.items()
+        value = {field.alias or name: getattr(value, name) for name, field in fields}
+    if isinstance(value, dict) and value:
+        return [line for key, item in value.items() for line in _pair(str(key), item, indent)]
+    if isinstance(value, (list, tuple)) and value:
+        return [line for item in value for line in _item(item, indent)]
+    return [_scalar(value)]
+
+
+def _pair(key: str, value: Any, indent: str) -> list[str]:
+    lines = _lines(value, indent + "  ")
+    if len(lines) == 1 and not lines[0].startswith(" "):
+        return [f"{indent}{key}: {lines[0]}"]
+    return [f"{indent}{key}:", *lines]
+
+
+def _item(value: Any, indent: str) -> list[str]:
+    first, *rest = _lines(value, indent + "  ")
+    return [f"{indent}- {first.strip()}", *rest]
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return _MASK
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (dict, list, tuple)):
+        return "{}" if isinstance(value, dict) else "[]"
+    return str(value)

@@ -1,0 +1,74 @@
+"""Where log lines go: the config's files, which rotate, and the terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from concurrent_log_handler import ConcurrentRotatingFileHandler
+
+from asynchy.errors import ConfigError
+
+_LARGEST = 20_000_000
+_KEPT = 10
+_ROOT = "asynchy"
+_RSYNC = "asynchy.ssh.rsync"
+
+
+class _Lines(logging.Formatter):
+    """One line a record, with the time in the site's zone; nothing in it can break the line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="seconds")
+        message = record.getMessage()
+        if record.exc_info:
+            message += " | " + self.formatException(record.exc_info).replace("\n", " | ")
+        safe = "".join(c if c.isprintable() else _escaped(c) for c in message)
+        return f"{when} {record.levelname} {safe}"
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def set_up(level: int, file: Path | None) -> None:
+    """Send log lines to a file (all from `level` on) and to stderr (without rsync's output).
+
+    Several processes may write the same file: it is rotated under a lock.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    logger = logging.getLogger(_ROOT)
+    logger.setLevel(level)
+    logger.propagate = False
+    for handler in logger.handlers[:]:
+        logger.removeHandler(handler)
+        handler.close()
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(_Lines())
+    terminal.setLevel(
+        max(level, logging.INFO if sys.stderr.isatty() or not file else logging.WARNING)
+    )
+    terminal.addFilter(lambda record: record.name != _RSYNC or record.levelno >= logging.WARNING)
+    logger.addHandler(terminal)
+    if file is not None:
+        logger.addHandler(_rotating(file))
+
+
+def _rotating(file: Path) -> logging.Handler:
+    try:
+        with file.open("a", encoding="utf-8"):
+            pass
+        handler = ConcurrentRotatingFileHandler(
+            str(file), maxBytes=_LARGEST, backupCount=_KEPT, encoding="utf-8"
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"log-files: {file} cannot be written: {error.strerror}",
+            hint="make its folder, writable for the user that runs asynchy",
+        ) from None
+    handler.setFormatter(_Lines())
+    return handler

@@ -1,0 +1,32 @@
+"""`asynchy`: the group of commands; each command has a file of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from asynchy.cli.config import config_group
+from asynchy.cli.mxsync import mxsync
+from asynchy.cli.status import status
+
+__all__ = ["asynchy", "mxsync"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("~/.as.yaml"),
+    show_default=True,
+    help="The config file.",
+)
+@click.version_option(package_name="asynchy")
+@click.pass_context
+def asynchy(context: click.Context, config: Path) -> None:
+    """Bring experiments home from the Australian Synchrotron, and know what became of them."""
+    context.obj = config.expanduser()
+
+
+asynchy.add_command(config_group)
+asynchy.add_command(status)

@@ -1,0 +1,169 @@
+"""Plans, reports and states as tables for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from asynchy.catalogue.store import CopyStatus
+from asynchy.domain.attempt import Attempt, Verdict
+from asynchy.domain.text import count, duration, moment, shown, size
+from asynchy.plan.outcome import LeftOut, Plan, Transfer
+from asynchy.service.bring import Outcome
+from asynchy.service.cycle import Report
+
+_WIDE = 240
+"""Columns where the output is no terminal: nothing is cut in a file or a pipe."""
+
+
+def show_plan(plan: Plan) -> None:
+    """What a run would do, and what it leaves out and why."""
+    if plan.transfers:
+        headings = ("EPN", "Project", ">Files", ">Size", ">To fetch", "Why", "To")
+        _table(headings, map(_transfer_row, plan.transfers))
+    else:
+        _say("Nothing to transfer.")
+    _show_left_out(plan)
+
+
+def show_report(report: Report) -> None:
+    """What a run did."""
+    if report.outcomes:
+        headings = ("EPN", "Project", "Result", ">Moved", ">Took")
+        _table(headings, map(_outcome_row, report.outcomes))
+    else:
+        _say("Nothing to transfer.")
+    _show_left_out(report.plan)
+    complete = sum(outcome.complete for outcome in report.outcomes)
+    due = len(report.outcomes) - complete
+    due += sum(item.reason.stays_due for item in report.plan.left_out)
+    _say(f"\n{count(complete, 'experiment')} completed, {due} still due.")
+    _list("State that needs a look:", report.problems)
+    _list("Defects of asynchy, please report:", report.defects)
+
+
+def _show_left_out(plan: Plan) -> None:
+    if plan.left_out:
+        _say("\nLeft out:\n")
+        _table(("EPN", "Project", "Why", "Stays due"), map(_left_out_row, plan.left_out))
+    _list("Could not be asked:", plan.problems)
+    if plan.unsure:
+        _say(f"\nNothing can be marked complete: {plan.unsure}.")
+
+
+def show_status(copies: Sequence[CopyStatus]) -> None:
+    """Every copy and what is known of it."""
+    if not copies:
+        _say("The catalogue knows no copies yet.")
+        return
+    headings = (
+        "EPN", "Beamline", "Project", "State", ">Files", ">Size", ">Attempts", "Destination",
+    )  # fmt: skip
+    _table(headings, map(_status_row, copies))
+
+
+def show_attempts(attempts: Sequence[tuple[str, Attempt]]) -> None:
+    """Every attempt for an EPN, and the last words of the latest one."""
+    _say("\nAttempts:\n")
+    headings = (
+        "Started", ">Took", "Verdict", "Engine", "Check", ">Exit code", ">Files", ">Bytes",
+        "Reason", "Destination",
+    )  # fmt: skip
+    _table(headings, (_attempt_row(destination, attempt) for destination, attempt in attempts))
+    if attempts and attempts[-1][1].stderr:
+        _list("Last words of the latest attempt:", attempts[-1][1].stderr.splitlines())
+
+
+def state(copy: CopyStatus) -> str:
+    """The state of a copy in a few words."""
+    claim, last = copy.claim, copy.last
+    if claim is not None:
+        return f"process {claim.pid} on {claim.host} at work since {moment(claim.since)}"
+    if copy.completed is not None and (last is None or last.verdict is Verdict.COMPLETE):
+        return f"complete {moment(copy.completed)}"
+    if last is None:
+        return "not fetched yet"
+    return f"due: {last.reason or last.verdict.value} ({moment(last.ended)})"
+
+
+def _transfer_row(transfer: Transfer) -> Sequence[str]:
+    copy, survey = transfer.copy, transfer.survey
+    return (
+        copy.epn.text,
+        copy.project,
+        f"{survey.files:,}",
+        size(survey.bytes),
+        f"{count(survey.missing_files, 'file')}, {size(survey.missing_bytes)}",
+        transfer.why.value,
+        str(copy.destination),
+    )
+
+
+def _left_out_row(item: LeftOut) -> Sequence[str]:
+    stays = "yes" if item.reason.stays_due else "-"
+    return item.epn.text, item.project or "-", str(item), stays
+
+
+def _outcome_row(outcome: Outcome) -> Sequence[str]:
+    hint = f" ({outcome.hint})" if outcome.hint else ""
+    result = "complete" if outcome.complete else f"due: {outcome.reason}{hint}"
+    moved = f"{count(outcome.files, 'file')}, {size(outcome.bytes)}"
+    return outcome.copy.epn.text, outcome.copy.project, result, moved, duration(outcome.seconds)
+
+
+def _status_row(copy: CopyStatus) -> Sequence[str]:
+    return (
+        copy.epn,
+        copy.beamline,
+        copy.project,
+        state(copy),
+        "-" if copy.files is None else f"{copy.files:,}",
+        "-" if copy.bytes is None else size(copy.bytes),
+        str(copy.attempts),
+        copy.destination,
+    )
+
+
+def _attempt_row(destination: str, attempt: Attempt) -> Sequence[str]:
+    return (
+        moment(attempt.started),
+        duration((attempt.ended - attempt.started).total_seconds()),
+        attempt.verdict.value,
+        attempt.engine or "-",
+        attempt.check or "-",
+        "-" if attempt.exit_code is None else str(attempt.exit_code),
+        "not known" if attempt.files is None else f"{attempt.files:,}",
+        "not known" if attempt.bytes is None else size(attempt.bytes),
+        attempt.reason or "-",
+        destination,
+    )
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; a heading that begins with `>` is over numbers."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in headings:
+        justify = "right" if heading.startswith(">") else "left"
+        made.add_column(heading.lstrip(">"), justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in rows:
+        made.add_row(*(Text(shown(cell)) for cell in row))
+    _console().print(made)
+
+
+def _list(heading: str, lines: Sequence[str]) -> None:
+    if lines:
+        _say("\n".join(["", heading, *(f"  {shown(line)}" for line in lines)]))
+
+
+def _say(text: str) -> None:
+    _console().print(text)
+
+
+def _console() -> Console:
+    width = None if sys.stdout.isatty() else _WIDE
+    return Console(width=width, highlight=False, markup=False)

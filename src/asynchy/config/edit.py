@@ -1,0 +1,140 @@
+"""Changing a YAML file that people edit by hand, too: locked, at one stroke, comments kept."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
+
+_LOCK_WAIT = 30.0
+"""Seconds to wait for another process that changes the same file; it needs milliseconds."""
+_TRIES = 20
+
+
+def edit(path: Path, change: Callable[[CommentedMap], bool]) -> bool:
+    """Change the mapping in a YAML file; whether the file was written.
+
+    `change` gets the mapping as it stands in the file right now (an empty one where there is no
+    file) and says whether it changed it. It is called again where somebody edits the file
+    meanwhile, so that a hand edit is never lost. At any instant there is the old file or the new.
+
+    Raises:
+        ValueError: the file is not YAML, or not a mapping.
+        OSError: it cannot be read or written; TimeoutError: another process keeps it locked.
+    """
+    path = path.resolve()
+    with _locked(path):
+        for _ in range(_TRIES):
+            before = _identity(path)
+            text = "" if before is None else path.read_text(encoding="utf-8")
+            yaml = _yaml(text)
+            data = _mapping(yaml, text)
+            if not change(data):
+                return False
+            if _replace(path, _dumped(yaml, data), before):
+                return True
+    raise TimeoutError(f"{path} kept changing while it was to be written")
+
+
+def _yaml(text: str) -> YAML:
+    yaml = YAML(typ="rt", pure=True)
+    yaml.preserve_quotes = True
+    yaml.width = 10_000
+    dash = re.search(r"^( *)- ", text, re.MULTILINE)
+    indent = len(dash[1]) if dash else 0
+    yaml.indent(mapping=2, sequence=indent + 2, offset=indent)
+    return yaml
+
+
+def _mapping(yaml: YAML, text: str) -> CommentedMap:
+    try:
+        data: Any = yaml.load(text)
+    except YAMLError as error:
+        raise ValueError(f"not YAML: {str(error).partition(chr(10))[0]}") from None
+    if data is None:
+        data = CommentedMap()
+        if text.strip():  # comments only: keep them above
+            data.yaml_set_start_comment(re.sub(r"(?m)^# ?", "", text.strip()))
+    if not isinstance(data, CommentedMap):
+        raise ValueError("not a mapping of keys and values")
+    return data
+
+
+def _dumped(yaml: YAML, data: CommentedMap) -> str:
+    stream = io.StringIO()
+    yaml.dump(data, stream)
+    return stream.getvalue()
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _replace(path: Path, text: str, before: tuple[int, int, int] | None) -> bool:
+    """Put the text in the file's place, unless the file is no longer what it was before."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            if before is not None:
+                _keep_rights(path, file.fileno())
+            else:
+                os.fchmod(file.fileno(), 0o664)
+            os.fsync(file.fileno())
+        if _identity(path) != before:
+            return False
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    _flush_folder(path.parent)
+    return True
+
+
+def _keep_rights(path: Path, descriptor: int) -> None:
+    found = path.stat()
+    with contextlib.suppress(PermissionError):  # only root may give a file away
+        os.fchown(descriptor, found.st_uid, found.st_gid)
+    os.fchmod(descriptor, found.st_mode & 0o777)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock beside the file; the file itself is replaced, so it cannot carry it."""
+    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o664)
+    try:
+        deadline = time.monotonic() + _LOCK_WAIT
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"another process keeps {path} locked") from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,200 @@
+"""A config file into `Settings`: every problem reported at once, each with its place."""
+
+from __future__ import annotations
+
+import difflib
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from asynchy.config.model import EquipmentEntry, LogFiles, Settings
+from asynchy.config.tree import Place, Plain, Tree, TreeError, parse
+from asynchy.domain.text import shown
+from asynchy.errors import ConfigError
+
+_SECRETS = {"password", "client_password"}
+_HERE = {"localhost", "127.0.0.1", "::1"}
+_MODELS: dict[Place, type[BaseModel]] = {
+    (): Settings,
+    ("equipment",): EquipmentEntry,
+    ("log-files",): LogFiles,
+}
+_ACCEPTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "finite_number": "a number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "a number of at least {ge}",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "less_than_equal": "a number of at most {le}",
+    "literal_error": "{expected}",
+    "model_type": "a mapping",
+    "string_too_short": "a text that is not empty",
+    "string_type": "a text",
+    "too_short": "at least one entry",
+    "tuple_type": "a list",
+}
+"""What is accepted, in words, by Pydantic's name of the error."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What came of reading a config file."""
+
+    settings: Settings
+    warnings: tuple[str, ...]
+    given: frozenset[str]
+    """The top-level keys that stand in the file."""
+
+
+def load(path: Path) -> Loaded:
+    """Read and check a config file.
+
+    Raises:
+        ConfigError: it cannot be read or has problems; the message lists all of them.
+    """
+    tree = _parse(path, _read(path))
+    if not isinstance(tree.data, dict):
+        raise _problems(path, [(1, "a mapping of keys and values is expected, and not found")])
+    problems: list[tuple[int | None, str]] = [
+        (line, f"{_dotted(place)}: stands here twice") for place, line in tree.repeated
+    ]
+    data = _without_nulls(tree.data)
+    try:
+        settings = Settings.model_validate(data, context={"folder": path.absolute().parent})
+    except ValidationError as error:
+        problems += [_problem(tree, data, detail) for detail in error.errors()]
+    if problems:
+        raise _problems(path, problems)
+    given = frozenset(data)
+    return Loaded(settings, tuple(_warnings(path, settings, tree.data, given)), given)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}", hint="name the config file with --config FILE"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
+
+
+def _parse(path: Path, text: str) -> Tree:
+    try:
+        return parse(text)
+    except TreeError as error:
+        raise _problems(path, [(error.line, f"not YAML: {error}")]) from None
+
+
+def _problems(path: Path, problems: list[tuple[int | None, str]]) -> ConfigError:
+    in_order = sorted(problems, key=lambda problem: problem[0] or 0)
+    lines = [f"{path}:{line}: {text}" if line else f"{path}: {text}" for line, text in in_order]
+    return ConfigError(
+        "\n".join(lines), hint="mend the file; `asynchy config check FILE` looks at it again"
+    )
+
+
+def _without_nulls(value: Plain) -> Any:
+    """A key without a value counts as not given."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def _problem(tree: Tree, data: Any, detail: ErrorDetails) -> tuple[int | None, str]:
+    place: Place = tuple(part for part in detail["loc"] if part != "[key]")
+    line, key = tree.line(place), _dotted(place)
+    if detail["type"] == "missing":
+        return tree.line(place[:-1]), f"{key}: is required, and not there"
+    if detail["type"] == "extra_forbidden":
+        return line, f"{key}: unknown key{_nearest(place)}"
+    return line, f"{key}: found {_found(data, place)}; accepted is {_accepted(detail)}"
+
+
+def _accepted(detail: ErrorDetails) -> str:
+    template = _ACCEPTED.get(detail["type"])
+    if template is not None:
+        return template.format(**detail.get("ctx", {}))
+    return detail["msg"].removeprefix("Value error, ")
+
+
+def _nearest(place: Place) -> str:
+    around = tuple(part for part in place[:-1] if isinstance(part, str))
+    model = _MODELS.get(around, Settings)
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    wanted = str(place[-1]).lower().replace("_", "-")
+    by_dashes = {name.replace("_", "-"): name for name in known}
+    near = difflib.get_close_matches(wanted, by_dashes, n=1, cutoff=0.5)
+    return f"; did you mean {by_dashes[near[0]]}?" if near else f"; known are {', '.join(known)}"
+
+
+def _found(data: Any, place: Place) -> str:
+    if _SECRETS.intersection(place):
+        return "something else"
+    for part in place:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):  # the problem is the key, not its value
+            return repr(shown(str(part), limit=60))
+    if isinstance(data, (dict, list)):
+        return f"a {'mapping' if isinstance(data, dict) else 'list'}"
+    return repr(shown(str(data), limit=60))
+
+
+def _dotted(place: Place) -> str:
+    text = ""
+    for part in place:
+        text += f"[{part}]" if isinstance(part, int) else f".{shown(part, limit=60)}"
+    return text.removeprefix(".")
+
+
+def _warnings(path: Path, settings: Settings, data: Plain, given: frozenset[str]) -> list[str]:
+    found = []
+    for file in [path, *_secret_files(path, data)]:
+        if file.stat().st_mode & stat.S_IROTH and (file != path or _has_plain_secret(data)):
+            found.append(f"{file} holds secrets and everybody can read it; chmod o-rwx {file}")
+    if "user" not in given:
+        found.append(f"{path}: user is not given; {settings.user} is used at the SFTP service")
+    url = urlsplit(settings.base_url)
+    if url.scheme == "http" and url.hostname not in _HERE:
+        found.append(f"{path}: base-url is http, so passwords travel unencrypted; use https")
+    for key, file_ in (("key-file", settings.key_file), ("known-hosts", settings.known_hosts)):
+        if file_ and not file_.is_file():
+            found.append(f"{path}: {key}: there is no file {file_}")
+    return found
+
+
+def _secrets(data: Plain) -> list[Plain]:
+    entries = data.get("equipment") if isinstance(data, dict) else None
+    return [
+        entry.get(key)
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict)
+        for key in sorted(_SECRETS)
+    ]
+
+
+def _has_plain_secret(data: Plain) -> bool:
+    return any(isinstance(secret, str) for secret in _secrets(data))
+
+
+def _secret_files(path: Path, data: Plain) -> list[Path]:
+    named = {
+        secret["file"] for secret in _secrets(data) if isinstance(secret, dict) and "file" in secret
+    }
+    return [
+        path.absolute().parent / Path(str(name)).expanduser() for name in sorted(map(str, named))
+    ]

@@ -1,0 +1,127 @@
+"""Every key of the config file, what it means and what it is where it is not given.
+
+The keys of the original's `config.yml` keep their names and meaning; those marked "new" came
+with asynchy and all have defaults.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from asynchy.config.values import (
+    Addresses,
+    DestinationTemplate,
+    FilePath,
+    Host,
+    LogLevel,
+    Proposal,
+    Secret,
+    Segment,
+    SourceTemplate,
+    Url,
+    User,
+)
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=_dashed,
+        hide_input_in_errors=True,
+        validate_default=False,
+    )
+
+
+class EquipmentEntry(_Section):
+    """One piece of equipment at the portal, and who asks for its visits."""
+
+    id: int = Field(ge=0)
+    username: str = Field(min_length=1)
+    password: Secret
+    client_name: str = Field(alias="client_name", min_length=1)
+    client_password: Secret = Field(alias="client_password")
+    beamline: Segment | None = None
+    """New: the path segment of its data at the SFTP service; default: the top-level `beamline`."""
+
+
+class LogFiles(_Section):
+    """Where the three logs are written; each rotates."""
+
+    sync: FilePath | None = None
+    epnalert: FilePath | None = None
+    email: FilePath | None = None
+
+
+class Settings(_Section):
+    """A whole config file, checked."""
+
+    comment: Any = None
+    epn_cap_map: dict[Proposal, Segment] = Field(default_factory=dict, alias="epn_cap_map")
+    """Proposal -> project (CAP) that owns its data."""
+    ignore: FilePath
+    """`ignore.yml`: the EPNs that need no transfer."""
+    equipment: tuple[EquipmentEntry, ...] = Field(min_length=1)
+    base_url: Url = "https://portal.synchrotron.org.au:443"
+    beamline: Segment
+
+    epnalert_email_to: Addresses | None = None
+    epnalert_email_from: str | None = None
+    epnalert_email_smtp: str | None = None
+    epnalert_template_folder: FilePath | None = None
+    epnalert_template_text: str | None = None
+    epnalert_template_html: str | None = None
+
+    visit_day_range: int = Field(default=30, ge=1, le=3660)
+    """Days before the earliest current visit in which ended visits are looked for."""
+    key_file: FilePath | None = None
+    """The SSH private key; where it is not given, ssh-agent and ssh_config decide."""
+    host: Host = "sftp.synchrotron.org.au"
+    destination_root_path: FilePath
+    sync_frequency_hours: float = Field(default=24, gt=0, le=8760)
+    max_tasks: int = Field(default=1, ge=1, le=64)
+    """Experiments that are transferred at a time."""
+    log_level: LogLevel = logging.INFO
+    log_files: LogFiles = LogFiles()
+
+    user: User = "help@massive.org.au"
+    """New: the user at the SFTP service; the default is what the original hard-codes."""
+    port: Port | None = None
+    """New: default as ssh_config says, or 22."""
+    known_hosts: FilePath | None = None
+    """New: default as ssh_config says, or ~/.ssh/known_hosts."""
+    source_path: SourceTemplate = "/data/{beamline}/{epn}"
+    """New: where an experiment lies at the facility."""
+    destination_path: DestinationTemplate = "{project}/{epn}/data"
+    """New: where its copy goes, below `destination-root-path`."""
+    catalogue: FilePath | None = None
+    """New: the database; default `catalogue.db` beside `ignore`."""
+    ca_bundle: FilePath | None = None
+    """New: a PEM file of the authorities trusted for the portal, instead of the system's."""
+    compare: Literal["time", "size", "checksum"] = "time"
+    """New: what makes a file at home the same as the facility's: size and time; size alone (the
+    original's way; it never repairs a file of the right size); or a checksum."""
+    symlinks: bool = False
+    """New: bring symbolic links home too, those that stay inside the experiment."""
+    special_files: bool = False
+    """New: bring FIFOs and sockets home too (never devices)."""
+    timeout: int = Field(default=600, ge=1, le=86400)
+    """New: seconds without a word from the facility after which a connection is given up."""
+
+    @property
+    def catalogue_path(self) -> FilePath:
+        """The database's path, its default worked out."""
+        return self.catalogue or self.ignore.parent / "catalogue.db"
+
+    def beamline_of(self, entry: EquipmentEntry) -> str:
+        """The beamline of an equipment entry, its default worked out."""
+        return entry.beamline or self.beamline

@@ -1,0 +1,111 @@
+"""YAML as plain text values that know on which line they stand.
+
+Every scalar stays the text that was written: an EPN such as `1234`, a project `007` or a password
+`no` is never turned into a number or a truth value on the way. What a value means is decided by
+the model alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+Place: TypeAlias = tuple[str | int, ...]
+Plain: TypeAlias = "str | list[Plain] | dict[str, Plain] | None"
+
+_NULL = "tag:yaml.org,2002:null"
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class TreeError(ValueError):
+    """The text is not YAML."""
+
+    def __init__(self, message: str, line: int | None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+@dataclass
+class Tree:
+    """A YAML document: its data, the line of each value, and keys that stand there twice."""
+
+    data: Plain = None
+    lines: dict[Place, int] = field(default_factory=dict)
+    repeated: list[tuple[Place, int]] = field(default_factory=list)
+
+    def line(self, place: Place) -> int | None:
+        """The line of the value at the place, or of the nearest one around it."""
+        while place not in self.lines and place:
+            place = place[:-1]
+        return self.lines.get(place)
+
+
+def parse(text: str) -> Tree:
+    """The document in the text; anchors, aliases and merge keys (`<<`) are followed.
+
+    Raises:
+        TreeError: the text is not YAML, or an alias holds itself.
+    """
+    try:
+        root = YAML(typ="rt", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = None if mark is None else mark.line + 1
+        raise TreeError(str(error.problem or error.context or "not YAML"), line) from None
+    except YAMLError as error:
+        raise TreeError(str(error).partition("\n")[0], None) from None
+    tree = Tree()
+    tree.data = None if root is None else _Builder(tree).plain(root, ())
+    return tree
+
+
+class _Builder:
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._open: set[int] = set()
+
+    def plain(self, node: Node, place: Place) -> Plain:
+        self._tree.lines.setdefault(place, node.start_mark.line + 1)
+        if isinstance(node, ScalarNode):
+            return None if str(node.tag) == _NULL else str(node.value)
+        if id(node) in self._open:
+            raise TreeError("an alias holds itself", node.start_mark.line + 1)
+        self._open.add(id(node))
+        try:
+            if isinstance(node, SequenceNode):
+                return [self.plain(item, (*place, at)) for at, item in enumerate(node.value)]
+            return self._mapping(node, place)
+        finally:
+            self._open.discard(id(node))
+
+    def _mapping(self, node: Node, place: Place) -> dict[str, Plain]:
+        found: dict[str, Plain] = {}
+        merged: dict[str, Plain] = {}
+        assert isinstance(node, MappingNode)
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, ScalarNode):
+                raise TreeError("a key must be plain text", line)
+            key = str(key_node.value)
+            if str(key_node.tag) == _MERGE or (key == "<<" and key_node.style is None):
+                merged = {**self._merged(value_node, place), **merged}
+                continue
+            if key in found:
+                self._tree.repeated.append(((*place, key), line))
+            self._tree.lines[*place, key] = line
+            found[key] = self.plain(value_node, (*place, key))
+        return {**merged, **found}
+
+    def _merged(self, node: Node, place: Place) -> dict[str, Plain]:
+        sources = node.value if isinstance(node, SequenceNode) else [node]
+        merged: dict[str, Plain] = {}
+        for source in reversed(sources):
+            value = self.plain(source, place)
+            if not isinstance(value, dict):
+                raise TreeError("`<<` takes a mapping", node.start_mark.line + 1)
+            merged.update(value)
+        return merged

@@ -1,0 +1,164 @@
+"""The kinds of values in a config file, each with what it accepts.
+
+A validator that refuses a value raises `ValueError` with what is accepted; `load` adds the file,
+the line, the key and what was found.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import string
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, SecretStr, ValidationInfo
+
+from asynchy.domain.epn import is_proposal
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*", re.ASCII)
+_REMOTE = re.compile(r"/[A-Za-z0-9_./@+,={}-]*", re.ASCII)
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def _folder(info: ValidationInfo) -> Path:
+    return Path(info.context["folder"]) if info.context else Path.cwd()
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
+        raise ValueError("a path; a relative one counts from the folder of the config file")
+    return _folder(info) / Path(value).expanduser()
+
+
+def _secret(value: object, info: ValidationInfo) -> str:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, dict) and len(value) == 1:
+        ((kind, where),) = value.items()
+        if kind == "env" and isinstance(where, str):
+            if not os.environ.get(where):
+                raise ValueError(f"the environment variable {where} to be set; it is not")
+            return os.environ[where]
+        if kind == "file" and isinstance(where, str):
+            return _secret_file(_path(where, info))
+    raise ValueError("a text, {env: NAME} or {file: PATH}")
+
+
+def _secret_file(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise ValueError(f"a file with the secret in it; {path}: {reason}") from None
+    if not text:
+        raise ValueError(f"a file with the secret in it; {path} is empty")
+    return text
+
+
+def _segment(value: object) -> str:
+    if isinstance(value, str) and _SEGMENT.fullmatch(value) and len(value) <= 100:
+        return value
+    raise ValueError("one path segment of letters, digits and . _ - @ +")
+
+
+def _proposal(value: object) -> str:
+    if isinstance(value, str) and is_proposal(value):
+        return value
+    raise ValueError('a proposal number: digits only, such as "12282"')
+
+
+def _fields(template: str) -> set[str]:
+    try:
+        parsed = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise ValueError(f"a path template; {error}") from None
+    if any(spec or conversion for _, _, spec, conversion in parsed):
+        raise ValueError("a path template with plain {names} only")
+    return {name for _, name, _, _ in parsed if name is not None}
+
+
+def _source_template(value: object) -> str:
+    accepted = (
+        "an absolute path at the facility of letters, digits and . _ - @ + , = with {epn} "
+        "and, where it applies, {beamline}"
+    )
+    if not isinstance(value, str) or not _REMOTE.fullmatch(value):
+        raise ValueError(accepted)
+    fields = _fields(value)
+    if "epn" not in fields or not fields <= {"epn", "beamline"} or ".." in value.split("/"):
+        raise ValueError(accepted)
+    return re.sub("/+", "/", value).rstrip("/")
+
+
+def _destination_template(value: object) -> str:
+    accepted = (
+        "a path below destination-root-path that begins with {project}/ and holds {epn} "
+        "(and {beamline}, where one EPN has data on several)"
+    )
+    if not isinstance(value, str) or not value.startswith("{project}/") or "\0" in value:
+        raise ValueError(accepted)
+    parts = value.rstrip("/").split("/")
+    if "epn" not in (fields := _fields(value)) or not fields <= {"project", "epn", "beamline"}:
+        raise ValueError(accepted)
+    if any(part in ("", ".", "..") for part in parts):
+        raise ValueError(accepted)
+    return "/".join(parts)
+
+
+def _url(value: object) -> str:
+    accepted = "the portal's address, such as https://portal.synchrotron.org.au:443"
+    if not isinstance(value, str) or any(c.isspace() for c in value):
+        raise ValueError(accepted)
+    try:
+        parts = urlsplit(value)
+        port_ok = parts.port is None or parts.port > 0
+    except ValueError:
+        raise ValueError(accepted) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_ok:
+        raise ValueError(accepted)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError(f"{accepted}, without user name, password or query")
+    return value.rstrip("/")
+
+
+def _log_level(value: object) -> int:
+    name = value.removeprefix("logging.") if isinstance(value, str) else None
+    if name not in _LEVELS:
+        raise ValueError(f"logging. and one of {', '.join(_LEVELS)}")
+    return logging.getLevelNamesMapping()[name]
+
+
+def _addresses(value: object) -> Any:
+    listed = value if isinstance(value, list) else [value]
+    found = [part.strip() for item in listed if isinstance(item, str) for part in item.split(",")]
+    if not found or not all(re.fullmatch(r"[^@\s]+@[^@\s]+", address) for address in found):
+        raise ValueError("one mail address, or a list of them")
+    return tuple(found)
+
+
+def _host(value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.:][A-Za-z0-9_.:-]*", value):
+        return value
+    raise ValueError("a host name or address")
+
+
+def _user(value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[^\s\0-]\S*", value):
+        return value
+    raise ValueError("a user name at the SFTP service, such as help@massive.org.au")
+
+
+FilePath = Annotated[Path, BeforeValidator(_path)]
+Secret = Annotated[SecretStr, BeforeValidator(_secret)]
+Segment = Annotated[str, BeforeValidator(_segment)]
+Proposal = Annotated[str, BeforeValidator(_proposal)]
+SourceTemplate = Annotated[str, BeforeValidator(_source_template)]
+DestinationTemplate = Annotated[str, BeforeValidator(_destination_template)]
+Url = Annotated[str, BeforeValidator(_url)]
+LogLevel = Annotated[int, BeforeValidator(_log_level)]
+Addresses = Annotated[tuple[str, ...], BeforeValidator(_addresses)]
+Host = Annotated[str, BeforeValidator(_host)]
+User = Annotated[str, BeforeValidator(_user)]

@@ -1,0 +1,41 @@
+"""Visits: scheduled beam time, as the portal tells it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from asynchy.domain.epn import Epn
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Beam time of one EPN on one piece of equipment. Both times are zone-aware."""
+
+    id: str
+    epn: Epn
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
+class UnreadableVisit:
+    """A visit in the portal's answer that could not be understood, and why.
+
+    Where its EPN could be read, that EPN may have beam time that we do not know of.
+    """
+
+    epn: Epn | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class EquipmentVisits:
+    """What the portal said of one `equipment` entry of the config."""
+
+    equipment: int
+    beamline: str
+    visits: tuple[Visit, ...] = ()
+    unreadable: tuple[UnreadableVisit, ...] = ()
+    problem: str | None = None
+    """Why the answer may not be whole; None where it is."""

@@ -1,0 +1,112 @@
+"""What can go wrong, what to do about it, and the exit code that tells a script.
+
+Every error that asynchy raises on purpose is an `AsynchyError`: its message says what happened and
+where, its `hint` what to do next, its `exit_code` what the command ends with, and `transient`
+whether trying the same again can help.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a command ends with; the README prints this table."""
+
+    OK = 0
+    """All well: nothing is due any more."""
+    DUE = 1
+    """At least one experiment stays due; the next run tries it again."""
+    USAGE = 2
+    """The command line was wrong (Click's own code)."""
+    CONFIG = 3
+    """The config file cannot be used."""
+    UNASKED = 4
+    """The portal or the SFTP service could not be asked, so the run is not complete."""
+    STATE = 5
+    """`ignore.yml` or the catalogue cannot be used."""
+    INTERNAL = 70
+    """A defect of asynchy itself; the log has the traceback."""
+    INTERRUPTED = 130
+    """Stopped by SIGINT (Ctrl-C)."""
+    TERMINATED = 143
+    """Stopped by SIGTERM."""
+
+
+class AsynchyError(Exception):
+    """Base of every error that asynchy raises on purpose."""
+
+    exit_code: ExitCode = ExitCode.DUE
+    transient: bool = False
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(AsynchyError):
+    """The config file is missing, unreadable or wrong."""
+
+    exit_code = ExitCode.CONFIG
+
+
+class PortalError(AsynchyError):
+    """The portal's answer cannot be used, and asking again will not change that."""
+
+    exit_code = ExitCode.UNASKED
+
+
+class PortalUnavailable(PortalError):
+    """The portal did not answer properly this time; a later try may succeed."""
+
+    transient = True
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+        """Seconds that the portal asked us to wait, where it said so."""
+
+
+class PortalRefused(PortalError):
+    """The portal refused the credentials."""
+
+
+class ListingError(AsynchyError):
+    """An experiment at the facility could not be listed whole."""
+
+    exit_code = ExitCode.UNASKED
+    transient = True
+
+
+class ExperimentAbsent(ListingError):
+    """The facility has no folder for the experiment."""
+
+    exit_code = ExitCode.DUE
+    transient = False
+
+
+class ToolMissing(AsynchyError):
+    """A program that asynchy runs (ssh, rsync) is not installed."""
+
+    exit_code = ExitCode.UNASKED
+
+
+class IgnoreListError(AsynchyError):
+    """`ignore.yml` cannot be read or written."""
+
+    exit_code = ExitCode.STATE
+
+
+class CatalogueError(AsynchyError):
+    """The catalogue cannot be opened, read or written."""
+
+    exit_code = ExitCode.STATE
+
+
+class Stopped(AsynchyError):
+    """The work was stopped by a signal before it was done."""
+
+    exit_code = ExitCode.TERMINATED

@@ -1,0 +1,1 @@
+"""The facility: what its portal and its SFTP service tell."""

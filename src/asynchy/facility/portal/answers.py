@@ -1,0 +1,147 @@
+"""What the portal's answers say. No I/O, and no trust: whatever comes is understood or named.
+
+Source: `GET /api/v1/equipment/{id}/visits` and `POST /api/v1/oauth/token` as far as they are
+publicly known (docs/portal.md).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from asynchy.domain.epn import Epn
+from asynchy.domain.text import shown
+from asynchy.domain.visit import UnreadableVisit, Visit
+from asynchy.errors import PortalError, PortalRefused, PortalUnavailable
+
+_PAGING = {
+    "cursor", "has_more", "last_page", "limit", "links", "next", "next_page", "offset", "page",
+    "page_count", "pages", "pagination", "paging", "per_page", "total", "total_count",
+    "total_pages",
+}  # fmt: skip
+"""Keys by which an answer hints that it is not whole; paging is not documented."""
+
+
+@dataclass(frozen=True)
+class VisitsAnswer:
+    """The visits of one answer, those that could not be read, and a hint of paging."""
+
+    visits: tuple[Visit, ...]
+    unreadable: tuple[UnreadableVisit, ...]
+    paging: str | None = None
+
+
+def parse_token(body: bytes) -> str:
+    """The access token in the answer to a log-in.
+
+    Raises:
+        PortalRefused: the portal refused the credentials.
+        PortalUnavailable: the answer is not JSON.
+        PortalError: the answer is of another form.
+    """
+    answer = _json(body, "the log-in")
+    if isinstance(answer, dict):
+        data = answer.get("data")
+        token = data.get("access_token") if isinstance(data, dict) else None
+        if isinstance(token, str) and token:
+            return token
+        meta = answer.get("meta")
+        message = meta.get("error_message") if isinstance(meta, dict) else None
+        if message is not None:
+            raise PortalRefused(
+                f"the portal refused the credentials: {shown(str(message), limit=200)}",
+                hint="check username, password, client_name and client_password in `equipment`",
+            )
+    raise PortalError("the portal's answer to the log-in has no access token")
+
+
+def parse_visits(body: bytes) -> VisitsAnswer:
+    """The visits in an answer.
+
+    A visit that cannot be read is named and left out; an answer that cannot is an error, never
+    "no visits".
+
+    Raises:
+        PortalUnavailable: the answer is not JSON (an HTML page, or cut off).
+        PortalError: the answer is JSON of another form.
+    """
+    answer = _json(body, "the visits")
+    data = answer.get("data") if isinstance(answer, dict) else None
+    listed = data.get("visits") if isinstance(data, dict) else None
+    if not isinstance(listed, list):
+        raise PortalError(
+            f"the portal's answer has no list of visits{_error_message(answer)}",
+            hint="a portal user that can see no EPN gets such an answer",
+        )
+    read = [_visit(item) for item in listed]
+    return VisitsAnswer(
+        visits=tuple(item for item in read if isinstance(item, Visit)),
+        unreadable=tuple(item for item in read if isinstance(item, UnreadableVisit)),
+        paging=_paging(answer, len(listed)),
+    )
+
+
+def _json(body: bytes, what: str) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        start = shown(body[:60])
+        raise PortalUnavailable(f"the portal's answer to {what} is not JSON: {start}…") from None
+
+
+def _error_message(answer: Any) -> str:
+    meta = answer.get("meta") if isinstance(answer, dict) else None
+    message = meta.get("error_message") if isinstance(meta, dict) else None
+    return f": {shown(str(message), limit=200)}" if message else ""
+
+
+def _visit(item: Any) -> Visit | UnreadableVisit:
+    if not isinstance(item, dict):
+        return UnreadableVisit(None, f"not a visit: {_found(item)}")
+    epn = Epn.parse(item.get("epn"))
+    if epn is None:
+        return UnreadableVisit(None, f"its EPN is none: {_found(item.get('epn'))}")
+    identity = item.get("id")
+    if isinstance(identity, bool) or not isinstance(identity, (int, str)):
+        return UnreadableVisit(epn, f"its id is none: {_found(identity)}")
+    times: list[datetime] = []
+    for key in ("start_time", "end_time"):
+        time = _time(item.get(key))
+        if time is None:
+            return UnreadableVisit(
+                epn, f"its {key} is no time with a zone: {_found(item.get(key))}"
+            )
+        times.append(time)
+    if times[1] < times[0]:
+        return UnreadableVisit(epn, "it ends before it starts")
+    return Visit(str(identity), epn, times[0], times[1])
+
+
+def _time(value: Any) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+        return time if time.utcoffset() is not None and time.timestamp() is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _found(value: Any) -> str:
+    if value is None:
+        return "missing"
+    return shown(value if isinstance(value, str) else repr(value), limit=60) or "empty"
+
+
+def _paging(answer: dict[str, Any], count: int) -> str | None:
+    """The hint of paging in an answer, as `key: value`; None where there is none."""
+    meta = answer.get("meta")
+    for around in (answer, answer["data"], meta if isinstance(meta, dict) else {}):
+        for key in sorted(_PAGING & around.keys()):
+            value = around[key]
+            whole = key.startswith("total") and key != "total_pages" and value == count
+            if value not in (None, "", [], {}, False) and not whole:
+                return f"{key}: {_found(value)}"
+    return None

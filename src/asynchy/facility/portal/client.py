@@ -1,0 +1,207 @@
+"""The portal's API: log in, ask for visits in windows, try again where that can help."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import tenacity
+
+from asynchy.domain.stop import Stop
+from asynchy.domain.text import count, shown
+from asynchy.domain.visit import UnreadableVisit, Visit
+from asynchy.errors import PortalError, PortalRefused, PortalUnavailable, Stopped
+from asynchy.facility.portal.answers import VisitsAnswer, parse_token, parse_visits
+from asynchy.facility.portal.http import Answer, Http
+
+log = logging.getLogger(__name__)
+
+WINDOW = timedelta(days=31)
+"""The longest time asked for at once; paging is not documented, so questions are kept small."""
+_TRIES = 4
+_FIRST_WAIT = 0.5
+_LONGEST_WAIT = 60.0
+_READ = 30.0
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Who asks: a portal user through a registered client."""
+
+    username: str
+    password: str = field(repr=False)
+    client_name: str
+    client_password: str = field(repr=False)
+
+
+class Portal:
+    """The portal at one base URL; safe to use from several threads."""
+
+    def __init__(
+        self, base_url: str, *, stop: Stop, ca_bundle: Path | None = None, timeout: float = _READ
+    ) -> None:
+        self._http = Http(base_url, ca_bundle=ca_bundle, timeout=min(timeout, _READ))
+        self._stop = stop
+        self._tokens: dict[Credentials, str] = {}
+        self._lock = threading.Lock()
+
+    def visits(
+        self, credentials: Credentials, equipment: int, start: datetime, end: datetime
+    ) -> VisitsAnswer:
+        """The visits of a piece of equipment between two zone-aware times, merged by id.
+
+        Whether the portal filters by overlap or by start is not documented: more may come than
+        was asked for.
+
+        Raises:
+            PortalUnavailable: no usable answer came, after several tries.
+            PortalRefused: the credentials were refused.
+            PortalError: the answer cannot be used.
+            Stopped: a stop was asked for meanwhile.
+        """
+        visits: dict[str, Visit] = {}
+        unreadable: dict[UnreadableVisit, None] = {}
+        paging: str | None = None
+        for since, until in windows(start, end):
+            answer = self._again(lambda: self._window(credentials, equipment, since, until))  # noqa: B023 - called at once
+            visits |= {visit.id: visit for visit in answer.visits}
+            unreadable |= dict.fromkeys(answer.unreadable)
+            paging = paging or answer.paging
+        log.info("portal: equipment %d: %s", equipment, count(len(visits), "visit"))
+        return VisitsAnswer(tuple(visits.values()), tuple(unreadable), paging)
+
+    def _window(
+        self, credentials: Credentials, equipment: int, start: datetime, end: datetime
+    ) -> VisitsAnswer:
+        log.debug("portal: equipment %d: visits from %s to %s", equipment, start, end)
+        token = self._token(credentials)
+        answer = self._ask_visits(token, equipment, start, end)
+        if answer.status == 401:  # the token has expired: once more with a new one
+            answer = self._ask_visits(self._token(credentials, not_=token), equipment, start, end)
+        if answer.status == 401:
+            raise PortalRefused(
+                "the portal refuses a token that it has just given",
+                hint="ask the facility whether the user may see this equipment",
+            )
+        _check(answer)
+        return parse_visits(answer.body)
+
+    def _ask_visits(self, token: str, equipment: int, start: datetime, end: datetime) -> Answer:
+        return self._http.request(
+            "GET",
+            f"/api/v1/equipment/{equipment}/visits",
+            query={
+                "access_token": token,
+                "start_time": start.isoformat(timespec="seconds"),
+                "end_time": end.isoformat(timespec="seconds"),
+            },
+        )
+
+    def _token(self, credentials: Credentials, *, not_: str | None = None) -> str:
+        """A token, the one at hand unless it is the one that has expired."""
+        with self._lock:
+            token = self._tokens.get(credentials)
+            if token is None or token == not_:
+                token = self._log_in(credentials)
+                self._tokens[credentials] = token
+            return token
+
+    def _log_in(self, credentials: Credentials) -> str:
+        log.debug("portal: logging in as %s", shown(credentials.username))
+        answer = self._http.request(
+            "POST",
+            "/api/v1/oauth/token",
+            form={
+                "grant_type": "password",
+                "username": credentials.username,
+                "password": credentials.password,
+            },
+            basic=(credentials.client_name, credentials.client_password),
+        )
+        if answer.status in (400, 401, 403):
+            try:
+                parse_token(answer.body)
+            except PortalRefused:
+                raise
+            except PortalError:
+                pass
+            raise PortalRefused(
+                f"the portal refused the credentials (HTTP {answer.status})",
+                hint="check username, password, client_name and client_password in `equipment`",
+            )
+        _check(answer)
+        return parse_token(answer.body)
+
+    def _again(self, ask: Callable[[], _T]) -> _T:
+        """Ask, and ask again with back-off and jitter while that can help."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_may_pass),
+            stop=lambda state: self._stop.asked or state.attempt_number >= _TRIES,
+            wait=_wait,
+            sleep=self._sleep,
+            before_sleep=_say,
+            reraise=True,
+        )
+        try:
+            return retrying(ask)
+        except PortalUnavailable:
+            if self._stop.asked:
+                raise Stopped("stopped while asking the portal") from None
+            raise
+
+    def _sleep(self, seconds: float) -> None:
+        self._stop.wait(seconds)
+
+
+def windows(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """The time from start to end in parts of at most `WINDOW`."""
+    while True:
+        until = min(start + WINDOW, end)
+        yield start, until
+        if until >= end:
+            return
+        start = until
+
+
+def _check(answer: Answer) -> None:
+    status = answer.status
+    if status == 200:
+        return
+    if status == 429 or status >= 500:
+        raise PortalUnavailable(f"the portal answers HTTP {status}", retry_after=answer.retry_after)
+    if 300 <= status < 400:
+        elsewhere = (answer.location or "nowhere").split("?")[0]
+        raise PortalError(
+            f"the portal redirects to {shown(elsewhere, limit=100)}",
+            hint="set `base-url` to the portal's own address; secrets are not sent on",
+        )
+    raise PortalError(f"the portal answers HTTP {status}")
+
+
+def _may_pass(error: BaseException) -> bool:
+    if not isinstance(error, PortalUnavailable):
+        return False
+    return error.retry_after is None or error.retry_after <= _LONGEST_WAIT
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, PortalUnavailable) and error.retry_after is not None:
+        return error.retry_after
+    backed_off = tenacity.wait_exponential_jitter(
+        initial=_FIRST_WAIT, max=_LONGEST_WAIT, jitter=0.5
+    )
+    return backed_off(state)
+
+
+def _say(state: tenacity.RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    wait = state.next_action.sleep if state.next_action else 0.0
+    log.warning("%s; trying again in %.1f s", error, wait)

@@ -1,0 +1,110 @@
+"""What a decision comes to: a transfer with its reason, or the reason why there is none.
+
+The dry run prints these objects; the live run executes the same ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Copy, Experiment, Survey
+
+
+class _Reason(NamedTuple):
+    text: str
+    stays_due: bool
+
+
+class Left(Enum):
+    """Why an experiment is left out of a run, and whether it stays due for the next one."""
+
+    RUNNING = _Reason("a visit is running", False)
+    LATER = _Reason("its visit ended after the running one began", False)
+    IGNORED = _Reason("listed in ignore.yml", False)
+    COMPLETE = _Reason("complete since its last visit", False)
+    UNMAPPED = _Reason("no project for its proposal in epn_cap_map", False)
+    NO_PROJECT_FOLDER = _Reason("the project folder is not there", True)
+    SAME_DESTINATION = _Reason("another experiment has the same destination", True)
+    CLAIMED = _Reason("another process works on it", True)
+    ABSENT = _Reason("there is no such folder at the facility", True)
+    UNLISTED = _Reason("could not be listed at the facility", True)
+    DESTINATION = _Reason("the destination cannot be read", True)
+    NO_SPACE = _Reason("not enough free space", True)
+    NO_INODES = _Reason("not enough free inodes", True)
+    UNREADABLE = _Reason("its visits could not be read", True)
+
+    @property
+    def text(self) -> str:
+        """The reason in words."""
+        return self.value.text
+
+    @property
+    def stays_due(self) -> bool:
+        """Whether something has to be done before it comes home."""
+        return self.value.stays_due
+
+
+class Why(Enum):
+    """Why an experiment is due."""
+
+    NEW = "never fetched"
+    RETURNED = "a visit has ended since it was fetched"
+    REMOVED = "fetched before, but not in ignore.yml"
+    AGAIN = "an earlier attempt did not complete it"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An experiment that this run does not transfer."""
+
+    epn: Epn
+    reason: Left
+    detail: str = ""
+    project: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.reason.text}: {self.detail}" if self.detail else self.reason.text
+
+
+@dataclass(frozen=True)
+class Due:
+    """An experiment that is due, before it has been listed."""
+
+    copy: Copy
+    why: Why
+    unsure: str | None = None
+    """Why it may not be marked complete even if all of it arrives."""
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment that the copy is of."""
+        return self.copy.experiment
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """The intent to make a copy complete."""
+
+    copy: Copy
+    why: Why
+    survey: Survey
+    unsure: str | None = None
+    """Why it may not be marked complete even if all of it arrives."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run is going to do, and what it leaves out."""
+
+    transfers: tuple[Transfer, ...]
+    left_out: tuple[LeftOut, ...]
+    problems: tuple[str, ...]
+    """What could not be asked; while there is one, the visits running now are not all known."""
+
+    @property
+    def unsure(self) -> str | None:
+        """Why no copy may be marked complete: not every running visit is known."""
+        return "the visits running now are not all known" if self.problems else None

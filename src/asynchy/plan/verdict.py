@@ -1,0 +1,47 @@
+"""How an attempt ended, from what the engine did and what was listed before and after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from asynchy.domain.attempt import EngineResult, Verdict
+from asynchy.domain.experiment import Survey
+from asynchy.domain.text import count
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict and, unless it is "complete", the reason."""
+
+    verdict: Verdict
+    reason: str | None = None
+
+
+def judge(
+    result: EngineResult, before: Survey, after: Survey | None, *, unsure: str | None
+) -> Judgement:
+    """The verdict on one attempt.
+
+    `after` is the listing after the transfer, None where none was made; `unsure` is why the copy
+    may not be marked complete even if all of it arrived, None where it may.
+    """
+    if result.stopped:
+        return Judgement(Verdict.STOPPED, "stopped; what was fetched is kept")
+    if not result.ok and not result.vanished:
+        return Judgement(Verdict.FAILED, result.reason)
+    if after is None:
+        return Judgement(Verdict.FAILED, "it could not be listed again after the transfer")
+    return _compared(result, before, after, unsure)
+
+
+def _compared(result: EngineResult, before: Survey, after: Survey, unsure: str | None) -> Judgement:
+    if result.vanished or after.fingerprint != before.fingerprint:
+        return Judgement(Verdict.CHANGED, "it changed at the facility while it was fetched")
+    missing = after.missing_files + after.missing_folders
+    if missing:
+        return Judgement(
+            Verdict.FAILED, f"{count(missing, 'listed file')} or folders are not at home as listed"
+        )
+    if unsure:
+        return Judgement(Verdict.TRANSFERRED, f"all of it is at home, but {unsure}")
+    return Judgement(Verdict.COMPLETE)

@@ -1,0 +1,1 @@
+"""What the commands do: the layers below, wired together."""

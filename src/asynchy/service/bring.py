@@ -1,0 +1,185 @@
+"""Bring one experiment home: claim, transfer, list again, judge, record."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from asynchy.catalogue import process
+from asynchy.domain.attempt import Attempt, Claim, EngineResult, Verdict
+from asynchy.domain.experiment import Copy, Survey
+from asynchy.domain.text import count, duration, size
+from asynchy.errors import AsynchyError, ListingError, Stopped
+from asynchy.plan.outcome import Transfer
+from asynchy.plan.verdict import Judgement, judge
+from asynchy.service.site import Site
+from asynchy.verify.destination import flush
+
+log = logging.getLogger(__name__)
+
+ROUNDS = 3
+"""How often an experiment that changes meanwhile is fetched in one cycle."""
+_HEARTBEAT = 60.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a planned transfer."""
+
+    copy: Copy
+    verdict: Verdict
+    reason: str | None = None
+    hint: str | None = None
+    files: int = 0
+    """Files moved, as far as is known."""
+    bytes: int = 0
+    """Bytes moved, as far as is known."""
+    seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the copy is complete now."""
+        return self.verdict is Verdict.COMPLETE
+
+
+def bring(site: Site, transfer: Transfer, unsure: str | None) -> Outcome:
+    """Make a copy complete, or say why it is not; `unsure` as `judge` takes it.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    copy = transfer.copy
+    claim = site.catalogue.claim(copy)
+    if isinstance(claim, Claim):
+        reason = f"process {claim.pid} on {claim.host} works on it"
+        return Outcome(copy, Verdict.FAILED, reason)
+    with _kept_alive(site, claim):
+        return _rounds(site, transfer, claim, unsure or transfer.unsure)
+
+
+def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) -> Outcome:
+    copy, before = transfer.copy, transfer.survey
+    log.info(
+        "%s: begins: %s, %s, of which %s to fetch (%s), to %s",
+        copy.epn,
+        count(before.files, "file"),
+        size(before.bytes),
+        count(before.missing_files, "file"),
+        size(before.missing_bytes),
+        copy.destination,
+    )
+    begun = time.monotonic()
+    files = moved = 0
+    for _ in range(ROUNDS):
+        started = datetime.now(UTC)
+        result = _run_engine(site, copy)
+        after = _list_again(site, copy, result)
+        judgement = judge(result, before, after, unsure=unsure)
+        site.catalogue.record(copy_id, _attempt(site, started, result, after, judgement), after)
+        files, moved = files + (result.files or 0), moved + (result.bytes or 0)
+        if judgement.verdict is not Verdict.CHANGED or after is None:
+            break
+        log.info("%s: %s; fetching what changed", copy.epn, judgement.reason)
+        before = after
+    outcome = Outcome(
+        copy=copy,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        hint=result.hint,
+        files=files,
+        bytes=moved,
+        seconds=time.monotonic() - begun,
+    )
+    _tell(outcome)
+    return outcome
+
+
+def _run_engine(site: Site, copy: Copy) -> EngineResult:
+    try:
+        result = site.engine.transfer(copy, site.stop)
+        if result.ok:
+            flush(copy.destination)
+        return result
+    except AsynchyError as error:
+        return _not_run(str(error), error.hint)
+    except OSError as error:
+        return _not_run(f"{error.filename or copy.destination}: {error.strerror}", None)
+
+
+def _not_run(reason: str, hint: str | None) -> EngineResult:
+    return EngineResult(
+        ok=False, exit_code=-1, files=None, bytes=None, reason=reason, hint=hint, stderr=""
+    )
+
+
+def _list_again(site: Site, copy: Copy, result: EngineResult) -> Survey | None:
+    if not (result.ok or result.vanished):
+        return None
+    try:
+        return site.survey(copy)
+    except (ListingError, Stopped, OSError) as error:
+        log.warning("%s: could not be listed again: %s", copy.epn, error)
+        return None
+
+
+def _attempt(
+    site: Site,
+    started: datetime,
+    result: EngineResult,
+    after: Survey | None,
+    judgement: Judgement,
+) -> Attempt:
+    return Attempt(
+        started=started,
+        ended=datetime.now(UTC),
+        host=process.host(),
+        pid=process.me()[0],
+        engine=site.engine.name,
+        check=site.engine.check,
+        compare=site.engine.compare,
+        verdict=judgement.verdict,
+        exit_code=result.exit_code,
+        files=result.files,
+        bytes=result.bytes,
+        listed_at=after.listed_at if after else None,
+        listed_files=after.files if after else None,
+        listed_bytes=after.bytes if after else None,
+        reason=judgement.reason,
+        stderr=result.stderr,
+    )
+
+
+def _tell(outcome: Outcome) -> None:
+    moved = f"{count(outcome.files, 'file')}, {size(outcome.bytes)} in {duration(outcome.seconds)}"
+    if outcome.complete:
+        log.info("%s: complete; moved %s", outcome.copy.epn, moved)
+    else:
+        hint = f" ({outcome.hint})" if outcome.hint else ""
+        log.warning("%s: stays due: %s%s", outcome.copy.epn, outcome.reason, hint)
+
+
+@contextlib.contextmanager
+def _kept_alive(site: Site, copy_id: int) -> Iterator[None]:
+    """Keep the heartbeat of a claim going, and give the claim up at the end."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(_HEARTBEAT):
+            try:
+                site.catalogue.beat(copy_id)
+            except AsynchyError as error:  # the next beat may pass; the claim holds ten minutes
+                log.warning("no heartbeat: %s", error)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        site.catalogue.release(copy_id)

@@ -1,0 +1,1 @@
+"""The system's ssh and rsync as child processes; nothing else in asynchy starts them."""

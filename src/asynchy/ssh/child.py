@@ -1,0 +1,165 @@
+"""Child processes that never block us, hear a stop at once, and never outlive us."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from asynchy.domain.stop import Stop
+
+_TICK = 0.2
+"""Seconds between two looks at the wish to stop."""
+_GRACE = 5.0
+"""Seconds between SIGTERM and SIGKILL; rsync uses them to keep its partial file."""
+_LINGER = 2.0
+"""Seconds that grandchildren may hold our pipes once the child is gone."""
+_LONGEST_LINE = 1 << 20
+_TAIL_LINES = 40
+_SHIM = Path(__file__).with_name("die_with_parent.py")
+
+Line = Callable[[bytes], None]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child process ended."""
+
+    code: int
+    """Exit code; minus the signal's number where a signal ended it."""
+    stderr: str
+    """The last lines of stderr."""
+    stopped: bool
+    """Whether we ended it, because we were asked to stop."""
+
+
+def bound_to_parent(command: Sequence[str], *, parent: int = 0) -> list[str]:
+    """The command line that runs the command so that it dies with its parent."""
+    return [sys.executable, "-I", "-S", str(_SHIM), str(parent), *command]
+
+
+def run(
+    command: Sequence[str],
+    *,
+    stop: Stop,
+    on_stdout: Line,
+    on_stderr: Line,
+    environment: Mapping[str, str],
+) -> Ended:
+    """Run a command to its end, handing over each line of its output without the newline.
+
+    Both streams are drained as they come. When `stop` is asked, the whole process group gets
+    SIGTERM, and SIGKILL after a grace time or when asked twice. What a callback raises ends the
+    child too and is raised here. A line is never longer than 1 MiB: longer ones come in pieces.
+    """
+    with subprocess.Popen(
+        bound_to_parent(command, parent=os.getpid()),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **environment},
+        start_new_session=True,
+        bufsize=0,
+    ) as process:
+        tail: deque[bytes] = deque(maxlen=_TAIL_LINES)
+
+        def keep_and_hand_over(line: bytes) -> None:
+            tail.append(line[:2000])
+            on_stderr(line)
+
+        watch = _Watch(process, stop)
+        try:
+            watch.drain(
+                {_stream(process.stdout): on_stdout, _stream(process.stderr): keep_and_hand_over}
+            )
+        finally:
+            watch.end()
+        text = b"\n".join(tail).decode("utf-8", "backslashreplace")
+        return Ended(process.returncode, text, watch.ended_by_us)
+
+
+def _stream(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None
+    return stream
+
+
+class _Watch:
+    """One running child: its output drained, the wish to stop carried to its process group."""
+
+    def __init__(self, process: subprocess.Popen[bytes], stop: Stop) -> None:
+        self._process = process
+        self._stop = stop
+        self._asked_at: float | None = None
+        self._gone_at: float | None = None
+        self.ended_by_us = False
+
+    def drain(self, streams: Mapping[IO[bytes], Line]) -> None:
+        with selectors.DefaultSelector() as selector:
+            for stream, hand_over in streams.items():
+                selector.register(stream, selectors.EVENT_READ, _Lines(hand_over))
+            while selector.get_map() and not self._lingering():
+                for key, _ in selector.select(_TICK):
+                    data = os.read(key.fd, 1 << 16)
+                    key.data.feed(data)
+                    if not data:
+                        selector.unregister(key.fileobj)
+                self._heed_stop()
+        while self._process.poll() is None:  # it closed its output but goes on
+            self._heed_stop()
+            time.sleep(_TICK / 4)
+
+    def end(self) -> None:
+        """Leave nothing of the process group behind, whatever happened."""
+        if self._process.poll() is None:
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_GRACE)
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _heed_stop(self) -> None:
+        if not self._stop.asked:
+            return
+        now = time.monotonic()
+        if self._asked_at is None:
+            self._asked_at = now
+            self.ended_by_us = self._process.poll() is None
+            self._signal(signal.SIGTERM)
+        elif self._stop.at_once or now - self._asked_at > _GRACE:
+            self._signal(signal.SIGKILL)
+
+    def _lingering(self) -> bool:
+        if self._process.poll() is None:
+            return False
+        self._gone_at = self._gone_at or time.monotonic()
+        return time.monotonic() - self._gone_at > _LINGER
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+
+class _Lines:
+    """Bytes in, whole lines out."""
+
+    def __init__(self, hand_over: Line) -> None:
+        self._hand_over = hand_over
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take what was read; nothing more means the end of the stream."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if (not data or len(self._rest) > _LONGEST_LINE) and self._rest:
+            lines.append(self._rest)
+            self._rest = b""
+        for line in lines:
+            self._hand_over(line)

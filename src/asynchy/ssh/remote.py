@@ -1,0 +1,106 @@
+"""The facility's SSH server, and the OpenSSH command line that reaches it.
+
+OpenSSH's own client does the connection, so that the site's keys, ssh_config, ProxyJump, agents
+and host keys all count. What is set here goes before ssh_config; everything else is the site's.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from asynchy.errors import ToolMissing
+
+_FAST = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+"""On today's processors twice as fast as OpenSSH's default cipher (docs/decisions/0005)."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Where the facility's SSH server is and how to log in there."""
+
+    host: str
+    user: str
+    port: int | None = None
+    key_file: Path | None = None
+    known_hosts: Path | None = None
+    timeout: int = 600
+    """Seconds without a word from the other side after which it counts as gone."""
+
+    def ssh_command(self) -> list[str]:
+        """The ssh command line up to, not including, the host.
+
+        Raises:
+            ToolMissing: there is no ssh on this machine.
+        """
+        if shutil.which("ssh") is None:
+            raise ToolMissing("ssh is not installed", hint="install OpenSSH's client")
+        alive = max(1, min(15, self.timeout // 4))
+        options = [
+            "BatchMode=yes",
+            "StrictHostKeyChecking=yes",
+            f"ConnectTimeout={min(30, self.timeout)}",
+            f"ServerAliveInterval={alive}",
+            "ServerAliveCountMax=3",
+            "ClearAllForwardings=yes",
+            "PermitLocalCommand=no",
+            "ControlMaster=no",  # a connection carries 2 MB a round trip; sharing one only costs
+            "ControlPath=none",
+        ]
+        if self.key_file:
+            options.append("IdentitiesOnly=yes")
+        if self.known_hosts:
+            options.append(f"UserKnownHostsFile={_ssh_path(self.known_hosts)}")
+        if ciphers := _preferred_ciphers(self.host):
+            options.append(f"Ciphers={ciphers}")
+        command = ["ssh", "-a", "-x", "-T"]
+        for option in options:
+            command += ["-o", option]
+        if self.port:
+            command += ["-p", str(self.port)]
+        if self.key_file:
+            command += ["-i", str(self.key_file)]
+        return [*command, "-l", self.user]
+
+
+def _ssh_path(path: Path) -> str:
+    """A path as the value of an ssh option, where `%` and blanks have a meaning."""
+    return '"' + str(path).replace("%", "%%") + '"'
+
+
+def prefer_fast(site: list[str], built_in: list[str]) -> list[str] | None:
+    """The ciphers to ask for: AES-GCM first; None where the site's ssh_config has chosen."""
+    if site != built_in or not set(_FAST) & set(site):
+        return None
+    return [*(c for c in _FAST if c in site), *(c for c in site if c not in _FAST)]
+
+
+@functools.cache
+def _preferred_ciphers(host: str) -> str | None:
+    chosen = prefer_fast(
+        _ciphers(["ssh", "-G", "--", host]), _ciphers(["ssh", "-F", "none", "-G", "--", host])
+    )
+    return ",".join(chosen) if chosen else None
+
+
+def _ciphers(command: list[str]) -> list[str]:
+    """The ciphers that `ssh -G` says are in force; none where it cannot say."""
+    try:
+        answer = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return []
+    for line in answer.stdout.splitlines():
+        key, _, value = line.partition(" ")
+        if key == "ciphers":
+            return value.split(",")
+    return []

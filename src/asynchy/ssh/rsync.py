@@ -1,0 +1,183 @@
+"""rsync over SSH: command lines, and running them.
+
+A command is always a list of arguments, never a shell's string. The remote path holds only
+characters that no shell interprets (the config sees to that), so it needs no quoting either.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from asynchy.domain.attempt import EngineResult
+from asynchy.domain.experiment import Entry
+from asynchy.domain.stop import Stop
+from asynchy.domain.text import shown
+from asynchy.errors import ExperimentAbsent, ListingError, Stopped, ToolMissing
+from asynchy.ssh import child
+from asynchy.ssh.remote import Remote
+from asynchy.ssh.rsync_output import VANISHED, explain, is_absent, parse_listed, parse_statistic
+
+log = logging.getLogger(__name__)
+
+MODES = ("--perms", "--chmod=Dg+s,ug+w,o-wx,ug+X", "--chmod=Du-s,D-t,Fug-s,F-t")
+"""The original's modes; the second rule strips setuid, sticky and setgid on files, so that no
+bit of the facility's gives anyone rights at home."""
+FILTERS = ("--include=.info", "--exclude=.*")
+"""Dot files are of no worth, save `.info`."""
+PARTIAL_DIR = ".asynchy-partial"
+"""In each folder at home, while a file in it has been fetched in part."""
+
+_ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "RSYNC_PROTECT_ARGS": "0"}
+_ITEM = re.compile(rb"[<>ch.*][fdLDS][a-zA-Z+.? ]{9} |skipping |cd")
+"""A line about one file or folder, as `--out-format=%i …` and `--info=nonreg` print it."""
+_COMPARE = {"time": (), "size": ("--size-only",), "checksum": ("--checksum",)}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the config leaves open about a transfer."""
+
+    compare: str = "time"
+    symlinks: bool = False
+    special_files: bool = False
+
+
+@dataclass(frozen=True)
+class Paths:
+    """From where to where a tree is brought."""
+
+    source: str
+    """A folder at the facility."""
+    destination: Path
+    """A folder at home."""
+    scratch: Path
+    """A folder in the destination's file system, for files on their way."""
+
+
+def list_tree(remote: Remote, source: str, on_entry: Callable[[Entry], None], stop: Stop) -> None:
+    """Hand over every entry below a folder at the facility, the folder itself (`.`) included.
+
+    `--no-inc-recursive`: rsync's incremental recursion waits for round trips.
+
+    Raises:
+        ListingError: it could not be listed whole.
+        Stopped: a stop was asked for meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    command = [
+        *_start(remote),
+        "--list-only",
+        "--recursive",
+        "--no-inc-recursive",
+        *FILTERS,
+        "--",
+        _address(remote, source),
+    ]
+
+    def hand_over(line: bytes) -> None:
+        try:
+            entry = parse_listed(line)
+        except ValueError as error:
+            raise ListingError(str(error), hint="ask the facility to rename it") from None
+        if entry is not None:
+            on_entry(entry)
+
+    log.debug("listing: %s", " ".join(map(shown, command)))
+    ended = child.run(
+        command, stop=stop, on_stdout=hand_over, on_stderr=_log_words, environment=_ENVIRONMENT
+    )
+    if ended.stopped:
+        raise Stopped("stopped while listing")
+    if ended.code != 0:
+        explanation = explain(ended.code, ended.stderr)
+        kind = ExperimentAbsent if is_absent(ended.stderr) else ListingError
+        raise kind(explanation.reason, hint=explanation.hint)
+
+
+def transfer_tree(remote: Remote, paths: Paths, choices: Choices, stop: Stop) -> EngineResult:
+    """Bring the tree below a folder at the facility to a folder at home.
+
+    A file that is whole is renamed to its place. Stopped, or cut off, rsync keeps what it had of
+    a file in `PARTIAL_DIR` beside its place and goes on from there the next time.
+
+    Raises:
+        ToolMissing: ssh or rsync is not installed.
+    """
+    per_file = log.isEnabledFor(logging.DEBUG)
+    command = [
+        *_start(remote),
+        "--recursive",
+        "--times",
+        *MODES,
+        *FILTERS,
+        *_COMPARE[choices.compare],
+        *(("--links", "--safe-links") if choices.symlinks else ()),
+        *(("--specials",) if choices.special_files else ()),
+        f"--partial-dir={PARTIAL_DIR}",
+        f"--temp-dir={paths.scratch}",
+        "--stats",
+        *(("--out-format=%i %l %n",) if per_file else ("--info=nonreg0",)),
+        "--",
+        _address(remote, paths.source),
+        f"{paths.destination}/",
+    ]
+    statistics: dict[str, int] = {}
+
+    def read(line: bytes) -> None:
+        statistic = parse_statistic(line)
+        if statistic is not None:
+            statistics.setdefault(*statistic)
+        if line.strip():
+            about_a_file = per_file and _ITEM.match(line) is not None
+            log.log(logging.DEBUG if about_a_file else logging.INFO, "rsync: %s", shown(line))
+
+    log.debug("transfer: %s", " ".join(map(shown, command)))
+    ended = child.run(
+        command, stop=stop, on_stdout=read, on_stderr=_log_words, environment=_ENVIRONMENT
+    )
+    explanation = explain(ended.code, ended.stderr) if ended.code != 0 else None
+    return EngineResult(
+        ok=ended.code == 0,
+        exit_code=ended.code,
+        files=statistics.get("Number of regular files transferred"),
+        bytes=statistics.get("Literal data"),
+        reason=explanation.reason if explanation else None,
+        hint=explanation.hint if explanation else None,
+        stderr=ended.stderr,
+        stopped=ended.stopped,
+        vanished=ended.code == VANISHED,
+    )
+
+
+def _start(remote: Remote) -> list[str]:
+    if shutil.which("rsync") is None:
+        raise ToolMissing("rsync is not installed", hint="install the package rsync")
+    shell = child.bound_to_parent(remote.ssh_command())
+    return [
+        "rsync",
+        "--no-human-readable",
+        f"--timeout={remote.timeout}",
+        f"--rsh={' '.join(map(_quoted, shell))}",
+    ]
+
+
+def _quoted(argument: str) -> str:
+    """An argument within `--rsh`: rsync splits at blanks, and a doubled quote stands for one."""
+    if argument and not set(argument) & set(" \t\n\"'"):
+        return argument
+    return '"' + argument.replace('"', '""') + '"'
+
+
+def _address(remote: Remote, source: str) -> str:
+    host = f"[{remote.host}]" if ":" in remote.host else remote.host
+    return f"{host}:{source}/"
+
+
+def _log_words(line: bytes) -> None:
+    if line.strip():
+        log.warning("rsync: %s", shown(line))

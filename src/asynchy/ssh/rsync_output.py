@@ -1,0 +1,207 @@
+r"""What rsync says, understood: listing lines, statistics, exit codes, error texts. No I/O.
+
+The forms are those of rsync 3.1 and later in the C locale with `--no-human-readable` and TZ=UTC:
+`rsync(1)` for the options and exit codes; bytes that do not print appear as `\#ooo` (octal), and
+so does a backslash that such a sequence would follow.
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+from dataclasses import dataclass
+
+from asynchy.domain.experiment import Entry, Kind
+from asynchy.domain.text import shown
+
+_LISTED = re.compile(
+    rb"(?P<kind>[-dlpscbD])[rwxsStT-]{9}\S? +(?P<size>\d+) "
+    rb"(?P<year>\d{1,9})/(?P<month>\d\d)/(?P<day>\d\d) "
+    rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d) (?P<name>.*)",
+    re.DOTALL,
+)
+_ESCAPE = re.compile(rb"\\#([0-3][0-7]{2})")
+_STATISTIC = re.compile(rb"(?P<name>[A-Z][a-z ]+): (?P<value>\d+)(?: bytes)?(?: \(.*\))?")
+_KINDS = {b"-": Kind.FILE, b"d": Kind.FOLDER, b"l": Kind.SYMLINK}
+
+EXIT_CODES = {
+    1: "syntax or usage error",
+    2: "the other side's rsync is not compatible",
+    3: "files or folders could not be selected",
+    4: "the other side's rsync cannot do what was asked",
+    5: "the connection could not be started",
+    6: "the log could not be written",
+    10: "the connection failed",
+    11: "reading or writing a file failed",
+    12: "the connection broke off",
+    13: "rsync's own diagnostics failed",
+    14: "rsync's own processes lost each other",
+    19: "rsync was stopped by a signal",
+    20: "rsync was stopped by a signal",
+    21: "waitpid failed",
+    22: "out of memory",
+    23: "some files could not be transferred",
+    24: "some files vanished at the facility meanwhile",
+    25: "the limit of deletions was reached",
+    30: "no data came for too long",
+    35: "the connection took too long",
+    124: "the remote command failed",
+    125: "the remote command was killed",
+    126: "the remote command could not be run",
+    127: "rsync is not offered by the server, or ssh is not installed",
+    255: "ssh could not connect",
+}
+"""rsync(1), EXIT VALUES, in our words; 255 is ssh's own."""
+
+_ABSENT = re.compile(r"(change_dir|link_stat) .* failed: No such file or directory \(2\)")
+VANISHED = 24
+"""rsync(1): the only thing wrong is that source files vanished."""
+
+_CAUSES: tuple[tuple[str, str, str], ...] = (
+    (
+        r"REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "the server's host key is not the one in known_hosts",
+        "ask the facility whether its key changed; only then replace the line in known_hosts",
+    ),
+    (
+        r"Host key verification failed|No .* host key is known",
+        "the server's host key is not in known_hosts",
+        "get the key's fingerprint from the facility, then: ssh-keyscan HOST >> known_hosts",
+    ),
+    (
+        r"Load key .*(incorrect passphrase|passphrase)|read_passphrase",
+        "the SSH key has a passphrase",
+        "load it into ssh-agent, or use a key without one for unattended work",
+    ),
+    (
+        r"Permission denied \(.*(publickey|password|keyboard)",
+        "the server refused the SSH key",
+        "check `user` and `key-file`, and that the facility knows the public key",
+    ),
+    (
+        r"Could not resolve hostname",
+        "the server's name cannot be resolved",
+        "check `host`, and this machine's DNS",
+    ),
+    (r"Connection refused", "the server refused the connection", "check `host` and `port`"),
+    (
+        r"Disk quota exceeded \(122\)",
+        "the quota at the destination is used up (EDQUOT)",
+        "free space or raise the quota of the project; it is tried again in the next run",
+    ),
+    (
+        r"No space left on device \(28\)",
+        "the destination is full (ENOSPC)",
+        "free space or inodes; it is tried again in the next run",
+    ),
+    (
+        r"Read-only file system \(30\)",
+        "the destination is mounted read-only (EROFS)",
+        "have it mounted for writing; it is tried again in the next run",
+    ),
+    (
+        _ABSENT.pattern,
+        "there is no such folder at the facility",
+        "check `source-path` and `beamline`; the data may be gone or not there yet",
+    ),
+    (
+        r"\[(Receiver|generator|receiver)\] .*Permission denied \(13\)"
+        r"|(mkstemp|mkdir|recv_generator|rename).*Permission denied \(13\)",
+        "no permission to write at the destination (EACCES)",
+        "make the project folder writable for the user that runs asynchy",
+    ),
+    (
+        r"Permission denied \(13\)",
+        "some of it may not be read at the facility (EACCES)",
+        "ask the facility to open it to the user",
+    ),
+    (
+        r"Connection (timed out|closed|reset)|No route to host|Network is unreachable"
+        r"|client_loop: |Timeout, server .* not responding|Operation timed out",
+        "the connection to the server was lost",
+        "it is tried again in the next run",
+    ),
+    (
+        r"protocol version mismatch|is your shell clean",
+        "something other than rsync answered",
+        "check with `ssh USER@HOST rsync --version` what the server offers",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why rsync failed, and what to do about it."""
+
+    reason: str
+    hint: str | None
+
+
+def parse_listed(line: bytes) -> Entry | None:
+    """One line of `rsync --list-only`; None for a line that lists nothing.
+
+    Raises:
+        ValueError: the line is not of the form that is known.
+    """
+    if not line or line.startswith(b"skipping "):
+        return None
+    match = _LISTED.fullmatch(line)
+    if match is None:
+        raise ValueError(f"not a line of an rsync listing: {shown(line, limit=200)}")
+    name = unescape(match["name"])
+    if not is_inside(name):
+        raise ValueError(f"a name that leads out of the experiment: {shown(name, limit=200)}")
+    parts = [int(match[part]) for part in ("year", "month", "day", "hour", "minute", "second")]
+    return Entry(
+        kind=_KINDS.get(match["kind"], Kind.SPECIAL),
+        path=name,
+        size=int(match["size"]),
+        modified=_seconds(parts),
+    )
+
+
+def is_absent(stderr: str) -> bool:
+    """Whether rsync says that the folder to be read is not there."""
+    return _ABSENT.search(stderr) is not None
+
+
+def unescape(name: bytes) -> bytes:
+    """A name as rsync prints it, back to the bytes that it has."""
+    return _ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), name)
+
+
+def is_inside(path: bytes) -> bool:
+    """Whether a relative path stays inside the folder that it is relative to."""
+    if path == b".":
+        return True
+    parts = path.split(b"/")
+    return b"\0" not in path and not any(part in (b"", b".", b"..") for part in parts)
+
+
+def _seconds(parts: list[int]) -> int:
+    year = parts[0]
+    # The Gregorian calendar repeats every 400 years, so any year that rsync prints will do.
+    cycles = (year - 2000) // 400
+    try:
+        return calendar.timegm((year - 400 * cycles, *parts[1:])) + cycles * 146_097 * 86_400
+    except ValueError:
+        raise ValueError(f"not a date in an rsync listing: {parts}") from None
+
+
+def parse_statistic(line: bytes) -> tuple[str, int] | None:
+    """One line of `--stats`, such as `("Literal data", 1024)`; None for any other line."""
+    match = _STATISTIC.fullmatch(line)
+    if match is None:
+        return None
+    return match["name"].decode("ascii"), int(match["value"])
+
+
+def explain(code: int, stderr: str) -> Explanation:
+    """Why rsync ended with a code that is not 0: the cause that its words name, else the code's."""
+    for pattern, reason, hint in _CAUSES:
+        if re.search(pattern, stderr):
+            return Explanation(reason, hint)
+    if code < 0:
+        return Explanation(f"rsync was ended by signal {-code}", None)
+    meaning = EXIT_CODES.get(code, "an exit code that is not documented")
+    return Explanation(f"{meaning} (rsync exit code {code})", None)

@@ -1,0 +1,37 @@
+"""What every engine does; tests/contract holds each engine to it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from asynchy.domain.attempt import EngineResult
+from asynchy.domain.experiment import Copy
+from asynchy.domain.stop import Stop
+
+
+class Engine(Protocol):
+    """Moves the files of an experiment to its destination.
+
+    Doing it again moves only what differs. Files that are not at the facility are left alone.
+    Stopped or killed at any instant, each file at the destination is the old one or the new one.
+    """
+
+    @property
+    def name(self) -> str:
+        """The engine's name, as attempts record it."""
+
+    @property
+    def check(self) -> str:
+        """What it checks of the bytes that arrive, as attempts record it."""
+
+    @property
+    def compare(self) -> str:
+        """What makes a file at home the same as the facility's."""
+
+    def transfer(self, copy: Copy, stop: Stop) -> EngineResult:
+        """Make the destination hold what the experiment holds; a failure is a result, too.
+
+        Raises:
+            ToolMissing: a program that it needs is not installed.
+            OSError: the destination's own folder cannot be made.
+        """

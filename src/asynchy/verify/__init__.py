@@ -1,0 +1,1 @@
+"""Whether what is at home is what was listed."""

@@ -1,0 +1,83 @@
+"""A listing held against the copy at home, entry by entry, in constant memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from datetime import datetime
+from pathlib import Path
+
+from asynchy.domain.experiment import Entry, Kind, Survey
+
+_FINGERPRINT_BITS = 256
+
+
+class Surveyor:
+    """Takes the entries of one listing and adds up what is there and what is missing at home.
+
+    A file counts as at home where a regular file of the same size (and, unless `size_only`, the
+    same time in whole seconds) lies in its place. Symbolic links are not followed. Entries may
+    come in any order; the fingerprint does not depend on it.
+    """
+
+    def __init__(self, destination: Path, listed_at: datetime, *, size_only: bool = False) -> None:
+        self._root = os.fsencode(destination)
+        self._listed_at = listed_at
+        self._size_only = size_only
+        self._files = self._bytes = self._folders = self._left_out = 0
+        self._missing_files = self._missing_bytes = self._missing_folders = 0
+        self._fingerprint = 0
+
+    def add(self, entry: Entry) -> None:
+        """Take one entry."""
+        if entry.kind is Kind.FOLDER:
+            self._folders += 1
+            self._missing_folders += not self._is_folder(entry)
+        elif entry.kind is Kind.FILE:
+            self._files += 1
+            self._bytes += entry.size
+            if not self._is_same(entry):
+                self._missing_files += 1
+                self._missing_bytes += entry.size
+        else:
+            self._left_out += 1
+            return
+        self._note(entry)
+
+    def result(self) -> Survey:
+        """What was added up."""
+        return Survey(
+            listed_at=self._listed_at,
+            files=self._files,
+            bytes=self._bytes,
+            folders=self._folders,
+            left_out=self._left_out,
+            missing_files=self._missing_files,
+            missing_bytes=self._missing_bytes,
+            missing_folders=self._missing_folders,
+            fingerprint=f"{self._fingerprint:064x}",
+        )
+
+    def _note(self, entry: Entry) -> None:
+        # A folder's size and time say nothing about its data, and rsync does not compare them.
+        facts = (entry.size, entry.modified) if entry.kind is Kind.FILE else ()
+        text = repr((entry.kind.value, entry.path, *facts)).encode()
+        digest = int.from_bytes(hashlib.blake2b(text, digest_size=_FINGERPRINT_BITS // 8).digest())
+        self._fingerprint = (self._fingerprint + digest) % (1 << _FINGERPRINT_BITS)
+
+    def _at_home(self, entry: Entry) -> os.stat_result | None:
+        try:
+            return os.lstat(self._root + b"/" + entry.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _is_folder(self, entry: Entry) -> bool:
+        found = self._at_home(entry)
+        return found is not None and stat.S_ISDIR(found.st_mode)
+
+    def _is_same(self, entry: Entry) -> bool:
+        found = self._at_home(entry)
+        if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
+            return False
+        return self._size_only or found.st_mtime_ns // 1_000_000_000 == entry.modified

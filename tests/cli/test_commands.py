@@ -1,0 +1,142 @@
+"""Literal command lines: options, output, exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from simulator.experiments import mx_experiment
+from tests.conftest import Home, Program, give
+
+GOOD = """\
+beamline: mx
+ignore: ignore.yml
+destination-root-path: storage
+user: me@uni.example
+equipment:
+  - id: 23
+    username: me
+    password: {env: PORTAL_PASSWORD}
+    client_name: us
+    client_password: cp-canary
+"""
+
+
+def write(place: Path, text: str) -> Path:
+    path = place / "config.yml"
+    path.write_text(text)
+    path.chmod(0o600)
+    return give(path)
+
+
+@pytest.mark.parametrize("option", ["--config FILE", "--execute", "--once", "--version"])
+def test_the_options_of_mxsync(program: Program, option: str) -> None:
+    answer = program.run("mxsync", "--help")
+    assert answer.returncode == 0
+    assert option in answer.stdout
+
+
+def test_the_commands_of_asynchy(program: Program) -> None:
+    answer = program.run("asynchy", "--help")
+    assert answer.returncode == 0
+    assert "[default: ~/.as.yaml]" in answer.stdout
+    for command in ("config", "status"):
+        assert f"\n  {command} " in answer.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("mxsync", "--nonsense"),
+        ("mxsync", "--once"),
+        ("asynchy", "nonsense"),
+        ("asynchy", "config", "check"),
+        ("asynchy", "status", "../../etc"),
+    ],
+)
+def test_a_wrong_command_line_is_a_usage_error(program: Program, command: tuple[str, ...]) -> None:
+    answer = program.run(*command)
+    assert answer.returncode == 2
+    assert "Error:" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("mxsync",), ("asynchy", "config", "show"), ("asynchy", "status")]
+)
+def test_a_missing_config_file(program: Program, command: tuple[str, ...]) -> None:
+    answer = program.run(*command)
+    assert answer.returncode == 3
+    assert "No such file" in answer.stderr
+    assert "What to do:" in answer.stderr
+
+
+def test_config_check_reports_every_problem_with_its_place(program: Program, place: Path) -> None:
+    path = write(place, "beamline: a/b\nmax-tasks: many\nvisit-day-rnage: 3\nequipment: []\n")
+    answer = program.run("asynchy", "config", "check", path)
+    assert answer.returncode == 3
+    assert f"{path}:1: beamline: found 'a/b'; accepted is" in answer.stderr
+    assert f"{path}:2: max-tasks: found 'many'; accepted is a whole number" in answer.stderr
+    assert f"{path}:3: visit-day-rnage: unknown key; did you mean visit-day-range?" in answer.stderr
+    assert f"{path}:4: equipment: " in answer.stderr
+    assert "ignore: is required" in answer.stderr
+    assert "destination-root-path: is required" in answer.stderr
+
+
+def test_config_check_of_a_good_file(program: Program, place: Path) -> None:
+    path = write(place, GOOD)
+    answer = program.run("asynchy", "config", "check", path, environment={"PORTAL_PASSWORD": "x"})
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert "no problems found" in answer.stdout
+
+
+def test_a_secret_that_others_can_read_draws_a_warning(program: Program, place: Path) -> None:
+    path = write(place, GOOD)
+    path.chmod(0o644)
+    answer = program.run("asynchy", "config", "check", path, environment={"PORTAL_PASSWORD": "x"})
+    assert answer.returncode == 0
+    assert "everybody can read it" in answer.stderr
+
+
+def test_config_show_prints_what_is_in_force_with_secrets_masked(
+    program: Program, place: Path
+) -> None:
+    path = write(place, GOOD)
+    environment = {"PORTAL_PASSWORD": "pp-canary"}
+    answer = program.run("asynchy", "--config", path, "config", "show", environment=environment)
+    assert answer.returncode == 0
+    assert "canary" not in answer.stdout + answer.stderr
+    assert "password: ********" in answer.stdout
+    assert f"ignore: {place}/ignore.yml" in answer.stdout
+    assert f"catalogue: {place}/catalogue.db  # default" in answer.stdout
+    assert "host: sftp.synchrotron.org.au  # default" in answer.stdout
+
+
+def test_status_before_anything_is_known_makes_no_catalogue(program: Program, place: Path) -> None:
+    path = write(place, GOOD)
+    environment = {"PORTAL_PASSWORD": "x"}
+    answer = program.run("asynchy", "--config", path, "status", environment=environment)
+    assert answer.returncode == 0
+    assert "knows no copies yet" in answer.stdout
+    unknown = program.run("asynchy", "--config", path, "status", "12282a", environment=environment)
+    assert unknown.returncode == 1
+    assert "knows no copy of 12282a" in unknown.stderr
+    assert sorted(item.name for item in place.iterdir()) == ["config.yml"]
+
+
+def test_status_as_a_table_and_as_json(home: Home) -> None:
+    source = home.facility.experiment("mx", "12282a")
+    mx_experiment(source, "12282a", frames=2, frame_bytes=1000)
+    give(source)
+    home.visit("12282a")
+    assert home.once().returncode == 0
+    table = home.program.run("asynchy", "--config", home.config, "status", "12282a")
+    assert table.returncode == 0
+    assert "12282a" in table.stdout and "complete 20" in table.stdout
+    assert "Attempts:" in table.stdout and "transport" in table.stdout
+    answer = home.program.run("asynchy", "--config", home.config, "status", "--json")
+    (row,) = json.loads(answer.stdout)
+    assert row["epn"] == "12282a"
+    assert row["completed"].endswith("+00:00")
+    assert row["claim"] is None

@@ -1,0 +1,253 @@
+"""What every test may use: a place, a facility, and the program under test.
+
+Where the tests run as root, the program runs as an ordinary user (nobody): as root, "not writable"
+proves nothing. The facility's sshd runs as that user, too.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.config import write_config
+from simulator.facility import Facility
+from simulator.scratch import new_folder
+
+ROOT = os.getuid() == 0
+USER: tuple[int, int] | None = (65534, 65534) if ROOT else None
+SCRIPTS = Path(sys.executable).parent
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+@functools.cache
+def as_user() -> tuple[str, ...]:
+    """What goes before a command line to run it as an ordinary user.
+
+    Where that user cannot even enter the folder of this checkout, it gets the right to read
+    everything; writing is what matters here.
+    """
+    if USER is None:
+        return ()
+    setpriv = (
+        shutil.which("setpriv") or "setpriv",
+        f"--reuid={USER[0]}",
+        f"--regid={USER[1]}",
+        "--clear-groups",
+    )
+    probe = [*setpriv, "--", "sh", "-c", f"'{SCRIPTS}/python' -c 'import asynchy'"]
+    if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+        return (*setpriv, "--")
+    read_all = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+    return (*setpriv, *read_all, "--")
+
+
+def give(path: Path) -> Path:
+    """Make a file, or a tree, the ordinary user's."""
+    if USER is not None:
+        for folder, folders, files in os.walk(os.fsencode(path)):
+            for name in [b".", *folders, *files]:
+                os.lchown(folder + b"/" + name, *USER)
+        os.lchown(path, *USER)
+    return path
+
+
+def wait_until(what: Callable[[], Any], seconds: float = 20) -> Any:
+    """Wait for something to become true; fail where it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that is dead but not yet waited for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+@dataclass
+class Program:
+    """The console scripts, run as a user would run them."""
+
+    place: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def start(self, *command: str | Path, **options: Any) -> subprocess.Popen[str]:
+        """Start a command; `asynchy` and `mxsync` are those of this environment."""
+        first, *rest = map(str, command)
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.place),
+            "LANG": "C.UTF-8",
+            **self.environment,
+            **options.pop("environment", {}),
+        }
+        return subprocess.Popen(
+            [*as_user(), str(SCRIPTS / first), *rest],
+            cwd=self.place,
+            env={key: value for key, value in environment.items() if value},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def run(self, *command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; its output never holds a traceback."""
+        limit = options.pop("limit", 100)
+        with self.start(*command, **options) as process:
+            try:
+                out, err = process.communicate(timeout=limit)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        assert "Traceback" not in out + err, err
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+@dataclass
+class Home:
+    """Everything on our side: config, state, logs, project folders."""
+
+    place: Path
+    facility: Facility
+    program: Program
+    config: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.storage = self.place / "storage"
+        self.storage.mkdir()
+        (self.place / "logs").mkdir()
+        self.project("ny79")
+        self.configure()
+
+    def configure(self, **keys: Any) -> Path:
+        """Write the config file; given keys replace those of the simulator's."""
+        mapping = keys.pop("epn_cap_map", {"12282": "ny79", "12283": "ny79", "8020": "ny79"})
+        self.config = write_config(
+            self.place / "config.yml",
+            self.facility,
+            destination=self.storage,
+            epn_cap_map=mapping,
+            **keys,
+        )
+        give(self.place)
+        return self.config
+
+    def project(self, name: str) -> Path:
+        folder = self.storage / name
+        folder.mkdir()
+        folder.chmod(0o2775)
+        give(folder)
+        return folder
+
+    def visit(
+        self, epn: str | None, *, equipment: int = 23, ended: float = 24, hours: float = 8
+    ) -> dict[str, Any]:
+        """A visit that ended so many hours ago (or, where negative, ends in the future)."""
+        end = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=ended)
+        start = end - timedelta(hours=hours)
+        return self.facility.portal.add_visit(equipment=equipment, epn=epn, start=start, end=end)
+
+    def mxsync(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self.program.run("mxsync", "--config", self.config, *arguments, **options)
+
+    def once(self, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self.mxsync("--execute", "--once", **options)
+
+    def status(self, *arguments: str) -> list[dict[str, Any]]:
+        answer = self.program.run(
+            "asynchy", "--config", self.config, "status", *arguments, "--json"
+        )
+        assert answer.returncode == 0, answer.stderr
+        rows: list[dict[str, Any]] = json.loads(answer.stdout)
+        return rows
+
+    def copy(self, epn: str, project: str = "ny79") -> Path:
+        return self.storage / project / epn / "data"
+
+    @property
+    def ignored(self) -> str:
+        """The text of ignore.yml; empty where there is none."""
+        path = self.place / "ignore.yml"
+        return path.read_text() if path.exists() else ""
+
+    @property
+    def log(self) -> str:
+        return (self.place / "logs" / "sync.log").read_text()
+
+    def children(self, process: subprocess.Popen[str], name: str) -> list[int]:
+        """The processes of a name below a process."""
+        listed = subprocess.run(
+            ["ps", "-eo", "pid=,ppid=,comm="], capture_output=True, text=True, check=True
+        ).stdout
+        rows = [line.split(None, 2) for line in listed.splitlines()]
+        below = {process.pid}
+        for _ in rows:
+            more = {int(pid) for pid, parent, _ in rows if int(parent) in below}
+            if more <= below:
+                break
+            below |= more
+        return [int(pid) for pid, _, command in rows if int(pid) in below and command == name]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that the program under test may write, short enough for any path in it."""
+    folder = new_folder("asynchy-test-")
+    folder.chmod(0o755)
+    give(folder)
+    yield folder
+    for path in [folder, *folder.rglob("*")]:
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def facility(place: Path) -> Iterator[Facility]:
+    folder = place / "facility"
+    folder.mkdir()
+    give(folder)
+    with Facility(folder, run_as=USER) as running:
+        yield running
+
+
+@pytest.fixture
+def program(place: Path) -> Program:
+    return Program(place)
+
+
+@pytest.fixture
+def home(place: Path, facility: Facility, program: Program) -> Home:
+    folder = place / "home"
+    folder.mkdir()
+    return Home(folder, facility, program)
+
+
+def interrupt(
+    process: subprocess.Popen[str], number: signal.Signals, limit: float = 10
+) -> tuple[int, float]:
+    """Send a signal and wait for the end: the exit code and how long it took."""
+    began = time.monotonic()
+    process.send_signal(number)
+    process.communicate(timeout=limit)
+    return process.returncode, time.monotonic() - began

@@ -1,0 +1,180 @@
+"""What every engine does, whatever it is made of (`asynchy.transfer.engine.Engine`)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Copy, Experiment
+from asynchy.domain.stop import Stop
+from asynchy.ssh.remote import Remote
+from asynchy.transfer.engine import Engine
+from asynchy.transfer.rsync import RsyncEngine
+from simulator.compare import compare_trees
+from simulator.experiments import awkward_names, big_sparse_file, mx_experiment
+from simulator.facility import Facility
+from tests.conftest import wait_until
+
+MakeEngine = Callable[[Remote], Engine]
+
+
+@pytest.fixture(params=[RsyncEngine], ids=["rsync"])
+def make_engine(request: pytest.FixtureRequest) -> MakeEngine:
+    made: MakeEngine = request.param
+    return made
+
+
+@pytest.fixture
+def own_facility(place: Path) -> Iterator[Facility]:
+    """A facility of the user that runs the tests: here the engine runs in this process."""
+    folder = place / "facility"
+    folder.mkdir()
+    with Facility(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def engine(own_facility: Facility, make_engine: MakeEngine) -> Engine:
+    return make_engine(remote_of(own_facility))
+
+
+def remote_of(facility: Facility, **changes: int) -> Remote:
+    return Remote(
+        host=facility.host,
+        user=facility.user,
+        port=changes.get("port", facility.port),
+        key_file=facility.key_file,
+        known_hosts=facility.known_hosts,
+        timeout=changes.get("timeout", 30),
+    )
+
+
+@pytest.fixture
+def copy(own_facility: Facility, place: Path) -> Copy:
+    source = own_facility.experiment("mx", "12282a")
+    project = place / "storage" / "ny79"
+    project.mkdir(parents=True)
+    return Copy(
+        experiment=Experiment("mx", Epn("12282a")),
+        project="ny79",
+        source=str(source),
+        project_folder=project,
+        destination=project / "12282a" / "data",
+    )
+
+
+def test_everything_arrives_with_its_bytes_times_and_modes(engine: Engine, copy: Copy) -> None:
+    mx_experiment(Path(copy.source), "12282a", frames=4)
+    awkward_names(Path(copy.source))
+    result = engine.transfer(copy, Stop())
+    assert (result.ok, result.exit_code, result.reason, result.stopped) == (True, 0, None, False)
+    assert compare_trees(Path(copy.source), copy.destination) == []
+    assert result.files is not None and result.files > 20
+    assert result.bytes is not None and result.bytes > 100_000
+
+
+def test_doing_it_again_moves_nothing(engine: Engine, copy: Copy) -> None:
+    mx_experiment(Path(copy.source), "12282a", frames=4)
+    assert engine.transfer(copy, Stop()).ok
+    again = engine.transfer(copy, Stop())
+    assert (again.ok, again.files, again.bytes) == (True, 0, 0)
+
+
+def test_only_what_differs_is_moved(engine: Engine, copy: Copy) -> None:
+    source = Path(copy.source)
+    mx_experiment(source, "12282a", frames=4)
+    assert engine.transfer(copy, Stop()).ok
+    (source / "new.h5").write_bytes(b"new")
+    (copy.destination / ".info").write_bytes(b"damaged")
+    again = engine.transfer(copy, Stop())
+    assert (again.ok, again.files) == (True, 2)
+    assert compare_trees(source, copy.destination) == []
+
+
+def test_what_the_facility_does_not_have_is_left_alone(engine: Engine, copy: Copy) -> None:
+    (Path(copy.source) / "frame.cbf").write_bytes(b"x")
+    copy.destination.mkdir(parents=True)
+    (copy.destination / "notes-of-the-group.txt").write_text("ours")
+    assert engine.transfer(copy, Stop()).ok
+    assert (copy.destination / "notes-of-the-group.txt").read_text() == "ours"
+
+
+def test_a_file_of_more_than_four_gib_arrives_and_is_resumed(engine: Engine, copy: Copy) -> None:
+    source = Path(copy.source)
+    big_sparse_file(source / "image.sqfs")
+    stop = Stop()
+    scratch = copy.destination.parent / ".asynchy-data"
+
+    def stop_in_the_middle() -> None:
+        wait_until(lambda: any(path.stat().st_size > 2**28 for path in scratch.glob("image*")))
+        stop.ask()
+
+    thread = threading.Thread(target=stop_in_the_middle)
+    thread.start()
+    first = engine.transfer(copy, stop)
+    thread.join()
+    assert (first.ok, first.stopped) == (False, True)
+    assert not (copy.destination / "image.sqfs").exists()
+
+    second = engine.transfer(copy, Stop())
+    assert second.ok
+    assert second.bytes is not None and second.bytes < 4 * 2**30
+    assert compare_trees(source, copy.destination) == []
+
+
+def test_nothing_is_left_beside_the_data(engine: Engine, copy: Copy) -> None:
+    mx_experiment(Path(copy.source), "12282a", frames=4)
+    left = copy.destination.parent / ".asynchy-data"
+    left.mkdir(parents=True)
+    (left / ".image.sqfs.Ab12Cd").write_bytes(b"of a killed run")
+    assert engine.transfer(copy, Stop()).ok
+    assert [path.name for path in copy.destination.parent.iterdir()] == ["data"]
+
+
+def test_the_project_folder_is_never_made(engine: Engine, copy: Copy) -> None:
+    (Path(copy.source) / "frame.cbf").write_bytes(b"x")
+    shutil.rmtree(copy.project_folder)
+    with pytest.raises(FileNotFoundError):
+        engine.transfer(copy, Stop())
+    assert not copy.project_folder.exists()
+
+
+def test_a_source_that_is_not_there_is_a_failure_with_a_reason(engine: Engine, copy: Copy) -> None:
+    Path(copy.source).rmdir()
+    result = engine.transfer(copy, Stop())
+    assert not result.ok
+    assert result.reason == "there is no such folder at the facility"
+    assert result.stderr
+
+
+def test_a_server_that_is_not_there_is_a_failure_with_a_reason(
+    own_facility: Facility, make_engine: MakeEngine, copy: Copy
+) -> None:
+    result = make_engine(remote_of(own_facility, port=9)).transfer(copy, Stop())
+    assert not result.ok
+    assert result.reason == "the server refused the connection"
+    assert result.hint
+
+
+def test_asked_to_stop_before_it_begins_it_moves_nothing(engine: Engine, copy: Copy) -> None:
+    (Path(copy.source) / "frame.cbf").write_bytes(b"x" * 10_000_000)
+    stop = Stop()
+    stop.ask()
+    result = engine.transfer(copy, stop)
+    assert (result.ok, result.stopped) == (False, True)
+    assert not (copy.destination / "frame.cbf").exists()
+
+
+def test_a_link_out_of_the_experiment_brings_nothing(engine: Engine, copy: Copy) -> None:
+    source = Path(copy.source)
+    (source / "folder").symlink_to("/etc")
+    (source / "passwd").symlink_to("/etc/passwd")
+    os.mkfifo(source / "pipe")
+    assert engine.transfer(copy, Stop()).ok
+    assert list(copy.destination.iterdir()) == []

@@ -1,0 +1,180 @@
+"""The portal in trouble: a clear word, the others served, nothing marked complete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import trustme
+
+from simulator.compare import compare_trees
+from simulator.experiments import mx_experiment
+from simulator.facility import Facility
+from simulator.proxy import HttpProxy
+from tests.conftest import USER, Home, Program, give
+
+FAULTS: list[tuple[dict[str, Any], str]] = [
+    ({"name": "html"}, "not JSON"),
+    ({"name": "truncated"}, "broke off its answer"),
+    ({"name": "cut"}, "not JSON"),
+    ({"name": "malformed"}, "not JSON"),
+    ({"name": "wrong_shape"}, "has no list of visits"),
+    ({"name": "status", "code": 500}, "answers HTTP 500"),
+    ({"name": "status", "code": 404}, "answers HTTP 404"),
+    ({"name": "reset"}, "broke off its answer"),
+    ({"name": "paging"}, "hints at paging (next: /page/2)"),
+    ({"name": "redirect"}, "redirects to http://elsewhere.example/ ("),
+    ({"name": "huge"}, "larger than"),
+    ({"name": "stall", "seconds": 60}, "did not answer in time"),
+    ({"name": "drip"}, "took too long"),
+]
+
+
+def prepared(home: Home) -> Path:
+    source = home.facility.experiment("mx", "12282a")
+    mx_experiment(source, "12282a", frames=2, frame_bytes=1000)
+    give(source)
+    home.visit("12282a", equipment=23)
+    return source
+
+
+def test_entries_that_fail_do_not_stop_the_others_but_nothing_is_marked_complete(
+    home: Home,
+) -> None:
+    source = prepared(home)
+    failing = range(100, 100 + len(FAULTS))
+    home.configure(timeout=1, equipment=[{"id": 23}, *({"id": number} for number in failing)])
+    for number, (fault, _) in zip(failing, FAULTS, strict=True):
+        home.facility.portal.set_fault(**fault, equipment=number, path="visits")
+
+    run = home.once()
+    assert run.returncode == 4
+    for number, (_, word) in zip(failing, FAULTS, strict=True):
+        (line,) = [line for line in run.stdout.splitlines() if f"equipment {number}:" in line]
+        assert word in line
+    assert "access_token" not in run.stdout + run.stderr
+    assert "the visits running now are not all known" in run.stdout
+    assert compare_trees(source, home.copy("12282a")) == []
+    assert home.ignored == ""
+    assert home.status()[0]["completed"] is None
+    assert home.status("12282a")[0]["history"][0]["verdict"] == "transferred"
+
+    home.facility.portal.clear_faults()
+    again = home.once()
+    assert again.returncode == 0
+    assert "12282a" in home.ignored
+    assert home.status("12282a")[0]["history"][1]["files"] == 0
+
+
+def test_what_can_pass_is_tried_again(home: Home) -> None:
+    prepared(home)
+    home.facility.portal.set_fault("status", path="visits", code=503, times=2)
+    run = home.once()
+    assert run.returncode == 0
+    assert "answers HTTP 503; trying again in" in run.stderr
+
+
+def test_retry_after_is_honoured(home: Home) -> None:
+    prepared(home)
+    home.facility.portal.set_fault("status", path="visits", code=429, retry_after="2", times=1)
+    run = home.once()
+    assert run.returncode == 0
+    assert "answers HTTP 429; trying again in 2.0 s" in run.stderr
+    asked = [item for item in home.facility.portal.requests() if item.path.endswith("visits")]
+    assert (asked[1].at - asked[0].at).total_seconds() >= 2
+
+
+def test_bad_credentials_are_not_tried_again(home: Home) -> None:
+    prepared(home)
+    home.facility.portal.set_fault("refuse_credentials")
+    run = home.once()
+    assert run.returncode == 4
+    assert "refused the credentials" in run.stderr
+    tokens = [item for item in home.facility.portal.requests() if item.path.endswith("token")]
+    assert len(tokens) == 1
+
+
+def test_an_expired_token_is_renewed_once(home: Home) -> None:
+    prepared(home)
+    home.facility.portal.expire_tokens_after(1)
+    run = home.once()
+    assert run.returncode == 0
+    tokens = [item for item in home.facility.portal.requests() if item.path.endswith("token")]
+    assert len(tokens) == 2
+
+
+def test_a_portal_that_is_gone_is_an_error_and_not_no_visits(home: Home) -> None:
+    prepared(home)
+    home.configure(base_url="http://127.0.0.1:9")
+    run = home.once()
+    assert run.returncode == 4
+    assert "the portal cannot be reached" in run.stderr
+
+
+def test_visits_that_cannot_be_read_are_named_and_the_others_served(home: Home) -> None:
+    source = prepared(home)
+    portal = home.facility.portal
+    for epn in ("../../etc", "", "9" * 10_000, None, 17, "x\x1b[31m"):
+        visit = home.visit("12282a")
+        portal.add_raw_visit(23, {**visit, "id": f"raw {str(epn)[:9]}", "epn": epn})
+    portal.add_raw_visit(23, "not a visit")
+    home.visit("12283a")
+    no_scientist = {**home.visit("12282a"), "id": 77, "principal_scientist": None}
+    del no_scientist["proposal"]
+    portal.add_raw_visit(23, no_scientist)
+    run = home.once()
+    assert compare_trees(source, home.copy("12282a")) == []
+    assert "12282a" in home.ignored
+    assert "its EPN is none: ../../etc" in run.stderr
+    assert "\x1b" not in run.stderr
+    assert len(run.stderr) < 5000
+    assert not any(home.storage.parent.glob("etc"))
+
+
+def test_an_epn_with_a_visit_of_unknown_times_is_fetched_but_not_marked_complete(
+    home: Home,
+) -> None:
+    source = prepared(home)
+    visit = {**home.visit("12282a"), "id": 99, "start_time": "2026-11-24T08:00:00"}
+    home.facility.portal.add_raw_visit(23, visit)
+    run = home.once()
+    assert run.returncode == 1
+    assert "a visit of it could not be read" in run.stdout
+    assert compare_trees(source, home.copy("12282a")) == []
+    assert home.ignored == ""
+
+
+def test_https_with_an_authority_of_ones_own_through_a_proxy(place: Path, program: Program) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    files = [place / name for name in ("cert.pem", "key.pem", "ca.pem")]
+    certificate.cert_chain_pems[0].write_to_path(files[0])
+    certificate.private_key_pem.write_to_path(files[1])
+    authority.cert_pem.write_to_path(files[2])
+    (place / "facility").mkdir()
+    (place / "home").mkdir()
+    give(place)
+    with Facility(place / "facility", run_as=USER, tls=(files[0], files[1])) as facility:
+        home = Home(place / "home", facility, program)
+        prepared(home)
+        assert home.config.read_text().count("https://") >= 1
+        distrusted = home.once()
+        assert distrusted.returncode == 4
+        assert "certificate is not trusted" in distrusted.stderr
+        assert "ca-bundle" in distrusted.stderr
+
+        home.configure(ca_bundle=str(files[2]))
+        assert home.once().returncode == 0
+
+        (home.place / "ignore.yml").unlink()
+        with HttpProxy() as proxy:
+            program.environment["HTTPS_PROXY"] = proxy.url
+            assert home.once().returncode == 0
+            assert proxy.connections == [
+                f"127.0.0.1:{facility.portal.url.rpartition(':')[2]}"
+            ] * len(proxy.connections)
+            assert proxy.connections
+        program.environment["HTTPS_PROXY"] = "http://127.0.0.1:9"
+        through_nothing = home.mxsync()
+        assert through_nothing.returncode == 4
+        assert "through the proxy" in through_nothing.stderr

@@ -1,0 +1,242 @@
+"""The SFTP service in trouble: a clear word each, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from simulator.compare import compare_trees
+from simulator.experiments import big_sparse_file, mx_experiment
+from tests.conftest import Home, give, interrupt, is_alive, wait_until
+
+
+def prepared(home: Home, *, big: int = 0) -> Path:
+    source = home.facility.experiment("mx", "12282a")
+    mx_experiment(source, "12282a", frames=3, frame_bytes=10_000)
+    if big:
+        big_sparse_file(source / "frames" / "image.sqfs", big)
+    give(source)
+    home.visit("12282a")
+    return source
+
+
+def test_a_host_key_that_is_not_known_is_not_accepted(home: Home) -> None:
+    prepared(home)
+    empty = home.place / "known_hosts"
+    empty.write_text("")
+    home.configure(known_hosts=str(empty))
+    run = home.once()
+    assert run.returncode == 4
+    assert "the server's host key is not in known_hosts" in run.stdout
+    assert empty.read_text() == ""
+    assert not home.copy("12282a").exists()
+
+
+def test_a_host_key_that_changed_is_not_accepted(home: Home) -> None:
+    prepared(home)
+    other = home.place / "other"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], check=True)
+    key = " ".join(other.with_suffix(".pub").read_text().split()[:2])
+    known = home.place / "known_hosts"
+    known.write_text(f"[127.0.0.1]:{home.facility.port} {key}\n")
+    home.configure(known_hosts=str(known))
+    run = home.once()
+    assert run.returncode == 4
+    assert "the server's host key is not the one in known_hosts" in run.stdout
+
+
+def test_a_key_that_the_server_refuses(home: Home) -> None:
+    prepared(home)
+    other = home.place / "other"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], check=True)
+    home.configure(key_file=str(other))
+    run = home.once()
+    assert run.returncode == 4
+    assert "the server refused the SSH key" in run.stdout
+
+
+def test_a_key_with_a_passphrase_gives_a_hint_and_no_prompt(home: Home) -> None:
+    prepared(home)
+    locked = home.place / "locked"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", locked], check=True)
+    home.configure(key_file=str(locked))
+    run = home.once(limit=20)
+    assert run.returncode == 4
+    assert "the SSH key" in run.stdout
+
+
+def test_a_server_that_is_gone(home: Home) -> None:
+    prepared(home)
+    home.facility.stop_sshd()
+    gone = home.once()
+    assert gone.returncode == 4
+    assert "the server refused the connection" in gone.stdout
+    home.facility.start_sshd()
+    assert home.once().returncode == 0
+
+
+@pytest.mark.parametrize("missing", ["rsync", "ssh"])
+def test_a_tool_that_is_not_installed_is_named(home: Home, missing: str) -> None:
+    prepared(home)
+    tools = home.place / "bin"
+    tools.mkdir()
+    for tool in {"rsync", "ssh"} - {missing}:
+        (tools / tool).symlink_to(f"/usr/bin/{tool}")
+    run = home.once(environment={"PATH": str(tools)})
+    assert run.returncode == 4
+    assert f"{missing} is not installed" in run.stderr
+    assert home.ignored == ""
+
+
+def test_the_sites_ssh_config_wins(home: Home) -> None:
+    prepared(home)
+    config = home.place / "ssh_config"
+    config.write_text("Host *\n  Ciphers aes256-ctr\n")
+    tools = home.place / "bin"
+    tools.mkdir()
+    script = tools / "ssh"
+    script.write_text(
+        '#!/bin/sh\ncase "$*" in *"-F none"*) exec /usr/bin/ssh "$@";; esac\n'
+        f'exec /usr/bin/ssh -v -F {config} "$@"\n'
+    )
+    script.chmod(0o755)
+    give(home.place)
+    run = home.once(environment={"PATH": f"{tools}:{os.environ['PATH']}"})
+    assert run.returncode == 0, run.stderr
+    assert "cipher: aes256-ctr" in home.log
+    assert "cipher: aes128-gcm" not in home.log
+
+
+def test_aes_gcm_is_used_where_the_site_has_not_chosen(home: Home) -> None:
+    prepared(home)
+    tools = home.place / "bin"
+    tools.mkdir()
+    script = tools / "ssh"
+    script.write_text('#!/bin/sh\nexec /usr/bin/ssh -v "$@"\n')
+    script.chmod(0o755)
+    give(home.place)
+    run = home.once(environment={"PATH": f"{tools}:{os.environ['PATH']}"})
+    assert run.returncode == 0, run.stderr
+    assert "cipher: aes128-gcm@openssh.com" in home.log
+
+
+def rsyncs(home: Home, process: subprocess.Popen[str]) -> list[int]:
+    """rsync's processes once the transfer itself runs: the generator and its receiver."""
+    found = home.children(process, "rsync")
+    return found if len(found) >= 2 else []
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
+)
+def test_stopped_in_mid_transfer_it_ends_within_seconds_and_resumes(
+    home: Home, number: signal.Signals, code: int
+) -> None:
+    source = prepared(home, big=2**30)
+    with home.program.start("mxsync", "--config", home.config, "--execute", "--once") as process:
+        children = wait_until(lambda: rsyncs(home, process))
+        partial_grows(home)
+        ended, seconds = interrupt(process, number)
+    assert ended == code
+    assert seconds < 6
+    assert not any(map(is_alive, children))
+    assert home.ignored == ""
+    kept = home.copy("12282a") / "frames" / ".asynchy-partial" / "image.sqfs"
+    assert kept.stat().st_size > 0
+    assert home.status("12282a")[0]["history"][0]["verdict"] == "stopped"
+
+    again = home.once()
+    assert again.returncode == 0, again.stderr
+    assert compare_trees(source, home.copy("12282a")) == []
+    history = home.status("12282a")[0]["history"]
+    assert history[1]["bytes"] < 2**30
+
+
+def partial_grows(home: Home) -> None:
+    scratch = home.copy("12282a").parent / ".asynchy-data"
+    wait_until(lambda: any(path.stat().st_size > 2**20 for path in scratch.glob("image*")))
+
+
+def test_killed_in_mid_transfer_no_child_lives_on_and_the_next_run_takes_over(home: Home) -> None:
+    source = prepared(home, big=2**30)
+    with home.program.start("mxsync", "--config", home.config, "--execute", "--once") as process:
+        wait_until(lambda: rsyncs(home, process))
+        partial_grows(home)
+        children = home.children(process, "rsync") + home.children(process, "ssh")
+        process.kill()
+        process.communicate()
+    wait_until(lambda: not any(map(is_alive, children)), seconds=5)
+
+    again = home.once()
+    assert again.returncode == 0, again.stderr
+    assert compare_trees(source, home.copy("12282a")) == []
+    verdicts = [attempt["verdict"] for attempt in home.status("12282a")[0]["history"]]
+    assert verdicts == ["interrupted", "complete"]
+
+
+def test_asked_twice_it_stops_at_once(home: Home) -> None:
+    prepared(home, big=2**30)
+    with home.program.start("mxsync", "--config", home.config, "--execute", "--once") as process:
+        children = wait_until(lambda: rsyncs(home, process))
+        for child in children:
+            os.kill(child, signal.SIGSTOP)  # it will not hear SIGTERM
+        process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "stopping" in home.log)  # two signals at once may count as one
+        ended, seconds = interrupt(process, signal.SIGTERM)
+    assert ended == 143
+    assert seconds < 4
+    assert not any(map(is_alive, children))
+
+
+def test_a_copy_is_never_worked_on_twice(home: Home) -> None:
+    prepared(home, big=2**30)
+    with home.program.start("mxsync", "--config", home.config, "--execute", "--once") as process:
+        wait_until(lambda: rsyncs(home, process))
+        second = home.once()
+        assert second.returncode == 1
+        assert f"another process works on it: process {process.pid} on " in second.stdout
+        assert home.status()[0]["claim"]["pid"] == process.pid
+        ended, _ = interrupt(process, signal.SIGTERM)
+    assert ended == 143
+    assert home.status()[0]["claim"] is None
+
+
+def test_a_connection_that_freezes_is_given_up(home: Home) -> None:
+    prepared(home, big=2**30)
+    home.configure(timeout=4)
+    with home.program.start("mxsync", "--config", home.config, "--execute", "--once") as process:
+        wait_until(lambda: rsyncs(home, process))
+        partial_grows(home)
+        frozen = sessions(home)
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        out, err = process.communicate(timeout=40)
+        for pid in frozen:
+            os.kill(pid, signal.SIGKILL)
+    assert process.returncode == 1, err
+    assert "12282a" in out and "due: " in out
+    assert home.ignored == ""
+
+
+def sessions(home: Home) -> list[int]:
+    """The server's processes of the running sessions."""
+    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True)
+    return [
+        int(line.split(None, 1)[0])
+        for line in listed.stdout.splitlines()
+        if "rsync --server" in line or "sshd: help@massive" in line
+    ]
+
+
+def test_the_program_under_test_is_an_ordinary_user(home: Home) -> None:
+    prepared(home)
+    locked = home.storage / "ny79"
+    locked.chmod(0o555)
+    run = home.once()
+    locked.chmod(0o2775)
+    assert run.returncode == 1
+    assert "Permission denied" in run.stdout
