@@ -1,7 +1,7 @@
 # What you can do here. `make help` lists it.
 PYTHON = .venv/bin/python
 
-.PHONY: help demo test lint format types layers check pins set-up clean
+.PHONY: help demo test test-all lint format types layers check pins set-up clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -10,7 +10,10 @@ demo: set-up ## bring experiments home from a simulated facility, and compare
 	@$(PYTHON) -m simulator.demo
 
 test: set-up ## all tests that must pass before a change lands (under 10 minutes)
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -m "not extra"
+
+test-all: test ## test, and what needs more rights than an ordinary user has everywhere
+	@$(PYTHON) -m pytest -m extra
 
 lint: set-up ## ruff: style and mistakes
 	@.venv/bin/ruff check .

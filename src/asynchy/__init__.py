@@ -1,5 +1,1 @@
 """asynchy brings experiments home from the Australian Synchrotron."""
-
-from importlib.metadata import version
-
-__version__ = version("asynchy")

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from asynchy.catalogue.filesystem import network_file_system
+from asynchy.catalogue.schema import REVISION
 from asynchy.errors import CatalogueError
 
 _BUSY = 30
@@ -58,8 +55,8 @@ def open_for_reading(path: Path) -> Engine | None:
         address += "&immutable=1"
     engine = _engine(address, writing=False)
     with translated(path), engine.begin() as connection:
-        found, known = _revision(connection), _known()
-        if found != known:
+        found = _revision(connection)
+        if found != REVISION:
             raise _other_version(path, found)
     return engine
 
@@ -106,25 +103,25 @@ def _engine(address: str, *, writing: bool) -> Engine:
     return engine
 
 
-def _alembic() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    config.set_main_option("path_separator", "os")
-    return config
-
-
-def _known() -> str | None:
-    return ScriptDirectory.from_config(_alembic()).get_current_head()
-
-
 def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return None if found is None else str(found)
 
 
 def _upgrade(path: Path, connection: Connection) -> None:
-    found, config = _revision(connection), _alembic()
-    if found == _known():
+    found = _revision(connection)
+    if found == REVISION:
         return
+    # Alembic takes longer to import than most commands run, and is needed once a version.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("path_separator", "os")
     steps = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
     if found is not None and found not in steps:
         raise _other_version(path, found)
@@ -134,6 +131,6 @@ def _upgrade(path: Path, connection: Connection) -> None:
 
 def _other_version(path: Path, found: str | None) -> CatalogueError:
     return CatalogueError(
-        f"{path} is of another version of asynchy (schema {found or 'none'}, here {_known()})",
+        f"{path} is of another version of asynchy (schema {found or 'none'}, here {REVISION})",
         hint="use the asynchy that wrote it, or a newer one; nothing was changed",
     )

@@ -19,6 +19,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+REVISION = "0001"
+"""The latest step in `migrations/versions`."""
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(column_0_label)s",

@@ -121,7 +121,9 @@ def _problem(tree: Tree, data: Any, detail: ErrorDetails) -> tuple[int | None, s
         return tree.line(place[:-1]), f"{key}: is required, and not there"
     if detail["type"] == "extra_forbidden":
         return line, f"{key}: unknown key{_nearest(place)}"
-    return line, f"{key}: found {_found(data, place)}; accepted is {_accepted(detail)}"
+    is_key = detail["loc"][-1] == "[key]"
+    found = repr(shown(str(place[-1]), limit=60)) if is_key else _found(data, place)
+    return line, f"{key}: found {found}; accepted is {_accepted(detail)}"
 
 
 def _accepted(detail: ErrorDetails) -> str:

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from asynchy.catalogue import process
@@ -79,6 +79,8 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
         started = datetime.now(UTC)
         result = _run_engine(site, copy)
         after = _list_again(site, copy, result)
+        if after is None and site.stop.asked:
+            result = replace(result, stopped=True)
         judgement = judge(result, before, after, unsure=unsure)
         site.catalogue.record(copy_id, _attempt(site, started, result, after, judgement), after)
         files, moved = files + (result.files or 0), moved + (result.bytes or 0)

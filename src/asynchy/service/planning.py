@@ -30,6 +30,8 @@ def make_plan(site: Site) -> Plan:
         ToolMissing: ssh or rsync is not installed.
     """
     ignored = site.ignore.read()
+    if not site.ignore.path.exists():
+        log.info("%s is not there yet: no EPN is skipped", site.ignore.path)
     now = datetime.now(UTC)
     selection = select(ask_visits(site, now), now, site.settings.visit_day_range)
     decided = [_due(site, candidate, ignored) for candidate in selection.candidates]

@@ -22,6 +22,8 @@ _PAGING = {
     "total_pages",
 }  # fmt: skip
 """Keys by which an answer hints that it is not whole; paging is not documented."""
+_COUNTS = {"total", "total_count"}
+_PAGES = {"last_page", "page_count", "pages", "total_pages"}
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _paging(answer: dict[str, Any], count: int) -> str | None:
     for around in (answer, answer["data"], meta if isinstance(meta, dict) else {}):
         for key in sorted(_PAGING & around.keys()):
             value = around[key]
-            whole = key.startswith("total") and key != "total_pages" and value == count
-            if value not in (None, "", [], {}, False) and not whole:
+            all_there = (key in _COUNTS and value == count) or (key in _PAGES and value == 1)
+            if value not in (None, "", [], {}, False) and not all_there:
                 return f"{key}: {_found(value)}"
     return None

@@ -1,0 +1,84 @@
+"""A destination that is full, on a small file system of its own."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from simulator.compare import compare_trees
+from tests.conftest import ROOT, SCRIPTS, USER, Home, as_user, give
+
+pytestmark = pytest.mark.extra
+
+
+def on_small_disk(home: Home, options: str, *commands: str) -> subprocess.CompletedProcess[str]:
+    """Run commands where the project folder is a file system made with these mount options."""
+    target = home.storage / "ny79"
+    owner = f",uid={USER[0]},gid={USER[1]}" if USER else ""
+    mount = f"mount -t tmpfs -o mode=2775,{options}{owner} tmpfs {target}"
+    prefix = shlex.join(as_user())
+    lines = [
+        mount,
+        *(f"{prefix} {command}" if command.startswith("/") else command for command in commands),
+    ]
+    return subprocess.run(
+        ["unshare", "--mount", *([] if ROOT else ["--map-root-user"]), "sh", "-c", "\n".join(lines)],
+        capture_output=True, text=True, cwd=home.place, check=False,
+        env={"PATH": os.environ["PATH"], "HOME": str(home.place)},
+    )  # fmt: skip
+
+
+def experiment(home: Home, *sizes: int) -> Path:
+    source = home.facility.experiment("mx", "12282a")
+    for at, size in enumerate(sizes):
+        (source / f"frame_{at:04}.cbf").write_bytes(os.urandom(size))
+    give(source)
+    home.visit("12282a")
+    return source
+
+
+def test_what_does_not_fit_is_not_begun_for_want_of_bytes_or_of_inodes(home: Home) -> None:
+    experiment(home, *[50_000] * 60)
+    mxsync = f"{SCRIPTS}/mxsync --config {home.config} --execute --once"
+    bytes_short = on_small_disk(home, "size=1m", mxsync)
+    assert bytes_short.returncode == 1
+    assert "not enough free space: 3.00 MB to write" in bytes_short.stdout
+    inodes_short = on_small_disk(home, "size=100m,nr_inodes=30", mxsync)
+    assert inodes_short.returncode == 1
+    assert "not enough free inodes: 61 files and folders to write" in inodes_short.stdout
+
+
+def test_a_disk_that_fills_meanwhile_is_named_and_the_next_run_completes(home: Home) -> None:
+    source = experiment(home, *[400_000] * 20)
+    mxsync = f"{SCRIPTS}/mxsync --config {home.config} --execute --once"
+    # Something else takes the space after the plan was made: an rsync that waits for it.
+    slow = home.place / "bin"
+    slow.mkdir()
+    (slow / "rsync").write_text(
+        "#!/bin/sh\n"
+        'case "$*" in *--list-only*) ;; *) head -c 6M /dev/zero > storage/ny79/other ;; esac\n'
+        'exec /usr/bin/rsync "$@"\n'
+    )
+    (slow / "rsync").chmod(0o755)
+    give(home.place)
+    run = on_small_disk(
+        home,
+        "size=10m",
+        f'export OLD="$PATH" PATH="{slow}:$PATH"',
+        mxsync,
+        "echo $? > first",
+        'rm storage/ny79/other; export PATH="$OLD"',
+        mxsync,
+        "echo $? > second",
+        "cp -a storage/ny79/12282a/data result",
+    )
+    assert (home.place / "first").read_text() == "1\n", run.stdout + run.stderr
+    assert "the destination is full (ENOSPC)" in run.stdout
+    assert (home.place / "second").read_text() == "0\n", run.stdout + run.stderr
+    assert compare_trees(source, home.place / "result", modes=False) == []
+    last = home.status("12282a")[0]["history"][-1]
+    assert last["verdict"] == "complete"

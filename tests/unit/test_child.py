@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from asynchy.domain.stop import Stop
+from asynchy.ssh import child
+from tests.conftest import is_alive, wait_until
+
+
+def run(script: str, stop: Stop | None = None) -> tuple[child.Ended, list[bytes], list[bytes]]:
+    out: list[bytes] = []
+    err: list[bytes] = []
+    ended = child.run(
+        ["sh", "-c", script],
+        stop=stop or Stop(),
+        on_stdout=out.append,
+        on_stderr=err.append,
+        environment={},
+    )
+    return ended, out, err
+
+
+@pytest.mark.parametrize("code", [0, 1, 23, 255])
+def test_the_exit_code(code: int) -> None:
+    assert run(f"exit {code}")[0].code == code
+
+
+def test_the_end_by_a_signal() -> None:
+    assert run("kill -9 $$")[0].code == -signal.SIGKILL
+
+
+def test_a_command_that_does_not_exist() -> None:
+    nothing: list[bytes] = []
+    ended = child.run(
+        ["/nonexistent/rsync"],
+        stop=Stop(),
+        on_stdout=nothing.append,
+        on_stderr=nothing.append,
+        environment={},
+    )
+    assert ended.code == 127
+    assert "No such file" in ended.stderr
+
+
+def test_both_streams_are_drained_whatever_the_order() -> None:
+    ended, out, err = run(
+        "head -c 3000000 /dev/zero | tr '\\0' x >&2; echo >&2; seq 100000; echo last >&2; printf end"
+    )
+    assert ended.code == 0
+    assert len(out) == 100_001 and out[-1] == b"end"
+    assert sum(map(len, err)) == 3_000_004
+    assert ended.stderr.endswith("last")
+
+
+def test_the_last_words_are_kept() -> None:
+    ended, _, err = run("seq 1000 >&2")
+    assert len(err) == 1000
+    assert ended.stderr.splitlines() == [str(n) for n in range(961, 1001)]
+
+
+def stopped_after(stop: Stop, ready: Path, times: int = 1) -> threading.Thread:
+    def ask() -> None:
+        wait_until(ready.exists)
+        for _ in range(times):
+            stop.ask()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    return thread
+
+
+def test_a_stop_is_heard_within_a_second_even_by_a_silent_child(tmp_path: Path) -> None:
+    stop = Stop()
+    thread = stopped_after(stop, tmp_path / "ready")
+    ended, _, _ = run(f"touch {tmp_path}/ready; exec sleep 100", stop)
+    thread.join()
+    assert (ended.stopped, ended.code) == (True, -signal.SIGTERM)
+
+
+def test_asked_twice_a_deaf_child_and_its_children_are_killed_at_once(tmp_path: Path) -> None:
+    stop = Stop()
+    thread = stopped_after(stop, tmp_path / "ready", times=2)
+    began = time.monotonic()
+    ended, out, _ = run(
+        f"trap '' TERM; sleep 100 & echo $!; touch {tmp_path}/ready; sleep 100", stop
+    )
+    thread.join()
+    assert (ended.stopped, ended.code) == (True, -signal.SIGKILL)
+    assert time.monotonic() - began < 4
+    wait_until(lambda: not is_alive(int(out[0])))
+
+
+def test_children_that_stay_behind_are_ended_and_do_not_hold_us_up(tmp_path: Path) -> None:
+    began = time.monotonic()
+    ended, out, _ = run("sleep 100 & echo $!; exit 3")
+    assert ended.code == 3
+    assert time.monotonic() - began < 10
+    wait_until(lambda: not is_alive(int(out[0])))
+
+
+def test_what_a_callback_raises_ends_the_child(tmp_path: Path) -> None:
+    def refuse(line: bytes) -> None:
+        raise ValueError(line.decode())
+
+    with pytest.raises(ValueError, match=r"^[0-9]+$") as caught:
+        child.run(
+            ["sh", "-c", "echo $$; exec sleep 100"],
+            stop=Stop(), on_stdout=refuse, on_stderr=refuse, environment={},
+        )  # fmt: skip
+    assert not is_alive(int(str(caught.value)))
+
+
+def test_a_line_without_end_comes_in_pieces() -> None:
+    _, out, _ = run("head -c 5000000 /dev/zero | tr '\\0' x")
+    assert sum(map(len, out)) == 5_000_000
+    assert max(map(len, out)) <= (1 << 20) + (1 << 16)
+
+
+def test_a_child_does_not_outlive_its_parent() -> None:
+    code = (
+        "from asynchy.ssh import child; from asynchy.domain.stop import Stop\n"
+        "child.run(['sh', '-c', 'echo $$; exec sleep 100'], stop=Stop(), environment={},\n"
+        "          on_stdout=lambda line: print(line.decode(), flush=True), on_stderr=print)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert is_alive(pid)
+        parent.kill()
+    wait_until(lambda: not is_alive(pid))

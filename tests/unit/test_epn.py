@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asynchy.domain.epn import Epn, is_proposal
+
+
+@pytest.mark.parametrize(
+    ("text", "proposal"),
+    [("12282a", "12282"), ("8020l", "8020"), ("1234", "1234"), ("0123ab", "0123")],
+)
+def test_an_epn_and_its_proposal(text: str, proposal: str) -> None:
+    epn = Epn.parse(text)
+    assert epn is not None
+    assert (epn.text, epn.proposal, str(epn)) == (text, proposal, text)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "a",
+        "12a3",
+        "12-a",
+        "../../etc",
+        "12282a/",
+        "12282a\n",
+        " 12282a",
+        "१२३",
+        "9" * 10_000,
+        None,
+        12282,
+        1.5,
+        b"12282a",
+        ["12282a"],
+    ],
+)
+def test_what_is_no_epn(value: object) -> None:
+    assert Epn.parse(value) is None
+
+
+def test_an_epn_cannot_be_made_of_something_else() -> None:
+    with pytest.raises(ValueError, match="not an EPN"):
+        Epn("../etc")
+
+
+@given(st.text())
+def test_whatever_passes_is_one_safe_path_segment(text: str) -> None:
+    epn = Epn.parse(text)
+    if epn is not None:
+        assert epn.text.isascii() and epn.text.isalnum() and len(epn.text) <= 20
+        assert is_proposal(epn.proposal)
+
+
+@given(st.from_regex(r"[0-9]{1,12}[A-Za-z]{0,8}", fullmatch=True).filter(str.isascii))
+def test_digits_then_letters_are_an_epn(text: str) -> None:
+    assert Epn.parse(text) is not None

@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asynchy.domain.attempt import Claim, EngineResult, Verdict
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Experiment, Survey
+from asynchy.domain.visit import EquipmentVisits, UnreadableVisit, Visit
+from asynchy.plan.decide import History, Room, Rules, after_listing, before_listing, map_to_project
+from asynchy.plan.outcome import Due, Left, LeftOut, Plan, Transfer, Why
+from asynchy.plan.select import Candidate, Selection, select
+from asynchy.plan.verdict import judge
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+RULES = Rules(
+    {"12282": "ny79"}, "/data/{beamline}/{epn}", Path("/projects"), "{project}/{epn}/data"
+)
+
+
+def hours(number: float) -> datetime:
+    return NOW + timedelta(hours=number)
+
+
+def visit(epn: str, start: float, end: float) -> Visit:
+    return Visit(f"{epn} {start} {end}", Epn(epn), hours(start), hours(end))
+
+
+def told(
+    *visits: Visit, equipment: int = 23, beamline: str = "mx", problem: str | None = None
+) -> EquipmentVisits:
+    return EquipmentVisits(equipment, beamline, visits, (), problem)
+
+
+def chosen(selection: Selection) -> list[str]:
+    return [candidate.experiment.epn.text for candidate in selection.candidates]
+
+
+def left(selection: Selection) -> dict[str, Left]:
+    return {item.epn.text: item.reason for item in selection.left_out}
+
+
+def test_an_ended_visit_is_chosen_the_oldest_first() -> None:
+    found = select([told(visit("2b", -20, -10), visit("1a", -50, -40))], NOW, 30)
+    assert chosen(found) == ["1a", "2b"]
+    assert found.left_out == ()
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 1), (0.5, 8), (-3, 0), (1, 9)])
+def test_a_running_visit_on_any_equipment_holds_the_epn_back(start: float, end: float) -> None:
+    found = select(
+        [told(visit("1a", -50, -40)), told(visit("1a", start, end), equipment=24)], NOW, 30
+    )
+    assert chosen(found) == []
+    assert left(found) == {"1a": Left.RUNNING}
+
+
+def test_only_what_ended_before_the_earliest_running_visit_began() -> None:
+    found = select(
+        [told(visit("1a", -30, -9), visit("2b", -20, -7)), told(visit("9z", -8, 2), equipment=24)],
+        NOW,
+        30,
+    )
+    assert chosen(found) == ["1a"]
+    assert left(found) == {"9z": Left.RUNNING, "2b": Left.LATER}
+
+
+def test_the_day_range_counts_back_from_the_earliest_running_visit() -> None:
+    visits = told(visit("1a", -40, -25), visit("2b", -60, -33), visit("9z", -8, 2))
+    assert chosen(select([visits], NOW, 1)) == ["1a"]
+    assert chosen(select([visits], NOW, 2)) == ["2b", "1a"]
+
+
+def test_a_visit_beyond_the_hour_is_not_current() -> None:
+    found = select([told(visit("1a", -30, -9), visit("1a", 1.5, 9))], NOW, 30)
+    assert chosen(found) == ["1a"]
+
+
+def test_the_same_epn_on_two_beamlines_is_two_experiments() -> None:
+    found = select(
+        [told(visit("1a", -30, -9)), told(visit("1a", -40, -20), equipment=30, beamline="saxs")],
+        NOW,
+        30,
+    )
+    assert [candidate.experiment for candidate in found.candidates] == [
+        Experiment("saxs", Epn("1a")),
+        Experiment("mx", Epn("1a")),
+    ]
+
+
+def test_unreadable_visits_follow_their_epn() -> None:
+    answer = EquipmentVisits(
+        23, "mx", (visit("1a", -30, -9),),
+        (UnreadableVisit(Epn("1a"), "no end"), UnreadableVisit(Epn("2b"), "no start"), UnreadableVisit(None, "?")),
+    )  # fmt: skip
+    found = select([answer], NOW, 30)
+    assert found.candidates[0].unreadable == "no end"
+    assert left(found) == {"2b": Left.UNREADABLE}
+
+
+def test_problems_are_handed_on() -> None:
+    found = select(
+        [told(visit("1a", -30, -9)), told(equipment=24, problem="equipment 24: gone")], NOW, 30
+    )
+    assert chosen(found) == ["1a"]
+    assert found.problems == ("equipment 24: gone",)
+    assert Plan((), (), found.problems).unsure is not None
+    assert Plan((), (), ()).unsure is None
+
+
+epns = st.sampled_from(["1a", "1b", "2a", "12282a"])
+visits_ = st.builds(
+    lambda epn, start, length: visit(epn, start, start + length),
+    epns, st.floats(-2000, 30), st.floats(0, 100),
+)  # fmt: skip
+answers = st.lists(st.lists(visits_, max_size=6).map(lambda v: told(*v)), max_size=4)
+
+
+@given(answers, st.integers(1, 60))
+def test_an_epn_is_never_both_chosen_and_held_back(found: list[EquipmentVisits], days: int) -> None:
+    selection = select(found, NOW, days)
+    running = {epn for epn, why in left(selection).items() if why is Left.RUNNING}
+    assert not running & set(chosen(selection))
+    for candidate in selection.candidates:
+        assert candidate.last_end < NOW
+
+
+@given(answers, st.integers(1, 60), st.randoms())
+def test_the_order_of_the_answers_does_not_matter(
+    found: list[EquipmentVisits], days: int, chance: st.DataObject
+) -> None:
+    shuffled = list(found)
+    chance.shuffle(shuffled)  # type: ignore[attr-defined]
+    one, two = select(found, NOW, days), select(shuffled, NOW, days)
+    assert (one.candidates, set(one.left_out)) == (two.candidates, set(two.left_out))
+
+
+def candidate(end: float = -9, *, unreadable: str | None = None) -> Candidate:
+    return Candidate(Experiment("mx", Epn("12282a")), hours(end), unreadable)
+
+
+COPY = RULES.copy_of(candidate(), "ny79")
+
+
+def decided(
+    *, ignored: bool = False, history: History | None = None, there: bool = True, end: float = -9
+) -> Due | LeftOut:
+    return before_listing(
+        candidate(end), COPY, ignored=ignored, history=history or History(), folder_there=there
+    )
+
+
+def test_where_it_comes_from_and_where_it_goes() -> None:
+    copy = map_to_project(candidate(), RULES)
+    assert not isinstance(copy, LeftOut)
+    assert copy.source == "/data/mx/12282a"
+    assert copy.destination == Path("/projects/ny79/12282a/data")
+    assert copy.project_folder == Path("/projects/ny79")
+
+
+def test_a_proposal_without_a_project_is_left_to_epnalert() -> None:
+    found = map_to_project(Candidate(Experiment("mx", Epn("99999a")), NOW), RULES)
+    assert isinstance(found, LeftOut)
+    assert (found.reason, found.reason.stays_due) == (Left.UNMAPPED, False)
+
+
+FETCHED = hours(-5)
+
+
+@pytest.mark.parametrize(
+    ("ignored", "completed", "attempts", "end", "result"),
+    [
+        (False, None, 0, -9, Why.NEW),
+        (False, None, 2, -9, Why.AGAIN),
+        (False, FETCHED, 1, -9, Why.REMOVED),
+        (True, None, 0, -9, Left.IGNORED),
+        (True, None, 2, -9, Left.IGNORED),
+        (True, FETCHED, 1, -9, Left.COMPLETE),
+        (True, FETCHED, 1, -5, Left.COMPLETE),
+        (True, FETCHED, 1, -4, Why.RETURNED),
+    ],
+)
+def test_due_or_not(
+    ignored: bool, completed: datetime | None, attempts: int, end: float, result: Why | Left
+) -> None:
+    history = History(attempts=attempts, completed_listing=completed)
+    found = decided(ignored=ignored, history=history, end=end)
+    assert (found.why if isinstance(found, Due) else found.reason) is result
+
+
+def test_a_missing_project_folder_keeps_it_due() -> None:
+    found = decided(there=False)
+    assert isinstance(found, LeftOut)
+    assert found.reason is Left.NO_PROJECT_FOLDER and found.reason.stays_due
+    assert "/projects/ny79" in str(found)
+
+
+def test_a_copy_that_another_process_works_on_is_left_to_it() -> None:
+    found = decided(history=History(claim=Claim("node7", 4711, NOW, NOW)))
+    assert isinstance(found, LeftOut)
+    assert found.reason is Left.CLAIMED
+    assert "process 4711 on node7" in str(found)
+
+
+def survey(fingerprint: str = "f", *, files: int = 0, size: int = 0, folders: int = 0) -> Survey:
+    return Survey(NOW, 10, 1000, 2, 0, files, size, folders, fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("room", "result"),
+    [
+        (Room(500, 8), None),
+        (Room(500, None), None),
+        (Room(499, 8), Left.NO_SPACE),
+        (Room(-1, 8), Left.NO_SPACE),
+        (Room(500, 7), Left.NO_INODES),
+    ],
+)
+def test_it_must_fit(room: Room, result: Left | None) -> None:
+    found = after_listing(Due(COPY, Why.NEW), survey(files=5, size=500, folders=3), room)
+    assert (found.reason if isinstance(found, LeftOut) else None) is result
+
+
+def test_what_is_planned_is_no_longer_free() -> None:
+    assert Room(500, 8).less(survey(files=5, size=500, folders=3)) == Room(0, 0)
+    assert Room(500, None).less(survey(files=5, size=500)) == Room(0, None)
+
+
+def test_an_unreadable_visit_makes_a_transfer_unsure() -> None:
+    due = before_listing(
+        candidate(unreadable="no end"), COPY, ignored=False, history=History(), folder_there=True
+    )
+    assert isinstance(due, Due) and due.unsure is not None
+    transfer = after_listing(due, survey(), Room(1, 1))
+    assert isinstance(transfer, Transfer) and transfer.unsure == due.unsure
+
+
+@given(answers, st.integers(1, 60), st.integers(0, 1000))
+def test_the_plan_after_a_complete_run_is_empty(
+    found: list[EquipmentVisits], days: int, later: int
+) -> None:
+    for item in select(found, NOW, days).candidates:
+        copy = RULES.copy_of(item, "ny79")
+        done = History(attempts=1, completed_listing=NOW)
+        again = before_listing(item, copy, ignored=True, history=done, folder_there=True)
+        assert isinstance(again, LeftOut) and again.reason is Left.COMPLETE
+
+
+def result(**changes: bool) -> EngineResult:
+    return EngineResult(
+        **{"ok": True, "stopped": False, "vanished": False, **changes},
+        exit_code=0, files=1, bytes=1, reason="broken", hint=None, stderr="",
+    )  # fmt: skip
+
+
+VERDICTS = [
+    (result(), survey(), None, Verdict.COMPLETE),
+    (result(), survey(), "unsure", Verdict.TRANSFERRED),
+    (result(), survey("g"), None, Verdict.CHANGED),
+    (result(), survey(files=1), None, Verdict.FAILED),
+    (result(), survey(folders=1), None, Verdict.FAILED),
+    (result(), None, None, Verdict.FAILED),
+    (result(ok=False), survey(), None, Verdict.FAILED),
+    (result(ok=False), None, None, Verdict.FAILED),
+    (result(ok=False, vanished=True), survey(), None, Verdict.CHANGED),
+    (result(ok=False, stopped=True), None, None, Verdict.STOPPED),
+    (result(stopped=True), survey(), None, Verdict.STOPPED),
+]
+
+
+@pytest.mark.parametrize(("done", "after", "unsure", "verdict"), VERDICTS)
+def test_verdicts(
+    done: EngineResult, after: Survey | None, unsure: str | None, verdict: Verdict
+) -> None:
+    found = judge(done, survey(), after, unsure=unsure)
+    assert found.verdict is verdict
+    assert (found.reason is None) == (verdict is Verdict.COMPLETE)
+
+
+@given(
+    st.booleans(), st.booleans(), st.booleans(), st.sampled_from(["f", "g"]),
+    st.integers(0, 2), st.none() | st.just("unsure"),
+)  # fmt: skip
+def test_complete_needs_everything(
+    ok: bool, stopped: bool, vanished: bool, mark: str, missing: int, unsure: str | None
+) -> None:
+    found = judge(
+        result(ok=ok, stopped=stopped, vanished=vanished),
+        survey(),
+        survey(mark, files=missing),
+        unsure=unsure,
+    )
+    all_well = (
+        ok and not stopped and not vanished and mark == "f" and not missing and unsure is None
+    )
+    assert (found.verdict is Verdict.COMPLETE) == all_well
