@@ -116,12 +116,12 @@ def _without_nulls(value: Plain) -> Any:
 
 def _problem(tree: Tree, data: Any, detail: ErrorDetails) -> tuple[int | None, str]:
     place: Place = tuple(part for part in detail["loc"] if part != "[key]")
-    line, key = tree.line(place), _dotted(place)
+    line, key = tree.line(place), _dotted(place) or "the whole"
     if detail["type"] == "missing":
         return tree.line(place[:-1]), f"{key}: is required, and not there"
     if detail["type"] == "extra_forbidden":
         return line, f"{key}: unknown key{_nearest(place)}"
-    is_key = detail["loc"][-1] == "[key]"
+    is_key = detail["loc"][-1:] == ("[key]",)
     found = repr(shown(str(place[-1]), limit=60)) if is_key else _found(data, place)
     return line, f"{key}: found {found}; accepted is {_accepted(detail)}"
 
