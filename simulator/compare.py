@@ -35,9 +35,8 @@ def mode_at_home(mode: int) -> int:
     bits = mode & 0o777
     bits |= 0o220
     bits &= ~0o003
-    if stat.S_ISDIR(mode) or bits & 0o111 or mode & 0o111:
-        # `X` looks at any execute bit that is left once `o-wx` has been applied.
-        bits |= 0o110 if stat.S_ISDIR(mode) or bits & 0o110 else 0
+    if stat.S_ISDIR(mode) or bits & 0o111:  # `X`: once `o-wx` has been applied
+        bits |= 0o110
     return bits | (0o2000 if stat.S_ISDIR(mode) else 0)
 
 

@@ -14,7 +14,7 @@ from asynchy.cli.signals import Signals
 from asynchy.config import load
 from asynchy.domain.stop import Stop
 from asynchy.errors import AsynchyError, Stopped
-from asynchy.service.cycle import Cycle, max_due
+from asynchy.service.cycle import Cycle, exit_code_for
 from asynchy.service.planning import make_plan
 from asynchy.service.site import Site
 
@@ -54,7 +54,7 @@ def mxsync(config: Path, execute: bool, once: bool) -> int:
         plan = make_plan(site)
         if not execute:
             show_plan(plan)
-            return max_due(plan, ())
+            return exit_code_for(plan, ())
         report = Cycle(site, plan).run()
     except Stopped as error:
         say(error)

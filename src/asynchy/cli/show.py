@@ -69,12 +69,13 @@ def show_status(copies: Sequence[CopyStatus]) -> None:
 
 def show_attempts(attempts: Sequence[tuple[str, Attempt]]) -> None:
     """Every attempt for an EPN, and the last words of the latest one."""
-    _say("\nAttempts:\n")
     headings = (
         "Started", ">Took", "Verdict", "Engine", "Check", ">Exit code", ">Files", ">Bytes",
-        "Reason", "Destination",
+        "Reason",
     )  # fmt: skip
-    _table(headings, (_attempt_row(destination, attempt) for destination, attempt in attempts))
+    for destination in dict.fromkeys(destination for destination, _ in attempts):
+        _say(f"\nAttempts to {shown(destination)}:\n")
+        _table(headings, (_attempt_row(tried) for to, tried in attempts if to == destination))
     if attempts and attempts[-1][1].stderr:
         _list("Last words of the latest attempt:", attempts[-1][1].stderr.splitlines())
 
@@ -129,7 +130,7 @@ def _status_row(copy: CopyStatus) -> Sequence[str]:
     )
 
 
-def _attempt_row(destination: str, attempt: Attempt) -> Sequence[str]:
+def _attempt_row(attempt: Attempt) -> Sequence[str]:
     return (
         moment(attempt.started),
         duration((attempt.ended - attempt.started).total_seconds()),
@@ -140,7 +141,6 @@ def _attempt_row(destination: str, attempt: Attempt) -> Sequence[str]:
         "not known" if attempt.files is None else f"{attempt.files:,}",
         "not known" if attempt.bytes is None else size(attempt.bytes),
         attempt.reason or "-",
-        destination,
     )
 
 

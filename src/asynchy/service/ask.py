@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from asynchy.config import EquipmentEntry
+from asynchy.domain.text import count
 from asynchy.domain.visit import EquipmentVisits, UnreadableVisit, Visit
 from asynchy.errors import PortalError
 from asynchy.facility.portal import Credentials
@@ -93,6 +94,9 @@ def _all(entries: Sequence[_Entry]) -> list[Visit]:
 def _told(entry: _Entry) -> EquipmentVisits:
     if entry.problem:
         log.error("%s", entry.problem)
+    else:
+        told = count(len(entry.visits), "visit")
+        log.info("portal: equipment %d (%s): %s", entry.config.id, entry.beamline, told)
     for visit in entry.unreadable:
         whose = visit.epn or "no EPN"
         log.warning("equipment %d: visit left out (%s): %s", entry.config.id, whose, visit.reason)

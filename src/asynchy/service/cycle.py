@@ -35,10 +35,10 @@ class Report:
             return ExitCode.INTERNAL
         if self.problems:
             return ExitCode.STATE
-        return max_due(self.plan, self.outcomes)
+        return exit_code_for(self.plan, self.outcomes)
 
 
-def max_due(plan: Plan, outcomes: tuple[Outcome, ...]) -> ExitCode:
+def exit_code_for(plan: Plan, outcomes: tuple[Outcome, ...]) -> ExitCode:
     """UNASKED where something could not be asked, DUE where something stays due, else OK."""
     if plan.problems or any(item.reason is Left.UNLISTED for item in plan.left_out):
         return ExitCode.UNASKED

@@ -74,7 +74,7 @@ class Portal:
             visits |= {visit.id: visit for visit in answer.visits}
             unreadable |= dict.fromkeys(answer.unreadable)
             paging = paging or answer.paging
-        log.info("portal: equipment %d: %s", equipment, count(len(visits), "visit"))
+        log.debug("portal: equipment %d: %s", equipment, count(len(visits), "visit"))
         return VisitsAnswer(tuple(visits.values()), tuple(unreadable), paging)
 
     def _window(
