@@ -6,7 +6,6 @@ commands are the ones that a user types.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from simulator.compare import compare_trees
 from simulator.config import write_config
 from simulator.experiments import awkward_names, big_sparse_file, many_small_files, mx_experiment
 from simulator.facility import Facility
-from simulator.scratch import new_folder
+from simulator.scratch import new_folder, remove
 
 _SCRIPTS = Path(sys.executable).parent
 _PROJECTS = {"12282": "ny79", "8020": "ny79", "19754": "kx12", "12283": "ny79"}
@@ -33,7 +32,7 @@ def main() -> int:
             config = _set_the_scene(folder, facility)
             good = _run(folder, facility, config)
     finally:
-        shutil.rmtree(folder)
+        remove(folder)
     _say(f"{'All well' if good else 'NOT WELL'}, in {time.monotonic() - began:.0f} s.")
     return 0 if good else 1
 

@@ -24,3 +24,10 @@ def _memory() -> Path | None:
     except (OSError, ValueError):
         return None
     return memory if roomy and os.access(memory, os.W_OK) else None
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder with all in it, read-only folders too."""
+    for path, _, _ in os.walk(os.fsencode(folder)):
+        Path(os.fsdecode(path)).chmod(0o700)
+    shutil.rmtree(folder)

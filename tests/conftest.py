@@ -24,7 +24,7 @@ import pytest
 
 from simulator.config import write_config
 from simulator.facility import Facility
-from simulator.scratch import new_folder
+from simulator.scratch import new_folder, remove
 
 ROOT = os.getuid() == 0
 USER: tuple[int, int] | None = (65534, 65534) if ROOT else None
@@ -216,10 +216,7 @@ def place() -> Iterator[Path]:
     folder.chmod(0o755)
     give(folder)
     yield folder
-    for path in [folder, *folder.rglob("*")]:
-        if path.is_dir() and not path.is_symlink():
-            path.chmod(0o700)
-    shutil.rmtree(folder)
+    remove(folder)
 
 
 @pytest.fixture

@@ -106,6 +106,12 @@ class CatalogueError(AsynchyError):
     exit_code = ExitCode.STATE
 
 
+class AlreadyRunning(AsynchyError):
+    """Another service works on the same state."""
+
+    exit_code = ExitCode.STATE
+
+
 class Stopped(AsynchyError):
     """The work was stopped by a signal before it was done."""
 

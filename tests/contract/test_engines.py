@@ -24,6 +24,10 @@ from tests.conftest import wait_until
 MakeEngine = Callable[[Remote], Engine]
 
 
+def ignored(_bytes: int) -> None:
+    """Progress that nobody looks at."""
+
+
 @pytest.fixture(params=[RsyncEngine], ids=["rsync"])
 def make_engine(request: pytest.FixtureRequest) -> MakeEngine:
     made: MakeEngine = request.param
@@ -72,7 +76,7 @@ def copy(own_facility: Facility, place: Path) -> Copy:
 def test_everything_arrives_with_its_bytes_times_and_modes(engine: Engine, copy: Copy) -> None:
     mx_experiment(Path(copy.source), "12282a", frames=4)
     awkward_names(Path(copy.source))
-    result = engine.transfer(copy, Stop())
+    result = engine.transfer(copy, Stop(), ignored)
     assert (result.ok, result.exit_code, result.reason, result.stopped) == (True, 0, None, False)
     assert compare_trees(Path(copy.source), copy.destination) == []
     assert result.files is not None and result.files > 20
@@ -81,18 +85,18 @@ def test_everything_arrives_with_its_bytes_times_and_modes(engine: Engine, copy:
 
 def test_doing_it_again_moves_nothing(engine: Engine, copy: Copy) -> None:
     mx_experiment(Path(copy.source), "12282a", frames=4)
-    assert engine.transfer(copy, Stop()).ok
-    again = engine.transfer(copy, Stop())
+    assert engine.transfer(copy, Stop(), ignored).ok
+    again = engine.transfer(copy, Stop(), ignored)
     assert (again.ok, again.files, again.bytes) == (True, 0, 0)
 
 
 def test_only_what_differs_is_moved(engine: Engine, copy: Copy) -> None:
     source = Path(copy.source)
     mx_experiment(source, "12282a", frames=4)
-    assert engine.transfer(copy, Stop()).ok
+    assert engine.transfer(copy, Stop(), ignored).ok
     (source / "new.h5").write_bytes(b"new")
     (copy.destination / ".info").write_bytes(b"damaged")
-    again = engine.transfer(copy, Stop())
+    again = engine.transfer(copy, Stop(), ignored)
     assert (again.ok, again.files) == (True, 2)
     assert compare_trees(source, copy.destination) == []
 
@@ -101,7 +105,7 @@ def test_what_the_facility_does_not_have_is_left_alone(engine: Engine, copy: Cop
     (Path(copy.source) / "frame.cbf").write_bytes(b"x")
     copy.destination.mkdir(parents=True)
     (copy.destination / "notes-of-the-group.txt").write_text("ours")
-    assert engine.transfer(copy, Stop()).ok
+    assert engine.transfer(copy, Stop(), ignored).ok
     assert (copy.destination / "notes-of-the-group.txt").read_text() == "ours"
 
 
@@ -117,13 +121,15 @@ def test_a_file_of_more_than_four_gib_arrives_and_is_resumed(engine: Engine, cop
 
     thread = threading.Thread(target=stop_in_the_middle)
     thread.start()
-    first = engine.transfer(copy, stop)
+    first = engine.transfer(copy, stop, ignored)
     thread.join()
     assert (first.ok, first.stopped) == (False, True)
     assert not (copy.destination / "image.sqfs").exists()
 
-    second = engine.transfer(copy, Stop())
+    heard: list[int] = []
+    second = engine.transfer(copy, Stop(), heard.append)
     assert second.ok
+    assert heard == sorted(heard) and len(heard) > 3
     assert second.bytes is not None and second.bytes < 4 * 2**30
     assert compare_trees(source, copy.destination) == []
 
@@ -133,7 +139,7 @@ def test_nothing_is_left_beside_the_data(engine: Engine, copy: Copy) -> None:
     left = copy.destination.parent / ".asynchy-data"
     left.mkdir(parents=True)
     (left / ".image.sqfs.Ab12Cd").write_bytes(b"of a killed run")
-    assert engine.transfer(copy, Stop()).ok
+    assert engine.transfer(copy, Stop(), ignored).ok
     assert [path.name for path in copy.destination.parent.iterdir()] == ["data"]
 
 
@@ -141,13 +147,13 @@ def test_the_project_folder_is_never_made(engine: Engine, copy: Copy) -> None:
     (Path(copy.source) / "frame.cbf").write_bytes(b"x")
     shutil.rmtree(copy.project_folder)
     with pytest.raises(FileNotFoundError):
-        engine.transfer(copy, Stop())
+        engine.transfer(copy, Stop(), ignored)
     assert not copy.project_folder.exists()
 
 
 def test_a_source_that_is_not_there_is_a_failure_with_a_reason(engine: Engine, copy: Copy) -> None:
     Path(copy.source).rmdir()
-    result = engine.transfer(copy, Stop())
+    result = engine.transfer(copy, Stop(), ignored)
     assert not result.ok
     assert result.reason == "there is no such folder at the facility"
     assert result.stderr
@@ -156,7 +162,7 @@ def test_a_source_that_is_not_there_is_a_failure_with_a_reason(engine: Engine, c
 def test_a_server_that_is_not_there_is_a_failure_with_a_reason(
     own_facility: Facility, make_engine: MakeEngine, copy: Copy
 ) -> None:
-    result = make_engine(remote_of(own_facility, port=9)).transfer(copy, Stop())
+    result = make_engine(remote_of(own_facility, port=9)).transfer(copy, Stop(), ignored)
     assert not result.ok
     assert result.reason == "the server refused the connection"
     assert result.hint
@@ -166,7 +172,7 @@ def test_asked_to_stop_before_it_begins_it_moves_nothing(engine: Engine, copy: C
     (Path(copy.source) / "frame.cbf").write_bytes(b"x" * 10_000_000)
     stop = Stop()
     stop.ask()
-    result = engine.transfer(copy, stop)
+    result = engine.transfer(copy, stop, ignored)
     assert (result.ok, result.stopped) == (False, True)
     assert not (copy.destination / "frame.cbf").exists()
 
@@ -176,5 +182,5 @@ def test_a_link_out_of_the_experiment_brings_nothing(engine: Engine, copy: Copy)
     (source / "folder").symlink_to("/etc")
     (source / "passwd").symlink_to("/etc/passwd")
     os.mkfifo(source / "pipe")
-    assert engine.transfer(copy, Stop()).ok
+    assert engine.transfer(copy, Stop(), ignored).ok
     assert list(copy.destination.iterdir()) == []

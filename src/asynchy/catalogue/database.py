@@ -125,8 +125,20 @@ def _upgrade(path: Path, connection: Connection) -> None:
     steps = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
     if found is not None and found not in steps:
         raise _other_version(path, found)
+    if found is not None:
+        _back_up(path, found)
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def _back_up(path: Path, revision: str) -> None:
+    """Keep the database as it was before the upgrade beside it, as `catalogue.db.0001`."""
+    kept = path.with_name(f"{path.name}.{revision}")
+    with (
+        contextlib.closing(sqlite3.connect(path)) as source,
+        contextlib.closing(sqlite3.connect(kept)) as target,
+    ):
+        source.backup(target)
 
 
 def _other_version(path: Path, found: str | None) -> CatalogueError:

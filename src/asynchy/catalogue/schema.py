@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -112,4 +112,18 @@ attempts = Table(
     Column("reason", Text),
     Column("stderr", Text, nullable=False),
     Index("ix_attempts_copy_id_started", "copy_id", "started"),
+)
+
+services = Table(
+    "services",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("process", Text, nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("heartbeat", UtcDateTime, nullable=False),
+    Column("doing", Text, nullable=False),  # in words that people read
+    Column("next_look", UtcDateTime),
+    Column("trouble", Text),  # what went wrong in the latest cycle; null: nothing
 )

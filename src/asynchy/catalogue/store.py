@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, up
 
 from asynchy.catalogue import process
 from asynchy.catalogue.database import open_for_reading, open_for_writing, translated
-from asynchy.catalogue.schema import attempts, claims, copies, experiments
-from asynchy.domain.attempt import Attempt, Claim, Verdict
+from asynchy.catalogue.schema import attempts, claims, copies, experiments, services
+from asynchy.domain.attempt import Attempt, Claim, ServiceState, Verdict
 from asynchy.domain.experiment import Copy, Survey
 from asynchy.plan.decide import History
 
@@ -168,6 +168,40 @@ class Catalogue:
         with self._transaction() as db:
             return [_status(db, row) for row in db.execute(query)]
 
+    def tell(
+        self,
+        name: str,
+        *,
+        since: datetime,
+        doing: str,
+        next_look: datetime | None,
+        trouble: str | None,
+    ) -> None:
+        """Store what this process, a service, is doing."""
+        pid, identity = process.me()
+        with self._transaction() as db:
+            db.execute(delete(services).where(services.c.name == name))
+            db.execute(
+                insert(services).values(
+                    name=name,
+                    host=process.host(),
+                    pid=pid,
+                    process=identity,
+                    since=since,
+                    heartbeat=_now(),
+                    doing=doing,
+                    next_look=next_look,
+                    trouble=trouble,
+                )
+            )
+
+    def services(self) -> list[ServiceState]:
+        """What the services last told of themselves."""
+        if self._engine is None:
+            return []
+        with self._transaction() as db:
+            return [_service(row) for row in db.execute(select(services).order_by("name"))]
+
     def history_of(self, epn: str) -> list[tuple[str, Attempt]]:
         """Every attempt for an EPN with its destination, the oldest first."""
         if self._engine is None:
@@ -259,6 +293,14 @@ def _bury(db: Connection, row: Row[Any], now: datetime) -> None:
         )
     )
     db.execute(delete(claims).where(claims.c.copy_id == row.copy_id))
+
+
+def _service(row: Row[Any]) -> ServiceState:
+    fields = {
+        name: getattr(row, name) for name in ServiceState.__dataclass_fields__ if name != "alive"
+    }
+    claim = Claim(host=row.host, pid=row.pid, since=row.since, heartbeat=row.heartbeat)
+    return ServiceState(**fields, alive=process.is_alive(claim, row.process, _now()))
 
 
 def _attempt(row: Row[Any]) -> Attempt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from datetime import datetime
@@ -17,6 +18,9 @@ _ROOT = "asynchy"
 _RSYNC = "asynchy.ssh.rsync"
 
 
+_chosen = "text"
+
+
 class _Lines(logging.Formatter):
     """One line a record, with the time in the site's zone; nothing in it can break the line."""
 
@@ -27,6 +31,34 @@ class _Lines(logging.Formatter):
             message += " | " + self.formatException(record.exc_info).replace("\n", " | ")
         safe = "".join(c if c.isprintable() else _escaped(c) for c in message)
         return f"{when} {record.levelname} {safe}"
+
+
+class _Json(logging.Formatter):
+    """One JSON object a line, for log shippers."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = (
+            datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
+        )
+        fields = {
+            "time": when,
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "pid": record.process,
+        }
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
+
+
+_FORMATS: dict[str, type[logging.Formatter]] = {"text": _Lines, "json": _Json}
+
+
+def choose_format(name: str) -> None:
+    """Write log lines as "text" or as "json" from now on."""
+    global _chosen  # noqa: PLW0603 - one process writes one format
+    _chosen = name
 
 
 def _escaped(character: str) -> str:
@@ -48,7 +80,7 @@ def set_up(level: int, file: Path | None) -> None:
         logger.removeHandler(handler)
         handler.close()
     terminal = logging.StreamHandler(sys.stderr)
-    terminal.setFormatter(_Lines())
+    terminal.setFormatter(_FORMATS[_chosen]())
     terminal.setLevel(
         max(level, logging.INFO if sys.stderr.isatty() or not file else logging.WARNING)
     )
@@ -70,5 +102,5 @@ def _rotating(file: Path) -> logging.Handler:
             f"log-files: {file} cannot be written: {error.strerror}",
             hint="make its folder, writable for the user that runs asynchy",
         ) from None
-    handler.setFormatter(_Lines())
+    handler.setFormatter(_FORMATS[_chosen]())
     return handler

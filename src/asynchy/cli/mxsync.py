@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import logging
+import signal
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from asynchy.catalogue import Catalogue
 from asynchy.cli import logs
+from asynchy.cli.bars import bars
 from asynchy.cli.failing import fails_with_words, say
 from asynchy.cli.show import show_plan, show_report
 from asynchy.cli.signals import Signals
-from asynchy.config import load
+from asynchy.config import Settings, load
 from asynchy.domain.stop import Stop
 from asynchy.errors import AsynchyError, Stopped
+from asynchy.service.board import Board
 from asynchy.service.cycle import Cycle, exit_code_for
+from asynchy.service.daemon import Config, Daemon, alone
 from asynchy.service.planning import make_plan
+from asynchy.service.reporter import Every, log_transfers, notify, reporting, tell_systemd
 from asynchy.service.site import Site
 
 log = logging.getLogger(__name__)
+
+SERVICE = "mxsync"
+_TELL_EVERY = 5.0
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,36 +41,86 @@ log = logging.getLogger(__name__)
 )
 @click.option("--execute", is_flag=True, help="Transfer; without it, only the plan is shown.")
 @click.option("--once", is_flag=True, help="With --execute: run one cycle and exit.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How log lines are written.",
+)
 @click.version_option(package_name="asynchy")
 @fails_with_words
-def mxsync(config: Path, execute: bool, once: bool) -> int:
+def mxsync(config: Path, execute: bool, once: bool, log_format: str) -> int:
     """Bring experiments home from the Australian Synchrotron.
 
     Asks the portal which visits have ended, finds out which of their experiments are not at home
-    yet, and fetches them with rsync. Without --execute it shows the plan and changes nothing.
+    yet, and fetches them with rsync. Without --execute it shows the plan and changes nothing;
+    with it, it runs as a service, a cycle every sync-frequency-hours.
     """
     if once and not execute:
         raise click.UsageError("--once goes with --execute")
-    if execute and not once:
-        raise click.UsageError("--execute needs --once as long as there is no service")
-    loaded = load(config)
-    logs.set_up(loaded.settings.log_level, loaded.settings.log_files.sync)
-    for warning in loaded.warnings:
-        log.warning("%s", warning)
-    stop = Stop()
+    logs.choose_format(log_format)
+    settings = _read(config)
+    stop, board = Stop(), Board()
     signals = Signals(stop)
     try:
-        site = Site.of(loaded.settings, stop, write=execute)
-        plan = make_plan(site)
-        if not execute:
-            show_plan(plan)
-            return exit_code_for(plan, ())
-        report = Cycle(site, plan).run()
+        if execute and not once:
+            _serve(config, settings, stop, board)
+            return signals.exit_code if stop.at_once else 0
+        return _once(settings, stop, board, execute=execute) or (
+            signals.exit_code if stop.asked else 0
+        )
     except Stopped as error:
         say(error)
         return signals.exit_code
     except AsynchyError as error:
         log.error("%s", error)
         raise
+
+
+def _read(path: Path) -> Settings:
+    """The settings in the file, its warnings logged, its log files in use."""
+    loaded = load(path)
+    logs.set_up(loaded.settings.log_level, loaded.settings.log_files.sync)
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    return loaded.settings
+
+
+def _once(settings: Settings, stop: Stop, board: Board, *, execute: bool) -> int:
+    site = Site.of(settings, stop, board, write=execute)
+    plan = make_plan(site)
+    if not execute:
+        show_plan(plan)
+        return exit_code_for(plan, ())
+    with bars(board), reporting([log_transfers(board)]):
+        report = Cycle(site, plan).run()
     show_report(report)
-    return signals.exit_code if stop.asked else report.exit_code
+    return 0 if stop.asked else report.exit_code
+
+
+def _serve(path: Path, settings: Settings, stop: Stop, board: Board) -> None:
+    with alone(settings.catalogue_path):
+        catalogue = Catalogue.open(settings.catalogue_path)
+        daemon = Daemon(Config(path, _read, settings), stop, board)
+        signal.signal(signal.SIGHUP, lambda _number, _frame: daemon.wake())
+        since = datetime.now(UTC)
+
+        def tell(doing: str | None = None) -> None:
+            catalogue.tell(
+                SERVICE,
+                since=since,
+                doing=doing or board.line(),
+                next_look=board.next_look,
+                trouble=daemon.trouble,
+            )
+
+        notify("READY=1")
+        log.info("mxsync runs as a service; config %s", path)
+        actions = [log_transfers(board), tell_systemd(board), Every(_TELL_EVERY, tell)]
+        tell()
+        with bars(board), reporting(actions):
+            daemon.run()
+        notify("STOPPING=1")
+        tell("stopped")
+        log.info("mxsync has stopped")

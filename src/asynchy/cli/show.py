@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asynchy.catalogue.store import CopyStatus
-from asynchy.domain.attempt import Attempt, Verdict
+from asynchy.domain.attempt import Attempt, ServiceState, Verdict
 from asynchy.domain.text import count, duration, moment, shown, size
 from asynchy.plan.outcome import LeftOut, Plan, Transfer
 from asynchy.service.bring import Outcome
@@ -54,6 +54,19 @@ def _show_left_out(plan: Plan) -> None:
     _list("Could not be asked:", plan.problems)
     if plan.unsure:
         _say(f"\nNothing can be marked complete: {plan.unsure}.")
+
+
+def show_services(services: Sequence[ServiceState]) -> None:
+    """What the services are doing."""
+    for service in services:
+        where = f"process {service.pid} on {service.host}"
+        if service.alive:
+            _say(f"{service.name} runs since {moment(service.since)} ({where}): {service.doing}")
+        else:
+            _say(f"{service.name} does not run; last heard {moment(service.heartbeat)} ({where})")
+        if service.trouble:
+            _say(f"  latest cycle: {shown(service.trouble)}")
+        _say("")
 
 
 def show_status(copies: Sequence[CopyStatus]) -> None:

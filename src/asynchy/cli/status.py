@@ -12,7 +12,7 @@ import click
 
 from asynchy.catalogue import Catalogue
 from asynchy.cli.failing import fails_with_words
-from asynchy.cli.show import show_attempts, show_status
+from asynchy.cli.show import show_attempts, show_services, show_status
 from asynchy.config import load
 from asynchy.domain.epn import Epn
 from asynchy.domain.text import shown
@@ -46,6 +46,7 @@ def status(file: Path, epn: str | None, as_json: bool) -> None:
                 row["history"] = [asdict(a) for d, a in attempts if d == row["destination"]]
         click.echo(json.dumps(rows, indent=2, default=_plain))
         return
+    show_services(catalogue.services())
     show_status(copies)
     if epn is not None:
         show_attempts(attempts)

@@ -88,6 +88,9 @@ class Settings(_Section):
     host: Host = "sftp.synchrotron.org.au"
     destination_root_path: FilePath
     sync_frequency_hours: float = Field(default=24, gt=0, le=8760)
+    retry_minutes: float = Field(default=5, gt=0, le=1440)
+    """New: minutes until an incomplete cycle of the service is tried again; doubles each time, up
+    to `sync-frequency-hours`."""
     max_tasks: int = Field(default=1, ge=1, le=64)
     """Experiments that are transferred at a time."""
     log_level: LogLevel = logging.INFO

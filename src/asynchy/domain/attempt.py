@@ -80,3 +80,19 @@ class Claim:
     pid: int
     since: datetime
     heartbeat: datetime
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """What a service last told of itself."""
+
+    name: str
+    host: str
+    pid: int
+    since: datetime
+    heartbeat: datetime
+    doing: str
+    next_look: datetime | None
+    trouble: str | None
+    """What went wrong in its latest cycle; None where nothing did."""
+    alive: bool

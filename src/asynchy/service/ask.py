@@ -4,106 +4,79 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from asynchy.config import EquipmentEntry
 from asynchy.domain.text import count
-from asynchy.domain.visit import EquipmentVisits, UnreadableVisit, Visit
-from asynchy.errors import PortalError
-from asynchy.facility.portal import Credentials
+from asynchy.domain.visit import EquipmentVisits
 from asynchy.plan.select import CURRENT, reference
+from asynchy.service.heard import Heard
 from asynchy.service.site import Site
 from asynchy.service.tasks import all_at_once
 
 log = logging.getLogger(__name__)
 
+_AHEAD = 2 * CURRENT
+"""How far ahead visits are asked for. Within this time less `CURRENT` the answer may serve again,
+when a cycle that was not complete is tried again."""
 _ROUNDS = 5
-
-
-@dataclass
-class _Entry:
-    """What has been heard of one equipment entry so far."""
-
-    config: EquipmentEntry
-    beamline: str
-    visits: dict[str, Visit] = field(default_factory=dict)
-    unreadable: dict[UnreadableVisit, None] = field(default_factory=dict)
-    problem: str | None = None
-
-    def ask(self, site: Site, start: datetime, end: datetime) -> None:
-        entry = self.config
-        credentials = Credentials(
-            username=entry.username,
-            password=entry.password.get_secret_value(),
-            client_name=entry.client_name,
-            client_password=entry.client_password.get_secret_value(),
-        )
-        try:
-            answer = site.portal.visits(credentials, entry.id, start, end)
-        except PortalError as error:
-            hint = f" ({error.hint})" if error.hint else ""
-            self.problem = f"equipment {entry.id}: {error}{hint}"
-            return
-        self.visits |= {visit.id: visit for visit in answer.visits}
-        self.unreadable |= dict.fromkeys(answer.unreadable)
-        if answer.paging:
-            self.problem = f"equipment {entry.id}: the answer hints at paging ({answer.paging})"
 
 
 def ask_visits(site: Site, now: datetime) -> tuple[EquipmentVisits, ...]:
     """What the portal says of every equipment entry; an entry that fails carries its problem.
 
     First the current visits, then all back to `visit-day-range` days before the earliest start
-    of a current one. The second question covers the present, too: a portal that filters by start
-    shows a visit that has been running for days only there, and then the range moves back.
+    of a current one. The second question reaches up to the present: a portal that filters by
+    start shows a visit that has been running for days only there, and then the range moves back.
 
     Raises:
         Stopped: a stop was asked for meanwhile.
     """
-    settings = site.settings
-    entries = [_Entry(config, settings.beamline_of(config)) for config in settings.equipment]
-    day_range = timedelta(days=settings.visit_day_range)
-    soon = now + CURRENT
-    _ask_all(site, entries, now, soon)
-    asked_from = soon
+    entries = [_heard_before(site, entry, now) for entry in site.settings.equipment]
+    day_range = timedelta(days=site.settings.visit_day_range)
+    _reach_back(site, entries, now)
     for _ in range(_ROUNDS):
-        since = reference(_all(entries), now) - day_range
-        if since >= asked_from:
+        known = [visit for entry in entries for visit in entry.visits.values()]
+        since = reference(known, now) - day_range
+        if all(entry.since <= since or entry.problem for entry in entries):
             break
-        _ask_all(site, entries, since, asked_from)
-        asked_from = since
+        _reach_back(site, entries, since)
     else:
         for entry in entries:
-            entry.problem = entry.problem or f"equipment {entry.config.id}: visits without end"
-    return tuple(_told(entry) for entry in entries)
+            entry.problem = entry.problem or f"equipment {entry.entry.id}: visits without end"
+    site.heard.update({entry.entry.id: entry for entry in entries if not entry.problem})
+    for entry in entries:
+        _log(entry)
+    return tuple(entry.told() for entry in entries)
 
 
-def _ask_all(site: Site, entries: Sequence[_Entry], start: datetime, end: datetime) -> None:
-    def task(entry: _Entry) -> Callable[[], None]:
-        return lambda: entry.ask(site, start, end)
-
-    # An entry that failed is not asked further in this cycle: what it told may have gaps.
-    all_at_once([task(entry) for entry in entries if entry.problem is None], site.stop)
-
-
-def _all(entries: Sequence[_Entry]) -> list[Visit]:
-    return [visit for entry in entries for visit in entry.visits.values()]
+def _heard_before(site: Site, entry: EquipmentEntry, now: datetime) -> Heard:
+    """What was heard of the entry in an earlier try of this cycle, else nothing yet."""
+    before = site.heard.get(entry.id)
+    if before is not None and before.entry == entry and before.until >= now + CURRENT:
+        return before
+    until = now + _AHEAD
+    return Heard(entry, site.settings.beamline_of(entry), since=until, until=until)
 
 
-def _told(entry: _Entry) -> EquipmentVisits:
+def _reach_back(site: Site, entries: Sequence[Heard], since: datetime) -> None:
+    def task(entry: Heard) -> Callable[[], None]:
+        return lambda: entry.reach_back(site.portal, since)
+
+    all_at_once([task(entry) for entry in entries], site.stop)
+
+
+def _log(entry: Heard) -> None:
+    number = entry.entry.id
     if entry.problem:
         log.error("%s", entry.problem)
     else:
-        told = count(len(entry.visits), "visit")
-        log.info("portal: equipment %d (%s): %s", entry.config.id, entry.beamline, told)
+        log.info(
+            "portal: equipment %d (%s): %s",
+            number,
+            entry.beamline,
+            count(len(entry.visits), "visit"),
+        )
     for visit in entry.unreadable:
         whose = visit.epn or "no EPN"
-        log.warning("equipment %d: visit left out (%s): %s", entry.config.id, whose, visit.reason)
-    return EquipmentVisits(
-        equipment=entry.config.id,
-        beamline=entry.beamline,
-        visits=tuple(entry.visits.values()),
-        unreadable=tuple(entry.unreadable),
-        problem=entry.problem,
-    )
+        log.warning("equipment %d: visit left out (%s): %s", number, whose, visit.reason)

@@ -58,7 +58,7 @@ def bring(site: Site, transfer: Transfer, unsure: str | None) -> Outcome:
     if isinstance(claim, Claim):
         reason = f"process {claim.pid} on {claim.host} works on it"
         return Outcome(copy, Verdict.FAILED, reason)
-    with _kept_alive(site, claim):
+    with _kept_alive(site, claim), _on_board(site, copy):
         return _rounds(site, transfer, claim, unsure or transfer.unsure)
 
 
@@ -77,6 +77,7 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
     files = moved = 0
     for _ in range(ROUNDS):
         started = datetime.now(UTC)
+        site.board.begin(copy, before)
         result = _run_engine(site, copy)
         after = _list_again(site, copy, result)
         if after is None and site.stop.asked:
@@ -103,7 +104,7 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
 
 def _run_engine(site: Site, copy: Copy) -> EngineResult:
     try:
-        result = site.engine.transfer(copy, site.stop)
+        result = site.engine.transfer(copy, site.stop, lambda done: site.board.arrived(copy, done))
         if result.ok:
             flush(copy.destination)
         return result
@@ -163,6 +164,14 @@ def _tell(outcome: Outcome) -> None:
     else:
         hint = f" ({outcome.hint})" if outcome.hint else ""
         log.warning("%s: stays due: %s%s", outcome.copy.epn, outcome.reason, hint)
+
+
+@contextlib.contextmanager
+def _on_board(site: Site, copy: Copy) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        site.board.end(copy)
 
 
 @contextlib.contextmanager

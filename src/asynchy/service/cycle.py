@@ -70,12 +70,14 @@ class Cycle:
                 for transfer in self._plan.transfers
             }
             while waiting:
+                self._site.board.waiting(sum(not future.running() for future in waiting))
                 done, _ = wait(waiting, timeout=0.2)
                 if self._site.stop.asked:
                     self._say_stopping()
                     pool.shutdown(wait=False, cancel_futures=True)
                 for future in done:
                     self._settle(waiting.pop(future), future)
+        self._site.board.waiting(0)
         order = [transfer.copy for transfer in self._plan.transfers]
         self._outcomes.sort(key=lambda outcome: order.index(outcome.copy))
         return Report(

@@ -33,8 +33,10 @@ def make_plan(site: Site) -> Plan:
     if not site.ignore.path.exists():
         log.info("%s is not there yet: no EPN is skipped", site.ignore.path)
     now = datetime.now(UTC)
+    site.board.phase("asking the portal")
     selection = select(ask_visits(site, now), now, site.settings.visit_day_range)
     decided = [_due(site, candidate, ignored) for candidate in selection.candidates]
+    site.board.phase("listing what is due")
     due = _one_a_destination(decided)
     transfers, left_out = _fitting(site, [item for item in due if isinstance(item, Due)])
     plan = Plan(

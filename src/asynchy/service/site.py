@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from asynchy.catalogue import Catalogue, IgnoreList
@@ -12,6 +12,8 @@ from asynchy.domain.stop import Stop
 from asynchy.facility.listing import list_experiment
 from asynchy.facility.portal import Portal
 from asynchy.plan.decide import Rules
+from asynchy.service.board import Board
+from asynchy.service.heard import Heard
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync import Choices
 from asynchy.transfer.engine import Engine
@@ -31,9 +33,12 @@ class Site:
     ignore: IgnoreList
     catalogue: Catalogue
     stop: Stop
+    board: Board
+    heard: dict[int, Heard] = field(default_factory=dict)
+    """By equipment: what the portal told in an earlier try of this cycle."""
 
     @classmethod
-    def of(cls, settings: Settings, stop: Stop, *, write: bool) -> Site:
+    def of(cls, settings: Settings, stop: Stop, board: Board, *, write: bool) -> Site:
         """The site that a config describes; without `write`, the catalogue is only looked at.
 
         Raises:
@@ -69,6 +74,7 @@ class Site:
             ignore=IgnoreList(settings.ignore),
             catalogue=Catalogue.open(path) if write else Catalogue.peek(path),
             stop=stop,
+            board=board,
         )
 
     def survey(self, copy: Copy) -> Survey:

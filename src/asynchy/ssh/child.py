@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -24,6 +25,7 @@ _GRACE = 5.0
 _LINGER = 2.0
 """Seconds that grandchildren may hold our pipes once the child is gone."""
 _LONGEST_LINE = 1 << 20
+_LINE_END = re.compile(rb"\r?\n|\r(?!\n)")
 _TAIL_LINES = 40
 _SHIM = Path(__file__).with_name("die_with_parent.py")
 
@@ -55,8 +57,9 @@ def run(
     on_stderr: Line,
     environment: Mapping[str, str],
 ) -> Ended:
-    """Run a command to its end, handing over each line of its output without the newline.
+    """Run a command to its end, handing over each line of its output without its end.
 
+    A carriage return ends a line, too: that is how rsync overwrites its progress.
     Both streams are drained as they come. When `stop` is asked, the whole process group gets
     SIGTERM, and SIGKILL after a grace time or when asked twice. What a callback raises ends the
     child too and is raised here. A line is never longer than 1 MiB: longer ones come in pieces.
@@ -157,7 +160,7 @@ class _Lines:
 
     def feed(self, data: bytes) -> None:
         """Take what was read; nothing more means the end of the stream."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, self._rest = _LINE_END.split(self._rest + data)
         if (not data or len(self._rest) > _LONGEST_LINE) and self._rest:
             lines.append(self._rest)
             self._rest = b""

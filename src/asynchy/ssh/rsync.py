@@ -20,7 +20,14 @@ from asynchy.domain.text import shown
 from asynchy.errors import ExperimentAbsent, ListingError, Stopped, ToolMissing
 from asynchy.ssh import child
 from asynchy.ssh.remote import Remote
-from asynchy.ssh.rsync_output import VANISHED, explain, is_absent, parse_listed, parse_statistic
+from asynchy.ssh.rsync_output import (
+    VANISHED,
+    explain,
+    is_absent,
+    parse_listed,
+    parse_progress,
+    parse_statistic,
+)
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +106,14 @@ def list_tree(remote: Remote, source: str, on_entry: Callable[[Entry], None], st
         raise kind(explanation.reason, hint=explanation.hint)
 
 
-def transfer_tree(remote: Remote, paths: Paths, choices: Choices, stop: Stop) -> EngineResult:
+def transfer_tree(
+    remote: Remote, paths: Paths, choices: Choices, stop: Stop, on_bytes: Callable[[int], None]
+) -> EngineResult:
     """Bring the tree below a folder at the facility to a folder at home.
 
     A file that is whole is renamed to its place. Stopped, or cut off, rsync keeps what it had of
-    a file in `PARTIAL_DIR` beside its place and goes on from there the next time.
+    a file in `PARTIAL_DIR` beside its place and goes on from there the next time. `on_bytes` hears
+    how many bytes have arrived so far.
 
     Raises:
         ToolMissing: ssh or rsync is not installed.
@@ -121,7 +131,8 @@ def transfer_tree(remote: Remote, paths: Paths, choices: Choices, stop: Stop) ->
         f"--partial-dir={PARTIAL_DIR}",
         f"--temp-dir={paths.scratch}",
         "--stats",
-        *(("--out-format=%i %l %n",) if per_file else ("--info=nonreg0",)),
+        "--info=progress2" if per_file else "--info=progress2,nonreg0",
+        *(("--out-format=%i %l %n",) if per_file else ()),
         "--",
         _address(remote, paths.source),
         f"{paths.destination}/",
@@ -129,6 +140,9 @@ def transfer_tree(remote: Remote, paths: Paths, choices: Choices, stop: Stop) ->
     statistics: dict[str, int] = {}
 
     def read(line: bytes) -> None:
+        if (done := parse_progress(line)) is not None:
+            on_bytes(done)
+            return
         statistic = parse_statistic(line)
         if statistic is not None:
             statistics.setdefault(*statistic)

@@ -22,6 +22,7 @@ _LISTED = re.compile(
 )
 _ESCAPE = re.compile(rb"\\#([0-3][0-7]{2})")
 _STATISTIC = re.compile(rb"(?P<name>[A-Z][a-z ]+): (?P<value>\d+)(?: bytes)?(?: \(.*\))?")
+_PROGRESS = re.compile(rb" *(?P<bytes>\d+) +\d+% ")
 _KINDS = {b"-": Kind.FILE, b"d": Kind.FOLDER, b"l": Kind.SYMLINK}
 
 EXIT_CODES = {
@@ -194,6 +195,12 @@ def parse_statistic(line: bytes) -> tuple[str, int] | None:
     if match is None:
         return None
     return match["name"].decode("ascii"), int(match["value"])
+
+
+def parse_progress(line: bytes) -> int | None:
+    """The bytes in a line of `--info=progress2`; None for any other line."""
+    match = _PROGRESS.match(line)
+    return None if match is None else int(match["bytes"])
 
 
 def explain(code: int, stderr: str) -> Explanation:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from asynchy.domain.attempt import EngineResult
 from asynchy.domain.experiment import Copy
 from asynchy.domain.stop import Stop
+
+OnBytes = Callable[[int], None]
 
 
 class Engine(Protocol):
@@ -28,8 +31,10 @@ class Engine(Protocol):
     def compare(self) -> str:
         """What makes a file at home the same as the facility's."""
 
-    def transfer(self, copy: Copy, stop: Stop) -> EngineResult:
+    def transfer(self, copy: Copy, stop: Stop, on_bytes: OnBytes) -> EngineResult:
         """Make the destination hold what the experiment holds; a failure is a result, too.
+
+        `on_bytes` hears now and then how many bytes of this run have arrived.
 
         Raises:
             ToolMissing: a program that it needs is not installed.

@@ -11,6 +11,7 @@ from asynchy.domain.experiment import Copy
 from asynchy.domain.stop import Stop
 from asynchy.ssh import rsync
 from asynchy.ssh.remote import Remote
+from asynchy.transfer.engine import OnBytes
 
 _FOLDER_MODE = 0o2770
 """Folders that we make above the data: the project's group works in them, others stay out."""
@@ -31,14 +32,14 @@ class RsyncEngine:
         """What makes a file at home the same as the facility's."""
         return self.choices.compare
 
-    def transfer(self, copy: Copy, stop: Stop) -> EngineResult:
+    def transfer(self, copy: Copy, stop: Stop, on_bytes: OnBytes) -> EngineResult:
         """Run rsync once; see `Engine.transfer`."""
         _make_folders(copy.project_folder, copy.destination)
         scratch = copy.destination.parent / f".asynchy-{copy.destination.name}"
         _empty(scratch)
         try:
             paths = rsync.Paths(copy.source, copy.destination, scratch)
-            return rsync.transfer_tree(self.remote, paths, self.choices, stop)
+            return rsync.transfer_tree(self.remote, paths, self.choices, stop, on_bytes)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 

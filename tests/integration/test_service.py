@@ -1,0 +1,202 @@
+"""mxsync as a service: real processes, real signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.compare import compare_trees
+from simulator.experiments import big_sparse_file, mx_experiment
+from tests.conftest import Home, give, interrupt, is_alive, wait_until
+
+
+def prepared(home: Home, epn: str = "12282a", *, big: int = 0, **keys: Any) -> Path:
+    source = home.facility.experiment("mx", epn)
+    mx_experiment(source, epn, frames=2, frame_bytes=5000)
+    if big:
+        big_sparse_file(source / "frames" / "image.sqfs", big)
+    give(source)
+    home.visit(epn)
+    if keys:
+        home.configure(**keys)
+    return source
+
+
+@contextmanager
+def service(home: Home, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    with home.program.start("mxsync", "--config", home.config, "--execute", **options) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+def said(home: Home, text: str, times: int = 1) -> Callable[[], bool]:
+    path = home.place / "logs" / "sync.log"
+    return lambda: path.exists() and path.read_text().count(text) >= times
+
+
+def test_it_runs_a_cycle_waits_and_ends_cleanly(home: Home) -> None:
+    source = prepared(home)
+    with service(home) as process:
+        wait_until(said(home, "next look in 24 h"))
+        assert compare_trees(source, home.copy("12282a")) == []
+        shown = home.program.run("asynchy", "--config", home.config, "status")
+        assert "mxsync runs since" in shown.stdout
+        assert f"process {process.pid} on" in shown.stdout
+        wait_until(
+            lambda: (
+                "waiting, next look"
+                in home.program.run("asynchy", "--config", home.config, "status").stdout
+            )
+        )
+        code, seconds = interrupt(process, signal.SIGTERM)
+    assert code == 0
+    assert seconds < 5
+    after = home.program.run("asynchy", "--config", home.config, "status")
+    assert "mxsync does not run; last heard" in after.stdout
+
+
+def test_sighup_starts_a_cycle_now(home: Home) -> None:
+    prepared(home)
+    with service(home) as process:
+        wait_until(said(home, "next look in"))
+        late = prepared(home, "12283b")
+        process.send_signal(signal.SIGHUP)
+        wait_until(said(home, "next look in", 2))
+        assert compare_trees(late, home.copy("12283b")) == []
+        assert interrupt(process, signal.SIGINT)[0] == 0
+
+
+def test_a_second_service_says_who_runs_and_exits(home: Home) -> None:
+    prepared(home)
+    with service(home) as process:
+        wait_until(said(home, "next look in"))
+        second = home.mxsync("--execute")
+        assert second.returncode == 5
+        assert (
+            f"a service runs on {home.place}/catalogue.db already: process {process.pid} on "
+            in second.stderr
+        )
+        assert home.once().returncode == 0
+    assert not is_alive(process.pid)
+    with service(home) as third:
+        wait_until(said(home, "next look in", 2))
+        assert interrupt(third, signal.SIGTERM)[0] == 0
+
+
+def test_an_incomplete_cycle_is_tried_again_sooner_and_what_was_fine_is_not_asked_again(
+    home: Home,
+) -> None:
+    prepared(home, equipment=[{"id": 23}, {"id": 24}], retry_minutes=0.02)
+    home.facility.portal.set_fault("status", code=404, equipment=24, path="visits", times=2)
+    with service(home) as process:
+        wait_until(said(home, "next look in 24 h"))
+        assert interrupt(process, signal.SIGTERM)[0] == 0
+    assert "next look in 1.2 s" in home.log
+    assert "next look in 2.4 s" in home.log
+    asked = [
+        item.equipment for item in home.facility.portal.requests() if item.path.endswith("visits")
+    ]
+    assert asked.count(23) == 2  # the present, and the days before; both once
+    assert asked.count(24) == 2 + 2
+    assert "12282a" in home.ignored
+    verdicts = [attempt["verdict"] for attempt in home.status("12282a")[0]["history"]]
+    assert verdicts[0] == "transferred" and verdicts[-1] == "complete"
+
+
+def test_a_changed_config_comes_into_force_and_a_broken_one_does_not(home: Home) -> None:
+    prepared(home)
+    with service(home) as process:
+        wait_until(said(home, "next look in 24 h"))
+        good = home.config.read_text()
+        home.config.write_text(good.replace("max-tasks: 2", "max-tasks: none"))
+        process.send_signal(signal.SIGHUP)
+        wait_until(said(home, "the old one stays"))
+        wait_until(said(home, "next look in 24 h", 2))
+        home.config.write_text(good.replace("sync-frequency-hours: 24", "sync-frequency-hours: 12"))
+        wait_until(said(home, "next look in 12 h"))
+        assert interrupt(process, signal.SIGTERM)[0] == 0
+    assert "max-tasks: found 'none'" in home.log
+
+
+def test_trouble_is_told_in_the_status_and_passes(home: Home) -> None:
+    prepared(home)
+    ignore = home.place / "ignore.yml"
+    ignore.write_text("previouslySynched: [oops\n")
+    give(ignore)
+
+    def status() -> str:
+        return home.program.run("asynchy", "--config", home.config, "status").stdout
+
+    with service(home) as process:
+        wait_until(said(home, "the cycle failed"))
+        wait_until(lambda: "ignore.yml" in status(), 30)
+        ignore.write_text("previouslySynched: []\n")
+        process.send_signal(signal.SIGHUP)
+        wait_until(said(home, "next look in 24 h"))
+        wait_until(lambda: "latest cycle" not in status(), 30)
+        assert interrupt(process, signal.SIGTERM)[0] == 0
+    assert "12282a" in home.ignored
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
+def test_stopped_in_mid_transfer_it_keeps_what_was_moved(
+    home: Home, number: signal.Signals
+) -> None:
+    source = prepared(home, big=2**30)
+    scratch = home.copy("12282a").parent / ".asynchy-data"
+    with service(home) as process:
+        wait_until(lambda: any(path.stat().st_size > 2**20 for path in scratch.glob("image*")))
+        children = home.children(process, "rsync") + home.children(process, "ssh")
+        code, seconds = interrupt(process, number)
+    assert (code, seconds < 10) == (0, True)
+    assert children and not any(map(is_alive, children))
+    assert home.once().returncode == 0
+    assert compare_trees(source, home.copy("12282a")) == []
+    history = home.status("12282a")[0]["history"]
+    assert [attempt["verdict"] for attempt in history] == ["stopped", "complete"]
+    assert history[1]["bytes"] < 2**30
+
+
+def test_systemd_is_told(home: Home) -> None:
+    prepared(home, big=2**29)
+    address = home.place / "notify"
+    heard: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(address))
+        address.chmod(0o777)
+        listener.settimeout(30)
+        environment = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "600000"}
+        with service(home, environment=environment) as process:
+            while not any("waiting" in message for message in heard):
+                heard.append(listener.recv(4096).decode())
+            process.send_signal(signal.SIGTERM)
+            while heard[-1] != "STOPPING=1":
+                heard.append(listener.recv(4096).decode())
+            process.communicate(timeout=10)
+    assert heard[0] == "READY=1"
+    assert any("WATCHDOG=1" in message for message in heard)
+    assert any(
+        message.startswith("STATUS=12282a ") and " % of 537 MB at " in message for message in heard
+    )
+    assert any("STATUS=waiting, next look " in message for message in heard)
+
+
+def test_log_lines_as_json(home: Home) -> None:
+    prepared(home)
+    run = home.mxsync("--execute", "--once", "--log-format", "json")
+    assert run.returncode == 0
+    lines = [json.loads(line) for line in home.log.splitlines()]
+    assert {"time", "level", "logger", "message", "pid"} <= lines[0].keys()
+    assert any("complete" in line["message"] for line in lines)
