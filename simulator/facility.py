@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from simulator.portal.handle import PortalHandle
+from simulator.supervise import descendants
 
 USER = "help@massive.org.au"
 _REPOSITORY = Path(__file__).parent.parent
@@ -92,6 +93,19 @@ class Facility:
         folder = self.data / beamline / epn
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def sessions(self) -> set[int]:
+        """The processes of the sessions that run now."""
+        below = set() if self._sshd is None else descendants(self._sshd.pid)
+        return {pid for pid in below if self._is_session(pid)}
+
+    @staticmethod
+    def _is_session(pid: int) -> bool:
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+        except OSError:
+            return False
+        return b"[listener]" not in command and b"sshd -D" not in command
 
     def sshd_log(self) -> str:
         """What sshd has logged."""

@@ -161,23 +161,6 @@ def partial_grows(home: Home) -> None:
     wait_until(lambda: any(path.stat().st_size > 2**20 for path in scratch.glob("image*")))
 
 
-def test_killed_in_mid_transfer_no_child_lives_on_and_the_next_run_takes_over(home: Home) -> None:
-    source = prepared(home, big=2**30)
-    with home.program.start("mxsync", "--config", home.config, "--execute", "--once") as process:
-        wait_until(lambda: rsyncs(home, process))
-        partial_grows(home)
-        children = home.children(process, "rsync") + home.children(process, "ssh")
-        process.kill()
-        process.communicate()
-    wait_until(lambda: not any(map(is_alive, children)), seconds=5)
-
-    again = home.once()
-    assert again.returncode == 0, again.stderr
-    assert compare_trees(source, home.copy("12282a")) == []
-    verdicts = [attempt["verdict"] for attempt in home.status("12282a")[0]["history"]]
-    assert verdicts == ["interrupted", "complete"]
-
-
 def test_asked_twice_it_stops_at_once(home: Home) -> None:
     prepared(home, big=2**30)
     with home.program.start("mxsync", "--config", home.config, "--execute", "--once") as process:
@@ -203,33 +186,6 @@ def test_a_copy_is_never_worked_on_twice(home: Home) -> None:
         ended, _ = interrupt(process, signal.SIGTERM)
     assert ended == 143
     assert home.status()[0]["claim"] is None
-
-
-def test_a_connection_that_freezes_is_given_up(home: Home) -> None:
-    prepared(home, big=2**30)
-    home.configure(timeout=4)
-    with home.program.start("mxsync", "--config", home.config, "--execute", "--once") as process:
-        wait_until(lambda: rsyncs(home, process))
-        partial_grows(home)
-        frozen = sessions(home)
-        for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
-        out, err = process.communicate(timeout=40)
-        for pid in frozen:
-            os.kill(pid, signal.SIGKILL)
-    assert process.returncode == 1, err
-    assert "12282a" in out and "due: " in out
-    assert home.ignored == ""
-
-
-def sessions(home: Home) -> list[int]:
-    """The server's processes of the running sessions."""
-    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True)
-    return [
-        int(line.split(None, 1)[0])
-        for line in listed.stdout.splitlines()
-        if "rsync --server" in line or "sshd: help@massive" in line
-    ]
 
 
 def test_the_program_under_test_is_an_ordinary_user(home: Home) -> None:

@@ -1,0 +1,265 @@
+"""Faults on the real parts, each ended by an undisturbed cycle after which all is well."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.compare import compare_trees
+from simulator.experiments import big_sparse_file, mx_experiment
+from tests.conftest import Home, give, is_alive, wait_until
+
+BIG = 2**29
+
+
+def prepared(home: Home, *, big: int = BIG) -> Path:
+    source = home.facility.experiment("mx", "12282a")
+    mx_experiment(source, "12282a", frames=8, frame_bytes=20_000)
+    if big:
+        big_sparse_file(source / "zz" / "z-image.sqfs", big)  # after the small files
+    give(source)
+    home.visit("12282a")
+    return source
+
+
+def undisturbed(home: Home, source: Path) -> dict[str, Any]:
+    """One more cycle: every byte equals the source's; its last attempt."""
+    run = home.once()
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert compare_trees(source, home.copy("12282a")) == []
+    assert "12282a" in home.ignored
+    assert [path.name for path in home.copy("12282a").parent.iterdir()] == ["data"]
+    (copy,) = home.status("12282a")
+    assert copy["claim"] is None and copy["completed"] is not None
+    last: dict[str, Any] = copy["history"][-1]
+    assert last["verdict"] == "complete"
+    return last
+
+
+def in_mid_transfer(home: Home) -> subprocess.Popen[str]:
+    process = home.program.start("mxsync", "--config", home.config, "--execute", "--once")
+    scratch = home.copy("12282a").parent / ".asynchy-data"
+    wait_until(lambda: any(path.stat().st_size > 2**24 for path in scratch.glob("z-image*")))
+    return process
+
+
+@pytest.mark.parametrize("name", ["rsync", "ssh"])
+def test_a_child_is_killed_in_mid_transfer(home: Home, name: str) -> None:
+    source = prepared(home)
+    with in_mid_transfer(home) as process:
+        for child in home.children(process, name):
+            os.kill(child, signal.SIGKILL)
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "12282a" in out and "due: " in out
+    assert home.ignored == ""
+    last = undisturbed(home, source)
+    assert last["files"] <= 1  # the small files had come before the image
+
+
+def test_mxsync_is_killed_in_mid_transfer(home: Home) -> None:
+    source = prepared(home)
+    with in_mid_transfer(home) as process:
+        children = home.children(process, "rsync") + home.children(process, "ssh")
+        process.kill()
+        process.communicate()
+    assert children
+    wait_until(lambda: not any(map(is_alive, children)), seconds=5)
+    last = undisturbed(home, source)
+    assert last["files"] <= 1
+    assert last["bytes"] < BIG  # the image was resumed
+    assert home.status("12282a")[0]["history"][0]["verdict"] == "interrupted"
+
+
+def test_the_server_goes_and_comes_back_in_mid_transfer(home: Home) -> None:
+    source = prepared(home)
+    with in_mid_transfer(home) as process:
+        home.facility.stop_sshd()
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "due: " in out
+    home.facility.start_sshd()
+    last = undisturbed(home, source)
+    assert last["files"] <= 1 and last["bytes"] < BIG
+
+
+def test_the_server_goes_and_comes_back_under_the_service(home: Home) -> None:
+    source = prepared(home)
+    home.configure(retry_minutes=0.05)
+    with home.program.start("mxsync", "--config", home.config, "--execute") as process:
+        scratch = home.copy("12282a").parent / ".asynchy-data"
+        wait_until(lambda: any(path.stat().st_size > 2**24 for path in scratch.glob("z-image*")))
+        home.facility.stop_sshd()
+        wait_until(lambda: home.log.count("next look in") >= 2)
+        home.facility.start_sshd()
+        wait_until(lambda: "next look in 24 h" in home.log, 60)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert compare_trees(source, home.copy("12282a")) == []
+    assert "12282a" in home.ignored
+
+
+def test_a_connection_that_freezes(home: Home) -> None:
+    source = prepared(home)
+    home.configure(timeout=4)
+    with in_mid_transfer(home) as process:
+        frozen = home.facility.sessions()
+        assert frozen
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        out, _ = process.communicate(timeout=40)
+        for pid in frozen:
+            os.kill(pid, signal.SIGKILL)
+    assert process.returncode == 1
+    assert "due: " in out
+    last = undisturbed(home, source)
+    assert last["files"] <= 1 and last["bytes"] < BIG
+
+
+def test_the_catalogue_is_locked_by_another_process(home: Home) -> None:
+    source = prepared(home, big=0)
+    assert home.mxsync().returncode == 0
+    undisturbed(home, source)
+    (home.place / "ignore.yml").write_text("previouslySynched: []\n")
+    other = sqlite3.connect(home.place / "catalogue.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with home.program.start("mxsync", "--config", home.config, "--execute", "--once") as process:
+        other.execute("ROLLBACK")  # it waits for its turn
+        process.communicate(timeout=60)
+    other.close()
+    assert process.returncode == 0
+
+
+def test_a_damaged_catalogue_is_rebuilt_as_the_hint_says(home: Home) -> None:
+    source = prepared(home, big=0)
+    undisturbed(home, source)
+    damaged = home.place / "catalogue.db"
+    with damaged.open("r+b") as file:
+        file.write(b"\0" * 4096)
+    run = home.once()
+    assert run.returncode == 5
+    assert "move the file away" in run.stderr
+    assert damaged.read_bytes()[:4096] == b"\0" * 4096
+    for path in home.place.glob("catalogue.db*"):
+        path.rename(path.with_name(f"damaged-{path.name}"))
+    (home.place / "ignore.yml").write_text("previouslySynched: []\n")
+    last = undisturbed(home, source)
+    assert last["files"] == 0  # compared, not fetched again
+
+
+def test_ignore_yml_is_broken_by_hand_in_mid_transfer(home: Home) -> None:
+    source = prepared(home)
+    ignore = home.place / "ignore.yml"
+    with in_mid_transfer(home) as process:
+        ignore.write_text("previouslySynched: [oops\n")
+        give(ignore)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 5
+    assert "complete" in out and str(ignore) in err
+    assert ignore.read_text() == "previouslySynched: [oops\n"
+    ignore.write_text("previouslySynched: []\n")
+    assert undisturbed(home, source)["files"] == 0
+
+
+def meddling(home: Home, script: str) -> dict[str, str]:
+    """An environment whose rsync runs a script at the facility after each transfer."""
+    tools = home.place / "bin"
+    tools.mkdir()
+    (tools / "rsync").write_text(
+        "#!/bin/sh\n"
+        '/usr/bin/rsync "$@"\ncode=$?\n'
+        f'case "$*" in *--list-only*) ;; *) {script} ;; esac\nexit $code\n'
+    )
+    (tools / "rsync").chmod(0o755)
+    give(home.place)
+    return {"PATH": f"{tools}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize(
+    ("script", "result"),
+    [
+        ("[ -e {source}/late ] || echo late > {source}/late", "grows"),
+        ("[ -e {flag} ] || {{ echo more >> {source}/.info; touch {flag}; }}", "grows"),
+        ("[ -e {flag} ] || {{ : > {source}/.info; touch {flag}; }}", "shrinks"),
+        ("rm -rf {source}/home/ada/auto", "vanishes"),
+    ],
+    ids=["a file appears", "a file grows", "a file shrinks", "files vanish"],
+)
+def test_what_changes_meanwhile_is_fetched_in_the_same_cycle(
+    home: Home, script: str, result: str
+) -> None:
+    source = prepared(home, big=0)
+    script = script.format(source=source, flag=home.place / "flag")
+    run = home.once(environment=meddling(home, script))
+    assert run.returncode == 0, run.stderr
+    verdicts = [attempt["verdict"] for attempt in home.status("12282a")[0]["history"]]
+    assert verdicts == ["changed", "complete"]
+    differences = compare_trees(source, home.copy("12282a"))
+    if result == "vanishes":  # what is at home stays
+        assert differences and all(line.startswith("not in the source") for line in differences)
+    else:
+        assert differences == []
+
+
+def test_what_never_stops_changing_stays_due_after_three_tries(home: Home) -> None:
+    source = prepared(home, big=0)
+    run = home.once(environment=meddling(home, f"echo more >> {source}/.info"))
+    assert run.returncode == 1
+    assert "it changed at the facility while it was fetched" in run.stdout
+    verdicts = [attempt["verdict"] for attempt in home.status("12282a")[0]["history"]]
+    assert verdicts == ["changed"] * 3
+    assert home.ignored == ""
+    undisturbed(home, source)
+
+
+def test_files_that_may_not_be_read_at_the_facility_keep_it_due(home: Home) -> None:
+    source = prepared(home, big=0)
+    (source / "secret.h5").write_bytes(b"x")
+    give(source)
+    (source / "secret.h5").chmod(0)
+    run = home.once()
+    assert run.returncode == 1
+    assert "may not be read at the facility (EACCES)" in run.stdout
+    assert home.ignored == ""
+    (source / "secret.h5").chmod(0o400)
+    assert undisturbed(home, source)["files"] == 1
+
+
+def test_the_destination_cannot_be_written_and_then_can(home: Home) -> None:
+    source = prepared(home, big=0)
+    assert home.once().returncode == 0
+    (home.place / "ignore.yml").write_text("previouslySynched: []\n")
+    shutil.copy2(source / ".info", source / "new.info")
+    give(source)
+    locked = home.copy("12282a").parent
+    locked.chmod(0o500)
+    run = home.once()
+    assert run.returncode == 1
+    assert f"due: {locked}/.asynchy-data: Permission denied" in run.stdout
+    locked.chmod(0o2770)
+    assert undisturbed(home, source)["files"] <= 1
+
+
+@pytest.mark.extra
+@pytest.mark.timeout(300)
+def test_two_hundred_epns_due_at_once(home: Home) -> None:
+    home.configure(max_tasks=4, epn_cap_map={str(20_000 + at): "ny79" for at in range(200)})
+    for at in range(200):
+        source = home.facility.experiment("mx", f"{20_000 + at}a")
+        (source / "frame.cbf").write_bytes(b"%d" % at)
+        home.visit(f"{20_000 + at}a")
+    give(home.facility.data)
+    run = home.once(limit=280)
+    assert run.returncode == 0
+    assert "200 experiments completed, 0 still due." in run.stdout
+    for at in range(200):
+        assert (home.copy(f"{20_000 + at}a") / "frame.cbf").read_bytes() == b"%d" % at
+    assert home.ignored.count("a\n") == 200
