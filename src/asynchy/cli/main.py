@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from asynchy.cli.config import config_group
+from asynchy.cli.doctor import doctor
 from asynchy.cli.mxsync import mxsync
 from asynchy.cli.status import status
 
@@ -29,4 +30,5 @@ def asynchy(context: click.Context, config: Path) -> None:
 
 
 asynchy.add_command(config_group)
+asynchy.add_command(doctor)
 asynchy.add_command(status)

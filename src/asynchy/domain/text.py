@@ -44,9 +44,9 @@ def size(count: int) -> str:
     return f"{value:.{digits}f} {_UNITS[unit]}"
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, plural: str | None = None) -> str:
     """A number and its noun: `1 file`, `20,004 files`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def duration(seconds: float) -> str:

@@ -66,8 +66,17 @@ class Paths:
     """A folder in the destination's file system, for files on their way."""
 
 
-def list_tree(remote: Remote, source: str, on_entry: Callable[[Entry], None], stop: Stop) -> None:
+def list_tree(
+    remote: Remote,
+    source: str,
+    on_entry: Callable[[Entry], None],
+    stop: Stop,
+    *,
+    deep: bool = True,
+) -> None:
     """Hand over every entry below a folder at the facility, the folder itself (`.`) included.
+
+    Not `deep`: only what lies in the folder itself.
 
     `--no-inc-recursive`: rsync's incremental recursion waits for round trips.
 
@@ -79,8 +88,7 @@ def list_tree(remote: Remote, source: str, on_entry: Callable[[Entry], None], st
     command = [
         *_start(remote),
         "--list-only",
-        "--recursive",
-        "--no-inc-recursive",
+        *(("--recursive", "--no-inc-recursive") if deep else ("--dirs",)),
         *FILTERS,
         "--",
         _address(remote, source),

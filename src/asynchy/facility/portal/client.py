@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,6 +51,8 @@ class Portal:
         self._stop = stop
         self._tokens: dict[Credentials, str] = {}
         self._lock = threading.Lock()
+        self.clock_offset: float | None = None
+        """Seconds by which the portal's clock was ahead of ours at its latest answer."""
 
     def visits(
         self, credentials: Credentials, equipment: int, start: datetime, end: datetime
@@ -94,7 +96,7 @@ class Portal:
         return parse_visits(answer.body)
 
     def _ask_visits(self, token: str, equipment: int, start: datetime, end: datetime) -> Answer:
-        return self._http.request(
+        answer = self._http.request(
             "GET",
             f"/api/v1/equipment/{equipment}/visits",
             query={
@@ -103,6 +105,9 @@ class Portal:
                 "end_time": end.isoformat(timespec="seconds"),
             },
         )
+        if answer.date is not None:
+            self.clock_offset = (answer.date - datetime.now(UTC)).total_seconds()
+        return answer
 
     def _token(self, credentials: Credentials, *, not_: str | None = None) -> str:
         """A token, the one at hand unless it is the one that has expired."""

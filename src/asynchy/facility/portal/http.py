@@ -42,6 +42,8 @@ class Answer:
     body: bytes
     retry_after: float | None
     location: str | None
+    date: datetime | None
+    """What the portal's clock said."""
 
 
 class Http:
@@ -101,6 +103,7 @@ class Http:
             body,
             _retry_after(response.headers.get("Retry-After")),
             response.headers.get("Location"),
+            _date(response.headers.get("Date")),
         )
 
     def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
@@ -173,9 +176,14 @@ def _retry_after(value: str | None) -> float | None:
         return None
     if value.strip().isdecimal():
         return float(value)
+    date = _date(value)
+    return None if date is None else max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
+def _date(value: str | None) -> datetime | None:
+    """A date as HTTP writes it: RFC 9110, 5.6.7."""
     try:
-        return max(
-            0.0, (email.utils.parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        )
+        date = email.utils.parsedate_to_datetime(value or "")
     except (ValueError, TypeError):
         return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

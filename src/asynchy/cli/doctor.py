@@ -1,0 +1,39 @@
+"""`asynchy doctor`: is everything right for the first cycle?"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+from asynchy.cli.failing import fails_with_words
+from asynchy.config import load
+from asynchy.domain.text import shown
+from asynchy.errors import ExitCode
+from asynchy.service.doctor import Finding, examine
+
+
+@click.command()
+@click.pass_obj
+@fails_with_words
+def doctor(file: Path) -> int:
+    """Try everything that a cycle needs, one line each, with what to do where it is not right."""
+    logging.getLogger("asynchy").setLevel(logging.CRITICAL)  # each finding says it in its own words
+    loaded = load(file)
+    _say(Finding("config", True, f"{file}, {len(loaded.settings.equipment)} equipment entries"))
+    for warning in loaded.warnings:
+        click.echo(f"note  {shown(warning)}")
+    good = True
+    for finding in examine(loaded.settings):
+        _say(finding)
+        good = good and finding.good
+    click.echo("\nReady for the first cycle." if good else "\nNot ready: see FAIL above.")
+    return ExitCode.OK if good else ExitCode.DUE
+
+
+def _say(finding: Finding) -> None:
+    sign = click.style("ok  ", fg="green") if finding.good else click.style("FAIL", fg="red")
+    click.echo(f"{sign}  {shown(finding.what)}: {shown(finding.found)}")
+    if finding.to_do:
+        click.echo(f"      {shown(finding.to_do)}")

@@ -1,0 +1,165 @@
+"""Everything that must be right before the first cycle, tried for real."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from asynchy.catalogue import Catalogue
+from asynchy.catalogue.filesystem import network_file_system
+from asynchy.config import EquipmentEntry, Settings
+from asynchy.domain.stop import Stop
+from asynchy.domain.text import count, size
+from asynchy.errors import AlreadyRunning, AsynchyError
+from asynchy.facility.listing import list_experiment
+from asynchy.plan.select import CURRENT
+from asynchy.service.board import Board
+from asynchy.service.daemon import alone
+from asynchy.service.heard import Heard
+from asynchy.service.site import Site
+from asynchy.ssh import probe
+from asynchy.verify.destination import room
+
+_SKEW = 60.0
+"""Seconds by which this clock and the portal's may differ; visits are compared with ours."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was tried."""
+
+    what: str
+    good: bool
+    found: str
+    to_do: str | None = None
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Try everything that a cycle needs, one after the other; nothing is changed."""
+    try:
+        site = Site.of(settings, Stop(), Board(), write=False)
+    except AsynchyError as error:
+        yield _bad("state", error)
+        return
+    yield from _programs()
+    for entry in settings.equipment:
+        yield _portal(site, entry)
+    yield _clock(site)
+    yield from _server(site)
+    yield from _destination(settings)
+    yield from _state(settings)
+
+
+def _programs() -> Iterator[Finding]:
+    for name, version in zip(("rsync", "ssh"), probe.own_versions(), strict=True):
+        to_do = None if version else f"install the package that has {name}"
+        yield Finding(f"{name} here", version is not None, version or "not installed", to_do)
+
+
+def _portal(site: Site, entry: EquipmentEntry) -> Finding:
+    what = f"portal, equipment {entry.id}"
+    now = datetime.now(UTC)
+    heard = Heard(entry, site.settings.beamline_of(entry), since=now + CURRENT, until=now + CURRENT)
+    heard.reach_back(site.portal, now)
+    if heard.problem:
+        return Finding(what, False, heard.problem, "see above; then ask the facility")
+    return Finding(what, True, f"credentials accepted, {count(len(heard.visits), 'current visit')}")
+
+
+def _clock(site: Site) -> Finding:
+    offset = site.portal.clock_offset
+    if offset is None:
+        return Finding("clock", False, "the portal did not tell its time", "mend the portal first")
+    found = f"{abs(offset):.0f} s {'behind' if offset > 0 else 'ahead of'} the portal's"
+    to_do = None if abs(offset) <= _SKEW else "have this machine's clock set (chrony, ntpd)"
+    return Finding("clock", abs(offset) <= _SKEW, found, to_do)
+
+
+def _server(site: Site) -> Iterator[Finding]:
+    remote = site.remote
+    where = f"{remote.user} at {remote.host}"
+    try:
+        service = probe.sftp(remote)
+    except AsynchyError as error:
+        yield _bad(f"SFTP service, {where}", error)
+    else:
+        found = f"host key and key accepted, version {service.version}"
+        yield Finding(f"SFTP service, {where}", True, found)
+        yield Finding("round trip", True, f"{service.round_trip * 1000:.1f} ms")
+    try:
+        version = probe.rsync_version(remote)
+    except AsynchyError as error:
+        yield _bad("rsync there", error)
+        return
+    yield Finding("rsync there", True, version or "does not tell its version")
+    for beamline in sorted({site.settings.beamline_of(e) for e in site.settings.equipment}):
+        yield _source(site, beamline)
+
+
+def _source(site: Site, beamline: str) -> Finding:
+    """List the folder that holds the experiments of a beamline, by rsync, one level deep."""
+    template = site.settings.source_path.partition("{epn}")[0]
+    folder = template.format(beamline=beamline).rpartition("/")[0]
+    names: list[bytes] = []
+    try:
+        list_experiment(
+            site.remote, folder, lambda entry: names.append(entry.path), site.stop, deep=False
+        )
+    except AsynchyError as error:
+        return _bad(f"source {folder}", error)
+    return Finding(
+        f"source {folder}", True, f"{count(max(0, len(names) - 1), 'entry', 'entries')} by rsync"
+    )
+
+
+def _destination(settings: Settings) -> Iterator[Finding]:
+    root = settings.destination_root_path
+    if not root.is_dir():
+        yield Finding("destination", False, f"{root} is not there", "mount it, or mend the config")
+        return
+    free = room(root)
+    inodes = "" if free.inodes is None else f", {free.inodes:,} inodes"
+    yield Finding("destination", True, f"{root}, {size(free.bytes)} free{inodes}")
+    for project in sorted(set(settings.epn_cap_map.values())):
+        yield _project(root / project)
+
+
+def _project(folder: Path) -> Finding:
+    what = f"project {folder.name}"
+    try:
+        mode = folder.stat().st_mode
+    except OSError as error:
+        return Finding(what, False, f"{folder}: {error.strerror}", "make it, or mend epn_cap_map")
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        return Finding(what, False, f"{folder} cannot be written", "chmod g+w, or join its group")
+    if not mode & stat.S_ISGID:
+        hint = f"chmod g+s {folder}, so that all in it belongs to the project's group"
+        return Finding(what, True, f"{folder} is writable, without the setgid bit", hint)
+    return Finding(what, True, f"{folder} is writable")
+
+
+def _state(settings: Settings) -> Iterator[Finding]:
+    path = settings.catalogue_path
+    kind = network_file_system(path.parent)
+    if kind is not None:
+        to_do = "set `catalogue` to a path on a local disk"
+        yield Finding("catalogue", False, f"{path} lies on a network file system ({kind})", to_do)
+    elif not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
+        to_do = "make the folder, writable for this user"
+        yield Finding("catalogue", False, f"{path.parent} cannot be written", to_do)
+    else:
+        known = count(len(Catalogue.peek(path).status()), "copy", "copies")
+        yield Finding("catalogue", True, f"{path}, {known} known")
+    try:
+        with alone(path):
+            yield Finding("service", True, "none runs on this catalogue")
+    except AlreadyRunning as error:
+        yield Finding("service", True, str(error))
+
+
+def _bad(what: str, error: AsynchyError) -> Finding:
+    return Finding(what, False, str(error), error.hint)
