@@ -12,7 +12,8 @@ demo: set-up ## bring experiments home from a simulated facility, and compare
 test: set-up ## all tests that must pass before a change lands (under 10 minutes)
 	@$(PYTHON) -m pytest -m "not extra"
 
-test-all: test ## test, and what needs more rights than an ordinary user has everywhere
+test-all: test ## test, and what needs more time, Debian packages or rights
+	@scripts/set-up --all
 	@$(PYTHON) -m pytest -m extra
 
 lint: set-up ## ruff: style and mistakes

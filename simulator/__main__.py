@@ -2,50 +2,64 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from simulator.config import write_config
-from simulator.experiments import awkward_names, mx_experiment
+from simulator.experiments import awkward_names, many_small_files, mx_experiment
 from simulator.facility import Facility
+
+_PROJECTS = {"12282": "ny79", "8020": "ny79", "19754": "kx12"}
+_ENDED_HOURS_AGO = {"12282a": 24, "8020l": 48, "19754a": 72}
 
 
 def main(arguments: list[str]) -> int:
-    """Run a facility with two experiments below the folder, and a config file for it."""
+    """Run a facility with three experiments below the folder, and write a config file for it."""
     if len(arguments) != 1:
         print("Usage: python -m simulator FOLDER", file=sys.stderr)
         return 2
     folder = Path(arguments[0]).absolute()
-    home = folder / "home"
-    for project in ("ny79", "kx12"):
-        (home / "projects" / project).mkdir(parents=True, exist_ok=True)
-    (home / "logs").mkdir(exist_ok=True)
-    with Facility(folder / "facility") as facility:
-        for epn in ("12282a", "19754a"):
-            place = facility.experiment("mx", epn)
-            if not any(place.iterdir()):
-                mx_experiment(place, epn)
-                awkward_names(place)
-            end = datetime.now(UTC) - timedelta(days=1)
-            facility.portal.add_visit(
-                equipment=23, epn=epn, start=end - timedelta(hours=8), end=end
-            )
-        config = write_config(
-            home / "config.yml",
-            facility,
-            destination=home / "projects",
-            epn_cap_map={"12282": "ny79", "19754": "kx12"},
-        )
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell may have had SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt), Facility(folder) as facility:
+        _make_experiments(facility)
+        config = _make_home(folder, facility)
+        print(f"portal  {facility.portal.url}")
         print(
-            f"portal  {facility.portal.url}\nsftp    {facility.user} at 127.0.0.1:{facility.port}"
+            f"sftp    sftp -P {facility.port} -i {facility.key_file}"
+            f" -o UserKnownHostsFile={facility.known_hosts} -o User={facility.user}"
+            f" {facility.host}:{facility.data}"
         )
         print(f"try     mxsync --config {config}\nend     Ctrl-C", flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        while True:
+            signal.pause()
     return 0
 
 
+def _make_experiments(facility: Facility) -> None:
+    builders = {
+        "12282a": lambda place: mx_experiment(place, "12282a"),
+        "8020l": lambda place: many_small_files(place, 2000),
+        "19754a": awkward_names,
+    }
+    for epn, build in builders.items():
+        place = facility.experiment("mx", epn)
+        if not any(place.iterdir()):  # a second run finds those of the first
+            build(place)
+        end = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=_ENDED_HOURS_AGO[epn])
+        facility.portal.add_visit(equipment=23, epn=epn, start=end - timedelta(hours=8), end=end)
+
+
+def _make_home(folder: Path, facility: Facility) -> Path:
+    """Project folders, a folder for the logs, and the config file."""
+    storage = folder / "home-storage"
+    for place in (folder / "logs", *(storage / project for project in _PROJECTS.values())):
+        place.mkdir(parents=True, exist_ok=True)
+    return write_config(folder / "config.yml", facility, destination=storage, epn_cap_map=_PROJECTS)
+
+
 if __name__ == "__main__":
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     sys.exit(main(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ def compare_trees(source: Path, copy: Path, *, modes: bool = True) -> list[str]:
     Every file and folder must be there with its bytes, its time in whole seconds and its mode,
     and nothing else; dot files other than `.info`, symbolic links and special files must not.
     """
+    for tree in (source, copy):
+        if tree.is_symlink() or not tree.is_dir():
+            return [f"no folder: {_shown(os.fsencode(tree))}"]
     wanted = dict(_walk(os.fsencode(source), brought=True))
     found = dict(_walk(os.fsencode(copy), brought=False))
     lines = [f"missing: {_shown(name)}" for name in sorted(wanted.keys() - found.keys())]
@@ -32,23 +36,23 @@ def mode_at_home(mode: int) -> int:
 
     `Dg+s,ug+w,o-wx,ug+X`, and setuid and sticky never, setgid on folders alone.
     """
-    bits = mode & 0o777
-    bits |= 0o220
-    bits &= ~0o003
-    if stat.S_ISDIR(mode) or bits & 0o111:  # `X`: once `o-wx` has been applied
+    is_folder = stat.S_ISDIR(mode)
+    bits = (mode & 0o777 | 0o220) & ~0o003
+    if is_folder or mode & 0o111:  # `X` looks at the mode as it was before `o-wx`
         bits |= 0o110
-    return bits | (0o2000 if stat.S_ISDIR(mode) else 0)
+    return bits | 0o2000 if is_folder else bits
 
 
 def _walk(root: bytes, *, brought: bool) -> Iterator[tuple[bytes, bytes]]:
     """Relative name and path of all below a folder; where `brought`, only what comes home."""
     pending = [b""]
-    if os.path.isdir(root):
-        yield b".", root
+    yield b".", root
     while pending:
         below = pending.pop()
         folder = root + b"/" + below if below else root
-        for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
+        for name in names:
             if brought and name.startswith(b".") and name != b".info":
                 continue
             relative = below + b"/" + name if below else name
@@ -81,13 +85,25 @@ def _difference(source: bytes, copy: bytes, *, modes: bool) -> str | None:
 def _same_bytes(source: bytes, copy: bytes, size: int) -> bool:
     one, two = os.open(source, os.O_RDONLY), os.open(copy, os.O_RDONLY)
     try:
-        for at in range(0, size, _BLOCK):
+        at = 0
+        while at < size:
+            at = min(_next_data(one, at, size), _next_data(two, at, size))
             if os.pread(one, _BLOCK, at) != os.pread(two, _BLOCK, at):
                 return False
+            at += _BLOCK
         return True
     finally:
         os.close(one)
         os.close(two)
+
+
+def _next_data(file: int, at: int, size: int) -> int:
+    """Where the next bytes are that are not in a hole; `size` where there are none."""
+    try:
+        return os.lseek(file, at, os.SEEK_DATA)
+    except OSError as error:
+        # ENXIO: a hole up to the end. Any other: this file system does not tell its holes.
+        return size if error.errno == errno.ENXIO else at
 
 
 def _shown(name: bytes) -> str:

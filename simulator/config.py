@@ -24,12 +24,14 @@ def write_config(
 
     In the names of keys, `_` stands for `-`. An entry of `equipment` needs its `id` alone.
     """
+    path = path.absolute()
     logs = path.parent / "logs"
+    entries = [{"id": 23}] if equipment is None else equipment
     values: dict[str, object] = {
         "comment": "a facility on this machine",
         "epn_cap_map": epn_cap_map,
         "ignore": str(path.parent / "ignore.yml"),
-        "equipment": [{**ACCOUNT, **entry} for entry in equipment or [{"id": 23}]],
+        "equipment": [{**ACCOUNT, **entry} for entry in entries],
         "base-url": facility.portal.url,
         "beamline": "mx",
         "epnalert-email-to": "data@uni.example",
@@ -54,6 +56,7 @@ def write_config(
     }
     lines = [f"{key}: {_yaml(value)}" for key, value in values.items() if value is not OMIT]
     path.touch(mode=0o600)
+    path.chmod(0o600)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 

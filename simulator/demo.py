@@ -6,6 +6,7 @@ commands are the ones that a user types.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,8 @@ from simulator.facility import Facility
 from simulator.scratch import new_folder, remove
 
 _SCRIPTS = Path(sys.executable).parent
-_PROJECTS = {"12282": "ny79", "8020": "ny79", "19754": "kx12", "12283": "ny79"}
+_PROJECTS = {"12282": "ny79", "8020": "ny79", "19754": "kx12", "12283": "ny79", "12284": "ny79"}
+_LATE = "12284d"
 _FETCHED = {"12282a": "ny79", "8020l": "ny79", "19754a": "kx12"}
 
 
@@ -53,7 +55,9 @@ def _set_the_scene(folder: Path, facility: Facility) -> Path:
     home = folder / "home"
     (home / "logs").mkdir(parents=True)
     for project in set(_PROJECTS.values()):
-        (home / "projects" / project).mkdir(parents=True)
+        folder_of_project = home / "projects" / project
+        folder_of_project.mkdir(parents=True)
+        folder_of_project.chmod(0o2775)  # all in it belongs to the project's group
     config = write_config(
         home / "config.yml", facility, destination=home / "projects", epn_cap_map=_PROJECTS
     )
@@ -63,14 +67,18 @@ def _set_the_scene(folder: Path, facility: Facility) -> Path:
 
 
 def _run(folder: Path, facility: Facility, config: Path) -> bool:
+    _say("Is everything right for the first cycle?")
+    good = _command("asynchy", "--config", config, "doctor") == 0
     _say("The plan: what would be brought home, and what not, and why")
-    good = _command("mxsync", "--config", config) == 0
+    good &= _command("mxsync", "--config", config) == 0
     _say("The first run")
     good &= _command("mxsync", "--config", config, "--execute", "--once") == 0
     _say("The second run finds nothing to do")
     good &= _command("mxsync", "--config", config, "--execute", "--once") == 0
+    _say(f"As a service: the portal tells of a further visit, {_LATE}; one cycle, then SIGTERM")
+    good &= _service(folder, facility, config)
     _say("What is at home, held against the facility byte for byte (names, sizes, times, modes)")
-    for epn, project in _FETCHED.items():
+    for epn, project in {**_FETCHED, _LATE: "ny79"}.items():
         copy = folder / "home" / "projects" / project / epn / "data"
         differences = compare_trees(facility.data / "mx" / epn, copy)
         print(f"{epn:8} {'equal' if not differences else 'DIFFERENT'}")
@@ -82,6 +90,23 @@ def _run(folder: Path, facility: Facility, config: Path) -> bool:
     _say("ignore.yml")
     print((folder / "home" / "ignore.yml").read_text(encoding="utf-8"), end="")
     return good
+
+
+def _service(folder: Path, facility: Facility, config: Path) -> bool:
+    mx_experiment(facility.experiment("mx", _LATE), _LATE)
+    end = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=12)
+    facility.portal.add_visit(equipment=23, epn=_LATE, start=end - timedelta(hours=8), end=end)
+    print(f"$ mxsync --config {config} --execute &\n", flush=True)
+    with subprocess.Popen([_SCRIPTS / "mxsync", "--config", config, "--execute"]) as process:
+        log = folder / "home" / "logs" / "sync.log"
+        while process.poll() is None and "next look in" not in log.read_text(encoding="utf-8"):
+            time.sleep(0.1)
+        _command("asynchy", "--config", config, "status", _LATE)
+        print("$ kill %1", flush=True)
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+    print(f"[exit code {process.returncode}]", flush=True)
+    return process.returncode == 0
 
 
 def _command(name: str, *arguments: str | Path) -> int:

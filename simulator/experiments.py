@@ -7,8 +7,10 @@ import os
 import random
 from pathlib import Path
 
-_YEAR_2016 = 1_461_880_800
-_YEAR_1999 = 915_148_800
+_SECOND = 10**9
+_YEAR_2016 = 1_461_880_800 * _SECOND
+_YEAR_1999 = 915_148_800 * _SECOND
+"""Times are in nanoseconds, as files have them."""
 
 _INFO = """\
 {{'EPN': '{epn}',
@@ -41,7 +43,7 @@ AWKWARD = (
     b"here -> there",
     b"\xff\xfe not utf-8",
     b"caf\xe9 latin-1",
-    "Zoë Åsa 光 \N{SNOWMAN}.txt".encode(),
+    "Zoë Åsa 光 \N{MICROSCOPE}.txt".encode(),
     b"tilde~",
     b"data.h5.partial",
     b"100%",
@@ -64,17 +66,22 @@ def mx_experiment(
     sample = folder / "frames" / "ada" / "lysozyme 1"
     _write(sample / "lyso_1_master.h5", chance.randbytes(20_000), _YEAR_2016)
     for at in range(frames):
-        detector = f"lyso_1_data_{at + 1:06}.h5" if at % 2 else f"lyso_1_{at + 1:04}.cbf"
-        _write(sample / detector, chance.randbytes(frame_bytes), _YEAR_2016 + at)
+        number = at // 2 + 1
+        detector = f"lyso_1_{number:04}.cbf" if at % 2 else f"lyso_1_data_{number:06}.h5"
+        modified = _YEAR_2016 + at * _SECOND + at * 123_456
+        _write(sample / detector, chance.randbytes(frame_bytes), modified)
     for run in range(runs):
         place = folder / "home" / "ada" / "auto" / "dataset" / f"run_{run}"
         for name in ("XDS.INP", "CORRECT.LP", "aimless.log", "REMARKS.TXT"):
-            _write(place / name, chance.randbytes(chance.randrange(3000)), _YEAR_1999 + run)
+            _write(
+                place / name, chance.randbytes(chance.randrange(3000)), _YEAR_1999 + run * _SECOND
+            )
     for info in (folder / ".info", folder / "frames" / ".info"):
         _write(info, _INFO.format(epn=epn).encode(), _YEAR_2016)
     _worthless(folder)
     _odd_kinds(folder)
     _odd_modes(folder)
+    _date_folders(folder)
 
 
 def awkward_names(folder: Path) -> None:
@@ -84,6 +91,7 @@ def awkward_names(folder: Path) -> None:
         _write_bytes(place + b"/" + name, b"%d\n" % at)
     _write_bytes(place + b"/dir\nwith newline/\xe9/x\n", b"deep\n")
     _write_bytes(place + b"/" + b"/".join([b"d" * 100] * 12) + b"/end", b"far down\n")
+    _date_folders(folder)
 
 
 def many_small_files(folder: Path, count: int = 20_000, *, seed: int = 1) -> None:
@@ -95,7 +103,10 @@ def many_small_files(folder: Path, count: int = 20_000, *, seed: int = 1) -> Non
             place = folder / "home" / "ada" / "auto" / f"dataset_{at // 100:04}"
             place.mkdir(parents=True, exist_ok=True)
         start = chance.randrange(6000)
-        (place / f"frame_{at:06}.log").write_bytes(stock[start : start + chance.randrange(2048)])
+        file = place / f"frame_{at:06}.log"
+        file.write_bytes(stock[start : start + chance.randrange(2049)])
+        os.utime(file, ns=(_YEAR_1999, _YEAR_1999 + at * _SECOND))
+    _date_folders(folder)
 
 
 def big_sparse_file(path: Path, size: int = 4 * 2**30 + 4097) -> None:
@@ -106,7 +117,7 @@ def big_sparse_file(path: Path, size: int = 4 * 2**30 + 4097) -> None:
         for place in (0, size // 2, size - 5000):
             file.seek(place)
             file.write(chance.randbytes(5000))
-    os.utime(path, (_YEAR_2016, _YEAR_2016))
+    os.utime(path, ns=(_YEAR_2016, _YEAR_2016))
 
 
 def _worthless(folder: Path) -> None:
@@ -129,17 +140,23 @@ def _odd_modes(folder: Path) -> None:
         file = place / f"{mode:04o}"
         _write(file, b"%o\n" % mode, _YEAR_1999)
         file.chmod(mode)
-    os.utime(place / "0755", ns=(10**18 + 123_456_789, 10**18 + 123_456_789))
+    os.utime(place / "0755", ns=(_YEAR_1999, _YEAR_1999 + 987_654_321))
     _write(place / "read-only" / "file", b"x", _YEAR_2016)
     _write(place / "sticky" / "file", b"x", _YEAR_2016)
     (place / "sticky").chmod(0o1777)
     (place / "read-only").chmod(0o555)
 
 
+def _date_folders(folder: Path) -> None:
+    """Give all folders a time of their own, since each file that is made in one changes it."""
+    for place, _, _ in os.walk(os.fsencode(folder), topdown=False):
+        os.utime(place, ns=(_YEAR_2016, _YEAR_2016))
+
+
 def _write(path: Path, data: bytes, modified: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    os.utime(path, (modified, modified))
+    os.utime(path, ns=(modified, modified))
 
 
 def _write_bytes(path: bytes, data: bytes) -> None:
@@ -155,7 +172,7 @@ def _write_bytes(path: bytes, data: bytes) -> None:
             at = below
         file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644, dir_fd=at)
         os.write(file, data)
-        os.utime(file, (_YEAR_2016, _YEAR_2016))
+        os.utime(file, ns=(_YEAR_2016, _YEAR_2016))
         os.close(file)
     finally:
         os.close(at)

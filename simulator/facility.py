@@ -12,12 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from simulator.errors import SimulatorError
 from simulator.portal.handle import PortalHandle
 from simulator.supervise import descendants
 
+__all__ = ["USER", "Facility", "SimulatorError"]
+
 USER = "help@massive.org.au"
 _REPOSITORY = Path(__file__).parent.parent
-_READY = 10.0
+_READY_WITHIN = 10.0
+_ENDS_WITHIN = 10.0
 
 _SSHD_CONFIG = """\
 Port {port}
@@ -35,15 +39,15 @@ LogLevel VERBOSE
 """
 
 
-class SimulatorError(RuntimeError):
-    """The facility cannot be started on this machine."""
-
-
 class Facility:
     """A facility below a folder, running while the context lasts.
 
     `run_as` is the (uid, gid) that sshd runs as, and its user is mapped to; only root may give
     it. `tls` is a certificate and a key file for the portal.
+
+    Raises:
+        SimulatorError: on entry, where a program is missing (the text names its Debian package),
+            or a service does not start.
     """
 
     def __init__(
@@ -66,10 +70,11 @@ class Facility:
 
     def __enter__(self) -> Self:
         """Make keys and start both services."""
+        if self._run_as is not None and os.getuid() != 0:
+            raise SimulatorError("only root can run sshd as another user")
         for name in ("data", "ssh", "home"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self._make_account()
-        self._give_away()
         try:
             self.start_sshd()
             self.portal.start()
@@ -85,13 +90,16 @@ class Facility:
         trace: TracebackType | None,
     ) -> None:
         """End both services and all their processes."""
-        self.portal.stop()
-        self.stop_sshd()
+        try:
+            self.portal.stop()
+        finally:
+            self.stop_sshd()
 
     def experiment(self, beamline: str, epn: str) -> Path:
         """The folder of an experiment, made where it is not there."""
         folder = self.data / beamline / epn
         folder.mkdir(parents=True, exist_ok=True)
+        self._give(folder.parent, folder)
         return folder
 
     def sessions(self) -> set[int]:
@@ -113,22 +121,30 @@ class Facility:
 
     def start_sshd(self) -> None:
         """Start sshd, on the same port as before where it ran before."""
+        if self._sshd is not None:
+            return
         chosen = self.port
         for _ in range(10):
             self.port = chosen or _free_port()
+            began = len(self.sshd_log())
             self._launch_sshd()
-            if self._answers():
+            if self._answers(began):
                 key = (self.folder / "ssh" / "host_key.pub").read_text().split()
                 self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {key[0]} {key[1]}\n")
+                self._give(self.known_hosts)
                 return
             self.stop_sshd()
+        self.port = chosen
         raise SimulatorError(f"sshd does not start:\n{self.sshd_log()}")
 
     def stop_sshd(self) -> None:
         """End sshd and every session at once."""
-        if self._sshd is not None:
-            self._sshd.communicate()  # closes its standard input: the supervisor does the rest
-            self._sshd = None
+        if self._sshd is None:
+            return
+        # Closing its standard input is enough, unless a fork of this process holds it open, too.
+        self._sshd.terminate()
+        self._sshd.communicate(timeout=_ENDS_WITHIN)
+        self._sshd = None
 
     def _make_account(self) -> None:
         for name in ("host_key", "key"):
@@ -147,12 +163,15 @@ class Facility:
             "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin\n"
         )
         (self.folder / "ssh" / "group").write_text(f"facility:x:{group}:\n")
+        (self.folder / "ssh" / "sshd.log").touch()
+        ours = [self.folder / name for name in ("data", "home", "ssh")]
+        self._give(self.folder, *ours, *(self.folder / "ssh").iterdir())
 
-    def _give_away(self) -> None:
-        if self._run_as is None:
-            return
-        for path in [self.folder, *self.folder.rglob("*")]:
-            os.lchown(path, *self._run_as)
+    def _give(self, *paths: Path) -> None:
+        """Make files and folders the user's that sshd runs as."""
+        if self._run_as is not None:
+            for path in paths:
+                os.lchown(path, *self._run_as)
 
     def _launch_sshd(self) -> None:
         sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
@@ -180,17 +199,25 @@ class Facility:
                 cwd="/", start_new_session=True,
             )  # fmt: skip
 
-    def _answers(self) -> bool:
-        """Whether sshd says its banner before long."""
+    def _answers(self, began: int) -> bool:
+        """Whether sshd, whose log began there, says its banner before long."""
         assert self._sshd is not None
-        deadline = time.monotonic() + _READY
+        # The banner alone may come from a neighbour who took the port before us.
+        ours = f"Server listening on {self.host} port {self.port}."
+        deadline = time.monotonic() + _READY_WITHIN
         while time.monotonic() < deadline and self._sshd.poll() is None:
-            try:
-                with socket.create_connection((self.host, self.port), timeout=1) as connection:
-                    return connection.recv(4) == b"SSH-"
-            except OSError:
-                time.sleep(0.02)
+            if ours in self.sshd_log()[began:] and _banner(self.host, self.port) == b"SSH-":
+                return True
+            time.sleep(0.02)
         return False
+
+
+def _banner(host: str, port: int) -> bytes:
+    try:
+        with socket.create_connection((host, port), timeout=1) as connection:
+            return connection.recv(4)
+    except OSError:
+        return b""
 
 
 def _tool(name: str, package: str) -> str:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import threading
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 
 class HttpProxy:
-    """An HTTP proxy for CONNECT on a free port, while the context lasts."""
+    """An HTTP proxy on a free port while the context lasts: CONNECT, and plain absolute URLs.
+
+    `connections` are the "host:port" that it was asked for, in order.
+    """
 
     def __init__(self) -> None:
         self.connections: list[str] = []
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.url = ""
+        self._socket: socket.socket | None = None
 
     def __enter__(self) -> Self:
         """Start."""
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, args=(self._socket,), daemon=True).start()
         return self
 
     def __exit__(
@@ -28,42 +35,68 @@ class HttpProxy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End."""
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+        """End; tunnels that are open stay so until one of their ends closes."""
+        if self._socket is not None:
+            self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.close()
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._tunnel, args=(client,), daemon=True).start()
+    def _serve(self, listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # closed: the end
+            while True:
+                client, _ = listening.accept()
+                threading.Thread(target=self._handle, args=(client,), daemon=True).start()
 
-    def _tunnel(self, client: socket.socket) -> None:
-        with client:
+    def _handle(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):  # either side may go away at any time
             request = b""
             while b"\r\n\r\n" not in request and (data := client.recv(4096)):
                 request += data
-            method, where, *_ = request.decode("latin-1").split(" ")
-            if method != "CONNECT":
-                client.sendall(b"HTTP/1.1 405 Method Not Allowed\r\n\r\n")
+            try:
+                where, forwarded = _understood(request)
+                host, _, port = where.rpartition(":")
+                number = int(port)
+            except ValueError:
+                client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
                 return
             self.connections.append(where)
-            host, _, port = where.rpartition(":")
-            with socket.create_connection((host, int(port))) as server:
-                client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            try:
+                server = socket.create_connection((host.strip("[]"), number), timeout=10)
+            except OSError:
+                client.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+                return
+            with server:
+                server.settimeout(None)
+                if forwarded is None:
+                    client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                else:
+                    server.sendall(forwarded)
                 _relay(client, server)
 
 
+def _understood(request: bytes) -> tuple[str, bytes | None]:
+    """Where a request leads, as "host:port", and what to send there; None for a tunnel."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    first, *headers = head.decode("latin-1").split("\r\n")
+    method, target, version = first.split(" ")
+    if method == "CONNECT":
+        return target, None
+    parts = urlsplit(target)
+    if parts.scheme != "http" or not parts.hostname:
+        raise ValueError(f"no URL for a proxy: {target}")
+    resource = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+    hop_by_hop = ("connection:", "proxy-")
+    kept = [line for line in headers if not line.lower().startswith(hop_by_hop)]
+    # The next request on this connection may lead elsewhere, so there is to be none.
+    lines = [f"{method} {resource} {version}", *kept, "Connection: close", "", ""]
+    return f"{parts.hostname}:{parts.port or 80}", "\r\n".join(lines).encode("latin-1") + body
+
+
 def _relay(one: socket.socket, two: socket.socket) -> None:
+    """Carry bytes both ways until one side closes."""
     other = {one: two, two: one}
     while True:
-        for side in select.select([one, two], [], [], 30)[0]:
-            try:
-                data = side.recv(1 << 16)
-                other[side].sendall(data)
-            except OSError:
-                return
+        for side in select.select([one, two], [], [])[0]:
+            data = side.recv(1 << 16)
             if not data:
                 return
+            other[side].sendall(data)

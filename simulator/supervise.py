@@ -7,6 +7,7 @@ parent come to us (a "child subreaper", prctl(2)), so none gets away.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -21,7 +22,10 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command until it ends by itself or is no longer wanted."""
+    """Run the command until it ends by itself or is no longer wanted.
+
+    SIMULATOR_USER, as `uid:gid`, is the user that it runs as, if not ours.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     asked = False
 
@@ -31,9 +35,14 @@ def main(arguments: list[str]) -> int:
 
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    user = _user()
-    command = arguments[arguments.index("--") + 1 :]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, **user) as process:  # type: ignore[call-overload]
+    user, group = _user()
+    with subprocess.Popen(
+        arguments[arguments.index("--") + 1 :],
+        stdin=subprocess.DEVNULL,
+        user=user,
+        group=group,
+        extra_groups=None if user is None else [],
+    ) as process:
         while process.poll() is None and not asked:
             if select.select([sys.stdin], [], [], 0.05)[0] and not os.read(0, 1024):
                 break
@@ -42,12 +51,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _user() -> dict[str, object]:
+def _user() -> tuple[int, int] | tuple[None, None]:
     wanted = os.environ.get("SIMULATOR_USER")
     if not wanted:
-        return {}
+        return None, None
     user, group = map(int, wanted.split(":"))
-    return {"user": user, "group": group, "extra_groups": []}
+    return user, group
 
 
 def kill_descendants() -> None:
@@ -55,10 +64,8 @@ def kill_descendants() -> None:
     deadline = time.monotonic() + 5
     while (below := descendants(os.getpid())) and time.monotonic() < deadline:
         for pid in below:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -75,7 +82,7 @@ def descendants(root: int) -> set[int]:
             fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
         except OSError:
             continue
-        if fields[0] != "Z":
+        if fields[0] not in "ZX":
             parents[int(folder.name)] = int(fields[1])
     found: set[int] = set()
     while more := {pid for pid, parent in parents.items() if parent in found | {root}} - found:

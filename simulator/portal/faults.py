@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import socket
 import struct
-import time
+import threading
+from dataclasses import dataclass, field
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+NO_STATUS = -1
+"""In place of the HTTP status of an answer that was never begun."""
 
 
 class Fault(StrEnum):
@@ -25,13 +29,13 @@ class Fault(StrEnum):
     WRONG_SHAPE = "wrong_shape"
     """JSON without visits or token."""
     STATUS = "status"
-    """The HTTP status `code`, with `retry_after` where given."""
+    """The HTTP status `code` (500), with `retry_after` (seconds or an HTTP date) where given."""
     RESET = "reset"
     """The connection is reset."""
     REFUSE_CREDENTIALS = "refuse_credentials"
-    """The log-in is refused."""
+    """The log-in is refused, under the HTTP status `code` where given."""
     STALL = "stall"
-    """Nothing is sent for `seconds`."""
+    """Nothing is sent for `seconds` (an hour), or until the fault is cleared; then all is well."""
     DRIP = "drip"
     """A byte now and then, for ever."""
     PAGING = "paging"
@@ -39,37 +43,97 @@ class Fault(StrEnum):
     HUGE = "huge"
     """A body without end."""
     REDIRECT = "redirect"
-    """302 to another host."""
+    """302 to another host, or to `location`."""
+
+
+@dataclass(eq=False)
+class ActiveFault:
+    """A fault that was asked for, and which requests meet it."""
+
+    kind: Fault
+    equipment: int | None
+    path: str | None
+    times: int | None
+    parameters: dict[str, Any]
+    cleared: threading.Event = field(default_factory=threading.Event)
+
+    def concerns(self, path: str, equipment: int | None) -> bool:
+        """Whether a request for `path`, of that equipment, meets this fault."""
+        if self.kind is Fault.REFUSE_CREDENTIALS and path != "token":
+            return False
+        return self.path in (None, path) and self.equipment in (None, equipment)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the answer; `NO_STATUS` where the fault is that there is none."""
+        match self.kind:
+            case Fault.STATUS:
+                return int(self.parameters.get("code", 500))
+            case Fault.REFUSE_CREDENTIALS:
+                return int(self.parameters["code"])
+            case Fault.REDIRECT:
+                return 302
+            case Fault.RESET | Fault.STALL:
+                return NO_STATUS
+            case _:
+                return 200
 
 
 _BODIES = {
-    Fault.HTML: b"<!DOCTYPE html><html><body><h1>Under maintenance</h1></body></html>",
     Fault.MALFORMED: b"{'data': visits}",
     Fault.WRONG_SHAPE: b'{"data": []}',
     Fault.REFUSE_CREDENTIALS: b'{"meta": {"error_message": "invalid credentials"}}',
 }
+_PAGE = b"<!DOCTYPE html><html><body><h1>Under maintenance</h1></body></html>"
+_ELSEWHERE = "http://elsewhere.example/?access_token=stolen"
 
 
-def answer(handler: BaseHTTPRequestHandler, fault: dict[str, Any], good: dict[str, Any]) -> None:
-    """Answer a request with a fault instead of the good body."""
-    kind = Fault(fault["name"])
-    if kind in _BODIES:
-        send(handler, 200, _BODIES[kind])
-    elif kind in (Fault.TRUNCATED, Fault.CUT, Fault.PAGING):
-        _twisted(handler, kind, good)
-    elif kind is Fault.STATUS:
-        after = fault.get("retry_after")
-        headers = {} if after is None else {"Retry-After": str(after)}
-        send(handler, int(fault["code"]), b'{"meta": {}}', headers=headers)
-    elif kind is Fault.REDIRECT:
-        elsewhere = {"Location": "http://elsewhere.example/?access_token=stolen"}
-        send(handler, 302, b"", headers=elsewhere)
-    elif kind is Fault.RESET:
-        _reset(handler)
-    elif kind is Fault.STALL:
-        time.sleep(float(fault["seconds"]))
-    else:
-        _without_end(handler, slowly=kind is Fault.DRIP)
+def answer(handler: BaseHTTPRequestHandler, fault: ActiveFault, good: dict[str, Any]) -> None:
+    """Answer a request with a fault instead of the good body.
+
+    Raises:
+        OSError: the other side gave up.
+    """
+    match fault.kind:
+        case Fault.HTML:
+            send(handler, fault.status, _PAGE, headers={"Content-Type": "text/html"})
+        case Fault.TRUNCATED | Fault.CUT | Fault.PAGING:
+            _twisted(handler, fault.kind, good)
+        case Fault.STATUS:
+            after = fault.parameters.get("retry_after")
+            headers = {} if after is None else {"Retry-After": str(after)}
+            send(handler, fault.status, b'{"meta": {}}', headers=headers)
+        case Fault.REDIRECT:
+            location = str(fault.parameters.get("location", _ELSEWHERE))
+            send(handler, fault.status, b"", headers={"Location": location})
+        case Fault.RESET:
+            _reset(handler)
+        case Fault.STALL:
+            fault.cleared.wait(float(fault.parameters.get("seconds", 3600)))
+            send(handler, 200, json.dumps(good).encode())
+        case Fault.DRIP | Fault.HUGE:
+            _without_end(handler, fault)
+        case _:
+            send(handler, fault.status, _BODIES[fault.kind])
+
+
+def send(
+    handler: BaseHTTPRequestHandler,
+    status: int,
+    body: bytes,
+    *,
+    length: int | None = None,
+    headers: dict[str, str] | None = None,
+) -> None:
+    """Send an answer, and close the connection; `length` is what is said in place of the truth."""
+    handler.close_connection = True
+    handler.send_response(status)
+    said = len(body) if length is None else length
+    usual = {"Content-Type": "application/json", "Content-Length": str(said), "Connection": "close"}
+    for name, value in {**usual, **(headers or {})}.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(body)
 
 
 def _twisted(handler: BaseHTTPRequestHandler, kind: Fault, good: dict[str, Any]) -> None:
@@ -82,40 +146,20 @@ def _twisted(handler: BaseHTTPRequestHandler, kind: Fault, good: dict[str, Any])
     send(handler, 200, body, length=whole if kind is Fault.TRUNCATED else None)
 
 
-def send(
-    handler: BaseHTTPRequestHandler,
-    status: int,
-    body: bytes,
-    *,
-    length: int | None = None,
-    headers: dict[str, str] | None = None,
-) -> int:
-    """Send an answer; its status."""
-    handler.send_response(status)
-    handler.send_header("Content-Type", "application/json")
-    handler.send_header("Content-Length", str(len(body) if length is None else length))
-    handler.send_header("Connection", "close")
-    for name, value in (headers or {}).items():
-        handler.send_header(name, value)
-    handler.end_headers()
-    handler.wfile.write(body)
-    handler.close_connection = True
-    return status
-
-
 def _reset(handler: BaseHTTPRequestHandler) -> None:
+    handler.close_connection = True
+    # With no time to linger, the kernel sends RST in place of FIN.
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     handler.connection.close()
+
+
+def _without_end(handler: BaseHTTPRequestHandler, fault: ActiveFault) -> None:
     handler.close_connection = True
-
-
-def _without_end(handler: BaseHTTPRequestHandler, *, slowly: bool) -> None:
-    handler.send_response(200)
+    handler.send_response(fault.status)
+    handler.send_header("Content-Type", "application/json")
     handler.send_header("Connection", "close")
     handler.end_headers()
+    slowly = fault.kind is Fault.DRIP
     block = b"[" if slowly else b"[" * (1 << 20)
-    handler.close_connection = True
-    while True:
+    while not fault.cleared.wait(0.1 if slowly else 0):
         handler.wfile.write(block)
-        if slowly:
-            time.sleep(0.1)

@@ -8,14 +8,19 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-_REPOSITORY = Path(__file__).parent.parent.parent
+from simulator.errors import SimulatorError
+from simulator.portal.state import ACCOUNT
+
 OMIT = object()
 """As the value of an override: leave the field out."""
 
+_REPOSITORY = Path(__file__).parent.parent.parent
+_ENDS_WITHIN = 10.0
+_MELBOURNE = timezone(timedelta(hours=10))
 _PEOPLE = (
     {"first_names": "Ada", "last_name": "Lovelace", "email": "ada@uni.example"},
     {"first_names": "Zoë Åsa", "last_name": "Nguyễn", "email": "zoe@uni.example"},
@@ -31,7 +36,7 @@ class RecordedRequest:
     path: str
     query: dict[str, str]
     status: int
-    """What was answered; -1 for a fault."""
+    """What was answered; -1 where no answer was begun (`reset`, `stall`)."""
     at: datetime
     equipment: int | None
 
@@ -41,6 +46,7 @@ class PortalHandle:
 
     def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
         self.url = ""
+        self.accounts = [dict(ACCOUNT)]
         self._tls = tls
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
@@ -55,15 +61,25 @@ class PortalHandle:
             text=True,
             cwd="/",
             env={**os.environ, "PYTHONPATH": str(_REPOSITORY)},
+            start_new_session=True,  # Ctrl-C is for us: it ends when we close its standard input
         )
         assert self._process.stdout is not None
-        self.url = json.loads(self._process.stdout.readline())["url"]
+        first = self._process.stdout.readline()
+        if not first:
+            self.stop()
+            raise SimulatorError("the portal does not start; it says why on standard error")
+        self.url = json.loads(first)["url"]
 
     def stop(self) -> None:
         """End it."""
-        if self._process is not None:
+        if self._process is None:
+            return
+        try:
+            self._process.communicate(timeout=_ENDS_WITHIN)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
             self._process.communicate()
-            self._process = None
+        self._process = None
 
     def add_visit(
         self, *, equipment: int, epn: str | None, start: datetime, end: datetime, **overrides: Any
@@ -73,8 +89,8 @@ class PortalHandle:
         visit = {
             "id": self._next,
             "epn": epn,
-            "start_time": start.astimezone().isoformat(),
-            "end_time": end.astimezone().isoformat(),
+            "start_time": start.astimezone(_MELBOURNE).isoformat(),
+            "end_time": end.astimezone(_MELBOURNE).isoformat(),
             "equipment_id": equipment,
             "principal_scientist": {
                 "id": 17,
@@ -91,7 +107,7 @@ class PortalHandle:
 
     def add_raw_visit(self, equipment: int, visit: object) -> None:
         """Add whatever is given as a visit."""
-        self._order("visit", equipment=equipment, visit=visit)
+        self._order("add_visit", equipment=equipment, visit=visit)
 
     def clear_visits(self) -> None:
         """Forget all visits."""
@@ -99,31 +115,52 @@ class PortalHandle:
 
     def set_fault(
         self,
-        name: str,
+        name: str | None,
         *,
         equipment: int | None = None,
         times: int | None = None,
-        path: str | None = None,
+        path: Literal["token", "visits"] | None = None,
         **parameters: Any,
     ) -> None:
-        """Let answers go wrong (`faults.Fault`): all, or those of an equipment, path, so often."""
-        self._order("fault", name=name, equipment=equipment, times=times, path=path, **parameters)
+        """Let answers go wrong (`faults.Fault`): all, or those of an equipment, path, so often.
+
+        Of several faults the one set first comes first; None ends those of that equipment and path.
+        """
+        if name is None:
+            self._order("clear_faults", equipment=equipment, path=path)
+            return
+        self._order(
+            "set_fault",
+            name=name,
+            equipment=equipment,
+            times=times,
+            path=path,
+            parameters=parameters,
+        )
 
     def clear_faults(self) -> None:
-        """Let everything go right again."""
+        """Let everything go right again, stalled answers too."""
         self._order("clear_faults")
 
     def expire_tokens(self) -> None:
         """Let every token that was given out expire now."""
-        self._order("expire")
+        self._order("expire_tokens")
 
     def expire_tokens_after(self, uses: int) -> None:
-        """Let the next token expire after so many uses."""
-        self._order("expire_after", uses=uses)
+        """Let every token that was given out, and the next one, expire after so many uses."""
+        self._order("expire_tokens_after", uses=uses)
 
-    def filter_by(self, way: str) -> None:
+    def filter_by(self, way: Literal["overlap", "start"]) -> None:
         """Filter visits by "overlap" or by "start"; what the real one does is not known."""
-        self._order("filter", by=way)
+        self._order("filter_by", way=way)
+
+    def limit_windows(self, limited: bool) -> None:
+        """Whether to refuse to answer for more than 31 days at once, as is the default."""
+        self._order("limit_windows", limited=limited)
+
+    def refuse_with(self, status: int) -> None:
+        """The HTTP status of a refused log-in; what the real one does is not known (200)."""
+        self._order("refuse_with", status=status)
 
     def requests(self) -> list[RecordedRequest]:
         """What the portal was asked, in order."""
@@ -137,8 +174,13 @@ class PortalHandle:
         self._order("clear_requests")
 
     def _order(self, do: str, **arguments: Any) -> Any:
-        assert self._process is not None and self._process.stdin and self._process.stdout
+        if self._process is None:
+            raise SimulatorError("the portal does not run")
+        assert self._process.stdin is not None and self._process.stdout is not None
         with self._lock:
             self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
             self._process.stdin.flush()
-            return json.loads(self._process.stdout.readline())
+            answer = json.loads(self._process.stdout.readline())
+        if "error" in answer:
+            raise SimulatorError(answer["error"])
+        return answer["result"]

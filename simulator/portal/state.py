@@ -1,4 +1,7 @@
-"""What the portal knows: accounts, tokens, visits, faults, and who asked for what."""
+"""What the portal knows: accounts, tokens, visits, faults, and who asked for what.
+
+Its public methods down to `requests` are the orders that tests give through `PortalHandle`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import secrets
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from simulator.portal.faults import ActiveFault, Fault
 
 ACCOUNT = {
     "username": "help@massive.org.au",
@@ -21,56 +26,97 @@ class State:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._tokens: dict[str, int | None] = {}
+        self._tokens: dict[str, int | None] = {}  # and how many uses each has left
         self._visits: list[tuple[int, Any]] = []
-        self._faults: list[dict[str, Any]] = []
+        self._faults: list[ActiveFault] = []
         self._requests: list[dict[str, Any]] = []
         self._uses: int | None = None
-        self._filter = "overlap"
+        self._by_start = False
+        self._windows_limited = True
+        self.refusal = 200
 
-    def control(self, order: dict[str, Any]) -> Any:
-        """Carry out an order of the tests."""
+    def add_visit(self, equipment: int, visit: Any) -> None:
+        """Add a visit, whatever it is."""
         with self._lock:
-            match order.pop("do"):
-                case "visit":
-                    self._visits.append((order["equipment"], order["visit"]))
-                case "clear_visits":
-                    self._visits.clear()
-                case "fault":
-                    self._faults.append(order)
-                case "clear_faults":
-                    self._faults.clear()
-                case "expire":
-                    self._tokens.clear()
-                case "expire_after":
-                    self._uses = order["uses"]
-                case "filter":
-                    self._filter = order["by"]
-                case "requests":
-                    return list(self._requests)
-                case "clear_requests":
-                    self._requests.clear()
-            return None
+            self._visits.append((equipment, visit))
+
+    def clear_visits(self) -> None:
+        """Forget all visits."""
+        with self._lock:
+            self._visits.clear()
+
+    def set_fault(
+        self,
+        name: str,
+        equipment: int | None,
+        times: int | None,
+        path: str | None,
+        parameters: dict[str, Any],
+    ) -> None:
+        """Let answers go wrong, after the faults that were asked for before."""
+        with self._lock:
+            self._faults.append(ActiveFault(Fault(name), equipment, path, times, parameters))
+
+    def clear_faults(self, equipment: int | None = None, path: str | None = None) -> None:
+        """End all faults, or those set for that equipment and path; what stalls goes on."""
+        with self._lock:
+            for fault in list(self._faults):
+                if equipment in (None, fault.equipment) and path in (None, fault.path):
+                    fault.cleared.set()
+                    self._faults.remove(fault)
+
+    def expire_tokens(self) -> None:
+        """Let every token that was given out expire now."""
+        with self._lock:
+            self._tokens.clear()
+
+    def expire_tokens_after(self, uses: int) -> None:
+        """Let every token that was given out, and the next one, expire after so many uses."""
+        with self._lock:
+            self._tokens = dict.fromkeys(self._tokens, uses)
+            self._uses = uses
+
+    def filter_by(self, way: str) -> None:
+        """Filter visits by "overlap" with the time asked for, or by "start" within it."""
+        if way not in ("overlap", "start"):
+            raise ValueError(f"cannot filter by {way!r}")
+        self._by_start = way == "start"
+
+    def limit_windows(self, limited: bool) -> None:
+        """Whether more than 31 days at once are refused."""
+        self._windows_limited = limited
+
+    def refuse_with(self, status: int) -> None:
+        """The HTTP status under which wrong credentials are refused."""
+        self.refusal = status
+
+    def requests(self) -> list[dict[str, Any]]:
+        """What was asked, in order."""
+        with self._lock:
+            return list(self._requests)
+
+    def clear_requests(self) -> None:
+        """Forget what was asked."""
+        with self._lock:
+            self._requests.clear()
 
     def note(self, request: dict[str, Any]) -> None:
         """Remember a request."""
         with self._lock:
             self._requests.append({**request, "at": datetime.now(UTC).isoformat()})
 
-    def fault(self, path: str, equipment: int | None) -> dict[str, Any] | None:
-        """The fault that a request meets, if any."""
+    def fault(self, path: str, equipment: int | None) -> ActiveFault | None:
+        """The fault that a request meets, if any: the one that was set first."""
         with self._lock:
             for fault in self._faults:
-                if fault.get("path") not in (None, path):
+                if not fault.concerns(path, equipment):
                     continue
-                if fault["name"] == "refuse_credentials" and path != "token":
-                    continue
-                if fault.get("equipment") not in (None, equipment):
-                    continue
-                if fault.get("times") is not None:
-                    fault["times"] -= 1
-                    if fault["times"] <= 0:
+                if fault.times is not None:
+                    fault.times -= 1
+                    if fault.times <= 0:
                         self._faults.remove(fault)
+                if fault.kind is Fault.REFUSE_CREDENTIALS:
+                    fault.parameters.setdefault("code", self.refusal)
                 return fault
             return None
 
@@ -99,17 +145,17 @@ class State:
 
     def visits(self, equipment: int, start: datetime, end: datetime) -> list[Any] | None:
         """The visits of a piece of equipment; None where too much is asked for at once."""
-        if end - start > _LONGEST:
+        if self._windows_limited and end - start > _LONGEST:
             return None
         with self._lock:
             listed = [visit for at, visit in self._visits if at == equipment]
-            return [visit for visit in listed if self._matches(visit, start, end)]
+        return [visit for visit in listed if self._matches(visit, start, end)]
 
     def _matches(self, visit: Any, start: datetime, end: datetime) -> bool:
         try:
             begins = datetime.fromisoformat(visit["start_time"])
             ends = datetime.fromisoformat(visit["end_time"])
-            if self._filter == "start":
+            if self._by_start:
                 return start <= begins <= end
             return begins <= end and ends >= start
         except (TypeError, KeyError, ValueError):

@@ -1,4 +1,4 @@
-"""A destination that is full, on a small file system of its own."""
+"""A destination that is full or turns read-only, on a small file system of its own."""
 
 from __future__ import annotations
 
@@ -82,3 +82,27 @@ def test_a_disk_that_fills_meanwhile_is_named_and_the_next_run_completes(home: H
     assert compare_trees(source, home.place / "result", modes=False) == []
     last = home.status("12282a")[0]["history"][-1]
     assert last["verdict"] == "complete"
+
+
+def test_a_destination_that_turns_read_only_is_named_and_the_next_run_completes(home: Home) -> None:
+    source = experiment(home, *[100_000] * 10)
+    mxsync = f"{SCRIPTS}/mxsync --config {home.config} --execute --once"
+    target = home.storage / "ny79"
+    run = on_small_disk(
+        home,
+        "size=10m",
+        mxsync,
+        f"echo 'previouslySynched: []' > {home.place}/ignore.yml; rm {target}/12282a/data/frame_0003.cbf",
+        f"mount -o remount,ro {target}",
+        mxsync,
+        "echo $? > first",
+        f"mount -o remount,rw {target}",
+        mxsync,
+        "echo $? > second",
+        "cp -a storage/ny79/12282a/data result",
+    )
+    assert (home.place / "first").read_text() == "1\n", run.stdout + run.stderr
+    assert "Read-only file system" in run.stdout
+    assert (home.place / "second").read_text() == "0\n", run.stdout + run.stderr
+    assert compare_trees(source, home.place / "result", modes=False) == []
+    assert home.status("12282a")[0]["history"][-1]["files"] == 1

@@ -163,6 +163,8 @@ def test_https_with_an_authority_of_ones_own_through_a_proxy(place: Path, progra
         assert "certificate is not trusted" in distrusted.stderr
         assert "ca-bundle" in distrusted.stderr
 
+        # Python's default context, the system's trust store, honours SSL_CERT_FILE.
+        assert home.mxsync(environment={"SSL_CERT_FILE": str(files[2])}).returncode == 0
         home.configure(ca_bundle=str(files[2]))
         assert home.once().returncode == 0
 

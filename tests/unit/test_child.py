@@ -137,3 +137,103 @@ def test_a_child_does_not_outlive_its_parent() -> None:
         assert is_alive(pid)
         parent.kill()
     wait_until(lambda: not is_alive(pid))
+
+
+def test_a_deaf_child_is_killed_after_the_grace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "_GRACE", 0.3)
+    stop = Stop()
+    thread = stopped_after(stop, tmp_path / "ready")
+    began = time.monotonic()
+    ended, _, _ = run(f"trap '' TERM; touch {tmp_path}/ready; while :; do sleep 1; done", stop)
+    thread.join()
+    assert (ended.stopped, ended.code) == (True, -signal.SIGKILL)
+    assert time.monotonic() - began < 4
+
+
+def test_a_stop_that_was_asked_before_ends_the_child_at_once() -> None:
+    stop = Stop()
+    stop.ask()
+    began = time.monotonic()
+    ended, _, _ = run("sleep 100", stop)
+    assert ended.stopped
+    assert time.monotonic() - began < 2
+
+
+def test_a_child_that_closed_its_output_still_hears_the_stop(tmp_path: Path) -> None:
+    stop = Stop()
+    thread = stopped_after(stop, tmp_path / "ready")
+    ended, out, err = run(f"exec >&- 2>&-; touch {tmp_path}/ready; exec sleep 100", stop)
+    thread.join()
+    assert (ended.stopped, ended.code, out, err) == (True, -signal.SIGTERM, [], [])
+
+
+def test_a_stop_reaches_the_children_of_the_child(tmp_path: Path) -> None:
+    stop = Stop()
+    thread = stopped_after(stop, tmp_path / "ready")
+    ended, out, _ = run(f"sleep 100 & echo $!; touch {tmp_path}/ready; wait", stop)
+    thread.join()
+    assert ended.stopped
+    wait_until(lambda: not is_alive(int(out[0])))
+
+
+def test_a_carriage_return_ends_a_line_and_an_end_may_be_missing() -> None:
+    assert run("printf 'one\\rtwo\\r\\nthree\\n\\nfour'")[1] == [
+        b"one",
+        b"two",
+        b"three",
+        b"",
+        b"four",
+    ]
+
+
+def test_no_line_is_longer_than_a_mebibyte() -> None:
+    _, out, _ = run("head -c 3000000 /dev/zero | tr '\\0' x")
+    assert max(map(len, out)) <= 1 << 20
+
+
+def test_words_that_are_no_utf8_are_kept_escaped() -> None:
+    assert run("printf 'caf\\351\\n' >&2")[0].stderr == "caf\\xe9"
+
+
+def test_a_child_has_nothing_to_read_and_the_environment_it_was_given() -> None:
+    out: list[bytes] = []
+    child.run(
+        ["sh", "-c", "cat; echo $WORD; echo $HOME"],
+        stop=Stop(),
+        on_stdout=out.append,
+        on_stderr=out.append,
+        environment={"WORD": "a word", "HOME": "/elsewhere"},
+    )
+    assert out == [b"a word", b"/elsewhere"]
+
+
+def test_no_descriptor_stays_open() -> None:
+    run("true")
+    before = sorted(path.name for path in Path("/proc/self/fd").iterdir())
+    for _ in range(3):
+        run("echo out; echo err >&2; exit 1")
+    assert sorted(path.name for path in Path("/proc/self/fd").iterdir()) == before
+
+
+def shim(parent: int, reported: int) -> subprocess.CompletedProcess[str]:
+    # 1: asynchy itself is process 1 where it is the only program of a container
+    code = (
+        "import os, runpy, sys\n"
+        f"os.getppid = lambda: {reported}\n"
+        f"sys.argv = ['shim', '{parent}', 'echo', 'ran']\n"
+        f"runpy.run_path({str(child._SHIM)!r}, run_name='__main__')"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("parent", [1, 4711])
+def test_a_child_starts_whatever_the_id_of_its_parent(parent: int) -> None:
+    assert shim(parent, parent).stdout == "ran\n"
+
+
+@pytest.mark.parametrize(("parent", "reported"), [(4711, 1), (4711, 4712), (0, 1)])
+def test_a_child_whose_parent_died_meanwhile_does_not_start(parent: int, reported: int) -> None:
+    ended = shim(parent, reported)
+    assert (ended.returncode, ended.stdout) == (128 + signal.SIGTERM, "")

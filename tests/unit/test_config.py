@@ -325,3 +325,343 @@ def test_the_documentation_lists_every_key() -> None:
     for model in (Settings, EquipmentEntry):
         for name, field in model.model_fields.items():
             assert f"`{field.alias or name}`" in text
+
+
+CANARY = "s3cret-canary"
+
+
+def block(*lines: str) -> str:
+    entry = "\n".join(f"    {line}" for line in lines)
+    return f"beamline: mx\nignore: i\ndestination-root-path: /p\nequipment:\n{entry.replace('    ', '  - ', 1)}\n"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        f"password: *{CANARY}",
+        f"password: !{CANARY}",
+        f"password: !{CANARY}!x y",
+        f"password: &{CANARY}",
+        f"password: [{CANARY}]",
+        f"password: [[{CANARY}]",
+        f"password: {{{CANARY}: 1}}",
+        f"password: {{{CANARY}: 1, {CANARY}: 2}}",
+        f"password: {{env: [{CANARY}]}}",
+        f"password: {{file: {{a: {CANARY}}}}}",
+        f"password: {{file: a, {CANARY}: b}}",
+        f'password: "{CANARY}',
+        f"password: @{CANARY}",
+        f"password: `{CANARY}",
+        f"password: %{CANARY}",
+        f"password: a: {CANARY}",
+        f"password:{CANARY}",
+        f"passwort: {CANARY}",
+        f"client-password: {CANARY}",
+        f"Password: {CANARY}",
+    ],
+)
+def test_a_secret_is_in_no_message_however_it_was_mistyped(tmp_path: Path, entry: str) -> None:
+    text = block("id: 23", "username: me", "client_name: us", entry, "client_password: p")
+    assert CANARY not in refused(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "equipment",
+    [
+        f"\n  - username:me\n    password:{CANARY}\n",
+        f" password:{CANARY}\n",
+        f" {{id: 23, password: {CANARY}}}\n",
+        f" [[password, {CANARY}]]\n",
+        f" [password, {CANARY}]\n",
+        f"\n  password: {CANARY}\n",
+    ],
+)
+def test_a_secret_is_in_no_message_whatever_equipment_is(tmp_path: Path, equipment: str) -> None:
+    text = f"beamline: mx\nignore: i\ndestination-root-path: /p\nequipment:{equipment}"
+    assert CANARY not in refused(tmp_path, text)
+
+
+def test_a_password_in_the_portals_address_is_not_told(tmp_path: Path) -> None:
+    message = refused(tmp_path, f"{MINIMAL}base-url: https://me:{CANARY}@portal.example\n")
+    assert "without user name, password" in message
+    assert CANARY not in message
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (("id: 23", "id: x"), "equipment[0].id: found 'x'; accepted is a whole number"),
+        (("username: me", "usrname: me"), "equipment[0].usrname: unknown key; did you mean username?"),
+        (("password: pw-canary", "password: []"), "equipment[0].password: found something else; accepted is a text, {env: NAME} or {file: PATH}"),
+    ],
+)  # fmt: skip
+def test_a_problem_in_an_entry_is_the_only_one_that_is_reported(
+    tmp_path: Path, change: tuple[str, str], problem: str
+) -> None:
+    lines = refused(tmp_path, MINIMAL.replace(*change, 1)).splitlines()
+    about_others = [line for line in lines if "equipment[0]" not in line]
+    assert (f"{tmp_path}/config.yml:4: {problem}" in lines, about_others) == (True, [])
+
+
+def test_no_equipment_is_a_problem(tmp_path: Path) -> None:
+    text = "\n".join([*MINIMAL.splitlines()[:3], "equipment: []"])
+    assert refused(tmp_path, text).endswith(
+        ":4: equipment: found a list; accepted is at least one entry"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{MINIMAL}key-file: ~no-such-user/key\n",
+        f'{MINIMAL}"[key]": x\n',
+        f'{MINIMAL}log-files: {{"[key]": x}}\n',
+        f"{MINIMAL}comment: {'[' * 2000}{']' * 2000}\n",
+        "? " * 2000,
+    ],
+    ids=["home", "key", "key-within", "deep", "deep-keys"],
+)
+def test_the_oddest_files_are_config_errors_too(tmp_path: Path, text: str) -> None:
+    assert str(tmp_path / "config.yml") in refused(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("epn-cap-map", "epn_cap_map"),
+        ("max_tasks", "max-tasks"),
+        ("epnalert_email_to", "epnalert-email-to"),
+        ("Beamline", "beamline"),
+        ("hosts", "host"),
+        ("known_host", "known-hosts"),
+        ("visit-day-rang", "visit-day-range"),
+        ("logfiles", "log-files"),
+    ],
+)
+def test_the_nearest_key_is_named(tmp_path: Path, wrong: str, right: str) -> None:
+    message = refused(tmp_path, f"{MINIMAL}{wrong}: 1\n")
+    assert message == f"{tmp_path}/config.yml:5: {wrong}: unknown key; did you mean {right}?"
+
+
+def test_a_key_like_no_other_lists_the_known_ones(tmp_path: Path) -> None:
+    message = refused(tmp_path, f"{MINIMAL}log-files: {{zzzzz: x}}\n")
+    assert message.endswith("log-files.zzzzz: unknown key; known are sync, epnalert, email")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "place"),
+    [
+        (MINIMAL.replace("id: 23,", "id: 23, id: 24,"), 4, "equipment[0].id"),
+        (f"{MINIMAL}epn_cap_map:\n  1: a\n  2: b\n  '1': c\n", 8, "epn_cap_map.1"),
+        (f"{MINIMAL}log-files:\n  sync: a\n  sync: a\n", 7, "log-files.sync"),
+        (f"{MINIMAL}host: a\nhost: b\nhost: c\n", 7, "host"),
+    ],
+)
+def test_keys_that_stand_there_twice(tmp_path: Path, text: str, line: int, place: str) -> None:
+    lines = refused(tmp_path, text).splitlines()
+    assert f"{tmp_path}/config.yml:{line}: {place}: stands here twice" in lines
+
+
+def test_problems_come_in_the_order_of_their_lines(tmp_path: Path) -> None:
+    message = refused(tmp_path, f"port: x\nhost: -o\ntimeout: 0\nport: 1\n{MINIMAL}beemline: 2\n")
+    numbers = [int(line.split(":")[1]) for line in message.splitlines()]
+    assert numbers == [2, 3, 4, 9]
+
+
+def test_a_problem_beside_a_merged_mapping_has_its_own_line(tmp_path: Path) -> None:
+    who = "&who {id: 23, username: me, password: p, client_name: us, client_password: c}"
+    text = f"beamline: mx\nignore: i\ndestination-root-path: /p\nequipment:\n  - {who}\n  - id: x\n    <<: *who\n"
+    assert f"{tmp_path}/config.yml:6: equipment[1].id: found 'x'" in refused(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("line", "accepted"),
+    [
+        ("max-tasks: 0", "a number of at least 1"),
+        ("max-tasks: 65", "a number of at most 64"),
+        ("max-tasks: 1.5", "a whole number"),
+        ("max-tasks: [1]", "a whole number"),
+        ("port: 0", "a number of at least 1"),
+        ("port: 65536", "a number of at most 65535"),
+        ("sync-frequency-hours: 0", "a number above 0"),
+        ("sync-frequency-hours: -1", "a number above 0"),
+        ("sync-frequency-hours: often", "a number"),
+        ("visit-day-range: 0", "a number of at least 1"),
+        ("timeout: 0", "a number of at least 1"),
+        ("symlinks: maybe", "true or false"),
+        ("log-level: logging.LOUD", "logging. and one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+        ("log-level: getLogger", "logging. and one of"),
+        ("host: -oProxyCommand=x", "a host name or address"),
+        ("host: a b", "a host name or address"),
+        ("user: -l", "a user name at the SFTP service"),
+        ("user: a b", "a user name at the SFTP service"),
+        ("beamline: ..", "one path segment"),
+        ("epn_cap_map: [a]", "a mapping"),
+        ("epn_cap_map: {1: a/b}", "one path segment"),
+        ("epn_cap_map: {1: ..}", "one path segment"),
+        ("epn_cap_map: {1: -x}", "one path segment"),
+        ("epn_cap_map: {1: [a]}", "one path segment"),
+        ("epn_cap_map: {1a: a}", "a proposal number"),
+        ("log-files: x", "a mapping"),
+        ("ca-bundle: [x]", "a path; a relative one counts from"),
+        ("base-url: ftp://portal", "the portal's address"),
+        ("base-url: https://portal:x", "the portal's address"),
+        ("base-url: https://portal?a=b", "the portal's address"),
+        ("epnalert-email-to: nobody", "one mail address, or a list of them"),
+        ("epnalert-email-to: []", "one mail address, or a list of them"),
+        ("epnalert-email-to: [a@b, {c: d}]", "one mail address, or a list of them"),
+        ("source-path: '/data/{{a,b}}/{epn}'", "an absolute path at the facility"),
+    ],
+)
+def test_what_is_accepted_is_said(tmp_path: Path, line: str, accepted: str) -> None:
+    key = line.partition(":")[0]
+    text = "\n".join(x for x in MINIMAL.splitlines() if not x.startswith(f"{key}:"))
+    found = refused(tmp_path, f"{text}\n{line}\n").splitlines()
+    assert len(found) == 1
+    assert f": {key}" in found[0] and f"; accepted is {accepted}" in found[0]
+
+
+@pytest.mark.parametrize("prefix", ["", "logging."])
+@pytest.mark.parametrize("name", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
+def test_the_levels_of_the_log(tmp_path: Path, prefix: str, name: str) -> None:
+    assert good(tmp_path, f"log-level: {prefix}{name}").log_level == getattr(logging, name)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("epnalert-email-to: a@b", ("a@b",)),
+        ("epnalert-email-to: 'a@b, c@d'", ("a@b", "c@d")),
+        ("epnalert-email-to: [a@b, c@d]", ("a@b", "c@d")),
+    ],
+)
+def test_one_address_or_several(tmp_path: Path, line: str, found: tuple[str, ...]) -> None:
+    assert good(tmp_path, line).epnalert_email_to == found
+
+
+def test_relative_paths_count_from_the_file_wherever_we_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "else").mkdir()
+    (tmp_path / "etc" / "secret").write_text("hidden")
+    write(tmp_path / "etc", MINIMAL.replace("pw-canary", "{file: secret}") + "key-file: ~/key\n")
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    monkeypatch.chdir(tmp_path / "else")
+    loaded = load(Path("../etc/config.yml"))
+    settings = loaded.settings
+    assert settings.ignore.resolve() == tmp_path / "etc" / "ignore.yml"
+    assert settings.catalogue_path.resolve() == tmp_path / "etc" / "catalogue.db"
+    assert settings.key_file == tmp_path / "me" / "key"
+    assert settings.equipment[0].password.get_secret_value() == "hidden"
+
+
+@pytest.mark.parametrize("start", ["\ufeff", "---\n", "%YAML 1.1\n---\n", "# ours\n\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_files_from_other_editors(tmp_path: Path, start: str, end: str) -> None:
+    text = f"{start}{MINIMAL}epn_cap_map: {{1: no, 2: 0o7, 3: 1_0, 4: ''}}\n".replace(", 4: ''", "")
+    path = tmp_path / "config.yml"
+    path.write_bytes(text.replace("\n", end).encode())
+    assert load(path).settings.epn_cap_map == {"1": "no", "2": "0o7", "3": "1_0"}
+
+
+def warned(folder: Path, text: str, mode: int = 0o600) -> list[str]:
+    path = write(folder, f"{text}user: me\n")
+    path.chmod(mode)
+    return [warning.replace(f"{folder}/", "") for warning in load(path).warnings]
+
+
+def test_a_good_file_draws_no_warning(tmp_path: Path) -> None:
+    assert warned(tmp_path, MINIMAL, 0o640) == []
+
+
+def test_a_file_of_secrets_that_everybody_can_read_draws_a_warning_the_config_does_not(
+    tmp_path: Path,
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "one").chmod(0o604)
+    (tmp_path / "two").chmod(0o640)
+    text = MINIMAL.replace("pw-canary", "{file: one}").replace("cp-canary", "{file: two}")
+    (warning,) = warned(tmp_path, text, 0o644)
+    assert warning == "one holds secrets and everybody can read it; chmod o-rwx one"
+
+
+@pytest.mark.parametrize(
+    ("line", "warning"),
+    [
+        ("base-url: http://portal.example\n", "base-url is http"),
+        ("key-file: nope\n", "key-file: there is no file nope"),
+        ("known-hosts: nope\n", "known-hosts: there is no file nope"),
+    ],
+)
+def test_what_else_draws_a_warning(tmp_path: Path, line: str, warning: str) -> None:
+    (found,) = warned(tmp_path, MINIMAL + line)
+    assert warning in found
+
+
+def test_http_to_this_machine_draws_none(tmp_path: Path) -> None:
+    assert warned(tmp_path, f"{MINIMAL}base-url: http://127.0.0.1:8080\n") == []
+
+
+def test_a_key_without_a_value_is_not_given(tmp_path: Path) -> None:
+    path = write(tmp_path, f"{MINIMAL}user:\nlog-files:\nport: ~\nepn_cap_map:\n")
+    loaded = load(path)
+    assert (loaded.settings.user, loaded.settings.port) == ("help@massive.org.au", None)
+    assert any("user is not given" in warning for warning in loaded.warnings)
+
+
+WHOLE = {
+    "beamline": "mx",
+    "ignore": "i",
+    "destination-root-path": "/p",
+    "equipment": [
+        {"id": "23", "username": "me", "password": CANARY, "client_name": "us", "client_password": CANARY}
+    ],
+}  # fmt: skip
+odd = values | st.text("~{}[].:/@*&!%# \n'\"\\0a", max_size=8) | st.just({"env": "HOME"})
+
+
+@given(st.sampled_from(KEYS), odd)
+def test_any_value_of_any_key_is_settings_or_a_config_error_without_a_secret(
+    tmp_path_factory: pytest.TempPathFactory, key: str, value: object
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    try:
+        found = load(write(folder, json.dumps({**WHOLE, key: value})))
+    except ConfigError as error:
+        assert f"{folder}/config.yml:1: {key}" in error.message
+        assert CANARY not in error.message + str(error.hint)
+    else:
+        assert CANARY not in repr(found)
+
+
+ENTRY = sorted(field.alias or name for name, field in EquipmentEntry.model_fields.items())
+
+
+@given(st.sampled_from(ENTRY), odd)
+def test_any_value_of_any_key_of_an_entry_likewise(
+    tmp_path_factory: pytest.TempPathFactory, key: str, value: object
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    entry = {**WHOLE["equipment"][0], key: value}  # type: ignore[dict-item]
+    try:
+        found = load(write(folder, json.dumps({**WHOLE, "equipment": [entry]})))
+    except ConfigError as error:
+        assert f"{folder}/config.yml:1: equipment[0].{key}" in error.message
+        assert CANARY not in error.message
+    else:
+        assert isinstance(found, Loaded)
+
+
+yaml_like = st.lists(
+    st.sampled_from(["a", "b: ", "- ", "? ", ": ", "{", "}", "[", "]", ", ", "&x ", "*x ", "!t ", "!!map ", "<<: ",
+                     "\n", "\n  ", "|\n", ">-\n", "'", '"', "# ", "---\n", "...\n", "%YAML 1.2\n", "%TAG ! x\n", "~", "\t",
+                     "beamline: mx\n", "equipment:\n", "  - id: 1\n"]), max_size=16,
+).map("".join)  # fmt: skip
+
+
+@given(yaml_like)
+def test_any_yaml_is_a_config_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    with pytest.raises(ConfigError):
+        load(write(tmp_path_factory.getbasetemp(), text))

@@ -57,3 +57,30 @@ def test_whatever_passes_is_one_safe_path_segment(text: str) -> None:
 @given(st.from_regex(r"[0-9]{1,12}[A-Za-z]{0,8}", fullmatch=True).filter(str.isascii))
 def test_digits_then_letters_are_an_epn(text: str) -> None:
     assert Epn.parse(text) is not None
+
+
+@pytest.mark.parametrize("text", ["1" * 12, "1" * 12 + "a" * 8, "0", "12282A", "007", "19754aB"])
+def test_the_longest_and_the_oddest_epns(text: str) -> None:
+    epn = Epn.parse(text)
+    assert epn is not None
+    assert epn.proposal == text.rstrip("aAB")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1" * 13, "1" * 12 + "a" * 9, "12282\u00aa", "12282\u212a", "\uff11a", "12282a\0", "1 2", "1_0", "+1", ".", "..", "-1a"],
+)  # fmt: skip
+def test_what_only_looks_like_an_epn(text: str) -> None:
+    assert Epn.parse(text) is None
+    with pytest.raises(ValueError, match="not an EPN"):
+        Epn(text)
+
+
+@pytest.mark.parametrize("text", ["", "1a", "\u0967", "1" * 13, "1\n", "-1"])
+def test_what_is_no_proposal(text: str) -> None:
+    assert not is_proposal(text)
+
+
+def test_epns_have_an_order_and_are_told_apart_by_case() -> None:
+    assert sorted([Epn("8020l"), Epn("12282b"), Epn("12282a")])[0] == Epn("12282a")
+    assert Epn("12282a") != Epn("12282A")

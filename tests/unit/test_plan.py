@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from asynchy.domain.attempt import Claim, EngineResult, Verdict
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Experiment, Survey
+from asynchy.domain.experiment import Copy, Experiment, Survey
 from asynchy.domain.visit import EquipmentVisits, UnreadableVisit, Visit
 from asynchy.plan.decide import History, Room, Rules, after_listing, before_listing, map_to_project
 from asynchy.plan.outcome import Due, Left, LeftOut, Plan, Transfer, Why
@@ -298,3 +298,179 @@ def test_complete_needs_everything(
         ok and not stopped and not vanished and mark == "f" and not missing and unsure is None
     )
     assert (found.verdict is Verdict.COMPLETE) == all_well
+
+
+# The edges of the rules
+
+
+@pytest.mark.parametrize(
+    ("end", "chosen_", "left_"),
+    [
+        (-8 - 24, ["1a"], {}),
+        (-8 - 24.001, [], {}),
+        (-8.001, ["1a"], {}),
+        (-8, [], {"1a": Left.LATER}),
+        (-0.001, [], {"1a": Left.LATER}),
+    ],
+)
+def test_the_edges_of_the_range(end: float, chosen_: list[str], left_: dict[str, Left]) -> None:
+    found = select([told(visit("1a", -100, end)), told(visit("9z", -8, 2), equipment=24)], NOW, 1)
+    assert chosen(found) == chosen_
+    assert left(found) == {"9z": Left.RUNNING, **left_}
+
+
+def test_without_a_running_visit_the_range_counts_back_from_now() -> None:
+    answers_ = [told(visit("1a", -99, -24), visit("2b", -99, -24.1), visit("3c", -9, -0.001))]
+    assert chosen(select(answers_, NOW, 1)) == ["1a", "3c"]
+
+
+def test_what_begins_within_the_hour_moves_no_range() -> None:
+    found = select([told(visit("1a", -9, -0.01), visit("9z", 0.9, 3))], NOW, 30)
+    assert (chosen(found), left(found)) == (["1a"], {"9z": Left.RUNNING})
+
+
+def test_an_earlier_visit_is_fetched_though_a_later_one_has_to_wait() -> None:
+    found = select([told(visit("1a", -90, -80), visit("1a", -9, -7), visit("9z", -8, 2))], NOW, 30)
+    assert [(one.experiment.epn.text, one.last_end) for one in found.candidates] == [
+        ("1a", hours(-80))
+    ]
+    assert left(found) == {"9z": Left.RUNNING}
+
+
+def test_a_running_visit_on_another_beamline_holds_every_experiment_of_the_epn_back() -> None:
+    found = select(
+        [
+            told(visit("1a", -50, -40)),
+            told(visit("1a", -50, -40), visit("1a", -1, 1), equipment=30, beamline="saxs"),
+        ],
+        NOW,
+        30,
+    )
+    assert found.candidates == ()
+    assert found.left_out == (LeftOut(Epn("1a"), Left.RUNNING),)
+
+
+def test_an_epn_is_left_out_once_for_the_weightiest_reason() -> None:
+    answer = EquipmentVisits(
+        23, "mx", (visit("1a", -1, 1), visit("2b", -0.5, -0.2), visit("1a", -30, -20)),
+        (UnreadableVisit(Epn("1a"), "x"), UnreadableVisit(Epn("2b"), "x"), UnreadableVisit(Epn("3c"), "x")),
+    )  # fmt: skip
+    assert select([answer], NOW, 30).left_out == (
+        LeftOut(Epn("1a"), Left.RUNNING),
+        LeftOut(Epn("2b"), Left.LATER),
+        LeftOut(Epn("3c"), Left.UNREADABLE, "x"),
+    )
+
+
+def test_no_answers_choose_nothing_and_keep_the_problem() -> None:
+    found = select([told(problem="equipment 23: gone"), told(problem="equipment 24: gone")], NOW, 9)
+    assert found == Selection((), (), ("equipment 23: gone", "equipment 24: gone"))
+
+
+@pytest.mark.parametrize("zone", [timezone(timedelta(hours=11)), timezone(timedelta(hours=-9))])
+def test_the_zone_of_a_time_does_not_matter(zone: timezone) -> None:
+    visits = [visit("1a", -50, -40), visit("2b", -9, -8), visit("9z", -8.5, 2)]
+    moved = [
+        Visit(one.id, one.epn, one.start.astimezone(zone), one.end.astimezone(zone))
+        for one in visits
+    ]
+    assert select([told(*moved)], NOW, 2) == select([told(*visits)], NOW, 2)
+
+
+@pytest.mark.parametrize(
+    "zone", [UTC, timezone(timedelta(hours=10)), timezone(timedelta(hours=-9))]
+)
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59)),
+        (datetime(1, 1, 1), datetime(2026, 11, 24, 10)),
+        (datetime(2026, 11, 1), datetime(9999, 12, 31, 23, 59)),
+        (datetime(9999, 12, 31), datetime(9999, 12, 31, 23, 59)),
+    ],
+)
+def test_an_absurd_time_at_the_portal_stops_no_run(
+    start: datetime, end: datetime, zone: timezone
+) -> None:
+    absurd = Visit("1", Epn("9z"), start.replace(tzinfo=zone), end.replace(tzinfo=zone))
+    found = select([told(visit("1a", -50, -40)), told(absurd, equipment=24)], NOW, 30)
+    assert isinstance(found, Selection)
+
+
+@given(answers, st.integers(1, 60))
+def test_no_epn_with_a_visit_in_the_range_is_lost(found: list[EquipmentVisits], days: int) -> None:
+    selection = select(found, NOW, days)
+    told_of = {one.epn.text for answer in found for one in answer.visits
+               if one.start <= hours(1) and one.end >= NOW - timedelta(days=days)}  # fmt: skip
+    assert told_of <= {*chosen(selection), *left(selection)}
+    assert not set(chosen(selection)) & set(left(selection))
+
+
+@given(answers, st.integers(1, 60))
+def test_a_visit_that_is_told_twice_counts_once(found: list[EquipmentVisits], days: int) -> None:
+    assert select([*found, *found], NOW, days) == select(found, NOW, days)
+
+
+@given(answers, st.integers(1, 60), epns)
+def test_one_more_running_visit_never_lets_more_be_fetched(
+    found: list[EquipmentVisits], days: int, epn: str
+) -> None:
+    before = set(chosen(select(found, NOW, 10_000)))
+    after = chosen(select([*found, told(visit(epn, -1, 1))], NOW, 10_000))
+    assert set(after) <= before - {epn}
+
+
+STAYS_DUE = {
+    Left.NO_PROJECT_FOLDER, Left.SAME_DESTINATION, Left.CLAIMED, Left.ABSENT, Left.UNLISTED,
+    Left.DESTINATION, Left.NO_SPACE, Left.NO_INODES, Left.UNREADABLE,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", list(Left))
+def test_which_reasons_keep_an_experiment_due(reason: Left) -> None:
+    assert reason.stays_due == (reason in STAYS_DUE)
+    assert str(LeftOut(Epn("1a"), reason, "why")) == f"{reason.text}: why"
+
+
+@pytest.mark.parametrize(("ignored", "there"), [(True, True), (True, False)])
+def test_what_is_ignored_needs_neither_folder_nor_claim(ignored: bool, there: bool) -> None:
+    history = History(claim=Claim("node7", 4711, NOW, NOW))
+    found = decided(ignored=ignored, history=history, there=there)
+    assert isinstance(found, LeftOut) and found.reason is Left.IGNORED
+
+
+def test_the_proposal_is_mapped_to_the_letter() -> None:
+    rules = Rules(
+        {"0123": "a", "123": "b"}, "/data/{epn}", Path("/p"), "{project}/{beamline}/{epn}"
+    )
+    copies = [
+        map_to_project(Candidate(Experiment("mx", Epn(text)), NOW), rules)
+        for text in ("0123a", "123a", "00123a")
+    ]
+    assert [found.destination if isinstance(found, Copy) else found.reason for found in copies] == [
+        Path("/p/a/mx/0123a"),
+        Path("/p/b/mx/123a"),
+        Left.UNMAPPED,
+    ]
+
+
+def test_what_is_at_home_already_needs_no_room() -> None:
+    assert isinstance(after_listing(Due(COPY, Why.AGAIN), survey(), Room(0, 0)), Transfer)
+
+
+def test_a_refusal_says_how_much_and_never_a_negative_number() -> None:
+    found = after_listing(Due(COPY, Why.NEW), survey(files=1, size=2000), Room(-5, -5))
+    assert isinstance(found, LeftOut)
+    assert str(found) == "not enough free space: 2.00 kB to write, 0 B free for it"
+    found = after_listing(Due(COPY, Why.NEW), survey(files=2), Room(0, -5))
+    assert isinstance(found, LeftOut)
+    assert found.detail == "2 files and folders to write, 0 free for them"
+
+
+def test_a_failure_tells_the_engines_reason() -> None:
+    assert judge(result(ok=False), survey(), None, unsure=None).reason == "broken"
+
+
+def test_the_reason_of_a_transfer_that_may_not_count_is_told() -> None:
+    found = judge(result(), survey(), survey(), unsure="the portal is down")
+    assert found.reason == "all of it is at home, but the portal is down"

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import time
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynchy.domain.text import count, duration, shown, size
+from asynchy.domain.text import count, duration, moment, shown, size
 
 
 @given(st.one_of(st.binary(), st.text()))
@@ -69,3 +71,41 @@ def test_durations(seconds: float, text: str) -> None:
 
 def test_counts() -> None:
     assert [count(n, "file") for n in (0, 1, 20_004)] == ["0 files", "1 file", "20,004 files"]
+
+
+@pytest.mark.parametrize("code", [0x80, 0x9B, 0xA0, 0xAD])
+def test_a_byte_and_the_character_of_its_number_are_shown_differently(code: int) -> None:
+    assert shown(bytes([code])) != shown(chr(code).encode())
+
+
+@pytest.mark.parametrize("limit", [3, 10, 11])
+@pytest.mark.parametrize("length", [0, 3, 10, 11, 12, 10_000])
+def test_what_is_shown_is_never_longer_than_asked(length: int, limit: int) -> None:
+    text = shown("x" * length, limit=limit)
+    assert len(text) <= limit
+    assert ("…" in text) == (length > limit)
+
+
+@given(st.integers(0, 10**20))
+def test_a_size_is_off_by_less_than_a_percent(number: int) -> None:
+    value, unit = size(number).split()
+    scale = 1000 ** ["B", "kB", "MB", "GB", "TB", "PB", "EB"].index(unit)
+    assert abs(float(value) * scale - number) <= number / 100
+
+
+@given(st.floats(0, 10**9), st.floats(0, 10**9))
+def test_a_duration_never_shows_more_units_than_fit(one: float, two: float) -> None:
+    for text in map(duration, (one, two)):
+        parts = text.split()
+        rest = dict(zip(parts[1::2], map(float, parts[::2]), strict=True))
+        assert rest.get("min", 0) < 60 and rest.get("s", 0) < 60 and rest.get("h", 0) < 48
+
+
+def test_a_moment_is_in_the_readers_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Australia/Melbourne")
+    time.tzset()
+    try:
+        assert moment(datetime(2026, 11, 24, 3, 5, 59, tzinfo=UTC)) == "2026-11-24 14:05"
+    finally:
+        monkeypatch.undo()
+        time.tzset()

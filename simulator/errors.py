@@ -1,0 +1,5 @@
+"""What the simulated facility raises."""
+
+
+class SimulatorError(RuntimeError):
+    """The facility cannot be run on this machine, or was asked for something it does not know."""
