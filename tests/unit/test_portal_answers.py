@@ -158,3 +158,158 @@ def test_windows_cover_the_time_exactly(start: datetime, length: timedelta) -> N
     assert found[-1][1] == start + length
     assert all(until - since <= WINDOW for since, until in found)
     assert all(one[1] == two[0] for one, two in pairwise(found))
+
+
+WHOLE = {
+    **GOOD,
+    "principal_scientist": {
+        "id": 4, "first_names": "Ada", "last_name": "Lovelace", "email": "ada@uni.example",
+        "organisation": {"id": 1, "name_short": "U", "name_long": "University"},
+    },
+    "data_scientists": [{"first_names": "Ada", "last_name": "Lovelace", "email": "ada@uni.example"}],
+    "proposal": {"title": "Crystals \u2014 a study", "type": {"id": 1}},
+    "something_new": [1, {"a": None}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "left_out", ["equipment_id", "principal_scientist", "data_scientists", "proposal", "x"]
+)
+def test_what_a_visit_says_of_people_does_not_matter(left_out: str) -> None:
+    visit = {key: value for key, value in WHOLE.items() if key != left_out}
+    assert parse_visits(answer(visit)) == parse_visits(answer(WHOLE))
+    assert parse_visits(answer({**WHOLE, left_out: None})) == parse_visits(answer(WHOLE))
+
+
+@pytest.mark.parametrize("key", ["id", "epn", "start_time", "end_time"])
+@pytest.mark.parametrize("value", [None, True, 1.5, [], {}, [1], {"a": "b"}])
+def test_what_is_needed_of_a_visit_must_be_right(key: str, value: Any) -> None:
+    found = parse_visits(answer({**GOOD, key: value}))
+    assert found.visits == ()
+    assert found.unreadable[0].epn == (None if key == "epn" else Epn("12282a"))
+    missing = parse_visits(answer({k: v for k, v in GOOD.items() if k != key}))
+    assert missing.unreadable[0].reason.endswith("missing")
+
+
+@pytest.mark.parametrize("item", [None, 1, "12282a", [GOOD], True, 1.5, "\ud800", "\x1b[31m"])
+def test_what_is_no_visit_at_all_is_named(item: Any) -> None:
+    (found,) = parse_visits(answer(item)).unreadable
+    assert found.epn is None
+    assert found.reason.startswith("not a visit: ") and found.reason.isprintable()
+
+
+@pytest.mark.parametrize(
+    "epn",
+    [12282, 1234.5, True, "12282A/..", "12282a\n", " 12282a", "\uff11\uff12a", "9" * 10_240, "\0"],
+)
+def test_a_strange_epn_is_named_shortly_and_printably(epn: Any) -> None:
+    (found,) = parse_visits(answer({**GOOD, "epn": epn})).unreadable
+    assert found.epn is None
+    assert found.reason.isprintable() and len(found.reason) < 100
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2016-04-29T08:00:00+10:00", datetime(2016, 4, 28, 22, tzinfo=UTC)),
+        ("2016-04-28T22:00:00Z", datetime(2016, 4, 28, 22, tzinfo=UTC)),
+        ("2016-04-28T22:00:00.5+00:00", datetime(2016, 4, 28, 22, microsecond=500_000, tzinfo=UTC)),
+        ("2016-04-28T17:30:00-0430", datetime(2016, 4, 28, 22, tzinfo=UTC)),
+        ("2016-04-29 08:00:00+10:00", datetime(2016, 4, 28, 22, tzinfo=UTC)),
+    ],
+)
+def test_times_with_a_zone(text: str, moment: datetime) -> None:
+    (visit,) = parse_visits(answer({**GOOD, "start_time": text})).visits
+    assert visit.start == moment
+
+
+@pytest.mark.parametrize("depth", [10, 300, 900, 950, 990, 1000, 5000])
+@pytest.mark.parametrize(
+    "form", ['{"data": {"visits": [%s]}}', '{"data": {"visits": [{"epn": "1a", "id": %s}]}}', '{"meta": {"error_message": %s}}',
+             '{"data": {"visits": []}, "next": %s}', "%s"],
+)  # fmt: skip
+def test_depth_is_an_answer_or_an_error(depth: int, form: str) -> None:
+    body = (form % ("[" * depth + "]" * depth)).encode()
+    for parse in (parse_visits, parse_token):
+        try:
+            found = parse(body)
+        except PortalError as error:
+            assert len(error.message) < 400
+        else:
+            assert isinstance(found, VisitsAnswer) and (found.unreadable or found.paging)
+
+
+TOKEN = "tok3n-canary"  # not a real one
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'{{"data": {{"access_token": "{TOKEN}',
+        f'{{"data": {{"access_token": "{TOKEN}"}}',
+        f'{{"access_token": "{TOKEN}"}}',
+        f'{{"data": ["{TOKEN}"]}}',
+        f'{{"data": {{"access_token": ["{TOKEN}"]}}}}',
+        f'"{TOKEN}"',
+        f"access_token={TOKEN}",
+    ],
+)
+def test_a_token_in_an_answer_that_cannot_be_used_is_not_told(body: str) -> None:
+    with pytest.raises(PortalError) as caught:
+        parse_token(body.encode())
+    assert TOKEN not in f"{caught.value.message} {caught.value.hint}"
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>502</html>", b"\xff", b"{"])
+def test_a_log_in_that_is_not_json_may_pass(body: bytes) -> None:
+    with pytest.raises(PortalUnavailable):
+        parse_token(body)
+
+
+@given(json_values)
+def test_any_json_is_a_token_or_an_error(value: Any) -> None:
+    for answer_ in (value, {"data": value}, {"data": {"access_token": value}}, {"meta": value}):
+        try:
+            token = parse_token(json.dumps(answer_).encode())
+        except PortalError:
+            continue
+        assert isinstance(token, str) and token
+
+
+@given(json_values, st.sampled_from(["meta", "next", "total", "pages", "page", "links", "data"]))
+def test_whatever_stands_beside_the_visits_no_visit_is_lost(value: Any, key: str) -> None:
+    around = {"data": {"visits": [GOOD]}}
+    body = json.dumps({key: value, **around}).encode()
+    found = parse_visits(body)
+    assert len(found.visits) == 1
+    assert found.paging is None or found.paging.isprintable()
+    assert parse_visits(json.dumps({"data": {key: value, **around["data"]}}).encode()).visits == (
+        found.visits
+    )
+
+
+@pytest.mark.parametrize("place", ["top", "data", "meta"])
+@pytest.mark.parametrize(
+    ("key", "value", "hint"),
+    [
+        ("next", "https://p/2", "next: https://p/2"), ("next", None, None), ("next", "", None),
+        ("has_more", True, "has_more: True"), ("has_more", False, None),
+        ("total", 1, None), ("total", 2, "total: 2"), ("total_count", 500, "total_count: 500"),
+        ("pages", 1, None), ("pages", 7, "pages: 7"), ("links", [], None), ("links", {}, None),
+        ("pagination", {"next": 2}, "pagination: {'next': 2}"), ("equipment", 23, None),
+    ],
+)  # fmt: skip
+def test_hints_of_paging_wherever_they_stand(
+    place: str, key: str, value: Any, hint: str | None
+) -> None:
+    whole: dict[str, Any] = {"data": {"visits": [GOOD]}, "meta": {}}
+    (whole if place == "top" else whole[place])[key] = value
+    assert parse_visits(json.dumps(whole).encode()).paging == hint
+
+
+@pytest.mark.parametrize(
+    ("days", "count"), [(0, 1), (1, 1), (31, 1), (31.01, 2), (62, 2), (93.5, 4)]
+)
+def test_there_are_no_more_windows_than_needed(days: float, count: int) -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    assert len(list(windows(start, start + timedelta(days=days)))) == count

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +16,7 @@ from asynchy.ssh.rsync_output import (
     is_absent,
     is_inside,
     parse_listed,
+    parse_progress,
     parse_statistic,
     unescape,
 )
@@ -183,3 +187,177 @@ def test_absence_is_told_from_other_failures() -> None:
         'rsync: [sender] change_dir "/data/mx/1a" failed: No such file or directory (2)'
     )
     assert not is_absent('rsync: [sender] opendir "/data/mx/1a" failed: Permission denied (13)')
+
+
+NASTY = [
+    b"plain.h5", b" leading", b"trailing ", b"a -> b", b"new\nline", b"cr\rhere", b"tab\there", b"\x1b[31mred",
+    b"\xff\xfe", "caf\u00e9".encode(), b"\\#012", b"\\#134#012", b"\\", b"\\\\", b"a\\#999", b"\\#", b"#012", b"-rf", b"\x7f",
+    b"1,234", b"*", b"x" * 255, b"2026_11_24 02:40:16 x", b"skipping x", b".info",
+]  # fmt: skip
+
+
+def test_what_the_real_rsync_lists_is_what_lies_there(tmp_path: Path) -> None:
+    root = tmp_path / "mx"
+    folder = root / os.fsdecode(b"odd\nfolder\xff")
+    folder.mkdir(parents=True)
+    expected = {(Kind.FOLDER, b".", 0, 10**9), (Kind.FOLDER, b"odd\nfolder\xff", 0, 10**9)}
+    for at, name in enumerate(NASTY):
+        for around, prefix in ((root, b""), (folder, b"odd\nfolder\xff/")):
+            path = around / os.fsdecode(name)
+            with path.open("wb") as file:
+                file.truncate(at * 10**9)
+            os.utime(path, (at - 5, at - 5))
+            expected.add((Kind.FILE, prefix + name, at * 10**9, at - 5))
+    (root / "link -> x").symlink_to("a -> b")
+    os.mkfifo(root / "pipe")
+    for path in (root / "link -> x", root / "pipe", folder, root):
+        os.utime(path, (10**9, 10**9), follow_symlinks=False)
+    expected |= {(Kind.SYMLINK, b"link -> x", 6, 10**9), (Kind.SPECIAL, b"pipe", 0, 10**9)}
+    listed = subprocess.run(
+        ["rsync", "--list-only", "--recursive", "--no-human-readable", "--", f"{root}/"],
+        capture_output=True, check=True, env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
+    ).stdout.splitlines()  # fmt: skip
+    found = [entry for entry in map(parse_listed, listed) if entry is not None]
+    assert len(found) == len(expected)
+    assert expected == {
+        (one.kind, one.path, 0 if one.kind is Kind.FOLDER else one.size, one.modified)
+        for one in found
+    }
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        (b"-rw-r--r--", Kind.FILE), (b"-rwsr-sr-t", Kind.FILE), (b"drwxrws---+", Kind.FOLDER),
+        (b"drwx--S--T.", Kind.FOLDER), (b"lrwxrwxrwx", Kind.SYMLINK), (b"srwxr-xr-x", Kind.SPECIAL),
+        (b"crw-rw-rw-", Kind.SPECIAL), (b"brw-rw----", Kind.SPECIAL), (b"prw-r--r--", Kind.SPECIAL),
+    ],
+)  # fmt: skip
+def test_the_kinds_of_entries(mode: bytes, kind: Kind) -> None:
+    entry = parse_listed(mode + b"           0 2026/11/24 02:40:16 x")
+    assert entry is not None and entry.kind is kind
+
+
+@pytest.mark.parametrize(
+    ("path", "inside"),
+    [
+        (b".", True), (b"a", True), (b"a/b", True), (b"..a/b..", True), (b".info", True), (b"a/...", True),
+        (b"", False), (b"..", False), (b"./a", False), (b"a/..", False), (b"/", False), (b"/a", False),
+        (b"a/", False), (b"a//b", False), (b"a\0", False), (b"a/./b", False), (b"./.", False),
+    ],
+)  # fmt: skip
+def test_what_is_inside(path: bytes, inside: bool) -> None:
+    assert is_inside(path) == inside
+
+
+listing_like = st.lists(
+    st.sampled_from([b"-", b"d", b"rw-r--r--", b" ", b"12", b"2026/11/24", b"02:40:16", b"99:99:99", b"/", b"..", b".",
+                     b"\\#057", b"\\#000", b"\\#056", b"\\#134", b"x", b"\xff", b"\n"]), max_size=14,
+).map(b"".join)  # fmt: skip
+prefixed = listing_like | listing_like.map(lambda name: b"-rw-r--r-- 1 2026/11/24 02:40:16 " + name)
+
+
+@given(prefixed)
+def test_no_line_like_a_listing_leads_out(line: bytes) -> None:
+    try:
+        entry = parse_listed(line)
+    except ValueError:
+        return
+    assert entry is None or (is_inside(entry.path) and not entry.path.startswith(b"/"))
+
+
+@pytest.mark.parametrize(
+    ("line", "done"),
+    [
+        (b"          32768 100%    1.00MB/s    0:00:00 (xfr#1, to-chk=0/2)", 32768),
+        (b"  4294971393   7%  350.00MB/s    0:00:05  ", 4294971393),
+        (b"              0   0%    0.00kB/s    0:00:00  ", 0),
+        (b"Number of files: 15", None),
+        (b">f+++++++++ 100 1 50% done", None),
+        (b"100%", None),
+        (b"", None),
+    ],
+)
+def test_progress(line: bytes, done: int | None) -> None:
+    assert parse_progress(line) == done
+
+
+@given(st.binary())
+def test_any_line_may_come_between(line: bytes) -> None:
+    assert parse_progress(line) is None or parse_statistic(line) is None
+
+
+STATISTICS = b"""\
+
+Number of files: 15 (reg: 8, dir: 4, link: 2, special: 1)
+Number of created files: 0
+Number of deleted files: 0
+Number of regular files transferred: 8
+Total file size: 5000000000 bytes
+Total transferred file size: 5000000000 bytes
+Literal data: 4999999999 bytes
+Matched data: 1 bytes
+File list size: 123
+File list generation time: 0.001 seconds
+File list transfer time: 0.000 seconds
+Total bytes sent: 100
+Total bytes received: 5000001234
+
+sent 100 bytes  received 5000001234 bytes  333333.00 bytes/sec
+total size is 5000000000  speedup is 1.00
+"""
+
+
+def test_the_statistics_of_a_run() -> None:
+    found = dict(filter(None, map(parse_statistic, STATISTICS.splitlines())))
+    assert found["Number of files"] == 15
+    assert found["Number of regular files transferred"] == 8
+    assert (found["Literal data"], found["Matched data"]) == (4_999_999_999, 1)
+    assert found["Total bytes received"] == 5_000_001_234
+    assert not any("time" in name for name in found)
+
+
+MORE_CAUSES = [
+    (12, 'rsync: [receiver] write failed on "/x": No space left on device (28)\n'
+         "rsync: connection unexpectedly closed (1 bytes received so far) [generator]", "ENOSPC"),
+    (23, 'rsync: [generator] recv_generator: mkdir "/x" failed: Permission denied (13)', "at the destination"),
+    (23, 'rsync: [receiver] rename "/x/.y" -> "y": Permission denied (13)', "at the destination"),
+    (23, 'rsync: [sender] opendir "/d/x" failed: Permission denied (13)', "at the facility"),
+    (23, 'rsync: [sender] link_stat "/data/mx/1a/." failed: No such file or directory (2)', "no such folder"),
+    (3, 'rsync: [Receiver] change_dir#3 "/home/x" failed: No such file or directory (2)', "could not be selected"),
+    (255, "kex_exchange_identification: read: Connection reset by peer", "was lost"),
+    (255, "client_loop: send disconnect: Broken pipe", "was lost"),
+    (255, "ssh: connect to host h port 22: No route to host", "was lost"),
+    (255, "ssh: connect to host h port 22: Operation timed out", "was lost"),
+    (255, "me@h: Permission denied (publickey,password,keyboard-interactive).", "refused the SSH key"),
+    (255, 'Load key "/k": incorrect passphrase supplied to decrypt private key\nme@h: Permission denied (publickey).', "has a passphrase"),
+    (127, "bash: rsync: command not found", "not offered by the server"),
+    (255, "", "ssh could not connect"),
+    (20, "rsync error: received SIGINT, SIGTERM, or SIGHUP (code 20)", "stopped by a signal"),
+    (-15, "", "signal 15"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "stderr", "word"), MORE_CAUSES)
+def test_more_causes_are_named(code: int, stderr: str, word: str) -> None:
+    assert word in explain(code, stderr).reason
+
+
+def test_every_cause_that_can_be_named_comes_with_what_to_do() -> None:
+    for code, stderr, _ in CAUSES + MORE_CAUSES:
+        found = explain(code, stderr)
+        assert (found.hint is None) == ("exit code" in found.reason or "signal" in found.reason)
+
+
+@pytest.mark.parametrize(
+    "stderr",
+    [
+        "",
+        'rsync: [Receiver] change_dir#3 "/home/x" failed: No such file or directory (2)',
+        'rsync: [generator] recv_generator: mkdir "/x" failed: No such file or directory (2)',
+        "bash: rsync: No such file or directory",
+        'rsync: [sender] change_dir "/data/mx/1a" failed: Permission denied (13)',
+    ],
+)
+def test_what_is_missing_here_is_not_absent_there(stderr: str) -> None:
+    assert not is_absent(stderr)

@@ -125,3 +125,108 @@ def test_the_ciphers_that_are_asked_for(
     site: list[str], built_in: list[str], result: list[str] | None
 ) -> None:
     assert prefer_fast(site, built_in) == result
+
+
+def at_home(folder: Path, name: bytes, size: int, modified_ns: int) -> None:
+    path = folder / os.fsdecode(name)
+    with path.open("wb") as file:
+        file.truncate(size)
+    os.utime(path, ns=(modified_ns, modified_ns))
+
+
+SECOND = 10**9
+
+
+@pytest.mark.parametrize(
+    ("there", "missing"),
+    [
+        (1000 * SECOND, 0), (1000 * SECOND + 999_999_999, 0), (1000 * SECOND - 1, 1), (1001 * SECOND, 1),
+    ],
+)  # fmt: skip
+def test_times_are_compared_in_whole_seconds(tmp_path: Path, there: int, missing: int) -> None:
+    at_home(tmp_path, b"f", 3, there)
+    assert survey(tmp_path, entry()).missing_files == missing
+
+
+@pytest.mark.parametrize("modified", [0, -1, -(2**31), 2**31, 2**33])
+def test_times_far_away(tmp_path: Path, modified: int) -> None:
+    at_home(tmp_path, b"f", 3, modified * SECOND)
+    assert survey(tmp_path, entry(modified=modified)).missing_files == 0
+    assert survey(tmp_path, entry(modified=modified + 1)).missing_files == 1
+
+
+@pytest.mark.parametrize(
+    "name", [b"caf\xe9", b"a\nb", b" x ", b"-rf", b"x" * 255, b".info", b"a\\b"]
+)
+def test_names_are_bytes(tmp_path: Path, name: bytes) -> None:
+    at_home(tmp_path, name, 3, 1000 * SECOND)
+    found = survey(tmp_path, entry(name), entry(b"d/" + name))
+    assert (found.files, found.missing_files) == (2, 1)
+
+
+def test_a_large_file_counts_whole(tmp_path: Path) -> None:
+    at_home(tmp_path, b"f", 5 * 10**9, 1000 * SECOND)
+    found = survey(tmp_path, entry(size=5 * 10**9), entry(b"g", size=7 * 10**12))
+    assert (found.bytes, found.missing_bytes) == (7_005_000_000_000, 7_000_000_000_000)
+
+
+def test_an_empty_file_is_missing_too(tmp_path: Path) -> None:
+    found = survey(tmp_path, entry(size=0))
+    assert (found.missing_files, found.missing_bytes) == (1, 0)
+
+
+def test_a_copy_that_is_not_there_misses_everything(tmp_path: Path) -> None:
+    found = survey(
+        tmp_path / "none", entry(b".", kind=Kind.FOLDER), entry(), entry(b"d", kind=Kind.FOLDER)
+    )
+    assert (found.missing_files, found.missing_folders, found.missing_bytes) == (1, 2, 3)
+
+
+@pytest.mark.parametrize("target", ["elsewhere", "nowhere", "f"])
+def test_a_link_is_never_what_was_listed(tmp_path: Path, target: str) -> None:
+    home = tmp_path / "home"
+    for folder in (home, tmp_path / "elsewhere"):
+        folder.mkdir()
+    at_home(tmp_path / "elsewhere", b"f", 3, 1000 * SECOND)
+    (home / "d").symlink_to(tmp_path / target)
+    found = survey(home, entry(b"d", kind=Kind.FOLDER), entry(b"d", size=len(target)))
+    assert (found.missing_folders, found.missing_files) == (1, 1)
+
+
+def test_links_do_not_count_in_the_fingerprint(tmp_path: Path) -> None:
+    more = [entry(b"l", kind=Kind.SYMLINK), entry(b"p", kind=Kind.SPECIAL)]
+    assert survey(tmp_path, entry(), *more).fingerprint == survey(tmp_path, entry()).fingerprint
+
+
+def test_what_is_at_home_does_not_count_in_the_fingerprint(tmp_path: Path) -> None:
+    before = survey(tmp_path, entry()).fingerprint
+    at_home(tmp_path, b"f", 3, 1000 * SECOND)
+    assert survey(tmp_path, entry()).fingerprint == before
+    assert survey(tmp_path, entry(), size_only=True).fingerprint == before
+
+
+def test_two_files_that_swap_their_names_are_another_listing(tmp_path: Path) -> None:
+    one = survey(tmp_path, entry(b"a", size=1), entry(b"b", size=2))
+    two = survey(tmp_path, entry(b"a", size=2), entry(b"b", size=1))
+    assert one.fingerprint != two.fingerprint
+    assert (one.files, one.bytes) == (two.files, two.bytes)
+
+
+@given(entries, entries)
+def test_only_equal_listings_have_equal_fingerprints(
+    tmp_path_factory: pytest.TempPathFactory, one: list[Entry], two: list[Entry]
+) -> None:
+    def facts(found: list[Entry]) -> list[tuple[object, ...]]:
+        return sorted(
+            (e.kind.value, e.path, e.size, e.modified) if e.kind is Kind.FILE else (e.kind.value, e.path)
+            for e in found
+        )  # fmt: skip
+
+    folder = tmp_path_factory.getbasetemp()
+    same = survey(folder, *one).fingerprint == survey(folder, *two).fingerprint
+    assert same == (facts(one) == facts(two))
+
+
+def test_the_listing_keeps_its_time(tmp_path: Path) -> None:
+    assert survey(tmp_path).listed_at == NOW
+    assert (survey(tmp_path).files, survey(tmp_path).missing_files) == (0, 0)

@@ -28,7 +28,7 @@ def open_for_writing(path: Path) -> Engine:
         CatalogueError: it lies on a network file system, cannot be opened, is damaged, or was
             written by a newer asynchy.
     """
-    kind = network_file_system(path.parent)
+    kind = network_file_system(path)
     if kind is not None:
         raise CatalogueError(
             f"{path} would lie on a network file system ({kind}), where SQLite's locks do not hold",
@@ -46,7 +46,7 @@ def open_for_reading(path: Path) -> Engine | None:
     Raises:
         CatalogueError: it cannot be opened, is damaged, or is of another version of asynchy.
     """
-    if not path.exists():
+    if not path.exists() or path.stat().st_size == 0:
         return None
     address = f"file:{quote(str(path))}?mode=ro"
     if not path.with_name(f"{path.name}-wal").exists():

@@ -22,13 +22,13 @@ def network_file_system(path: Path) -> str | None:
 
 def kind_at(mountinfo: str, path: Path) -> str | None:
     """The file system type of the last mount that holds the path, as proc(5) tells mounts."""
-    found: tuple[int, str] | None = None
-    for line in mountinfo.splitlines():
-        fields, _, rest = line.partition(" - ")
-        point = Path(_unescaped(fields.split(" ")[4]))
-        if path.is_relative_to(point) and (found is None or len(point.parts) >= found[0]):
-            found = (len(point.parts), rest.split(" ")[0])
-    return found[1] if found else None
+    found: str | None = None
+    for line in mountinfo.split("\n"):
+        fields, separator, rest = line.partition(" - ")
+        # A later mount lies on top of the earlier ones, also of deeper ones.
+        if separator and path.is_relative_to(_unescaped(fields.split(" ")[4])):
+            found = rest.split(" ")[0]
+    return found
 
 
 def _unescaped(point: str) -> str:

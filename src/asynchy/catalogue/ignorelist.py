@@ -38,7 +38,11 @@ class IgnoreList:
             raise self._wrong(1, f"no key `{KEY}`")
         if KEY not in tree.data and tree.data:
             raise self._wrong(1, f"no key `{KEY}`, but `{next(iter(tree.data))}`")
-        entries = tree.data.get(KEY) or []
+        if tree.repeated:
+            raise self._wrong(tree.repeated[0][1], "a key that stands there twice")
+        entries = tree.data.get(KEY)
+        if entries is None:
+            return frozenset()
         if not isinstance(entries, list):
             raise self._wrong(tree.line((KEY,)), f"`{KEY}` is not a list")
         for at, entry in enumerate(entries):
@@ -66,7 +70,7 @@ class IgnoreList:
         """
         self.read()  # a file that cannot be understood is refused with the line
         try:
-            edit(self.path, lambda data: _with(data, epn.text))
+            edit(self.path, lambda data: epn.text not in self.read() and _with(data, epn.text))
         except ValueError as error:
             raise IgnoreListError(f"{self.path}: {error}", hint=_HINT) from None
         except OSError as error:
@@ -84,8 +88,6 @@ def _with(data: CommentedMap, epn: str) -> bool:
     entries: Any = data.get(KEY)
     if entries is None:
         data[KEY] = [epn]
-        return True
-    if epn in map(str, entries):
-        return False
-    entries.append(epn)
+    else:
+        entries.append(epn)
     return True

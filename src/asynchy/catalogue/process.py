@@ -28,7 +28,10 @@ def identity(pid: int) -> str | None:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
-    return f"{_boot()}:{stat.rpartition(')')[2].split()[19]}"
+    fields = stat.rpartition(")")[2].split()
+    if fields[0] in "ZX":  # dead, and not yet waited for
+        return None
+    return f"{_boot()}:{fields[19]}"
 
 
 @functools.cache

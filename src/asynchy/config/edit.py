@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 _LOCK_WAIT = 30.0
@@ -37,12 +37,15 @@ def edit(path: Path, change: Callable[[CommentedMap], bool]) -> bool:
     with _locked(path):
         for _ in range(_TRIES):
             before = _identity(path)
-            text = "" if before is None else path.read_text(encoding="utf-8")
+            try:
+                text = "" if before is None else path.read_text(encoding="utf-8")
+            except FileNotFoundError:  # removed this moment
+                continue
             yaml = _yaml(text)
             data = _mapping(yaml, text)
             if not change(data):
                 return False
-            if _replace(path, _dumped(yaml, data), before):
+            if _replace(path, _dumped(yaml, data, text), before):
                 return True
     raise TimeoutError(f"{path} kept changing while it was to be written")
 
@@ -71,10 +74,18 @@ def _mapping(yaml: YAML, text: str) -> CommentedMap:
     return data
 
 
-def _dumped(yaml: YAML, data: CommentedMap) -> str:
-    stream = io.StringIO()
-    yaml.dump(data, stream)
-    return stream.getvalue()
+def _dumped(yaml: YAML, data: CommentedMap, before: str) -> str:
+    comments = re.findall(r"(?m)(?:^|\s)(#.*)$", before)
+    for _ in range(2):
+        stream = io.StringIO()
+        yaml.dump(data, stream)
+        text = stream.getvalue()
+        if all(comment.strip() in text for comment in comments):
+            return text
+        for value in data.values():  # comments within [ ] are lost, unless one entry has a line
+            if isinstance(value, CommentedSeq):
+                value.fa.set_block_style()
+    raise ValueError("a comment would be lost; write the list one entry a line, each after a -")
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:
@@ -92,13 +103,12 @@ def _replace(path: Path, text: str, before: tuple[int, int, int] | None) -> bool
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            if before is not None:
+            os.fchmod(file.fileno(), 0o664)
+            with contextlib.suppress(FileNotFoundError):  # new, or removed this moment
                 _keep_rights(path, file.fileno())
-            else:
-                os.fchmod(file.fileno(), 0o664)
             os.fsync(file.fileno())
         if _identity(path) != before:
-            return False
+            return False  # somebody was faster
         Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)

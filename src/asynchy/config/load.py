@@ -18,6 +18,7 @@ from asynchy.domain.text import shown
 from asynchy.errors import ConfigError
 
 _SECRETS = {"password", "client_password"}
+_HARMLESS = {"id", "beamline"}
 _HERE = {"localhost", "127.0.0.1", "::1"}
 _MODELS: dict[Place, type[BaseModel]] = {
     (): Settings,
@@ -72,7 +73,7 @@ def load(path: Path) -> Loaded:
     try:
         settings = Settings.model_validate(data, context={"folder": path.absolute().parent})
     except ValidationError as error:
-        problems += [_problem(tree, data, detail) for detail in error.errors()]
+        problems += [_problem(tree, data, detail) for detail in _worth_telling(error, data)]
     if problems:
         raise _problems(path, problems)
     given = frozenset(data)
@@ -114,14 +115,26 @@ def _without_nulls(value: Plain) -> Any:
     return value
 
 
+def _worth_telling(error: ValidationError, data: Any) -> list[ErrorDetails]:
+    """The problems without those that only follow from others."""
+    entries = data.get("equipment")
+    return [
+        detail
+        for detail in error.errors()
+        # Entries with problems of their own make the list look too short.
+        if not (detail["type"] == "too_short" and detail["loc"] == ("equipment",) and entries)
+    ]
+
+
 def _problem(tree: Tree, data: Any, detail: ErrorDetails) -> tuple[int | None, str]:
-    place: Place = tuple(part for part in detail["loc"] if part != "[key]")
+    loc = detail["loc"]
+    is_key = len(loc) > 1 and loc[-1] == "[key]" and detail["type"] != "extra_forbidden"
+    place: Place = loc[:-1] if is_key else loc
     line, key = tree.line(place), _dotted(place) or "the whole"
     if detail["type"] == "missing":
         return tree.line(place[:-1]), f"{key}: is required, and not there"
     if detail["type"] == "extra_forbidden":
         return line, f"{key}: unknown key{_nearest(place)}"
-    is_key = detail["loc"][-1:] == ("[key]",)
     found = repr(shown(str(place[-1]), limit=60)) if is_key else _found(data, place)
     return line, f"{key}: found {found}; accepted is {_accepted(detail)}"
 
@@ -144,23 +157,34 @@ def _nearest(place: Place) -> str:
 
 
 def _found(data: Any, place: Place) -> str:
-    if _SECRETS.intersection(place):
-        return "something else"
     for part in place:
         try:
             data = data[part]
         except (KeyError, IndexError, TypeError):  # the problem is the key, not its value
-            return repr(shown(str(part), limit=60))
-    if isinstance(data, (dict, list)):
+            hidden = _SECRETS.intersection(place)
+            return "something else" if hidden else repr(shown(str(part), limit=60))
+    if isinstance(data, (dict, list)) and not _SECRETS.intersection(place):
         return f"a {'mapping' if isinstance(data, dict) else 'list'}"
+    if place[:1] == ("equipment",) and not _HARMLESS.intersection(place):
+        return "something else"  # whatever stands there may be a secret that was mistyped
+    if "@" in str(data) and "://" in str(data):
+        return "something else"  # an address with a password in it
     return repr(shown(str(data), limit=60))
 
 
 def _dotted(place: Place) -> str:
     text = ""
-    for part in place:
+    for part in _up_to_secret(place):
         text += f"[{part}]" if isinstance(part, int) else f".{shown(part, limit=60)}"
     return text.removeprefix(".")
+
+
+def _up_to_secret(place: Place) -> Place:
+    """The place without what stands within a secret."""
+    for at, part in enumerate(place):
+        if part in _SECRETS:
+            return place[: at + 1]
+    return place
 
 
 def _warnings(path: Path, settings: Settings, data: Plain, given: frozenset[str]) -> list[str]:

@@ -7,6 +7,7 @@ the model alone.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -55,12 +56,22 @@ def parse(text: str) -> Tree:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
-        raise TreeError(str(error.problem or error.context or "not YAML"), line) from None
+        raise TreeError(_without_quotes(error.problem or error.context or ""), line) from None
     except YAMLError as error:
-        raise TreeError(str(error).partition("\n")[0], None) from None
+        raise TreeError(_without_quotes(str(error).partition("\n")[0]), None) from None
+    except RecursionError:
+        raise TreeError("nested too deeply", None) from None
     tree = Tree()
-    tree.data = None if root is None else _Builder(tree).plain(root, ())
+    try:
+        tree.data = None if root is None else _Builder(tree).plain(root, ())
+    except RecursionError:
+        raise TreeError("nested too deeply", None) from None
     return tree
+
+
+def _without_quotes(message: str) -> str:
+    """The parser's words without what they quote from the file: it may be a secret."""
+    return re.sub(r"(['\"]).*\1", "…", message) or "not understood"
 
 
 class _Builder:
@@ -92,7 +103,7 @@ class _Builder:
                 raise TreeError("a key must be plain text", line)
             key = str(key_node.value)
             if str(key_node.tag) == _MERGE or (key == "<<" and key_node.style is None):
-                merged = {**self._merged(value_node, place), **merged}
+                merged = {**self._merged(value_node, (*place, "<<")), **merged}
                 continue
             if key in found:
                 self._tree.repeated.append(((*place, key), line))

@@ -30,7 +30,10 @@ def _folder(info: ValidationInfo) -> Path:
 def _path(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
         raise ValueError("a path; a relative one counts from the folder of the config file")
-    return _folder(info) / Path(value).expanduser()
+    try:
+        return _folder(info) / Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError("a path; the home folder that it begins with is not known") from None
 
 
 def _secret(value: object, info: ValidationInfo) -> str:
@@ -70,13 +73,14 @@ def _proposal(value: object) -> str:
     raise ValueError('a proposal number: digits only, such as "12282"')
 
 
-def _fields(template: str) -> set[str]:
+def _fields(template: str, accepted: str) -> set[str]:
     try:
         parsed = list(string.Formatter().parse(template))
-    except ValueError as error:
-        raise ValueError(f"a path template; {error}") from None
-    if any(spec or conversion for _, _, spec, conversion in parsed):
-        raise ValueError("a path template with plain {names} only")
+    except ValueError:
+        raise ValueError(accepted) from None
+    odd = any(spec or conversion for _, _, spec, conversion in parsed)
+    if odd or "{{" in template or "}}" in template:
+        raise ValueError(f"{accepted}; {{names}} stand alone")
     return {name for _, name, _, _ in parsed if name is not None}
 
 
@@ -87,7 +91,7 @@ def _source_template(value: object) -> str:
     )
     if not isinstance(value, str) or not _REMOTE.fullmatch(value):
         raise ValueError(accepted)
-    fields = _fields(value)
+    fields = _fields(value, accepted)
     if "epn" not in fields or not fields <= {"epn", "beamline"} or ".." in value.split("/"):
         raise ValueError(accepted)
     return re.sub("/+", "/", value).rstrip("/")
@@ -101,7 +105,11 @@ def _destination_template(value: object) -> str:
     if not isinstance(value, str) or not value.startswith("{project}/") or "\0" in value:
         raise ValueError(accepted)
     parts = value.rstrip("/").split("/")
-    if "epn" not in (fields := _fields(value)) or not fields <= {"project", "epn", "beamline"}:
+    if "epn" not in (fields := _fields(value, accepted)) or not fields <= {
+        "project",
+        "epn",
+        "beamline",
+    }:
         raise ValueError(accepted)
     if any(part in ("", ".", "..") for part in parts):
         raise ValueError(accepted)
@@ -133,8 +141,13 @@ def _log_level(value: object) -> int:
 
 def _addresses(value: object) -> Any:
     listed = value if isinstance(value, list) else [value]
-    found = [part.strip() for item in listed if isinstance(item, str) for part in item.split(",")]
-    if not found or not all(re.fullmatch(r"[^@\s]+@[^@\s]+", address) for address in found):
+    texts = [item for item in listed if isinstance(item, str)]
+    found = [part.strip() for item in texts for part in item.split(",")]
+    if (
+        not found
+        or len(texts) < len(listed)
+        or not all(re.fullmatch(r"[^@\s]+@[^@\s]+", address) for address in found)
+    ):
         raise ValueError("one mail address, or a list of them")
     return tuple(found)
 

@@ -28,6 +28,8 @@ def _escaped(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8, as os.fsdecode carries it
         return f"\\x{code - 0xDC00:02x}"
+    if 0x80 <= code <= 0xFF:  # a character; `\\x` with such a number stands for a byte
+        return f"\\u{code:04x}"
     return character.encode("unicode_escape").decode("ascii")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment
@@ -45,6 +45,14 @@ def reference(visits: Iterable[Visit], now: datetime) -> datetime:
     return min([now, *(visit.start for visit in visits if is_current(visit, now))])
 
 
+def before(moment: datetime, days: int) -> datetime:
+    """The time so many days before, or the earliest there is."""
+    try:
+        return moment - timedelta(days=days)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
 def select(answers: Sequence[EquipmentVisits], now: datetime, day_range: int) -> Selection:
     """Who may be fetched: EPNs with a visit that ended in the range, and none that is current.
 
@@ -53,7 +61,7 @@ def select(answers: Sequence[EquipmentVisits], now: datetime, day_range: int) ->
     """
     everything = [visit for answer in answers for visit in answer.visits]
     until = reference(everything, now)
-    since = until - timedelta(days=day_range)
+    since = before(until, day_range)
     running = {visit.epn for visit in everything if is_current(visit, now)}
     ended: dict[Experiment, datetime] = {}
     later: set[Epn] = set()

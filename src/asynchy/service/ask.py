@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from asynchy.config import EquipmentEntry
 from asynchy.domain.text import count
 from asynchy.domain.visit import EquipmentVisits
-from asynchy.plan.select import CURRENT, reference
+from asynchy.plan.select import CURRENT, before, reference
 from asynchy.service.heard import Heard
 from asynchy.service.site import Site
 from asynchy.service.tasks import all_at_once
@@ -33,11 +33,10 @@ def ask_visits(site: Site, now: datetime) -> tuple[EquipmentVisits, ...]:
         Stopped: a stop was asked for meanwhile.
     """
     entries = [_heard_before(site, entry, now) for entry in site.settings.equipment]
-    day_range = timedelta(days=site.settings.visit_day_range)
     _reach_back(site, entries, now)
     for _ in range(_ROUNDS):
         known = [visit for entry in entries for visit in entry.visits.values()]
-        since = reference(known, now) - day_range
+        since = before(reference(known, now), site.settings.visit_day_range)
         if all(entry.since <= since or entry.problem for entry in entries):
             break
         _reach_back(site, entries, since)

@@ -165,4 +165,5 @@ class _Lines:
             lines.append(self._rest)
             self._rest = b""
         for line in lines:
-            self._hand_over(line)
+            for at in range(0, max(1, len(line)), _LONGEST_LINE):
+                self._hand_over(line[at : at + _LONGEST_LINE])

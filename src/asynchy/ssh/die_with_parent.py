@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
     """Ask for the signal, then exec the command; 127 where it cannot be started."""
     parent, command = int(arguments[0]), arguments[1:]
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() not in ((parent,) if parent else (os.getppid(),)) or os.getppid() == 1:
+    if os.getppid() != parent if parent else os.getppid() == 1:
         return 128 + signal.SIGTERM  # the parent died before it could be asked for
     try:
         os.execvp(command[0], command)  # noqa: S606 - an argument list

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from asynchy.domain.epn import Epn
@@ -22,6 +22,9 @@ _PAGING = {
     "total_pages",
 }  # fmt: skip
 """Keys by which an answer hints that it is not whole; paging is not documented."""
+_LONGEST = timedelta(days=366)
+"""A visit takes hours or days. One that seems to have been running for decades must not have us
+ask for decades of visits."""
 _COUNTS = {"total", "total_count"}
 _PAGES = {"last_page", "page_count", "pages", "total_pages"}
 
@@ -43,7 +46,7 @@ def parse_token(body: bytes) -> str:
         PortalUnavailable: the answer is not JSON.
         PortalError: the answer is of another form.
     """
-    answer = _json(body, "the log-in")
+    answer = _json(body, "the log-in", quote=False)
     if isinstance(answer, dict):
         data = answer.get("data")
         token = data.get("access_token") if isinstance(data, dict) else None
@@ -85,12 +88,13 @@ def parse_visits(body: bytes) -> VisitsAnswer:
     )
 
 
-def _json(body: bytes, what: str) -> Any:
+def _json(body: bytes, what: str, *, quote: bool = True) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        start = shown(body[:60])
-        raise PortalUnavailable(f"the portal's answer to {what} is not JSON: {start}…") from None
+        # What answers a log-in may hold a token, even where it is no JSON.
+        start = f": {shown(body[:60])}…" if quote else ""
+        raise PortalUnavailable(f"the portal's answer to {what} is not JSON{start}") from None
 
 
 def _error_message(answer: Any) -> str:
@@ -116,8 +120,10 @@ def _visit(item: Any) -> Visit | UnreadableVisit:
                 epn, f"its {key} is no time with a zone: {_found(item.get(key))}"
             )
         times.append(time)
-    if times[1] < times[0]:
-        return UnreadableVisit(epn, "it ends before it starts")
+    if not timedelta(0) <= times[1] - times[0] <= _LONGEST:
+        backwards = times[1] < times[0]
+        reason = "it ends before it starts" if backwards else "it lasts longer than a year"
+        return UnreadableVisit(epn, reason)
     return Visit(str(identity), epn, times[0], times[1])
 
 
