@@ -108,6 +108,8 @@ def test_config_show_prints_what_is_in_force_with_secrets_masked(
     assert answer.returncode == 0
     assert "canary" not in answer.stdout + answer.stderr
     assert "password: ********" in answer.stdout
+    assert "    beamline: mx\n" in answer.stdout
+    assert "log-level: logging.INFO  # default" in answer.stdout
     assert f"ignore: {place}/ignore.yml" in answer.stdout
     assert f"catalogue: {place}/catalogue.db  # default" in answer.stdout
     assert "host: sftp.synchrotron.org.au  # default" in answer.stdout

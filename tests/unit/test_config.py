@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from asynchy.config.load import Loaded, load
@@ -622,6 +623,7 @@ WHOLE = {
 odd = values | st.text("~{}[].:/@*&!%# \n'\"\\0a", max_size=8) | st.just({"env": "HOME"})
 
 
+@hypothesis_settings(max_examples=60)
 @given(st.sampled_from(KEYS), odd)
 def test_any_value_of_any_key_is_settings_or_a_config_error_without_a_secret(
     tmp_path_factory: pytest.TempPathFactory, key: str, value: object
@@ -639,6 +641,7 @@ def test_any_value_of_any_key_is_settings_or_a_config_error_without_a_secret(
 ENTRY = sorted(field.alias or name for name, field in EquipmentEntry.model_fields.items())
 
 
+@hypothesis_settings(max_examples=60)
 @given(st.sampled_from(ENTRY), odd)
 def test_any_value_of_any_key_of_an_entry_likewise(
     tmp_path_factory: pytest.TempPathFactory, key: str, value: object
@@ -661,6 +664,7 @@ yaml_like = st.lists(
 ).map("".join)  # fmt: skip
 
 
+@hypothesis_settings(max_examples=60)
 @given(yaml_like)
 def test_any_yaml_is_a_config_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     with pytest.raises(ConfigError):

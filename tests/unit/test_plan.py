@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asynchy.domain.attempt import Claim, EngineResult, Verdict
@@ -337,6 +337,12 @@ def test_an_earlier_visit_is_fetched_though_a_later_one_has_to_wait() -> None:
     assert left(found) == {"9z": Left.RUNNING}
 
 
+@pytest.mark.parametrize("ends", [(-80, -40, -60), (-40, -60, -80), (-80, -60, -40)])
+def test_the_latest_of_the_ended_visits_counts(ends: tuple[float, ...]) -> None:
+    found = select([told(*(visit("1a", end - 8, end) for end in ends))], NOW, 30)
+    assert [one.last_end for one in found.candidates] == [hours(-40)]
+
+
 def test_a_running_visit_on_another_beamline_holds_every_experiment_of_the_epn_back() -> None:
     found = select(
         [
@@ -397,6 +403,7 @@ def test_an_absurd_time_at_the_portal_stops_no_run(
     assert isinstance(found, Selection)
 
 
+@settings(max_examples=40)
 @given(answers, st.integers(1, 60))
 def test_no_epn_with_a_visit_in_the_range_is_lost(found: list[EquipmentVisits], days: int) -> None:
     selection = select(found, NOW, days)
@@ -406,11 +413,13 @@ def test_no_epn_with_a_visit_in_the_range_is_lost(found: list[EquipmentVisits], 
     assert not set(chosen(selection)) & set(left(selection))
 
 
+@settings(max_examples=40)
 @given(answers, st.integers(1, 60))
 def test_a_visit_that_is_told_twice_counts_once(found: list[EquipmentVisits], days: int) -> None:
     assert select([*found, *found], NOW, days) == select(found, NOW, days)
 
 
+@settings(max_examples=40)
 @given(answers, st.integers(1, 60), epns)
 def test_one_more_running_visit_never_lets_more_be_fetched(
     found: list[EquipmentVisits], days: int, epn: str

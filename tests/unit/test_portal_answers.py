@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asynchy.domain.epn import Epn
@@ -266,6 +266,7 @@ def test_a_log_in_that_is_not_json_may_pass(body: bytes) -> None:
         parse_token(body)
 
 
+@settings(max_examples=40)
 @given(json_values)
 def test_any_json_is_a_token_or_an_error(value: Any) -> None:
     for answer_ in (value, {"data": value}, {"data": {"access_token": value}}, {"meta": value}):
@@ -276,6 +277,7 @@ def test_any_json_is_a_token_or_an_error(value: Any) -> None:
         assert isinstance(token, str) and token
 
 
+@settings(max_examples=40)
 @given(json_values, st.sampled_from(["meta", "next", "total", "pages", "page", "links", "data"]))
 def test_whatever_stands_beside_the_visits_no_visit_is_lost(value: Any, key: str) -> None:
     around = {"data": {"visits": [GOOD]}}

@@ -18,7 +18,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
 
@@ -592,6 +592,7 @@ entries_ = st.lists(
 comments_ = st.sampled_from(["", "  # why", "\n", "\n# between\n\n"])
 
 
+@settings(max_examples=25)
 @given(
     entries_,
     st.data(),

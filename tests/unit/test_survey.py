@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asynchy.domain.experiment import Entry, Kind, Survey
@@ -212,6 +212,7 @@ def test_two_files_that_swap_their_names_are_another_listing(tmp_path: Path) -> 
     assert (one.files, one.bytes) == (two.files, two.bytes)
 
 
+@settings(max_examples=40)
 @given(entries, entries)
 def test_only_equal_listings_have_equal_fingerprints(
     tmp_path_factory: pytest.TempPathFactory, one: list[Entry], two: list[Entry]

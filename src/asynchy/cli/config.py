@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 from pydantic import BaseModel, SecretStr
 
 from asynchy.cli.failing import fails_with_words
-from asynchy.config import load
+from asynchy.config import Settings, load
 
 _MASK = "********"
 
@@ -36,17 +37,28 @@ def check(file: Path) -> None:
 def show(file: Path) -> None:
     """Print what is in force, secrets masked."""
     loaded = load(file)
-    settings = loaded.settings
+    settings = _worked_out(loaded.settings)
     for name, field in type(settings).model_fields.items():
         key = field.alias or name
-        value = settings.catalogue_path if name == "catalogue" else getattr(settings, name)
-        lines = _lines(value)
+        value = getattr(settings, name)
+        lines = _lines(f"logging.{logging.getLevelName(value)}" if name == "log_level" else value)
         origin = "" if key in loaded.given else "  # default"
         if len(lines) == 1 and not lines[0].startswith(" "):
-            click.echo(f"{key}: {lines[0]}{origin}")
+            click.echo(f"{key}: {lines[0]}".rstrip() + origin)
         else:
             click.echo(f"{key}:{origin}")
             click.echo("\n".join(lines))
+
+
+def _worked_out(settings: Settings) -> Settings:
+    """The settings with the defaults that follow from other keys."""
+    equipment = tuple(
+        entry.model_copy(update={"beamline": settings.beamline_of(entry)})
+        for entry in settings.equipment
+    )
+    return settings.model_copy(
+        update={"equipment": equipment, "catalogue": settings.catalogue_path}
+    )
 
 
 def _lines(value: Any, indent: str = "  ") -> list[str]:

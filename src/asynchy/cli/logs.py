@@ -7,6 +7,7 @@ import logging
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 from concurrent_log_handler import ConcurrentRotatingFileHandler
 
@@ -52,6 +53,14 @@ class _Json(logging.Formatter):
         return json.dumps(fields)
 
 
+class _Terminal(logging.StreamHandler[TextIO]):
+    """stderr as it is at the moment: live bars put something in its place that keeps them whole."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 _FORMATS: dict[str, type[logging.Formatter]] = {"text": _Lines, "json": _Json}
 
 
@@ -79,7 +88,7 @@ def set_up(level: int, file: Path | None) -> None:
     for handler in logger.handlers[:]:
         logger.removeHandler(handler)
         handler.close()
-    terminal = logging.StreamHandler(sys.stderr)
+    terminal = _Terminal()
     terminal.setFormatter(_FORMATS[_chosen]())
     terminal.setLevel(
         max(level, logging.INFO if sys.stderr.isatty() or not file else logging.WARNING)

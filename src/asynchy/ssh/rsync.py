@@ -104,7 +104,7 @@ def list_tree(
 
     log.debug("listing: %s", " ".join(map(shown, command)))
     ended = child.run(
-        command, stop=stop, on_stdout=hand_over, on_stderr=_log_words, environment=_ENVIRONMENT
+        command, stop=stop, on_stdout=hand_over, on_stderr=_words(stop), environment=_ENVIRONMENT
     )
     if ended.stopped:
         raise Stopped("stopped while listing")
@@ -160,7 +160,7 @@ def transfer_tree(
 
     log.debug("transfer: %s", " ".join(map(shown, command)))
     ended = child.run(
-        command, stop=stop, on_stdout=read, on_stderr=_log_words, environment=_ENVIRONMENT
+        command, stop=stop, on_stdout=read, on_stderr=_words(stop), environment=_ENVIRONMENT
     )
     explanation = explain(ended.code, ended.stderr) if ended.code != 0 else None
     return EngineResult(
@@ -200,6 +200,11 @@ def _address(remote: Remote, source: str) -> str:
     return f"{host}:{source}/"
 
 
-def _log_words(line: bytes) -> None:
-    if line.strip():
-        log.warning("rsync: %s", shown(line))
+def _words(stop: Stop) -> Callable[[bytes], None]:
+    """Log what rsync and ssh complain of; once we have ended them ourselves, it is no news."""
+
+    def log_line(line: bytes) -> None:
+        if line.strip():
+            log.log(logging.DEBUG if stop.asked else logging.WARNING, "rsync: %s", shown(line))
+
+    return log_line
