@@ -21,10 +21,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from simulator.config import write_config
 from simulator.facility import Facility
 from simulator.scratch import new_folder, remove
+
+# A slow machine is no failure; CI tries the same examples each time, people new ones.
+settings.register_profile(
+    "asynchy",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("asynchy")
 
 ROOT = os.getuid() == 0
 USER: tuple[int, int] | None = (65534, 65534) if ROOT else None
