@@ -6,13 +6,15 @@ proves nothing. The facility's sshd runs as that user, too.
 
 from __future__ import annotations
 
-import functools
+import atexit
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -38,30 +40,43 @@ settings.load_profile("asynchy")
 
 ROOT = os.getuid() == 0
 USER: tuple[int, int] | None = (65534, 65534) if ROOT else None
-SCRIPTS = Path(sys.executable).parent
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
-@functools.cache
 def as_user() -> tuple[str, ...]:
-    """What goes before a command line to run it as an ordinary user.
-
-    Where that user cannot even enter the folder of this checkout, it gets the right to read
-    everything; writing is what matters here.
-    """
+    """What goes before a command line to run it as an ordinary user."""
     if USER is None:
         return ()
-    setpriv = (
-        shutil.which("setpriv") or "setpriv",
-        f"--reuid={USER[0]}",
-        f"--regid={USER[1]}",
-        "--clear-groups",
-    )
-    probe = [*setpriv, "--", "sh", "-c", f"'{SCRIPTS}/python' -c 'import asynchy'"]
+    setpriv = shutil.which("setpriv") or "setpriv"
+    return (setpriv, f"--reuid={USER[0]}", f"--regid={USER[1]}", "--clear-groups", "--")
+
+
+def _scripts() -> Path:
+    """Where the console scripts are that an ordinary user can run.
+
+    Where that user cannot enter the folder of this checkout, they are in a copy of it.
+    """
+    own = Path(sys.executable).parent
+    probe = [*as_user(), "sh", "-c", f"'{own}/python' -c 'import asynchy.cli.main'"]
     if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
-        return (*setpriv, "--")
-    read_all = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
-    return (*setpriv, *read_all, "--")
+        return own
+    copy = Path(tempfile.mkdtemp(prefix="asynchy-code-"))
+    atexit.register(shutil.rmtree, copy)
+    copy.chmod(0o755)
+    shutil.copytree(sysconfig.get_path("purelib"), copy / "packages")
+    shutil.copytree(Path(__file__).parents[1] / "src", copy / "src")
+    for name in ("asynchy", "mxsync"):
+        code = f"import sys; sys.argv[0] = '{name}'; from asynchy.cli.main import {name}; {name}()"
+        python = os.path.realpath(sys.executable)
+        (copy / name).write_text(
+            f"#!/bin/sh\nexport PYTHONPATH={copy}/src:{copy}/packages\n"
+            f'exec {python} -c "{code}" "$@"\n'
+        )
+        (copy / name).chmod(0o755)
+    return copy
+
+
+SCRIPTS = _scripts()
 
 
 def give(path: Path) -> Path:

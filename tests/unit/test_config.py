@@ -209,6 +209,18 @@ def test_anchors_and_merge_keys_are_followed(tmp_path: Path) -> None:
     assert (second.id, second.username, second.password) == (24, "me", first.password)
 
 
+def test_of_several_merged_mappings_the_first_counts_and_the_own_keys_most(tmp_path: Path) -> None:
+    text = (
+        "beamline: mx\nignore: i\ndestination-root-path: /p\nequipment:\n"
+        "  - &a {id: 23, username: a, password: p, client_name: us, client_password: c}\n"
+        "  - &b {id: 24, username: b, password: q, client_name: them, client_password: c}\n"
+        "  - {client_name: own, <<: [*b, *a], id: 25}\n"
+    )
+    third = load(write(tmp_path, text)).settings.equipment[2]
+    assert (third.id, third.username, third.client_name) == (25, "b", "own")
+    assert third.password.get_secret_value() == "q"
+
+
 def test_secrets_from_the_environment_and_from_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

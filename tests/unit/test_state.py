@@ -90,6 +90,18 @@ def test_comments_alone_are_kept(ignore: IgnoreList) -> None:
     assert ignore.read() == {"9a"}
 
 
+@pytest.mark.parametrize(
+    "text", ["#ours\n", "## ours\n", "#   ours\n", "#\n# ours\n", "#1a\n\n  #2b\n", "#!/x\n"]
+)
+def test_a_file_of_comments_of_any_style_can_be_added_to(ignore: IgnoreList, text: str) -> None:
+    ignore.path.write_text(text)
+    ignore.add(Epn("9a"))
+    assert ignore.read() == {"9a"}
+    assert [
+        w for w in text.split() if w.strip("#") and w.strip("#") not in ignore.path.read_text()
+    ] == []
+
+
 def test_a_number_is_written_so_that_it_stays_a_text(ignore: IgnoreList) -> None:
     ignore.add(Epn("1234"))
     assert ignore.path.read_text() == "previouslySynched:\n- '1234'\n"
@@ -556,6 +568,7 @@ def test_a_file_that_never_stops_changing_is_given_up(tmp_path: Path) -> None:
     with pytest.raises(TimeoutError, match="kept changing"):
         edit(path, change)
     assert path.read_text().count("x") == len(calls) < 100
+    assert sorted(one.name for one in tmp_path.iterdir()) == [".ignore.yml.lock", "ignore.yml"]
 
 
 def test_a_file_removed_meanwhile_is_made_anew(tmp_path: Path) -> None:
@@ -847,6 +860,26 @@ OVER = """\
 )  # fmt: skip
 def test_the_mount_that_is_on_top_counts(path: str, kind: str) -> None:
     assert kind_at(OVER, Path(path)) == kind
+
+
+MOVED = """\
+25 27 0:24 / /home rw - nfs4 server:/home rw
+26 27 0:25 / /run rw - tmpfs tmpfs rw
+27 1 254:0 / / rw - ext4 /dev/vda rw
+63 64 0:39 / /b/a rw - lustre r rw
+64 27 0:40 / /b rw - xfs t rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/home/me", "nfs4"), ("/run/asynchy", "tmpfs"), ("/opt", "ext4"), ("/b/a/x", "lustre"), ("/b/x", "xfs"),
+    ],
+)  # fmt: skip
+def test_the_order_of_the_table_does_not_matter(path: str, kind: str) -> None:
+    # A mount that was moved, as initramfs does, is listed before the one that it lies on.
+    assert kind_at(MOVED, Path(path)) == kind
 
 
 @pytest.mark.parametrize("odd", ["\x0c", "\x1d", "\x85", "\u2028", "\udcff"])
