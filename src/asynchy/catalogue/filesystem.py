@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 NETWORK = frozenset(
     {
@@ -21,14 +22,38 @@ def network_file_system(path: Path) -> str | None:
 
 
 def kind_at(mountinfo: str, path: Path) -> str | None:
-    """The file system type of the last mount that holds the path, as proc(5) tells mounts."""
-    found: str | None = None
-    for line in mountinfo.split("\n"):
-        fields, separator, rest = line.partition(" - ")
-        # A later mount lies on top of the earlier ones, also of deeper ones.
-        if separator and path.is_relative_to(_unescaped(fields.split(" ")[4])):
-            found = rest.split(" ")[0]
-    return found
+    """The file system type at a path, by a table of mounts as proc(5) tells them.
+
+    The way down from the root decides: each mount names the one that it lies on, and of several on
+    the same one, the first on the way hides those below it.
+    """
+    mounts = [mount for line in mountinfo.split("\n") if (mount := _mount(line, path)) is not None]
+    numbers = {mount.number for mount in mounts}
+    at = [mount for mount in mounts if mount.parent not in numbers - {mount.number}]
+    kind: str | None = None
+    while at:
+        nearest = min(reversed(at), key=lambda mount: len(mount.point.parts))
+        kind = nearest.kind
+        mounts.remove(nearest)
+        at = [mount for mount in mounts if mount.parent == nearest.number]
+    return kind
+
+
+class _Mount(NamedTuple):
+    number: str
+    parent: str
+    point: Path
+    kind: str
+
+
+def _mount(line: str, path: Path) -> _Mount | None:
+    """A line of the table, where its mount is on the way to the path."""
+    fields, separator, rest = line.partition(" - ")
+    if not separator:
+        return None
+    number, parent, _, _, point, *_ = fields.split(" ")
+    mount = _Mount(number, parent, Path(_unescaped(point)), rest.split(" ")[0])
+    return mount if path.is_relative_to(mount.point) else None
 
 
 def _unescaped(point: str) -> str:

@@ -65,10 +65,8 @@ def _mapping(yaml: YAML, text: str) -> CommentedMap:
         data: Any = yaml.load(text)
     except YAMLError as error:
         raise ValueError(f"not YAML: {str(error).partition(chr(10))[0]}") from None
-    if data is None:
+    if data is None:  # nothing, or comments only
         data = CommentedMap()
-        if text.strip():  # comments only: keep them above
-            data.yaml_set_start_comment(re.sub(r"(?m)^# ?", "", text.strip()))
     if not isinstance(data, CommentedMap):
         raise ValueError("not a mapping of keys and values")
     return data
@@ -80,6 +78,8 @@ def _dumped(yaml: YAML, data: CommentedMap, before: str) -> str:
         stream = io.StringIO()
         yaml.dump(data, stream)
         text = stream.getvalue()
+        if comments and not re.search(r"(?m)^\s*[^#\s]", before):
+            return f"{before.rstrip()}\n{text}"  # comments only: they stay above
         if all(comment.strip() in text for comment in comments):
             return text
         for value in data.values():  # comments within [ ] are lost, unless one entry has a line
