@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from asynchy.config.load import Loaded, load
+from asynchy.config.load import Loaded, load, load_shared
 from asynchy.config.model import EquipmentEntry, Settings
 from asynchy.errors import ConfigError
 
@@ -125,6 +125,61 @@ def test_the_new_keys_have_defaults(tmp_path: Path) -> None:
     assert settings.catalogue_path == tmp_path / "catalogue.db"
     assert (settings.compare, settings.symlinks, settings.special_files) == ("time", False, False)
     assert settings.beamline_of(settings.equipment[0]) == "mx"
+
+
+AS_YAML = """host: sftp.example
+port: 2222
+user: me@uni.example
+keypath: ~/.ssh/as
+db: ./files.db
+known-hosts: hosts
+"""
+WALKER = """epns_path: sheets
+hostname: sftp.example
+user: me
+key_path: key
+"""
+
+
+def test_the_layout_of_as_yaml(tmp_path: Path) -> None:
+    settings = load_shared(write(tmp_path, AS_YAML)).settings
+    assert not isinstance(settings, Settings)
+    assert (settings.host, settings.port, settings.user) == ("sftp.example", 2222, "me@uni.example")
+    assert settings.key_file == Path("~/.ssh/as").expanduser()
+    assert settings.catalogue_path == tmp_path / "files.db"
+    assert settings.known_hosts == tmp_path / "hosts"
+
+
+def test_the_layout_of_as_walker(tmp_path: Path) -> None:
+    settings = load_shared(write(tmp_path, WALKER)).settings
+    assert (settings.host, settings.user) == ("sftp.example", "me")
+    assert settings.key_file == tmp_path / "key"
+    assert settings.epns_path == tmp_path / "sheets"
+    assert settings.catalogue_path == tmp_path / "catalogue.db"
+
+
+def test_config_yml_serves_every_command(tmp_path: Path) -> None:
+    settings = load_shared(write(tmp_path, ORIGINAL)).settings
+    assert isinstance(settings, Settings)
+    assert settings.catalogue_path == settings.ignore.parent / "catalogue.db"
+
+
+def test_a_problem_has_the_name_that_stands_in_the_file(tmp_path: Path) -> None:
+    text = "hostname: a b\nkeypath: k\nkey_path: l\ndb: [1]\nkey: 1\n"
+    with pytest.raises(ConfigError) as raised:
+        load_shared(write(tmp_path, text))
+    lines = str(raised.value).replace(f"{tmp_path}/config.yml", "").splitlines()
+    assert lines[0] == ":1: hostname: found 'a b'; accepted is a host name or address"
+    assert lines[1] == ":2: keypath: the same as key_path, which stands there too"
+    assert lines[2].startswith(":4: db: found a list; accepted is a path")
+    assert lines[3] == ":5: key: unknown key; did you mean key-file?"
+
+
+def test_mxsync_says_what_as_yaml_lacks(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(write(tmp_path, AS_YAML))
+    for key in ("ignore", "equipment", "beamline", "destination-root-path"):
+        assert f"{key}: is required, and not there" in str(raised.value)
 
 
 def test_an_entry_may_have_a_beamline_of_its_own(tmp_path: Path) -> None:

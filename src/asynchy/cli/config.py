@@ -10,7 +10,7 @@ import click
 from pydantic import BaseModel, SecretStr
 
 from asynchy.cli.failing import fails_with_words
-from asynchy.config import Settings, load
+from asynchy.config import Settings, Shared, load_shared
 
 _MASK = "********"
 
@@ -25,7 +25,7 @@ def config_group() -> None:
 @fails_with_words
 def check(file: Path) -> None:
     """Check FILE and report every problem at once."""
-    loaded = load(file)
+    loaded = load_shared(file)
     for warning in loaded.warnings:
         click.echo(f"Warning: {warning}", err=True)
     click.echo(f"{file}: no problems found.")
@@ -36,7 +36,7 @@ def check(file: Path) -> None:
 @fails_with_words
 def show(file: Path) -> None:
     """Print what is in force, secrets masked."""
-    loaded = load(file)
+    loaded = load_shared(file)
     settings = _worked_out(loaded.settings)
     for name, field in type(settings).model_fields.items():
         key = field.alias or name
@@ -50,15 +50,15 @@ def show(file: Path) -> None:
             click.echo("\n".join(lines))
 
 
-def _worked_out(settings: Settings) -> Settings:
+def _worked_out(settings: Shared) -> Shared:
     """The settings with the defaults that follow from other keys."""
+    if not isinstance(settings, Settings):
+        return settings
     equipment = tuple(
         entry.model_copy(update={"beamline": settings.beamline_of(entry)})
         for entry in settings.equipment
     )
-    return settings.model_copy(
-        update={"equipment": equipment, "catalogue": settings.catalogue_path}
-    )
+    return settings.model_copy(update={"equipment": equipment})
 
 
 def _lines(value: Any, indent: str = "  ") -> list[str]:

@@ -6,13 +6,20 @@ import difflib
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from asynchy.config.model import EquipmentEntry, LogFiles, Settings
+from asynchy.config.model import (
+    LAYOUT_KEYS,
+    OTHER_NAMES,
+    EquipmentEntry,
+    LogFiles,
+    Settings,
+    Shared,
+)
 from asynchy.config.tree import Place, Plain, Tree, TreeError, parse
 from asynchy.domain.text import shown
 from asynchy.errors import ConfigError
@@ -20,8 +27,9 @@ from asynchy.errors import ConfigError
 _SECRETS = {"password", "client_password"}
 _HARMLESS = {"id", "beamline"}
 _HERE = {"localhost", "127.0.0.1", "::1"}
-_MODELS: dict[Place, type[BaseModel]] = {
-    (): Settings,
+_S_co = TypeVar("_S_co", bound=Shared, covariant=True)
+
+_SECTIONS: dict[Place, type[BaseModel]] = {
     ("equipment",): EquipmentEntry,
     ("log-files",): LogFiles,
 }
@@ -48,36 +56,79 @@ _ACCEPTED = {
 
 
 @dataclass(frozen=True)
-class Loaded:
+class Loaded(Generic[_S_co]):
     """What came of reading a config file."""
 
-    settings: Settings
+    settings: _S_co
     warnings: tuple[str, ...]
     given: frozenset[str]
-    """The top-level keys that stand in the file."""
+    """The top-level keys that stand in the file, by our names."""
 
 
-def load(path: Path) -> Loaded:
-    """Read and check a config file.
+def load(path: Path) -> Loaded[Settings]:
+    """Read and check a config file of the layout of `config.yml`.
 
     Raises:
         ConfigError: it cannot be read or has problems; the message lists all of them.
     """
+    return _checked(path, _keys(path), Settings)
+
+
+def load_shared(path: Path) -> Loaded[Shared]:
+    """Read and check a config file of any layout: `config.yml`, `~/.as.yaml` or as-walker's.
+
+    The settings of a `config.yml` are whole `Settings`.
+
+    Raises:
+        ConfigError: it cannot be read or has problems; the message lists all of them.
+    """
+    tree = _keys(path)
+    assert isinstance(tree.data, dict)
+    if LAYOUT_KEYS.isdisjoint(tree.data):
+        return _checked(path, tree, Shared)
+    return _checked(path, tree, Settings)
+
+
+def _keys(path: Path) -> Tree:
     tree = _parse(path, _read(path))
     if not isinstance(tree.data, dict):
         raise _problems(path, [(1, "a mapping of keys and values is expected, and not found")])
+    return tree
+
+
+def _checked(path: Path, tree: Tree, model: type[_S_co]) -> Loaded[_S_co]:
+    written = _without_nulls(tree.data)
     problems: list[tuple[int | None, str]] = [
         (line, f"{_dotted(place)}: stands here twice") for place, line in tree.repeated
     ]
-    data = _without_nulls(tree.data)
+    names = {OTHER_NAMES.get(key, key): key for key in written}
+    problems += [
+        (tree.line((key,)), f"{key}: the same as {names[ours]}, which stands there too")
+        for key in written
+        if names[ours := OTHER_NAMES.get(key, key)] != key
+    ]
+    data = {ours: written[key] for ours, key in names.items()}
+    if "catalogue" not in data:
+        ignore = data.get("ignore")
+        beside = Path(ignore).parent if isinstance(ignore, str) and "\0" not in ignore else Path()
+        data["catalogue"] = str(beside / "catalogue.db")
     try:
-        settings = Settings.model_validate(data, context={"folder": path.absolute().parent})
+        settings = model.model_validate(data, context={"folder": path.absolute().parent})
     except ValidationError as error:
-        problems += [_problem(tree, data, detail) for detail in _worth_telling(error, data)]
+        details = [_as_written(detail, names) for detail in _worth_telling(error, data)]
+        problems += [_problem(tree, written, detail, model) for detail in details]
     if problems:
         raise _problems(path, problems)
-    given = frozenset(data)
+    given = frozenset(names)
     return Loaded(settings, tuple(_warnings(path, settings, tree.data, given)), given)
+
+
+def _as_written(detail: ErrorDetails, names: dict[str, str]) -> ErrorDetails:
+    """The problem with the key's name as it stands in the file."""
+    first, *rest = detail["loc"] or ("",)
+    if first in names:
+        detail["loc"] = (names[str(first)], *rest)
+    return detail
 
 
 def _read(path: Path) -> str:
@@ -126,7 +177,9 @@ def _worth_telling(error: ValidationError, data: Any) -> list[ErrorDetails]:
     ]
 
 
-def _problem(tree: Tree, data: Any, detail: ErrorDetails) -> tuple[int | None, str]:
+def _problem(
+    tree: Tree, data: Any, detail: ErrorDetails, model: type[BaseModel]
+) -> tuple[int | None, str]:
     loc = detail["loc"]
     is_key = len(loc) > 1 and loc[-1] == "[key]" and detail["type"] != "extra_forbidden"
     place: Place = loc[:-1] if is_key else loc
@@ -134,7 +187,7 @@ def _problem(tree: Tree, data: Any, detail: ErrorDetails) -> tuple[int | None, s
     if detail["type"] == "missing":
         return tree.line(place[:-1]), f"{key}: is required, and not there"
     if detail["type"] == "extra_forbidden":
-        return line, f"{key}: unknown key{_nearest(place)}"
+        return line, f"{key}: unknown key{_nearest(place, model)}"
     found = repr(shown(str(place[-1]), limit=60)) if is_key else _found(data, place)
     return line, f"{key}: found {found}; accepted is {_accepted(detail)}"
 
@@ -146,9 +199,9 @@ def _accepted(detail: ErrorDetails) -> str:
     return detail["msg"].removeprefix("Value error, ")
 
 
-def _nearest(place: Place) -> str:
+def _nearest(place: Place, whole: type[BaseModel]) -> str:
     around = tuple(part for part in place[:-1] if isinstance(part, str))
-    model = _MODELS.get(around, Settings)
+    model = _SECTIONS.get(around, whole)
     known = [field.alias or name for name, field in model.model_fields.items()]
     wanted = str(place[-1]).lower().replace("_", "-")
     by_dashes = {name.replace("_", "-"): name for name in known}
@@ -187,16 +240,17 @@ def _up_to_secret(place: Place) -> Place:
     return place
 
 
-def _warnings(path: Path, settings: Settings, data: Plain, given: frozenset[str]) -> list[str]:
+def _warnings(path: Path, settings: Shared, data: Any, given: frozenset[str]) -> list[str]:
     found = []
     for file in [path, *_secret_files(path, data)]:
         if file.stat().st_mode & stat.S_IROTH and (file != path or _has_plain_secret(data)):
             found.append(f"{file} holds secrets and everybody can read it; chmod o-rwx {file}")
     if "user" not in given:
         found.append(f"{path}: user is not given; {settings.user} is used at the SFTP service")
-    url = urlsplit(settings.base_url)
-    if url.scheme == "http" and url.hostname not in _HERE:
-        found.append(f"{path}: base-url is http, so passwords travel unencrypted; use https")
+    if isinstance(settings, Settings):
+        url = urlsplit(settings.base_url)
+        if url.scheme == "http" and url.hostname not in _HERE:
+            found.append(f"{path}: base-url is http, so passwords travel unencrypted; use https")
     for key, file_ in (("key-file", settings.key_file), ("known-hosts", settings.known_hosts)):
         if file_ and not file_.is_file():
             found.append(f"{path}: {key}: there is no file {file_}")

@@ -1,7 +1,8 @@
 """Every key of the config file, what it means and what it is where it is not given.
 
-The keys of the original's `config.yml` keep their names and meaning; those marked "new" came
-with asynchy and all have defaults.
+The keys of the originals' files keep their names and meaning: `config.yml` of mxsync and epnalert
+(`Settings`), `~/.as.yaml` of `asynchy` and the config of as-walker (`Shared`, where some keys have
+`OTHER_NAMES`). Those marked "new" came with asynchy and all have defaults.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from asynchy.config.values import (
     Addresses,
     DestinationTemplate,
+    FacilityPath,
     FilePath,
     Host,
     LogLevel,
@@ -62,16 +64,60 @@ class LogFiles(_Section):
     email: FilePath | None = None
 
 
-class Settings(_Section):
-    """A whole config file, checked."""
+class Shared(_Section):
+    """What every command needs: the facility, the catalogue, the logs, what a transfer is."""
 
     comment: Any = None
+    host: Host = "sftp.synchrotron.org.au"
+    user: User = "help@massive.org.au"
+    """New in `config.yml`: the user at the SFTP service; the default is what mxsync's original
+    hard-codes."""
+    port: Port | None = None
+    """New: default as ssh_config says, or 22."""
+    key_file: FilePath | None = None
+    """The SSH private key; where it is not given, ssh-agent and ssh_config decide."""
+    known_hosts: FilePath | None = None
+    """New: default as ssh_config says, or ~/.ssh/known_hosts."""
+    timeout: int = Field(default=600, ge=1, le=86400)
+    """New: seconds without a word from the facility after which a connection is given up."""
+    source_path: SourceTemplate = "/data/{beamline}/{epn}"
+    """New: where an experiment lies at the facility."""
+    walk_root: FacilityPath = "/data"
+    """New: where a walk begins; experiments lie in it or in its folders."""
+    epns_path: FilePath | None = Field(default=None, alias="epns_path")
+    """A folder of spreadsheets: a walk takes the EPNs in them alone."""
+
+    catalogue: FilePath | None = None
+    """New: the database; default `catalogue.db` beside `ignore`, or else beside the config."""
+    log_level: LogLevel = logging.INFO
+    log_files: LogFiles = LogFiles()
+
+    compare: Literal["time", "size", "checksum"] = "time"
+    """New: what makes a file at home the same as the facility's: size and time; size alone (the
+    original's way; it never repairs a file of the right size); or a checksum."""
+    symlinks: bool = False
+    """New: bring symbolic links home too, those that stay inside the experiment."""
+    special_files: bool = False
+    """New: bring FIFOs and sockets home too (never devices)."""
+
+    @property
+    def catalogue_path(self) -> FilePath:
+        """The database's path, its default worked out."""
+        assert self.catalogue is not None  # load fills it in
+        return self.catalogue
+
+
+class Settings(Shared):
+    """A whole `config.yml`, as mxsync and epnalert need it."""
+
     epn_cap_map: dict[Proposal, Segment] = Field(default_factory=dict, alias="epn_cap_map")
     """Proposal -> project (CAP) that owns its data."""
     ignore: FilePath
     """`ignore.yml`: the EPNs that need no transfer."""
     equipment: tuple[EquipmentEntry, ...] = Field(min_length=1)
     base_url: Url = "https://portal.synchrotron.org.au:443"
+    ca_bundle: FilePath | None = None
+    """New: a PEM file of the authorities trusted for the portal, instead of the system's."""
     beamline: Segment
 
     epnalert_email_to: Addresses | None = None
@@ -83,48 +129,28 @@ class Settings(_Section):
 
     visit_day_range: int = Field(default=30, ge=1, le=3660)
     """Days before the earliest current visit in which ended visits are looked for."""
-    key_file: FilePath | None = None
-    """The SSH private key; where it is not given, ssh-agent and ssh_config decide."""
-    host: Host = "sftp.synchrotron.org.au"
     destination_root_path: FilePath
+    destination_path: DestinationTemplate = "{project}/{epn}/data"
+    """New: where its copy goes, below `destination-root-path`."""
     sync_frequency_hours: float = Field(default=24, gt=0, le=8760)
     retry_minutes: float = Field(default=5, gt=0, le=1440)
     """New: minutes until an incomplete cycle of the service is tried again; doubles each time, up
     to `sync-frequency-hours`."""
     max_tasks: int = Field(default=1, ge=1, le=64)
     """Experiments that are transferred at a time."""
-    log_level: LogLevel = logging.INFO
-    log_files: LogFiles = LogFiles()
-
-    user: User = "help@massive.org.au"
-    """New: the user at the SFTP service; the default is what the original hard-codes."""
-    port: Port | None = None
-    """New: default as ssh_config says, or 22."""
-    known_hosts: FilePath | None = None
-    """New: default as ssh_config says, or ~/.ssh/known_hosts."""
-    source_path: SourceTemplate = "/data/{beamline}/{epn}"
-    """New: where an experiment lies at the facility."""
-    destination_path: DestinationTemplate = "{project}/{epn}/data"
-    """New: where its copy goes, below `destination-root-path`."""
-    catalogue: FilePath | None = None
-    """New: the database; default `catalogue.db` beside `ignore`."""
-    ca_bundle: FilePath | None = None
-    """New: a PEM file of the authorities trusted for the portal, instead of the system's."""
-    compare: Literal["time", "size", "checksum"] = "time"
-    """New: what makes a file at home the same as the facility's: size and time; size alone (the
-    original's way; it never repairs a file of the right size); or a checksum."""
-    symlinks: bool = False
-    """New: bring symbolic links home too, those that stay inside the experiment."""
-    special_files: bool = False
-    """New: bring FIFOs and sockets home too (never devices)."""
-    timeout: int = Field(default=600, ge=1, le=86400)
-    """New: seconds without a word from the facility after which a connection is given up."""
-
-    @property
-    def catalogue_path(self) -> FilePath:
-        """The database's path, its default worked out."""
-        return self.catalogue or self.ignore.parent / "catalogue.db"
 
     def beamline_of(self, entry: EquipmentEntry) -> str:
         """The beamline of an equipment entry, its default worked out."""
         return entry.beamline or self.beamline
+
+
+OTHER_NAMES = {
+    "hostname": "host",
+    "keypath": "key-file",
+    "key_path": "key-file",
+    "db": "catalogue",
+}
+"""Names of keys in the configs of as-walker and `asynchy` (`~/.as.yaml`) -> ours."""
+
+LAYOUT_KEYS = frozenset({"equipment", "ignore", "destination-root-path", "epn_cap_map"})
+"""A file with one of these has the layout of `config.yml`."""

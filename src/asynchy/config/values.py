@@ -97,6 +97,15 @@ def _source_template(value: object) -> str:
     return re.sub("/+", "/", value).rstrip("/")
 
 
+def _facility_path(value: object) -> str:
+    accepted = "an absolute path at the facility of letters, digits and . _ - @ + , ="
+    if not isinstance(value, str) or not _REMOTE.fullmatch(value) or set("{}") & set(value):
+        raise ValueError(accepted)
+    if ".." in value.split("/"):
+        raise ValueError(accepted)
+    return re.sub("/+", "/", value).rstrip("/") or "/"
+
+
 def _destination_template(value: object) -> str:
     accepted = (
         "a path below destination-root-path that begins with {project}/ and holds {epn} "
@@ -168,6 +177,7 @@ FilePath = Annotated[Path, BeforeValidator(_path)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 Segment = Annotated[str, BeforeValidator(_segment)]
 Proposal = Annotated[str, BeforeValidator(_proposal)]
+FacilityPath = Annotated[str, BeforeValidator(_facility_path)]
 SourceTemplate = Annotated[str, BeforeValidator(_source_template)]
 DestinationTemplate = Annotated[str, BeforeValidator(_destination_template)]
 Url = Annotated[str, BeforeValidator(_url)]
