@@ -25,6 +25,8 @@ class ExitCode(IntEnum):
     """The portal or the SFTP service could not be asked, so the run is not complete."""
     STATE = 5
     """`ignore.yml` or the catalogue cannot be used."""
+    NONE = 6
+    """Nothing of what `asynchy sync` was to fetch is complete now."""
     INTERNAL = 70
     """A defect of asynchy itself; the log has the traceback."""
     INTERRUPTED = 130
@@ -104,6 +106,18 @@ class CatalogueError(AsynchyError):
     """The catalogue cannot be opened, read or written."""
 
     exit_code = ExitCode.STATE
+
+
+class NothingKnown(AsynchyError):
+    """The catalogue does not know what was asked for."""
+
+    exit_code = ExitCode.STATE
+
+
+class DestinationMissing(AsynchyError):
+    """The folder that copies are to go to is not there."""
+
+    exit_code = ExitCode.CONFIG
 
 
 class AlreadyRunning(AsynchyError):

@@ -8,13 +8,21 @@ import click
 
 from asynchy.cli.config import config_group
 from asynchy.cli.doctor import doctor
+from asynchy.cli.init import init
 from asynchy.cli.mxsync import mxsync
 from asynchy.cli.status import status
+from asynchy.cli.sync import sync
 
 __all__ = ["asynchy", "mxsync"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        # --src_prefix and --src-prefix are the same option.
+        "token_normalize_func": lambda token: token.replace("-", "_"),
+    }
+)
 @click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -31,4 +39,6 @@ def asynchy(context: click.Context, config: Path) -> None:
 
 asynchy.add_command(config_group)
 asynchy.add_command(doctor)
+asynchy.add_command(init)
 asynchy.add_command(status)
+asynchy.add_command(sync)

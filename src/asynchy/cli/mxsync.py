@@ -19,11 +19,12 @@ from asynchy.config import Settings, load
 from asynchy.domain.stop import Stop
 from asynchy.errors import AsynchyError, Stopped
 from asynchy.service.board import Board
-from asynchy.service.cycle import Cycle, exit_code_for
+from asynchy.service.cycle import run_cycle
 from asynchy.service.daemon import Config, Daemon, alone
 from asynchy.service.planning import make_plan
 from asynchy.service.reporter import Every, log_transfers, notify, reporting, tell_systemd
-from asynchy.service.site import Site
+from asynchy.service.site import cycle_site_of
+from asynchy.service.work import exit_code_for
 
 log = logging.getLogger(__name__)
 
@@ -88,13 +89,13 @@ def _read(path: Path) -> Settings:
 
 
 def _once(settings: Settings, stop: Stop, board: Board, *, execute: bool) -> int:
-    site = Site.of(settings, stop, board, write=execute)
+    site = cycle_site_of(settings, stop, board, write=execute)
     plan = make_plan(site)
     if not execute:
         show_plan(plan)
         return exit_code_for(plan, ())
     with bars(board), reporting([log_transfers(board)]):
-        report = Cycle(site, plan).run()
+        report = run_cycle(site, plan)
     show_report(report)
     return 0 if stop.asked else report.exit_code
 

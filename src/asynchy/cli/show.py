@@ -15,7 +15,7 @@ from asynchy.domain.attempt import Attempt, ServiceState, Verdict
 from asynchy.domain.text import count, duration, moment, shown, size
 from asynchy.plan.outcome import LeftOut, Plan, Transfer
 from asynchy.service.bring import Outcome
-from asynchy.service.cycle import Report
+from asynchy.service.work import Report
 
 _WIDE = 240
 """Columns where the output is no terminal: nothing is cut in a file or a pipe."""

@@ -43,6 +43,8 @@ class EngineResult:
     """The last lines of what the program said on stderr."""
     stopped: bool = False
     """Whether we ended it, because we were asked to stop."""
+    lost: bool = False
+    """Whether the connection could not be made or broke off, so that trying again may help."""
     vanished: bool = False
     """Whether all that failed is that files vanished at the facility meanwhile."""
 

@@ -90,12 +90,15 @@ def before_listing(
     if not folder_there:
         return left(Left.NO_PROJECT_FOLDER, str(copy.project_folder))
     if history.claim is not None:
-        claim = history.claim
-        return left(
-            Left.CLAIMED, f"process {claim.pid} on {claim.host} since {moment(claim.since)}"
-        )
+        return claimed(copy, history.claim)
     unsure = f"a visit of it could not be read: {candidate.unreadable}"
     return Due(copy, why, unsure if candidate.unreadable else None)
+
+
+def claimed(copy: Copy, claim: Claim) -> LeftOut:
+    """A copy left out because a process works on it."""
+    detail = f"process {claim.pid} on {claim.host} since {moment(claim.since)}"
+    return LeftOut(copy.epn, Left.CLAIMED, detail, copy.project)
 
 
 def _why(candidate: Candidate, *, ignored: bool, history: History) -> Why | Left:

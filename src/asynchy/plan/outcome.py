@@ -25,6 +25,8 @@ class Left(Enum):
     LATER = _Reason("its visit ended after the running one began", False)
     IGNORED = _Reason("listed in ignore.yml", False)
     COMPLETE = _Reason("complete since its last visit", False)
+    ELSEWHERE = _Reason("complete by the original program, which did not say where", False)
+    ODD_SOURCE = _Reason("its path at the facility cannot be used", True)
     UNMAPPED = _Reason("no project for its proposal in epn_cap_map", False)
     NO_PROJECT_FOLDER = _Reason("the project folder is not there", True)
     SAME_DESTINATION = _Reason("another experiment has the same destination", True)
@@ -53,6 +55,7 @@ class Why(Enum):
     NEW = "never fetched"
     RETURNED = "a visit has ended since it was fetched"
     REMOVED = "fetched before, but not in ignore.yml"
+    CHANGED = "something new was seen since it was fetched"
     AGAIN = "an earlier attempt did not complete it"
 
 

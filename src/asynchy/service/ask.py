@@ -11,7 +11,7 @@ from asynchy.domain.text import count
 from asynchy.domain.visit import EquipmentVisits
 from asynchy.plan.select import CURRENT, before, reference
 from asynchy.service.heard import Heard
-from asynchy.service.site import Site
+from asynchy.service.site import CycleSite
 from asynchy.service.tasks import all_at_once
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ when a cycle that was not complete is tried again."""
 _ROUNDS = 5
 
 
-def ask_visits(site: Site, now: datetime) -> tuple[EquipmentVisits, ...]:
+def ask_visits(site: CycleSite, now: datetime) -> tuple[EquipmentVisits, ...]:
     """What the portal says of every equipment entry; an entry that fails carries its problem.
 
     First the current visits, then all back to `visit-day-range` days before the earliest start
@@ -49,7 +49,7 @@ def ask_visits(site: Site, now: datetime) -> tuple[EquipmentVisits, ...]:
     return tuple(entry.told() for entry in entries)
 
 
-def _heard_before(site: Site, entry: EquipmentEntry, now: datetime) -> Heard:
+def _heard_before(site: CycleSite, entry: EquipmentEntry, now: datetime) -> Heard:
     """What was heard of the entry in an earlier try of this cycle, else nothing yet."""
     before = site.heard.get(entry.id)
     if before is not None and before.entry == entry and before.until >= now + CURRENT:
@@ -58,7 +58,7 @@ def _heard_before(site: Site, entry: EquipmentEntry, now: datetime) -> Heard:
     return Heard(entry, site.settings.beamline_of(entry), since=until, until=until)
 
 
-def _reach_back(site: Site, entries: Sequence[Heard], since: datetime) -> None:
+def _reach_back(site: CycleSite, entries: Sequence[Heard], since: datetime) -> None:
     def task(entry: Heard) -> Callable[[], None]:
         return lambda: entry.reach_back(site.portal, since)
 

@@ -74,8 +74,8 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
         copy.destination,
     )
     begun = time.monotonic()
-    files = moved = 0
-    for _ in range(ROUNDS):
+    files = moved = rounds = tries = 0
+    while True:
         started = datetime.now(UTC)
         site.board.begin(copy, before)
         result = _run_engine(site, copy)
@@ -85,10 +85,14 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
         judgement = judge(result, before, after, unsure=unsure)
         site.catalogue.record(copy_id, _attempt(site, started, result, after, judgement), after)
         files, moved = files + (result.files or 0), moved + (result.bytes or 0)
-        if judgement.verdict is not Verdict.CHANGED or after is None:
+        rounds += judgement.verdict is Verdict.CHANGED
+        if judgement.verdict is Verdict.CHANGED and after is not None and rounds < ROUNDS:
+            log.info("%s: %s; fetching what changed", copy.epn, judgement.reason)
+            before = after
+        elif result.lost and site.try_again(tries, f"{copy.epn}: {judgement.reason}"):
+            tries += 1
+        else:
             break
-        log.info("%s: %s; fetching what changed", copy.epn, judgement.reason)
-        before = after
     outcome = Outcome(
         copy=copy,
         verdict=judgement.verdict,

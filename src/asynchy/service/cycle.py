@@ -1,120 +1,28 @@
-"""One cycle: the plan, carried out, and what came of it."""
+"""One cycle of mxsync: the plan, carried out, and `ignore.yml` told of it."""
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 
-from asynchy.domain.attempt import Verdict
 from asynchy.domain.epn import Epn
-from asynchy.errors import AsynchyError, ExitCode, IgnoreListError
-from asynchy.plan.outcome import Left, Plan, Transfer
-from asynchy.service.bring import Outcome, bring
-from asynchy.service.site import Site
-
-log = logging.getLogger(__name__)
+from asynchy.plan.outcome import Plan
+from asynchy.service.bring import Outcome
+from asynchy.service.site import CycleSite
+from asynchy.service.work import Report, Work
 
 
-@dataclass(frozen=True)
-class Report:
-    """What one cycle did."""
+def run_cycle(site: CycleSite, plan: Plan) -> Report:
+    """Transfer what is planned, `max-tasks` experiments at a time, until done or stopped."""
+    # An EPN may have data on several beamlines; it is done when all of them are.
+    open_parts: Counter[Epn] = Counter(transfer.copy.epn for transfer in plan.transfers)
+    open_parts.update(item.epn for item in plan.left_out if item.reason.stays_due)
 
-    plan: Plan
-    outcomes: tuple[Outcome, ...]
-    problems: tuple[str, ...] = ()
-    """What went wrong with our own state: `ignore.yml`, the catalogue."""
-    defects: tuple[str, ...] = ()
-    """Errors that asynchy itself did not expect."""
+    def ignore(outcome: Outcome) -> None:
+        # Where the entry cannot be written, the catalogue still knows that the copy is complete;
+        # it is compared again in the next cycle, and nothing is lost.
+        epn = outcome.copy.epn
+        open_parts[epn] -= 1
+        if not open_parts[epn]:
+            site.ignore.add(epn)
 
-    @property
-    def exit_code(self) -> ExitCode:
-        """What the cycle ends with; where several hold, the first of the list below."""
-        if self.defects:
-            return ExitCode.INTERNAL
-        if self.problems:
-            return ExitCode.STATE
-        return exit_code_for(self.plan, self.outcomes)
-
-
-def exit_code_for(plan: Plan, outcomes: tuple[Outcome, ...]) -> ExitCode:
-    """UNASKED where something could not be asked, DUE where something stays due, else OK."""
-    if plan.problems or any(item.reason is Left.UNLISTED for item in plan.left_out):
-        return ExitCode.UNASKED
-    stays = any(item.reason.stays_due for item in plan.left_out)
-    if stays or any(not outcome.complete for outcome in outcomes):
-        return ExitCode.DUE
-    return ExitCode.OK
-
-
-class Cycle:
-    """Carries out one plan."""
-
-    def __init__(self, site: Site, plan: Plan) -> None:
-        self._site = site
-        self._plan = plan
-        # An EPN may have data on several beamlines; it is done when all of them are.
-        self._open: Counter[Epn] = Counter(transfer.copy.epn for transfer in plan.transfers)
-        self._open.update(item.epn for item in plan.left_out if item.reason.stays_due)
-        self._stopping = False
-        self._outcomes: list[Outcome] = []
-        self._problems: list[str] = []
-        self._defects: list[str] = []
-
-    def run(self) -> Report:
-        """Transfer what is planned, `max-tasks` experiments at a time, until done or stopped."""
-        with ThreadPoolExecutor(self._site.settings.max_tasks) as pool:
-            waiting = {
-                pool.submit(bring, self._site, transfer, self._plan.unsure): transfer
-                for transfer in self._plan.transfers
-            }
-            while waiting:
-                self._site.board.waiting(sum(not future.running() for future in waiting))
-                done, _ = wait(waiting, timeout=0.2)
-                if self._site.stop.asked:
-                    self._say_stopping()
-                    pool.shutdown(wait=False, cancel_futures=True)
-                for future in done:
-                    self._settle(waiting.pop(future), future)
-        self._site.board.waiting(0)
-        order = [transfer.copy for transfer in self._plan.transfers]
-        self._outcomes.sort(key=lambda outcome: order.index(outcome.copy))
-        return Report(
-            self._plan, tuple(self._outcomes), tuple(self._problems), tuple(self._defects)
-        )
-
-    def _say_stopping(self) -> None:
-        if not self._stopping:
-            self._stopping = True
-            log.warning("stopping; what was fetched is kept (a second signal stops at once)")
-
-    def _settle(self, transfer: Transfer, future: Future[Outcome]) -> None:
-        copy = transfer.copy
-        try:
-            outcome = future.result()
-        except CancelledError:
-            outcome = Outcome(copy, Verdict.STOPPED, "stopped before it began")
-        except AsynchyError as error:
-            self._problems.append(f"{copy.epn}: {error}")
-            outcome = Outcome(copy, Verdict.FAILED, str(error), error.hint)
-            log.error("%s: %s", copy.epn, error)
-        except Exception as error:
-            log.exception("%s: an error that asynchy did not expect", copy.epn)
-            self._defects.append(f"{copy.epn}: {error!r}")
-            outcome = Outcome(copy, Verdict.FAILED, "an error that asynchy did not expect")
-        self._outcomes.append(outcome)
-        if outcome.complete:
-            self._ignore(copy.epn)
-
-    def _ignore(self, epn: Epn) -> None:
-        self._open[epn] -= 1
-        if self._open[epn] > 0:
-            return
-        try:
-            self._site.ignore.add(epn)
-        except IgnoreListError as error:
-            # The catalogue knows that it is complete; without the entry it is compared again in
-            # the next cycle, and nothing is lost.
-            log.error("%s: complete, but %s (%s)", epn, error, error.hint)
-            self._problems.append(str(error))
+    return Work(site, plan, then=ignore).run(site.settings.max_tasks)

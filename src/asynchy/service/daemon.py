@@ -19,10 +19,11 @@ from asynchy.domain.stop import Stop
 from asynchy.domain.text import duration
 from asynchy.errors import AlreadyRunning, AsynchyError, ExitCode, Stopped
 from asynchy.service.board import Board
-from asynchy.service.cycle import Cycle, Report
+from asynchy.service.cycle import run_cycle
 from asynchy.service.heard import Heard
 from asynchy.service.planning import make_plan
-from asynchy.service.site import Site
+from asynchy.service.site import cycle_site_of
+from asynchy.service.work import Report
 
 log = logging.getLogger(__name__)
 
@@ -102,9 +103,9 @@ class Daemon:
     def _cycle(self) -> ExitCode:
         """One cycle; nothing that it raises ends the service."""
         try:
-            site = Site.of(self._config.settings, self._stop, self._board, write=True)
+            site = cycle_site_of(self._config.settings, self._stop, self._board, write=True)
             site = replace(site, heard=self._heard)
-            report = Cycle(site, make_plan(site)).run()
+            report = run_cycle(site, make_plan(site))
         except Stopped:
             return ExitCode.OK
         except AsynchyError as error:

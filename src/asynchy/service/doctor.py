@@ -20,7 +20,7 @@ from asynchy.plan.select import CURRENT
 from asynchy.service.board import Board
 from asynchy.service.daemon import alone
 from asynchy.service.heard import Heard
-from asynchy.service.site import Site
+from asynchy.service.site import CycleSite, cycle_site_of
 from asynchy.ssh import probe
 from asynchy.verify.destination import room
 
@@ -41,7 +41,7 @@ class Finding:
 def examine(settings: Settings) -> Iterator[Finding]:
     """Try everything that a cycle needs, one after the other; nothing is changed."""
     try:
-        site = Site.of(settings, Stop(), Board(), write=False)
+        site = cycle_site_of(settings, Stop(), Board(), write=False)
     except AsynchyError as error:
         yield _bad("state", error)
         return
@@ -60,7 +60,7 @@ def _programs() -> Iterator[Finding]:
         yield Finding(f"{name} here", version is not None, version or "not installed", to_do)
 
 
-def _portal(site: Site, entry: EquipmentEntry) -> Finding:
+def _portal(site: CycleSite, entry: EquipmentEntry) -> Finding:
     what = f"portal, equipment {entry.id}"
     now = datetime.now(UTC)
     heard = Heard(entry, site.settings.beamline_of(entry), since=now + CURRENT, until=now + CURRENT)
@@ -70,7 +70,7 @@ def _portal(site: Site, entry: EquipmentEntry) -> Finding:
     return Finding(what, True, f"credentials accepted, {count(len(heard.visits), 'current visit')}")
 
 
-def _clock(site: Site) -> Finding:
+def _clock(site: CycleSite) -> Finding:
     offset = site.portal.clock_offset
     if offset is None:
         return Finding("clock", False, "the portal did not tell its time", "mend the portal first")
@@ -79,7 +79,7 @@ def _clock(site: Site) -> Finding:
     return Finding("clock", abs(offset) <= _SKEW, found, to_do)
 
 
-def _server(site: Site) -> Iterator[Finding]:
+def _server(site: CycleSite) -> Iterator[Finding]:
     remote = site.remote
     where = f"{remote.user} at {remote.host}"
     try:
@@ -100,7 +100,7 @@ def _server(site: Site) -> Iterator[Finding]:
         yield _source(site, beamline)
 
 
-def _source(site: Site, beamline: str) -> Finding:
+def _source(site: CycleSite, beamline: str) -> Finding:
     """List the folder that holds the experiments of a beamline, by rsync, one level deep."""
     template = site.settings.source_path.partition("{epn}")[0]
     folder = template.format(beamline=beamline).rpartition("/")[0]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from asynchy.catalogue import Catalogue, IgnoreList
-from asynchy.config import Settings
+from asynchy.config import Settings, Shared
 from asynchy.domain.experiment import Copy, Survey
 from asynchy.domain.stop import Stop
+from asynchy.domain.text import duration
+from asynchy.errors import ListingError
 from asynchy.facility.listing import list_experiment
 from asynchy.facility.portal import Portal
 from asynchy.plan.decide import Rules
@@ -20,62 +24,22 @@ from asynchy.transfer.engine import Engine
 from asynchy.transfer.rsync import RsyncEngine
 from asynchy.verify.survey import Surveyor
 
+log = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
+_LONGEST_PAUSE = 60
+
+
+@dataclass(frozen=True, kw_only=True)
 class Site:
-    """The facility, the state and the engine of one run."""
+    """The facility, the catalogue and the engine of one run."""
 
-    settings: Settings
-    portal: Portal
     remote: Remote
     engine: Engine
-    rules: Rules
-    ignore: IgnoreList
     catalogue: Catalogue
     stop: Stop
     board: Board
-    heard: dict[int, Heard] = field(default_factory=dict)
-    """By equipment: what the portal told in an earlier try of this cycle."""
-
-    @classmethod
-    def of(cls, settings: Settings, stop: Stop, board: Board, *, write: bool) -> Site:
-        """The site that a config describes; without `write`, the catalogue is only looked at.
-
-        Raises:
-            CatalogueError: the catalogue cannot be used.
-            ConfigError: `ca-bundle` or the proxy of the environment cannot be used.
-        """
-        remote = Remote(
-            host=settings.host,
-            user=settings.user,
-            port=settings.port,
-            key_file=settings.key_file,
-            known_hosts=settings.known_hosts,
-            timeout=settings.timeout,
-        )
-        choices = Choices(settings.compare, settings.symlinks, settings.special_files)
-        path = settings.catalogue_path
-        return cls(
-            settings=settings,
-            portal=Portal(
-                settings.base_url,
-                stop=stop,
-                ca_bundle=settings.ca_bundle,
-                timeout=settings.timeout,
-            ),
-            remote=remote,
-            engine=RsyncEngine(remote, choices),
-            rules=Rules(
-                epn_cap_map=settings.epn_cap_map,
-                source_path=settings.source_path,
-                destination_root=settings.destination_root_path,
-                destination_path=settings.destination_path,
-            ),
-            ignore=IgnoreList(settings.ignore),
-            catalogue=Catalogue.open(path) if write else Catalogue.peek(path),
-            stop=stop,
-            board=board,
-        )
+    retries: int = 0
+    """How often a connection that was lost is tried again at once."""
 
     def survey(self, copy: Copy) -> Survey:
         """List an experiment and hold it against its copy at home.
@@ -84,8 +48,96 @@ class Site:
             ListingError: it could not be listed whole.
             Stopped: a stop was asked for meanwhile.
         """
-        surveyor = Surveyor(
-            copy.destination, datetime.now(UTC), size_only=self.settings.compare == "size"
-        )
-        list_experiment(self.remote, copy.source, surveyor.add, self.stop)
+        for tries in itertools.count():
+            surveyor = Surveyor(
+                copy.destination, datetime.now(UTC), size_only=self.engine.compare == "size"
+            )
+            try:
+                list_experiment(self.remote, copy.source, surveyor.add, self.stop)
+                break
+            except ListingError as error:
+                if not (error.transient and self.try_again(tries, f"{copy.epn}: {error}")):
+                    raise
         return surveyor.result()
+
+    def try_again(self, tries: int, what: str) -> bool:
+        """Wait for another try after a lost connection, longer each time; whether to try it."""
+        if tries >= self.retries or self.stop.asked:
+            return False
+        seconds = min(2**tries, _LONGEST_PAUSE)
+        log.warning("%s; trying again in %s", what, duration(seconds))
+        return not self.stop.wait(seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleSite(Site):
+    """What a cycle of mxsync works with besides: the portal, and whose data is whose."""
+
+    settings: Settings
+    portal: Portal
+    rules: Rules
+    ignore: IgnoreList
+    heard: dict[int, Heard] = field(default_factory=dict)
+    """By equipment: what the portal told in an earlier try of this cycle."""
+
+
+def site_of(settings: Shared, stop: Stop, board: Board, *, write: bool) -> Site:
+    """The site that a config describes; without `write`, the catalogue is only looked at.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    remote = remote_of(settings)
+    path = settings.catalogue_path
+    return Site(
+        remote=remote,
+        engine=RsyncEngine(remote, choices_of(settings)),
+        catalogue=Catalogue.open(path) if write else Catalogue.peek(path),
+        stop=stop,
+        board=board,
+    )
+
+
+def cycle_site_of(settings: Settings, stop: Stop, board: Board, *, write: bool) -> CycleSite:
+    """What a `config.yml` describes; without `write`, the catalogue is only looked at.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+        ConfigError: `ca-bundle` or the proxy of the environment cannot be used.
+    """
+    site = site_of(settings, stop, board, write=write)
+    return CycleSite(
+        remote=site.remote,
+        engine=site.engine,
+        catalogue=site.catalogue,
+        stop=stop,
+        board=board,
+        settings=settings,
+        portal=Portal(
+            settings.base_url, stop=stop, ca_bundle=settings.ca_bundle, timeout=settings.timeout
+        ),
+        rules=Rules(
+            epn_cap_map=settings.epn_cap_map,
+            source_path=settings.source_path,
+            destination_root=settings.destination_root_path,
+            destination_path=settings.destination_path,
+        ),
+        ignore=IgnoreList(settings.ignore),
+    )
+
+
+def remote_of(settings: Shared) -> Remote:
+    """The SFTP service as the config names it."""
+    return Remote(
+        host=settings.host,
+        user=settings.user,
+        port=settings.port,
+        key_file=settings.key_file,
+        known_hosts=settings.known_hosts,
+        timeout=settings.timeout,
+    )
+
+
+def choices_of(settings: Shared) -> Choices:
+    """What the config says of transfers."""
+    return Choices(settings.compare, settings.symlinks, settings.special_files)

@@ -24,6 +24,8 @@ _GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL; rsync uses them to keep its partial file."""
 _LINGER = 2.0
 """Seconds that grandchildren may hold our pipes once the child is gone."""
+_PIPE = 1 << 16
+"""Bytes that a pipe takes without a reader: pipe(7)."""
 _LONGEST_LINE = 1 << 20
 _LINE_END = re.compile(rb"\r?\n|\r(?!\n)")
 _TAIL_LINES = 40
@@ -49,24 +51,28 @@ def bound_to_parent(command: Sequence[str], *, parent: int = 0) -> list[str]:
     return [sys.executable, "-I", "-S", str(_SHIM), str(parent), *command]
 
 
-def run(
+def run(  # noqa: PLR0913 - two of them have defaults that nearly everyone wants
     command: Sequence[str],
     *,
     stop: Stop,
     on_stdout: Line,
     on_stderr: Line,
     environment: Mapping[str, str],
+    stdin: bytes = b"",
+    grace: float = _GRACE,
 ) -> Ended:
     """Run a command to its end, handing over each line of its output without its end.
 
     A carriage return ends a line, too: that is how rsync overwrites its progress.
     Both streams are drained as they come. When `stop` is asked, the whole process group gets
-    SIGTERM, and SIGKILL after a grace time or when asked twice. What a callback raises ends the
+    SIGTERM, and SIGKILL after `grace` seconds or when asked twice. What a callback raises ends the
     child too and is raised here. A line is never longer than 1 MiB: longer ones come in pieces.
+    `stdin` is what the command reads, 64 KiB at most.
     """
+    assert len(stdin) <= _PIPE
     with subprocess.Popen(
         bound_to_parent(command, parent=os.getpid()),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, **environment},
@@ -79,7 +85,9 @@ def run(
             tail.append(line[:2000])
             on_stderr(line)
 
-        watch = _Watch(process, stop)
+        with contextlib.suppress(BrokenPipeError), _stream(process.stdin) as pipe:
+            pipe.write(stdin)
+        watch = _Watch(process, stop, grace)
         try:
             watch.drain(
                 {_stream(process.stdout): on_stdout, _stream(process.stderr): keep_and_hand_over}
@@ -98,9 +106,10 @@ def _stream(stream: IO[bytes] | None) -> IO[bytes]:
 class _Watch:
     """One running child: its output drained, the wish to stop carried to its process group."""
 
-    def __init__(self, process: subprocess.Popen[bytes], stop: Stop) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], stop: Stop, grace: float) -> None:
         self._process = process
         self._stop = stop
+        self._grace = grace
         self._asked_at: float | None = None
         self._gone_at: float | None = None
         self.ended_by_us = False
@@ -125,7 +134,7 @@ class _Watch:
         if self._process.poll() is None:
             self._signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_GRACE)
+                self._process.wait(self._grace)
         self._signal(signal.SIGKILL)
         self._process.wait()
 
@@ -137,7 +146,7 @@ class _Watch:
             self._asked_at = now
             self.ended_by_us = self._process.poll() is None
             self._signal(signal.SIGTERM)
-        elif self._stop.at_once or now - self._asked_at > _GRACE:
+        elif self._stop.at_once or now - self._asked_at > self._grace:
             self._signal(signal.SIGKILL)
 
     def _lingering(self) -> bool:

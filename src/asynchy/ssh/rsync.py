@@ -21,6 +21,7 @@ from asynchy.errors import ExperimentAbsent, ListingError, Stopped, ToolMissing
 from asynchy.ssh import child
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync_output import (
+    LOST,
     VANISHED,
     explain,
     is_absent,
@@ -52,6 +53,10 @@ class Choices:
     compare: str = "time"
     symlinks: bool = False
     special_files: bool = False
+    partial: bool = True
+    """Keep what was fetched of a file when the transfer is cut off, and go on from there."""
+    compress: bool = False
+    """Compress on the way."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,8 @@ def transfer_tree(
         *_COMPARE[choices.compare],
         *(("--links", "--safe-links") if choices.symlinks else ()),
         *(("--specials",) if choices.special_files else ()),
-        f"--partial-dir={PARTIAL_DIR}",
+        *((f"--partial-dir={PARTIAL_DIR}",) if choices.partial else ()),
+        *(("--compress",) if choices.compress else ()),
         f"--temp-dir={paths.scratch}",
         "--stats",
         "--info=progress2" if per_file else "--info=progress2,nonreg0",
@@ -172,6 +178,7 @@ def transfer_tree(
         hint=explanation.hint if explanation else None,
         stderr=ended.stderr,
         stopped=ended.stopped,
+        lost=ended.code in LOST,
         vanished=ended.code == VANISHED,
     )
 

@@ -55,6 +55,8 @@ EXIT_CODES = {
 """rsync(1), EXIT VALUES, in our words; 255 is ssh's own."""
 
 _ABSENT = re.compile(r"(change_dir|link_stat) .* failed: No such file or directory \(2\)")
+LOST = frozenset({10, 12, 30, 35, 255})
+"""rsync(1), and 255 of ssh(1): the connection could not be made, or broke off."""
 VANISHED = 24
 """rsync(1): the only thing wrong is that source files vanished."""
 

@@ -1,0 +1,180 @@
+"""`asynchy sync`: bring the experiments of the catalogue to one destination."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import TypeAdapter, ValidationError
+
+from asynchy.cli import logs
+from asynchy.cli.bars import bars
+from asynchy.cli.failing import fails_with_words, say
+from asynchy.cli.show import show_plan, show_report
+from asynchy.cli.signals import Signals
+from asynchy.config import Shared, load_shared
+from asynchy.config.values import FacilityPath
+from asynchy.domain.epn import Epn
+from asynchy.domain.stop import Stop
+from asynchy.domain.text import shown
+from asynchy.errors import AsynchyError, Stopped
+from asynchy.plan.backlog import Wish
+from asynchy.service.apart import bring_apart
+from asynchy.service.board import Board
+from asynchy.service.bring import bring
+from asynchy.service.reporter import log_transfers, reporting
+from asynchy.service.site import choices_of, site_of
+from asynchy.service.sync import exit_code_of, plan_sync
+from asynchy.service.work import Work, exit_code_for
+from asynchy.transfer.rsync import RsyncEngine
+
+log = logging.getLogger(__name__)
+
+
+def _prefix(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        return str(TypeAdapter(FacilityPath).validate_python(value))
+    except ValidationError as error:
+        words = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise click.BadParameter(f"found {shown(value)!r}; accepted is {words}") from None
+
+
+def _epns(
+    _context: click.Context, _option: click.Parameter, value: tuple[str, ...]
+) -> frozenset[str]:
+    for text in value:
+        if Epn.parse(text) is None:
+            raise click.BadParameter(f"{shown(text, limit=40)} is not an EPN")
+    return frozenset(value)
+
+
+class _Order(click.ParamType[str]):
+    """ASC or DESC in any case; `--help` shows it as TEXT, as the original's does."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value).upper()
+        if text not in ("ASC", "DESC"):
+            self.fail(f"found {shown(str(value))!r}; accepted is ASC or DESC", param, ctx)
+        return text
+
+
+class _Day(click.ParamType[datetime]):
+    """A day (or a time) in this machine's zone."""
+
+    name = "text"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        try:
+            found = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"found {shown(str(value))!r}; accepted is 2019-07-01", param, ctx)
+        return found.astimezone(UTC)
+
+
+def _at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int]:
+    def check(_context: click.Context, _option: click.Parameter, value: int) -> int:
+        if value < least:
+            raise click.BadParameter(f"found {value}; accepted is a number of at least {least}")
+        return value
+
+    return check
+
+
+@click.command(context_settings={"help_option_names": ["--help"]})
+@click.option("--dest", default="./", show_default=True, help="Destination directory")
+@click.option(
+    "--src_prefix",
+    callback=_prefix,
+    help="Prefix to append to EPNs to create their path  [default: /]",
+)
+@click.option(
+    "--order", type=_Order(), default="ASC", show_default=True, help="Order of transfers by date"
+)
+@click.option(
+    "--limit", default=50, show_default=True, callback=_at_least(1), help="Number of EPNs transfer"
+)
+@click.option(
+    "--retry",
+    default=0,
+    show_default=True,
+    callback=_at_least(0),
+    help="Number of time to retry SSH connection",
+)
+@click.option(
+    "--parallel",
+    is_flag=True,
+    help="Use multiple processes for parallelisation  [default: False]",
+)
+@click.option(
+    "--threads",
+    default=1,
+    show_default=True,
+    callback=_at_least(1),
+    help="Number of threads to use. If parallel, the number of Python processes to use",
+)
+@click.option("--partial", is_flag=True, help="Enable partial transfers  [default: False]")
+@click.option(
+    "--compress", is_flag=True, help="Enable compression prior to transfer  [default: False]"
+)
+@click.option("--epn", "epns", multiple=True, callback=_epns, help="This EPN alone; repeatable.")
+@click.option("--since", type=_Day(), help="Only what was last modified on this day or later.")
+@click.option("--until", type=_Day(), help="Only what was last modified before this day.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
+@click.pass_obj
+@fails_with_words
+def sync(file: Path, /, **options: Any) -> int:
+    """Sync data from a configured asynchy remote."""
+    settings = load_shared(file).settings
+    logs.set_up(settings.log_level, settings.log_files.sync)
+    stop = Stop()
+    signals = Signals(stop)
+    try:
+        return _sync(settings, stop, options) or (signals.exit_code if stop.asked else 0)
+    except Stopped as error:
+        say(error)
+        return signals.exit_code
+    except AsynchyError as error:
+        log.error("%s", error)
+        raise
+
+
+def _sync(settings: Shared, stop: Stop, options: dict[str, Any]) -> int:
+    choices = replace(
+        choices_of(settings), partial=options["partial"], compress=options["compress"]
+    )
+    board = Board()
+    site = site_of(settings, stop, board, write=not options["dry_run"])
+    site = replace(site, engine=RsyncEngine(site.remote, choices), retries=options["retry"])
+    plan = plan_sync(site, _wish(options), options["threads"])
+    if options["dry_run"]:
+        show_plan(plan)
+        return exit_code_for(plan, ())
+    apart = bring_apart(settings, choices, options["retry"]) if options["parallel"] else bring
+    with bars(board), reporting([log_transfers(board)]):
+        report = Work(site, plan, bring=apart).run(options["threads"])
+    show_report(report)
+    return 0 if stop.asked else exit_code_of(report)
+
+
+def _wish(options: dict[str, Any]) -> Wish:
+    return Wish(
+        destination=Path(os.path.normpath(Path(options["dest"]).expanduser().absolute())),
+        source_prefix=options["src_prefix"],
+        newest_first=options["order"] == "DESC",
+        limit=options["limit"],
+        epns=options["epns"],
+        since=options["since"],
+        until=options["until"],
+    )

@@ -1,0 +1,124 @@
+"""A plan carried out, several experiments at a time, and what came of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from asynchy.domain.attempt import Verdict
+from asynchy.errors import AsynchyError, ExitCode
+from asynchy.plan.outcome import Left, Plan, Transfer
+from asynchy.service.bring import Outcome, bring
+from asynchy.service.site import Site
+
+log = logging.getLogger(__name__)
+
+Bring = Callable[[Site, Transfer, str | None], Outcome]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one run did."""
+
+    plan: Plan
+    outcomes: tuple[Outcome, ...]
+    problems: tuple[str, ...] = ()
+    """What went wrong with our own state: `ignore.yml`, the catalogue."""
+    defects: tuple[str, ...] = ()
+    """Errors that asynchy itself did not expect."""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the run ends with; where several hold, the first of the list below."""
+        if self.defects:
+            return ExitCode.INTERNAL
+        if self.problems:
+            return ExitCode.STATE
+        return exit_code_for(self.plan, self.outcomes)
+
+
+def exit_code_for(plan: Plan, outcomes: tuple[Outcome, ...]) -> ExitCode:
+    """UNASKED where something could not be asked, DUE where something stays due, else OK."""
+    if plan.problems or any(item.reason is Left.UNLISTED for item in plan.left_out):
+        return ExitCode.UNASKED
+    stays = any(item.reason.stays_due for item in plan.left_out)
+    if stays or any(not outcome.complete for outcome in outcomes):
+        return ExitCode.DUE
+    return ExitCode.OK
+
+
+class Work:
+    """Carries out one plan.
+
+    `then` hears of each experiment that came home; an `AsynchyError` that it raises is a problem of
+    the report.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        plan: Plan,
+        *,
+        then: Callable[[Outcome], None] | None = None,
+        bring: Bring = bring,
+    ) -> None:
+        self._site = site
+        self._plan = plan
+        self._then = then
+        self._bring = bring
+        self._stopping = False
+        self._outcomes: list[Outcome] = []
+        self._problems: list[str] = []
+        self._defects: list[str] = []
+
+    def run(self, at_a_time: int) -> Report:
+        """Transfer what is planned, so many experiments at a time, until done or stopped."""
+        with ThreadPoolExecutor(at_a_time) as pool:
+            waiting = {
+                pool.submit(self._bring, self._site, transfer, self._plan.unsure): transfer
+                for transfer in self._plan.transfers
+            }
+            while waiting:
+                self._site.board.waiting(sum(not future.running() for future in waiting))
+                done, _ = wait(waiting, timeout=0.2)
+                if self._site.stop.asked:
+                    self._say_stopping()
+                    pool.shutdown(wait=False, cancel_futures=True)
+                for future in done:
+                    self._settle(waiting.pop(future), future)
+        self._site.board.waiting(0)
+        order = {transfer.copy: at for at, transfer in enumerate(self._plan.transfers)}
+        self._outcomes.sort(key=lambda outcome: order[outcome.copy])
+        return Report(
+            self._plan, tuple(self._outcomes), tuple(self._problems), tuple(self._defects)
+        )
+
+    def _say_stopping(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            log.warning("stopping; what was fetched is kept (a second signal stops at once)")
+
+    def _settle(self, transfer: Transfer, future: Future[Outcome]) -> None:
+        copy = transfer.copy
+        try:
+            outcome = future.result()
+        except CancelledError:
+            outcome = Outcome(copy, Verdict.STOPPED, "stopped before it began")
+        except AsynchyError as error:
+            self._problems.append(f"{copy.epn}: {error}")
+            outcome = Outcome(copy, Verdict.FAILED, str(error), error.hint)
+            log.error("%s: %s", copy.epn, error)
+        except Exception as error:
+            log.exception("%s: an error that asynchy did not expect", copy.epn)
+            self._defects.append(f"{copy.epn}: {error!r}")
+            outcome = Outcome(copy, Verdict.FAILED, "an error that asynchy did not expect")
+        self._outcomes.append(outcome)
+        if not outcome.complete or self._then is None:
+            return
+        try:
+            self._then(outcome)
+        except AsynchyError as error:
+            log.error("%s: complete, but %s (%s)", copy.epn, error, error.hint)
+            self._problems.append(str(error))
