@@ -108,6 +108,12 @@ class CatalogueError(AsynchyError):
     exit_code = ExitCode.STATE
 
 
+class SpreadsheetError(AsynchyError):
+    """A spreadsheet, or the folder of them, cannot be read."""
+
+    exit_code = ExitCode.CONFIG
+
+
 class NothingKnown(AsynchyError):
     """The catalogue does not know what was asked for."""
 

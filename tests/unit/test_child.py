@@ -14,7 +14,9 @@ from asynchy.ssh import child
 from tests.conftest import is_alive, wait_until
 
 
-def run(script: str, stop: Stop | None = None) -> tuple[child.Ended, list[bytes], list[bytes]]:
+def run(
+    script: str, stop: Stop | None = None, grace: float = 5
+) -> tuple[child.Ended, list[bytes], list[bytes]]:
     out: list[bytes] = []
     err: list[bytes] = []
     ended = child.run(
@@ -23,6 +25,7 @@ def run(script: str, stop: Stop | None = None) -> tuple[child.Ended, list[bytes]
         on_stdout=out.append,
         on_stderr=err.append,
         environment={},
+        grace=grace,
     )
     return ended, out, err
 
@@ -139,14 +142,11 @@ def test_a_child_does_not_outlive_its_parent() -> None:
     wait_until(lambda: not is_alive(pid))
 
 
-def test_a_deaf_child_is_killed_after_the_grace(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(child, "_GRACE", 0.3)
+def test_a_deaf_child_is_killed_after_the_grace(tmp_path: Path) -> None:
     stop = Stop()
     thread = stopped_after(stop, tmp_path / "ready")
     began = time.monotonic()
-    ended, _, _ = run(f"trap '' TERM; touch {tmp_path}/ready; while :; do sleep 1; done", stop)
+    ended, _, _ = run(f"trap '' TERM; touch {tmp_path}/ready; while :; do sleep 1; done", stop, 0.3)
     thread.join()
     assert (ended.stopped, ended.code) == (True, -signal.SIGKILL)
     assert time.monotonic() - began < 4

@@ -11,8 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.text import Text
 
 from asynchy.domain.experiment import Copy
-from asynchy.domain.text import duration, size
-from asynchy.service.board import Board, Running
+from asynchy.service.board import Board, Pace
 from asynchy.service.reporter import Every, reporting
 
 
@@ -22,29 +21,27 @@ def bars(board: Board) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    progress = Progress(
+    bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[speed]}"),
         console=Console(stderr=True),
         transient=True,
     )
-    tasks: dict[Copy, TaskID] = {}
+    tasks: dict[Copy | None, TaskID] = {}  # None: all of them together
 
     def draw() -> None:
-        running = {item.copy: item for item in board.running()}
-        for copy in tasks.keys() - running.keys():
-            progress.remove_task(tasks.pop(copy))
-        for copy, item in running.items():
+        now: dict[Copy | None, Pace] = {**board.running()}
+        if now:
+            now[None] = board.overall()
+        for copy in tasks.keys() - now.keys():
+            bars.remove_task(tasks.pop(copy))
+        for copy, item in now.items():
             if copy not in tasks:
-                tasks[copy] = progress.add_task(copy.epn.text, total=item.bytes, rate="")
-            progress.update(tasks[copy], completed=item.done, total=item.bytes, rate=_rate(item))
+                name = copy.epn.text if copy else "all"
+                tasks[copy] = bars.add_task(name, total=item.bytes, speed="")
+            bars.update(tasks[copy], completed=item.done, total=item.bytes, speed=Text(item.speed))
 
-    with progress, reporting([Every(0.25, draw)]):
+    with bars, reporting([Every(0.25, draw)]):
         yield
-
-
-def _rate(item: Running) -> Text:
-    left = f", {duration(item.left)} left" if item.left is not None else ""
-    return Text(f"{size(int(item.rate))}/s{left}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from asynchy.domain.experiment import Copy, Survey
@@ -14,37 +14,64 @@ from asynchy.domain.text import duration, size
 _RATE_SECONDS = 10.0
 
 
-@dataclass(frozen=True)
-class Running:
-    """A transfer that runs."""
+class _Meter:
+    """How far something is and how fast it goes."""
 
-    copy: Copy
+    def __init__(self, total: int) -> None:
+        self.total = total
+        """Bytes to fetch."""
+        self.done = 0
+        """Bytes that have arrived."""
+        self._seen: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+
+    def reached(self, done: int) -> None:
+        """So many bytes have arrived by now."""
+        # What rsync resumes counts in full, so it may have more than the listing missed.
+        self.done = min(done, self.total)
+        now = time.monotonic()
+        self._seen.append((now, self.done))
+        while len(self._seen) > 2 and self._seen[1][0] < now - _RATE_SECONDS:
+            self._seen.popleft()
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second over the last ten seconds."""
+        (first, had), (_, has) = self._seen[0], self._seen[-1]
+        # Up to now, not to the last word: a transfer that stands still slows down.
+        seconds = time.monotonic() - first
+        return (has - had) / seconds if seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How far something is at this moment: `41 % of 812 GB at 95 MB/s, 1 h 23 min left`."""
+
     bytes: int
-    """Bytes to fetch in this attempt."""
+    """Bytes to fetch."""
     done: int
     """Bytes that have arrived."""
     rate: float
     """Bytes a second over the last ten seconds."""
+
+    @classmethod
+    def of(cls, meter: _Meter) -> Pace:
+        """The meter as it stands now."""
+        return cls(meter.total, meter.done, meter.rate)
 
     @property
     def left(self) -> float | None:
         """Seconds that it will still take at this rate; None where that cannot be told."""
         return (self.bytes - self.done) / self.rate if self.rate > 0 else None
 
+    @property
+    def speed(self) -> str:
+        """The rate, and the time left where it can be told."""
+        rest = f", {duration(self.left)} left" if self.left is not None else ""
+        return f"{size(int(self.rate))}/s{rest}"
+
     def __str__(self) -> str:
         percent = 100 * self.done // self.bytes if self.bytes else 100
-        rest = f", {duration(self.left)} left" if self.left is not None else ""
-        return (
-            f"{self.copy.epn} {percent} % of {size(self.bytes)} at {size(int(self.rate))}/s{rest}"
-        )
-
-
-@dataclass
-class _Entry:
-    copy: Copy
-    bytes: int
-    done: int = 0
-    seen: deque[tuple[float, int]] = field(default_factory=deque)
+        return f"{percent} % of {size(self.bytes)} at {self.speed}"
 
 
 class Board:
@@ -52,7 +79,10 @@ class Board:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: dict[Copy, _Entry] = {}
+        self._meters: dict[Copy, _Meter] = {}
+        self._overall = _Meter(0)
+        self._ended = 0
+        """Bytes that transfers brought which have ended."""
         self._waiting = 0
         self._phase = "starting"
         self.next_look: datetime | None = None
@@ -62,6 +92,12 @@ class Board:
         with self._lock:
             self._phase = text
 
+    def plan(self, total: int) -> None:
+        """A run begins that has so many bytes to fetch."""
+        with self._lock:
+            self._overall = _Meter(total)
+            self._ended = 0
+
     def waiting(self, count: int) -> None:
         """Say how many experiments wait for their turn."""
         with self._lock:
@@ -70,45 +106,42 @@ class Board:
     def begin(self, copy: Copy, survey: Survey) -> None:
         """A transfer begins, or begins again with another listing."""
         with self._lock:
-            entry = self._entries[copy] = _Entry(copy, survey.missing_bytes)
-            entry.seen.append((time.monotonic(), 0))
+            before = self._meters.get(copy)
+            if before is not None:  # what it fetches now comes on top
+                self._ended += before.done
+                self._overall.total += survey.missing_bytes
+            self._meters[copy] = _Meter(survey.missing_bytes)
 
     def arrived(self, copy: Copy, done: int) -> None:
         """So many bytes of a transfer have arrived."""
         with self._lock:
-            entry = self._entries[copy]
-            # What rsync resumes counts in full, so it may have more than the listing missed.
-            entry.done = min(done, entry.bytes)
-            now = time.monotonic()
-            entry.seen.append((now, entry.done))
-            while len(entry.seen) > 2 and entry.seen[1][0] < now - _RATE_SECONDS:
-                entry.seen.popleft()
+            self._meters[copy].reached(done)
+            running = sum(meter.done for meter in self._meters.values())
+            self._overall.reached(self._ended + running)
 
     def end(self, copy: Copy) -> None:
         """A transfer has ended."""
         with self._lock:
-            self._entries.pop(copy, None)
+            meter = self._meters.pop(copy, None)
+            self._ended += meter.done if meter else 0
 
-    def running(self) -> tuple[Running, ...]:
+    def running(self) -> dict[Copy, Pace]:
         """The transfers that run."""
         with self._lock:
-            return tuple(_running(entry) for entry in self._entries.values())
+            return {copy: Pace.of(meter) for copy, meter in self._meters.items()}
+
+    def overall(self) -> Pace:
+        """The whole run."""
+        with self._lock:
+            return Pace.of(self._overall)
 
     def line(self) -> str:
         """All of it in one line: `12282a 41 % of 812 GB, 2 waiting, next look 14:05`."""
         running = self.running()
         with self._lock:
-            parts = [str(item) for item in running] or [self._phase]
+            parts = [f"{copy.epn} {item}" for copy, item in running.items()] or [self._phase]
             if self._waiting:
                 parts.append(f"{self._waiting} waiting")
             if self.next_look is not None:
                 parts.append(f"next look {self.next_look.astimezone():%H:%M}")
         return ", ".join(parts)
-
-
-def _running(entry: _Entry) -> Running:
-    (first, had), (_, has) = entry.seen[0], entry.seen[-1]
-    # Up to now, not to the last word: a transfer that stands still slows down.
-    seconds = time.monotonic() - first
-    rate = (has - had) / seconds if seconds > 0 else 0.0
-    return Running(entry.copy, entry.bytes, entry.done, rate)

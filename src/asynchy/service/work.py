@@ -75,10 +75,12 @@ class Work:
 
     def run(self, at_a_time: int) -> Report:
         """Transfer what is planned, so many experiments at a time, until done or stopped."""
+        transfers = self._plan.transfers
+        self._site.board.plan(sum(transfer.survey.missing_bytes for transfer in transfers))
         with ThreadPoolExecutor(at_a_time) as pool:
             waiting = {
                 pool.submit(self._bring, self._site, transfer, self._plan.unsure): transfer
-                for transfer in self._plan.transfers
+                for transfer in transfers
             }
             while waiting:
                 self._site.board.waiting(sum(not future.running() for future in waiting))
@@ -89,7 +91,7 @@ class Work:
                 for future in done:
                     self._settle(waiting.pop(future), future)
         self._site.board.waiting(0)
-        order = {transfer.copy: at for at, transfer in enumerate(self._plan.transfers)}
+        order = {transfer.copy: at for at, transfer in enumerate(transfers)}
         self._outcomes.sort(key=lambda outcome: order[outcome.copy])
         return Report(
             self._plan, tuple(self._outcomes), tuple(self._problems), tuple(self._defects)
