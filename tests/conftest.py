@@ -17,6 +17,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -198,6 +199,18 @@ class Home:
     def once(self, **options: Any) -> subprocess.CompletedProcess[str]:
         return self.mxsync("--execute", "--once", **options)
 
+    @contextmanager
+    def serving(self, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+        """mxsync --execute, as a service or as the arguments say; killed if it lives at the end."""
+        command = ("mxsync", "--config", self.config, "--execute", *arguments)
+        with self.program.start(*command, **options) as process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                process.communicate()
+
     def status(self, *arguments: str) -> list[dict[str, Any]]:
         answer = self.program.run(
             "asynchy", "--config", self.config, "status", *arguments, "--json"
@@ -217,7 +230,8 @@ class Home:
 
     @property
     def log(self) -> str:
-        return (self.place / "logs" / "sync.log").read_text()
+        path = self.place / "logs" / "sync.log"
+        return path.read_text() if path.exists() else ""
 
     def children(self, process: subprocess.Popen[str], name: str) -> list[int]:
         """The processes of a name below a process."""

@@ -108,6 +108,12 @@ class CatalogueError(AsynchyError):
     exit_code = ExitCode.STATE
 
 
+class ImportRefused(AsynchyError):
+    """A file of the original programs cannot be taken into the catalogue."""
+
+    exit_code = ExitCode.DUE
+
+
 class SpreadsheetError(AsynchyError):
     """A spreadsheet, or the folder of them, cannot be read."""
 

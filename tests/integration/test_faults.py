@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,12 @@ def undisturbed(home: Home, source: Path) -> dict[str, Any]:
     last: dict[str, Any] = copy["history"][-1]
     assert last["verdict"] == "complete"
     return last
+
+
+def fetched_once(home: Home, source: Path) -> None:
+    """Have all of it looked at again: it is there, and nothing is fetched a second time."""
+    (home.place / "ignore.yml").write_text("previouslySynched: []\n")
+    assert undisturbed(home, source)["files"] == 0
 
 
 def in_mid_transfer(home: Home) -> subprocess.Popen[str]:
@@ -90,21 +97,37 @@ def test_the_server_goes_and_comes_back_in_mid_transfer(home: Home) -> None:
     assert last["files"] <= 1 and last["bytes"] < BIG
 
 
-def test_the_server_goes_and_comes_back_under_the_service(home: Home) -> None:
+def test_the_server_is_gone_for_good_in_mid_transfer(home: Home) -> None:
+    source = prepared(home)
+    with in_mid_transfer(home) as process:
+        home.facility.stop_sshd()
+        process.communicate(timeout=30)
+    again = home.once()
+    assert again.returncode == 4
+    assert "the server refused the connection" in again.stdout
+    assert home.ignored == ""
+    home.facility.start_sshd()
+    last = undisturbed(home, source)
+    assert last["files"] <= 1 and last["bytes"] < BIG
+
+
+def test_the_server_is_gone_for_ten_seconds_under_the_service(home: Home) -> None:
     source = prepared(home)
     home.configure(retry_minutes=0.05)
-    with home.program.start("mxsync", "--config", home.config, "--execute") as process:
+    with home.serving() as process:
         scratch = home.copy("12282a").parent / ".asynchy-data"
         wait_until(lambda: any(path.stat().st_size > 2**24 for path in scratch.glob("z-image*")))
         home.facility.stop_sshd()
-        wait_until(lambda: home.log.count("next look in") >= 2)
+        back = time.monotonic() + 10
+        wait_until(lambda: home.log.count("next look in") >= 2 and time.monotonic() > back)
         home.facility.start_sshd()
         wait_until(lambda: "next look in 24 h" in home.log, 60)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=10)
     assert process.returncode == 0
-    assert compare_trees(source, home.copy("12282a")) == []
-    assert "12282a" in home.ignored
+    last = home.status("12282a")[0]["history"][-1]
+    assert (last["verdict"], last["files"] <= 1, last["bytes"] < BIG) == ("complete", True, True)
+    fetched_once(home, source)
 
 
 def test_a_connection_that_freezes(home: Home) -> None:
@@ -136,6 +159,22 @@ def test_the_catalogue_is_locked_by_another_process(home: Home) -> None:
         process.communicate(timeout=60)
     other.close()
     assert process.returncode == 0
+    fetched_once(home, source)
+
+
+@pytest.mark.timeout(200)
+def test_the_catalogue_stays_locked(home: Home) -> None:
+    source = prepared(home, big=0)
+    assert home.mxsync().returncode == 0
+    undisturbed(home, source)
+    (home.place / "ignore.yml").write_text("previouslySynched: []\n")
+    other = sqlite3.connect(home.place / "catalogue.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    run = home.once()
+    other.close()
+    assert run.returncode == 5
+    assert "another process keeps it locked; try again" in run.stderr
+    fetched_once(home, source)
 
 
 def test_a_damaged_catalogue_is_rebuilt_as_the_hint_says(home: Home) -> None:
@@ -207,6 +246,7 @@ def test_what_changes_meanwhile_is_fetched_in_the_same_cycle(
         assert differences and all(line.startswith("not in the source") for line in differences)
     else:
         assert differences == []
+        fetched_once(home, source)
 
 
 def test_what_never_stops_changing_stays_due_after_three_tries(home: Home) -> None:
@@ -263,3 +303,7 @@ def test_two_hundred_epns_due_at_once(home: Home) -> None:
     for at in range(200):
         assert (home.copy(f"{20_000 + at}a") / "frame.cbf").read_bytes() == b"%d" % at
     assert home.ignored.count("a\n") == 200
+    (home.place / "ignore.yml").write_text("previouslySynched: []\n")
+    assert home.once(limit=280).returncode == 0
+    for copy in home.status():
+        assert copy["attempts"] == 2 and copy["last"]["files"] == 0

@@ -251,3 +251,30 @@ def test_sync_log_has_rsyncs_statistics_and_per_file_lines_only_at_debug(home: H
         path.unlink()
     assert home.once().returncode == 0
     assert "_master.h5" in home.log
+
+
+def test_an_epn_with_data_on_two_beamlines(home: Home) -> None:
+    """To one destination only the first may go; with `{beamline}` in the path, both."""
+    home.configure(equipment=[{"id": 23}, {"id": 30, "beamline": "saxs"}])
+    sources = {}
+    for beamline, equipment in (("mx", 23), ("saxs", 30)):
+        sources[beamline] = home.facility.experiment(beamline, "12282a")
+        (sources[beamline] / "same-name").write_text(beamline)
+        give(sources[beamline])
+        home.visit("12282a", equipment=equipment)
+    run = home.once()
+    assert run.returncode == 1
+    assert "another experiment has the same destination" in run.stdout
+    assert "put {beamline} into destination-path" in run.stdout
+    assert home.ignored == ""  # not all of the EPN is at home
+    assert len(home.status("12282a")) == 1
+
+    home.configure(
+        equipment=[{"id": 23}, {"id": 30, "beamline": "saxs"}],
+        destination_path="{project}/{epn}/{beamline}",
+    )
+    run = home.once()
+    assert run.returncode == 0, run.stdout
+    for beamline, source in sources.items():
+        assert compare_trees(source, home.storage / "ny79" / "12282a" / beamline) == []
+    assert "12282a" in home.ignored

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trustme
 
 from simulator.compare import compare_trees
 from simulator.experiments import mx_experiment
 from simulator.facility import Facility
 from simulator.proxy import HttpProxy
-from tests.conftest import USER, Home, Program, give
+from tests.conftest import USER, Home, Program, give, wait_until
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"name": "html"}, "not JSON"),
@@ -180,3 +182,39 @@ def test_https_with_an_authority_of_ones_own_through_a_proxy(place: Path, progra
         through_nothing = home.mxsync()
         assert through_nothing.returncode == 4
         assert "through the proxy" in through_nothing.stderr
+
+
+@pytest.mark.parametrize(
+    ("fault", "word"),
+    [
+        ({"name": "status", "code": 500}, "answers HTTP 500"),
+        ({"name": "malformed"}, "not JSON"),
+        ({"name": "reset"}, "broke off its answer"),
+        ({"name": "stall", "seconds": 60}, "did not answer in time"),
+        ({"name": "paging"}, "hints at paging"),
+        ({"name": "refuse_credentials"}, "refused the credentials"),
+    ],
+    ids=lambda value: value["name"] if isinstance(value, dict) else "",
+)
+def test_a_fault_in_mid_cycle_of_the_service_passes(
+    home: Home, fault: dict[str, Any], word: str
+) -> None:
+    """The portal answers the first entry, fails for the second, and is well again later."""
+    source = prepared(home)
+    home.configure(timeout=1, retry_minutes=0.02, equipment=[{"id": 23}, {"id": 24}])
+    where = {} if fault["name"] == "refuse_credentials" else {"equipment": 24, "path": "visits"}
+    home.facility.portal.set_fault(**fault, **where)
+    with home.serving() as process:
+        wait_until(lambda: "cycle ended" in home.log or "next look" in home.log)
+        assert word in home.log
+        assert home.ignored == ""
+        assert word in home.program.run("asynchy", "--config", home.config, "status").stdout
+        home.facility.portal.clear_faults()
+        wait_until(lambda: "next look in 24 h" in home.log, 60)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert "12282a" in home.ignored
+    assert compare_trees(source, home.copy("12282a")) == []
+    moved = [attempt["files"] for attempt in home.status("12282a")[0]["history"]]
+    assert moved[0] and not any(moved[1:])  # what had come was not fetched again

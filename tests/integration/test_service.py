@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +28,6 @@ def prepared(home: Home, epn: str = "12282a", *, big: int = 0, **keys: Any) -> P
     return source
 
 
-@contextmanager
-def service(home: Home, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    with home.program.start("mxsync", "--config", home.config, "--execute", **options) as process:
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
-
-
 def said(home: Home, text: str, times: int = 1) -> Callable[[], bool]:
     path = home.place / "logs" / "sync.log"
     return lambda: path.exists() and path.read_text().count(text) >= times
@@ -48,7 +35,7 @@ def said(home: Home, text: str, times: int = 1) -> Callable[[], bool]:
 
 def test_it_runs_a_cycle_waits_and_ends_cleanly(home: Home) -> None:
     source = prepared(home)
-    with service(home) as process:
+    with home.serving() as process:
         wait_until(said(home, "next look in 24 h"))
         assert compare_trees(source, home.copy("12282a")) == []
         shown = home.program.run("asynchy", "--config", home.config, "status")
@@ -69,7 +56,7 @@ def test_it_runs_a_cycle_waits_and_ends_cleanly(home: Home) -> None:
 
 def test_sighup_starts_a_cycle_now(home: Home) -> None:
     prepared(home)
-    with service(home) as process:
+    with home.serving() as process:
         wait_until(said(home, "next look in"))
         late = prepared(home, "12283b")
         process.send_signal(signal.SIGHUP)
@@ -80,7 +67,7 @@ def test_sighup_starts_a_cycle_now(home: Home) -> None:
 
 def test_a_second_service_says_who_runs_and_exits(home: Home) -> None:
     prepared(home)
-    with service(home) as process:
+    with home.serving() as process:
         wait_until(said(home, "next look in"))
         second = home.mxsync("--execute")
         assert second.returncode == 5
@@ -90,7 +77,7 @@ def test_a_second_service_says_who_runs_and_exits(home: Home) -> None:
         )
         assert home.once().returncode == 0
     assert not is_alive(process.pid)
-    with service(home) as third:
+    with home.serving() as third:
         wait_until(said(home, "next look in", 2))
         assert interrupt(third, signal.SIGTERM)[0] == 0
 
@@ -100,7 +87,7 @@ def test_an_incomplete_cycle_is_tried_again_sooner_and_what_was_fine_is_not_aske
 ) -> None:
     prepared(home, equipment=[{"id": 23}, {"id": 24}], retry_minutes=0.02)
     home.facility.portal.set_fault("status", code=404, equipment=24, path="visits", times=2)
-    with service(home) as process:
+    with home.serving() as process:
         wait_until(said(home, "next look in 24 h"))
         assert interrupt(process, signal.SIGTERM)[0] == 0
     assert "next look in 1.2 s" in home.log
@@ -117,7 +104,7 @@ def test_an_incomplete_cycle_is_tried_again_sooner_and_what_was_fine_is_not_aske
 
 def test_a_changed_config_comes_into_force_and_a_broken_one_does_not(home: Home) -> None:
     prepared(home)
-    with service(home) as process:
+    with home.serving() as process:
         wait_until(said(home, "next look in 24 h"))
         good = home.config.read_text()
         home.config.write_text(good.replace("max-tasks: 2", "max-tasks: none"))
@@ -139,7 +126,7 @@ def test_trouble_is_told_in_the_status_and_passes(home: Home) -> None:
     def status() -> str:
         return home.program.run("asynchy", "--config", home.config, "status").stdout
 
-    with service(home) as process:
+    with home.serving() as process:
         wait_until(said(home, "the cycle failed"))
         wait_until(lambda: "ignore.yml" in status(), 30)
         ignore.write_text("previouslySynched: []\n")
@@ -156,7 +143,7 @@ def test_stopped_in_mid_transfer_it_keeps_what_was_moved(
 ) -> None:
     source = prepared(home, big=2**29)
     scratch = home.copy("12282a").parent / ".asynchy-data"
-    with service(home) as process:
+    with home.serving() as process:
         wait_until(lambda: any(path.stat().st_size > 2**20 for path in scratch.glob("image*")))
         children = home.children(process, "rsync") + home.children(process, "ssh")
         code, seconds = interrupt(process, number)
@@ -178,7 +165,7 @@ def test_systemd_is_told(home: Home) -> None:
         address.chmod(0o777)
         listener.settimeout(30)
         environment = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "600000"}
-        with service(home, environment=environment) as process:
+        with home.serving(environment=environment) as process:
             while not any("waiting" in message for message in heard):
                 heard.append(listener.recv(4096).decode())
             process.send_signal(signal.SIGTERM)

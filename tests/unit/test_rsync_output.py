@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asynchy.domain.experiment import Entry, Kind
+from asynchy.domain.paths import is_inside
 from asynchy.ssh.rsync_output import (
     EXIT_CODES,
     explain,
     is_absent,
-    is_inside,
     parse_listed,
     parse_progress,
     parse_statistic,

@@ -7,19 +7,22 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -55,13 +58,53 @@ experiments = Table(
     "experiments",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("beamline", Text, nullable=False),
+    Column("beamline", Text, nullable=False),  # empty: not known, or in no beamline's folder
     Column("epn", Text, nullable=False, index=True),
     Column("proposal", Text, nullable=False),
-    Column("source", Text, nullable=False),
+    Column("source", Text, nullable=False),  # path at the facility; empty: not known
     Column("first_seen", UtcDateTime, nullable=False),
     Column("last_seen", UtcDateTime, nullable=False),
+    # What the latest walk or import of its files found; null: none has been.
+    Column("files", BigInteger),
+    Column("bytes", BigInteger),
+    Column("modified", UtcDateTime),  # of the latest file
+    Column("changed", UtcDateTime),  # when something new was last found in it
+    Column("walk_id", Integer),  # the latest walk that listed all of it
+    # What an original's database said, which does not tell where its copy lies.
+    Column("completed_elsewhere", Boolean, nullable=False, server_default=false()),
+    Column("moved_elsewhere", BigInteger),
     UniqueConstraint("beamline", "epn"),
+)
+
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),  # walk or import
+    Column("origin", Text, nullable=False),  # what was walked, or the file that was imported
+    Column("started", UtcDateTime, nullable=False),
+    Column("ended", UtcDateTime),  # null: stopped in the middle, or going on
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("experiment_id", Integer, primary_key=True),
+    Column("path", LargeBinary, primary_key=True),  # relative to the experiment's folder
+    Column("size", BigInteger, nullable=False),
+    Column("modified", BigInteger, nullable=False),  # seconds since 1970 in UTC
+    Column("since", Integer, nullable=False),  # the sighting that first found it like this
+    Column("seen", Integer, nullable=False),  # the latest sighting of it
+    sqlite_with_rowid=False,
+)
+
+frontier = Table(
+    "frontier",
+    metadata,
+    Column("experiment_id", Integer, primary_key=True),
+    Column("path", LargeBinary, primary_key=True),  # a folder that is known and not listed yet
+    Column("problem", Text),  # why it could not be listed; null: its turn has not come
+    sqlite_with_rowid=False,
 )
 
 copies = Table(

@@ -13,9 +13,14 @@ from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, up
 
 from asynchy.catalogue import process
 from asynchy.catalogue.database import open_for_reading, open_for_writing, translated
+from asynchy.catalogue.experiments import known, remember
+from asynchy.catalogue.importing import is_original
 from asynchy.catalogue.schema import attempts, claims, copies, experiments, services
+from asynchy.catalogue.takeover import take_over
 from asynchy.domain.attempt import Attempt, Claim, ServiceState, Verdict
 from asynchy.domain.experiment import Copy, Survey
+from asynchy.errors import CatalogueError
+from asynchy.plan.backlog import Known
 from asynchy.plan.decide import History
 
 
@@ -53,9 +58,12 @@ class Catalogue:
     def open(cls, path: Path) -> Catalogue:
         """Open for writing; make the database where there is none.
 
+        A database of the original `asynchy` is taken over.
+
         Raises:
             CatalogueError: it cannot be opened, or must not be.
         """
+        take_over(path)
         return cls(path, open_for_writing(path))
 
     @classmethod
@@ -63,8 +71,13 @@ class Catalogue:
         """Open for reading alone: nothing is written or made; where there is none, it is empty.
 
         Raises:
-            CatalogueError: it cannot be opened.
+            CatalogueError: it cannot be opened, or is a database of the original `asynchy`.
         """
+        if is_original(path):
+            raise CatalogueError(
+                f"{path} is a database of the original asynchy",
+                hint="`asynchy catalogue stats` takes it over, and keeps it beside the new one",
+            )
         return cls(path, open_for_reading(path))
 
     def history(self, copy: Copy) -> History:
@@ -84,6 +97,13 @@ class Catalogue:
                 completed_listing=row.completed_listing,
                 claim=_living(claim),
             )
+
+    def experiments(self) -> list[Known]:
+        """Every experiment that was ever seen."""
+        if self._engine is None:
+            return []
+        with self._transaction() as db:
+            return known(db)
 
     def claim(self, copy: Copy) -> int | Claim:
         """Claim a copy for this process: its id in the catalogue, or the claim that stands.
@@ -237,26 +257,7 @@ def _find(copy: Copy) -> Any:
 
 def _remember(db: Connection, copy: Copy, now: datetime) -> int:
     """The id of the copy's row; the experiment and the copy are stored where they are new."""
-    key = (
-        experiments.c.beamline == copy.experiment.beamline,
-        experiments.c.epn == copy.epn.text,
-    )
-    experiment_id = db.scalar(select(experiments.c.id).where(*key))
-    if experiment_id is None:
-        experiment_id = db.scalar(
-            insert(experiments)
-            .values(
-                beamline=copy.experiment.beamline,
-                epn=copy.epn.text,
-                proposal=copy.epn.proposal,
-                source=copy.source,
-                first_seen=now,
-                last_seen=now,
-            )
-            .returning(experiments.c.id)
-        )
-    else:
-        db.execute(update(experiments).where(*key).values(last_seen=now, source=copy.source))
+    experiment_id = remember(db, copy.experiment, copy.source, now)
     found = db.execute(_find(copy)).one_or_none()
     if found is not None:
         return int(found.id)

@@ -32,9 +32,10 @@ def bars(board: Board) -> Iterator[None]:
     tasks: dict[Copy | None, TaskID] = {}  # None: all of them together
 
     def draw() -> None:
-        now: dict[Copy | None, Pace] = {**board.running()}
-        if now:
-            now[None] = board.overall()
+        rows: list[tuple[Copy | None, Pace]] = [*board.running().items()]
+        if rows:
+            rows.append((None, board.overall()))
+        now = dict(rows)
         for copy in tasks.keys() - now.keys():
             bars.remove_task(tasks.pop(copy))
         for copy, item in now.items():

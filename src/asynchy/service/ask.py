@@ -62,7 +62,7 @@ def _reach_back(site: CycleSite, entries: Sequence[Heard], since: datetime) -> N
     def task(entry: Heard) -> Callable[[], None]:
         return lambda: entry.reach_back(site.portal, since)
 
-    all_at_once([task(entry) for entry in entries], site.stop)
+    all_at_once([task(entry) for entry in entries], site.stop, site.board.beat)
 
 
 def _log(entry: Heard) -> None:

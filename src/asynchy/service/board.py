@@ -86,6 +86,16 @@ class Board:
         self._waiting = 0
         self._phase = "starting"
         self.next_look: datetime | None = None
+        self._beat = time.monotonic()
+
+    def beat(self) -> None:
+        """Say that the loop that runs everything else is alive."""
+        self._beat = time.monotonic()
+
+    @property
+    def quiet(self) -> float:
+        """Seconds since that loop was last heard of."""
+        return time.monotonic() - self._beat
 
     def phase(self, text: str) -> None:
         """Say what is done apart from transfers."""

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from asynchy.catalogue import process
 from asynchy.domain.attempt import Attempt, Claim, EngineResult, Verdict
@@ -76,14 +76,17 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
     begun = time.monotonic()
     files = moved = rounds = tries = 0
     while True:
-        started = datetime.now(UTC)
+        started, clock = datetime.now(UTC), time.monotonic()
         site.board.begin(copy, before)
-        result = _run_engine(site, copy)
+        result = _run_engine(site, copy, before.missing_bytes)
         after = _list_again(site, copy, result)
         if after is None and site.stop.asked:
             result = replace(result, stopped=True)
         judgement = judge(result, before, after, unsure=unsure)
-        site.catalogue.record(copy_id, _attempt(site, started, result, after, judgement), after)
+        # By the monotonic clock: one that is set back must not end an attempt before it began.
+        ended = started + timedelta(seconds=time.monotonic() - clock)
+        attempt = _attempt(site, (started, ended), result, after, judgement)
+        site.catalogue.record(copy_id, attempt, after)
         files, moved = files + (result.files or 0), moved + (result.bytes or 0)
         rounds += judgement.verdict is Verdict.CHANGED
         if judgement.verdict is Verdict.CHANGED and after is not None and rounds < ROUNDS:
@@ -106,10 +109,11 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
     return outcome
 
 
-def _run_engine(site: Site, copy: Copy) -> EngineResult:
+def _run_engine(site: Site, copy: Copy, missing: int) -> EngineResult:
     try:
         result = site.engine.transfer(copy, site.stop, lambda done: site.board.arrived(copy, done))
         if result.ok:
+            site.board.arrived(copy, missing)  # what could be resumed did not count as arriving
             flush(copy.destination)
         return result
     except AsynchyError as error:
@@ -136,14 +140,14 @@ def _list_again(site: Site, copy: Copy, result: EngineResult) -> Survey | None:
 
 def _attempt(
     site: Site,
-    started: datetime,
+    span: tuple[datetime, datetime],
     result: EngineResult,
     after: Survey | None,
     judgement: Judgement,
 ) -> Attempt:
     return Attempt(
-        started=started,
-        ended=datetime.now(UTC),
+        started=span[0],
+        ended=span[1],
         host=process.host(),
         pid=process.me()[0],
         engine=site.engine.name,

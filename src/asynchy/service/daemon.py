@@ -146,6 +146,7 @@ class Daemon:
         until = time.monotonic() + seconds
         looked = time.monotonic()
         while not self._stop.asked and (left := until - time.monotonic()) > 0:
+            self._board.beat()
             if self._wake.wait(min(left, 0.5)):
                 self._wake.clear()
                 log.info("asked to look now")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from asynchy.domain.experiment import Survey
 from asynchy.errors import ExperimentAbsent, ListingError
@@ -14,6 +14,8 @@ from asynchy.service.site import Site
 from asynchy.verify.destination import nearest_existing, room
 
 log = logging.getLogger(__name__)
+
+_TICK = 0.5
 
 
 def fitting(
@@ -31,7 +33,11 @@ def fitting(
     due = [item for item in one_each if isinstance(item, Due)]
     rooms: dict[int, Room] = {}
     with ThreadPoolExecutor(at_a_time) as pool:
-        for item, survey in zip(due, pool.map(lambda d: _survey(site, d), due), strict=True):
+        listings = [pool.submit(_survey, site, item) for item in due]
+        for item, listing in zip(due, listings, strict=True):
+            while wait([listing], _TICK).not_done:
+                site.board.beat()
+            survey = listing.result()
             if isinstance(survey, LeftOut):
                 left_out.append(survey)
                 continue

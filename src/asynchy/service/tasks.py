@@ -14,8 +14,10 @@ _T = TypeVar("_T")
 _TICK = 0.1
 
 
-def all_at_once(tasks: Sequence[Callable[[], _T]], stop: Stop) -> list[_T]:
-    """Run all tasks at the same time; their results in order.
+def all_at_once(
+    tasks: Sequence[Callable[[], _T]], stop: Stop, on_tick: Callable[[], None]
+) -> list[_T]:
+    """Run all tasks at the same time; their results in order. `on_tick` is called while waiting.
 
     The threads are daemons: a request that hangs does not hold up the end of the process.
 
@@ -34,6 +36,7 @@ def all_at_once(tasks: Sequence[Callable[[], _T]], stop: Stop) -> list[_T]:
     for task, future in zip(tasks, futures, strict=True):
         threading.Thread(target=run, args=(task, future), daemon=True).start()
     while wait(futures, _TICK).not_done:
+        on_tick()
         if stop.asked:
             raise Stopped("stopped")
     return [future.result() for future in futures]

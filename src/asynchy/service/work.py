@@ -84,6 +84,7 @@ class Work:
             }
             while waiting:
                 self._site.board.waiting(sum(not future.running() for future in waiting))
+                self._site.board.beat()
                 done, _ = wait(waiting, timeout=0.2)
                 if self._site.stop.asked:
                     self._say_stopping()

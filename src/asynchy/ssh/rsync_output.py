@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 from asynchy.domain.experiment import Entry, Kind
+from asynchy.domain.paths import is_inside
 from asynchy.domain.text import shown
 
 _LISTED = re.compile(
@@ -171,14 +172,6 @@ def is_absent(stderr: str) -> bool:
 def unescape(name: bytes) -> bytes:
     """A name as rsync prints it, back to the bytes that it has."""
     return _ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), name)
-
-
-def is_inside(path: bytes) -> bool:
-    """Whether a relative path stays inside the folder that it is relative to."""
-    if path == b".":
-        return True
-    parts = path.split(b"/")
-    return b"\0" not in path and not any(part in (b"", b".", b"..") for part in parts)
 
 
 def _seconds(parts: list[int]) -> int:

@@ -1,0 +1,107 @@
+"""The rows of experiments: remembered when they are seen, told to the plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_, select, update
+
+from asynchy.catalogue.schema import experiments
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Experiment
+from asynchy.plan.backlog import Known
+
+_PLACELESS: tuple[ColumnElement[bool], ...] = (
+    experiments.c.beamline == "",
+    experiments.c.source == "",
+)
+
+
+def remember(db: Connection, experiment: Experiment, source: str, now: datetime) -> int:
+    """The id of an experiment that was seen just now; it is stored where it is new.
+
+    An empty `source` is not known, and leaves what is known of it.
+    """
+    columns = experiments.c
+    named = columns.epn == experiment.epn.text
+    here = columns.beamline == experiment.beamline
+    found = db.scalar(select(columns.id).where(named, here))
+    if found is None:
+        # An original's database names EPNs without saying where they lie.
+        found = db.scalar(select(columns.id).where(named, *_PLACELESS))
+    if found is None:
+        return _add(db, experiment, source, now)
+    values: dict[str, Any] = {"last_seen": now, "beamline": experiment.beamline}
+    if source:
+        values["source"] = source
+    db.execute(update(experiments).where(columns.id == found).values(values))
+    return int(found)
+
+
+def _add(db: Connection, experiment: Experiment, source: str, now: datetime) -> int:
+    columns = experiments.c
+    elsewhere = select(
+        func.max(columns.completed_elsewhere), func.max(columns.moved_elsewhere)
+    ).where(columns.epn == experiment.epn.text)
+    completed, moved = db.execute(elsewhere).one()
+    new = insert(experiments).values(
+        beamline=experiment.beamline,
+        epn=experiment.epn.text,
+        proposal=experiment.epn.proposal,
+        source=source,
+        first_seen=now,
+        last_seen=now,
+        completed_elsewhere=bool(completed),
+        moved_elsewhere=moved,
+    )
+    return int(db.execute(new.returning(columns.id)).scalar_one())
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What an original's table `epns` says of an EPN."""
+
+    epn: Epn
+    size: int
+    modified: datetime | None
+    complete: bool
+    moved: int
+    """Bytes that the original transferred."""
+
+
+def report(db: Connection, said: Reported, now: datetime) -> None:
+    """Store what an original's database said of an EPN; what is known from its files stays."""
+    columns = experiments.c
+    mine = columns.epn == said.epn.text
+    if db.scalar(select(func.count()).select_from(experiments).where(mine)) == 0:
+        _add(db, Experiment("", said.epn), "", now)
+    unlisted = and_(mine, columns.files.is_(None))
+    size = func.max(func.coalesce(columns.bytes, 0), said.size)
+    db.execute(update(experiments).where(unlisted).values(bytes=size))
+    if said.modified is not None:
+        later = or_(columns.modified.is_(None), columns.modified < said.modified)
+        db.execute(update(experiments).where(unlisted, later).values(modified=said.modified))
+    db.execute(
+        update(experiments)
+        .where(mine)
+        .values(
+            completed_elsewhere=case((columns.completed_elsewhere, True), else_=said.complete),
+            moved_elsewhere=func.max(func.coalesce(columns.moved_elsewhere, 0), said.moved),
+        )
+    )
+
+
+def known(db: Connection) -> list[Known]:
+    """Every experiment, as the plan of `asynchy sync` wants to know it."""
+    return [
+        Known(
+            experiment=Experiment(row.beamline, Epn(row.epn)),
+            source=row.source,
+            modified=row.modified,
+            changed=row.changed,
+            completed_elsewhere=row.completed_elsewhere,
+        )
+        for row in db.execute(select(experiments))
+    ]

@@ -1,0 +1,251 @@
+"""Walks and imports: how files come into the catalogue, many at a time.
+
+Rows are collected and written in one transaction about once a second. What a walk has listed of a
+folder and that the folder is done are committed together, so that a crash costs the listing of a
+few folders and nothing else.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, case, delete, func, insert, select, update
+
+from asynchy.catalogue.database import open_for_writing, translated
+from asynchy.catalogue.experiments import Reported, remember, report
+from asynchy.catalogue.schema import experiments, files, frontier, sightings
+from asynchy.domain.experiment import Experiment
+from asynchy.domain.text import shown
+
+Row = tuple[bytes, int, int]
+"""A file: its path within the experiment, its size, its time in seconds since 1970 in UTC."""
+
+_ROWS = 20_000
+_SECONDS = 1.0
+
+_UPSERT = """
+INSERT INTO files (experiment_id, path, size, modified, since, seen) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (experiment_id, path) DO UPDATE SET
+"""
+_AS_SEEN = """
+since = CASE WHEN files.size = excluded.size AND files.modified = excluded.modified
+             THEN files.since ELSE excluded.since END,
+seen = excluded.seen, size = excluded.size, modified = excluded.modified
+"""
+_THE_LATER = """
+since = excluded.since, seen = excluded.seen, size = excluded.size, modified = excluded.modified
+WHERE (excluded.modified, excluded.size) > (files.modified, files.size)
+"""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a sighting found of one experiment, against what was known before."""
+
+    files: int
+    bytes: int
+    new: int
+    changed: int
+    vanished: int
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is not as it was."""
+        return bool(self.new or self.changed or self.vanished)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A folder that could not be listed."""
+
+    source: str
+    path: bytes
+    reason: str
+
+    def __str__(self) -> str:
+        folder = self.source if self.path == b"." else f"{self.source}/{shown(self.path)}"
+        return f"{folder}: {self.reason}"
+
+
+class Sighting:
+    """One walk or one import, under way. Safe to use from several threads.
+
+    All methods raise `CatalogueError` where the database cannot be used.
+    """
+
+    def __init__(self, path: Path, engine: Engine, identity: int, kind: str) -> None:
+        self.id = identity
+        self._path = path
+        self._engine = engine
+        self._upsert = _UPSERT + (_AS_SEEN if kind == "walk" else _THE_LATER)
+        self._lock = threading.Lock()
+        self._files: list[tuple[int, bytes, int, int, int, int]] = []
+        self._found: list[tuple[int, bytes]] = []
+        self._listed: list[tuple[int, bytes]] = []
+        self._failed: list[tuple[str, int, bytes]] = []
+        self._flushed = time.monotonic()
+
+    @classmethod
+    def begin(cls, catalogue: Path, kind: str, origin: str) -> Sighting:
+        """A new walk or import; a walk of the same origin that did not end goes on.
+
+        Raises:
+            CatalogueError: the catalogue cannot be used.
+        """
+        engine = open_for_writing(catalogue)
+        unended = select(func.max(sightings.c.id)).where(
+            sightings.c.kind == "walk", sightings.c.origin == origin, sightings.c.ended.is_(None)
+        )
+        with translated(catalogue), engine.begin() as db:
+            identity = db.scalar(unended) if kind == "walk" else None
+            if identity is None:
+                if kind == "walk":
+                    db.execute(delete(frontier))
+                new = insert(sightings).values(kind=kind, origin=origin, started=_now())
+                identity = db.execute(new.returning(sightings.c.id)).scalar_one()
+        return cls(catalogue, engine, int(identity), kind)
+
+    def experiment(self, experiment: Experiment, source: str) -> tuple[int, int | None]:
+        """Remember an experiment; its id, and the latest walk that listed all of it."""
+        with self._transaction() as db:
+            identity = remember(db, experiment, source, _now())
+            walked = db.scalar(select(experiments.c.walk_id).where(experiments.c.id == identity))
+            return identity, walked
+
+    def report(self, reported: Iterable[Reported]) -> None:
+        """Take what an original's table of EPNs says, in one transaction."""
+        with self._transaction() as db:
+            for said in reported:
+                report(db, said, _now())
+
+    def pending(self, experiment_id: int) -> list[bytes]:
+        """The folders of an experiment that this walk has still to list; at first its root."""
+        with self._transaction() as db:
+            rows = db.execute(
+                select(frontier.c.path).where(frontier.c.experiment_id == experiment_id)
+            )
+            found = [bytes(row.path) for row in rows]
+            if not found:
+                db.execute(insert(frontier).values(experiment_id=experiment_id, path=b"."))
+                found = [b"."]
+            return found
+
+    def add(self, experiment_id: int, rows: Iterable[Row]) -> None:
+        """Take files of an experiment."""
+        number = self.id
+        made = [(experiment_id, *row, number, number) for row in rows]
+        with self._lock:
+            self._files += made
+            self._perhaps_write()
+
+    def found(self, experiment_id: int, folders: Iterable[bytes]) -> None:
+        """Take folders that have to be listed, too."""
+        with self._lock:
+            self._found += [(experiment_id, folder) for folder in folders]
+
+    def listed(self, experiment_id: int, folder: bytes) -> None:
+        """A folder's last entries have been handed over."""
+        with self._lock:
+            self._listed.append((experiment_id, folder))
+            self._perhaps_write()
+
+    def failed(self, experiment_id: int, folder: bytes, reason: str) -> None:
+        """A folder could not be listed."""
+        with self._lock:
+            self._failed.append((reason, experiment_id, folder))
+
+    def finish(self, experiment_id: int, *, whole: bool) -> Changes:
+        """Add up an experiment. `whole`: all of it was seen, so what was not seen is gone."""
+        self.flush()
+        mine = files.c.experiment_id == experiment_id
+        row = experiments.c.id == experiment_id
+        with self._transaction() as db:
+            before = db.scalar(select(experiments.c.files).where(row)) or 0
+            gone = 0
+            if whole:
+                gone = db.execute(delete(files).where(mine, files.c.seen != self.id)).rowcount
+            count, size, latest, fresh = db.execute(
+                select(
+                    func.count(),
+                    func.coalesce(func.sum(files.c.size), 0),
+                    func.max(files.c.modified),
+                    func.coalesce(func.sum(case((files.c.since == self.id, 1), else_=0)), 0),
+                ).where(mine)
+            ).one()
+            new = count - before + gone
+            changes = Changes(count, int(size), new, max(0, fresh - new), gone)
+            values: dict[str, object] = {"files": count, "bytes": int(size)}
+            if latest is not None:
+                values["modified"] = datetime.fromtimestamp(latest, UTC)
+            if changes.any:
+                values["changed"] = _now()
+            if whole:
+                values["walk_id"] = self.id
+            db.execute(update(experiments).where(row).values(values))
+        return changes
+
+    def problems(self) -> tuple[int, list[Problem]]:
+        """How many folders could not be listed, and the first ten of them."""
+        self.flush()
+        bad = frontier.c.problem.is_not(None)
+        query = (
+            select(experiments.c.source, frontier.c.path, frontier.c.problem)
+            .join(experiments, experiments.c.id == frontier.c.experiment_id)
+            .where(bad)
+            .order_by(experiments.c.source, frontier.c.path)
+            .limit(10)
+        )
+        with self._transaction() as db:
+            total = db.scalar(select(func.count()).select_from(frontier).where(bad)) or 0
+            return total, [Problem(row[0], bytes(row[1]), row[2]) for row in db.execute(query)]
+
+    def end(self) -> None:
+        """The walk or import has seen everything."""
+        self.flush()
+        with self._transaction() as db:
+            db.execute(update(sightings).where(sightings.c.id == self.id).values(ended=_now()))
+
+    def flush(self) -> None:
+        """Write what was collected."""
+        with self._lock:
+            self._write()
+
+    def _perhaps_write(self) -> None:
+        if len(self._files) >= _ROWS or time.monotonic() - self._flushed > _SECONDS:
+            self._write()
+
+    def _write(self) -> None:
+        with self._transaction() as db:
+            if self._files:
+                db.exec_driver_sql(self._upsert, self._files)
+            if self._found:
+                db.exec_driver_sql(
+                    "INSERT OR IGNORE INTO frontier (experiment_id, path) VALUES (?, ?)",
+                    self._found,
+                )
+            if self._listed:
+                db.exec_driver_sql(
+                    "DELETE FROM frontier WHERE experiment_id = ? AND path = ?", self._listed
+                )
+            if self._failed:
+                db.exec_driver_sql(
+                    "UPDATE frontier SET problem = ? WHERE experiment_id = ? AND path = ?",
+                    self._failed,
+                )
+        self._files, self._found, self._listed, self._failed = [], [], [], []
+        self._flushed = time.monotonic()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with translated(self._path), self._engine.begin() as connection:
+            yield connection
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,86 @@
+"""What is told of the work while it goes on."""
+
+from __future__ import annotations
+
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Copy, Experiment, Survey
+from asynchy.service import reporter
+from asynchy.service.board import Board
+
+
+def copy(epn: str) -> Copy:
+    folder = Path("/home/ny79")
+    return Copy(Experiment("mx", Epn(epn)), "ny79", f"/data/mx/{epn}", folder, folder / epn)
+
+
+def survey(missing: int) -> Survey:
+    return Survey(datetime.now(UTC), 1, missing, 1, 0, 1, missing, 0, "")
+
+
+A, B = copy("12282a"), copy("8020l")
+
+
+def test_each_transfer_and_all_of_them_end_at_exactly_100_percent() -> None:
+    board = Board()
+    board.plan(300)
+    board.begin(A, survey(100))
+    board.begin(B, survey(200))
+    board.arrived(A, 50)
+    assert (board.running()[A].done, board.overall().done) == (50, 50)
+    board.arrived(A, 100)
+    board.end(A)
+    board.arrived(B, 1000)  # rsync counts in full what it resumed
+    assert (board.running()[B].done, board.running()[B].bytes) == (200, 200)
+    assert (board.overall().done, board.overall().bytes) == (300, 300)
+    assert str(board.running()[B]).startswith("100 % of 200 B at ")
+    board.end(B)
+    assert board.overall().done == 300
+
+
+def test_what_is_fetched_again_comes_on_top() -> None:
+    board = Board()
+    board.plan(100)
+    board.begin(A, survey(100))
+    board.arrived(A, 100)
+    board.begin(A, survey(7))
+    assert (board.overall().done, board.overall().bytes) == (100, 107)
+    board.arrived(A, 7)
+    board.end(A)
+    assert board.overall().done == 107
+
+
+def test_the_line_that_people_read() -> None:
+    board = Board()
+    board.phase("asking the portal")
+    assert board.line() == "asking the portal"
+    board.begin(A, survey(1_000_000))
+    board.arrived(A, 410_000)
+    board.waiting(2)
+    board.next_look = datetime(2026, 11, 24, 14, 5).astimezone()
+    assert board.line().startswith("12282a 41 % of 1.00 MB at ")
+    assert board.line().endswith(" left, 2 waiting, next look 14:05")
+
+
+def test_no_sign_of_life_once_the_loop_is_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Board()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "n"))
+        listener.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
+        tell = reporter.tell_systemd(board).action
+        tell()
+        assert listener.recv(100).startswith(b"STATUS=")
+        assert listener.recv(100) == b"WATCHDOG=1"
+        monkeypatch.setattr(reporter, "_DEAD_AFTER", 0.0)
+        tell()
+        reporter.notify("end")
+        assert listener.recv(100).startswith(b"STATUS=")
+        assert listener.recv(100) == b"end"
