@@ -111,6 +111,7 @@ def test_the_server_is_gone_for_good_in_mid_transfer(home: Home) -> None:
     assert last["files"] <= 1 and last["bytes"] < BIG
 
 
+@pytest.mark.extra
 def test_the_server_is_gone_for_ten_seconds_under_the_service(home: Home) -> None:
     source = prepared(home)
     home.configure(retry_minutes=0.05)
@@ -162,6 +163,7 @@ def test_the_catalogue_is_locked_by_another_process(home: Home) -> None:
     fetched_once(home, source)
 
 
+@pytest.mark.extra
 @pytest.mark.timeout(200)
 def test_the_catalogue_stays_locked(home: Home) -> None:
     source = prepared(home, big=0)

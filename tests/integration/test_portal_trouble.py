@@ -184,6 +184,7 @@ def test_https_with_an_authority_of_ones_own_through_a_proxy(place: Path, progra
         assert "through the proxy" in through_nothing.stderr
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize(
     ("fault", "word"),
     [
@@ -208,7 +209,6 @@ def test_a_fault_in_mid_cycle_of_the_service_passes(
         wait_until(lambda: "cycle ended" in home.log or "next look" in home.log)
         assert word in home.log
         assert home.ignored == ""
-        assert word in home.program.run("asynchy", "--config", home.config, "status").stdout
         home.facility.portal.clear_faults()
         wait_until(lambda: "next look in 24 h" in home.log, 60)
         process.send_signal(signal.SIGTERM)
