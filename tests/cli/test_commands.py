@@ -42,7 +42,7 @@ def test_the_commands_of_asynchy(program: Program) -> None:
     answer = program.run("asynchy", "--help")
     assert answer.returncode == 0
     assert "[default: ~/.as.yaml]" in answer.stdout
-    for command in ("config", "status"):
+    for command in ("catalogue", "config", "doctor", "init", "status", "sync"):
         assert f"\n  {command} " in answer.stdout
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from asynchy.cli.catalogue import catalogue_group
 from asynchy.cli.config import config_group
 from asynchy.cli.doctor import doctor
 from asynchy.cli.init import init
@@ -37,6 +38,7 @@ def asynchy(context: click.Context, config: Path) -> None:
     context.obj = config.expanduser()
 
 
+asynchy.add_command(catalogue_group)
 asynchy.add_command(config_group)
 asynchy.add_command(doctor)
 asynchy.add_command(init)

@@ -1,0 +1,276 @@
+"""asynchy sync: the catalogue's experiments come home to one destination."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.compare import compare_trees
+from simulator.experiments import big_sparse_file, mx_experiment
+from simulator.facility import Facility
+from tests.conftest import Home, Program, give, wait_until
+
+
+@dataclass
+class History:
+    """Years of experiments at the facility, and an original's database that names them."""
+
+    place: Path
+    facility: Facility
+    program: Program
+
+    def __post_init__(self) -> None:
+        self.dest = self.place / "vault"
+        self.dest.mkdir()
+        self.config = self.place / "as.yaml"
+        self.config.write_text(
+            f"host: {self.facility.host}\nport: {self.facility.port}\n"
+            f"user: {self.facility.user}\nkeypath: {self.facility.key_file}\ndb: files.db\n"
+            f"known-hosts: {self.facility.known_hosts}\nwalk-root: {self.facility.data}\n"
+        )
+        with closing(sqlite3.connect(self.place / "files.db")) as db, db:
+            db.execute(
+                "CREATE TABLE files (epn TEXT, path TEXT UNIQUE, size INTEGER, modified DATETIME)"
+            )
+        give(self.place)
+
+    def experiment(self, epn: str, year: int, *, big: int = 0) -> Path:
+        source = self.facility.experiment("mx", epn)
+        mx_experiment(source, epn, frames=2, frame_bytes=3000)
+        if big:
+            big_sparse_file(source / "zz" / "z-image.sqfs", big)
+        give(source)
+        with closing(sqlite3.connect(self.place / "files.db")) as db, db:
+            for path in source.rglob("*"):
+                if path.is_file():
+                    values = (epn, str(path), path.stat().st_size, f"{year}-07-01 08:00:00")
+                    db.execute("INSERT INTO files VALUES (?, ?, ?, ?)", values)
+        return source
+
+    def command(self, *arguments: str | Path) -> tuple[str | Path, ...]:
+        return ("asynchy", "--config", self.config, *arguments)
+
+    def sync(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self.program.run(*self.command("sync", "--dest", self.dest, *arguments), **options)
+
+    def status(self, epn: str) -> dict[str, Any]:
+        answer = self.program.run(*self.command("status", epn, "--json"))
+        assert answer.returncode == 0, answer.stderr
+        (row,) = json.loads(answer.stdout)
+        found: dict[str, Any] = row
+        return found
+
+    @property
+    def at_home(self) -> list[str]:
+        return sorted(path.name for path in self.dest.iterdir())
+
+
+@pytest.fixture
+def history(place: Path, facility: Facility, program: Program) -> Iterator[History]:
+    folder = place / "us"
+    folder.mkdir()
+    yield History(folder, facility, program)
+
+
+def test_all_of_history_comes_home_once(history: History) -> None:
+    sources = {epn: history.experiment(epn, year) for epn, year in (("12a", 2012), ("9b", 2011))}
+    run = history.sync("--threads", "2")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "2 experiments completed, 0 still due." in run.stdout
+    for epn, source in sources.items():
+        assert compare_trees(source, history.dest / epn) == []
+    row = history.status("12a")
+    assert (row["history"][0]["verdict"], row["history"][0]["exit_code"]) == ("complete", 0)
+    with closing(sqlite3.connect(history.place / "files.db")) as db:
+        assert db.execute("SELECT epn, complete FROM epns ORDER BY epn").fetchall() == [
+            ("12a", 1),
+            ("9b", 1),
+        ]
+    again = history.sync()
+    assert again.returncode == 0
+    assert "Nothing to transfer." in again.stdout
+
+
+def test_in_order_of_date_up_to_the_limit(history: History) -> None:
+    for epn, year in (("12a", 2012), ("9b", 2011), ("15c", 2015)):
+        history.experiment(epn, year)
+    refused = history.sync("--dry-run")
+    assert (refused.returncode, "a database of the original" in refused.stderr) == (5, True)
+    assert history.sync("--limit", "1").returncode == 0
+    assert history.at_home == ["9b"]
+    dry = history.sync("--dry-run", "--order", "DESC")
+    lines = [line.split()[0] for line in dry.stdout.splitlines() if "never fetched" in line]
+    assert lines == ["15c", "12a"]
+    assert history.at_home == ["9b"]
+    assert history.sync("--since", "2014-01-01").returncode == 0
+    assert history.at_home == ["15c", "9b"]
+    assert history.sync("--epn", "12a", "--until", "2012-01-01").returncode == 0
+    assert history.at_home == ["15c", "9b"]
+    assert history.sync("--epn", "12a").returncode == 0
+    assert history.at_home == ["12a", "15c", "9b"]
+
+
+def test_a_copy_at_another_destination_is_another_copy(history: History) -> None:
+    history.experiment("12a", 2012)
+    assert history.sync().returncode == 0
+    other = history.place / "other"
+    other.mkdir()
+    give(other)
+    run = history.program.run(*history.command("sync", "--dest", other))
+    assert run.returncode == 0
+    assert (other / "12a").is_dir()
+
+
+def test_each_in_a_process_of_its_own_whose_death_costs_it_alone(history: History) -> None:
+    history.experiment("12a", 2012, big=2**29)
+    history.experiment("9b", 2011)
+    command = history.command("sync", "--dest", history.dest, "--parallel", "--threads", "2")
+    with history.program.start(*command) as process:
+        scratch = history.dest / ".asynchy-12a"
+        wait_until(lambda: any(p.stat().st_size > 2**24 for p in scratch.glob("z-image*")))
+        with closing(sqlite3.connect(history.place / "files.db")) as db:
+            pids = {pid for (pid,) in db.execute("SELECT pid FROM claims")}
+        assert process.pid not in pids
+        wait_until((history.dest / "9b").is_dir)
+        (worker,) = _workers(history, "12a")
+        os.kill(worker, signal.SIGKILL)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 1, out + err
+    assert "its process died" in out
+    assert "1 experiment completed, 1 still due." in out
+    assert history.sync("--partial").returncode == 0
+    assert [a["verdict"] for a in history.status("12a")["history"]] == ["interrupted", "complete"]
+
+
+def _workers(history: History, epn: str) -> list[int]:
+    with closing(sqlite3.connect(history.place / "files.db")) as db:
+        query = (
+            "SELECT pid FROM claims JOIN copies ON copies.id = copy_id"
+            " JOIN experiments ON experiments.id = experiment_id WHERE epn = ?"
+        )
+        return [pid for (pid,) in db.execute(query, (epn,))]
+
+
+@pytest.mark.parametrize("parallel", [(), ("--parallel",)], ids=["threads", "processes"])
+def test_ctrl_c_ends_it_cleanly_and_partial_goes_on(
+    history: History, parallel: tuple[str, ...]
+) -> None:
+    source = history.experiment("12a", 2012, big=2**29)
+    command = history.command("sync", "--dest", history.dest, "--partial", *parallel)
+    with history.program.start(*command) as process:
+        scratch = history.dest / ".asynchy-12a"
+        wait_until(lambda: any(p.stat().st_size > 2**24 for p in scratch.glob("z-image*")))
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "stopped; what was fetched is kept" in out
+    assert history.sync("--partial", *parallel).returncode == 0
+    attempts = history.status("12a")["history"]
+    assert [attempt["verdict"] for attempt in attempts] == ["stopped", "complete"]
+    assert attempts[1]["bytes"] < 2**29
+    assert compare_trees(source, history.dest / "12a") == []
+
+
+def test_a_lost_connection_is_tried_again(history: History) -> None:
+    history.experiment("12a", 2012)
+    history.facility.stop_sshd()
+    command = history.command("sync", "--dest", history.dest, "--retry", "5")
+    with history.program.start(*command) as process:
+        assert process.stderr is not None
+        wait_until(lambda: "trying again in 2.0 s" in process.stderr.readline())  # type: ignore[union-attr]
+        history.facility.start_sshd()
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert history.at_home == ["12a"]
+
+
+def test_what_cannot_be_done_is_said(history: History) -> None:
+    history.experiment("12a", 2012)
+    missing = history.program.run(*history.command("sync", "--dest", history.place / "nope"))
+    assert (missing.returncode, "is not there" in missing.stderr) == (3, True)
+    unknown = history.sync("--epn", "99z")
+    assert (unknown.returncode, "does not know 99z" in unknown.stderr) == (5, True)
+    nothing = history.sync("--src_prefix", "/nowhere")
+    assert nothing.returncode == 6
+    assert "there is no such folder at the facility: /nowhere/12a" in nothing.stdout
+    dashed = history.sync("--src-prefix", f"{history.facility.data}/mx")
+    assert dashed.returncode == 0, dashed.stdout
+
+
+def test_mxsync_and_sync_share_one_catalogue(home: Home) -> None:
+    source = home.facility.experiment("mx", "12282a")
+    mx_experiment(source, "12282a", frames=2, frame_bytes=3000)
+    give(source)
+    home.visit("12282a")
+    assert home.once().returncode == 0
+    vault = home.place / "vault"
+    vault.mkdir()
+    give(vault)
+    run = home.program.run("asynchy", "--config", home.config, "sync", "--dest", vault)
+    assert run.returncode == 0, run.stderr
+    assert compare_trees(source, vault / "12282a") == []
+    assert {row["destination"] for row in home.status()} == {
+        str(home.copy("12282a")),
+        str(vault / "12282a"),
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--order", "UP"), ("--limit", "0"), ("--threads", "0"), ("--retry", "-1"), ("--epn", "../x"),
+     ("--src_prefix", "/data/$(id)"), ("--since", "yesterday")],
+)  # fmt: skip
+def test_a_wrong_option_is_a_usage_error(program: Program, arguments: tuple[str, ...]) -> None:
+    run = program.run("asynchy", "sync", *arguments)
+    assert run.returncode == 2
+    assert "accepted is" in run.stderr or "is not an EPN" in run.stderr
+
+
+def test_the_option_lines_are_those_of_the_founding_document(program: Program) -> None:
+    run = program.run("asynchy", "sync", "--help")
+    wanted = """\
+  --dest TEXT        Destination directory  [default: ./]
+  --src_prefix TEXT  Prefix to append to EPNs to create their path  [default:
+                     /]
+  --order TEXT       Order of transfers by date  [default: ASC]
+  --limit INTEGER    Number of EPNs transfer  [default: 50]
+  --retry INTEGER    Number of time to retry SSH connection  [default: 0]
+  --parallel         Use multiple processes for parallelisation  [default:
+                     False]
+  --threads INTEGER  Number of threads to use. If parallel, the number of
+                     Python processes to use  [default: 1]
+  --partial          Enable partial transfers  [default: False]
+  --compress         Enable compression prior to transfer  [default: False]
+"""
+    assert wanted in run.stdout
+    assert "  --help             Show this message and exit.\n" in run.stdout
+
+
+def test_init_asks_for_what_is_missing_and_overwrites_nothing(
+    program: Program, place: Path
+) -> None:
+    config = place / "as.yaml"
+    command = (
+        "asynchy", "--config", config, "init", "--host", "sftp.example", "--port", "2222",
+        "--user", "me@uni.example", "--keypath", "key", "--db", "./files.db",
+    )  # fmt: skip
+    assert program.run(*command).returncode == 0
+    written = config.read_text()
+    assert f"keypath: {place}/key\n" in written and f"db: {place}/files.db\n" in written
+    assert program.run("asynchy", "config", "check", config).returncode == 0
+    again = program.run(*command)
+    assert (again.returncode, "is there already" in again.stderr) == (3, True)
+    assert config.read_text() == written
+    assert program.run(*command, "--overwrite").returncode == 0
+    assert program.run("asynchy", "--config", place / "other", "init").returncode == 1  # no answer
+    assert not (place / "other").exists()
