@@ -76,7 +76,7 @@ class Catalogue:
         if is_original(path):
             raise CatalogueError(
                 f"{path} is a database of the original asynchy",
-                hint="`asynchy sync` takes it over (not --dry-run), and keeps it beside the new one",
+                hint="`asynchy sync` takes it over (--dry-run does not) and keeps it beside",
             )
         return cls(path, open_for_reading(path))
 
