@@ -14,6 +14,7 @@ from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Copy, Experiment
 from asynchy.domain.stop import Stop
 from asynchy.ssh.remote import Remote
+from asynchy.ssh.rsync import PARTIAL_DIR
 from asynchy.transfer.engine import Engine
 from asynchy.transfer.rsync import RsyncEngine
 from simulator.compare import compare_trees
@@ -141,6 +142,37 @@ def test_nothing_is_left_beside_the_data(engine: Engine, copy: Copy) -> None:
     (left / ".image.sqfs.Ab12Cd").write_bytes(b"of a killed run")
     assert engine.transfer(copy, Stop(), ignored).ok
     assert [path.name for path in copy.destination.parent.iterdir()] == ["data"]
+
+
+def test_partial_files_of_what_vanished_go_and_nothing_else(
+    engine: Engine, copy: Copy, place: Path
+) -> None:
+    (Path(copy.source) / "frame.cbf").write_bytes(b"x")
+    partial = PARTIAL_DIR
+    ours = [copy.destination / partial, copy.destination / "gone" / "deep" / partial]
+    outside = place / "elsewhere"
+    for folder in (*ours, outside / partial):
+        folder.mkdir(parents=True)
+        (folder / "image.sqfs").write_bytes(b"a part")
+    (copy.destination / "link").symlink_to(outside)
+    (copy.destination / "gone" / partial).symlink_to(outside)
+    (copy.destination / "other").mkdir()
+    (copy.destination / "other" / partial).write_text("a file of that name, not ours")
+    assert engine.transfer(copy, Stop(), ignored).ok
+    assert not any(map(os.path.lexists, ours))
+    assert (outside / partial / "image.sqfs").read_bytes() == b"a part"
+    assert (copy.destination / "gone" / "deep").is_dir()
+    assert (copy.destination / "gone" / partial).is_symlink()
+    assert (copy.destination / "other" / partial).is_file()
+
+
+def test_partial_files_stay_as_long_as_a_transfer_may_need_them(engine: Engine, copy: Copy) -> None:
+    partial = copy.destination / PARTIAL_DIR / "image.sqfs"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(b"a part")
+    Path(copy.source).rmdir()
+    assert not engine.transfer(copy, Stop(), ignored).ok
+    assert partial.read_bytes() == b"a part"
 
 
 def test_the_project_folder_is_never_made(engine: Engine, copy: Copy) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -178,6 +179,33 @@ def test_systemd_is_told(home: Home) -> None:
         message.startswith("STATUS=12282a ") and " % of 537 MB at " in message for message in heard
     )
     assert any("STATUS=waiting, next look " in message for message in heard)
+
+
+def test_a_loop_that_hangs_gives_no_sign_of_life_and_ends_by_saying_where(home: Home) -> None:
+    prepared(home)
+    address = home.place / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(address))
+        address.chmod(0o777)
+        listener.settimeout(30)
+        environment = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "3000000"}
+        with home.serving(environment=environment) as process:
+            while "waiting, next look" not in listener.recv(4096).decode():
+                pass
+            assert listener.recv(4096) == b"WATCHDOG=1"
+            (home.place / "ignore.yml").unlink()
+            os.mkfifo(home.place / "ignore.yml")  # whoever opens it waits for a writer
+            give(home.place)
+            process.send_signal(signal.SIGHUP)
+            silent = 0  # status lines since the latest sign of life
+            while silent < 5:
+                message = listener.recv(4096)
+                assert message[:7] in (b"STATUS=", b"WATCHDO")
+                silent = 0 if message == b"WATCHDOG=1" else silent + 1
+            process.send_signal(signal.SIGABRT)  # what systemd sends then
+            _, told = process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGABRT
+    assert "ignorelist.py" in told and "daemon.py" in told
 
 
 def test_log_lines_as_json(home: Home) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -75,12 +76,18 @@ def test_no_sign_of_life_once_the_loop_is_quiet(
         listener.bind(str(tmp_path / "n"))
         listener.settimeout(5)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
+        monkeypatch.setenv("WATCHDOG_USEC", "60000000")
         tell = reporter.tell_systemd(board).action
         tell()
         assert listener.recv(100).startswith(b"STATUS=")
         assert listener.recv(100) == b"WATCHDOG=1"
-        monkeypatch.setattr(reporter, "_DEAD_AFTER", 0.0)
+        now = time.monotonic() + 61
+        monkeypatch.setattr(time, "monotonic", lambda: now)
         tell()
         reporter.notify("end")
         assert listener.recv(100).startswith(b"STATUS=")
         assert listener.recv(100) == b"end"
+        board.beat()
+        tell()
+        assert listener.recv(100).startswith(b"STATUS=")
+        assert listener.recv(100) == b"WATCHDOG=1"

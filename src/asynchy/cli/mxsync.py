@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import signal
 from datetime import UTC, datetime
@@ -116,6 +117,7 @@ def _serve(path: Path, settings: Settings, stop: Stop, board: Board) -> None:
                 trouble=daemon.trouble,
             )
 
+        faulthandler.enable()  # the watchdog's SIGABRT tells in the journal where it hangs
         notify("READY=1")
         log.info("mxsync runs as a service; config %s", path)
         actions = [log_transfers(board), tell_systemd(board), Every(_TELL_EVERY, tell)]

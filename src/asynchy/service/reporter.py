@@ -18,8 +18,6 @@ log = logging.getLogger(__name__)
 
 _TICK = 1.0
 _LOG_EVERY = 60.0
-_DEAD_AFTER = 60.0
-"""Seconds; the loop is heard of several times a second."""
 
 
 @dataclass(frozen=True)
@@ -89,17 +87,17 @@ def notify(message: str) -> None:
 
 
 def tell_systemd(board: Board) -> Every:
-    """The status line, and a sign of life well within what the watchdog wants.
+    """The status line, and a sign of life well within what the watchdog wants (`WatchdogSec`).
 
-    The sign is withheld once the loop that runs the cycles has not been heard of for a minute, so
-    that systemd ends a process that lives and does nothing.
+    The sign is withheld once the loop that runs the cycles has not been heard of for as long as
+    the watchdog waits, so that systemd ends a process that lives and does nothing.
     """
     wanted = int(os.environ.get("WATCHDOG_USEC", "0")) / 1_000_000
     seconds = min(5.0, wanted / 3) if wanted else 5.0
 
     def action() -> None:
         notify(f"STATUS={board.line()}")
-        if board.quiet < _DEAD_AFTER:
+        if board.quiet < wanted:
             notify("WATCHDOG=1")
 
     return Every(seconds, action)

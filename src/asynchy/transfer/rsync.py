@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +15,11 @@ from asynchy.ssh import rsync
 from asynchy.ssh.remote import Remote
 from asynchy.transfer.engine import OnBytes
 
+log = logging.getLogger(__name__)
+
 _FOLDER_MODE = 0o2770
 """Folders that we make above the data: the project's group works in them, others stay out."""
+_PARTIAL = os.fsencode(rsync.PARTIAL_DIR)
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,12 @@ class RsyncEngine:
         _empty(scratch)
         try:
             paths = rsync.Paths(copy.source, copy.destination, scratch)
-            return rsync.transfer_tree(self.remote, paths, self.choices, stop, on_bytes)
+            result = rsync.transfer_tree(self.remote, paths, self.choices, stop, on_bytes)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+        if result.ok:
+            _drop_partial_files(copy.destination, stop)
+        return result
 
 
 def _make_folders(project_folder: Path, destination: Path) -> None:
@@ -60,3 +68,24 @@ def _empty(scratch: Path) -> None:
     """A new folder for files on their way; what an rsync that was killed left there goes."""
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(mode=0o700)
+
+
+def _drop_partial_files(destination: Path, stop: Stop) -> None:
+    """Remove what transfers that were cut off have left, once one has fetched everything.
+
+    rsync clears up after the files that it completes; those that vanished at the facility
+    meanwhile nobody would. Symbolic links are not followed.
+    """
+    folders = [os.fsencode(destination)]
+    while folders and not stop.asked:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                below = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            if _PARTIAL in below:
+                below.remove(_PARTIAL)
+                shutil.rmtree(folder + b"/" + _PARTIAL)
+        except OSError as error:  # the copy is whole; this is only untidy
+            log.warning("partial files could not be removed: %s", error)
+            continue
+        folders += [folder + b"/" + name for name in below]
