@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from simulator.compare import compare_trees
 from simulator.config import write_config
 from simulator.facility import Facility
 from simulator.scratch import new_folder, remove
@@ -221,6 +222,26 @@ class Home:
 
     def copy(self, epn: str, project: str = "ny79") -> Path:
         return self.storage / project / epn / "data"
+
+    def undisturbed(self, source: Path, epn: str = "12282a") -> dict[str, Any]:
+        """One cycle without a fault: every byte equals the source's; its last attempt."""
+        run = self.once()
+        assert run.returncode == 0, run.stdout + run.stderr
+        assert compare_trees(source, self.copy(epn)) == []
+        assert epn in self.ignored
+        assert [path.name for path in self.copy(epn).parent.iterdir()] == ["data"]
+        (copy,) = self.status(epn)
+        assert copy["claim"] is None and copy["completed"] is not None
+        last: dict[str, Any] = copy["history"][-1]
+        assert last["verdict"] == "complete"
+        return last
+
+    def fetched_once(self, source: Path, epn: str = "12282a") -> None:
+        """Have all of it looked at again: it is there, and nothing is fetched a second time."""
+        (self.place / "ignore.yml").write_text("previouslySynched: []\n")
+        give(self.place / "ignore.yml")
+        last = self.undisturbed(source, epn)
+        assert (last["files"], last["bytes"]) == (0, 0)
 
     @property
     def ignored(self) -> str:

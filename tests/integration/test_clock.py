@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
 from tests.conftest import Home, give, wait_until
 
@@ -35,8 +36,12 @@ def set_clock(home: Home, seconds: int) -> None:
     new.replace(home.place / "offset")
 
 
+def experiment_of(home: Home, epn: str) -> Path:
+    return home.facility.experiment("mx", epn)
+
+
 def experiment(home: Home, epn: str, *, big: int = 0) -> None:
-    source = home.facility.experiment("mx", epn)
+    source = experiment_of(home, epn)
     mx_experiment(source, epn, frames=2, frame_bytes=2000)
     if big:
         big_sparse_file(source / "zz" / "z-image.sqfs", big)
@@ -46,8 +51,9 @@ def experiment(home: Home, epn: str, *, big: int = 0) -> None:
 
 @pytest.mark.extra
 @pytest.mark.parametrize("hours", [-2, 2, -24 * 365], ids=["back", "forward", "a year back"])
-def test_the_next_cycle_comes_when_it_is_due(home: Home, clock: dict[str, str], hours: int) -> None:
-    assert shutil.which("gcc")
+def test_the_next_cycle_comes_when_it_is_due_and_waits_for_the_clock(
+    home: Home, clock: dict[str, str], hours: int
+) -> None:
     experiment(home, "12282a")
     home.configure(sync_frequency_hours=0.0008)
     with home.serving(environment=clock) as process:
@@ -55,26 +61,71 @@ def test_the_next_cycle_comes_when_it_is_due(home: Home, clock: dict[str, str], 
         set_clock(home, hours * HOURS)
         seen = home.log.count("cycle ended")
         wait_until(lambda: home.log.count("cycle ended") >= seen + 3)
+        assert f"{'behind' if hours < 0 else 'ahead of'} the portal's" in home.log
         if hours > -24:  # a visit of yesterday has ended by this clock, too
             experiment(home, "12283b")
+            wait_until(lambda: "12283b: stays due: all of it is at home, but" in home.log)
+            assert "12283b" not in home.ignored
+            set_clock(home, 0)
             wait_until(lambda: "12283b" in home.ignored)
+            assert not any(a["files"] for a in home.status("12283b")[0]["history"][1:])
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=10)
     assert process.returncode == 0
     assert home.status("12282a")[0]["attempts"] == 1  # nothing was fetched again
+    home.fetched_once(experiment_of(home, "12282a"))
     assert "Traceback" not in home.log
 
 
 @pytest.mark.extra
-def test_set_back_in_mid_transfer(home: Home, clock: dict[str, str]) -> None:
+@pytest.mark.parametrize("hours", [-2, 2], ids=["back", "forward"])
+def test_it_jumps_in_mid_transfer(home: Home, clock: dict[str, str], hours: int) -> None:
     experiment(home, "12282a", big=2**29)
-    with home.serving("--once", environment=clock) as process:
+    with home.serving(environment=clock) as process:
         scratch = home.copy("12282a").parent / ".asynchy-data"
         wait_until(lambda: any(p.stat().st_size > 2**24 for p in scratch.glob("z-image*")))
-        set_clock(home, -2 * HOURS)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, out + err
-    (attempt,) = home.status("12282a")[0]["history"]
-    assert attempt["verdict"] == "complete"
-    assert attempt["started"] < attempt["ended"]
-    assert (home.copy("12282a") / "zz" / "z-image.sqfs").stat().st_size == 2**29
+        set_clock(home, hours * HOURS)
+        other = home.once()  # by the right time
+        assert f"another process works on it: process {process.pid} on " in other.stdout
+        assert home.status()[0]["claim"]["pid"] == process.pid
+        wait_until(lambda: "next look in 24 h" in home.log, 60)
+        assert compare_trees(experiment_of(home, "12282a"), home.copy("12282a")) == []
+        shown = home.program.run("asynchy", "--config", home.config, "status").stdout
+        assert "mxsync runs since" in shown
+        (attempt,) = home.status("12282a")[0]["history"]
+        assert (attempt["verdict"], attempt["started"] < attempt["ended"]) == ("complete", True)
+
+        # Listed by the time that was right when the cycle began: a visit after it is seen.
+        set_clock(home, 0)
+        (experiment_of(home, "12282a") / "late.h5").write_bytes(b"late")
+        give(experiment_of(home, "12282a"))
+        home.visit("12282a", ended=0)
+        process.send_signal(signal.SIGHUP)
+        wait_until((home.copy("12282a") / "late.h5").exists)
+        wait_until(lambda: home.log.count("next look in 24 h") == 2)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert [a["files"] for a in home.status("12282a")[0]["history"]][1:] == [1]
+    home.fetched_once(experiment_of(home, "12282a"))
+
+
+@pytest.mark.extra
+def test_ahead_of_the_portal_nothing_is_called_complete(home: Home, clock: dict[str, str]) -> None:
+    """By such a clock the visit has ended and the listing is of later than it is: data of the
+    time in between would be taken for fetched."""
+    experiment(home, "12282a")
+    visit = home.visit("12282a", ended=-0.002)  # runs for seven seconds more
+    set_clock(home, 2 * HOURS)
+    run = home.once(environment=clock)
+    assert run.returncode == 4
+    assert "this machine's clock is 2 h 00 min ahead of the portal's" in run.stdout
+    assert home.ignored == ""
+
+    set_clock(home, 0)
+    (experiment_of(home, "12282a") / "late.h5").write_bytes(b"late")
+    give(experiment_of(home, "12282a"))
+    wait_until(lambda: datetime.now(UTC) > datetime.fromisoformat(visit["end_time"]))
+    assert home.once(environment=clock).returncode == 0
+    assert compare_trees(experiment_of(home, "12282a"), home.copy("12282a")) == []
+    assert home.status("12282a")[0]["history"][-1]["files"] == 1

@@ -9,13 +9,12 @@ import sqlite3
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
-from tests.conftest import Home, give, is_alive, wait_until
+from tests.conftest import Home, give, interrupt, is_alive, wait_until
 
 BIG = 2**29
 
@@ -30,31 +29,16 @@ def prepared(home: Home, *, big: int = BIG) -> Path:
     return source
 
 
-def undisturbed(home: Home, source: Path) -> dict[str, Any]:
-    """One more cycle: every byte equals the source's; its last attempt."""
-    run = home.once()
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert compare_trees(source, home.copy("12282a")) == []
-    assert "12282a" in home.ignored
-    assert [path.name for path in home.copy("12282a").parent.iterdir()] == ["data"]
-    (copy,) = home.status("12282a")
-    assert copy["claim"] is None and copy["completed"] is not None
-    last: dict[str, Any] = copy["history"][-1]
-    assert last["verdict"] == "complete"
-    return last
-
-
-def fetched_once(home: Home, source: Path) -> None:
-    """Have all of it looked at again: it is there, and nothing is fetched a second time."""
-    (home.place / "ignore.yml").write_text("previouslySynched: []\n")
-    assert undisturbed(home, source)["files"] == 0
-
-
 def in_mid_transfer(home: Home) -> subprocess.Popen[str]:
     process = home.program.start("mxsync", "--config", home.config, "--execute", "--once")
     scratch = home.copy("12282a").parent / ".asynchy-data"
     wait_until(lambda: any(path.stat().st_size > 2**24 for path in scratch.glob("z-image*")))
     return process
+
+
+def has_open(process: subprocess.Popen[str], path: Path) -> bool:
+    links = Path(f"/proc/{process.pid}/fd").iterdir()
+    return any(link.is_symlink() and link.readlink() == path for link in links)
 
 
 @pytest.mark.parametrize("name", ["rsync", "ssh"])
@@ -67,7 +51,7 @@ def test_a_child_is_killed_in_mid_transfer(home: Home, name: str) -> None:
     assert process.returncode == 1
     assert "12282a" in out and "due: " in out
     assert home.ignored == ""
-    last = undisturbed(home, source)
+    last = home.undisturbed(source)
     assert last["files"] <= 1  # the small files had come before the image
 
 
@@ -79,10 +63,24 @@ def test_mxsync_is_killed_in_mid_transfer(home: Home) -> None:
         process.communicate()
     assert children
     wait_until(lambda: not any(map(is_alive, children)), seconds=5)
-    last = undisturbed(home, source)
+    last = home.undisturbed(source)
     assert last["files"] <= 1
     assert last["bytes"] < BIG  # the image was resumed
     assert home.status("12282a")[0]["history"][0]["verdict"] == "interrupted"
+
+
+def test_a_file_that_was_fetched_in_part_vanishes(home: Home) -> None:
+    source = prepared(home)
+    with in_mid_transfer(home) as process:
+        interrupt(process, signal.SIGTERM)
+    part = home.copy("12282a") / "zz" / ".asynchy-partial" / "z-image.sqfs"
+    assert part.stat().st_size > 0
+    shutil.rmtree(source / "zz")
+    assert home.once().returncode == 0
+    assert home.status("12282a")[0]["history"][-1]["files"] == 0
+    assert not part.parent.exists()
+    (home.copy("12282a") / "zz").rmdir()  # what has vanished there stays here
+    home.fetched_once(source)
 
 
 def test_the_server_goes_and_comes_back_in_mid_transfer(home: Home) -> None:
@@ -93,7 +91,7 @@ def test_the_server_goes_and_comes_back_in_mid_transfer(home: Home) -> None:
     assert process.returncode == 1
     assert "due: " in out
     home.facility.start_sshd()
-    last = undisturbed(home, source)
+    last = home.undisturbed(source)
     assert last["files"] <= 1 and last["bytes"] < BIG
 
 
@@ -107,7 +105,7 @@ def test_the_server_is_gone_for_good_in_mid_transfer(home: Home) -> None:
     assert "the server refused the connection" in again.stdout
     assert home.ignored == ""
     home.facility.start_sshd()
-    last = undisturbed(home, source)
+    last = home.undisturbed(source)
     assert last["files"] <= 1 and last["bytes"] < BIG
 
 
@@ -128,7 +126,7 @@ def test_the_server_is_gone_for_ten_seconds_under_the_service(home: Home) -> Non
     assert process.returncode == 0
     last = home.status("12282a")[0]["history"][-1]
     assert (last["verdict"], last["files"] <= 1, last["bytes"] < BIG) == ("complete", True, True)
-    fetched_once(home, source)
+    home.fetched_once(source)
 
 
 def test_a_connection_that_freezes(home: Home) -> None:
@@ -144,23 +142,26 @@ def test_a_connection_that_freezes(home: Home) -> None:
             os.kill(pid, signal.SIGKILL)
     assert process.returncode == 1
     assert "due: " in out
-    last = undisturbed(home, source)
+    last = home.undisturbed(source)
     assert last["files"] <= 1 and last["bytes"] < BIG
 
 
 def test_the_catalogue_is_locked_by_another_process(home: Home) -> None:
     source = prepared(home, big=0)
     assert home.mxsync().returncode == 0
-    undisturbed(home, source)
+    home.undisturbed(source)
     (home.place / "ignore.yml").write_text("previouslySynched: []\n")
     other = sqlite3.connect(home.place / "catalogue.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with home.program.start("mxsync", "--config", home.config, "--execute", "--once") as process:
-        other.execute("ROLLBACK")  # it waits for its turn
+        wait_until(lambda: has_open(process, home.place / "catalogue.db"))
+        with pytest.raises(subprocess.TimeoutExpired):  # it waits for its turn
+            process.communicate(timeout=1)
+        other.execute("ROLLBACK")
         process.communicate(timeout=60)
     other.close()
     assert process.returncode == 0
-    fetched_once(home, source)
+    home.fetched_once(source)
 
 
 @pytest.mark.extra
@@ -168,7 +169,7 @@ def test_the_catalogue_is_locked_by_another_process(home: Home) -> None:
 def test_the_catalogue_stays_locked(home: Home) -> None:
     source = prepared(home, big=0)
     assert home.mxsync().returncode == 0
-    undisturbed(home, source)
+    home.undisturbed(source)
     (home.place / "ignore.yml").write_text("previouslySynched: []\n")
     other = sqlite3.connect(home.place / "catalogue.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -176,12 +177,12 @@ def test_the_catalogue_stays_locked(home: Home) -> None:
     other.close()
     assert run.returncode == 5
     assert "another process keeps it locked; try again" in run.stderr
-    fetched_once(home, source)
+    home.fetched_once(source)
 
 
 def test_a_damaged_catalogue_is_rebuilt_as_the_hint_says(home: Home) -> None:
     source = prepared(home, big=0)
-    undisturbed(home, source)
+    home.undisturbed(source)
     damaged = home.place / "catalogue.db"
     with damaged.open("r+b") as file:
         file.write(b"\0" * 4096)
@@ -192,7 +193,7 @@ def test_a_damaged_catalogue_is_rebuilt_as_the_hint_says(home: Home) -> None:
     for path in home.place.glob("catalogue.db*"):
         path.rename(path.with_name(f"damaged-{path.name}"))
     (home.place / "ignore.yml").write_text("previouslySynched: []\n")
-    last = undisturbed(home, source)
+    last = home.undisturbed(source)
     assert last["files"] == 0  # compared, not fetched again
 
 
@@ -207,7 +208,7 @@ def test_ignore_yml_is_broken_by_hand_in_mid_transfer(home: Home) -> None:
     assert "complete" in out and str(ignore) in err
     assert ignore.read_text() == "previouslySynched: [oops\n"
     ignore.write_text("previouslySynched: []\n")
-    assert undisturbed(home, source)["files"] == 0
+    assert home.undisturbed(source)["files"] == 0
 
 
 def meddling(home: Home, script: str) -> dict[str, str]:
@@ -246,9 +247,11 @@ def test_what_changes_meanwhile_is_fetched_in_the_same_cycle(
     differences = compare_trees(source, home.copy("12282a"))
     if result == "vanishes":  # what is at home stays
         assert differences and all(line.startswith("not in the source") for line in differences)
+        assert home.status("12282a")[0]["history"][1]["files"] == 0
     else:
         assert differences == []
-        fetched_once(home, source)
+        assert home.status("12282a")[0]["history"][1]["files"] == 1
+        home.fetched_once(source)
 
 
 def test_what_never_stops_changing_stays_due_after_three_tries(home: Home) -> None:
@@ -259,7 +262,7 @@ def test_what_never_stops_changing_stays_due_after_three_tries(home: Home) -> No
     verdicts = [attempt["verdict"] for attempt in home.status("12282a")[0]["history"]]
     assert verdicts == ["changed"] * 3
     assert home.ignored == ""
-    undisturbed(home, source)
+    assert home.undisturbed(source)["files"] == 1  # the one that grew
 
 
 def test_files_that_may_not_be_read_at_the_facility_keep_it_due(home: Home) -> None:
@@ -272,7 +275,7 @@ def test_files_that_may_not_be_read_at_the_facility_keep_it_due(home: Home) -> N
     assert "may not be read at the facility (EACCES)" in run.stdout
     assert home.ignored == ""
     (source / "secret.h5").chmod(0o400)
-    assert undisturbed(home, source)["files"] == 1
+    assert home.undisturbed(source)["files"] == 1
 
 
 def test_the_destination_cannot_be_written_and_then_can(home: Home) -> None:
@@ -287,7 +290,7 @@ def test_the_destination_cannot_be_written_and_then_can(home: Home) -> None:
     assert run.returncode == 1
     assert f"due: {locked}/.asynchy-data: Permission denied" in run.stdout
     locked.chmod(0o2770)
-    assert undisturbed(home, source)["files"] <= 1
+    assert home.undisturbed(source)["files"] <= 1
 
 
 @pytest.mark.extra

@@ -70,7 +70,7 @@ def test_a_disk_that_fills_meanwhile_is_named_and_the_next_run_completes(home: H
         "size=10m",
         f'export OLD="$PATH" PATH="{slow}:$PATH"',
         mxsync,
-        "echo $? > first",
+        "echo $? > first; ls storage/ny79/12282a/data | wc -l > had",
         'rm storage/ny79/other; export PATH="$OLD"',
         mxsync,
         "echo $? > second",
@@ -81,7 +81,8 @@ def test_a_disk_that_fills_meanwhile_is_named_and_the_next_run_completes(home: H
     assert (home.place / "second").read_text() == "0\n", run.stdout + run.stderr
     assert compare_trees(source, home.place / "result", modes=False) == []
     last = home.status("12282a")[0]["history"][-1]
-    assert last["verdict"] == "complete"
+    had = int((home.place / "had").read_text())
+    assert (last["verdict"], had > 0, last["files"]) == ("complete", True, 20 - had)
 
 
 def test_a_destination_that_turns_read_only_is_named_and_the_next_run_completes(home: Home) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import pytest
 import trustme
 
 from simulator.compare import compare_trees
-from simulator.experiments import mx_experiment
+from simulator.experiments import big_sparse_file, mx_experiment
 from simulator.facility import Facility
 from simulator.proxy import HttpProxy
-from tests.conftest import USER, Home, Program, give, wait_until
+from tests.conftest import USER, Home, Program, give, interrupt, wait_until
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"name": "html"}, "not JSON"),
@@ -184,21 +185,31 @@ def test_https_with_an_authority_of_ones_own_through_a_proxy(place: Path, progra
         assert "through the proxy" in through_nothing.stderr
 
 
+IN_THE_SERVICE: list[tuple[dict[str, Any], str | None]] = [
+    ({"name": "status", "code": 500}, "answers HTTP 500"),
+    ({"name": "status", "code": 401}, "refuses a token that it has just given"),
+    ({"name": "status", "code": 401, "times": 1}, None),  # a new token, and all is well
+    ({"name": "malformed"}, "not JSON"),
+    ({"name": "reset"}, "broke off its answer"),
+    ({"name": "stall", "seconds": 60}, "did not answer in time"),
+    ({"name": "drip"}, "took too long"),
+    ({"name": "paging"}, "hints at paging"),
+    ({"name": "refuse_credentials"}, "refused the credentials"),
+]
+NAMES = ["500", "401", "401 once", "malformed", "reset", "stall", "drip", "paging", "credentials"]
+
+
+def ends_well(home: Home, process: subprocess.Popen[str], cycles: int = 1) -> None:
+    """The service has so many complete cycles behind it, and stops when told to."""
+    wait_until(lambda: home.log.count("next look in 24 h") >= cycles, 60)
+    code, _ = interrupt(process, signal.SIGTERM)
+    assert code == 0
+
+
 @pytest.mark.extra
-@pytest.mark.parametrize(
-    ("fault", "word"),
-    [
-        ({"name": "status", "code": 500}, "answers HTTP 500"),
-        ({"name": "malformed"}, "not JSON"),
-        ({"name": "reset"}, "broke off its answer"),
-        ({"name": "stall", "seconds": 60}, "did not answer in time"),
-        ({"name": "paging"}, "hints at paging"),
-        ({"name": "refuse_credentials"}, "refused the credentials"),
-    ],
-    ids=lambda value: value["name"] if isinstance(value, dict) else "",
-)
-def test_a_fault_in_mid_cycle_of_the_service_passes(
-    home: Home, fault: dict[str, Any], word: str
+@pytest.mark.parametrize(("fault", "word"), IN_THE_SERVICE, ids=NAMES)
+def test_a_fault_between_two_answers_of_a_cycle_of_the_service_passes(
+    home: Home, fault: dict[str, Any], word: str | None
 ) -> None:
     """The portal answers the first entry, fails for the second, and is well again later."""
     source = prepared(home)
@@ -206,15 +217,51 @@ def test_a_fault_in_mid_cycle_of_the_service_passes(
     where = {} if fault["name"] == "refuse_credentials" else {"equipment": 24, "path": "visits"}
     home.facility.portal.set_fault(**fault, **where)
     with home.serving() as process:
-        wait_until(lambda: "cycle ended" in home.log or "next look" in home.log)
-        assert word in home.log
-        assert home.ignored == ""
+        wait_until(lambda: "next look in" in home.log, 40)
+        if word:
+            assert word in home.log
+            assert home.ignored == ""
         home.facility.portal.clear_faults()
-        wait_until(lambda: "next look in 24 h" in home.log, 60)
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
-    assert process.returncode == 0
+        ends_well(home, process)
     assert "12282a" in home.ignored
-    assert compare_trees(source, home.copy("12282a")) == []
     moved = [attempt["files"] for attempt in home.status("12282a")[0]["history"]]
     assert moved[0] and not any(moved[1:])  # what had come was not fetched again
+    assert compare_trees(source, home.copy("12282a")) == []
+    home.fetched_once(source)
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize(("fault", "word"), IN_THE_SERVICE, ids=NAMES)
+def test_a_fault_that_begins_while_a_transfer_runs_passes(
+    home: Home, fault: dict[str, Any], word: str | None
+) -> None:
+    """One cycle ends well though the portal fails meanwhile; the next meets the fault."""
+    source = prepared(home)
+    big_sparse_file(source / "zz" / "z-image.sqfs", 2**29)
+    give(source)
+    home.configure(timeout=1, retry_minutes=0.02)
+    with home.serving() as process:
+        scratch = home.copy("12282a").parent / ".asynchy-data"
+        wait_until(lambda: any(path.stat().st_size > 2**24 for path in scratch.glob("z-image*")))
+        where = {} if fault["name"] == "refuse_credentials" else {"path": "visits"}
+        home.facility.portal.set_fault(**fault, **where)
+        wait_until(lambda: "next look in 24 h" in home.log, 60)
+        assert "12282a" in home.ignored  # it was asked for before
+
+        home.visit("12283a")
+        second = home.facility.experiment("mx", "12283a")
+        mx_experiment(second, "12283a", frames=2, frame_bytes=1000)
+        give(second)
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: home.log.count("next look in") >= 2, 40)
+        if word:
+            assert word in home.log
+            assert "12283a" not in home.ignored
+        home.facility.portal.clear_faults()
+        ends_well(home, process, 2)
+    assert compare_trees(second, home.copy("12283a")) == []
+    moved = [attempt["files"] for attempt in home.status("12283a")[0]["history"]]
+    assert moved[0] and not any(moved[1:])
+    (attempt,) = home.status("12282a")[0]["history"]  # never touched again
+    assert attempt["verdict"] == "complete"
+    home.fetched_once(source)

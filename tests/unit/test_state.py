@@ -326,9 +326,12 @@ def test_a_newer_catalogue_is_refused(catalogue: Catalogue, tmp_path: Path) -> N
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     for opening in (Catalogue.open, Catalogue.peek):
+        before = path.read_bytes()
         with pytest.raises(CatalogueError, match=r"another version of asynchy.*9999") as caught:
             opening(path)
         assert caught.value.hint
+        assert path.read_bytes() == before
+        assert not list(tmp_path.glob("catalogue.db.*"))
 
 
 def test_a_damaged_catalogue_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
@@ -671,6 +674,20 @@ def test_a_claim_of_another_host_is_taken_over_once_it_is_stale(
     assert (found == number) == stale
     verdicts = [one.verdict for _, one in catalogue.history_of("12282a")]
     assert verdicts == ([Verdict.INTERRUPTED] if stale else [])
+
+
+def test_a_clock_that_was_set_back_makes_no_attempt_end_before_it_began(
+    catalogue: Catalogue, copy: Copy, tmp_path: Path
+) -> None:
+    claimed(catalogue, copy)
+    elsewhere(tmp_path, 11)
+    later = (datetime.now(UTC) + timedelta(hours=2)).strftime("%Y-%m-%d %H:%M:%S.%f")
+    with sqlite3.connect(tmp_path / "catalogue.db") as connection:
+        connection.execute("UPDATE claims SET since = ?", [later])
+    connection.close()
+    claimed(catalogue, copy)
+    ((_, interrupted),) = catalogue.history_of("12282a")
+    assert interrupted.ended >= interrupted.started
 
 
 def test_of_many_at_once_one_gets_the_claim(catalogue: Catalogue, copy: Copy) -> None:

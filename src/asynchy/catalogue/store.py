@@ -282,7 +282,7 @@ def _bury(db: Connection, row: Row[Any], now: datetime) -> None:
         insert(attempts).values(
             copy_id=row.copy_id,
             started=row.since,
-            ended=now,
+            ended=max(now, row.since),  # the clock may have been set back since
             host=row.host,
             pid=row.pid,
             engine="",

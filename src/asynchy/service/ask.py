@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from asynchy.config import EquipmentEntry
-from asynchy.domain.text import count
+from asynchy.domain.text import count, duration
 from asynchy.domain.visit import EquipmentVisits
 from asynchy.plan.select import CURRENT, before, reference
 from asynchy.service.heard import Heard
@@ -20,6 +20,8 @@ _AHEAD = 2 * CURRENT
 """How far ahead visits are asked for. Within this time less `CURRENT` the answer may serve again,
 when a cycle that was not complete is tried again."""
 _ROUNDS = 5
+SKEW = 60.0
+"""Seconds by which this clock and the portal's may differ."""
 
 
 def ask_visits(site: CycleSite, now: datetime) -> tuple[EquipmentVisits, ...]:
@@ -43,6 +45,7 @@ def ask_visits(site: CycleSite, now: datetime) -> tuple[EquipmentVisits, ...]:
     else:
         for entry in entries:
             entry.problem = entry.problem or f"equipment {entry.entry.id}: visits without end"
+    _doubt(entries, site.portal.clock_offset)
     site.heard.update({entry.entry.id: entry for entry in entries if not entry.problem})
     for entry in entries:
         _log(entry)
@@ -63,6 +66,22 @@ def _reach_back(site: CycleSite, entries: Sequence[Heard], since: datetime) -> N
         return lambda: entry.reach_back(site.portal, since)
 
     all_at_once([task(entry) for entry in entries], site.stop, site.board.beat)
+
+
+def apart(offset: float) -> str:
+    """By how much the portal's clock is ahead of ours (in seconds), in words."""
+    return f"{duration(abs(offset))} {'behind' if offset > 0 else 'ahead of'} the portal's"
+
+
+def _doubt(entries: Sequence[Heard], offset: float | None) -> None:
+    """By a wrong clock it is not known which visits are running."""
+    if offset is None or abs(offset) <= SKEW:
+        return
+    for entry in entries:
+        entry.problem = entry.problem or (
+            f"equipment {entry.entry.id}: this machine's clock is {apart(offset)}"
+            " (have it set: chrony, ntpd)"
+        )
 
 
 def _log(entry: Heard) -> None:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from asynchy.catalogue import process
 from asynchy.domain.attempt import Attempt, Claim, EngineResult, Verdict
@@ -76,16 +76,14 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
     begun = time.monotonic()
     files = moved = rounds = tries = 0
     while True:
-        started, clock = datetime.now(UTC), time.monotonic()
+        started = site.clock.now()
         site.board.begin(copy, before)
         result = _run_engine(site, copy, before.missing_bytes)
         after = _list_again(site, copy, result)
         if after is None and site.stop.asked:
             result = replace(result, stopped=True)
         judgement = judge(result, before, after, unsure=unsure)
-        # By the monotonic clock: one that is set back must not end an attempt before it began.
-        ended = started + timedelta(seconds=time.monotonic() - clock)
-        attempt = _attempt(site, (started, ended), result, after, judgement)
+        attempt = _attempt(site, started, result, after, judgement)
         site.catalogue.record(copy_id, attempt, after)
         files, moved = files + (result.files or 0), moved + (result.bytes or 0)
         rounds += judgement.verdict is Verdict.CHANGED
@@ -140,14 +138,14 @@ def _list_again(site: Site, copy: Copy, result: EngineResult) -> Survey | None:
 
 def _attempt(
     site: Site,
-    span: tuple[datetime, datetime],
+    started: datetime,
     result: EngineResult,
     after: Survey | None,
     judgement: Judgement,
 ) -> Attempt:
     return Attempt(
-        started=span[0],
-        ended=span[1],
+        started=started,
+        ended=site.clock.now(),
         host=process.host(),
         pid=process.me()[0],
         engine=site.engine.name,

@@ -93,7 +93,6 @@ class Daemon:
         if self._stop.asked:
             return
         seconds = self._pause(code)
-        self._board.next_look = datetime.now(UTC) + timedelta(seconds=seconds)
         self._board.phase("waiting")
         log.info("next look in %s", duration(seconds))
         woken = self._sleep(seconds)
@@ -147,6 +146,7 @@ class Daemon:
         looked = time.monotonic()
         while not self._stop.asked and (left := until - time.monotonic()) > 0:
             self._board.beat()
+            self._board.next_look = datetime.now(UTC) + timedelta(seconds=left)
             if self._wake.wait(min(left, 0.5)):
                 self._wake.clear()
                 log.info("asked to look now")

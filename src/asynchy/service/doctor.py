@@ -17,15 +17,13 @@ from asynchy.domain.text import count, size
 from asynchy.errors import AlreadyRunning, AsynchyError
 from asynchy.facility.listing import list_experiment
 from asynchy.plan.select import CURRENT
+from asynchy.service.ask import SKEW, apart
 from asynchy.service.board import Board
 from asynchy.service.daemon import alone
 from asynchy.service.heard import Heard
 from asynchy.service.site import CycleSite, cycle_site_of
 from asynchy.ssh import probe
 from asynchy.verify.destination import room
-
-_SKEW = 60.0
-"""Seconds by which this clock and the portal's may differ; visits are compared with ours."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +72,8 @@ def _clock(site: CycleSite) -> Finding:
     offset = site.portal.clock_offset
     if offset is None:
         return Finding("clock", False, "the portal did not tell its time", "mend the portal first")
-    found = f"{abs(offset):.0f} s {'behind' if offset > 0 else 'ahead of'} the portal's"
-    to_do = None if abs(offset) <= _SKEW else "have this machine's clock set (chrony, ntpd)"
-    return Finding("clock", abs(offset) <= _SKEW, found, to_do)
+    to_do = None if abs(offset) <= SKEW else "have this machine's clock set (chrony, ntpd)"
+    return Finding("clock", abs(offset) <= SKEW, apart(offset), to_do)
 
 
 def _server(site: CycleSite) -> Iterator[Finding]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 
 from asynchy.domain.text import count, size
 from asynchy.plan.decide import before_listing, map_to_project
@@ -28,7 +27,7 @@ def make_plan(site: CycleSite) -> Plan:
     ignored = site.ignore.read()
     if not site.ignore.path.exists():
         log.info("%s is not there yet: no EPN is skipped", site.ignore.path)
-    now = datetime.now(UTC)
+    now = site.clock.now()
     site.board.phase("asking the portal")
     selection = select(ask_visits(site, now), now, site.settings.visit_day_range)
     decided = [_due(site, candidate, ignored) for candidate in selection.candidates]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from asynchy.catalogue import Catalogue, IgnoreList
 from asynchy.config import Settings, Shared
@@ -29,6 +30,22 @@ log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 60
 
 
+@dataclass(frozen=True)
+class Clock:
+    """The time of one run: when it began, and what has passed since.
+
+    A wall clock that is set meanwhile changes nothing. A listing with a time in the future would
+    hide every visit that ends until then.
+    """
+
+    _began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _mark: float = field(default_factory=time.monotonic)
+
+    def now(self) -> datetime:
+        """The time now, zone-aware; never earlier than it was said to be before."""
+        return self._began + timedelta(seconds=time.monotonic() - self._mark)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Site:
     """The facility, the catalogue and the engine of one run."""
@@ -40,6 +57,7 @@ class Site:
     board: Board
     retries: int = 0
     """How often a connection that was lost is tried again at once."""
+    clock: Clock = field(default_factory=Clock)
 
     def survey(self, copy: Copy) -> Survey:
         """List an experiment and hold it against its copy at home.
@@ -50,7 +68,7 @@ class Site:
         """
         for tries in itertools.count():
             surveyor = Surveyor(
-                copy.destination, datetime.now(UTC), size_only=self.engine.compare == "size"
+                copy.destination, self.clock.now(), size_only=self.engine.compare == "size"
             )
             try:
                 list_experiment(self.remote, copy.source, surveyor.add, self.stop)

@@ -96,6 +96,7 @@ class Portal:
         return parse_visits(answer.body)
 
     def _ask_visits(self, token: str, equipment: int, start: datetime, end: datetime) -> Answer:
+        asked = datetime.now(UTC)
         answer = self._http.request(
             "GET",
             f"/api/v1/equipment/{equipment}/visits",
@@ -106,7 +107,9 @@ class Portal:
             },
         )
         if answer.date is not None:
-            self.clock_offset = (answer.date - datetime.now(UTC)).total_seconds()
+            # It was written at some moment in between; a slow answer is no wrong clock.
+            nearest = min(max(answer.date, asked), datetime.now(UTC))
+            self.clock_offset = (answer.date - nearest).total_seconds()
         return answer
 
     def _token(self, credentials: Credentials, *, not_: str | None = None) -> str:
