@@ -26,14 +26,14 @@ def test_a_patient_in_good_health(home: Home) -> None:
     assert found.returncode == 0, found.stdout + found.stderr
     assert "FAIL" not in found.stdout
     for line in (
-        f"ok    config: {home.config}, 1 equipment entries",
-        "ok    rsync here: rsync  version 3.",
+        f"ok    config: {home.config}, 1 equipment entry",
+        "ok    rsync here: rsync version 3.",
         "ok    ssh here: OpenSSH_",
         "ok    portal, equipment 23: credentials accepted, 0 current visits",
         "ok    clock: ",
         "ok    SFTP service, help@massive.org.au at 127.0.0.1: host key and key accepted, version 3",
         "ok    round trip: ",
-        "ok    rsync there: rsync  version 3.",
+        "ok    rsync there: rsync version 3.",
         f"ok    source {home.facility.data}/mx: 1 entry by rsync",
         f"ok    destination: {home.storage}, ",
         f"ok    project ny79: {home.storage}/ny79 is writable\n",

@@ -63,9 +63,12 @@ def test_the_line_that_people_read() -> None:
     board.begin(A, survey(1_000_000))
     board.arrived(A, 410_000)
     board.waiting(2)
-    board.next_look = datetime(2026, 11, 24, 14, 5).astimezone()
+    today = datetime.now().astimezone()
+    board.next_look = today.replace(hour=14, minute=5)
     assert board.line().startswith("12282a 41 % of 1.00 MB at ")
     assert board.line().endswith(" left, 2 waiting, next look 14:05")
+    board.next_look = datetime(2025, 3, 2, 14, 5).astimezone()
+    assert board.line().endswith(", next look 2025-03-02 14:05")
 
 
 def test_no_sign_of_life_once_the_loop_is_quiet(

@@ -9,7 +9,7 @@ import click
 
 from asynchy.cli.failing import fails_with_words
 from asynchy.config import load
-from asynchy.domain.text import shown
+from asynchy.domain.text import count, shown
 from asynchy.errors import ExitCode
 from asynchy.service.doctor import Finding, examine
 
@@ -21,7 +21,8 @@ def doctor(file: Path) -> int:
     """Try everything that a cycle needs, one line each, with what to do where it is not right."""
     logging.getLogger("asynchy").setLevel(logging.CRITICAL)  # each finding says it in its own words
     loaded = load(file)
-    _say(Finding("config", True, f"{file}, {len(loaded.settings.equipment)} equipment entries"))
+    entries = count(len(loaded.settings.equipment), "equipment entry", "equipment entries")
+    _say(Finding("config", True, f"{file}, {entries}"))
     for warning in loaded.warnings:
         click.echo(f"note  {shown(warning)}")
     good = True

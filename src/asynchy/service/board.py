@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from asynchy.domain.experiment import Copy, Survey
-from asynchy.domain.text import duration, size
+from asynchy.domain.text import duration, moment, size
 
 _RATE_SECONDS = 10.0
 
@@ -72,6 +72,12 @@ class Pace:
     def __str__(self) -> str:
         percent = 100 * self.done // self.bytes if self.bytes else 100
         return f"{percent} % of {size(self.bytes)} at {self.speed}"
+
+
+def _soon(when: datetime) -> str:
+    """A time of today as `14:05`, another with its day."""
+    local = when.astimezone()
+    return f"{local:%H:%M}" if local.date() == datetime.now().astimezone().date() else moment(when)
 
 
 class Board:
@@ -153,5 +159,5 @@ class Board:
             if self._waiting:
                 parts.append(f"{self._waiting} waiting")
             if self.next_look is not None:
-                parts.append(f"next look {self.next_look.astimezone():%H:%M}")
+                parts.append(f"next look {_soon(self.next_look)}")
         return ", ".join(parts)

@@ -112,4 +112,4 @@ def _first_line(command: list[str]) -> str | None:
         command, stop=Stop(), on_stdout=lines.append, on_stderr=lines.append, environment={}
     )
     found = [line for line in lines if re.search(rb"(version|OpenSSH)", line)]
-    return shown(found[0], limit=100) if ended.code == 0 and found else None
+    return shown(b" ".join(found[0].split()), limit=100) if ended.code == 0 and found else None
