@@ -40,6 +40,7 @@ def test_each_transfer_and_all_of_them_end_at_exactly_100_percent() -> None:
     assert (board.running()[B].done, board.running()[B].bytes) == (200, 200)
     assert (board.overall().done, board.overall().bytes) == (300, 300)
     assert str(board.running()[B]).startswith("100 % of 200 B at ")
+    assert "left" not in str(board.running()[B])
     board.end(B)
     assert board.overall().done == 300
 

@@ -60,8 +60,9 @@ class Pace:
 
     @property
     def left(self) -> float | None:
-        """Seconds that it will still take at this rate; None where that cannot be told."""
-        return (self.bytes - self.done) / self.rate if self.rate > 0 else None
+        """Seconds left at this rate; None where that cannot be told, or nothing is left."""
+        rest = self.bytes - self.done
+        return rest / self.rate if rest and self.rate > 0 else None
 
     @property
     def speed(self) -> str:
