@@ -1,7 +1,7 @@
 # What you can do here. `make help` lists it.
 PYTHON = .venv/bin/python
 
-.PHONY: help demo test test-all lint format types layers check pins set-up clean
+.PHONY: help demo test test-all fuzz lint format types layers check pins set-up clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,6 +15,10 @@ test: set-up ## all tests that must pass before a change lands (under 10 minutes
 test-all: test ## test, and what needs more time, Debian packages or rights
 	@scripts/set-up --all
 	@$(PYTHON) -m pytest -m extra
+
+fuzz: set-up ## feed nonsense to the SFTP codec for FUZZ_SECONDS (60)
+	@.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@corpus=$$(mktemp -d); $(PYTHON) -m tests.fuzz.packets "$$corpus"; code=$$?; rm -r "$$corpus"; exit $$code
 
 lint: set-up ## ruff: style and mistakes
 	@.venv/bin/ruff check .

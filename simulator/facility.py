@@ -28,7 +28,7 @@ Port {port}
 ListenAddress 127.0.0.1
 HostKey {folder}/ssh/host_key
 AuthorizedKeysFile {folder}/ssh/authorized_keys
-Subsystem sftp internal-sftp
+{subsystem}
 PidFile none
 UsePAM no
 StrictModes no
@@ -62,6 +62,8 @@ class Facility:
         self.host = "127.0.0.1"
         self.port = 0
         self.user = USER
+        self.offers_sftp = True
+        """Whether sshd has an SFTP subsystem the next time it starts."""
         self.key_file = self.folder / "ssh" / "key"
         self.known_hosts = self.folder / "ssh" / "known_hosts"
         self.portal = PortalHandle(tls)
@@ -173,13 +175,17 @@ class Facility:
             for path in paths:
                 os.lchown(path, *self._run_as)
 
+    def _sshd_config(self) -> str:
+        subsystem = "Subsystem sftp internal-sftp" if self.offers_sftp else ""
+        return _SSHD_CONFIG.format(port=self.port, folder=self.folder, subsystem=subsystem)
+
     def _launch_sshd(self) -> None:
         sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
         if sshd is None:
             raise SimulatorError("sshd is missing: install openssh-server")
         _tool("rsync", "rsync")
         folder = self.folder / "ssh"
-        (folder / "sshd_config").write_text(_SSHD_CONFIG.format(port=self.port, folder=self.folder))
+        (folder / "sshd_config").write_text(self._sshd_config())
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         environment = {

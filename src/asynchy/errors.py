@@ -83,6 +83,12 @@ class ListingError(AsynchyError):
     transient = True
 
 
+class SftpNotOffered(ListingError):
+    """The server lets us in and offers no SFTP."""
+
+    transient = False
+
+
 class ExperimentAbsent(ListingError):
     """The facility has no folder for the experiment."""
 

@@ -34,7 +34,7 @@ def test_a_patient_in_good_health(home: Home) -> None:
         "ok    SFTP service, help@massive.org.au at 127.0.0.1: host key and key accepted, version 3",
         "ok    round trip: ",
         "ok    rsync there: rsync version 3.",
-        f"ok    source {home.facility.data}/mx: 1 entry by rsync",
+        f"ok    source {home.facility.data}/mx: 1 entry",
         f"ok    destination: {home.storage}, ",
         f"ok    project ny79: {home.storage}/ny79 is writable\n",
         f"ok    catalogue: {home.place}/catalogue.db, 0 copies known",

@@ -1,13 +1,22 @@
-"""What lies in an experiment at the facility."""
+"""What lies at the facility: over SFTP where it is offered, else as rsync lists it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 
-from asynchy.domain.experiment import Entry
+from asynchy.domain.experiment import Entry, Kind
 from asynchy.domain.stop import Stop
+from asynchy.domain.text import shown
+from asynchy.errors import ExperimentAbsent, ListingError, SftpNotOffered
+from asynchy.facility.crawl import Folder, Refused, crawl
 from asynchy.ssh import rsync
 from asynchy.ssh.remote import Remote
+
+log = logging.getLogger(__name__)
+
+_without_sftp: set[Remote] = set()
+"""Servers that were found to offer no SFTP; a process asks each of them once."""
 
 
 def list_experiment(
@@ -18,11 +27,54 @@ def list_experiment(
     *,
     deep: bool = True,
 ) -> None:
-    """Hand over every entry of an experiment, as rsync lists it; not `deep`: its first level.
+    """Hand over every entry of an experiment, itself (`.`) first; not `deep`: its first level.
 
     Raises:
         ListingError: it could not be listed whole.
         Stopped: a stop was asked for meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
+    if remote not in _without_sftp:
+        try:
+            crawl(remote, [Folder(0, source.encode())], _HandingOver(on_entry, deep), stop)
+            return
+        except SftpNotOffered:
+            log.info("%s offers no SFTP; listing with rsync", remote.host)
+            _without_sftp.add(remote)
     rsync.list_tree(remote, source, on_entry, stop, deep=deep)
+
+
+class _HandingOver:
+    """Hands entries over; what could not be listed makes the listing worthless."""
+
+    def __init__(self, on_entry: Callable[[Entry], None], deep: bool) -> None:
+        self._on_entry = on_entry
+        self._deep = deep
+        self._begun = False
+
+    def enters(self, path: bytes) -> bool:
+        return self._deep
+
+    def entries(self, folder: Folder, entries: Sequence[Entry]) -> None:
+        self._begin()
+        for entry in entries:
+            self._on_entry(entry)
+
+    def ended(self, folder: Folder) -> None:
+        self._begin()
+
+    def failed(self, folder: Folder, refused: Refused) -> None:
+        if refused.absent and folder.path == b".":
+            raise ExperimentAbsent(
+                "there is no such folder at the facility",
+                hint="check `source-path` and `beamline`; the data may be gone or not there yet",
+            )
+        raise ListingError(
+            f"{shown(folder.full)}: {refused.reason}",
+            hint="ask the facility to open or rename it",
+        )
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._on_entry(Entry(Kind.FOLDER, b".", 0, 0))

@@ -98,7 +98,7 @@ def _server(site: CycleSite) -> Iterator[Finding]:
 
 
 def _source(site: CycleSite, beamline: str) -> Finding:
-    """List the folder that holds the experiments of a beamline, by rsync, one level deep."""
+    """List the folder that holds the experiments of a beamline, one level deep."""
     template = site.settings.source_path.partition("{epn}")[0]
     folder = template.format(beamline=beamline).rpartition("/")[0]
     names: list[bytes] = []
@@ -108,9 +108,7 @@ def _source(site: CycleSite, beamline: str) -> Finding:
         )
     except AsynchyError as error:
         return _bad(f"source {folder}", error)
-    return Finding(
-        f"source {folder}", True, f"{count(max(0, len(names) - 1), 'entry', 'entries')} by rsync"
-    )
+    return Finding(f"source {folder}", True, count(max(0, len(names) - 1), "entry", "entries"))
 
 
 def _destination(settings: Settings) -> Iterator[Finding]:

@@ -183,9 +183,18 @@ def transfer_tree(
     )
 
 
-def _start(remote: Remote) -> list[str]:
+def require() -> None:
+    """Look for rsync on this machine.
+
+    Raises:
+        ToolMissing: it is not installed.
+    """
     if shutil.which("rsync") is None:
         raise ToolMissing("rsync is not installed", hint="install the package rsync")
+
+
+def _start(remote: Remote) -> list[str]:
+    require()
     shell = child.bound_to_parent(remote.ssh_command())
     return [
         "rsync",

@@ -31,6 +31,13 @@ class Engine(Protocol):
     def compare(self) -> str:
         """What makes a file at home the same as the facility's."""
 
+    def require(self) -> None:
+        """Look for the programs that it needs, before anything is begun.
+
+        Raises:
+            ToolMissing: one is not installed.
+        """
+
     def transfer(self, copy: Copy, stop: Stop, on_bytes: OnBytes) -> EngineResult:
         """Make the destination hold what the experiment holds; a failure is a result, too.
 

@@ -37,6 +37,11 @@ class RsyncEngine:
         """What makes a file at home the same as the facility's."""
         return self.choices.compare
 
+    def require(self) -> None:
+        """Look for rsync and ssh; see `Engine.require`."""
+        rsync.require()
+        self.remote.ssh_command()
+
     def transfer(self, copy: Copy, stop: Stop, on_bytes: OnBytes) -> EngineResult:
         """Run rsync once; see `Engine.transfer`."""
         _make_folders(copy.project_folder, copy.destination)

@@ -1,0 +1,347 @@
+"""Trees at the facility, listed over SFTP: many folders in flight, over several connections."""
+
+from __future__ import annotations
+
+import logging
+import stat
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from asynchy.domain.experiment import Entry, Kind
+from asynchy.domain.paths import is_inside, is_wanted
+from asynchy.domain.stop import Stop
+from asynchy.domain.text import shown
+from asynchy.errors import AsynchyError, Stopped
+from asynchy.ssh.remote import Remote
+from asynchy.ssh.sftp.connection import Connection
+from asynchy.ssh.sftp.packets import (
+    Answer,
+    Code,
+    Handle,
+    Name,
+    Names,
+    ProtocolError,
+    Status,
+    close,
+    open_folder,
+    read_folder,
+)
+
+log = logging.getLogger(__name__)
+
+IN_FLIGHT = 1000
+"""Folders that are open at a time on one connection, where the server allows it: OpenSSH's takes as
+many as it may open files, by default 1024 less a few (docs/decisions/0012)."""
+DEEPEST = 128
+"""Levels of folders; symbolic links are not followed, so only a broken server has more."""
+_AHEAD = 2
+"""READDIRs that are asked for before the answer to the first is there. Each answer with entries
+(100 at most, from OpenSSH) asks for two more, so that a large folder takes few round trips."""
+_MOST_AHEAD = 64
+_FEWEST = 16
+"""Folders that are open at a time on a server that can open no more."""
+_IDLE = 0.05
+_SPARE = 8
+"""Handles that are left to the server's own use, where it says how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder that is to be listed."""
+
+    tag: int
+    """Whose tree it is in; the caller's."""
+    root: bytes
+    """Absolute path of the tree at the facility."""
+    path: bytes = b"."
+    """Path within the tree, whose own folder is `.`."""
+
+    @property
+    def full(self) -> bytes:
+        """The absolute path."""
+        return self.root if self.path == b"." else self.root + b"/" + self.path
+
+    @property
+    def depth(self) -> int:
+        """Levels below the tree's own folder."""
+        return 0 if self.path == b"." else self.path.count(b"/") + 1
+
+    def below(self, name: bytes) -> bytes:
+        """The path within the tree of an entry of this folder."""
+        return name if self.path == b"." else self.path + b"/" + name
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why a folder could not be listed."""
+
+    reason: str
+    absent: bool = False
+    """Whether there is no such folder."""
+
+
+class Handler(Protocol):
+    """Hears what is found. Called from several threads where there are several connections."""
+
+    def enters(self, path: bytes) -> bool:
+        """Whether a folder that was found is listed, too."""
+
+    def entries(self, folder: Folder, entries: Sequence[Entry]) -> None:
+        """Some entries of a folder; their paths are within the tree."""
+
+    def ended(self, folder: Folder) -> None:
+        """There are no more entries in a folder; its folders are listed later, or already."""
+
+    def failed(self, folder: Folder, refused: Refused) -> None:
+        """A folder could not be listed, or not whole."""
+
+
+def crawl(
+    remote: Remote,
+    start: Iterable[Folder],
+    handler: Handler,
+    stop: Stop,
+    *,
+    connections: int = 1,
+) -> None:
+    """List folders and everything below them that the handler wants.
+
+    Dot files and folders are left out, save `.info`. Depth first, and a folder of `start` is taken
+    once nothing else waits, so that few folders wait at a time. A further connection that cannot be
+    made is done without.
+
+    Raises:
+        ListingError: the first connection could not be made, or one broke off.
+        SftpNotOffered: the server has no SFTP.
+        Stopped: a stop was asked for meanwhile.
+        ToolMissing: ssh is not installed.
+    """
+    pile = _Pile(iter(start))
+    with Connection(remote, stop) as first:
+        helpers = [
+            threading.Thread(target=_help, args=(remote, pile, handler, stop), daemon=True)
+            for _ in range(connections - 1)
+        ]
+        for helper in helpers:
+            helper.start()
+        try:
+            _Lister(first, pile, handler).run()
+        except BaseException as error:
+            pile.fail(error)
+            raise
+        finally:
+            for helper in helpers:
+                helper.join()
+    if pile.error is not None:
+        raise pile.error
+
+
+def _help(remote: Remote, pile: _Pile, handler: Handler, stop: Stop) -> None:
+    try:
+        with Connection(remote, stop) as connection:
+            try:
+                _Lister(connection, pile, handler).run()
+            except BaseException as error:  # noqa: BLE001 - raised by whoever waits for the end
+                pile.fail(error)
+    except Stopped as error:
+        pile.fail(error)
+    except AsynchyError as error:
+        log.info("a further connection could not be made: %s", error)
+
+
+@dataclass
+class _Pile:
+    """The folders that wait, those that have not been begun, and how many are being listed."""
+
+    start: Iterator[Folder]
+    waiting: list[Folder] = field(default_factory=list)
+    exhausted: bool = False
+    busy: int = 0
+    error: BaseException | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self) -> Folder | None:
+        with self.lock:
+            if self.error is not None:
+                return None
+            if not self.waiting and not self.exhausted:
+                folder = next(self.start, None)
+                if folder is None:
+                    self.exhausted = True
+                else:
+                    self.waiting.append(folder)
+            if not self.waiting:
+                return None
+            self.busy += 1
+            return self.waiting.pop()
+
+    def put(self, folders: Iterable[Folder]) -> None:
+        with self.lock:
+            self.waiting += folders
+
+    def done(self) -> None:
+        with self.lock:
+            self.busy -= 1
+
+    def fail(self, error: BaseException) -> None:
+        with self.lock:
+            self.error = self.error or error
+
+    @property
+    def finished(self) -> bool:
+        with self.lock:
+            return self.error is not None or (self.exhausted and not self.waiting and not self.busy)
+
+
+class _Lister:
+    """Works on the pile with one connection."""
+
+    def __init__(self, connection: Connection, pile: _Pile, handler: Handler) -> None:
+        self.connection = connection
+        self.pile = pile
+        self.handler = handler
+        self.open = 0
+        """Folders that are being listed."""
+        self._postponed: list[Folder] = []
+        handles = connection.limits.handles
+        self._most = min(IN_FLIGHT, handles - _SPARE) if handles > _SPARE else IN_FLIGHT
+
+    def run(self) -> None:
+        idle = threading.Event()
+        while not self.pile.finished:
+            while self.open < self._most and (folder := self.pile.take()) is not None:
+                self._begin(folder)
+            if self.connection.in_flight:
+                self.connection.turn()
+            elif self._postponed:  # alone, so that it is not for the others
+                self._begin(self._postponed.pop(), last_try=True)
+            else:  # the others may find more
+                idle.wait(_IDLE)
+
+    def _begin(self, folder: Folder, *, last_try: bool = False) -> None:
+        self.open += 1
+        _Listing(self, folder, None if last_try else self._most).begin()
+
+    def not_opened(self, folder: Folder, most: int) -> None:
+        """The server could not open a folder while so many were allowed to be open."""
+        self.open -= 1
+        if most == self._most == _FEWEST:
+            self._postponed.append(folder)
+            return
+        if most == self._most:
+            self._most = max(_FEWEST, most // 2)
+        self.pile.put([folder])
+        self.pile.done()
+
+    def settled(self) -> None:
+        """A folder has been listed, or could not be."""
+        self.open -= 1
+        self.pile.done()
+
+
+class _Listing:
+    """One folder: opened, read, closed."""
+
+    def __init__(self, lister: _Lister, folder: Folder, most: int | None) -> None:
+        self._lister = lister
+        self._folder = folder
+        self._most = most
+        self._handle = b""
+        self._asked = 0
+        self._ended = False
+        self._refused: Refused | None = None
+
+    def begin(self) -> None:
+        path = self._folder.full
+        self._lister.connection.ask(lambda number: open_folder(number, path), self._opened)
+
+    def _opened(self, answer: Answer) -> None:
+        if isinstance(answer, Handle):
+            self._handle = answer.handle
+            self._read_ahead()
+        elif (
+            isinstance(answer, Status) and answer.code == Code.FAILURE and self._most is not None
+        ):  # too many may be open: EMFILE has no code of its own
+            self._lister.not_opened(self._folder, self._most)
+        else:
+            self._refused = _refusal(answer)
+            self._settle()
+
+    def _read_ahead(self) -> None:
+        for _ in range(min(_AHEAD, _MOST_AHEAD - self._asked)):
+            self._asked += 1
+            self._lister.connection.ask(
+                lambda number: read_folder(number, self._handle), self._took
+            )
+
+    def _took(self, answer: Answer) -> None:
+        self._asked -= 1
+        if isinstance(answer, Names):
+            self._hand_over(answer)
+            if not self._ended:  # answers may overtake one another
+                self._read_ahead()
+        else:
+            self._ended = True
+            if not (isinstance(answer, Status) and answer.code == Code.EOF):
+                self._refused = self._refused or _refusal(answer)
+        if self._ended and not self._asked:
+            handle = self._handle
+            self._lister.connection.ask(lambda number: close(number, handle), lambda answer: None)
+            self._settle()
+
+    def _hand_over(self, answer: Names) -> None:
+        entries = []
+        for name in answer.names:
+            if name.name in (b".", b"..") or not is_wanted(name.name):
+                continue
+            try:
+                entries.append(_entry(self._folder, name))
+            except ValueError as error:
+                self._refused = self._refused or Refused(str(error))
+        self._lister.handler.entries(self._folder, entries)
+        handler, tag, root = self._lister.handler, self._folder.tag, self._folder.root
+        folders = [entry.path for entry in entries if entry.kind is Kind.FOLDER]
+        self._lister.pile.put(Folder(tag, root, path) for path in folders if handler.enters(path))
+
+    def _settle(self) -> None:
+        if self._refused is None:
+            self._lister.handler.ended(self._folder)
+        else:
+            self._lister.handler.failed(self._folder, self._refused)
+        self._lister.settled()
+
+
+def _refusal(answer: Answer) -> Refused:
+    if not isinstance(answer, Status):
+        raise ProtocolError(f"{type(answer).__name__} in answer to a question about a folder")
+    match answer.code:
+        case Code.NO_SUCH_FILE:
+            return Refused("there is no such folder", absent=True)
+        case Code.PERMISSION_DENIED:
+            return Refused("it may not be read (EACCES)")
+    return Refused(f"the server says: {shown(answer.message, limit=200)} ({answer.code})")
+
+
+def _entry(folder: Folder, name: Name) -> Entry:
+    """An entry as it is told.
+
+    Raises:
+        ValueError: it has no usable name, or it is not told what it is.
+    """
+    path = folder.below(name.name)
+    if not is_inside(path) or b"/" in name.name:
+        raise ValueError(f"a name that leads out of the experiment: {shown(name.name, limit=200)}")
+    size, mode, modified = (
+        name.attributes.size, name.attributes.mode, name.attributes.modified,
+    )  # fmt: skip
+    if size is None or mode is None or modified is None:
+        raise ValueError(f"the server does not tell what {shown(name.name, limit=200)} is")
+    kind = _KINDS.get(stat.S_IFMT(mode), Kind.SPECIAL)
+    if kind is Kind.FOLDER and folder.depth >= DEEPEST:
+        raise ValueError(f"more than {DEEPEST} folders in each other")
+    return Entry(kind, path, size, modified)
+
+
+_KINDS = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.FOLDER, stat.S_IFLNK: Kind.SYMLINK}

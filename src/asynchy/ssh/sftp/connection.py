@@ -1,0 +1,256 @@
+"""One SFTP connection through OpenSSH's client, with many requests in flight.
+
+The connection belongs to one thread. Requests are queued by `ask` with a function that gets the
+answer; `turn` moves bytes and calls those functions. Answers may come in any order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import IO, Self
+
+from asynchy.domain.stop import Stop
+from asynchy.domain.text import shown
+from asynchy.errors import ListingError, SftpNotOffered, Stopped
+from asynchy.ssh import child
+from asynchy.ssh.remote import Remote
+from asynchy.ssh.rsync_output import explain
+from asynchy.ssh.sftp import packets
+from asynchy.ssh.sftp.packets import Answer, Limits, ProtocolError, Reply
+
+OnAnswer = Callable[[Answer], None]
+Request = Callable[[int], bytes]
+"""A request's bytes, given its number."""
+
+_TICK = 0.2
+"""Seconds between two looks at the wish to stop."""
+_CHUNK = 1 << 18
+_STDERR_KEPT = 8192
+_NUMBERS = 1 << 32
+
+
+class Connection:
+    """A connection to the server's SFTP subsystem; a context manager.
+
+    Methods raise:
+        ListingError: the connection could not be made, broke off, was silent for too long, or
+            spoke something that is no SFTP.
+        SftpNotOffered: the server has no SFTP.
+        Stopped: a stop was asked for meanwhile.
+        ToolMissing: ssh is not installed.
+    """
+
+    def __init__(self, remote: Remote, stop: Stop) -> None:
+        self.version = 0
+        """The version of the protocol that the server speaks."""
+        self.limits = Limits(0, 0, 0, 0)
+        """What the server says that it takes at most; zeros where it does not say."""
+        self._remote = remote
+        self._stop = stop
+        self._framer = packets.Framer()
+        self._out: deque[memoryview] = deque()
+        self._waiting: dict[int, OnAnswer] = {}
+        self._next = 0
+        self._stderr = b""
+        self._heard = time.monotonic()
+        self._process = subprocess.Popen(
+            child.bound_to_parent(
+                [*remote.ssh_command(), "-s", "--", remote.host, "sftp"], parent=os.getpid()
+            ),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            bufsize=0,
+        )
+        self._stdin, self._stdout = _pipe(self._process.stdin), _pipe(self._process.stdout)
+        self._selector = selectors.DefaultSelector()
+        for stream in (self._stdout, _pipe(self._process.stderr)):
+            os.set_blocking(stream.fileno(), False)
+            self._selector.register(stream, selectors.EVENT_READ)
+        os.set_blocking(self._stdin.fileno(), False)
+        self._writing = False
+
+    def __enter__(self) -> Self:
+        try:
+            self._greet()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that have no answer yet."""
+        return len(self._waiting)
+
+    def ask(self, request: Request, then: OnAnswer) -> None:
+        """Queue a request; `then` gets the answer during a later `turn`, and may ask more.
+
+        A `ProtocolError` that it raises counts as the server's.
+        """
+        if not self._waiting:
+            self._heard = time.monotonic()
+        number = self._next
+        self._next = (number + 1) % _NUMBERS
+        self._waiting[number] = then
+        self._out.append(memoryview(request(number)))
+
+    def turn(self) -> None:
+        """Write and read what can be, waiting a moment where nothing can; hand over the answers."""
+        for payload in self._move():
+            try:
+                number, answer = packets.parse_answer(payload)
+                then = self._waiting.pop(number, None)
+                if then is None:
+                    raise ProtocolError(f"an answer to request {number}, which waits for none")
+                then(answer)
+            except ProtocolError as error:
+                raise self._no_sftp(error) from None
+
+    def run(self) -> None:
+        """Take turns until every request has its answer."""
+        while self._waiting:
+            self.turn()
+
+    def close(self) -> None:
+        """End the connection at once."""
+        self._selector.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            with contextlib.suppress(OSError):
+                _pipe(stream).close()
+
+    def _greet(self) -> None:
+        self._out.append(memoryview(packets.init()))
+        greeting: list[bytes] = []
+        while not greeting:
+            greeting += self._move()
+        try:
+            hello = packets.parse_hello(greeting[0])
+            if len(greeting) > 1:
+                raise ProtocolError("answers to nothing")
+        except ProtocolError as error:
+            raise self._no_sftp(error) from None
+        self.version = hello.version
+        if hello.extensions.get(packets.LIMITS) == b"1":
+            self.ask(lambda number: packets.extended(number, packets.LIMITS), self._limited)
+            self.run()
+
+    def _limited(self, answer: Answer) -> None:
+        if isinstance(answer, Reply):
+            self.limits = packets.parse_limits(answer.body)
+
+    def _move(self) -> list[bytes]:
+        """Write what the pipe takes and read what is there; the packets that are whole now."""
+        self._watch_writing()
+        found: list[bytes] = []
+        for key, events in self._selector.select(_TICK):
+            if events & selectors.EVENT_WRITE:
+                self._write()
+            elif key.fileobj is self._stdout:
+                found += self._read()
+            else:
+                self._hear_stderr()
+        if self._stop.asked:
+            raise Stopped("stopped")
+        if time.monotonic() - self._heard > self._remote.timeout:
+            raise ListingError(
+                f"the server said nothing for {self._remote.timeout} s",
+                hint="it is tried again in the next run",
+            )
+        return found
+
+    def _watch_writing(self) -> None:
+        wanted = bool(self._out)
+        if wanted and not self._writing:
+            self._selector.register(self._stdin, selectors.EVENT_WRITE)
+        elif self._writing and not wanted:
+            self._selector.unregister(self._stdin)
+        self._writing = wanted
+
+    def _write(self) -> None:
+        try:
+            while self._out:
+                # One call takes many small requests; the rest of one that was cut stays first.
+                count = os.writev(self._stdin.fileno(), list(self._first(64)))
+                self._drop(count)
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            raise self._gone() from None
+
+    def _first(self, count: int) -> list[memoryview]:
+        return [self._out[at] for at in range(min(count, len(self._out)))]
+
+    def _drop(self, count: int) -> None:
+        while count:
+            first = self._out.popleft()
+            if len(first) > count:
+                self._out.appendleft(first[count:])
+                return
+            count -= len(first)
+
+    def _read(self) -> list[bytes]:
+        try:
+            data = os.read(self._stdout.fileno(), _CHUNK)
+        except BlockingIOError:
+            return []
+        if not data:
+            raise self._gone()
+        self._heard = time.monotonic()
+        try:
+            return list(self._framer.feed(data))
+        except ProtocolError as error:
+            raise self._no_sftp(error) from None
+
+    def _hear_stderr(self) -> None:
+        stream = _pipe(self._process.stderr)
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(stream.fileno(), _CHUNK)
+            if not data:
+                self._selector.unregister(stream)
+            self._stderr = (self._stderr + data)[-_STDERR_KEPT:]
+
+    def _gone(self) -> ListingError:
+        """Why the other side is gone: ssh's own words say it."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        with contextlib.suppress(KeyError, OSError, ValueError):
+            self._hear_stderr()
+        words = self._stderr.decode("utf-8", "backslashreplace").strip()
+        if "subsystem request failed" in words:
+            return SftpNotOffered("the server offers no SFTP", hint="ask the facility for it")
+        reason = explain(255, words)
+        if not words:
+            return ListingError("the server ended the SFTP connection", hint=reason.hint)
+        return ListingError(f"{reason.reason}: {shown(words, limit=200)}", hint=reason.hint)
+
+    def _no_sftp(self, error: ProtocolError) -> ListingError:
+        return ListingError(
+            f"the server spoke something that is no SFTP: {error}",
+            hint="check with `sftp USER@HOST` what it offers",
+        )
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None
+    return stream

@@ -1,0 +1,279 @@
+"""Listing over SFTP: few round trips, and a clear word whatever the server does."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from asynchy.domain.experiment import Entry, Kind
+from asynchy.domain.stop import Stop
+from asynchy.errors import ListingError, SftpNotOffered, Stopped
+from asynchy.facility import listing
+from asynchy.facility.crawl import DEEPEST, Folder, Refused, crawl
+from asynchy.facility.listing import list_experiment
+from asynchy.ssh import rsync
+from asynchy.ssh.remote import Remote
+from simulator.experiments import awkward_names, mx_experiment
+from simulator.facility import Facility
+from tests.conftest import give
+
+SERVER = Path(__file__).parents[1] / "tools" / "sftp_server.py"
+TOP = Folder(7, b"/top")
+
+
+class Heard:
+    """Keeps what a crawl tells."""
+
+    def __init__(self) -> None:
+        self.found: list[Entry] = []
+        self.listed: list[bytes] = []
+        self.refused: dict[bytes, Refused] = {}
+        self.lock = threading.Lock()
+
+    def enters(self, path: bytes) -> bool:
+        return True
+
+    def entries(self, folder: Folder, entries: Sequence[Entry]) -> None:
+        assert folder.tag == TOP.tag
+        with self.lock:
+            self.found += entries
+
+    def ended(self, folder: Folder) -> None:
+        with self.lock:
+            self.listed.append(folder.path)
+
+    def failed(self, folder: Folder, refused: Refused) -> None:
+        with self.lock:
+            self.refused[folder.path] = refused
+
+    @property
+    def files(self) -> int:
+        return sum(entry.kind is Kind.FILE for entry in self.found)
+
+
+Scripted = Callable[..., Remote]
+
+
+@pytest.fixture
+def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scripted:
+    """A server that does as a scenario says, reached as ssh would reach one."""
+
+    def make(scenario: str, timeout: int = 20, **numbers: int | Path) -> Remote:
+        (tmp_path / "ssh").unlink(missing_ok=True)
+        (tmp_path / "ssh").symlink_to(SERVER)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        for name, value in {"SCENARIO": scenario, **numbers}.items():
+            monkeypatch.setenv(name, str(value))
+        return Remote(host="scripted", user="nobody", timeout=timeout)
+
+    return make
+
+
+def listed(remote: Remote, *, connections: int = 1, stop: Stop | None = None) -> Heard:
+    heard = Heard()
+    crawl(remote, [TOP], heard, stop or Stop(), connections=connections)
+    return heard
+
+
+def test_round_trips_go_with_the_depth_and_not_with_the_folders(
+    scripted: Scripted, tmp_path: Path
+) -> None:
+    rounds = {}
+    for folders in (200, 2000):
+        told = tmp_path / f"rounds-{folders}"
+        remote = scripted("invented", FOLDERS=folders, FILES=50, ROUNDS=told)
+        heard = listed(remote)
+        assert (heard.files, len(heard.listed)) == (50 * folders, folders + 1)
+        rounds[folders] = int(told.read_text())
+    # hello, limits, open, the top's entries (20 answers of 100), then open and read in two batches
+    assert rounds[2000] <= 16
+    assert rounds[2000] - rounds[200] <= 8
+
+
+def test_several_connections_share_the_work(scripted: Scripted) -> None:
+    heard = listed(scripted("invented", FOLDERS=300, FILES=5), connections=3)
+    assert (heard.files, len(heard.listed), heard.refused) == (1500, 301, {})
+    assert len({entry.path for entry in heard.found}) == len(heard.found)
+
+
+@pytest.mark.parametrize("scenario", ["shuffled", "no limits"])
+def test_answers_in_any_order_and_without_limits_are_fine(
+    scripted: Scripted, scenario: str
+) -> None:
+    heard = listed(scripted(scenario, FOLDERS=5, FILES=250))
+    assert heard.files == 5 * 250
+
+
+def test_a_server_that_can_open_few_folders_is_asked_for_fewer(scripted: Scripted) -> None:
+    heard = listed(scripted("no limits", FOLDERS=300, FILES=3, MOST_OPEN=20))
+    assert (heard.files, heard.refused) == (900, {})
+
+
+def test_a_folder_that_cannot_be_opened_is_told_and_the_rest_listed(scripted: Scripted) -> None:
+    heard = listed(scripted("broken folder", FOLDERS=30, FILES=3))
+    assert heard.files == 90
+    assert list(heard.refused) == [b"broken"]
+    assert heard.refused[b"broken"].reason == "the server says: input/output error (4)"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "words"),
+    [
+        ("truncated", "the server ended the SFTP connection"),
+        ("4 GiB", "something that is no SFTP: a packet of 4,294,967,295 bytes"),
+        ("twice", "which waits for none"),
+        ("death", "Connection to scripted closed by remote host"),
+        ("wrong type", "Data in answer to a question about a folder"),
+        ("banner", "something that is no SFTP"),
+        ("old version", "no SFTP of version 3"),
+        ("silence", "the server said nothing for 1 s"),
+        ("mute", "the server said nothing for 1 s"),
+    ],
+)
+def test_a_server_that_speaks_no_proper_sftp_is_an_error_in_words(
+    scripted: Scripted, scenario: str, words: str
+) -> None:
+    remote = scripted(scenario, timeout=1 if scenario in ("silence", "mute") else 20)
+    with pytest.raises(ListingError) as raised:
+        listed(remote)
+    assert words in str(raised.value)
+    assert raised.value.transient
+
+
+def test_one_connection_that_breaks_ends_the_others(scripted: Scripted) -> None:
+    with pytest.raises(ListingError):
+        listed(scripted("death", FOLDERS=100), connections=3)
+
+
+def test_names_that_lead_out_are_refused_with_their_folder(scripted: Scripted) -> None:
+    heard = listed(scripted("odd names"))
+    assert [entry.path for entry in heard.found] == [b"good"]
+    assert "leads out of the experiment" in heard.refused[b"."].reason
+
+
+def test_a_file_without_a_size_is_not_of_size_0(scripted: Scripted) -> None:
+    heard = listed(scripted("no attributes"))
+    assert heard.found == []
+    assert heard.refused[b"."].reason == "the server does not tell what file is"
+
+
+def test_an_endless_tree_ends(scripted: Scripted) -> None:
+    heard = listed(scripted("endless"))
+    (deepest,) = heard.refused
+    assert deepest.count(b"/") + 1 == DEEPEST
+    assert "more than 128 folders" in heard.refused[deepest].reason
+
+
+def test_a_stop_is_heard_while_the_server_is_silent(scripted: Scripted) -> None:
+    stop = Stop()
+    threading.Timer(0.3, stop.ask).start()
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        listed(scripted("mute"), stop=stop)
+    assert time.monotonic() - began < 5
+
+
+def test_a_server_without_sftp_is_told_apart_from_one_that_is_gone(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SftpNotOffered):
+        listed(scripted("no subsystem"))
+    monkeypatch.undo()
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    with pytest.raises(ListingError) as raised:
+        listed(Remote(host="127.0.0.1", user="nobody", port=port))
+    assert not isinstance(raised.value, SftpNotOffered)
+    assert "Connection refused" in str(raised.value)
+
+
+def remote_of(facility: Facility) -> Remote:
+    return Remote(
+        host=facility.host,
+        user=facility.user,
+        port=facility.port,
+        key_file=facility.key_file,
+        known_hosts=facility.known_hosts,
+    )
+
+
+def both_ways(facility: Facility, source: Path) -> tuple[list[Entry], list[Entry]]:
+    """An experiment as SFTP and as rsync list it, without what only folders differ in."""
+    by_sftp: list[Entry] = []
+    by_rsync: list[Entry] = []
+    list_experiment(remote_of(facility), str(source), by_sftp.append, Stop())
+    rsync.list_tree(remote_of(facility), str(source), by_rsync.append, Stop())
+
+    def comparable(entries: list[Entry]) -> list[Entry]:
+        folderless = [
+            Entry(e.kind, e.path, 0, 0) if e.kind is not Kind.FILE else e for e in entries
+        ]
+        return sorted(folderless, key=lambda entry: entry.path)
+
+    return comparable(by_sftp), comparable(by_rsync)
+
+
+def test_sftp_and_rsync_list_the_same(facility: Facility, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_without_sftp", set())
+    source = facility.experiment("mx", "12282a")
+    mx_experiment(source, "12282a", frames=2, frame_bytes=3000)
+    awkward_names(source)
+    os.mkfifo(source / "a-fifo")
+    (source / "a-link").symlink_to("frames")
+    (source / "a-loop").symlink_to(".")
+    (source / "empty").mkdir()
+    (source / ".hidden-folder").mkdir()
+    (source / ".hidden-folder" / "file").write_text("of no worth")
+    (source / ".hidden").write_text("of no worth")
+    os.utime(source / "frames" / ".info", (1, 2**31 + 5))
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(source / "a-socket"))
+    give(source)
+    by_sftp, by_rsync = both_ways(facility, source)
+    assert by_sftp == by_rsync
+    paths = {entry.path for entry in by_sftp}
+    assert {b"a-fifo", b"a-link", b"a-loop", b"a-socket", b"empty", b"frames/.info"} <= paths
+    assert not any(b"hidden" in path for path in paths)
+    assert listing._without_sftp == set()
+
+
+@pytest.mark.parametrize("way", ["sftp", "rsync"])
+def test_what_may_not_be_read_fails_the_listing_by_name(
+    facility: Facility, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    remote = remote_of(facility)
+    monkeypatch.setattr(listing, "_without_sftp", {remote} if way == "rsync" else set())
+    source = facility.experiment("mx", "12282a")
+    mx_experiment(source, "12282a", frames=1, frame_bytes=300)
+    (source / "closed").mkdir()
+    (source / "closed" / "file").write_text("x")
+    give(source)
+    (source / "closed").chmod(0)
+    with pytest.raises(ListingError) as raised:
+        list_experiment(remote, str(source), lambda entry: None, Stop())
+    assert ("closed" if way == "sftp" else "may not be read") in str(raised.value)
+    (source / "closed").chmod(0o755)
+
+
+def test_without_sftp_rsync_lists(
+    facility: Facility, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(listing, "_without_sftp", set())
+    facility.stop_sshd()
+    facility.offers_sftp = False
+    facility.start_sshd()
+    source = facility.experiment("mx", "12282a")
+    mx_experiment(source, "12282a", frames=2, frame_bytes=300)
+    give(source)
+    with caplog.at_level("INFO"):
+        by_sftp, by_rsync = both_ways(facility, source)
+        both_ways(facility, source)
+    assert by_sftp == by_rsync
+    said = [record for record in caplog.records if "offers no SFTP" in record.message]
+    assert len(said) == 1
