@@ -89,6 +89,12 @@ class SftpNotOffered(ListingError):
     transient = False
 
 
+class ListingRefused(ListingError):
+    """Some of it may not be read at the facility, or has a name that cannot be used."""
+
+    transient = False
+
+
 class ExperimentAbsent(ListingError):
     """The facility has no folder for the experiment."""
 
@@ -120,8 +126,14 @@ class ImportRefused(AsynchyError):
     exit_code = ExitCode.DUE
 
 
+class ExportRefused(AsynchyError):
+    """What the catalogue knows cannot be written there."""
+
+    exit_code = ExitCode.STATE
+
+
 class SpreadsheetError(AsynchyError):
-    """A spreadsheet, or the folder of them, cannot be read."""
+    """A spreadsheet, or the folder of them, or a list of EPNs cannot be read."""
 
     exit_code = ExitCode.CONFIG
 

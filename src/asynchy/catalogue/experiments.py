@@ -101,6 +101,7 @@ def known(db: Connection) -> list[Known]:
             source=row.source,
             modified=row.modified,
             changed=row.changed,
+            vanished=row.vanished,
             completed_elsewhere=row.completed_elsewhere,
         )
         for row in db.execute(select(experiments))

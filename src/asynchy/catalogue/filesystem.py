@@ -1,7 +1,8 @@
-"""On which kind of file system a path lies: SQLite's locks do not hold on a network's."""
+"""File systems: SQLite's locks do not hold on a network's; what is flushed is there to stay."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -58,3 +59,12 @@ def _mount(line: str, path: Path) -> _Mount | None:
 
 def _unescaped(point: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), point)
+
+
+def settle(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

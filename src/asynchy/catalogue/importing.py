@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 from asynchy.catalogue.experiments import Reported
 from asynchy.catalogue.sightings import Sighting
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Experiment
+from asynchy.domain.experiment import Experiment, Located
 from asynchy.domain.paths import is_inside
 from asynchy.domain.text import shown
 from asynchy.errors import ImportRefused
@@ -186,7 +186,7 @@ class _Importer:
             self._batch(batch)
         for identity in set(self._known.values()) - {None}:
             assert identity is not None
-            self._sighting.finish(identity, whole=False)
+            self._sighting.finish(identity)
 
     def _batch(self, batch: list[tuple[object, object, object, object]]) -> None:
         by_experiment: dict[int, list[tuple[bytes, int, int]]] = {}
@@ -232,8 +232,9 @@ class _Importer:
             source = folder.rstrip(b"/") if folder.startswith(b"/") else b""
             if _PLAIN.fullmatch(source) is None:
                 source = b""
+            experiment = Experiment(self._beamline(before), parsed)
             identity, walked = self._sighting.experiment(
-                Experiment(self._beamline(before), parsed), source.decode("ascii")
+                Located(experiment, source.decode("ascii"))
             )
             self._known[folder] = identity if walked is None else None
         return folder, self._known[folder]

@@ -22,7 +22,7 @@ from sqlalchemy import (
     false,
 )
 
-REVISION = "0003"
+REVISION = "0004"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -70,6 +70,7 @@ experiments = Table(
     Column("modified", UtcDateTime),  # of the latest file
     Column("changed", UtcDateTime),  # when something new was last found in it
     Column("walk_id", Integer),  # the latest walk that listed all of it
+    Column("vanished", UtcDateTime),  # when a walk no longer found it; null: it is there
     # What an original's database said, which does not tell where its copy lies.
     Column("completed_elsewhere", Boolean, nullable=False, server_default=false()),
     Column("moved_elsewhere", BigInteger),

@@ -9,18 +9,31 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, case, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from asynchy.catalogue.database import open_for_writing, translated
 from asynchy.catalogue.experiments import Reported, remember, report
-from asynchy.catalogue.schema import experiments, files, frontier, sightings
-from asynchy.domain.experiment import Experiment
+from asynchy.catalogue.schema import copies, experiments, files, frontier, sightings
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Experiment, Located
 from asynchy.domain.text import shown
 
 Row = tuple[bytes, int, int]
@@ -73,14 +86,29 @@ class Problem:
         return f"{folder}: {self.reason}"
 
 
+@dataclass(frozen=True)
+class Unseen:
+    """An experiment that the catalogue knows and a walk did not find."""
+
+    id: int
+    located: Located
+    complete: bool
+    """Whether any copy of it was ever complete."""
+
+
 class Sighting:
     """One walk or one import, under way. Safe to use from several threads.
 
     All methods raise `CatalogueError` where the database cannot be used.
     """
 
-    def __init__(self, path: Path, engine: Engine, identity: int, kind: str) -> None:
+    def __init__(
+        self, path: Path, engine: Engine, identity: int, kind: str, *, resumed: bool = False
+    ) -> None:
         self.id = identity
+        self.resumed = resumed
+        """Whether it goes on where an earlier one was stopped."""
+        self._kind = kind
         self._path = path
         self._engine = engine
         self._upsert = _UPSERT + (_AS_SEEN if kind == "walk" else _THE_LATER)
@@ -104,19 +132,60 @@ class Sighting:
         )
         with translated(catalogue), engine.begin() as db:
             identity = db.scalar(unended) if kind == "walk" else None
-            if identity is None:
+            resumed = identity is not None
+            if not resumed:
                 if kind == "walk":
                     db.execute(delete(frontier))
                 new = insert(sightings).values(kind=kind, origin=origin, started=_now())
                 identity = db.execute(new.returning(sightings.c.id)).scalar_one()
-        return cls(catalogue, engine, int(identity), kind)
+        assert identity is not None
+        return cls(catalogue, engine, int(identity), kind, resumed=resumed)
 
-    def experiment(self, experiment: Experiment, source: str) -> tuple[int, int | None]:
+    def experiment(self, located: Located) -> tuple[int, int | None]:
         """Remember an experiment; its id, and the latest walk that listed all of it."""
+        return self.experiments([located])[0]
+
+    def experiments(self, found: Iterable[Located]) -> list[tuple[int, int | None]]:
+        """Remember experiments; of each its id, and the latest walk that listed all of it."""
         with self._transaction() as db:
-            identity = remember(db, experiment, source, _now())
-            walked = db.scalar(select(experiments.c.walk_id).where(experiments.c.id == identity))
-            return identity, walked
+            return [self._remember(db, located) for located in found]
+
+    def _remember(self, db: Connection, located: Located) -> tuple[int, int | None]:
+        identity = remember(db, located.experiment, located.source, _now())
+        row = experiments.c.id == identity
+        if self._kind == "walk":
+            db.execute(update(experiments).where(row).values(vanished=None))
+        return identity, db.scalar(select(experiments.c.walk_id).where(row))
+
+    def unseen(self, seen: Collection[int]) -> list[Unseen]:
+        """The experiments that lie somewhere at the facility, without those that were seen."""
+        complete = or_(
+            experiments.c.completed_elsewhere,
+            exists().where(
+                copies.c.experiment_id == experiments.c.id, copies.c.completed.is_not(None)
+            ),
+        )
+        query = select(experiments, complete.label("complete")).where(
+            experiments.c.source != "", experiments.c.vanished.is_(None)
+        )
+        with self._transaction() as db:
+            return [
+                Unseen(
+                    row.id,
+                    Located(Experiment(row.beamline, Epn(row.epn)), row.source),
+                    bool(row.complete),
+                )
+                for row in db.execute(query.order_by(experiments.c.source))
+                if row.id not in seen
+            ]
+
+    def gone(self, ids: Iterable[int]) -> None:
+        """Experiments are no longer at the facility."""
+        values = [{"gone": identity} for identity in ids]
+        if values:
+            with self._transaction() as db:
+                row = experiments.c.id == bindparam("gone")
+                db.execute(update(experiments).where(row).values(vanished=_now()), values)
 
     def report(self, reported: Iterable[Reported]) -> None:
         """Take what an original's table of EPNs says, in one transaction."""
@@ -125,16 +194,17 @@ class Sighting:
                 report(db, said, _now())
 
     def pending(self, experiment_id: int) -> list[bytes]:
-        """The folders of an experiment that this walk has still to list; at first its root."""
+        """The folders of an experiment that this walk has still to list; at first its root.
+
+        Those that it could not list are not tried again.
+        """
+        mine = frontier.c.experiment_id == experiment_id
         with self._transaction() as db:
-            rows = db.execute(
-                select(frontier.c.path).where(frontier.c.experiment_id == experiment_id)
-            )
-            found = [bytes(row.path) for row in rows]
-            if not found:
+            rows = db.execute(select(frontier).where(mine)).all()
+            if not rows:
                 db.execute(insert(frontier).values(experiment_id=experiment_id, path=b"."))
-                found = [b"."]
-            return found
+                return [b"."]
+            return [bytes(row.path) for row in rows if row.problem is None]
 
     def add(self, experiment_id: int, rows: Iterable[Row]) -> None:
         """Take files of an experiment."""
@@ -160,13 +230,15 @@ class Sighting:
         with self._lock:
             self._failed.append((reason, experiment_id, folder))
 
-    def finish(self, experiment_id: int, *, whole: bool) -> Changes:
-        """Add up an experiment. `whole`: all of it was seen, so what was not seen is gone."""
+    def finish(self, experiment_id: int) -> Changes:
+        """Add up an experiment; where a walk has listed all of it, what it did not see is gone."""
         self.flush()
         mine = files.c.experiment_id == experiment_id
         row = experiments.c.id == experiment_id
         with self._transaction() as db:
             before = db.scalar(select(experiments.c.files).where(row)) or 0
+            left = select(func.count()).where(frontier.c.experiment_id == experiment_id)
+            whole = self._kind == "walk" and db.scalar(left) == 0
             gone = 0
             if whole:
                 gone = db.execute(delete(files).where(mine, files.c.seen != self.id)).rowcount

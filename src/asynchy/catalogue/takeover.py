@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sqlite3
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from asynchy.catalogue.filesystem import settle
 from asynchy.catalogue.importing import TIMEZONE, import_file, is_original
 from asynchy.domain.text import count
 from asynchy.errors import CatalogueError, ImportRefused
@@ -34,9 +34,9 @@ def take_over(path: Path) -> None:
         for leftover in path.parent.glob(f"{made.name}*"):
             leftover.unlink()
         taken = import_file(made, kept, timezone=ZoneInfo(TIMEZONE), root="/data")
-        _settle(made)
+        settle(made)
         made.replace(path)
-        _settle(path.parent)
+        settle(path.parent)
     except (OSError, sqlite3.Error, ImportRefused) as error:
         raise CatalogueError(
             f"{path} is a database of the original asynchy and cannot be taken over: {error}",
@@ -65,13 +65,4 @@ def _copy(path: Path, kept: Path) -> None:
     ):
         source.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # nothing stays in a file beside it
         source.backup(target)
-    _settle(kept)
-
-
-def _settle(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    settle(kept)

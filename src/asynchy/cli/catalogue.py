@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
 from asynchy.catalogue import Catalogue
+from asynchy.catalogue.exporting import (
+    EXPERIMENT_COLUMNS,
+    FILE_COLUMNS,
+    experiment_rows,
+    file_rows,
+    write_original,
+)
+from asynchy.catalogue.figures import figures
 from asynchy.catalogue.importing import TIMEZONE, Taken, import_file
 from asynchy.cli.failing import fails_with_words, say
+from asynchy.cli.show import show_figures
 from asynchy.config import load_shared
 from asynchy.domain.text import count, shown
-from asynchy.errors import ExitCode, ImportRefused
+from asynchy.errors import ExitCode, ExportRefused, ImportRefused
+
+ORIGINAL = "sqlite-original"
 
 
 @click.group("catalogue")
@@ -20,7 +37,8 @@ def catalogue_group() -> None:
     """Look after the catalogue."""
 
 
-def _zone(_context: click.Context, _option: click.Parameter, value: str) -> ZoneInfo:
+def zone(_context: click.Context, _option: click.Parameter, value: str) -> ZoneInfo:
+    """The time zone of that name, as an option's callback."""
     try:
         return ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError):
@@ -37,7 +55,7 @@ def _zone(_context: click.Context, _option: click.Parameter, value: str) -> Zone
     "--timezone",
     default=TIMEZONE,
     show_default=True,
-    callback=_zone,
+    callback=zone,
     help="Where the naive times in the files were written.",
 )
 @click.pass_obj
@@ -73,3 +91,89 @@ def _tell(taken: Taken) -> None:
         click.echo(f"  {count(taken.odd, 'row')} not understood, the first of them:")
         for row in taken.odd_rows:
             click.echo(f"    {shown(row)}")
+
+
+@catalogue_group.command("stats")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+@fails_with_words
+def stats(config: Path, /, as_json: bool) -> None:
+    """How much is known: experiments, files and bytes, by beamline and by year."""
+    path = load_shared(config).settings.catalogue_path
+    found = figures(path)
+    if as_json:
+        click.echo(json.dumps(None if found is None else asdict(found), indent=2, default=str))
+    elif found is None:
+        click.echo(f"There is no catalogue yet at {path}.")
+    else:
+        show_figures(path, found)
+
+
+@catalogue_group.command("export")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "json", ORIGINAL]),
+    default="csv",
+    show_default=True,
+    help=f"{ORIGINAL}: the files, in an SQLite file of the original as-walker's layout.",
+)
+@click.option("--files", "every_file", is_flag=True, help="A row a file, and not an experiment.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Where to; default: standard output."
+)
+@click.option(
+    "--timezone",
+    default=TIMEZONE,
+    show_default=True,
+    callback=zone,
+    help=f"With {ORIGINAL}: the zone of its naive times.",
+)
+@click.pass_obj
+@fails_with_words
+def export(
+    config: Path, /, form: str, every_file: bool, output: Path | None, timezone: ZoneInfo
+) -> None:
+    """Write what is known for other programs."""
+    path = load_shared(config).settings.catalogue_path
+    if form == ORIGINAL:
+        if output is None:
+            raise click.UsageError(f"--format {ORIGINAL} goes with --output FILE")
+        written = write_original(path, output, timezone)
+        click.echo(f"{count(written, 'file')} written to {output}")
+        return
+    rows = file_rows(path) if every_file else experiment_rows(path)
+    write = _write_json if form == "json" else _write_csv
+    columns = FILE_COLUMNS if every_file else EXPERIMENT_COLUMNS
+    if output is None:
+        write(sys.stdout, columns, rows)
+        return
+    if output.exists():
+        raise ExportRefused(f"{output} exists", hint="name another with --output")
+    try:
+        with output.open("x", encoding="utf-8", newline="") as stream:
+            write(stream, columns, rows)
+    except OSError as error:
+        output.unlink(missing_ok=True)
+        raise ExportRefused(
+            f"{output} cannot be written: {error.strerror}", hint="nothing of it was left behind"
+        ) from None
+
+
+def _write_csv(
+    stream: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, object]]
+) -> None:
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _write_json(
+    stream: TextIO, _columns: Sequence[str], rows: Iterable[Mapping[str, object]]
+) -> None:
+    """An array with a row a line, so that it is never held as a whole."""
+    before = "["
+    for row in rows:
+        stream.write(f"{before}\n{json.dumps(row, ensure_ascii=False)}")
+        before = ","
+    stream.write("\n]\n" if before == "," else "[]\n")

@@ -13,8 +13,9 @@ from asynchy.cli.init import init
 from asynchy.cli.mxsync import mxsync
 from asynchy.cli.status import status
 from asynchy.cli.sync import sync
+from asynchy.cli.walk import as_walker, walk_command
 
-__all__ = ["asynchy", "mxsync"]
+__all__ = ["as_walker", "asynchy", "mxsync"]
 
 
 @click.group(
@@ -44,3 +45,4 @@ asynchy.add_command(doctor)
 asynchy.add_command(init)
 asynchy.add_command(status)
 asynchy.add_command(sync)
+asynchy.add_command(walk_command)

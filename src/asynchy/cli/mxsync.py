@@ -19,9 +19,10 @@ from asynchy.cli.signals import Signals
 from asynchy.config import Settings, load
 from asynchy.domain.stop import Stop
 from asynchy.errors import AsynchyError, Stopped
+from asynchy.service.alone import alone
 from asynchy.service.board import Board
 from asynchy.service.cycle import run_cycle
-from asynchy.service.daemon import Config, Daemon, alone
+from asynchy.service.daemon import Config, Daemon
 from asynchy.service.planning import make_plan
 from asynchy.service.reporter import Every, log_transfers, notify, reporting, tell_systemd
 from asynchy.service.site import cycle_site_of
@@ -102,7 +103,7 @@ def _once(settings: Settings, stop: Stop, board: Board, *, execute: bool) -> int
 
 
 def _serve(path: Path, settings: Settings, stop: Stop, board: Board) -> None:
-    with alone(settings.catalogue_path):
+    with alone(settings.catalogue_path, "service"):
         catalogue = Catalogue.open(settings.catalogue_path)
         daemon = Daemon(Config(path, _read, settings), stop, board)
         signal.signal(signal.SIGHUP, lambda _number, _frame: daemon.wake())

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from asynchy.catalogue.figures import Figures, Share
+from asynchy.catalogue.sightings import Unseen
 from asynchy.catalogue.store import CopyStatus
 from asynchy.domain.attempt import Attempt, ServiceState, Verdict
+from asynchy.domain.experiment import Kind
 from asynchy.domain.text import count, duration, moment, shown, size
 from asynchy.plan.outcome import LeftOut, Plan, Transfer
 from asynchy.service.bring import Outcome
+from asynchy.service.walk import Seen, Walked
 from asynchy.service.work import Report
 
+_NAMED = 10
 _WIDE = 240
 """Columns where the output is no terminal: nothing is cut in a file or a pipe."""
 
@@ -91,6 +97,93 @@ def show_attempts(attempts: Sequence[tuple[str, Attempt]]) -> None:
         _table(headings, (_attempt_row(tried) for to, tried in attempts if to == destination))
     if attempts and attempts[-1][1].stderr:
         _list("Last words of the latest attempt:", attempts[-1][1].stderr.splitlines())
+
+
+def show_figures(catalogue: Path, found: Figures) -> None:
+    """How much the catalogue knows."""
+    total = found.total
+    _say(
+        f"{catalogue} ({size(found.database)}) knows {count(total.experiments, 'experiment')}, "
+        f"{count(total.files, 'file')}, {size(total.bytes)}; complete: {total.complete:,}, "
+        f"no longer at the facility: {found.vanished:,}."
+    )
+    walk = found.last_walk
+    if walk is not None:
+        ended = f"ended {moment(walk.ended)}" if walk.ended else "not ended"
+        bad = f", {count(walk.problems, 'folder')} not listed" if walk.problems else ""
+        _say(f"Latest walk: {shown(walk.origin)}, begun {moment(walk.started)}, {ended}{bad}.")
+    for heading, shares in (("Beamline", found.beamlines), ("Year", found.years)):
+        if shares:
+            _say("")
+            headings = (heading, ">Experiments", ">Files", ">Size", ">Complete")
+            _table(headings, map(_share_row, shares))
+
+
+def show_walk(walked: Walked) -> None:
+    """What a walk found, what changed since the one before, and what it could not list."""
+    new = [item for item in walked.seen if item.new]
+    changed = [item for item in walked.seen if item.changes.any and not item.new]
+    if changed:
+        _say("Changed since they were last walked:\n")
+        headings = ("EPN", "Beamline", ">Files", ">Size", ">New", ">Changed", ">Vanished")
+        _table(headings, map(_seen_row, changed))
+        _say("")
+    files = sum(item.changes.files for item in walked.seen)
+    in_bytes = sum(item.changes.bytes for item in walked.seen)
+    before = f" ({walked.before:,} more before it was stopped)" if walked.before else ""
+    _say(
+        f"{count(len(walked.seen), 'experiment')} listed{before}, {count(files, 'file')}, "
+        f"{size(in_bytes)}, in {duration(walked.seconds)}: {len(new):,} new, "
+        f"{len(changed):,} changed, {len(walked.gone):,} no longer there."
+    )
+    left = [
+        (walked.left[Kind.SYMLINK], "symbolic link"),
+        (walked.left[Kind.SPECIAL], "special file"),
+    ]
+    if any(number for number, _ in left):
+        told = " and ".join(count(number, noun) for number, noun in left if number)
+        _say(f"Not taken, and not followed: {told}.")
+    _list("No longer at the facility:", _first(list(map(_gone, walked.gone))))
+    _list("Asked for and not at the facility:", _first([epn.text for epn in walked.absent]))
+    if walked.bad:
+        _list(
+            f"{count(walked.bad, 'folder')} could not be listed; what was known of them stays:",
+            _first(list(map(str, walked.problems)), of=walked.bad),
+        )
+
+
+def _first(lines: Sequence[str], *, of: int | None = None) -> Sequence[str]:
+    """Ten lines, and how many more there are."""
+    more = (of or len(lines)) - len(lines[:_NAMED])
+    return [*lines[:_NAMED], *([f"and {more:,} more"] if more else [])]
+
+
+def _gone(item: Unseen) -> str:
+    told = "complete at home" if item.complete else "NEVER COMPLETE AT HOME"
+    return f"{item.located.source} ({told})"
+
+
+def _seen_row(item: Seen) -> Sequence[str]:
+    changes = item.changes
+    return (
+        item.located.experiment.epn.text,
+        item.located.experiment.beamline or "-",
+        f"{changes.files:,}",
+        size(changes.bytes),
+        f"{changes.new:,}",
+        f"{changes.changed:,}",
+        f"{changes.vanished:,}",
+    )
+
+
+def _share_row(share: Share) -> Sequence[str]:
+    return (
+        share.name or "not known",
+        f"{share.experiments:,}",
+        f"{share.files:,}",
+        size(share.bytes),
+        f"{share.complete:,}",
+    )
 
 
 def state(copy: CopyStatus) -> str:

@@ -19,6 +19,15 @@ class Experiment:
 
 
 @dataclass(frozen=True)
+class Located:
+    """An experiment and where it lies."""
+
+    experiment: Experiment
+    source: str
+    """Absolute path at the facility, without a slash at the end."""
+
+
+@dataclass(frozen=True)
 class Copy:
     """An experiment at one destination at home, or where it is going to be."""
 

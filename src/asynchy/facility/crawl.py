@@ -109,8 +109,8 @@ def crawl(
     """List folders and everything below them that the handler wants.
 
     Dot files and folders are left out, save `.info`. Depth first, and a folder of `start` is taken
-    once nothing else waits, so that few folders wait at a time. A further connection that cannot be
-    made is done without.
+    once nothing else waits, so that few folders wait at a time. A further connection is made for
+    each second that it goes on; one that cannot be made is done without.
 
     Raises:
         ListingError: the first connection could not be made, or one broke off.
@@ -121,8 +121,8 @@ def crawl(
     pile = _Pile(iter(start))
     with Connection(remote, stop) as first:
         helpers = [
-            threading.Thread(target=_help, args=(remote, pile, handler, stop), daemon=True)
-            for _ in range(connections - 1)
+            threading.Thread(target=_help, args=(remote, pile, handler, stop, after), daemon=True)
+            for after in range(1, connections)
         ]
         for helper in helpers:
             helper.start()
@@ -132,13 +132,16 @@ def crawl(
             pile.fail(error)
             raise
         finally:
+            pile.over.set()
             for helper in helpers:
                 helper.join()
     if pile.error is not None:
         raise pile.error
 
 
-def _help(remote: Remote, pile: _Pile, handler: Handler, stop: Stop) -> None:
+def _help(remote: Remote, pile: _Pile, handler: Handler, stop: Stop, after: float) -> None:
+    if pile.over.wait(after):
+        return
     try:
         with Connection(remote, stop) as connection:
             try:
@@ -160,6 +163,7 @@ class _Pile:
     exhausted: bool = False
     busy: int = 0
     error: BaseException | None = None
+    over: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self) -> Folder | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from asynchy.domain.experiment import Entry, Kind
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
-from asynchy.errors import ExperimentAbsent, ListingError, SftpNotOffered
+from asynchy.errors import ExperimentAbsent, ListingRefused, SftpNotOffered
 from asynchy.facility.crawl import Folder, Refused, crawl
 from asynchy.ssh import rsync
 from asynchy.ssh.remote import Remote
@@ -30,7 +30,9 @@ def list_experiment(
     """Hand over every entry of an experiment, itself (`.`) first; not `deep`: its first level.
 
     Raises:
-        ListingError: it could not be listed whole.
+        ExperimentAbsent: it is not there.
+        ListingRefused: some of it may not be read, or has a name that cannot be used.
+        ListingError: the facility cannot be reached, or the connection broke off.
         Stopped: a stop was asked for meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
@@ -69,7 +71,7 @@ class _HandingOver:
                 "there is no such folder at the facility",
                 hint="check `source-path` and `beamline`; the data may be gone or not there yet",
             )
-        raise ListingError(
+        raise ListingRefused(
             f"{shown(folder.full)}: {refused.reason}",
             hint="ask the facility to open or rename it",
         )

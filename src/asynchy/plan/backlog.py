@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from asynchy.domain.experiment import Copy, Experiment
+from asynchy.domain.text import moment
 from asynchy.plan.decide import History, claimed
 from asynchy.plan.outcome import Due, Left, LeftOut, Why
 
@@ -27,6 +28,8 @@ class Known:
     """The time of its latest file; None where that is not known."""
     changed: datetime | None
     """When a walk or an import last found anything new in it."""
+    vanished: datetime | None
+    """When a walk no longer found it; None: it is there, as far as is known."""
     completed_elsewhere: bool
     """Whether the original program called it complete, without saying where."""
 
@@ -104,12 +107,22 @@ def _decide(known: Known, copy: Copy, history: History, *, named: bool) -> Due |
     fetched = history.completed_listing
     if fetched is not None and (known.changed is None or known.changed <= fetched):
         return None
-    if known.completed_elsewhere and not named and fetched is None:
-        return LeftOut(copy.epn, Left.ELSEWHERE, "--epn fetches it all the same")
-    if _PLAIN.fullmatch(copy.source) is None:
-        return LeftOut(copy.epn, Left.ODD_SOURCE, copy.source)
-    if history.claim is not None:
-        return claimed(copy, history.claim)
+    left = None if named else _not_to_be_had(known, copy, fetched)
+    if left is None and _PLAIN.fullmatch(copy.source) is None:
+        left = LeftOut(copy.epn, Left.ODD_SOURCE, copy.source)
+    if left is None and history.claim is not None:
+        left = claimed(copy, history.claim)
+    if left is not None:
+        return left
     if fetched is not None:
         return Due(copy, Why.CHANGED)
     return Due(copy, Why.AGAIN if history.attempts else Why.NEW)
+
+
+def _not_to_be_had(known: Known, copy: Copy, fetched: datetime | None) -> LeftOut | None:
+    """Why an experiment is fetched only if it is named."""
+    if known.vanished is not None:
+        return LeftOut(copy.epn, Left.GONE, f"since {moment(known.vanished)}")
+    if known.completed_elsewhere and fetched is None:
+        return LeftOut(copy.epn, Left.ELSEWHERE, "--epn fetches it all the same")
+    return None

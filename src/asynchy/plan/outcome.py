@@ -26,6 +26,7 @@ class Left(Enum):
     IGNORED = _Reason("listed in ignore.yml", False)
     COMPLETE = _Reason("complete since its last visit", False)
     ELSEWHERE = _Reason("complete by the original program, which did not say where", False)
+    GONE = _Reason("as-walker no longer found it at the facility", False)
     ODD_SOURCE = _Reason("its path at the facility cannot be used", True)
     UNMAPPED = _Reason("no project for its proposal in epn_cap_map", False)
     NO_PROJECT_FOLDER = _Reason("the project folder is not there", True)

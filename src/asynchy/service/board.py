@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -12,30 +13,34 @@ from asynchy.domain.experiment import Copy, Survey
 from asynchy.domain.text import duration, moment, size
 
 _RATE_SECONDS = 10.0
+_APART = 0.1
+"""Seconds between two points that a rate is worked out from."""
 
 
-class _Meter:
+class Meter:
     """How far something is and how fast it goes."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int = sys.maxsize) -> None:
         self.total = total
-        """Bytes to fetch."""
+        """How much there is to do: bytes of a transfer."""
         self.done = 0
-        """Bytes that have arrived."""
+        """How much is done."""
         self._seen: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
 
     def reached(self, done: int) -> None:
-        """So many bytes have arrived by now."""
+        """So much is done by now."""
         # What rsync resumes counts in full, so it may have more than the listing missed.
         self.done = min(done, self.total)
         now = time.monotonic()
+        if len(self._seen) > 2 and now - self._seen[-2][0] < _APART:
+            self._seen.pop()
         self._seen.append((now, self.done))
         while len(self._seen) > 2 and self._seen[1][0] < now - _RATE_SECONDS:
             self._seen.popleft()
 
     @property
     def rate(self) -> float:
-        """Bytes a second over the last ten seconds."""
+        """How much a second over the last ten seconds."""
         (first, had), (_, has) = self._seen[0], self._seen[-1]
         # Up to now, not to the last word: a transfer that stands still slows down.
         seconds = time.monotonic() - first
@@ -54,7 +59,7 @@ class Pace:
     """Bytes a second over the last ten seconds."""
 
     @classmethod
-    def of(cls, meter: _Meter) -> Pace:
+    def of(cls, meter: Meter) -> Pace:
         """The meter as it stands now."""
         return cls(meter.total, meter.done, meter.rate)
 
@@ -86,8 +91,8 @@ class Board:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._meters: dict[Copy, _Meter] = {}
-        self._overall = _Meter(0)
+        self._meters: dict[Copy, Meter] = {}
+        self._overall = Meter(0)
         self._ended = 0
         """Bytes that transfers brought which have ended."""
         self._waiting = 0
@@ -112,7 +117,7 @@ class Board:
     def plan(self, total: int) -> None:
         """A run begins that has so many bytes to fetch."""
         with self._lock:
-            self._overall = _Meter(total)
+            self._overall = Meter(total)
             self._ended = 0
 
     def waiting(self, count: int) -> None:
@@ -127,7 +132,7 @@ class Board:
             if before is not None:  # what it fetches now comes on top
                 self._ended += before.done
                 self._overall.total += survey.missing_bytes
-            self._meters[copy] = _Meter(survey.missing_bytes)
+            self._meters[copy] = Meter(survey.missing_bytes)
 
     def arrived(self, copy: Copy, done: int) -> None:
         """So many bytes of a transfer have arrived."""

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from asynchy.catalogue import process
 from asynchy.config import Settings
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import duration
-from asynchy.errors import AlreadyRunning, AsynchyError, ExitCode, Stopped
+from asynchy.errors import AsynchyError, ExitCode, Stopped
 from asynchy.service.board import Board
 from asynchy.service.cycle import run_cycle
 from asynchy.service.heard import Heard
@@ -156,34 +152,3 @@ class Daemon:
                 if self._config.refresh():
                     return True
         return False
-
-
-@contextlib.contextmanager
-def alone(catalogue: Path) -> Iterator[None]:
-    """Hold the lock of the service that works on a catalogue.
-
-    Raises:
-        AlreadyRunning: another service holds it, or the lock file cannot be made.
-    """
-    path = catalogue.with_name(f"{catalogue.name}.service")
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise AlreadyRunning(
-            f"{path} cannot be made: {error.strerror}",
-            hint="make its folder, writable for the user that runs asynchy",
-        ) from None
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            who = os.pread(descriptor, 200, 0).decode(errors="replace") or "unknown"
-            raise AlreadyRunning(
-                f"a service runs on {catalogue} already: {who}",
-                hint="`asynchy status` shows what it does; `mxsync --execute --once` may run too",
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {process.host()}".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)

@@ -17,9 +17,9 @@ from asynchy.domain.text import count, size
 from asynchy.errors import AlreadyRunning, AsynchyError
 from asynchy.facility.listing import list_experiment
 from asynchy.plan.select import CURRENT
+from asynchy.service.alone import alone
 from asynchy.service.ask import SKEW, apart
 from asynchy.service.board import Board
-from asynchy.service.daemon import alone
 from asynchy.service.heard import Heard
 from asynchy.service.site import CycleSite, cycle_site_of
 from asynchy.ssh import probe
@@ -150,7 +150,7 @@ def _state(settings: Settings) -> Iterator[Finding]:
         known = count(len(Catalogue.peek(path).status()), "copy", "copies")
         yield Finding("catalogue", True, f"{path}, {known} known")
     try:
-        with alone(path):
+        with alone(path, "service"):
             yield Finding("service", True, "none runs on this catalogue")
     except AlreadyRunning as error:
         yield Finding("service", True, str(error))

@@ -17,7 +17,13 @@ from asynchy.domain.attempt import EngineResult
 from asynchy.domain.experiment import Entry
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
-from asynchy.errors import ExperimentAbsent, ListingError, Stopped, ToolMissing
+from asynchy.errors import (
+    ExperimentAbsent,
+    ListingError,
+    ListingRefused,
+    Stopped,
+    ToolMissing,
+)
 from asynchy.ssh import child
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync_output import (
@@ -31,6 +37,9 @@ from asynchy.ssh.rsync_output import (
 )
 
 log = logging.getLogger(__name__)
+
+_PARTLY = 23
+"""rsync's exit code where the other side could not read all: rsync(1)."""
 
 MODES = ("--perms", "--chmod=Dg+s,ug+w,o-wx,ug+X", "--chmod=Du-s,D-t,Fug-s,F-t")
 """The original's modes; the second rule strips setuid, sticky and setgid on files, so that no
@@ -103,7 +112,7 @@ def list_tree(
         try:
             entry = parse_listed(line)
         except ValueError as error:
-            raise ListingError(str(error), hint="ask the facility to rename it") from None
+            raise ListingRefused(str(error), hint="ask the facility to rename it") from None
         if entry is not None:
             on_entry(entry)
 
@@ -115,7 +124,9 @@ def list_tree(
         raise Stopped("stopped while listing")
     if ended.code != 0:
         explanation = explain(ended.code, ended.stderr)
-        kind = ExperimentAbsent if is_absent(ended.stderr) else ListingError
+        kind = ListingRefused if ended.code == _PARTLY else ListingError
+        if is_absent(ended.stderr):
+            kind = ExperimentAbsent
         raise kind(explanation.reason, hint=explanation.hint)
 
 

@@ -1,4 +1,4 @@
-"""The spreadsheets of as-walker: which EPNs a group knows of.
+"""Which EPNs a group knows of: the spreadsheets of as-walker, or a list.
 
 Seven columns, by position and whatever the headers say: EPN, start, end, title, first name, last
 name, email (docs/how-to/bring-history-home.md). Only the first one counts here.
@@ -18,16 +18,16 @@ _KINDS = frozenset({".xls", ".xlsx"})
 
 
 @dataclass
-class Sheets:
-    """What a folder of spreadsheets says."""
+class EpnList:
+    """What a folder of spreadsheets, or a list, says."""
 
     epns: set[Epn] = field(default_factory=set)
     files: int = 0
     odd: list[str] = field(default_factory=list)
-    """Rows whose first cell is no EPN: file, sheet, row, what stands there."""
+    """Rows that begin with no EPN: where, and what stands there."""
 
 
-def read_spreadsheets(folder: Path) -> Sheets:
+def read_spreadsheets(folder: Path) -> EpnList:
     """The EPNs in all spreadsheets of a folder, on all their sheets.
 
     Raises:
@@ -43,10 +43,31 @@ def read_spreadsheets(folder: Path) -> Sheets:
         raise SpreadsheetError(
             f"{folder} has no .xls or .xlsx files", hint="epns_path names a folder of spreadsheets"
         )
-    sheets = Sheets(files=len(found))
+    sheets = EpnList(files=len(found))
     for path in found:
         _read(path, sheets)
     return sheets
+
+
+def read_list(path: Path) -> EpnList:
+    """The EPNs in a text file: one at the beginning of each line; `#` begins a comment.
+
+    Raises:
+        SpreadsheetError: it cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise SpreadsheetError(
+            f"{path}: {reason}", hint="name a file of EPNs, one a line"
+        ) from None
+    found = EpnList(files=1)
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.partition("#")[0].replace(",", " ").split()
+        if words:
+            _take(f"{path.name}, line {number}", words[0], found)
+    return found
 
 
 def _is_spreadsheet(path: Path) -> bool:
@@ -54,7 +75,7 @@ def _is_spreadsheet(path: Path) -> bool:
     return path.suffix.lower() in _KINDS and not path.name.startswith("~$")
 
 
-def _read(path: Path, sheets: Sheets) -> None:
+def _read(path: Path, sheets: EpnList) -> None:
     try:
         with load_workbook(path) as book:
             for name in book.sheet_names:
@@ -68,11 +89,11 @@ def _read(path: Path, sheets: Sheets) -> None:
         ) from None
 
 
-def _take(place: str, cell: object, sheets: Sheets) -> None:
+def _take(place: str, cell: object, sheets: EpnList) -> None:
     # A cell that looks like a number is one to Excel.
     text = str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
     epn = Epn.parse(text)
     if epn is not None:
         sheets.epns.add(epn)
-    elif text and not place.endswith(", row 1"):  # headers
+    elif text and not place.endswith((", row 1", ", line 1")):  # headers
         sheets.odd.append(f"{place}: {text}")

@@ -11,7 +11,7 @@ import pytest
 
 from asynchy.domain.epn import Epn
 from asynchy.errors import SpreadsheetError
-from asynchy.facility.spreadsheets import read_spreadsheets
+from asynchy.facility.epn_lists import read_spreadsheets
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -1,0 +1,81 @@
+"""Which experiments there are at the facility for the user that we log in as."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Entry, Experiment, Kind, Located
+from asynchy.domain.stop import Stop
+from asynchy.domain.text import shown
+from asynchy.errors import ExperimentAbsent, ListingError, ListingRefused
+from asynchy.facility.listing import list_experiment
+from asynchy.ssh.remote import Remote
+
+log = logging.getLogger(__name__)
+
+_BEAMLINE = re.compile(rb"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Visible:
+    """What was found."""
+
+    experiments: tuple[Located, ...]
+    """In order of beamline and EPN."""
+    unlisted: dict[str, str]
+    """Folder of a beamline that could not be listed -> why."""
+
+
+def visible(remote: Remote, root: str, stop: Stop) -> Visible:
+    """The experiments in a folder at the facility and in the folders in it.
+
+    Both layouts that the facility has had: `/data/<epn>`, and `/data/<beamline>/<epn>`. A folder
+    that is named like no EPN is taken for a beamline's; in that one, it is passed over.
+
+    Raises:
+        ListingError: the folder itself could not be listed, or the connection broke off.
+        Stopped: a stop was asked for meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    try:
+        names = _folders(remote, root, stop)
+    except ExperimentAbsent:
+        raise ListingError(
+            f"there is no {root} at the facility", hint="check `walk-root`"
+        ) from None
+    base = root.rstrip("/")
+    found = _experiments("", base, names)
+    unlisted: dict[str, str] = {}
+    for name in names:
+        if Epn.parse(name.decode("latin-1")) is not None:
+            continue
+        if _BEAMLINE.fullmatch(name) is None:
+            log.info("%s/%s is neither an EPN's nor a beamline's folder", base, shown(name))
+            continue
+        beamline = name.decode("ascii")
+        folder = f"{base}/{beamline}"
+        try:
+            found += _experiments(beamline, folder, _folders(remote, folder, stop))
+        except (ExperimentAbsent, ListingRefused) as error:
+            unlisted[folder] = error.message.removeprefix(f"{folder}: ")
+    found.sort(key=lambda located: located.experiment)
+    return Visible(tuple(found), unlisted)
+
+
+def _experiments(beamline: str, folder: str, names: list[bytes]) -> list[Located]:
+    epns = filter(None, (Epn.parse(name.decode("latin-1")) for name in names))
+    return [Located(Experiment(beamline, epn), f"{folder}/{epn.text}") for epn in epns]
+
+
+def _folders(remote: Remote, folder: str, stop: Stop) -> list[bytes]:
+    names: list[bytes] = []
+
+    def hear(entry: Entry) -> None:
+        if entry.kind is Kind.FOLDER and entry.path != b".":
+            names.append(entry.path)
+
+    list_experiment(remote, folder, hear, stop, deep=False)
+    return names

@@ -1,0 +1,337 @@
+"""What as-walker does: every experiment that is visible, listed into the catalogue.
+
+It goes on where it was stopped: what has been listed of a folder and that the folder is done are
+stored together (`catalogue/sightings.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from asynchy.catalogue.sightings import Changes, Problem, Sighting, Unseen
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Entry, Kind, Located
+from asynchy.domain.text import count, size
+from asynchy.errors import ExitCode, ExperimentAbsent, ListingError, ListingRefused, SftpNotOffered
+from asynchy.facility.crawl import Folder, Refused, crawl
+from asynchy.facility.listing import list_experiment
+from asynchy.facility.visible import visible
+from asynchy.service.alone import alone
+from asynchy.service.board import Meter
+from asynchy.service.site import Site
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS = 4
+"""More do not pay: a second one does, while Python has a core for each two."""
+RETRIES = 5
+"""How often the connection may be lost with nothing listed in between."""
+_BATCH = 5_000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The EPNs that a walk is for."""
+
+    epns: frozenset[Epn]
+    origin: str
+    """Where they come from, in words."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An experiment that a walk has listed."""
+
+    located: Located
+    new: bool
+    """Whether it had never been walked."""
+    changes: Changes
+
+
+@dataclass(frozen=True)
+class Walked:
+    """What came of a walk."""
+
+    origin: str
+    seen: tuple[Seen, ...]
+    """What this run of it has listed."""
+    before: int
+    """Experiments that had been listed before it was stopped."""
+    gone: tuple[Unseen, ...]
+    absent: tuple[Epn, ...]
+    """What was wanted and is not at the facility."""
+    left: dict[Kind, int]
+    """Symbolic links and special files, which are not taken."""
+    bad: int
+    """Folders that could not be listed."""
+    problems: tuple[Problem, ...]
+    """The first ten of them."""
+    seconds: float
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Whether all that is visible was listed."""
+        return ExitCode.DUE if self.bad else ExitCode.OK
+
+
+class Tally:
+    """How far a walk is; written by its threads, read by those that show it."""
+
+    def __init__(self) -> None:
+        self.experiments = 0
+        """Experiments that have been listed."""
+        self.total = 0
+        """Experiments that are to be listed."""
+        self.folders = 0
+        self.files = 0
+        self.bytes = 0
+        self.problems = 0
+        self.left = {Kind.SYMLINK: 0, Kind.SPECIAL: 0}
+        self._lock = threading.Lock()
+        self._meter = Meter()
+
+    def begin(self, total: int) -> None:
+        """So many experiments were found."""
+        self.total = total
+        self._meter = Meter()
+
+    def entries(self, entries: Sequence[Entry]) -> None:
+        """Some entries were listed."""
+        with self._lock:
+            for entry in entries:
+                if entry.kind is Kind.FILE:
+                    self.files += 1
+                    self.bytes += entry.size
+                elif entry.kind in self.left:
+                    self.left[entry.kind] += 1
+            self._meter.reached(self.files)
+
+    def folder(self, *, listed: bool) -> None:
+        """A folder has been listed, or could not be."""
+        with self._lock:
+            self.folders += 1
+            self.problems += not listed
+
+    def experiment(self) -> None:
+        """An experiment is done."""
+        with self._lock:
+            self.experiments += 1
+
+    def found(self) -> str:
+        """What was found, in words: `2,041 folders, 100,000 files, 1.2 TB, 9,800 files/s`."""
+        with self._lock:
+            bad = f", {self.problems:,} not listed" if self.problems else ""
+            return (
+                f"{count(self.folders, 'folder')}{bad}, {count(self.files, 'file')}, "
+                f"{size(self.bytes)}, {self._meter.rate:,.0f} files/s"
+            )
+
+    def line(self) -> str:
+        """All of it in one line."""
+        return f"walk: {self.experiments:,} of {count(self.total, 'experiment')}, {self.found()}"
+
+
+def walk(site: Site, root: str, wanted: Wanted | None, tally: Tally) -> Walked:
+    """List the experiments below a folder at the facility into the catalogue.
+
+    Raises:
+        AlreadyRunning: another walk works on the catalogue.
+        CatalogueError: the catalogue cannot be used.
+        ListingError: the facility cannot be reached, or the connection was lost again and again;
+            the next walk goes on from there.
+        Stopped: a stop was asked for meanwhile; the next walk goes on from there.
+        ToolMissing: ssh is not installed.
+    """
+    began = time.monotonic()
+    with alone(site.catalogue.path, "walk"):
+        origin = f"{site.remote.user}@{site.remote.host}:{root}"
+        told = f"{origin}, {wanted.origin}" if wanted else origin
+        sighting = Sighting.begin(site.catalogue.path, "walk", told)
+        if sighting.resumed:
+            log.info("the walk of %s goes on where it was stopped", told)
+        there = visible(site.remote, root, site.stop)
+        ours = [
+            located
+            for located in there.experiments
+            if wanted is None or located.experiment.epn in wanted.epns
+        ]
+        log.info("%s at %s", count(len(ours), "experiment"), told)
+        tally.begin(len(ours))
+        walker = _Walker(site, sighting, tally)
+        walker.walk(ours)
+        unseen = sighting.unseen(walker.identities)
+        gone = [
+            item for item in unseen
+            if _would_be_seen(item.located, root, there.unlisted)
+            and (wanted is None or item.located.experiment.epn in wanted.epns)
+        ]  # fmt: skip
+        sighting.gone(item.id for item in gone)
+        bad, problems = sighting.problems()
+        sighting.end()
+    found = {located.experiment.epn for located in there.experiments}
+    refused = [Problem(folder, b".", reason) for folder, reason in there.unlisted.items()]
+    return Walked(
+        origin=told,
+        seen=tuple(sorted(walker.seen, key=lambda seen: seen.located.experiment)),
+        before=walker.before,
+        gone=tuple(gone),
+        absent=tuple(sorted(wanted.epns - found)) if wanted else (),
+        left=tally.left,
+        bad=bad + len(refused),
+        problems=tuple([*refused, *problems][:10]),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _would_be_seen(located: Located, root: str, unlisted: dict[str, str]) -> bool:
+    """Whether an experiment lies where a walk looks and could look."""
+    folder, _, epn = located.source.rpartition("/")
+    if epn != located.experiment.epn.text or folder in unlisted:
+        return False
+    base = root.rstrip("/")
+    return folder in (base, f"{base}/{located.experiment.beamline}")
+
+
+@dataclass
+class _Tree:
+    located: Located
+    new: bool
+    open: int = 0
+    """Folders that are known and not listed yet."""
+
+
+class _Walker:
+    """Hands what the crawl finds to the catalogue; called from several threads."""
+
+    def __init__(self, site: Site, sighting: Sighting, tally: Tally) -> None:
+        self.seen: list[Seen] = []
+        self.before = 0
+        self.identities: set[int] = set()
+        self._site = replace(site, retries=RETRIES)
+        self._sighting = sighting
+        self._tally = tally
+        self._trees: dict[int, _Tree] = {}
+        self._lock = threading.Lock()
+
+    def walk(self, ours: Sequence[Located]) -> None:
+        tries = 0
+        left = list(self._known(ours))
+        while True:
+            listed = self._tally.folders
+            try:
+                crawl(
+                    self._site.remote,
+                    self._begin(left),
+                    self,
+                    self._site.stop,
+                    connections=CONNECTIONS,
+                )
+                return
+            except SftpNotOffered:
+                self._by_rsync(left)
+                return
+            except ListingError as error:
+                self._sighting.flush()
+                tries = 0 if self._tally.folders > listed else tries + 1
+                if not self._site.try_again(tries, f"the walk lost the facility: {error}"):
+                    raise
+            except BaseException:
+                self._sighting.flush()
+                raise
+
+    def _known(self, ours: Sequence[Located]) -> Iterator[tuple[int, Located]]:
+        """The experiments with their ids, without those that this walk has listed before."""
+        remembered = self._sighting.experiments(ours)
+        for located, (identity, walked) in zip(ours, remembered, strict=True):
+            self.identities.add(identity)
+            if walked == self._sighting.id:
+                self.before += 1
+                self._tally.experiment()
+            else:
+                self._trees[identity] = _Tree(located, new=walked is None)
+                yield identity, located
+
+    def _begin(self, left: Iterable[tuple[int, Located]]) -> Iterator[Folder]:
+        """What is to be listed of each experiment that is not done."""
+        for identity, located in left:
+            if identity not in self._trees:
+                continue
+            folders = self._sighting.pending(identity)
+            with self._lock:
+                self._trees[identity].open = len(folders)
+            if not folders:  # what is left of it could not be listed
+                self._drop(identity)
+            for path in folders:
+                yield Folder(identity, located.source.encode(), path)
+
+    def enters(self, path: bytes) -> bool:
+        return True
+
+    def entries(self, folder: Folder, entries: Sequence[Entry]) -> None:
+        folders = [entry.path for entry in entries if entry.kind is Kind.FOLDER]
+        with self._lock:
+            self._trees[folder.tag].open += len(folders)
+        self._take(folder.tag, entries)
+        self._sighting.found(folder.tag, folders)
+
+    def ended(self, folder: Folder) -> None:
+        self._sighting.listed(folder.tag, folder.path)
+        self._settle(folder.tag, listed=True)
+
+    def failed(self, folder: Folder, refused: Refused) -> None:
+        self._sighting.failed(folder.tag, folder.path, refused.reason)
+        self._settle(folder.tag, listed=False)
+
+    def _take(self, identity: int, entries: Sequence[Entry]) -> None:
+        rows = [(e.path, e.size, e.modified) for e in entries if e.kind is Kind.FILE]
+        self._tally.entries(entries)
+        self._sighting.add(identity, rows)
+
+    def _settle(self, identity: int, *, listed: bool) -> None:
+        self._tally.folder(listed=listed)
+        with self._lock:
+            tree = self._trees[identity]
+            tree.open -= 1
+            done = tree.open == 0
+        if done:
+            self._finish(identity)
+
+    def _finish(self, identity: int) -> None:
+        tree = self._trees[identity]
+        changes = self._sighting.finish(identity)
+        with self._lock:
+            self.seen.append(Seen(tree.located, tree.new, changes))
+        self._drop(identity)
+
+    def _drop(self, identity: int) -> None:
+        self._tally.experiment()
+        with self._lock:
+            del self._trees[identity]
+
+    def _by_rsync(self, left: Iterable[tuple[int, Located]]) -> None:
+        """Without SFTP: an experiment at a time, each whole or not at all."""
+        for identity, located in left:
+            self._sighting.pending(identity)
+            with self._lock:
+                self._trees[identity].open = 1
+            folder = Folder(identity, located.source.encode())
+            batch: list[Entry] = []
+
+            def hear(entry: Entry, batch: list[Entry] = batch, identity: int = identity) -> None:
+                batch.append(entry)
+                if len(batch) >= _BATCH:
+                    self._take(identity, batch)
+                    batch.clear()
+
+            try:
+                list_experiment(self._site.remote, located.source, hear, self._site.stop)
+            except (ExperimentAbsent, ListingRefused) as error:
+                self._take(identity, batch)
+                self.failed(folder, Refused(str(error)))
+            else:
+                self._take(identity, batch)
+                self.ended(folder)
