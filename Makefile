@@ -1,7 +1,8 @@
 # What you can do here. `make help` lists it.
 PYTHON = .venv/bin/python
+PYTEST = $(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test test-all fuzz lint format types layers check pins set-up clean
+.PHONY: help demo test test-all bench fuzz lint format types layers check pins set-up clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -10,11 +11,14 @@ demo: set-up ## bring experiments home from a simulated facility, and compare
 	@$(PYTHON) -m simulator.demo
 
 test: set-up ## all tests that must pass before a change lands (under 10 minutes)
-	@$(PYTHON) -m pytest -m "not extra"
+	@$(PYTEST) -m "not extra"
 
 test-all: test ## test, and what needs more time, Debian packages or rights
 	@scripts/set-up --all
-	@$(PYTHON) -m pytest -m extra
+	@$(PYTEST) -m extra
+
+bench: set-up ## how fast the catalogue takes files in (ROWS, ROUNDS)
+	@$(PYTHON) -m benchmarks.catalogue
 
 fuzz: set-up ## feed nonsense to the SFTP codec for FUZZ_SECONDS (60)
 	@.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/fuzz.txt

@@ -1,4 +1,4 @@
-"""`make demo`: mxsync brings experiments home from the simulated facility, in under a minute.
+"""`make demo`: experiments come home from the simulated facility, in under a minute.
 
 Everything happens in a folder of its own for temporary files, which is removed at the end. The
 commands are the ones that a user types.
@@ -22,6 +22,7 @@ from simulator.scratch import new_folder, remove
 _SCRIPTS = Path(sys.executable).parent
 _PROJECTS = {"12282": "ny79", "8020": "ny79", "19754": "kx12", "12283": "ny79", "12284": "ny79"}
 _LATE = "12284d"
+_OLD = "1234b"
 _FETCHED = {"12282a": "ny79", "8020l": "ny79", "19754a": "kx12"}
 
 
@@ -89,6 +90,40 @@ def _run(folder: Path, facility: Facility, config: Path) -> bool:
     good &= _command("asynchy", "--config", config, "status") == 0
     _say("ignore.yml")
     print((folder / "home" / "ignore.yml").read_text(encoding="utf-8"), end="")
+    return good & _history(folder, facility)
+
+
+def _history(folder: Path, facility: Facility) -> bool:
+    """Years of experiments, for a group that has no portal: as-walker and asynchy sync."""
+    home, vault = folder / "home", folder / "vault"
+    config, listed = home / "as.yaml", home / "ours.txt"
+    vault.mkdir()
+    mx_experiment(facility.data / _OLD, _OLD)  # the layout of old
+    listed.write_text(f"{_OLD}\n8020l\n12283c\n", encoding="utf-8")
+    asynchy = ("asynchy", "--config", config)
+    _say("All of history: a config for it")
+    code = _command(
+        *asynchy, "init", "--host", facility.host, "--port", str(facility.port),
+        "--user", facility.user, "--keypath", facility.key_file, "--db", home / "files.db",
+    )  # fmt: skip
+    good = code == 0
+    further = f"known-hosts: {facility.known_hosts}\nwalk-root: {facility.data}\n"
+    print(f"$ cat >> {config} <<END\n{further}END")
+    with config.open("a", encoding="utf-8") as stream:
+        stream.write(further)
+    _say("What lies there of the EPNs in a list? (without a list: all that is visible)")
+    good &= _command(*asynchy, "walk", "--list", listed) == 0
+    _say("All of it home, two at a time; then nothing is left to do")
+    good &= _command(*asynchy, "sync", "--dest", vault, "--threads", "2") == 0
+    (facility.data / _OLD / "late.log").write_text("auto-processing was late", encoding="utf-8")
+    _say("The next walk finds what has changed since, the next sync fetches it")
+    good &= _command(*asynchy, "walk", "--list", listed) == 0
+    good &= _command(*asynchy, "sync", "--dest", vault) == 0
+    good &= _command(*asynchy, "catalogue", "stats") == 0
+    for source in (facility.data / _OLD, facility.data / "mx" / "8020l"):
+        differences = compare_trees(source, vault / source.name)
+        print(f"{source.name:8} {'equal' if not differences else 'DIFFERENT'}")
+        good &= not differences
     return good
 
 

@@ -11,13 +11,14 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ from hypothesis import HealthCheck, settings
 
 from simulator.compare import compare_trees
 from simulator.config import write_config
+from simulator.experiments import mx_experiment
 from simulator.facility import Facility
 from simulator.scratch import new_folder, remove
 
@@ -269,6 +271,82 @@ class Home:
         return [int(pid) for pid, _, command in rows if int(pid) in below and command == name]
 
 
+@dataclass
+class Group:
+    """A group with a config of as-walker, and a facility with experiments of several layouts."""
+
+    place: Path
+    facility: Facility
+    program: Program
+
+    def __post_init__(self) -> None:
+        self.config = self.place / "walker.yml"
+        self.configure()
+
+    def configure(self, **keys: object) -> None:
+        lines = {
+            "hostname": self.facility.host,
+            "port": self.facility.port,
+            "user": self.facility.user,
+            "key_path": self.facility.key_file,
+            "known-hosts": self.facility.known_hosts,
+            "walk-root": self.facility.data,
+            "catalogue": "catalogue.db",
+            **keys,
+        }
+        self.config.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
+        give(self.place)
+
+    def experiment(self, epn: str, beamline: str = "mx") -> Path:
+        source = (self.facility.data / beamline / epn) if beamline else self.facility.data / epn
+        source.mkdir(parents=True)
+        mx_experiment(source, epn, frames=2, frame_bytes=3000)
+        give(self.facility.data)
+        return source
+
+    def walk(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self.program.run("as-walker", "--config", self.config, *arguments, **options)
+
+    def asynchy(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self.program.run("asynchy", "--config", self.config, *arguments, **options)
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.place / "catalogue.db")) as db:
+            return db.execute(query, values).fetchall()
+
+    @property
+    def files(self) -> dict[str, dict[bytes, tuple[int, int]]]:
+        found: dict[str, dict[bytes, tuple[int, int]]] = {}
+        query = (
+            "SELECT source, path, f.size, f.modified FROM files f"
+            " JOIN experiments ON experiments.id = experiment_id"
+        )
+        for source, path, size, modified in self.rows(query):
+            found.setdefault(source, {})[path] = (size, modified)
+        return found
+
+    @property
+    def listed(self) -> int:
+        """Files in the catalogue so far; 0 where there is none yet."""
+        try:
+            with closing(
+                sqlite3.connect(f"file:{self.place}/catalogue.db?mode=ro", uri=True)
+            ) as db:
+                return int(db.execute("SELECT count(*) FROM files").fetchone()[0])
+        except sqlite3.Error:
+            return 0
+
+    def many_folders(self, epn: str, folders: int) -> Path:
+        """An experiment that takes a few seconds to list."""
+        source = self.facility.data / "mx" / epn
+        for number in range(folders):
+            folder = source / f"d{number % 20:02}" / f"e{number:05}"
+            folder.mkdir(parents=True)
+            (folder / "one.cbf").write_text("x")
+        give(self.facility.data)
+        return source
+
+
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A folder that the program under test may write, short enough for any path in it."""
@@ -298,6 +376,13 @@ def home(place: Path, facility: Facility, program: Program) -> Home:
     folder = place / "home"
     folder.mkdir()
     return Home(folder, facility, program)
+
+
+@pytest.fixture
+def group(place: Path, facility: Facility, program: Program) -> Group:
+    folder = place / "us"
+    folder.mkdir()
+    return Group(folder, facility, program)
 
 
 def interrupt(

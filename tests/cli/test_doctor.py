@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from simulator.experiments import mx_experiment
-from tests.conftest import Home, give, wait_until
+from tests.conftest import Group, Home, give, wait_until
 
 
 def doctor(home: Home) -> subprocess.CompletedProcess[str]:
@@ -111,3 +111,15 @@ def test_a_broken_config_and_a_running_service(home: Home) -> None:
         process.communicate(timeout=10)
     home.config.write_text("beamline: mx\n")
     assert doctor(home).returncode == 3
+
+
+def test_a_config_of_a_walker_without_a_portal(group: Group) -> None:
+    group.experiment("12282a")
+    run = group.asynchy("doctor")
+    assert run.returncode == 0, run.stdout
+    assert "for walks and `asynchy sync`" in run.stdout
+    assert f"ok    source {group.facility.data}: 1 entry" in run.stdout
+    assert "portal" not in run.stdout
+    assert run.stdout.endswith("`asynchy sync` brings it home.\n")
+    group.configure(**{"walk-root": "/nowhere"})
+    assert "FAIL  source /nowhere: there is no such folder" in group.asynchy("doctor").stdout

@@ -10,74 +10,14 @@ import os
 import signal
 import sqlite3
 import stat
-import subprocess
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import openpyxl
 import pytest
 
-from simulator.experiments import awkward_names, mx_experiment
-from simulator.facility import Facility
-from tests.conftest import Program, give, wait_until
-
-
-@dataclass
-class Group:
-    """A group with a config of as-walker, and a facility with experiments of several layouts."""
-
-    place: Path
-    facility: Facility
-    program: Program
-
-    def __post_init__(self) -> None:
-        self.config = self.place / "walker.yml"
-        self.configure()
-
-    def configure(self, **keys: object) -> None:
-        lines = {
-            "hostname": self.facility.host,
-            "port": self.facility.port,
-            "user": self.facility.user,
-            "key_path": self.facility.key_file,
-            "known-hosts": self.facility.known_hosts,
-            "walk-root": self.facility.data,
-            "catalogue": "catalogue.db",
-            **keys,
-        }
-        self.config.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
-        give(self.place)
-
-    def experiment(self, epn: str, beamline: str = "mx") -> Path:
-        source = (self.facility.data / beamline / epn) if beamline else self.facility.data / epn
-        source.mkdir(parents=True)
-        mx_experiment(source, epn, frames=2, frame_bytes=3000)
-        give(self.facility.data)
-        return source
-
-    def walk(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-        return self.program.run("as-walker", "--config", self.config, *arguments, **options)
-
-    def asynchy(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-        return self.program.run("asynchy", "--config", self.config, *arguments, **options)
-
-    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(self.place / "catalogue.db")) as db:
-            return db.execute(query, values).fetchall()
-
-    @property
-    def files(self) -> dict[str, dict[bytes, tuple[int, int]]]:
-        found: dict[str, dict[bytes, tuple[int, int]]] = {}
-        query = (
-            "SELECT source, path, f.size, f.modified FROM files f"
-            " JOIN experiments ON experiments.id = experiment_id"
-        )
-        for source, path, size, modified in self.rows(query):
-            found.setdefault(source, {})[path] = (size, modified)
-        return found
+from simulator.experiments import awkward_names
+from tests.conftest import Group, give, wait_until
 
 
 def shown(source: Path) -> list[Path]:
@@ -103,13 +43,6 @@ def there(source: Path) -> dict[bytes, tuple[int, int]]:
                 inside = os.path.relpath(path, os.fsencode(source))
                 found[inside] = (known.st_size, int(known.st_mtime))
     return found
-
-
-@pytest.fixture
-def group(place: Path, facility: Facility, program: Program) -> Iterator[Group]:
-    folder = place / "us"
-    folder.mkdir()
-    yield Group(folder, facility, program)
 
 
 def test_all_that_is_visible_in_both_layouts(group: Group) -> None:
@@ -254,26 +187,15 @@ def test_the_epns_of_spreadsheets_or_of_a_list_alone(group: Group) -> None:
     assert (missing.returncode, "No such file" in missing.stderr) == (3, True)
 
 
-def many_folders(group: Group, epn: str, folders: int) -> Path:
-    source = group.facility.data / "mx" / epn
-    for number in range(folders):
-        folder = source / f"d{number % 20:02}" / f"e{number:05}"
-        folder.mkdir(parents=True)
-        (folder / "one.cbf").write_text("x")
-    give(group.facility.data)
-    return source
-
-
 @pytest.mark.parametrize(
     "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.extra)]
 )
 def test_ended_in_the_middle_it_goes_on_where_it_was(group: Group, number: signal.Signals) -> None:
-    source = many_folders(group, "12282a", 12000)
+    source = group.many_folders("12282a", 12000)
     group.experiment("12283a")
     done = "SELECT count(*) FROM files"
     with group.program.start("as-walker", "--config", group.config) as process:
-        database = group.place / "catalogue.db"
-        wait_until(lambda: database.exists() and _count(database) > 0)
+        wait_until(lambda: group.listed > 0)
         process.send_signal(number)
         _, err = process.communicate(timeout=20)
     assert process.returncode == (-signal.SIGKILL if number is signal.SIGKILL else 143)
@@ -293,21 +215,11 @@ def test_ended_in_the_middle_it_goes_on_where_it_was(group: Group, number: signa
     assert "0 new, 0 changed, 0 no longer there." in group.walk().stdout
 
 
-def _count(database: Path) -> int:
-    try:
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
-            found = db.execute("SELECT count(*) FROM files").fetchone()
-            return int(found[0])
-    except sqlite3.Error:
-        return 0
-
-
 @pytest.mark.extra
 def test_a_server_that_goes_and_comes_back_costs_little(group: Group) -> None:
-    source = many_folders(group, "12282a", 12000)
+    source = group.many_folders("12282a", 12000)
     with group.program.start("as-walker", "--config", group.config) as process:
-        database = group.place / "catalogue.db"
-        wait_until(lambda: database.exists() and _count(database) > 0)
+        wait_until(lambda: group.listed > 0)
         group.facility.stop_sshd()
         group.facility.start_sshd()
         out, err = process.communicate(timeout=60)

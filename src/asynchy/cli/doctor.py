@@ -1,4 +1,4 @@
-"""`asynchy doctor`: is everything right for the first cycle?"""
+"""`asynchy doctor`: is everything right for the first cycle, or the first walk?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from asynchy.cli.failing import fails_with_words
-from asynchy.config import load
+from asynchy.config import Settings, load_shared
 from asynchy.domain.text import count, shown
 from asynchy.errors import ExitCode
 from asynchy.service.doctor import Finding, examine
@@ -18,18 +18,24 @@ from asynchy.service.doctor import Finding, examine
 @click.pass_obj
 @fails_with_words
 def doctor(file: Path) -> int:
-    """Try everything that a cycle needs, one line each, with what to do where it is not right."""
+    """Try everything that is needed, one line each, with what to do where it is not right."""
     logging.getLogger("asynchy").setLevel(logging.CRITICAL)  # each finding says it in its own words
-    loaded = load(file)
-    entries = count(len(loaded.settings.equipment), "equipment entry", "equipment entries")
-    _say(Finding("config", True, f"{file}, {entries}"))
+    loaded = load_shared(file)
+    settings = loaded.settings
+    if isinstance(settings, Settings):
+        entries = count(len(settings.equipment), "equipment entry", "equipment entries")
+        _say(Finding("config", True, f"{file}, {entries}"))
+        ready = "Ready for the first cycle."
+    else:
+        _say(Finding("config", True, f"{file}, for walks and `asynchy sync`"))
+        ready = "Ready: `as-walker` finds what lies there, `asynchy sync` brings it home."
     for warning in loaded.warnings:
         click.echo(f"note  {shown(warning)}")
     good = True
-    for finding in examine(loaded.settings):
+    for finding in examine(settings):
         _say(finding)
         good = good and finding.good
-    click.echo("\nReady for the first cycle." if good else "\nNot ready: see FAIL above.")
+    click.echo(f"\n{ready}" if good else "\nNot ready: see FAIL above.")
     return ExitCode.OK if good else ExitCode.DUE
 
 

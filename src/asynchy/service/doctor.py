@@ -1,17 +1,17 @@
-"""Everything that must be right before the first cycle, tried for real."""
+"""Everything that must be right before the first cycle, or the first walk, tried for real."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from asynchy.catalogue import Catalogue
 from asynchy.catalogue.filesystem import network_file_system
-from asynchy.config import EquipmentEntry, Settings
+from asynchy.config import EquipmentEntry, Settings, Shared
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import count, size
 from asynchy.errors import AlreadyRunning, AsynchyError
@@ -21,7 +21,7 @@ from asynchy.service.alone import alone
 from asynchy.service.ask import SKEW, apart
 from asynchy.service.board import Board
 from asynchy.service.heard import Heard
-from asynchy.service.site import CycleSite, cycle_site_of
+from asynchy.service.site import CycleSite, Site, cycle_site_of, site_of
 from asynchy.ssh import probe
 from asynchy.verify.destination import room
 
@@ -36,18 +36,36 @@ class Finding:
     to_do: str | None = None
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
-    """Try everything that a cycle needs, one after the other; nothing is changed."""
+def examine(settings: Shared) -> Iterator[Finding]:
+    """Try everything that the config is for, one after the other; nothing is changed.
+
+    A whole `config.yml` is for cycles of mxsync, another layout for as-walker and `asynchy sync`.
+    """
     try:
-        site = cycle_site_of(settings, Stop(), Board(), write=False)
+        if isinstance(settings, Settings):
+            yield from _examine_cycle(settings)
+        else:
+            yield from _examine_walk(settings)
     except AsynchyError as error:
         yield _bad("state", error)
-        return
+
+
+def _examine_walk(settings: Shared) -> Iterator[Finding]:
+    site = site_of(settings, Stop(), Board(), write=False)
+    yield from _programs()
+    yield from _server(site, [settings.walk_root])
+    yield from _state(settings)
+
+
+def _examine_cycle(settings: Settings) -> Iterator[Finding]:
+    site = cycle_site_of(settings, Stop(), Board(), write=False)
     yield from _programs()
     for entry in settings.equipment:
         yield _portal(site, entry)
     yield _clock(site)
-    yield from _server(site)
+    beamlines = sorted({settings.beamline_of(entry) for entry in settings.equipment})
+    folder = settings.source_path.partition("{epn}")[0].rpartition("/")[0]
+    yield from _server(site, dict.fromkeys(folder.format(beamline=name) for name in beamlines))
     yield from _destination(settings)
     yield from _state(settings)
 
@@ -76,7 +94,7 @@ def _clock(site: CycleSite) -> Finding:
     return Finding("clock", abs(offset) <= SKEW, apart(offset), to_do)
 
 
-def _server(site: CycleSite) -> Iterator[Finding]:
+def _server(site: Site, folders: Iterable[str]) -> Iterator[Finding]:
     remote = site.remote
     where = f"{remote.user} at {remote.host}"
     try:
@@ -93,14 +111,12 @@ def _server(site: CycleSite) -> Iterator[Finding]:
         yield _bad("rsync there", error)
         return
     yield Finding("rsync there", True, version or "does not tell its version")
-    for beamline in sorted({site.settings.beamline_of(e) for e in site.settings.equipment}):
-        yield _source(site, beamline)
+    for folder in folders:
+        yield _source(site, folder)
 
 
-def _source(site: CycleSite, beamline: str) -> Finding:
-    """List the folder that holds the experiments of a beamline, one level deep."""
-    template = site.settings.source_path.partition("{epn}")[0]
-    folder = template.format(beamline=beamline).rpartition("/")[0]
+def _source(site: Site, folder: str) -> Finding:
+    """List a folder that holds experiments, one level deep."""
     names: list[bytes] = []
     try:
         list_experiment(
@@ -137,7 +153,7 @@ def _project(folder: Path) -> Finding:
     return Finding(what, True, f"{folder} is writable")
 
 
-def _state(settings: Settings) -> Iterator[Finding]:
+def _state(settings: Shared) -> Iterator[Finding]:
     path = settings.catalogue_path
     kind = network_file_system(path.parent)
     if kind is not None:

@@ -1,0 +1,1 @@
+"""Measurements: `make bench`. What they say is for this machine; ratios are of one run."""

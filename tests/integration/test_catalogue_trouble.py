@@ -1,0 +1,160 @@
+"""The catalogue locked, its disk full, its writer killed: in a walk, an import, a sync, a take-over."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sqlite3
+import subprocess
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, SCRIPTS, USER, Group, as_user, give, wait_until
+
+pytestmark = pytest.mark.extra
+
+ROWS = 200_000
+
+
+def original(path: Path, *, first: int = 0, rows: int = ROWS) -> Path:
+    """A database of the original as-walker, by its own statement."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(
+            "CREATE TABLE files (epn TEXT, path TEXT UNIQUE, size INTEGER, modified DATETIME)"
+        )
+        db.executemany(
+            "INSERT INTO files VALUES ('12282a', ?, ?, '2019-07-01 08:00:00')",
+            ((f"/data/mx/12282a/frames/f{at:08}.cbf", at) for at in range(first, first + rows)),
+        )
+    return give(path)
+
+
+def totals(path: Path) -> list[tuple[int, int]]:
+    with closing(sqlite3.connect(path)) as db:
+        kept = db.execute("SELECT files, bytes FROM experiments").fetchall()
+        assert db.execute("SELECT count(*), sum(size) FROM files").fetchall() == kept
+        return [tuple(row) for row in kept]
+
+
+WHOLE = [(ROWS, ROWS * (ROWS - 1) // 2)]
+
+
+def test_a_walk_waits_for_the_catalogue(group: Group) -> None:
+    group.many_folders("12282a", 12_000)
+    with group.program.start("as-walker", "--config", group.config) as process:
+        wait_until(lambda: group.listed > 0)
+        other = sqlite3.connect(group.place / "catalogue.db", isolation_level=None)
+        other.execute("PRAGMA busy_timeout=20000")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.communicate(timeout=3)
+        other.execute("ROLLBACK")
+        other.close()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert group.listed == 12_000
+
+
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.8])
+def test_an_import_that_is_killed_is_whole_after_the_next(group: Group, part: float) -> None:
+    made = original(group.place / "walk.db")
+    command = ("asynchy", "--config", group.config, "catalogue", "import", made)
+    with group.program.start(*command) as process:
+        wait_until(lambda: group.listed > part * ROWS)
+        process.kill()
+        process.communicate()
+    assert group.listed < ROWS
+    run = group.asynchy("catalogue", "import", made)
+    assert run.returncode == 0, run.stderr
+    assert totals(group.place / "catalogue.db") == WHOLE
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 0.6, 0.9, 1.2, 1.6, 2.0])
+def test_a_take_over_that_is_killed_leaves_the_old_or_the_new(group: Group, seconds: float) -> None:
+    database = original(group.place / "catalogue.db")
+    before = database.read_bytes()
+    command = ("asynchy", "--config", group.config, "catalogue", "import", group.place / "nope")
+    with group.program.start(*command) as process:
+        wait_until((group.place / "catalogue.db.original").exists)
+        deadline = time.monotonic() + seconds
+        wait_until(lambda: time.monotonic() >= deadline or process.poll() is not None)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    if database.read_bytes() != before:
+        assert totals(database) == WHOLE
+    run = group.asynchy("catalogue", "import", group.place / "nope")
+    assert (run.returncode, "is not there" in run.stderr) == (1, True)
+    assert totals(database) == WHOLE
+    kept = sorted(group.place.glob("catalogue.db.original*"))
+    assert any(path.read_bytes() == before for path in kept)
+    assert not list(group.place.glob(".catalogue.db.new*"))
+
+
+def on_small_disk(group: Group, megabytes: int, *commands: str) -> subprocess.CompletedProcess[str]:
+    """Run commands where the folder `state` is a file system of that size."""
+    state = group.place / "state"
+    state.mkdir(exist_ok=True)
+    owner = f",uid={USER[0]},gid={USER[1]}" if USER else ""
+    prefix = shlex.join(as_user())
+    lines = [
+        f"mount -t tmpfs -o mode=755,size={megabytes}m{owner} tmpfs {state}",
+        *(f"{prefix} {command}" if command.startswith("/") else command for command in commands),
+    ]
+    return subprocess.run(
+        ["unshare", "--mount", *([] if ROOT else ["--map-root-user"]), "sh", "-c", "\n".join(lines)],
+        capture_output=True, text=True, cwd=group.place, check=False,
+        env={"PATH": os.environ["PATH"], "HOME": str(group.place)},
+    )  # fmt: skip
+
+
+def test_a_walk_on_a_full_disk_says_so_and_goes_on_where_there_is_room(group: Group) -> None:
+    group.many_folders("12282a", 12_000)
+    group.configure(catalogue="state/catalogue.db")
+    walk = f"{SCRIPTS}/as-walker --config {group.config}"
+    run = on_small_disk(
+        group, 1, walk, "echo $? > first", "mount -o remount,size=100m state", walk,
+        "echo $? > second; cp state/catalogue.db state/catalogue.db-wal . 2>/dev/null",
+    )  # fmt: skip
+    assert (group.place / "first").read_text() == "5\n", run.stderr
+    assert "database or disk is full" in run.stderr
+    assert (group.place / "second").read_text() == "0\n", run.stderr
+    assert totals(group.place / "catalogue.db") == [(12_000, 12_000)]
+
+
+def test_an_import_on_a_full_disk_says_so_and_is_whole_where_there_is_room(group: Group) -> None:
+    made = original(group.place / "walk.db")
+    group.configure(catalogue="state/catalogue.db")
+    take = f"{SCRIPTS}/asynchy --config {group.config} catalogue import {made}"
+    run = on_small_disk(
+        group, 4, take, "echo $? > first", "mount -o remount,size=200m state", take,
+        "echo $? > second; cp state/catalogue.db state/catalogue.db-wal . 2>/dev/null",
+    )  # fmt: skip
+    assert (group.place / "first").read_text() == "5\n", run.stderr
+    assert "database or disk is full" in run.stderr
+    assert (group.place / "second").read_text() == "0\n", run.stderr
+    assert totals(group.place / "catalogue.db") == WHOLE
+
+
+def test_a_sync_whose_catalogue_is_full_fetches_nothing_twice(group: Group) -> None:
+    source = group.experiment("12282a")
+    group.configure(catalogue="state/catalogue.db")
+    (group.place / "vault").mkdir()
+    give(group.place)
+    sync = f"{SCRIPTS}/asynchy --config {group.config} sync --dest {group.place}/vault"
+    run = on_small_disk(
+        group, 2, f"{SCRIPTS}/as-walker --config {group.config}",
+        "cat /dev/zero > state/filler 2>/dev/null", sync, "echo $? > first",
+        "rm state/filler", sync, "echo $? > second", sync, "echo $? > third",
+    )  # fmt: skip
+    assert (group.place / "first").read_text() == "5\n", run.stderr
+    assert "database or disk is full" in run.stderr
+    assert (group.place / "second").read_text() == "0\n", run.stderr
+    assert (group.place / "third").read_text() == "0\n", run.stderr
+    assert "Nothing to transfer." in run.stdout
+    assert (
+        len(list((group.place / "vault" / "12282a").rglob("*"))) > 0 < len(list(source.rglob("*")))
+    )
