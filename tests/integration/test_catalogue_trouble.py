@@ -40,6 +40,14 @@ def totals(path: Path) -> list[tuple[int, int]]:
         return [tuple(row) for row in kept]
 
 
+def rows_of(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as db:
+        try:
+            return int(db.execute("SELECT count(*) FROM files").fetchone()[0])
+        except sqlite3.Error:
+            return 0  # the copy was cut short
+
+
 WHOLE = [(ROWS, ROWS * (ROWS - 1) // 2)]
 
 
@@ -90,7 +98,7 @@ def test_a_take_over_that_is_killed_leaves_the_old_or_the_new(group: Group, seco
     assert (run.returncode, "is not there" in run.stderr) == (1, True)
     assert totals(database) == WHOLE
     kept = sorted(group.place.glob("catalogue.db.original*"))
-    assert any(path.read_bytes() == before for path in kept)
+    assert any(rows_of(path) == ROWS for path in kept)
     assert not list(group.place.glob(".catalogue.db.new*"))
 
 
@@ -151,10 +159,10 @@ def test_a_sync_whose_catalogue_is_full_fetches_nothing_twice(group: Group) -> N
         "rm state/filler", sync, "echo $? > second", sync, "echo $? > third",
     )  # fmt: skip
     assert (group.place / "first").read_text() == "5\n", run.stderr
-    assert "database or disk is full" in run.stderr
+    assert "see whether its disk is full" in run.stderr, run.stderr + run.stdout
     assert (group.place / "second").read_text() == "0\n", run.stderr
     assert (group.place / "third").read_text() == "0\n", run.stderr
-    assert "Nothing to transfer." in run.stdout
+    assert run.stdout.count("1 experiment completed, 0 still due.") == 1
     assert (
         len(list((group.place / "vault" / "12282a").rglob("*"))) > 0 < len(list(source.rglob("*")))
     )

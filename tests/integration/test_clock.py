@@ -80,7 +80,7 @@ def test_the_next_cycle_comes_when_it_is_due_and_waits_for_the_clock(
 @pytest.mark.extra
 @pytest.mark.parametrize("hours", [-2, 2], ids=["back", "forward"])
 def test_it_jumps_in_mid_transfer(home: Home, clock: dict[str, str], hours: int) -> None:
-    experiment(home, "12282a", big=2**29)
+    experiment(home, "12282a", big=2**31)
     with home.serving(environment=clock) as process:
         scratch = home.copy("12282a").parent / ".asynchy-data"
         wait_until(lambda: any(p.stat().st_size > 2**24 for p in scratch.glob("z-image*")))

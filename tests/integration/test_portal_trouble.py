@@ -231,6 +231,7 @@ def test_a_fault_between_two_answers_of_a_cycle_of_the_service_passes(
 
 
 @pytest.mark.extra
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(("fault", "word"), IN_THE_SERVICE, ids=NAMES)
 def test_a_fault_that_begins_while_a_transfer_runs_passes(
     home: Home, fault: dict[str, Any], word: str | None
@@ -239,7 +240,8 @@ def test_a_fault_that_begins_while_a_transfer_runs_passes(
     source = prepared(home)
     big_sparse_file(source / "zz" / "z-image.sqfs", 2**29)
     give(source)
-    home.configure(timeout=4, retry_minutes=0.02)  # a busy machine is no dead one
+    patience = 2 if fault["name"] in ("drip", "stall") else 4  # a busy machine is no dead one
+    home.configure(timeout=patience, retry_minutes=0.02)
     with home.serving() as process:
         scratch = home.copy("12282a").parent / ".asynchy-data"
         wait_until(lambda: any(path.stat().st_size > 2**24 for path in scratch.glob("z-image*")))
@@ -254,7 +256,7 @@ def test_a_fault_that_begins_while_a_transfer_runs_passes(
         mx_experiment(second, "12283a", frames=2, frame_bytes=1000)
         give(second)
         process.send_signal(signal.SIGHUP)
-        wait_until(lambda: home.log.count("next look in") > looks, 60)
+        wait_until(lambda: home.log.count("next look in") > looks, 100)
         if word:
             assert word in home.log
             assert "12283a" not in home.ignored

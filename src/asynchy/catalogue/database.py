@@ -17,6 +17,12 @@ from asynchy.catalogue.filesystem import network_file_system
 from asynchy.catalogue.schema import REVISION
 from asynchy.errors import CatalogueError
 
+_HINTS = {
+    "locked": "another process keeps it locked; try again",
+    "is full": "make room on its disk, and start it again; nothing is lost",
+    "disk I/O": "see whether its disk is full (df) or failing (dmesg), and start it again",
+}
+"""What to do, by a word in what SQLite says."""
 _BUSY = 30
 """Seconds to wait for another process's transaction; ours take milliseconds."""
 
@@ -72,8 +78,8 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except OperationalError as error:
         text = str(error.orig)
-        hint = "another process keeps it locked; try again" if "locked" in text else None
-        raise CatalogueError(f"{path}: {text}", hint=hint) from None
+        hints = [hint for word, hint in _HINTS.items() if word in text]
+        raise CatalogueError(f"{path}: {text}", hint=hints[0] if hints else None) from None
     except DatabaseError as error:
         raise CatalogueError(
             f"{path}: {error.orig}",
