@@ -52,6 +52,7 @@ def write_config(
         "port": facility.port,
         "known-hosts": str(facility.known_hosts),
         "source-path": f"{facility.data}/{{beamline}}/{{epn}}/",
+        "walk-root": str(facility.data),
         **{name.replace("_", "-"): value for name, value in keys.items()},
     }
     lines = [f"{key}: {_yaml(value)}" for key, value in values.items() if value is not OMIT]

@@ -69,7 +69,7 @@ def _scripts() -> Path:
     copy.chmod(0o755)
     shutil.copytree(sysconfig.get_path("purelib"), copy / "packages")
     shutil.copytree(Path(__file__).parents[1] / "src", copy / "src")
-    for name in ("as-walker", "asynchy", "mxsync"):
+    for name in ("as-walker", "asynchy", "epnalert", "mxsync"):
         code = f"import sys; sys.argv[0] = '{name}'; from asynchy.cli.main import {name}; {name}()"
         python = os.path.realpath(sys.executable)
         (copy / name).write_text(

@@ -27,6 +27,8 @@ class ExitCode(IntEnum):
     """`ignore.yml` or the catalogue cannot be used."""
     NONE = 6
     """Nothing of what `asynchy sync` was to fetch is complete now."""
+    UNSENT = 7
+    """The mail server did not take a mail; it goes with the next run."""
     INTERNAL = 70
     """A defect of asynchy itself; the log has the traceback."""
     INTERRUPTED = 130
@@ -146,6 +148,25 @@ class NothingKnown(AsynchyError):
 
 class DestinationMissing(AsynchyError):
     """The folder that copies are to go to is not there."""
+
+    exit_code = ExitCode.CONFIG
+
+
+class MailError(AsynchyError):
+    """The mail server did not take a mail."""
+
+    exit_code = ExitCode.UNSENT
+    transient = True
+
+
+class TemplateRefused(AsynchyError):
+    """A mail template cannot be used."""
+
+    exit_code = ExitCode.CONFIG
+
+
+class MappingRefused(AsynchyError):
+    """A proposal belongs to another project already."""
 
     exit_code = ExitCode.CONFIG
 

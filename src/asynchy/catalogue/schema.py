@@ -22,7 +22,7 @@ from sqlalchemy import (
     false,
 )
 
-REVISION = "0004"
+REVISION = "0005"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -156,6 +156,34 @@ attempts = Table(
     Column("reason", Text),
     Column("stderr", Text, nullable=False),
     Index("ix_attempts_copy_id_started", "copy_id", "started"),
+)
+
+reported = Table(  # EPNs in mails that the mail server took
+    "reported",
+    metadata,
+    Column("epn", Text, primary_key=True),
+    Column("first", UtcDateTime, nullable=False),
+    Column("latest", UtcDateTime, nullable=False),
+    Column("times", Integer, nullable=False),
+)
+
+mails = Table(  # not taken by the mail server yet; at most one
+    "mails",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("created", UtcDateTime, nullable=False),
+    Column("message", LargeBinary, nullable=False),
+    Column("epns", Text, nullable=False),  # that it reports, a blank between them
+)
+
+due = Table(  # what mxsync left undone and has not done since
+    "due",
+    metadata,
+    Column("epn", Text, primary_key=True),
+    Column("project", Text, primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
+    Column("latest", UtcDateTime, nullable=False),
+    Column("reason", Text, nullable=False),
 )
 
 services = Table(

@@ -99,6 +99,20 @@ def set_up(level: int, file: Path | None) -> None:
         logger.addHandler(_rotating(file))
 
 
+def also_to(name: str, file: Path | None) -> None:
+    """Send the lines of one logger to a file of their own, too.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    logger = logging.getLogger(name)
+    for handler in logger.handlers[:]:
+        logger.removeHandler(handler)
+        handler.close()
+    if file is not None:
+        logger.addHandler(_rotating(file))
+
+
 def _rotating(file: Path) -> logging.Handler:
     try:
         with file.open("a", encoding="utf-8"):

@@ -6,16 +6,18 @@ from pathlib import Path
 
 import click
 
+from asynchy.cli.alert import alert_command, epnalert
 from asynchy.cli.catalogue import catalogue_group
 from asynchy.cli.config import config_group
 from asynchy.cli.doctor import doctor
 from asynchy.cli.init import init
+from asynchy.cli.map import map_group
 from asynchy.cli.mxsync import mxsync
 from asynchy.cli.status import status
 from asynchy.cli.sync import sync
 from asynchy.cli.walk import as_walker, walk_command
 
-__all__ = ["as_walker", "asynchy", "mxsync"]
+__all__ = ["as_walker", "asynchy", "epnalert", "mxsync"]
 
 
 @click.group(
@@ -39,10 +41,12 @@ def asynchy(context: click.Context, config: Path) -> None:
     context.obj = config.expanduser()
 
 
+asynchy.add_command(alert_command)
 asynchy.add_command(catalogue_group)
 asynchy.add_command(config_group)
 asynchy.add_command(doctor)
 asynchy.add_command(init)
+asynchy.add_command(map_group)
 asynchy.add_command(status)
 asynchy.add_command(sync)
 asynchy.add_command(walk_command)

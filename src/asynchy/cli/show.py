@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich import box
@@ -97,6 +97,14 @@ def show_attempts(attempts: Sequence[tuple[str, Attempt]]) -> None:
         _table(headings, (_attempt_row(tried) for to, tried in attempts if to == destination))
     if attempts and attempts[-1][1].stderr:
         _list("Last words of the latest attempt:", attempts[-1][1].stderr.splitlines())
+
+
+def show_mapping(mapping: Mapping[str, str]) -> None:
+    """Every proposal and its project."""
+    if not mapping:
+        _say("No proposal belongs to a project yet.")
+        return
+    _table((">Proposal", "Project"), sorted(mapping.items(), key=lambda item: int(item[0])))
 
 
 def show_figures(catalogue: Path, found: Figures) -> None:

@@ -24,7 +24,7 @@ from asynchy.config.tree import Place, Plain, Tree, TreeError, parse
 from asynchy.domain.text import shown
 from asynchy.errors import ConfigError
 
-_SECRETS = {"password", "client_password"}
+_SECRETS = {"password", "client_password", "epnalert-smtp-password"}
 _HARMLESS = {"id", "beamline"}
 _HERE = {"localhost", "127.0.0.1", "::1"}
 _S_co = TypeVar("_S_co", bound=Shared, covariant=True)
@@ -258,10 +258,12 @@ def _warnings(path: Path, settings: Shared, data: Any, given: frozenset[str]) ->
 
 
 def _secrets(data: Plain) -> list[Plain]:
-    entries = data.get("equipment") if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        return []
+    entries = data.get("equipment")
     return [
         entry.get(key)
-        for entry in (entries if isinstance(entries, list) else [])
+        for entry in [data, *(entries if isinstance(entries, list) else [])]
         if isinstance(entry, dict)
         for key in sorted(_SECRETS)
     ]

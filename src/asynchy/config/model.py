@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
 from asynchy.config.values import (
     Addresses,
@@ -19,15 +19,23 @@ from asynchy.config.values import (
     FilePath,
     Host,
     LogLevel,
+    MailHost,
     Proposal,
     Secret,
     Segment,
+    Sender,
     SourceTemplate,
     Url,
     User,
 )
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _no_password_in_the_open(value: str | None, info: ValidationInfo) -> str | None:
+    if value == "none" and info.data.get("epnalert_smtp_user"):
+        raise ValueError("starttls or tls where epnalert-smtp-user is given, to hide the password")
+    return value
 
 
 def _dashed(name: str) -> str:
@@ -117,12 +125,24 @@ class Settings(Shared):
     equipment: tuple[EquipmentEntry, ...] = Field(min_length=1)
     base_url: Url = "https://portal.synchrotron.org.au:443"
     ca_bundle: FilePath | None = None
-    """New: a PEM file of the authorities trusted for the portal, instead of the system's."""
+    """New: a PEM file of the authorities trusted for portal and mail server, instead of the
+    system's."""
     beamline: Segment
 
     epnalert_email_to: Addresses | None = None
-    epnalert_email_from: str | None = None
-    epnalert_email_smtp: str | None = None
+    epnalert_email_from: Sender | None = None
+    epnalert_email_smtp: MailHost | None = None
+    """The mail server: a host, or host:port."""
+    epnalert_smtp_user: str | None = None
+    """New: the user at the mail server; default: nobody logs in."""
+    epnalert_smtp_password: Secret | None = None
+    """New."""
+    epnalert_smtp_security: Annotated[
+        Literal["none", "starttls", "tls"] | None, AfterValidator(_no_password_in_the_open)
+    ] = None
+    """New: default tls on port 465, starttls on 587 or where a user is given, otherwise none."""
+    epnalert_due_days: int = Field(default=3, ge=1, le=3660)
+    """New: days after which an experiment that does not come home is named in the mail."""
     epnalert_template_folder: FilePath | None = None
     epnalert_template_text: str | None = None
     epnalert_template_html: str | None = None

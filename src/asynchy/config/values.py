@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import string
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -61,13 +62,23 @@ def _secret_file(path: Path) -> str:
     return text
 
 
-def _segment(value: object) -> str:
+def checked_segment(value: object) -> str:
+    """A path segment, such as a project's name.
+
+    Raises:
+        ValueError: it is none.
+    """
     if isinstance(value, str) and _SEGMENT.fullmatch(value) and len(value) <= 100:
         return value
     raise ValueError("one path segment of letters, digits and . _ - @ +")
 
 
-def _proposal(value: object) -> str:
+def checked_proposal(value: object) -> str:
+    """A proposal number.
+
+    Raises:
+        ValueError: it is none.
+    """
     if isinstance(value, str) and is_proposal(value):
         return value
     raise ValueError('a proposal number: digits only, such as "12282"')
@@ -161,6 +172,24 @@ def _addresses(value: object) -> Any:
     return tuple(found)
 
 
+def _sender(value: object) -> str:
+    if isinstance(value, str) and value.isprintable():
+        address = parseaddr(value)[1]
+        if re.fullmatch(r"[^@\s]+@[^@\s]+", address):
+            return value
+    raise ValueError("a mail address, such as asynchy@uni.example")
+
+
+def _mail_host(value: object) -> str:
+    if isinstance(value, str):
+        host, _, port = value.partition(":")
+        if re.fullmatch(r"[A-Za-z0-9_.-]+", host) and (
+            not port or (port.isdecimal() and 0 < int(port) < 65536)
+        ):
+            return value
+    raise ValueError("a mail server's host name, or host:port")
+
+
 def _host(value: object) -> str:
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.:][A-Za-z0-9_.:-]*", value):
         return value
@@ -175,13 +204,15 @@ def _user(value: object) -> str:
 
 FilePath = Annotated[Path, BeforeValidator(_path)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
-Segment = Annotated[str, BeforeValidator(_segment)]
-Proposal = Annotated[str, BeforeValidator(_proposal)]
+Segment = Annotated[str, BeforeValidator(checked_segment)]
+Proposal = Annotated[str, BeforeValidator(checked_proposal)]
 FacilityPath = Annotated[str, BeforeValidator(_facility_path)]
 SourceTemplate = Annotated[str, BeforeValidator(_source_template)]
 DestinationTemplate = Annotated[str, BeforeValidator(_destination_template)]
 Url = Annotated[str, BeforeValidator(_url)]
 LogLevel = Annotated[int, BeforeValidator(_log_level)]
 Addresses = Annotated[tuple[str, ...], BeforeValidator(_addresses)]
+Sender = Annotated[str, BeforeValidator(_sender)]
+MailHost = Annotated[str, BeforeValidator(_mail_host)]
 Host = Annotated[str, BeforeValidator(_host)]
 User = Annotated[str, BeforeValidator(_user)]

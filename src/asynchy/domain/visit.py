@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from asynchy.domain.epn import Epn
+from asynchy.domain.person import Person
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,10 @@ class Visit:
     epn: Epn
     start: datetime
     end: datetime
+    title: str = ""
+    """The proposal's; empty where it is not told."""
+    principal: Person | None = None
+    scientists: tuple[Person, ...] = ()
 
 
 @dataclass(frozen=True)

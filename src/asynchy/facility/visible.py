@@ -41,7 +41,7 @@ def visible(remote: Remote, root: str, stop: Stop) -> Visible:
         ToolMissing: ssh or rsync is not installed.
     """
     try:
-        names = _folders(remote, root, stop)
+        names = folders_in(remote, root, stop)
     except ExperimentAbsent:
         raise ListingError(
             f"there is no {root} at the facility", hint="check `walk-root`"
@@ -58,11 +58,16 @@ def visible(remote: Remote, root: str, stop: Stop) -> Visible:
         beamline = name.decode("ascii")
         folder = f"{base}/{beamline}"
         try:
-            found += _experiments(beamline, folder, _folders(remote, folder, stop))
+            found += _experiments(beamline, folder, folders_in(remote, folder, stop))
         except (ExperimentAbsent, ListingRefused) as error:
             unlisted[folder] = error.message.removeprefix(f"{folder}: ")
     found.sort(key=lambda located: located.experiment)
     return Visible(tuple(found), unlisted)
+
+
+def experiments_in(remote: Remote, folder: str, beamline: str, stop: Stop) -> list[Located]:
+    """The experiments in one folder, which is a beamline's. Raises as `folders_in`."""
+    return _experiments(beamline, folder, folders_in(remote, folder, stop))
 
 
 def _experiments(beamline: str, folder: str, names: list[bytes]) -> list[Located]:
@@ -70,7 +75,14 @@ def _experiments(beamline: str, folder: str, names: list[bytes]) -> list[Located
     return [Located(Experiment(beamline, epn), f"{folder}/{epn.text}") for epn in epns]
 
 
-def _folders(remote: Remote, folder: str, stop: Stop) -> list[bytes]:
+def folders_in(remote: Remote, folder: str, stop: Stop) -> list[bytes]:
+    """The names of the folders in a folder.
+
+    Raises:
+        ListingError: it could not be listed; `ExperimentAbsent` where it is not there.
+        Stopped: a stop was asked for meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+    """
     names: list[bytes] = []
 
     def hear(entry: Entry) -> None:

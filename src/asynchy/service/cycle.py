@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 
+from asynchy.catalogue.alerts import Alerts
 from asynchy.domain.epn import Epn
-from asynchy.plan.outcome import Plan
+from asynchy.errors import CatalogueError
+from asynchy.plan.outcome import Left, Plan
 from asynchy.service.bring import Outcome
 from asynchy.service.site import CycleSite
 from asynchy.service.work import Report, Work
+
+log = logging.getLogger(__name__)
+
+_NOT_WANTED = frozenset({Left.IGNORED, Left.COMPLETE})
 
 
 def run_cycle(site: CycleSite, plan: Plan) -> Report:
@@ -25,4 +32,28 @@ def run_cycle(site: CycleSite, plan: Plan) -> Report:
         if not open_parts[epn]:
             site.ignore.add(epn)
 
-    return Work(site, plan, then=ignore).run(site.settings.max_tasks)
+    report = Work(site, plan, then=ignore).run(site.settings.max_tasks)
+    _note(site, report)
+    return report
+
+
+def _note(site: CycleSite, report: Report) -> None:
+    """Tell the alerts what was left undone, and what was done."""
+    undone = {
+        (item.epn, item.project or ""): str(item)
+        for item in report.plan.left_out
+        if item.reason.stays_due
+    }
+    undone |= {
+        (outcome.copy.epn, outcome.copy.project): outcome.reason or outcome.verdict.value
+        for outcome in report.outcomes
+        if not outcome.complete
+    }
+    done = {outcome.copy.epn for outcome in report.outcomes if outcome.complete}
+    done |= {item.epn for item in report.plan.left_out if item.reason in _NOT_WANTED}
+    try:
+        Alerts.open(site.catalogue.path).note(
+            undone, done - {epn for epn, _ in undone}, site.clock.now()
+        )
+    except CatalogueError as error:
+        log.error("what is due could not be noted for epnalert: %s", error)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from asynchy.domain.epn import Epn
+from asynchy.domain.person import Person, on_one_line
 from asynchy.domain.text import shown
 from asynchy.domain.visit import UnreadableVisit, Visit
 from asynchy.errors import PortalError, PortalRefused, PortalUnavailable
@@ -124,7 +125,33 @@ def _visit(item: Any) -> Visit | UnreadableVisit:
         backwards = times[1] < times[0]
         reason = "it ends before it starts" if backwards else "it lasts longer than a year"
         return UnreadableVisit(epn, reason)
-    return Visit(str(identity), epn, times[0], times[1])
+    proposal = item.get("proposal")
+    title = proposal.get("title") if isinstance(proposal, dict) else None
+    listed = item.get("data_scientists")
+    scientists = map(_person, listed if isinstance(listed, list) else [])
+    return Visit(
+        str(identity),
+        epn,
+        times[0],
+        times[1],
+        title=on_one_line(title),
+        principal=_person(item.get("principal_scientist")),
+        scientists=tuple(person for person in scientists if person is not None),
+    )
+
+
+def _person(item: Any) -> Person | None:
+    if not isinstance(item, dict):
+        return None
+    organisation = item.get("organisation")
+    names = organisation if isinstance(organisation, dict) else {}
+    person = Person.of(
+        first_names=item.get("first_names"),
+        last_name=item.get("last_name"),
+        email=item.get("email"),
+        organisation=names.get("name_long") or names.get("name_short"),
+    )
+    return person if person.known else None
 
 
 def _time(value: Any) -> datetime | None:

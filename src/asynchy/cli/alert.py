@@ -1,0 +1,114 @@
+"""`epnalert`, which is `asynchy alert`: nobody's data waits unseen."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Callable
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asynchy.catalogue.alerts import Alerts
+from asynchy.cli import logs
+from asynchy.cli.failing import fails_with_words, say
+from asynchy.cli.signals import Signals
+from asynchy.config import load
+from asynchy.domain.stop import Stop
+from asynchy.domain.text import count
+from asynchy.errors import AsynchyError, ExitCode, Stopped
+from asynchy.plan.alert import Alert
+from asynchy.service.alert import deliver, look, mail_log
+from asynchy.service.board import Board
+from asynchy.service.site import cycle_site_of
+
+log = logging.getLogger(__name__)
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that both names of the command have."""
+    for option in (
+        click.option(
+            "--only-new", is_flag=True, help="No mail where all of it was reported before."
+        ),
+        click.option(
+            "--since",
+            type=click.IntRange(1, 3660),
+            metavar="DAYS",
+            help="Look at the visits of so many days  [default: visit-day-range]",
+        ),
+        click.option("--dry-run", is_flag=True, help="Show the mail; send and store nothing."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("alert")
+@_options
+@click.pass_obj
+@fails_with_words
+def alert_command(config: Path, /, **options: Any) -> int:
+    """Mail people the EPNs that belong to no project yet, and what does not come home."""
+    return _run(config, **options)
+
+
+@click.command("epnalert", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="config.yml",
+    show_default=True,
+    help="The config file.",
+)
+@_options
+@click.version_option(package_name="asynchy")
+@fails_with_words
+def epnalert(config: Path, **options: Any) -> int:
+    """Mail people the EPNs that belong to no project yet, and what does not come home."""
+    return _run(config, **options)
+
+
+def _run(config: Path, *, dry_run: bool, since: int | None, only_new: bool) -> int:
+    loaded = load(config)
+    settings = loaded.settings
+    logs.set_up(settings.log_level, settings.log_files.epnalert)
+    logs.also_to(mail_log.name, settings.log_files.email)
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    stop = Stop()
+    signals = Signals(stop)
+    try:
+        site = cycle_site_of(settings, stop, Board(), write=not dry_run)
+        alerts = (Alerts.peek if dry_run else Alerts.open)(settings.catalogue_path)
+        command = f"asynchy --config {shlex.quote(str(config.absolute()))}"
+        looked = look(site, alerts, since or settings.visit_day_range, command)
+        if dry_run:
+            _show(looked.message)
+            return ExitCode.UNASKED if looked.alert.problems else ExitCode.OK
+        code = deliver(site, alerts, looked, only_new=only_new)
+        click.echo(_summary(looked.alert))
+        return code
+    except Stopped as error:
+        say(error)
+        return signals.exit_code
+    except AsynchyError as error:
+        log.error("%s", error)
+        raise
+
+
+def _summary(alert: Alert) -> str:
+    told = (
+        f"{count(len(alert.unknown), 'EPN')} of no project ({len(alert.new)} new), "
+        f"{count(len(alert.overdue), 'experiment')} due for long"
+    )
+    return f"{told}; not all could be asked" if alert.problems else told
+
+
+def _show(message: EmailMessage) -> None:
+    for name in ("From", "To", "Subject"):
+        click.echo(f"{name}: {message[name]}")
+    body = message.get_body(("plain",))
+    assert body is not None
+    click.echo(f"\n{body.get_content()}", nl=False)

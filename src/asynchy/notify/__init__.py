@@ -1,0 +1,1 @@
+"""Telling people by mail: words, message, delivery."""

@@ -1,0 +1,111 @@
+"""Handing a mail to the site's mail server."""
+
+from __future__ import annotations
+
+import contextlib
+import smtplib
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Literal
+
+from asynchy.domain.text import shown
+from asynchy.errors import MailError
+
+Security = Literal["none", "starttls", "tls"]
+
+
+@dataclass(frozen=True)
+class MailServer:
+    """Where mails go, and how."""
+
+    host: str
+    port: int
+    security: Security
+    user: str | None = None
+    password: str | None = None
+    ca_bundle: Path | None = None
+    """A PEM file of the authorities to trust; None: the system's."""
+    timeout: float = 60.0
+    """Seconds without a word from it."""
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def send(server: MailServer, message: EmailMessage) -> dict[str, str]:
+    """Hand over a mail; the recipients that the server refused while it took others, and why.
+
+    When this returns, the server has taken the mail.
+
+    Raises:
+        MailError: it has not; `transient` where another try may help.
+    """
+    try:
+        with _connected(server) as connection:
+            if server.user is not None:
+                connection.login(server.user, server.password or "")
+            refused = connection.send_message(message)
+    except smtplib.SMTPAuthenticationError as error:
+        raise MailError(
+            f"{server} refused the user or the password: {_said(error)}",
+            hint="check epnalert-smtp-user and epnalert-smtp-password",
+        ) from None
+    except smtplib.SMTPRecipientsRefused as error:
+        every = ", ".join(
+            f"{shown(who)}: {code} {_text(said)}" for who, (code, said) in error.recipients.items()
+        )
+        raise MailError(
+            f"{server} refused every recipient ({every})", hint="check epnalert-email-to"
+        ) from None
+    except smtplib.SMTPSenderRefused as error:
+        raise MailError(
+            f"{server} refused the sender {shown(error.sender)}: {_said(error)}",
+            hint="check epnalert-email-from, and whether the server wants a user and password",
+        ) from None
+    except smtplib.SMTPNotSupportedError as error:
+        raise MailError(
+            f"{server}: {shown(str(error))}",
+            hint="check epnalert-smtp-security: none, starttls or tls",
+        ) from None
+    except smtplib.SMTPResponseException as error:
+        raise MailError(f"{server} did not take the mail: {_said(error)}") from None
+    except ssl.SSLError as error:
+        reason = error.reason or str(error)
+        raise MailError(
+            f"{server}: no TLS as it should be: {shown(reason)}",
+            hint="check epnalert-smtp-security and, for an authority of the site's own, ca-bundle",
+        ) from None
+    except (OSError, smtplib.SMTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise MailError(f"{server} cannot be reached: {shown(reason)}") from None
+    return {who: f"{code} {_text(said)}" for who, (code, said) in refused.items()}
+
+
+@contextlib.contextmanager
+def _connected(server: MailServer) -> Iterator[smtplib.SMTP]:
+    context = ssl.create_default_context(cafile=str(server.ca_bundle) if server.ca_bundle else None)
+    if server.security == "tls":
+        connection: smtplib.SMTP = smtplib.SMTP_SSL(
+            server.host, server.port, timeout=server.timeout, context=context
+        )
+    else:
+        connection = smtplib.SMTP(server.host, server.port, timeout=server.timeout)
+    try:
+        if server.security == "starttls":
+            connection.starttls(context=context)
+        yield connection
+        with contextlib.suppress(OSError, smtplib.SMTPException):
+            connection.quit()  # it has the mail; how it says goodbye does not matter
+    finally:
+        connection.close()
+
+
+def _said(error: smtplib.SMTPResponseException) -> str:
+    return f"{error.smtp_code} {_text(error.smtp_error)}"
+
+
+def _text(said: bytes | str) -> str:
+    return shown(said if isinstance(said, str) else said.decode("utf-8", "replace"), limit=200)

@@ -1,0 +1,220 @@
+"""What people have to be told: whose data nobody has claimed, and what does not come home."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Experiment
+from asynchy.domain.info import Info
+from asynchy.domain.person import Person
+from asynchy.domain.visit import EquipmentVisits, Visit
+
+
+@dataclass(frozen=True)
+class Beamtime:
+    """A visit and the beamline that it was on."""
+
+    visit: Visit
+    beamline: str
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What has been said of an EPN in mails that the mail server took."""
+
+    first: datetime
+    times: int
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What the catalogue knows to lie at the facility."""
+
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """The project that an EPN probably belongs to, and why."""
+
+    project: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """An EPN whose proposal is in no project."""
+
+    epn: Epn
+    beamlines: tuple[str, ...]
+    """Where its data lie, or its visits were."""
+    beamtimes: tuple[Beamtime, ...]
+    """The latest first."""
+    info: Info | None
+    """What the file beside the data says, where the portal says nothing."""
+    waiting: Waiting | None
+    """None: the catalogue has not looked into it."""
+    suggestion: Suggestion | None
+    reported: Reported | None
+    """None: it is new."""
+
+    @property
+    def principal(self) -> Person | None:
+        """Who led it, as far as anybody says."""
+        if self.beamtimes:
+            return self.beamtimes[0].visit.principal
+        return self.info.principal if self.info else None
+
+    @property
+    def scientists(self) -> tuple[Person, ...]:
+        """Who took part."""
+        if self.beamtimes:
+            return self.beamtimes[0].visit.scientists
+        return self.info.users if self.info else ()
+
+
+@dataclass(frozen=True)
+class Overdue:
+    """An experiment that should be at home, and is not."""
+
+    epn: Epn
+    project: str
+    since: datetime
+    """When it was first left undone."""
+    latest: datetime
+    """When it was last tried or looked at."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Alert:
+    """All that one mail says."""
+
+    unknown: tuple[Unknown, ...]
+    overdue: tuple[Overdue, ...]
+    problems: tuple[str, ...]
+    """What could not be asked; while there is one, more may be unknown."""
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is anything to say."""
+        return bool(self.unknown or self.overdue or self.problems)
+
+    @property
+    def new(self) -> tuple[Unknown, ...]:
+        """The unknown EPNs that were never reported."""
+        return tuple(item for item in self.unknown if item.reported is None)
+
+    @property
+    def with_visits(self) -> tuple[Unknown, ...]:
+        """The unknown EPNs that the portal knows a visit of."""
+        return tuple(item for item in self.unknown if item.beamtimes)
+
+    @property
+    def without_visits(self) -> tuple[Unknown, ...]:
+        """The unknown EPNs of which the portal says nothing."""
+        return tuple(item for item in self.unknown if not item.beamtimes)
+
+    @property
+    def subject(self) -> str:
+        """The mail's subject."""
+        if self.unknown:
+            return "Unknown ownership of EPNs"
+        if self.problems:
+            return "EPNs could not be looked for"
+        return "Experiments that do not come home"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found out at the facility."""
+
+    visible: frozenset[Experiment]
+    answers: Sequence[EquipmentVisits]
+
+    def unknown(self, epn_cap_map: Mapping[str, str]) -> list[Epn]:
+        """The EPNs seen anywhere whose proposal is in no project, in order."""
+        epns = {experiment.epn for experiment in self.visible}
+        for answer in self.answers:
+            epns |= {visit.epn for visit in answer.visits}
+            epns |= {visit.epn for visit in answer.unreadable if visit.epn is not None}
+        return sorted(epn for epn in epns if epn.proposal not in epn_cap_map)
+
+    def beamtimes(self, epn: Epn) -> tuple[Beamtime, ...]:
+        """Its visits, the latest first."""
+        found = [
+            Beamtime(visit, answer.beamline)
+            for answer in self.answers
+            for visit in answer.visits
+            if visit.epn == epn
+        ]
+        return tuple(sorted(found, key=lambda item: item.visit.start, reverse=True))
+
+    def beamlines(self, epn: Epn) -> tuple[str, ...]:
+        """Where its data lie, or its visits were."""
+        where = {experiment.beamline for experiment in self.visible if experiment.epn == epn}
+        return tuple(sorted(where | {item.beamline for item in self.beamtimes(epn)}))
+
+
+def suggest(
+    principal: Person | None,
+    scientists: Iterable[Person],
+    answers: Iterable[EquipmentVisits],
+    epn_cap_map: Mapping[str, str],
+) -> Suggestion | None:
+    """The project of the same principal scientist's latest known visit; else of most of its people.
+
+    None where nobody of it measured for a project that is known.
+    """
+    known = sorted(
+        (
+            visit
+            for answer in answers
+            for visit in answer.visits
+            if visit.epn.proposal in epn_cap_map
+        ),
+        key=lambda visit: (visit.start, visit.epn),
+        reverse=True,
+    )
+    if principal is not None:
+        for visit in known:
+            if visit.principal is not None and principal.same_as(visit.principal):
+                project = epn_cap_map[visit.epn.proposal]
+                said = f"the same principal scientist as {visit.epn}, which belongs to {project}"
+                return Suggestion(project, said)
+    people = [person for person in scientists if person.email]
+    shared: Counter[str] = Counter()
+    example: dict[str, Epn] = {}
+    for person in people:
+        theirs = [visit for visit in known if any(person.same_as(one) for one in _all(visit))]
+        for visit in reversed(theirs):
+            example[epn_cap_map[visit.epn.proposal]] = visit.epn
+        shared.update({epn_cap_map[visit.epn.proposal] for visit in theirs})
+    if not shared:
+        return None
+    (project, number), *others = shared.most_common(2)
+    if others and others[0][1] == number:
+        return None  # as good a guess as another
+    one = "1 of its people" if number == 1 else f"{number} of its people"
+    return Suggestion(project, f"{one} measured for {example[project]}, which belongs to {project}")
+
+
+def _all(visit: Visit) -> tuple[Person, ...]:
+    return (*visit.scientists, *([visit.principal] if visit.principal else []))
+
+
+def overdue(
+    due: Iterable[Overdue], ignored: frozenset[str], days: int, now: datetime
+) -> tuple[Overdue, ...]:
+    """What has been due for so many days; what somebody put into `ignore.yml` is not."""
+    old = [
+        item
+        for item in due
+        if item.epn.text not in ignored and now - item.since >= timedelta(days=days)
+    ]
+    return tuple(sorted(old, key=lambda item: (item.since, item.epn)))

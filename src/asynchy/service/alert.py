@@ -1,0 +1,265 @@
+"""What epnalert does: look at the facility and the portal, and tell people whose data wait."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid, parseaddr
+
+from asynchy.catalogue.alerts import Alerts, Pending
+from asynchy.config import Settings
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Experiment, Located
+from asynchy.domain.info import LARGEST, Info, parse_info
+from asynchy.domain.text import count, moment, shown
+from asynchy.domain.visit import EquipmentVisits
+from asynchy.errors import AsynchyError, ConfigError, ExitCode, ListingError, MailError
+from asynchy.facility.reading import read_files
+from asynchy.facility.visible import experiments_in
+from asynchy.notify.smtp import MailServer, Security, send
+from asynchy.notify.words import Around, Templates, written
+from asynchy.plan.alert import Alert, Found, Unknown, overdue, suggest
+from asynchy.service.heard import Heard
+from asynchy.service.site import CycleSite
+from asynchy.service.tasks import all_at_once
+
+log = logging.getLogger(__name__)
+mail_log = logging.getLogger("asynchy.email")
+
+_INFO_FILES = (b"frames/.info", b".info")
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was found out, and the mail about it."""
+
+    alert: Alert
+    message: EmailMessage
+
+
+def look(site: CycleSite, alerts: Alerts, days: int, command: str) -> Looked:
+    """Find out what people have to be told, and write the mail; nothing is stored or sent.
+
+    What cannot be asked is a problem that the mail tells.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+        ConfigError: the config does not say from whom and to whom mails go.
+        IgnoreListError: `ignore.yml` cannot be used.
+        Stopped: a stop was asked for meanwhile.
+        TemplateRefused: a template of the site's cannot be used.
+        ToolMissing: ssh is not installed.
+    """
+    settings, now = site.settings, site.clock.now()
+    _require_addresses(settings)
+    located, problems = _visible(site)
+    answers = _visits(site, now, days)
+    problems += [answer.problem for answer in answers if answer.problem]
+    found = Found(frozenset(item.experiment for item in located), answers)
+    unknown = found.unknown(settings.epn_cap_map)
+    silent = [item for item in located if item.experiment.epn in unknown]
+    silent = [item for item in silent if not found.beamtimes(item.experiment.epn)]
+    infos = _infos(site, silent)
+    reported, waiting = alerts.reported(), alerts.waiting()
+
+    def item(epn: Epn) -> Unknown:
+        told = Unknown(
+            epn=epn,
+            beamlines=found.beamlines(epn),
+            beamtimes=found.beamtimes(epn),
+            info=infos.get(epn),
+            waiting=waiting.get(epn),
+            suggestion=None,
+            reported=reported.get(epn),
+        )
+        suggestion = suggest(told.principal, told.scientists, answers, settings.epn_cap_map)
+        return Unknown(**{**vars(told), "suggestion": suggestion})
+
+    alert = Alert(
+        unknown=tuple(map(item, unknown)),
+        overdue=overdue(alerts.due(), site.ignore.read(), settings.epnalert_due_days, now),
+        problems=tuple(problems),
+    )
+    for problem in alert.problems:
+        log.error("%s", problem)
+    log.info(
+        "%s visible, %s of %s in the last %d days; %s unknown (%d new), %d due for long",
+        count(len(located), "experiment"),
+        count(sum(len(answer.visits) for answer in answers), "visit"),
+        count(len(answers), "equipment entry", "equipment entries"),
+        days,
+        count(len(alert.unknown), "EPN"),
+        len(alert.new),
+        len(alert.overdue),
+    )
+    for unknown_item in alert.unknown:
+        log.info("unknown: %s (%s)", unknown_item.epn, ", ".join(unknown_item.beamlines) or "-")
+    around = Around(command, days, settings.epnalert_due_days, now)
+    return Looked(alert, _message(settings, alert, around))
+
+
+def deliver(site: CycleSite, alerts: Alerts, looked: Looked, *, only_new: bool) -> ExitCode:
+    """Hand the mail over where there is something to say; a mail that waits goes before silence.
+
+    It is stored first: a mail that the server does not take goes with the next run, which puts a
+    newer one in its place if it has one.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    alert, now = looked.alert, site.clock.now()
+    code = ExitCode.UNASKED if alert.problems else ExitCode.OK
+    pending = alerts.pending()
+    if alert.anything and (pending is not None or not only_new or _is_news(alert)):
+        epns = tuple(item.epn for item in alert.unknown)
+        pending = Pending(now, looked.message.as_bytes(policy=policy.SMTP), epns)
+        alerts.keep(pending)
+    if pending is None:
+        log.info("nothing to tell" if not alert.anything else "nothing new to tell")
+        return code
+    try:
+        _hand_over(site.settings, pending)
+    except MailError as error:
+        log.error("%s; the mail is kept, and goes with the next run", error)
+        raise
+    alerts.taken(pending, now)
+    return code
+
+
+def _is_news(alert: Alert) -> bool:
+    return bool(alert.new or alert.problems or alert.overdue)
+
+
+def _require_addresses(settings: Settings) -> None:
+    keys = {
+        "epnalert-email-to": settings.epnalert_email_to,
+        "epnalert-email-from": settings.epnalert_email_from,
+        "epnalert-email-smtp": settings.epnalert_email_smtp,
+    }
+    missing = [key for key, value in keys.items() if not value]
+    if missing:
+        raise ConfigError(
+            f"the config does not have {', '.join(missing)}",
+            hint="epnalert needs to know from whom, to whom and by which server mails go",
+        )
+
+
+def _visible(site: CycleSite) -> tuple[list[Located], list[str]]:
+    """The experiments at the SFTP service, on every beamline of the config."""
+    settings = site.settings
+    template = settings.source_path.partition("{epn}")[0].rpartition("/")[0]
+    beamlines = sorted({settings.beamline_of(entry) for entry in settings.equipment})
+    folders = {template.format(beamline=name): name for name in reversed(beamlines)}
+    located: list[Located] = []
+    problems = []
+    for folder, beamline in folders.items():
+        try:
+            located += experiments_in(
+                site.remote, folder, beamline if "{beamline}" in template else "", site.stop
+            )
+        except ListingError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            problems.append(f"SFTP service, {folder}: {error}{hint}")
+    return located, problems
+
+
+def _visits(site: CycleSite, now: datetime, days: int) -> tuple[EquipmentVisits, ...]:
+    settings = site.settings
+    entries = [
+        Heard(entry, settings.beamline_of(entry), since=now, until=now)
+        for entry in settings.equipment
+    ]
+    since = now - timedelta(days=days)
+
+    def task(entry: Heard) -> Callable[[], None]:
+        return lambda: entry.reach_back(site.portal, since)
+
+    all_at_once([task(entry) for entry in entries], site.stop, site.board.beat)
+    return tuple(entry.told() for entry in entries)
+
+
+def _infos(site: CycleSite, located: Iterable[Located]) -> dict[Epn, Info]:
+    """What the files beside the data say; nothing where they cannot be read."""
+    paths = {
+        f"{item.source}/".encode() + name: item.experiment
+        for item in located
+        for name in reversed(_INFO_FILES)
+    }
+    if not paths:
+        return {}
+    try:
+        files = read_files(site.remote, paths, LARGEST, site.stop)
+    except ListingError as error:
+        log.warning("no .info could be read: %s", error)
+        return {}
+    return dict(_understood(paths, files))
+
+
+def _understood(
+    paths: dict[bytes, Experiment], files: dict[bytes, bytes]
+) -> Iterable[tuple[Epn, Info]]:
+    for path, experiment in paths.items():  # frames/.info comes last, and counts
+        info = parse_info(files[path]) if path in files else None
+        if info is not None:
+            yield experiment.epn, info
+
+
+def _message(settings: Settings, alert: Alert, around: Around) -> EmailMessage:
+    templates = Templates(
+        settings.epnalert_template_folder,
+        settings.epnalert_template_text,
+        settings.epnalert_template_html,
+    )
+    text, html = written(alert, around, templates)
+    sender = settings.epnalert_email_from or ""
+    message = EmailMessage(policy=policy.SMTP)
+    message["Subject"] = alert.subject
+    message["From"] = sender
+    message["To"] = ", ".join(settings.epnalert_email_to or ())
+    message["Date"] = format_datetime(around.now.astimezone())
+    message["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].partition("@")[2])
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(text)
+    message.add_alternative(html, subtype="html")
+    return message
+
+
+def _hand_over(settings: Settings, pending: Pending) -> None:
+    server = mail_server(settings)
+    message = message_from_bytes(pending.message, policy=policy.SMTP)
+    assert isinstance(message, EmailMessage)
+    told = f"{message['Subject']!r} to {message['To']}, {count(len(pending.epns), 'EPN')}"
+    try:
+        refused = send(server, message)
+    except AsynchyError as error:
+        mail_log.error("not sent: %s, written %s: %s", told, moment(pending.created), error)
+        raise
+    mail_log.info("%s took %s, %s", server, told, message["Message-ID"])
+    for who, why in refused.items():
+        mail_log.error("%s refused %s: %s", server, shown(who), why)
+    for epn in pending.epns:
+        mail_log.info("reported: %s", epn)
+
+
+def mail_server(settings: Settings) -> MailServer:
+    """The mail server that the config names."""
+    host, _, port = (settings.epnalert_email_smtp or "").partition(":")
+    security: Security | None = settings.epnalert_smtp_security
+    if security is None and port == "465":
+        security = "tls"
+    elif security is None:
+        security = "starttls" if port == "587" or settings.epnalert_smtp_user else "none"
+    usual = {"none": 25, "starttls": 587 if settings.epnalert_smtp_user else 25, "tls": 465}
+    password = settings.epnalert_smtp_password
+    return MailServer(
+        host=host,
+        port=int(port) if port else usual[security],
+        security=security,
+        user=settings.epnalert_smtp_user,
+        password=password.get_secret_value() if password else None,
+        ca_bundle=settings.ca_bundle,
+    )

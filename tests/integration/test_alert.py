@@ -1,0 +1,424 @@
+"""epnalert: nobody's data waits unseen."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.experiments import mx_experiment
+from simulator.mail import MailSink
+from simulator.portal.handle import OMIT
+from tests.conftest import Home, give
+
+ADA = {"first_names": "Ada", "last_name": "Lovelace", "email": "ada@uni.example"}
+
+
+@pytest.fixture
+def sink(place: Path) -> Iterator[MailSink]:
+    with MailSink(place / "mails") as running:
+        yield running
+
+
+@pytest.fixture
+def office(home: Home, sink: MailSink) -> Home:
+    """A home that mails go out of."""
+    (home.facility.data / "mx").mkdir()
+    give(home.facility.data)
+    configure(home, sink)
+    return home
+
+
+def configure(home: Home, sink: MailSink, **keys: Any) -> None:
+    home.configure(
+        **{
+            "epnalert-email-to": "it@uni.example, beam@uni.example",
+            "epnalert-email-from": "asynchy@uni.example",
+            "epnalert-email-smtp": f"{sink.host}:{sink.port}",
+            "epnalert-template-folder": OMIT,
+            "epnalert-template-text": OMIT,
+            "epnalert-template-html": OMIT,
+            "log-files": {"epnalert": "logs/epnalert.log", "email": "logs/email.log"},
+            **keys,
+        }
+    )
+
+
+def alert(home: Home, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return home.program.run("epnalert", "--config", home.config, *arguments, **options)
+
+
+def measured(home: Home, epn: str) -> None:
+    source = home.facility.experiment("mx", epn)
+    mx_experiment(source, epn, frames=1, frame_bytes=10)
+    give(home.facility.data)
+
+
+def text_of(mail: EmailMessage) -> str:
+    body = mail.get_body(("plain",))
+    assert body is not None
+    return str(body.get_content()).replace("\r\n", "\n")
+
+
+def html_of(mail: EmailMessage) -> str:
+    body = mail.get_body(("html",))
+    assert body is not None
+    return str(body.get_content())
+
+
+def test_one_mail_about_what_belongs_to_nobody(office: Home, sink: MailSink) -> None:
+    office.visit("12282a")
+    visit = office.visit("99999a", ended=24)
+    measured(office, "99999a")
+    for number in range(10):
+        measured(office, f"7{number:03}x")
+    (office.facility.data / "mx" / "calibration").mkdir()
+    run = alert(office)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "11 EPNs of no project (11 new), 0 experiments due for long\n"
+    (mail,) = sink.mails
+    assert mail["Subject"] == "Unknown ownership of EPNs"
+    assert mail["From"] == "asynchy@uni.example"
+    assert mail["To"] == "it@uni.example, beam@uni.example"
+    assert mail["X-Recipients"] == "it@uni.example beam@uni.example"
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert mail["Message-ID"].endswith("@uni.example>")
+    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
+    text = text_of(mail)
+    assert "99999a  new" in text
+    assert "principal   Ada Lovelace <ada@uni.example>, University of X" in text
+    assert "Structures of things" in text
+    assert "7000x  7001x  7002x  7003x  7004x  7005x  7006x  7007x\n7008x  7009x\n" in text
+    assert "calibration" not in text
+    assert "12282a" not in text.replace("principal scientist as 12282a", "")
+    assert "suggestion  ny79: the same principal scientist as 12282a, which belongs to ny79" in text
+    assert f"asynchy --config {office.config} map add 99999 ny79" in text
+    assert '"99999": ny79' in text
+    assert "ny79" in html_of(mail) and "<script" not in html_of(mail)
+    start = datetime.fromisoformat(visit["start_time"]).astimezone().strftime("%Y-%m-%d %H:%M")
+    assert start in text
+    log = (office.place / "logs" / "email.log").read_text()
+    assert "took 'Unknown ownership of EPNs' to it@uni.example, beam@uni.example, 11 EPNs" in log
+    assert "unknown: 99999a (mx)" in (office.place / "logs" / "epnalert.log").read_text()
+
+
+def test_a_template_of_the_original_gets_its_two_strings_to_the_letter(
+    office: Home, sink: MailSink
+) -> None:
+    folder = office.place / "templates"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("[{{ epn_details }}]\n<{{ unknown_epns }}>")
+    (folder / "mine.html").write_text("<pre>{{ epn_details }}</pre><p>{{ unknown_epns }}</p>")
+    configure(
+        office,
+        sink,
+        **{
+            "epnalert-template-folder": "templates",
+            "epnalert-template-text": "mine.txt",
+            "epnalert-template-html": "mine.html",
+        },
+    )
+    visit = office.visit("99999a", ended=24)
+    visit = office.facility.portal.add_visit(
+        equipment=23, epn="99998b", data_scientists=[ADA], principal_scientist=None,
+        start=datetime.now(UTC) - timedelta(hours=60), end=datetime.now(UTC) - timedelta(hours=50),
+    )  # fmt: skip
+    office.facility.portal.clear_visits()
+    office.facility.portal.add_raw_visit(
+        23, {**visit, "epn": "99999a", "principal_scientist": ADA, "data_scientists": [ADA]}
+    )
+    office.facility.portal.add_raw_visit(
+        23, {**visit, "id": 4711, "epn": "99998b", "data_scientists": []}
+    )
+    measured(office, "7000x")
+    assert alert(office).returncode == 0
+    (mail,) = sink.mails
+    start = visit["start_time"]
+    expected = (
+        f"[Epn 99998b on {start} is not known.\n"
+        "Principal scientist: not known\n"
+        "It includes scientists: \n"
+        "First name    Last name    Email\n"
+        "------------  -----------  -------\n"
+        "** Please add it the config. **\n"
+        "\n"
+        f"Epn 99999a on {start} is not known.\n"
+        "Principal scientist: Ada Lovelace ada@uni.example\n"
+        "It includes scientists: \n"
+        "First name    Last name    Email\n"
+        "------------  -----------  ---------------\n"
+        "Ada           Lovelace     ada@uni.example\n"
+        "** Please add it the config. **\n"
+        "\n"
+        "]\n<7000x>"
+    )
+    assert text_of(mail).strip() == expected
+    assert "Ada           Lovelace     ada@uni.example" in html_of(mail)
+
+
+def test_names_from_outside_break_neither_headers_nor_html(office: Home, sink: MailSink) -> None:
+    bad = {
+        "first_names": "Zoë\r\nBcc: everybody@uni.example",
+        "last_name": "<script>alert(1)</script>\x1b[31m",
+        "email": "zoe@uni.example",
+    }
+    office.facility.portal.add_visit(
+        equipment=23, epn="99999a", principal_scientist=bad, data_scientists=[bad, None, 7, {}],
+        start=datetime.now(UTC) - timedelta(hours=60), end=datetime.now(UTC) - timedelta(hours=50),
+        proposal={"title": "A & B <b>bold</b>\n\nSubject: no"},
+    )  # fmt: skip
+    assert alert(office).returncode == 0
+    (mail,) = sink.mails
+    assert mail["Bcc"] is None and mail.get_all("Subject") == ["Unknown ownership of EPNs"]
+    assert "<script>" not in html_of(mail)
+    assert "&lt;script&gt;" in html_of(mail)
+    assert "A &amp; B &lt;b&gt;bold" in html_of(mail)
+    assert "\x1b" not in text_of(mail)
+    assert "Zoë Bcc: everybody@uni.example <script>" in text_of(mail)
+
+
+def test_it_tells_new_ones_apart_and_can_be_quiet(office: Home, sink: MailSink) -> None:
+    assert alert(office).stdout == "0 EPNs of no project (0 new), 0 experiments due for long\n"
+    assert sink.mails == []
+    measured(office, "7000x")  # without visit details: the original stayed silent
+    assert alert(office).returncode == 0
+    assert alert(office).returncode == 0
+    assert "7000x  reported 1 time since" in text_of(sink.mails[1])
+    assert alert(office, "--only-new").returncode == 0
+    assert len(sink.mails) == 2
+    measured(office, "7001x")
+    dry = alert(office, "--dry-run", "--only-new")
+    assert "To: it@uni.example, beam@uni.example\nSubject: Unknown ownership" in dry.stdout
+    assert len(sink.mails) == 2
+    assert alert(office, "--only-new").returncode == 0
+    text = text_of(sink.mails[2])
+    assert "7001x  new" in text and "7000x  reported 2 times since" in text
+
+
+def test_what_the_portal_does_not_know_the_file_beside_the_data_may(
+    office: Home, sink: MailSink
+) -> None:
+    office.visit("12282a")
+    measured(office, "7000x")  # its .info names Ada
+    (office.facility.experiment("mx", "7001x") / ".info").write_text("__import__('os').abort()")
+    give(office.facility.data)
+    assert alert(office).returncode == 0
+    text = text_of(sink.mails[0])
+    assert "Ada Lovelace <ada@uni.example>, says .info, booked from 2016-04-29 08:00:00" in text
+    assert "suggestion  ny79: the same principal scientist as 12282a" in text
+    assert "7001x" in text
+
+
+def test_how_much_waits_where_a_walk_has_looked(office: Home, sink: MailSink) -> None:
+    measured(office, "99999a")
+    office.visit("99999a")
+    assert office.program.run("asynchy", "--config", office.config, "walk").returncode == 0
+    assert alert(office).returncode == 0
+    with closing(sqlite3.connect(office.place / "catalogue.db")) as db:
+        (files,) = db.execute("SELECT files FROM experiments").fetchone()
+    assert files > 10
+    assert f"waiting     {files} files, " in text_of(sink.mails[0])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"name": "status", "code": 500},
+        {"name": "malformed"},
+        {"name": "reset"},
+        {"name": "refuse_credentials"},
+    ],
+    ids=lambda fault: str(fault["name"]),
+)
+def test_a_portal_that_cannot_be_asked_is_what_the_mail_says(
+    office: Home, sink: MailSink, fault: dict[str, Any]
+) -> None:
+    office.facility.portal.set_fault(**fault)
+    run = alert(office)
+    assert run.returncode == 4
+    (mail,) = sink.mails
+    assert mail["Subject"] == "EPNs could not be looked for"
+    assert "COULD NOT LOOK EVERYWHERE" in text_of(mail)
+    assert "equipment 23: " in text_of(mail)
+    assert "It was not possible to look everywhere." in html_of(mail)
+    office.facility.portal.clear_faults()
+    assert alert(office).returncode == 0
+    assert len(sink.mails) == 1
+
+
+def test_an_sftp_service_that_cannot_be_asked_is_what_the_mail_says(
+    office: Home, sink: MailSink
+) -> None:
+    office.visit("99999a")
+    office.facility.stop_sshd()
+    assert alert(office).returncode == 4
+    (mail,) = sink.mails
+    assert mail["Subject"] == "Unknown ownership of EPNs"
+    assert "SFTP service, " in text_of(mail) and "refused the connection" in text_of(mail)
+    office.facility.offers_sftp = False
+    office.facility.start_sshd()
+    measured(office, "7000x")
+    assert alert(office).returncode == 0
+    assert "7000x" in text_of(sink.mails[1])  # listed by rsync
+
+
+def test_a_mail_that_is_not_taken_waits_and_goes_with_the_next_run(
+    office: Home, sink: MailSink
+) -> None:
+    measured(office, "7000x")
+    sink.stop()
+    run = alert(office)
+    assert run.returncode == 7
+    assert "cannot be reached" in run.stderr and "goes with the next run" in run.stderr
+    assert "not sent" in (office.place / "logs" / "email.log").read_text()
+    sink.start()
+    sink.refuse("451 come back later")
+    assert alert(office).returncode == 7
+    assert sink.mails == []
+    with closing(sqlite3.connect(office.place / "catalogue.db")) as db:
+        assert db.execute("SELECT count(*) FROM reported").fetchone() == (0,)
+        assert db.execute("SELECT count(*) FROM mails").fetchone() == (1,)
+    sink.refuse(None)
+    # It goes although there is nothing to say any more.
+    mapped = office.program.run("asynchy", "--config", office.config, "map", "add", "7000x", "ny79")
+    assert mapped.returncode == 0, mapped.stderr
+    assert alert(office).returncode == 0
+    assert "7000x  new" in text_of(sink.mails[0])
+    assert alert(office).returncode == 0
+    assert len(sink.mails) == 1
+
+
+def test_a_recipient_that_is_refused_is_told_and_the_others_get_it(
+    office: Home, sink: MailSink
+) -> None:
+    configure(office, sink, **{"epnalert-email-to": ["refused@uni.example", "it@uni.example"]})
+    measured(office, "7000x")
+    assert alert(office).returncode == 0
+    assert sink.mails[0]["X-Recipients"] == "it@uni.example"
+    log = (office.place / "logs" / "email.log").read_text()
+    assert "refused refused@uni.example: 550 no such user here" in log
+    configure(office, sink, **{"epnalert-email-to": "refused@uni.example"})
+    run = alert(office)
+    assert (run.returncode, "refused every recipient" in run.stderr) == (7, True)
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_a_server_with_tls_and_a_login(home: Home, place: Path, security: str) -> None:
+    import trustme  # noqa: PLC0415
+
+    authority = trustme.CA()
+    pem = place / "mail.pem"
+    certificate = authority.issue_cert("127.0.0.1")
+    pem.write_bytes(certificate.private_key_pem.bytes() + certificate.cert_chain_pems[0].bytes())
+    authority.cert_pem.write_to_path(str(home.place / "authority.pem"))
+    (home.place / "secret").write_text("mail-canary\n")
+    (home.place / "secret").chmod(0o600)
+    measured(home, "7000x")
+    with MailSink(place / "mails", security=security, pem=pem, login="me:mail-canary") as sink:
+        keys = {
+            "epnalert-smtp-security": security,
+            "epnalert-smtp-user": "me",
+            "epnalert-smtp-password": {"file": "secret"},
+        }
+        configure(home, sink, **keys)
+        run = alert(home)
+        assert (run.returncode, "no TLS as it should be" in run.stderr) == (7, True), run.stderr
+        configure(home, sink, **keys, **{"ca-bundle": "authority.pem"})
+        run = alert(home)
+        assert run.returncode == 0, run.stderr
+        assert len(sink.mails) == 1
+        configure(
+            home,
+            sink,
+            **{**keys, "epnalert-smtp-password": "wrong"},
+            **{"ca-bundle": "authority.pem"},
+        )
+        run = alert(home)
+        assert (run.returncode, "refused the user or the password" in run.stderr) == (7, True)
+    logs = "".join(path.read_text() for path in (home.place / "logs").iterdir())
+    assert "mail-canary" not in logs
+
+
+def test_a_password_never_travels_in_the_open(office: Home, sink: MailSink) -> None:
+    configure(office, sink, **{"epnalert-smtp-user": "me", "epnalert-smtp-security": "none"})
+    run = alert(office)
+    assert run.returncode == 3
+    assert "accepted is starttls or tls where epnalert-smtp-user is given" in run.stderr
+    configure(office, sink, **{"epnalert-smtp-user": "me", "epnalert-smtp-password": "x"})
+    measured(office, "7000x")
+    run = alert(office)  # the server has no STARTTLS
+    assert (run.returncode, "STARTTLS" in run.stderr) == (7, True)
+
+
+def test_what_does_not_come_home_is_named_with_its_reason(office: Home, sink: MailSink) -> None:
+    office.visit("12282a")
+    measured(office, "12282a")
+    (office.storage / "ny79").rename(office.storage / "gone")  # a mount is missing
+    assert office.once().returncode == 1
+    assert alert(office).stdout.startswith("0 EPNs")
+    with closing(sqlite3.connect(office.place / "catalogue.db")) as db, db:
+        db.execute("UPDATE due SET since = datetime(since, '-4 days')")
+    run = alert(office)
+    assert run.stdout == "0 EPNs of no project (0 new), 1 experiment due for long\n"
+    (mail,) = sink.mails
+    assert mail["Subject"] == "Experiments that do not come home"
+    assert "12282a (ny79)  since" in text_of(mail)
+    assert "the project folder is not there" in text_of(mail)
+    (office.storage / "gone").rename(office.storage / "ny79")
+    assert office.once().returncode == 0
+    assert alert(office).stdout.startswith("0 EPNs of no project (0 new), 0 experiments")
+    assert len(sink.mails) == 1
+
+
+def test_an_alert_without_addresses_and_a_broken_template(office: Home, sink: MailSink) -> None:
+    missing = ("epnalert-email-to", "epnalert-email-from", "epnalert-email-smtp")
+    configure(office, sink, **dict.fromkeys(missing, OMIT))
+    run = alert(office)
+    assert run.returncode == 3
+    assert "epnalert-email-to, epnalert-email-from, epnalert-email-smtp" in run.stderr
+    (office.place / "bad.txt").write_text("{% if %}")
+    configure(
+        office, sink, **{"epnalert-template-folder": ".", "epnalert-template-text": "bad.txt"}
+    )
+    run = alert(office)
+    assert (run.returncode, "the template bad.txt:1 cannot be used" in run.stderr) == (3, True)
+    configure(office, sink, **{"epnalert-template-folder": ".", "epnalert-template-text": "no.txt"})
+    run = alert(office)
+    assert (run.returncode, "there is no template no.txt" in run.stderr) == (3, True)
+
+
+def test_the_mapping_is_kept_with_its_comments(office: Home) -> None:
+    text = office.config.read_text()
+    office.config.write_text(f"# ours\n{text}  # the end\n")
+    give(office.config)
+
+    def mapping(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return office.program.run("asynchy", "--config", office.config, "map", *arguments)
+
+    assert mapping("add", "20345b", "kx12").stdout.endswith("20345 belongs to kx12 now.\n")
+    assert mapping("add", "20345", "kx12").stdout.endswith("20345 belongs to kx12 already.\n")
+    refused = mapping("add", "20345", "ny79")
+    assert (refused.returncode, "20345 belongs to kx12 already" in refused.stderr) == (3, True)
+    assert mapping("add", "20345", "ny79", "--replace").returncode == 0
+    assert "20345   ny79" in mapping("list").stdout
+    assert office.config.read_text().startswith("# ours\n")
+    assert "# the end" in office.config.read_text()
+    odd = mapping("add", "not-a-proposal", "ny79")
+    assert (odd.returncode, "a proposal number" in odd.stderr) == (2, True)
+    office.config.write_text("nonsense: [")
+    assert mapping("add", "1", "a").returncode == 3
+
+
+def test_the_same_as_a_command_of_asynchy(office: Home, sink: MailSink) -> None:
+    measured(office, "7000x")
+    run = office.program.run("asynchy", "--config", office.config, "alert")
+    assert (run.returncode, len(sink.mails)) == (0, 1)
+    assert json.dumps(run.stdout)
