@@ -17,11 +17,14 @@ from simulator.compare import compare_trees
 from simulator.config import write_config
 from simulator.experiments import awkward_names, big_sparse_file, many_small_files, mx_experiment
 from simulator.facility import Facility
+from simulator.mail import MailSink
+from simulator.portal.handle import OMIT
 from simulator.scratch import new_folder, remove
 
 _SCRIPTS = Path(sys.executable).parent
 _PROJECTS = {"12282": "ny79", "8020": "ny79", "19754": "kx12", "12283": "ny79", "12284": "ny79"}
 _LATE = "12284d"
+_NOBODYS = "20345b"
 _OLD = "1234b"
 _FETCHED = {"12282a": "ny79", "8020l": "ny79", "19754a": "kx12"}
 
@@ -31,16 +34,16 @@ def main() -> int:
     began = time.monotonic()
     folder = new_folder("asynchy-demo-")
     try:
-        with Facility(folder / "facility") as facility:
-            config = _set_the_scene(folder, facility)
-            good = _run(folder, facility, config)
+        with Facility(folder / "facility") as facility, MailSink(folder / "mails") as mails:
+            config = _set_the_scene(folder, facility, mails)
+            good = _run(folder, facility, config, mails)
     finally:
         remove(folder)
     _say(f"{'All well' if good else 'NOT WELL'}, in {time.monotonic() - began:.0f} s.")
     return 0 if good else 1
 
 
-def _set_the_scene(folder: Path, facility: Facility) -> Path:
+def _set_the_scene(folder: Path, facility: Facility, mails: MailSink) -> Path:
     _say("A facility on this machine: OpenSSH's sshd, a portal, and experiments as MX makes them")
     first = facility.experiment("mx", "12282a")
     mx_experiment(first, "12282a", frames=40)
@@ -48,8 +51,9 @@ def _set_the_scene(folder: Path, facility: Facility) -> Path:
     many_small_files(facility.experiment("mx", "8020l"), 20_000, seed=8020)
     big_sparse_file(facility.experiment("mx", "19754a") / "19754a.sqfs", 2**30 + 4097)
     mx_experiment(facility.experiment("mx", "12283c"), "12283c")
+    mx_experiment(facility.experiment("mx", _NOBODYS), _NOBODYS)
     now = datetime.now(UTC).replace(microsecond=0)
-    hours = {"12282a": 30, "8020l": 54, "19754a": 78, "20345b": 40, "12283c": -3}
+    hours = {"12282a": 30, "8020l": 54, "19754a": 78, _NOBODYS: 40, "12283c": -3}
     for epn, ended in hours.items():
         end = now - timedelta(hours=ended)
         facility.portal.add_visit(equipment=23, epn=epn, start=end - timedelta(hours=8), end=end)
@@ -60,14 +64,21 @@ def _set_the_scene(folder: Path, facility: Facility) -> Path:
         folder_of_project.mkdir(parents=True)
         folder_of_project.chmod(0o2775)  # all in it belongs to the project's group
     config = write_config(
-        home / "config.yml", facility, destination=home / "projects", epn_cap_map=_PROJECTS
+        home / "config.yml",
+        facility,
+        destination=home / "projects",
+        epn_cap_map=_PROJECTS,
+        epnalert_email_smtp=f"{mails.host}:{mails.port}",
+        epnalert_template_folder=OMIT,
+        epnalert_template_text=OMIT,
+        epnalert_template_html=OMIT,
     )
     print(f"experiments  {', '.join(sorted(hours))}")
     print(f"config       {config}")
     return config
 
 
-def _run(folder: Path, facility: Facility, config: Path) -> bool:
+def _run(folder: Path, facility: Facility, config: Path, mails: MailSink) -> bool:
     _say("Is everything right for the first cycle?")
     good = _command("asynchy", "--config", config, "doctor") == 0
     _say("The plan: what would be brought home, and what not, and why")
@@ -76,10 +87,11 @@ def _run(folder: Path, facility: Facility, config: Path) -> bool:
     good &= _command("mxsync", "--config", config, "--execute", "--once") == 0
     _say("The second run finds nothing to do")
     good &= _command("mxsync", "--config", config, "--execute", "--once") == 0
+    good &= _alert(folder, config, mails)
     _say(f"As a service: the portal tells of a further visit, {_LATE}; one cycle, then SIGTERM")
     good &= _service(folder, facility, config)
     _say("What is at home, held against the facility byte for byte (names, sizes, times, modes)")
-    for epn, project in {**_FETCHED, _LATE: "ny79"}.items():
+    for epn, project in {**_FETCHED, _NOBODYS: "kx12", _LATE: "ny79"}.items():
         copy = folder / "home" / "projects" / project / epn / "data"
         differences = compare_trees(facility.data / "mx" / epn, copy)
         print(f"{epn:8} {'equal' if not differences else 'DIFFERENT'}")
@@ -91,6 +103,19 @@ def _run(folder: Path, facility: Facility, config: Path) -> bool:
     _say("ignore.yml")
     print((folder / "home" / "ignore.yml").read_text(encoding="utf-8"), end="")
     return good & _history(folder, facility)
+
+
+def _alert(folder: Path, config: Path, mails: MailSink) -> bool:
+    _say(f"Whose is {_NOBODYS}? epnalert asks by mail")
+    good = _command("epnalert", "--config", config) == 0
+    body = mails.mails[-1].get_body(("plain",))
+    assert body is not None
+    print(f"\nThe mail, as text:\n\n{body.get_content()}".replace("\n", "\n    ").rstrip())
+    _say("Somebody answers; the next cycle brings it home")
+    good &= _command("asynchy", "--config", config, "map", "add", _NOBODYS, "kx12") == 0
+    good &= _command("mxsync", "--config", config, "--execute", "--once") == 0
+    copy = folder / "home" / "projects" / "kx12" / _NOBODYS / "data"
+    return good and copy.is_dir()
 
 
 def _history(folder: Path, facility: Facility) -> bool:
@@ -113,7 +138,7 @@ def _history(folder: Path, facility: Facility) -> bool:
         stream.write(further)
     _say("What lies there of the EPNs in a list? (without a list: all that is visible)")
     good &= _command(*asynchy, "walk", "--list", listed) == 0
-    _say("All of it home, two at a time; then nothing is left to do")
+    _say("All of it home, two at a time")
     good &= _command(*asynchy, "sync", "--dest", vault, "--threads", "2") == 0
     (facility.data / _OLD / "late.log").write_text("auto-processing was late", encoding="utf-8")
     _say("The next walk finds what has changed since, the next sync fetches it")

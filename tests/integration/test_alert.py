@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import socket
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -13,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from simulator.experiments import mx_experiment
 from simulator.mail import MailSink
 from simulator.portal.handle import OMIT
-from tests.conftest import Home, give
+from tests.conftest import ROOT, Home, give, wait_until
 
 ADA = {"first_names": "Ada", "last_name": "Lovelace", "email": "ada@uni.example"}
 
@@ -312,8 +316,6 @@ def test_a_recipient_that_is_refused_is_told_and_the_others_get_it(
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 def test_a_server_with_tls_and_a_login(home: Home, place: Path, security: str) -> None:
-    import trustme  # noqa: PLC0415
-
     authority = trustme.CA()
     pem = place / "mail.pem"
     certificate = authority.issue_cert("127.0.0.1")
@@ -422,3 +424,85 @@ def test_the_same_as_a_command_of_asynchy(office: Home, sink: MailSink) -> None:
     run = office.program.run("asynchy", "--config", office.config, "alert")
     assert (run.returncode, len(sink.mails)) == (0, 1)
     assert json.dumps(run.stdout)
+
+
+EXIM = """
+primary_hostname = mail.example
+exim_path = /usr/sbin/exim4
+spool_directory = {place}/spool
+log_file_path = {place}/%slog
+pid_file_path = {place}/pid
+local_interfaces = 127.0.0.1
+daemon_smtp_ports = {port}
+tls_advertise_hosts = *
+tls_certificate = {pem}
+tls_privatekey = {pem}
+auth_advertise_hosts = ${{if def:tls_in_cipher {{*}}{{}}}}
+acl_smtp_rcpt = ours
+keep_environment =
+queue_only
+
+begin acl
+ours:
+  accept authenticated = *
+  deny message = log in first
+
+begin authenticators
+plain:
+  driver = plaintext
+  public_name = PLAIN
+  server_prompts = :
+  server_condition = ${{if and{{{{eq{{$auth2}}{{me}}}}{{eq{{$auth3}}{{mail-canary}}}}}}}}
+  server_set_id = $auth2
+"""
+
+
+@pytest.mark.extra
+def test_debians_exim_takes_it_over_starttls_with_a_login(home: Home, place: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    server = place / "exim"
+    server.mkdir()
+    pem = server / "mail.pem"
+    pem.write_bytes(certificate.private_key_pem.bytes() + certificate.cert_chain_pems[0].bytes())
+    authority.cert_pem.write_to_path(str(home.place / "authority.pem"))
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    (server / "exim.conf").write_text(EXIM.format(place=server, port=port, pem=pem))
+    if ROOT:
+        for path in (server, *server.iterdir()):
+            shutil.chown(path, "Debian-exim")
+        (server / "exim.conf").chmod(0o644)
+        os.chown(server / "exim.conf", 0, 0)
+    home.configure(
+        **{
+            "epnalert-email-to": "it@uni.example",
+            "epnalert-email-from": "Asynchy <asynchy@uni.example>",
+            "epnalert-email-smtp": f"127.0.0.1:{port}",
+            "epnalert-smtp-user": "me",
+            "epnalert-smtp-password": "mail-canary",
+            "ca-bundle": "authority.pem",
+            "epnalert-template-folder": OMIT,
+            "epnalert-template-text": OMIT,
+            "epnalert-template-html": OMIT,
+        }
+    )
+    measured(home, "7000x")
+    command = ["/usr/sbin/exim4", "-C", server / "exim.conf", "-bdf"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as running:
+        try:
+            wait_until((server / "pid").exists)
+            run = alert(home)
+            assert run.returncode == 0, run.stderr
+            home.configure(
+                **{"epnalert-email-smtp": f"127.0.0.1:{port}", "ca-bundle": "authority.pem"},
+                **{f"epnalert-template-{name}": OMIT for name in ("folder", "text", "html")},
+            )
+            refused = alert(home)
+            assert refused.returncode == 7
+            assert "log in first" in refused.stderr
+        finally:
+            running.terminate()
+    (taken,) = [line for line in (server / "mainlog").read_text().splitlines() if " <= " in line]
+    assert " <= asynchy@uni.example " in taken
+    assert " X=TLS" in taken and " A=plain:me " in taken

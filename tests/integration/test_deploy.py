@@ -1,4 +1,4 @@
-"""What a site installs: the unit is accepted by systemd."""
+"""What a site installs: the units are accepted by systemd."""
 
 from __future__ import annotations
 
@@ -11,20 +11,26 @@ from tests.conftest import SCRIPTS
 
 pytestmark = pytest.mark.extra
 
-UNIT = Path(__file__).parents[2] / "deploy" / "mx_sync.service"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+STARTS = {
+    "mx_sync.service": "/opt/mx_sync/bin/mxsync --config /opt/mx_sync/etc/config.yml --execute",
+    "epnalert.service": "/opt/mx_sync/bin/epnalert --config /opt/mx_sync/etc/config.yml",
+    "epnalert.timer": "OnCalendar=*-*-* 01:00:00",
+}
 
 
-def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
-    text = UNIT.read_text(encoding="utf-8")
-    assert "/opt/mx_sync/bin/mxsync --config /opt/mx_sync/etc/config.yml --execute" in text
-    unit = tmp_path / "mx_sync.service"
-    unit.write_text(
-        text.replace("/opt/mx_sync/bin/mxsync", str(SCRIPTS / "mxsync")).replace(
-            "User=mx_sync", "User=daemon"
-        )
-    )
+@pytest.mark.parametrize("name", STARTS)
+def test_systemd_accepts_the_units(tmp_path: Path, name: str) -> None:
+    assert STARTS[name] in (DEPLOY / name).read_text(encoding="utf-8")
+    for unit in STARTS:  # a timer wants its service beside it
+        text = (DEPLOY / unit).read_text(encoding="utf-8")
+        for command in ("mxsync", "epnalert"):
+            text = text.replace(f"/opt/mx_sync/bin/{command}", str(SCRIPTS / command))
+        (tmp_path / unit).write_text(text.replace("User=mx_sync", "User=daemon"))
     answer = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False
-    )
-    complaints = [line for line in answer.stderr.splitlines() if "mx_sync" in line]
+        ["systemd-analyze", "verify", "--man=no", tmp_path / name],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    stem = name.partition(".")[0]
+    complaints = [line for line in answer.stderr.splitlines() if stem in line]
     assert (answer.returncode, complaints) == (0, [])
