@@ -207,6 +207,13 @@ def test_it_tells_new_ones_apart_and_can_be_quiet(office: Home, sink: MailSink) 
     assert "7001x  new" in text and "7000x  reported 2 times since" in text
 
 
+def test_it_looks_as_far_back_as_it_is_told(office: Home, sink: MailSink) -> None:
+    office.visit("99999a", ended=24 * 40)
+    assert alert(office).stdout.startswith("0 EPNs")
+    assert alert(office, "--since", "60").stdout.startswith("1 EPN of no project")
+    assert "99999a  new" in text_of(sink.mails[0])
+
+
 def test_what_the_portal_does_not_know_the_file_beside_the_data_may(
     office: Home, sink: MailSink
 ) -> None:

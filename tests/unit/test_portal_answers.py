@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asynchy.domain.epn import Epn
+from asynchy.domain.person import Person
 from asynchy.errors import PortalError, PortalRefused, PortalUnavailable
 from asynchy.facility.portal.answers import VisitsAnswer, parse_token, parse_visits
 from asynchy.facility.portal.client import WINDOW, windows
@@ -175,10 +176,26 @@ WHOLE = {
 @pytest.mark.parametrize(
     "left_out", ["equipment_id", "principal_scientist", "data_scientists", "proposal", "x"]
 )
-def test_what_a_visit_says_of_people_does_not_matter(left_out: str) -> None:
-    visit = {key: value for key, value in WHOLE.items() if key != left_out}
-    assert parse_visits(answer(visit)) == parse_visits(answer(WHOLE))
-    assert parse_visits(answer({**WHOLE, left_out: None})) == parse_visits(answer(WHOLE))
+@pytest.mark.parametrize("value", [None, 7, "", [None, 7, {}], {"organisation": 7, "title": []}])
+def test_what_a_visit_says_of_people_can_be_anything(left_out: str, value: Any) -> None:
+    (whole,) = parse_visits(answer(WHOLE)).visits
+    visit = {key: item for key, item in WHOLE.items() if key != left_out}
+    for odd in (visit, {**visit, left_out: value}):
+        found = parse_visits(answer(odd))
+        assert found.unreadable == ()
+        (read,) = found.visits
+        assert (read.id, read.epn, read.start, read.end) == (
+            whole.id, whole.epn, whole.start, whole.end,
+        )  # fmt: skip
+        if left_out not in ("equipment_id", "x"):
+            assert read != whole
+
+
+def test_who_and_what_a_visit_was() -> None:
+    (visit,) = parse_visits(answer(WHOLE)).visits
+    assert visit.title == "Crystals — a study"
+    assert visit.principal == Person("Ada", "Lovelace", "ada@uni.example", "University")
+    assert visit.scientists == (Person("Ada", "Lovelace", "ada@uni.example"),)
 
 
 @pytest.mark.parametrize("key", ["id", "epn", "start_time", "end_time"])
