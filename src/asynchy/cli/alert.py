@@ -74,7 +74,7 @@ def _run(config: Path, *, dry_run: bool, since: int | None, only_new: bool) -> i
     loaded = load(config)
     settings = loaded.settings
     logs.set_up(settings.log_level, settings.log_files.epnalert)
-    logs.also_to(mail_log.name, settings.log_files.email)
+    logs.lead_to(mail_log.name, settings.log_files.email)
     for warning in loaded.warnings:
         log.warning("%s", warning)
     stop = Stop()

@@ -99,8 +99,8 @@ def set_up(level: int, file: Path | None) -> None:
         logger.addHandler(_rotating(file))
 
 
-def also_to(name: str, file: Path | None) -> None:
-    """Send the lines of one logger to a file of their own, too.
+def lead_to(name: str, file: Path | None) -> None:
+    """Send the lines of one logger to a file of their own instead, where there is one.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -109,6 +109,7 @@ def also_to(name: str, file: Path | None) -> None:
     for handler in logger.handlers[:]:
         logger.removeHandler(handler)
         handler.close()
+    logger.propagate = file is None
     if file is not None:
         logger.addHandler(_rotating(file))
 

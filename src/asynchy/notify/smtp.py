@@ -14,6 +14,7 @@ from typing import Literal
 from asynchy.domain.text import shown
 from asynchy.errors import MailError
 
+_NEXT_RUN = "the mail is kept, and goes with the next run"
 Security = Literal["none", "starttls", "tls"]
 
 
@@ -71,7 +72,7 @@ def send(server: MailServer, message: EmailMessage) -> dict[str, str]:
             hint="check epnalert-smtp-security: none, starttls or tls",
         ) from None
     except smtplib.SMTPResponseException as error:
-        raise MailError(f"{server} did not take the mail: {_said(error)}") from None
+        raise MailError(f"{server} did not take the mail: {_said(error)}", hint=_NEXT_RUN) from None
     except ssl.SSLError as error:
         reason = error.reason or str(error)
         raise MailError(
@@ -80,7 +81,7 @@ def send(server: MailServer, message: EmailMessage) -> dict[str, str]:
         ) from None
     except (OSError, smtplib.SMTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise MailError(f"{server} cannot be reached: {shown(reason)}") from None
+        raise MailError(f"{server} cannot be reached: {shown(reason)}", hint=_NEXT_RUN) from None
     return {who: f"{code} {_text(said)}" for who, (code, said) in refused.items()}
 
 

@@ -17,7 +17,7 @@ from asynchy.domain.experiment import Experiment, Located
 from asynchy.domain.info import LARGEST, Info, parse_info
 from asynchy.domain.text import count, moment, shown
 from asynchy.domain.visit import EquipmentVisits
-from asynchy.errors import AsynchyError, ConfigError, ExitCode, ListingError, MailError
+from asynchy.errors import AsynchyError, ConfigError, ExitCode, ListingError
 from asynchy.facility.reading import read_files
 from asynchy.facility.visible import experiments_in
 from asynchy.notify.smtp import MailServer, Security, send
@@ -110,6 +110,7 @@ def deliver(site: CycleSite, alerts: Alerts, looked: Looked, *, only_new: bool) 
 
     Raises:
         CatalogueError: the catalogue cannot be used.
+        MailError: the mail server did not take it.
     """
     alert, now = looked.alert, site.clock.now()
     code = ExitCode.UNASKED if alert.problems else ExitCode.OK
@@ -121,11 +122,7 @@ def deliver(site: CycleSite, alerts: Alerts, looked: Looked, *, only_new: bool) 
     if pending is None:
         log.info("nothing to tell" if not alert.anything else "nothing new to tell")
         return code
-    try:
-        _hand_over(site.settings, pending)
-    except MailError as error:
-        log.error("%s; the mail is kept, and goes with the next run", error)
-        raise
+    _hand_over(site.settings, pending)
     alerts.taken(pending, now)
     return code
 
