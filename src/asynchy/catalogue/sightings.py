@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import (
@@ -41,6 +41,7 @@ Row = tuple[bytes, int, int]
 
 _ROWS = 20_000
 _SECONDS = 1.0
+_RESUMED = timedelta(days=7)
 
 _UPSERT = """
 INSERT INTO files (experiment_id, path, size, modified, since, seen) VALUES (?, ?, ?, ?, ?, ?)
@@ -121,14 +122,19 @@ class Sighting:
 
     @classmethod
     def begin(cls, catalogue: Path, kind: str, origin: str) -> Sighting:
-        """A new walk or import; a walk of the same origin that did not end goes on.
+        """A new walk or import; a walk of the same origin that did not end goes on for a week.
+
+        After that, what it has listed is too old to be passed over.
 
         Raises:
             CatalogueError: the catalogue cannot be used.
         """
         engine = open_for_writing(catalogue)
         unended = select(func.max(sightings.c.id)).where(
-            sightings.c.kind == "walk", sightings.c.origin == origin, sightings.c.ended.is_(None)
+            sightings.c.kind == "walk",
+            sightings.c.origin == origin,
+            sightings.c.ended.is_(None),
+            sightings.c.started > _now() - _RESUMED,
         )
         with translated(catalogue), engine.begin() as db:
             identity = db.scalar(unended) if kind == "walk" else None

@@ -13,12 +13,13 @@ import click
 
 from asynchy.catalogue.alerts import Alerts
 from asynchy.cli import logs
-from asynchy.cli.failing import fails_with_words, say
+from asynchy.cli.failing import fails_with_words
+from asynchy.cli.running import config_option, until_stopped
 from asynchy.cli.signals import Signals
 from asynchy.config import load
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import count
-from asynchy.errors import AsynchyError, ExitCode, Stopped
+from asynchy.errors import ExitCode
 from asynchy.plan.alert import Alert
 from asynchy.service.alert import deliver, look, mail_log
 from asynchy.service.board import Board
@@ -55,13 +56,7 @@ def alert_command(config: Path, /, **options: Any) -> int:
 
 
 @click.command("epnalert", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="config.yml",
-    show_default=True,
-    help="The config file.",
-)
+@config_option
 @_options
 @click.version_option(package_name="asynchy")
 @fails_with_words
@@ -77,9 +72,8 @@ def _run(config: Path, *, dry_run: bool, since: int | None, only_new: bool) -> i
     logs.lead_to(mail_log.name, settings.log_files.email)
     for warning in loaded.warnings:
         log.warning("%s", warning)
-    stop = Stop()
-    signals = Signals(stop)
-    try:
+
+    def work(stop: Stop, _signals: Signals) -> int:
         site = cycle_site_of(settings, stop, Board(), write=not dry_run)
         alerts = (Alerts.peek if dry_run else Alerts.open)(settings.catalogue_path)
         command = f"asynchy --config {shlex.quote(str(config.absolute()))}"
@@ -90,12 +84,8 @@ def _run(config: Path, *, dry_run: bool, since: int | None, only_new: bool) -> i
         code = deliver(site, alerts, looked, only_new=only_new)
         click.echo(_summary(looked.alert))
         return code
-    except Stopped as error:
-        say(error)
-        return signals.exit_code
-    except AsynchyError as error:
-        log.error("%s", error)
-        raise
+
+    return until_stopped(work)
 
 
 def _summary(alert: Alert) -> str:

@@ -24,7 +24,7 @@ from asynchy.catalogue.exporting import (
 from asynchy.catalogue.figures import figures
 from asynchy.catalogue.importing import TIMEZONE, Taken, import_file
 from asynchy.cli.failing import fails_with_words, say
-from asynchy.cli.show import show_figures
+from asynchy.cli.show_catalogue import show_figures
 from asynchy.config import load_shared
 from asynchy.domain.text import count, shown
 from asynchy.errors import ExitCode, ExportRefused, ImportRefused

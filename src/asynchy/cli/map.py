@@ -9,7 +9,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from asynchy.cli.failing import fails_with_words
-from asynchy.cli.show import show_mapping
+from asynchy.cli.show_catalogue import show_mapping
 from asynchy.config import load
 from asynchy.config.edit import edit
 from asynchy.config.values import checked_proposal, checked_segment

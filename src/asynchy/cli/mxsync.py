@@ -13,12 +13,12 @@ import click
 from asynchy.catalogue import Catalogue
 from asynchy.cli import logs
 from asynchy.cli.bars import bars
-from asynchy.cli.failing import fails_with_words, say
+from asynchy.cli.failing import fails_with_words
+from asynchy.cli.running import config_option, until_stopped
 from asynchy.cli.show import show_plan, show_report
 from asynchy.cli.signals import Signals
 from asynchy.config import Settings, load
 from asynchy.domain.stop import Stop
-from asynchy.errors import AsynchyError, Stopped
 from asynchy.service.alone import alone
 from asynchy.service.board import Board
 from asynchy.service.cycle import run_cycle
@@ -35,13 +35,7 @@ _TELL_EVERY = 5.0
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="config.yml",
-    show_default=True,
-    help="The config file.",
-)
+@config_option
 @click.option("--execute", is_flag=True, help="Transfer; without it, only the plan is shown.")
 @click.option("--once", is_flag=True, help="With --execute: run one cycle and exit.")
 @click.option(
@@ -64,21 +58,17 @@ def mxsync(config: Path, execute: bool, once: bool, log_format: str) -> int:
         raise click.UsageError("--once goes with --execute")
     logs.choose_format(log_format)
     settings = _read(config)
-    stop, board = Stop(), Board()
-    signals = Signals(stop)
-    try:
+    board = Board()
+
+    def work(stop: Stop, signals: Signals) -> int:
         if execute and not once:
             _serve(config, settings, stop, board)
             return signals.exit_code if stop.at_once else 0
         return _once(settings, stop, board, execute=execute) or (
             signals.exit_code if stop.asked else 0
         )
-    except Stopped as error:
-        say(error)
-        return signals.exit_code
-    except AsynchyError as error:
-        log.error("%s", error)
-        raise
+
+    return until_stopped(work)
 
 
 def _read(path: Path) -> Settings:

@@ -15,7 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from asynchy.cli import logs
 from asynchy.cli.bars import bars
-from asynchy.cli.failing import fails_with_words, say
+from asynchy.cli.failing import fails_with_words
+from asynchy.cli.running import until_stopped
 from asynchy.cli.show import show_plan, show_report
 from asynchy.cli.signals import Signals
 from asynchy.config import Shared, load_shared
@@ -23,7 +24,6 @@ from asynchy.config.values import FacilityPath
 from asynchy.domain.epn import Epn
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
-from asynchy.errors import AsynchyError, Stopped
 from asynchy.plan.backlog import Wish
 from asynchy.service.apart import bring_apart
 from asynchy.service.board import Board
@@ -138,16 +138,11 @@ def sync(file: Path, /, **options: Any) -> int:
     """Sync data from a configured asynchy remote."""
     settings = load_shared(file).settings
     logs.set_up(settings.log_level, settings.log_files.sync)
-    stop = Stop()
-    signals = Signals(stop)
-    try:
+
+    def work(stop: Stop, signals: Signals) -> int:
         return _sync(settings, stop, options) or (signals.exit_code if stop.asked else 0)
-    except Stopped as error:
-        say(error)
-        return signals.exit_code
-    except AsynchyError as error:
-        log.error("%s", error)
-        raise
+
+    return until_stopped(work)
 
 
 def _sync(settings: Shared, stop: Stop, options: dict[str, Any]) -> int:

@@ -18,13 +18,14 @@ from asynchy.catalogue.exporting import check_original, write_original
 from asynchy.catalogue.importing import TIMEZONE
 from asynchy.cli import logs
 from asynchy.cli.catalogue import ORIGINAL, zone
-from asynchy.cli.failing import fails_with_words, say
-from asynchy.cli.show import show_walk
+from asynchy.cli.failing import fails_with_words
+from asynchy.cli.running import config_option, until_stopped
+from asynchy.cli.show_catalogue import show_walk
 from asynchy.cli.signals import Signals
 from asynchy.config import Shared, load_shared
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import count, shown
-from asynchy.errors import AsynchyError, Stopped
+from asynchy.errors import Stopped
 from asynchy.facility.epn_lists import EpnList, read_list, read_spreadsheets
 from asynchy.service.board import Board
 from asynchy.service.reporter import Every, reporting
@@ -87,13 +88,7 @@ def walk_command(config: Path, /, **options: Any) -> int:
 
 
 @click.command("as-walker", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="config.yml",
-    show_default=True,
-    help="The config file.",
-)
+@config_option
 @_options
 @click.version_option(package_name="asynchy")
 @fails_with_words
@@ -108,28 +103,25 @@ def as_walker(config: Path, **options: Any) -> int:
 def _run(config: Path, *, listed: Path | None, form: str, output: Path, timezone: ZoneInfo) -> int:
     settings = load_shared(config).settings
     logs.set_up(settings.log_level, settings.log_files.sync)
-    stop = Stop()
-    signals = Signals(stop)
-    try:
+
+    def work(stop: Stop, _signals: Signals) -> int:
         if form == ORIGINAL:
             check_original(settings.catalogue_path, output)
         wanted = _wanted(settings, listed)
         tally = Tally()
         site = site_of(settings, stop, Board(), write=True)
-        with _told(tally):
-            walked = walk(site, settings.walk_root, wanted, tally)
+        try:
+            with _told(tally):
+                walked = walk(site, settings.walk_root, wanted, tally)
+        except Stopped:
+            raise Stopped("stopped", hint="start it again: it goes on where it was") from None
         show_walk(walked)
         if form == ORIGINAL:
             written = write_original(settings.catalogue_path, output, timezone)
             click.echo(f"{count(written, 'file')} written to {output}")
         return walked.exit_code
-    except Stopped as error:
-        say(Stopped("stopped", hint="start it again: it goes on where it was"))
-        log.debug("stopped: %s", error)
-        return signals.exit_code
-    except AsynchyError as error:
-        log.error("%s", error)
-        raise
+
+    return until_stopped(work)
 
 
 def _wanted(settings: Shared, listed: Path | None) -> Wanted | None:

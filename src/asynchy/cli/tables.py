@@ -1,0 +1,45 @@
+"""Tables and lists on the terminal; without a terminal, nothing is cut."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from asynchy.domain.text import shown
+
+_WIDE = 240
+"""Columns where the output is no terminal: nothing is cut in a file or a pipe."""
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table without its empty columns; a heading that begins with `>` is over numbers."""
+    cells = [tuple(row) for row in rows]
+    shown_ones = [at for at in range(len(headings)) if any(row[at] for row in cells)]
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in (headings[at] for at in shown_ones):
+        justify = "right" if heading.startswith(">") else "left"
+        made.add_column(heading.lstrip(">"), justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in cells:
+        made.add_row(*(Text(shown(row[at])) for at in shown_ones))
+    _console().print(made)
+
+
+def bullets(heading: str, lines: Sequence[str]) -> None:
+    """Print some lines under a heading, each escaped; nothing where there are none."""
+    if lines:
+        line("\n".join(["", heading, *(f"  {shown(line)}" for line in lines)]))
+
+
+def line(text: str) -> None:
+    """Print a line as it is."""
+    _console().print(text)
+
+
+def _console() -> Console:
+    width = None if sys.stdout.isatty() else _WIDE
+    return Console(width=width, highlight=False, markup=False)

@@ -1,0 +1,121 @@
+"""What a walk finds against what was known; what it has done when it goes on."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asynchy.catalogue import Catalogue
+from asynchy.catalogue.sightings import Changes, Sighting
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Experiment, Located
+
+HERE = Located(Experiment("mx", Epn("1a")), "/data/mx/1a")
+THERE = Located(Experiment("", Epn("2b")), "/data/2b")
+Tree = dict[bytes, tuple[int, int]]
+
+TREES = st.dictionaries(
+    st.sampled_from([b"a", b"b", b"c/d", b"c/e", b"\xff"]),
+    st.tuples(st.integers(0, 3), st.integers(1, 3)),
+)
+
+
+def walked(catalogue: Path, tree: Tree, *, bad: bool = False, ends: bool = True) -> Changes:
+    sighting = Sighting.begin(catalogue, "walk", "there")
+    ((identity, _),) = sighting.experiments([HERE])
+    assert sighting.pending(identity) == [b"."]
+    sighting.found(identity, [b"c"])
+    sighting.add(identity, [(path, *known) for path, known in tree.items()])
+    sighting.listed(identity, b".")
+    if bad:
+        sighting.failed(identity, b"c", "it may not be read")
+    else:
+        sighting.listed(identity, b"c")
+    changes = sighting.finish(identity)
+    if ends:
+        sighting.end()
+    return changes
+
+
+def stored(catalogue: Path) -> Tree:
+    with closing(sqlite3.connect(catalogue)) as db:
+        rows = db.execute("SELECT path, size, modified FROM files").fetchall()
+        totals = db.execute("SELECT files, bytes FROM experiments").fetchone()
+    assert totals == (len(rows), sum(size for _, size, _ in rows))
+    return {path: (size, modified) for path, size, modified in rows}
+
+
+@settings(max_examples=60)
+@given(st.lists(TREES, min_size=1, max_size=4))
+def test_each_walk_tells_what_is_new_changed_and_gone(trees: list[Tree]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        catalogue = Path(folder) / "catalogue.db"
+        Catalogue.open(catalogue)
+        before: Tree = {}
+        for tree in trees:
+            changes = walked(catalogue, tree)
+            assert changes == Changes(
+                files=len(tree),
+                bytes=sum(size for size, _ in tree.values()),
+                new=len(tree.keys() - before.keys()),
+                changed=sum(path in before and before[path] != tree[path] for path in tree),
+                vanished=len(before.keys() - tree.keys()),
+            )
+            assert stored(catalogue) == tree
+            before = tree
+
+
+@settings(max_examples=30)
+@given(TREES, TREES)
+def test_where_a_folder_could_not_be_listed_nothing_is_gone(first: Tree, second: Tree) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        catalogue = Path(folder) / "catalogue.db"
+        Catalogue.open(catalogue)
+        walked(catalogue, first)
+        changes = walked(catalogue, second, bad=True)
+        assert changes.vanished == 0
+        assert stored(catalogue) == first | second
+
+
+def test_a_walk_that_did_not_end_goes_on_for_a_week(tmp_path: Path) -> None:
+    catalogue = tmp_path / "catalogue.db"
+    Catalogue.open(catalogue)
+    first = Sighting.begin(catalogue, "walk", "there")
+    ((identity, _),) = first.experiments([HERE])
+    first.pending(identity)
+    first.found(identity, [b"c", b"d"])
+    first.listed(identity, b".")
+    first.flush()
+    again = Sighting.begin(catalogue, "walk", "there")
+    assert (again.id, again.resumed) == (first.id, True)
+    assert sorted(again.pending(identity)) == [b"c", b"d"]
+    other = Sighting.begin(catalogue, "walk", "elsewhere")
+    assert (other.id != first.id, other.resumed) == (True, False)
+    with closing(sqlite3.connect(catalogue)) as db, db:
+        db.execute("UPDATE sightings SET started = datetime(started, '-8 days')")
+    late = Sighting.begin(catalogue, "walk", "there")
+    assert (late.id != first.id, late.resumed) == (True, False)
+    assert late.pending(identity) == [b"."]
+
+
+def test_what_a_walk_does_not_find_is_gone_until_it_is_seen_again(tmp_path: Path) -> None:
+    catalogue = tmp_path / "catalogue.db"
+    Catalogue.open(catalogue)
+    sighting = Sighting.begin(catalogue, "walk", "there")
+    (here, _), (there, _) = sighting.experiments([HERE, THERE])
+    sighting.end()
+    later = Sighting.begin(catalogue, "walk", "there")
+    later.experiments([HERE])
+    (unseen,) = later.unseen({here})
+    assert (unseen.id, unseen.located, unseen.complete) == (there, THERE, False)
+    later.gone([there])
+    assert later.unseen({here}) == []
+    (known,) = [item for item in Catalogue.peek(catalogue).experiments() if item.vanished]
+    assert known.experiment == THERE.experiment
+    later.experiments([THERE])
+    assert [item.vanished for item in Catalogue.peek(catalogue).experiments()] == [None, None]
