@@ -242,12 +242,24 @@ def test_a_server_that_is_gone_is_said(group: Group) -> None:
     assert "Connection refused" in run.stderr
 
 
+def test_what_a_walk_had_listed_before_it_was_stopped_is_not_listed_again(group: Group) -> None:
+    for epn in ("12282a", "12283a"):
+        group.experiment(epn)
+    assert group.walk().returncode == 0
+    with closing(sqlite3.connect(group.place / "catalogue.db")) as db, db:
+        db.execute("UPDATE sightings SET ended = NULL")
+        db.execute("UPDATE experiments SET walk_id = NULL WHERE epn = '12283a'")
+    run = group.walk()
+    assert run.returncode == 0, run.stderr
+    assert "1 experiment listed (1 more before it was stopped)" in run.stdout
+
+
 def test_one_walk_at_a_time(group: Group) -> None:
     lock = group.place / "catalogue.db.walk"
     lock.write_text("process 7 on elsewhere")
     give(lock)
     with lock.open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+        fcntl.flock(held, fcntl.LOCK_SH)  # only one that wants it alone is kept out
         second = group.walk()
     assert second.returncode == 5
     words = f"a walk runs on {group.place}/catalogue.db already: process 7 on elsewhere"
