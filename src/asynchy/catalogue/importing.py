@@ -152,9 +152,9 @@ class Moments:
         Raises:
             ValueError: it is none of these.
         """
-        if isinstance(value, (int, float)):
-            return int(value)
         if not isinstance(value, bytes):
+            if isinstance(value, (int, float)):
+                return int(value)
             raise ValueError(f"no time: {value!r}")
         start = self._minutes.get(value[:16])
         if start is None:
@@ -209,7 +209,10 @@ class _Importer:
                 name = path[skip:]
                 if not is_inside(name):
                     raise ValueError("its path does not lie in the EPN's folder")
-                rows.append((name, _size(row[2]), seconds(row[3])))
+                size = row[2]
+                if type(size) is not int or size < 0:
+                    size = _size(size)
+                rows.append((name, size, seconds(row[3])))
             except (ValueError, AssertionError, OverflowError) as error:
                 taken.note(f"{_told(row[0])}, {_told(row[1])}: {error}")
         for identity, files in by_experiment.items():

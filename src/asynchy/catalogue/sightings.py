@@ -215,7 +215,9 @@ class Sighting:
     def add(self, experiment_id: int, rows: Iterable[Row]) -> None:
         """Take files of an experiment."""
         number = self.id
-        made = [(experiment_id, *row, number, number) for row in rows]
+        made = [
+            (experiment_id, path, size, modified, number, number) for path, size, modified in rows
+        ]
         with self._lock:
             self._files += made
             self._perhaps_write()

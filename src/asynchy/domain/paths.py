@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+_LEADING_OUT = frozenset({b"", b".", b".."})
+
 
 def is_inside(path: bytes) -> bool:
     """Whether a relative path stays inside the folder that it is relative to."""
     if path == b".":
         return True
-    parts = path.split(b"/")
-    return b"\0" not in path and not any(part in (b"", b".", b"..") for part in parts)
+    return b"\0" not in path and _LEADING_OUT.isdisjoint(path.split(b"/"))
 
 
 def is_wanted(name: bytes) -> bool:
