@@ -239,20 +239,35 @@ def test_how_much_waits_where_a_walk_has_looked(office: Home, sink: MailSink) ->
     assert f"waiting     {files} files, " in text_of(sink.mails[0])
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"name": "status", "code": 500},
-        {"name": "malformed"},
-        {"name": "reset"},
-        {"name": "refuse_credentials"},
-    ],
-    ids=lambda fault: str(fault["name"]),
-)
+FAULTS = [
+    {"name": "status", "code": 500},
+    {"name": "malformed"},
+    {"name": "refuse_credentials"},
+    *(
+        pytest.param(fault, marks=pytest.mark.extra)
+        for fault in (
+            {"name": "status", "code": 401},
+            {"name": "html"},
+            {"name": "truncated"},
+            {"name": "wrong_shape"},
+            {"name": "reset"},
+            {"name": "paging"},
+            {"name": "redirect"},
+            {"name": "huge"},
+            {"name": "stall", "seconds": 60},
+            {"name": "drip"},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(map(str, fault.values())))
 def test_a_portal_that_cannot_be_asked_is_what_the_mail_says(
     office: Home, sink: MailSink, fault: dict[str, Any]
 ) -> None:
-    office.facility.portal.set_fault(**fault)
+    configure(office, sink, timeout=1)
+    where = {} if fault["name"] == "refuse_credentials" else {"path": "visits"}
+    office.facility.portal.set_fault(**fault, **where)
     run = alert(office)
     assert run.returncode == 4
     (mail,) = sink.mails
