@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -417,6 +418,18 @@ def test_an_alert_without_addresses_and_a_broken_template(office: Home, sink: Ma
     configure(office, sink, **{"epnalert-template-folder": ".", "epnalert-template-text": "no.txt"})
     run = alert(office)
     assert (run.returncode, "there is no template no.txt" in run.stderr) == (3, True)
+
+
+def test_two_at_once_send_one_mail(office: Home, sink: MailSink) -> None:
+    measured(office, "7000x")
+    lock = office.place / "catalogue.db.epnalert"
+    lock.write_text("process 7 on elsewhere")
+    give(lock)
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_SH)  # only one that wants it alone is kept out
+        run = alert(office)
+    assert (run.returncode, sink.mails) == (5, [])
+    assert "an epnalert runs on" in run.stderr and "process 7 on elsewhere" in run.stderr
 
 
 def test_the_mapping_is_kept_with_its_comments(office: Home) -> None:

@@ -22,6 +22,7 @@ from asynchy.domain.text import count
 from asynchy.errors import ExitCode
 from asynchy.plan.alert import Alert
 from asynchy.service.alert import deliver, look, mail_log
+from asynchy.service.alone import alone
 from asynchy.service.board import Board
 from asynchy.service.site import cycle_site_of
 
@@ -77,11 +78,14 @@ def _run(config: Path, *, dry_run: bool, since: int | None, only_new: bool) -> i
         site = cycle_site_of(settings, stop, Board(), write=not dry_run)
         alerts = (Alerts.peek if dry_run else Alerts.open)(settings.catalogue_path)
         command = f"asynchy --config {shlex.quote(str(config.absolute()))}"
-        looked = look(site, alerts, since or settings.visit_day_range, command)
+        days = since or settings.visit_day_range
         if dry_run:
+            looked = look(site, alerts, days, command)
             _show(looked.message)
             return ExitCode.UNASKED if looked.alert.problems else ExitCode.OK
-        code = deliver(site, alerts, looked, only_new=only_new)
+        with alone(settings.catalogue_path, "epnalert"):
+            looked = look(site, alerts, days, command)
+            code = deliver(site, alerts, looked, only_new=only_new)
         click.echo(_summary(looked.alert))
         return code
 

@@ -15,12 +15,13 @@ from asynchy.errors import AlreadyRunning
 _HINTS = {
     "service": "`asynchy status` shows what it does; `mxsync --execute --once` may run too",
     "walk": "wait for it, or stop it; the next walk goes on where it was",
+    "epnalert": "wait for it; two at once would send the mail twice",
 }
 
 
 @contextlib.contextmanager
-def alone(catalogue: Path, what: Literal["service", "walk"]) -> Iterator[None]:
-    """Hold the lock of the service, or of the walk, that works on a catalogue.
+def alone(catalogue: Path, what: Literal["service", "walk", "epnalert"]) -> Iterator[None]:
+    """Hold the lock of the service, walk or epnalert that works on a catalogue.
 
     Raises:
         AlreadyRunning: another one holds it, or the lock file cannot be made.
@@ -39,7 +40,8 @@ def alone(catalogue: Path, what: Literal["service", "walk"]) -> Iterator[None]:
         except BlockingIOError:
             who = os.pread(descriptor, 200, 0).decode(errors="replace") or "unknown"
             raise AlreadyRunning(
-                f"a {what} runs on {catalogue} already: {who}", hint=_HINTS[what]
+                f"{'an' if what == 'epnalert' else 'a'} {what} runs on {catalogue} already: {who}",
+                hint=_HINTS[what],
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {process.host()}".encode(), 0)

@@ -223,25 +223,21 @@ class _Walker:
         while True:
             listed = self._tally.folders
             try:
-                crawl(
-                    self._site.remote,
-                    self._begin(left),
-                    self,
-                    self._site.stop,
-                    connections=CONNECTIONS,
-                )
-                return
-            except SftpNotOffered:
-                self._by_rsync(left)
+                self._list(left)
                 return
             except ListingError as error:
-                self._sighting.flush()
                 tries = 0 if self._tally.folders > listed else tries + 1
                 if not self._site.try_again(tries, f"the walk lost the facility: {error}"):
                     raise
-            except BaseException:
+            finally:  # what was listed until now counts, whatever happened
                 self._sighting.flush()
-                raise
+
+    def _list(self, left: Sequence[tuple[int, Located]]) -> None:
+        try:
+            folders = self._begin(left)
+            crawl(self._site.remote, folders, self, self._site.stop, connections=CONNECTIONS)
+        except SftpNotOffered:
+            self._by_rsync(left)
 
     def _known(self, ours: Sequence[Located]) -> Iterator[tuple[int, Located]]:
         """The experiments with their ids, without those that this walk has listed before."""
@@ -315,9 +311,10 @@ class _Walker:
     def _by_rsync(self, left: Iterable[tuple[int, Located]]) -> None:
         """Without SFTP: an experiment at a time, each whole or not at all."""
         for identity, located in left:
+            if identity not in self._trees:
+                continue
             self._sighting.pending(identity)
-            with self._lock:
-                self._trees[identity].open = 1
+            self._trees[identity].open = 1
             folder = Folder(identity, located.source.encode())
             batch: list[Entry] = []
 
