@@ -27,7 +27,7 @@ from asynchy.service.site import Site
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 4
-"""More do not pay: a second one does, while Python has a core for each two."""
+"""Made one a second; sshd drops some of more than ten that come at once (MaxStartups)."""
 RETRIES = 5
 """How often the connection may be lost with nothing listed in between."""
 _BATCH = 5_000
