@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -345,6 +346,26 @@ class Group:
             (folder / "one.cbf").write_text("x")
         give(self.facility.data)
         return source
+
+
+def with_small_disk(
+    target: Path, options: str, place: Path, *commands: str
+) -> subprocess.CompletedProcess[str]:
+    """Run commands in a folder while another one is a tmpfs with these mount options.
+
+    Commands that begin with a slash run as the ordinary user, the others as who runs the tests.
+    """
+    owner = f",uid={USER[0]},gid={USER[1]}" if USER else ""
+    prefix = shlex.join(as_user())
+    lines = [
+        f"mount -t tmpfs -o {options}{owner} tmpfs {target}",
+        *(f"{prefix} {command}" if command.startswith("/") else command for command in commands),
+    ]
+    return subprocess.run(
+        ["unshare", "--mount", *([] if ROOT else ["--map-root-user"]), "sh", "-c", "\n".join(lines)],
+        capture_output=True, text=True, cwd=place, check=False,
+        env={"PATH": os.environ["PATH"], "HOME": str(place)},
+    )  # fmt: skip
 
 
 @pytest.fixture

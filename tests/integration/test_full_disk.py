@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from simulator.compare import compare_trees
-from tests.conftest import ROOT, SCRIPTS, USER, Home, as_user, give
+from tests.conftest import SCRIPTS, Home, give, with_small_disk
 
 pytestmark = pytest.mark.extra
 
@@ -18,18 +17,7 @@ pytestmark = pytest.mark.extra
 def on_small_disk(home: Home, options: str, *commands: str) -> subprocess.CompletedProcess[str]:
     """Run commands where the project folder is a file system made with these mount options."""
     target = home.storage / "ny79"
-    owner = f",uid={USER[0]},gid={USER[1]}" if USER else ""
-    mount = f"mount -t tmpfs -o mode=2775,{options}{owner} tmpfs {target}"
-    prefix = shlex.join(as_user())
-    lines = [
-        mount,
-        *(f"{prefix} {command}" if command.startswith("/") else command for command in commands),
-    ]
-    return subprocess.run(
-        ["unshare", "--mount", *([] if ROOT else ["--map-root-user"]), "sh", "-c", "\n".join(lines)],
-        capture_output=True, text=True, cwd=home.place, check=False,
-        env={"PATH": os.environ["PATH"], "HOME": str(home.place)},
-    )  # fmt: skip
+    return with_small_disk(target, f"mode=2775,{options}", home.place, *commands)
 
 
 def experiment(home: Home, *sizes: int) -> Path:

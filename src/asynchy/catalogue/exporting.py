@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Row, Select, func, select
 
 from asynchy.catalogue.database import open_for_reading, translated
 from asynchy.catalogue.filesystem import settle
@@ -143,11 +143,7 @@ def _stream(catalogue: Path, query: Select[Any]) -> Iterator[Row[Any]]:
     if engine is None:
         return
     with translated(catalogue), engine.connect() as connection:
-        yield from _rows(connection, query)
-
-
-def _rows(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
-    yield from connection.execution_options(yield_per=_BATCH).execute(query)
+        yield from connection.execution_options(yield_per=_BATCH).execute(query)
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import click
 from asynchy.catalogue.alerts import Alerts
 from asynchy.cli import logs
 from asynchy.cli.failing import fails_with_words
-from asynchy.cli.running import config_option, until_stopped
+from asynchy.cli.running import config_option, together, until_stopped
 from asynchy.cli.signals import Signals
 from asynchy.config import load
 from asynchy.domain.stop import Stop
@@ -29,22 +28,16 @@ from asynchy.service.site import cycle_site_of
 log = logging.getLogger(__name__)
 
 
-def _options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that both names of the command have."""
-    for option in (
-        click.option(
-            "--only-new", is_flag=True, help="No mail where all of it was reported before."
-        ),
-        click.option(
-            "--since",
-            type=click.IntRange(1, 3660),
-            metavar="DAYS",
-            help="Look at the visits of so many days  [default: visit-day-range]",
-        ),
-        click.option("--dry-run", is_flag=True, help="Show the mail; send and store nothing."),
-    ):
-        command = option(command)
-    return command
+_options = together(
+    click.option("--dry-run", is_flag=True, help="Show the mail; send and store nothing."),
+    click.option(
+        "--since",
+        type=click.IntRange(1, 3660),
+        metavar="DAYS",
+        help="Look at the visits of so many days  [default: visit-day-range]",
+    ),
+    click.option("--only-new", is_flag=True, help="No mail where all of it was reported before."),
+)
 
 
 @click.command("alert")

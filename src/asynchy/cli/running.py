@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -12,6 +13,8 @@ from asynchy.cli.failing import say
 from asynchy.cli.signals import Signals
 from asynchy.domain.stop import Stop
 from asynchy.errors import AsynchyError, Stopped
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +26,17 @@ config_option = click.option(
     help="The config file.",
 )
 """Of the console scripts that the originals had."""
+
+
+def together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Options as one decorator, for a command that has two names; in the order of --help."""
+
+    def add(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 def until_stopped(work: Callable[[Stop, Signals], int]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from asynchy.catalogue.importing import TIMEZONE
 from asynchy.cli import logs
 from asynchy.cli.catalogue import ORIGINAL, zone
 from asynchy.cli.failing import fails_with_words
-from asynchy.cli.running import config_option, until_stopped
+from asynchy.cli.running import config_option, together, until_stopped
 from asynchy.cli.show_catalogue import show_walk
 from asynchy.cli.signals import Signals
 from asynchy.config import Shared, load_shared
@@ -38,41 +38,37 @@ _LINE_EVERY = 60.0
 _NAMED = 10
 
 
-def _options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that both names of the command have."""
-    for option in (
-        click.option(
-            "--timezone",
-            default=TIMEZONE,
-            show_default=True,
-            callback=zone,
-            help=f"With --format {ORIGINAL}: the zone of its naive times.",
-        ),
-        click.option(
-            "--output",
-            type=click.Path(path_type=Path, dir_okay=False),
-            default=Path("as-walker.db"),
-            show_default=True,
-            help=f"With --format {ORIGINAL}: the file.",
-        ),
-        click.option(
-            "--format",
-            "form",
-            type=click.Choice(["catalogue", ORIGINAL]),
-            default="catalogue",
-            show_default=True,
-            help=f"{ORIGINAL}: write an SQLite file of the original's layout, too.",
-        ),
-        click.option(
-            "--list",
-            "listed",
-            type=click.Path(path_type=Path, dir_okay=False),
-            help="A file of EPNs, one a line: these alone. Default: those in the spreadsheets of "
-            "epns_path, or all that are visible.",
-        ),
-    ):
-        command = option(command)
-    return command
+_options = together(
+    click.option(
+        "--list",
+        "listed",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="A file of EPNs, one a line: these alone. Default: those in the spreadsheets of "
+        "epns_path, or all that are visible.",
+    ),
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(["catalogue", ORIGINAL]),
+        default="catalogue",
+        show_default=True,
+        help=f"{ORIGINAL}: write an SQLite file of the original's layout, too.",
+    ),
+    click.option(
+        "--output",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=Path("as-walker.db"),
+        show_default=True,
+        help=f"With --format {ORIGINAL}: the file.",
+    ),
+    click.option(
+        "--timezone",
+        default=TIMEZONE,
+        show_default=True,
+        callback=zone,
+        help=f"With --format {ORIGINAL}: the zone of its naive times.",
+    ),
+)
 
 
 @click.command("walk")

@@ -159,6 +159,18 @@ class Settings(Shared):
     max_tasks: int = Field(default=1, ge=1, le=64)
     """Experiments that are transferred at a time."""
 
+    @property
+    def source_folders(self) -> dict[str, str]:
+        """The folders at the facility that hold experiments -> the beamline of each.
+
+        The beamline is empty where `source-path` does not tell beamlines apart.
+        """
+        template = self.source_path.partition("{epn}")[0].rpartition("/")[0]
+        if "{beamline}" not in template:
+            return {template: ""}
+        beamlines = sorted({self.beamline_of(entry) for entry in self.equipment})
+        return {template.format(beamline=name): name for name in beamlines}
+
     def beamline_of(self, entry: EquipmentEntry) -> str:
         """The beamline of an equipment entry, its default worked out."""
         return entry.beamline or self.beamline

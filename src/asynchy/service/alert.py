@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -61,9 +61,8 @@ def look(site: CycleSite, alerts: Alerts, days: int, command: str) -> Looked:
     problems += [answer.problem for answer in answers if answer.problem]
     found = Found(frozenset(item.experiment for item in located), answers)
     unknown = found.unknown(settings.epn_cap_map)
-    silent = [item for item in located if item.experiment.epn in unknown]
-    silent = [item for item in silent if not found.beamtimes(item.experiment.epn)]
-    infos = _infos(site, silent)
+    silent = {epn for epn in unknown if not found.beamtimes(epn)}
+    infos = _infos(site, [item for item in located if item.experiment.epn in silent])
     reported, waiting = alerts.reported(), alerts.waiting()
 
     def item(epn: Epn) -> Unknown:
@@ -77,7 +76,7 @@ def look(site: CycleSite, alerts: Alerts, days: int, command: str) -> Looked:
             reported=reported.get(epn),
         )
         suggestion = suggest(told.principal, told.scientists, answers, settings.epn_cap_map)
-        return Unknown(**{**vars(told), "suggestion": suggestion})
+        return replace(told, suggestion=suggestion)
 
     alert = Alert(
         unknown=tuple(map(item, unknown)),
@@ -147,17 +146,11 @@ def _require_addresses(settings: Settings) -> None:
 
 def _visible(site: CycleSite) -> tuple[list[Located], list[str]]:
     """The experiments at the SFTP service, on every beamline of the config."""
-    settings = site.settings
-    template = settings.source_path.partition("{epn}")[0].rpartition("/")[0]
-    beamlines = sorted({settings.beamline_of(entry) for entry in settings.equipment})
-    folders = {template.format(beamline=name): name for name in reversed(beamlines)}
     located: list[Located] = []
     problems = []
-    for folder, beamline in folders.items():
+    for folder, beamline in site.settings.source_folders.items():
         try:
-            located += experiments_in(
-                site.remote, folder, beamline if "{beamline}" in template else "", site.stop
-            )
+            located += experiments_in(site.remote, folder, beamline, site.stop)
         except ListingError as error:
             hint = f" ({error.hint})" if error.hint else ""
             problems.append(f"SFTP service, {folder}: {error}{hint}")

@@ -63,9 +63,7 @@ def _examine_cycle(settings: Settings) -> Iterator[Finding]:
     for entry in settings.equipment:
         yield _portal(site, entry)
     yield _clock(site)
-    beamlines = sorted({settings.beamline_of(entry) for entry in settings.equipment})
-    folder = settings.source_path.partition("{epn}")[0].rpartition("/")[0]
-    yield from _server(site, dict.fromkeys(folder.format(beamline=name) for name in beamlines))
+    yield from _server(site, settings.source_folders)
     yield from _destination(settings)
     yield from _state(settings)
 
