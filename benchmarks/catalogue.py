@@ -140,7 +140,7 @@ def walk(database: Path, _original: Path, rows: int) -> None:
     source = made(rows)
     while answer := list(islice(source, ANSWER)):
         folder = answer[0][1].rpartition(b"/")[0]
-        sighting.add(identities[answer[0][0]], [row[1:] for row in answer])
+        sighting.add(identities[answer[0][0]], [(*row[1:], 0o644) for row in answer])
         sighting.listed(identities[answer[0][0]], folder)
     for identity in identities:
         sighting.finish(identity)

@@ -39,6 +39,9 @@ class Heard:
     def enters(self, path: bytes) -> bool:
         return True
 
+    def top(self, folder: Folder, entry: Entry) -> None:
+        assert (folder.path, entry.path, entry.kind) == (b".", b".", Kind.FOLDER)
+
     def entries(self, folder: Folder, entries: Sequence[Entry]) -> None:
         assert folder.tag == TOP.tag
         with self.lock:
@@ -212,7 +215,7 @@ def both_ways(facility: Facility, source: Path) -> tuple[list[Entry], list[Entry
 
     def comparable(entries: list[Entry]) -> list[Entry]:
         folderless = [
-            Entry(e.kind, e.path, 0, 0) if e.kind is not Kind.FILE else e for e in entries
+            Entry(e.kind, e.path, 0, 0, 0) if e.kind is not Kind.FILE else e for e in entries
         ]
         return sorted(folderless, key=lambda entry: entry.path)
 

@@ -56,7 +56,7 @@ def test_every_name_size_and_time_survives_a_listing(
         when.replace(b" " * (4 - len(str(moment.year))), b""),
         as_rsync_prints(path),
     )
-    assert parse_listed(line) == Entry(Kind.FILE, path, size, int(moment.timestamp()))
+    assert parse_listed(line) == Entry(Kind.FILE, path, size, int(moment.timestamp()), 0o644)
 
 
 @given(st.binary())
@@ -74,20 +74,34 @@ def test_names_come_back(name: bytes) -> None:
 
 
 LISTED = [
-    (b"drwxr-xr-x        4096 2026/11/24 02:40:16 .", Kind.FOLDER, b".", 4096),
-    (b"-rw-r--r--           1 2026/11/24 02:40:16 a -> b", Kind.FILE, b"a -> b", 1),
-    (b"lrwxrwxrwx          11 2026/11/24 02:40:16 out", Kind.SYMLINK, b"out", 11),
-    (b"prw-r--r--           0 2026/11/24 02:40:16 pipe", Kind.SPECIAL, b"pipe", 0),
-    (b"-rwsr-sr-t 4294971393000000 2026/11/24 02:40:16  x ", Kind.FILE, b" x ", 4294971393000000),
-    (b"-rw-r--r--           1 2026/11/24 02:40:16 new\\#012line", Kind.FILE, b"new\nline", 1),
-    (b"-rw-r--r--           1 2026/11/24 02:40:16 \\#134#123", Kind.FILE, b"\\#123", 1),
+    (b"drwxr-xr-x        4096 2026/11/24 02:40:16 .", Kind.FOLDER, b".", 4096, 0o755),
+    (b"-rw-r--r--           1 2026/11/24 02:40:16 a -> b", Kind.FILE, b"a -> b", 1, 0o644),
+    (b"lrwxrwxrwx          11 2026/11/24 02:40:16 out", Kind.SYMLINK, b"out", 11, 0o777),
+    (b"prw-r--r--           0 2026/11/24 02:40:16 pipe", Kind.SPECIAL, b"pipe", 0, 0o644),
+    (
+        b"-rwsr-sr-t 4294971393000000 2026/11/24 02:40:16  x ",
+        Kind.FILE,
+        b" x ",
+        4294971393000000,
+        0o7755,
+    ),
+    (
+        b"-rw-r--r--           1 2026/11/24 02:40:16 new\\#012line",
+        Kind.FILE,
+        b"new\nline",
+        1,
+        0o644,
+    ),
+    (b"-rw-r--r--           1 2026/11/24 02:40:16 \\#134#123", Kind.FILE, b"\\#123", 1, 0o644),
 ]
 
 
-@pytest.mark.parametrize(("line", "kind", "path", "size"), LISTED)
-def test_lines_of_a_real_listing(line: bytes, kind: Kind, path: bytes, size: int) -> None:
+@pytest.mark.parametrize(("line", "kind", "path", "size", "mode"), LISTED)
+def test_lines_of_a_real_listing(
+    line: bytes, kind: Kind, path: bytes, size: int, mode: int
+) -> None:
     moment = int(datetime(2026, 11, 24, 2, 40, 16, tzinfo=UTC).timestamp())
-    assert parse_listed(line) == Entry(kind, path, size, moment)
+    assert parse_listed(line) == Entry(kind, path, size, moment, mode)
 
 
 @pytest.mark.parametrize("year", [1900, 1969, 2446, 9999, 12345, 318857])

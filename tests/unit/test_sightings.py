@@ -30,7 +30,7 @@ def walked(catalogue: Path, tree: Tree, *, bad: bool = False, ends: bool = True)
     ((identity, _),) = sighting.experiments([HERE])
     assert sighting.pending(identity) == [b"."]
     sighting.found(identity, [b"c"])
-    sighting.add(identity, [(path, *known) for path, known in tree.items()])
+    sighting.add(identity, [(path, *known, 0o644) for path, known in tree.items()])
     sighting.listed(identity, b".")
     if bad:
         sighting.failed(identity, b"c", "it may not be read")

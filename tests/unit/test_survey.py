@@ -18,7 +18,7 @@ NOW = datetime.now(UTC)
 def entry(
     path: bytes = b"f", *, size: int = 3, modified: int = 1000, kind: Kind = Kind.FILE
 ) -> Entry:
-    return Entry(kind, path, size, modified)
+    return Entry(kind, path, size, modified, 0o644)
 
 
 def survey(folder: Path, *entries: Entry, size_only: bool = False) -> Survey:

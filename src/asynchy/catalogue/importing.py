@@ -19,7 +19,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from asynchy.catalogue.experiments import Reported
-from asynchy.catalogue.sightings import Sighting
+from asynchy.catalogue.sightings import Row, Sighting
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment, Located
 from asynchy.domain.paths import is_inside
@@ -189,11 +189,11 @@ class _Importer:
             self._sighting.finish(identity)
 
     def _batch(self, batch: list[tuple[object, object, object, object]]) -> None:
-        by_experiment: dict[int, list[tuple[bytes, int, int]]] = {}
+        by_experiment: dict[int, list[Row]] = {}
         taken, seconds = self._taken, self._seconds
         epn: object = None
         folder, skip = b"\0", 0
-        rows: list[tuple[bytes, int, int]] | None = None
+        rows: list[Row] | None = None
         for row in batch:
             try:
                 path = row[1]
@@ -212,7 +212,7 @@ class _Importer:
                 size = row[2]
                 if type(size) is not int or size < 0:
                     size = _size(size)
-                rows.append((name, size, seconds(row[3])))
+                rows.append((name, size, seconds(row[3]), None))
             except (ValueError, AssertionError, OverflowError) as error:
                 taken.note(f"{_told(row[0])}, {_told(row[1])}: {error}")
         for identity, files in by_experiment.items():

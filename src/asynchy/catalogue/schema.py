@@ -22,7 +22,7 @@ from sqlalchemy import (
     false,
 )
 
-REVISION = "0005"
+REVISION = "0006"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -81,8 +81,8 @@ sightings = Table(
     "sightings",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("kind", Text, nullable=False),  # walk or import
-    Column("origin", Text, nullable=False),  # what was walked, or the file that was imported
+    Column("kind", Text, nullable=False),  # walk, import, or listing (of one experiment)
+    Column("origin", Text, nullable=False),  # what was walked or listed, or the imported file
     Column("started", UtcDateTime, nullable=False),
     Column("ended", UtcDateTime),  # null: stopped in the middle, or going on
 )
@@ -96,6 +96,18 @@ files = Table(
     Column("modified", BigInteger, nullable=False),  # seconds since 1970 in UTC
     Column("since", Integer, nullable=False),  # the sighting that first found it like this
     Column("seen", Integer, nullable=False),  # the latest sighting of it
+    Column("mode", Integer),  # permission bits at the facility; null: not told
+    sqlite_with_rowid=False,
+)
+
+folders = Table(  # of experiments that were listed for a transfer
+    "folders",
+    metadata,
+    Column("experiment_id", Integer, primary_key=True),
+    Column("path", LargeBinary, primary_key=True),  # relative to the experiment's, which is `.`
+    Column("modified", BigInteger, nullable=False),  # seconds since 1970 in UTC
+    Column("mode", Integer, nullable=False),
+    Column("seen", Integer, nullable=False),  # the latest listing of it
     sqlite_with_rowid=False,
 )
 
@@ -144,6 +156,7 @@ attempts = Table(
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("engine", Text, nullable=False),
+    Column("chosen", Text),  # why this engine; null: in attempts before schema 0006
     Column("check", Text, nullable=False),
     Column("compare", Text, nullable=False),
     Column("verdict", Text, nullable=False),

@@ -1,4 +1,4 @@
-"""Walks and imports: how files come into the catalogue, many at a time.
+"""Walks, listings and imports: how files come into the catalogue, many at a time.
 
 Rows are collected and written in one transaction about once a second. What a walk has listed of a
 folder and that the folder is done are committed together, so that a crash costs the listing of a
@@ -31,30 +31,38 @@ from sqlalchemy import (
 
 from asynchy.catalogue.database import open_for_writing, translated
 from asynchy.catalogue.experiments import Reported, remember, report
-from asynchy.catalogue.schema import copies, experiments, files, frontier, sightings
+from asynchy.catalogue.schema import copies, experiments, files, folders, frontier, sightings
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Experiment, Located
+from asynchy.domain.experiment import Entry, Experiment, Located
 from asynchy.domain.text import shown
 
-Row = tuple[bytes, int, int]
-"""A file: its path within the experiment, its size, its time in seconds since 1970 in UTC."""
+Row = tuple[bytes, int, int, int | None]
+"""A file: its path within the experiment, its size, its time in seconds since 1970 in UTC, and
+its permission bits where they are known."""
 
 _ROWS = 20_000
 _SECONDS = 1.0
 _RESUMED = timedelta(days=7)
 
 _UPSERT = """
-INSERT INTO files (experiment_id, path, size, modified, since, seen) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (experiment_id, path) DO UPDATE SET
+INSERT INTO files (experiment_id, path, size, modified, mode, since, seen)
+VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (experiment_id, path) DO UPDATE SET
 """
 _AS_SEEN = """
 since = CASE WHEN files.size = excluded.size AND files.modified = excluded.modified
              THEN files.since ELSE excluded.since END,
-seen = excluded.seen, size = excluded.size, modified = excluded.modified
+seen = max(files.seen, excluded.seen), size = excluded.size, modified = excluded.modified,
+mode = excluded.mode
 """
 _THE_LATER = """
-since = excluded.since, seen = excluded.seen, size = excluded.size, modified = excluded.modified
+since = excluded.since, seen = excluded.seen, size = excluded.size, modified = excluded.modified,
+mode = NULL
 WHERE (excluded.modified, excluded.size) > (files.modified, files.size)
+"""
+_UPSERT_FOLDER = """
+INSERT INTO folders (experiment_id, path, modified, mode, seen) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (experiment_id, path) DO UPDATE SET
+modified = excluded.modified, mode = excluded.mode, seen = max(folders.seen, excluded.seen)
 """
 
 
@@ -98,7 +106,7 @@ class Unseen:
 
 
 class Sighting:
-    """One walk or one import, under way. Safe to use from several threads.
+    """One walk, listing or import, under way. Safe to use from several threads.
 
     All methods raise `CatalogueError` where the database cannot be used.
     """
@@ -112,9 +120,10 @@ class Sighting:
         self._kind = kind
         self._path = path
         self._engine = engine
-        self._upsert = _UPSERT + (_AS_SEEN if kind == "walk" else _THE_LATER)
+        self._upsert = _UPSERT + (_THE_LATER if kind == "import" else _AS_SEEN)
         self._lock = threading.Lock()
-        self._files: list[tuple[int, bytes, int, int, int, int]] = []
+        self._files: list[tuple[int, bytes, int, int, int | None, int, int]] = []
+        self._folders: list[tuple[int, bytes, int, int, int]] = []
         self._found: list[tuple[int, bytes]] = []
         self._listed: list[tuple[int, bytes]] = []
         self._failed: list[tuple[str, int, bytes]] = []
@@ -122,9 +131,10 @@ class Sighting:
 
     @classmethod
     def begin(cls, catalogue: Path, kind: str, origin: str) -> Sighting:
-        """A new walk or import; a walk of the same origin that did not end goes on for a week.
+        """A new walk, listing or import.
 
-        After that, what it has listed is too old to be passed over.
+        A walk of the same origin that did not end goes on for a week. After that, what it has
+        listed is too old to be passed over.
 
         Raises:
             CatalogueError: the catalogue cannot be used.
@@ -159,7 +169,7 @@ class Sighting:
     def _remember(self, db: Connection, located: Located) -> tuple[int, int | None]:
         identity = remember(db, located.experiment, located.source, _now())
         row = experiments.c.id == identity
-        if self._kind == "walk":
+        if self._kind != "import":
             db.execute(update(experiments).where(row).values(vanished=None))
         return identity, db.scalar(select(experiments.c.walk_id).where(row))
 
@@ -216,16 +226,24 @@ class Sighting:
         """Take files of an experiment."""
         number = self.id
         made = [
-            (experiment_id, path, size, modified, number, number) for path, size, modified in rows
+            (experiment_id, path, size, modified, mode, number, number)
+            for path, size, modified, mode in rows
         ]
         with self._lock:
             self._files += made
             self._perhaps_write()
 
-    def found(self, experiment_id: int, folders: Iterable[bytes]) -> None:
+    def keep(self, experiment_id: int, found: Iterable[Entry]) -> None:
+        """Take folders of an experiment with their times and modes."""
+        with self._lock:
+            self._folders += [
+                (experiment_id, entry.path, entry.modified, entry.mode, self.id) for entry in found
+            ]
+
+    def found(self, experiment_id: int, paths: Iterable[bytes]) -> None:
         """Take folders that have to be listed, too."""
         with self._lock:
-            self._found += [(experiment_id, folder) for folder in folders]
+            self._found += [(experiment_id, path) for path in paths]
 
     def listed(self, experiment_id: int, folder: bytes) -> None:
         """A folder's last entries have been handed over."""
@@ -239,17 +257,23 @@ class Sighting:
             self._failed.append((reason, experiment_id, folder))
 
     def finish(self, experiment_id: int) -> Changes:
-        """Add up an experiment; where a walk has listed all of it, what it did not see is gone."""
+        """Add up an experiment that was listed or imported.
+
+        What it has and was not seen is gone, unless some folder could not be listed.
+        """
         self.flush()
         mine = files.c.experiment_id == experiment_id
         row = experiments.c.id == experiment_id
         with self._transaction() as db:
             before = db.scalar(select(experiments.c.files).where(row)) or 0
             left = select(func.count()).where(frontier.c.experiment_id == experiment_id)
-            whole = self._kind == "walk" and db.scalar(left) == 0
+            walked = self._kind == "walk" and db.scalar(left) == 0
             gone = 0
-            if whole:
-                gone = db.execute(delete(files).where(mine, files.c.seen != self.id)).rowcount
+            if walked or self._kind == "listing":  # a later one may have seen more
+                gone = db.execute(delete(files).where(mine, files.c.seen < self.id)).rowcount
+                of_it = folders.c.experiment_id == experiment_id
+                if self._kind == "listing":
+                    db.execute(delete(folders).where(of_it, folders.c.seen < self.id))
             count, size, latest, fresh = db.execute(
                 select(
                     func.count(),
@@ -265,7 +289,7 @@ class Sighting:
                 values["modified"] = datetime.fromtimestamp(latest, UTC)
             if changes.any:
                 values["changed"] = _now()
-            if whole:
+            if walked:
                 values["walk_id"] = self.id
             db.execute(update(experiments).where(row).values(values))
         return changes
@@ -286,7 +310,7 @@ class Sighting:
             return total, [Problem(row[0], bytes(row[1]), row[2]) for row in db.execute(query)]
 
     def end(self) -> None:
-        """The walk or import has seen everything."""
+        """It has seen everything."""
         self.flush()
         with self._transaction() as db:
             db.execute(update(sightings).where(sightings.c.id == self.id).values(ended=_now()))
@@ -304,6 +328,8 @@ class Sighting:
         with self._transaction() as db:
             if self._files:
                 db.exec_driver_sql(self._upsert, self._files)
+            if self._folders:
+                db.exec_driver_sql(_UPSERT_FOLDER, self._folders)
             if self._found:
                 db.exec_driver_sql(
                     "INSERT OR IGNORE INTO frontier (experiment_id, path) VALUES (?, ?)",
@@ -318,7 +344,7 @@ class Sighting:
                     "UPDATE frontier SET problem = ? WHERE experiment_id = ? AND path = ?",
                     self._failed,
                 )
-        self._files, self._found, self._listed, self._failed = [], [], [], []
+        self._files, self._folders, self._found, self._listed, self._failed = [], [], [], [], []
         self._flushed = time.monotonic()
 
     @contextmanager

@@ -12,13 +12,14 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
 
 from asynchy.catalogue import process
+from asynchy.catalogue.contents import Contents, Listing
 from asynchy.catalogue.database import open_for_reading, open_for_writing, translated
 from asynchy.catalogue.experiments import known, remember
 from asynchy.catalogue.importing import is_original
 from asynchy.catalogue.schema import attempts, claims, copies, experiments, services
 from asynchy.catalogue.takeover import take_over
 from asynchy.domain.attempt import Attempt, Claim, ServiceState, Verdict
-from asynchy.domain.experiment import Copy, Survey
+from asynchy.domain.experiment import Copy, Located, Survey
 from asynchy.errors import CatalogueError
 from asynchy.plan.backlog import Known
 from asynchy.plan.decide import History
@@ -50,9 +51,10 @@ class Catalogue:
     All methods raise `CatalogueError` where the database cannot be used.
     """
 
-    def __init__(self, path: Path, engine: Engine | None) -> None:
+    def __init__(self, path: Path, engine: Engine | None, *, writing: bool) -> None:
         self.path = path
         self._engine = engine
+        self._writing = writing
 
     @classmethod
     def open(cls, path: Path) -> Catalogue:
@@ -64,7 +66,7 @@ class Catalogue:
             CatalogueError: it cannot be opened, or must not be.
         """
         take_over(path)
-        return cls(path, open_for_writing(path))
+        return cls(path, open_for_writing(path), writing=True)
 
     @classmethod
     def peek(cls, path: Path) -> Catalogue:
@@ -78,7 +80,7 @@ class Catalogue:
                 f"{path} is a database of the original asynchy",
                 hint="`asynchy sync` takes it over (--dry-run does not) and keeps it beside",
             )
-        return cls(path, open_for_reading(path))
+        return cls(path, open_for_reading(path), writing=False)
 
     def history(self, copy: Copy) -> History:
         """What is known of a copy; claims of dead processes do not count."""
@@ -97,6 +99,19 @@ class Catalogue:
                 completed_listing=row.completed_listing,
                 claim=_living(claim),
             )
+
+    def listing(self, copy: Copy) -> Listing | None:
+        """Where a listing of an experiment is stored while it is made; None where we only look."""
+        if not self._writing:
+            return None
+        return Listing(self.path, Located(copy.experiment, copy.source))
+
+    def contents(self, copy: Copy) -> Contents:
+        """What the latest listing of an experiment found."""
+        assert self._engine is not None  # a listing was stored before
+        with self._transaction() as db:
+            experiment_id = remember(db, copy.experiment, copy.source, _now())
+        return Contents(self.path, self._engine, experiment_id)
 
     def experiments(self) -> list[Known]:
         """Every experiment that was ever seen."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -65,6 +67,32 @@ class Entry:
     size: int
     modified: int
     """Seconds since 1970 in UTC."""
+    mode: int
+    """Its permission bits at the facility, such as 0o644."""
+
+    @property
+    def mode_at_home(self) -> int:
+        """The permission bits that a file or folder has at home.
+
+        Its group may work with it, others may not change it; setuid and sticky are never brought,
+        setgid is set on folders alone. In rsync's words: `--perms
+        --chmod=Dg+s,ug+w,o-wx,ug+X --chmod=Du-s,D-t,Fug-s,F-t`.
+        """
+        folder = self.kind is Kind.FOLDER
+        bits = (self.mode & 0o777 | 0o220) & ~0o003
+        if folder or self.mode & 0o111:
+            bits |= 0o110
+        return bits | stat.S_ISGID if folder else bits
+
+    def is_same(self, found: os.stat_result | None, *, size_only: bool = False) -> bool:
+        """Whether what was found at home is this file as it is at the facility.
+
+        It is where a regular file has the same size and, unless `size_only`, the same time in
+        whole seconds: SFTP (version 3) tells no more of it.
+        """
+        if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != self.size:
+            return False
+        return size_only or found.st_mtime_ns // 1_000_000_000 == self.modified
 
 
 @dataclass(frozen=True)

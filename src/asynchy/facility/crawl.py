@@ -88,6 +88,9 @@ class Handler(Protocol):
     def enters(self, path: bytes) -> bool:
         """Whether a folder that was found is listed, too."""
 
+    def top(self, folder: Folder, entry: Entry) -> None:
+        """What a tree's own folder is (`.`), where the server tells of it."""
+
     def entries(self, folder: Folder, entries: Sequence[Entry]) -> None:
         """Some entries of a folder; their paths are within the tree."""
 
@@ -298,6 +301,8 @@ class _Listing:
     def _hand_over(self, answer: Names) -> None:
         entries = []
         for name in answer.names:
+            if name.name == self._folder.path == b".":
+                self._hand_over_top(name)
             if name.name in (b".", b"..") or not is_wanted(name.name):
                 continue
             try:
@@ -308,6 +313,12 @@ class _Listing:
         handler, tag, root = self._lister.handler, self._folder.tag, self._folder.root
         folders = [entry.path for entry in entries if entry.kind is Kind.FOLDER]
         self._lister.pile.put(Folder(tag, root, path) for path in folders if handler.enters(path))
+
+    def _hand_over_top(self, name: Name) -> None:
+        told = name.attributes
+        if told.mode is not None and told.modified is not None:
+            entry = Entry(Kind.FOLDER, b".", 0, told.modified, stat.S_IMODE(told.mode))
+            self._lister.handler.top(self._folder, entry)
 
     def _settle(self) -> None:
         if self._refused is None:
@@ -345,7 +356,7 @@ def _entry(folder: Folder, name: Name) -> Entry:
     kind = _KINDS.get(stat.S_IFMT(mode), Kind.SPECIAL)
     if kind is Kind.FOLDER and folder.depth >= DEEPEST:
         raise ValueError(f"more than {DEEPEST} folders in each other")
-    return Entry(kind, path, size, modified)
+    return Entry(kind, path, size, modified, stat.S_IMODE(mode))
 
 
 _KINDS = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.FOLDER, stat.S_IFLNK: Kind.SYMLINK}

@@ -15,6 +15,8 @@ from asynchy.ssh.remote import Remote
 
 log = logging.getLogger(__name__)
 
+_UNTOLD = Entry(Kind.FOLDER, b".", 0, 0, 0o755)
+"""The folder of an experiment, where the server says nothing of it."""
 _without_sftp: set[Remote] = set()
 """Servers that were found to offer no SFTP; a process asks each of them once."""
 
@@ -27,7 +29,7 @@ def list_experiment(
     *,
     deep: bool = True,
 ) -> None:
-    """Hand over every entry of an experiment, itself (`.`) first; not `deep`: its first level.
+    """Hand over every entry of an experiment, itself (`.`) too; not `deep`: its first level.
 
     Raises:
         ExperimentAbsent: it is not there.
@@ -57,13 +59,18 @@ class _HandingOver:
     def enters(self, path: bytes) -> bool:
         return self._deep
 
+    def top(self, folder: Folder, entry: Entry) -> None:
+        if not self._begun:
+            self._begun = True
+            self._on_entry(entry)
+
     def entries(self, folder: Folder, entries: Sequence[Entry]) -> None:
-        self._begin()
         for entry in entries:
             self._on_entry(entry)
 
     def ended(self, folder: Folder) -> None:
-        self._begin()
+        if folder.path == b".":
+            self.top(folder, _UNTOLD)
 
     def failed(self, folder: Folder, refused: Refused) -> None:
         if refused.absent and folder.path == b".":
@@ -75,8 +82,3 @@ class _HandingOver:
             f"{shown(folder.full)}: {refused.reason}",
             hint="ask the facility to open or rename it",
         )
-
-    def _begin(self) -> None:
-        if not self._begun:
-            self._begun = True
-            self._on_entry(Entry(Kind.FOLDER, b".", 0, 0))

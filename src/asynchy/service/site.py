@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from asynchy.catalogue import Catalogue, IgnoreList
+from asynchy.catalogue.contents import Listing
 from asynchy.config import Settings, Shared
-from asynchy.domain.experiment import Copy, Survey
+from asynchy.domain.experiment import Copy, Entry, Survey
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import duration
 from asynchy.errors import ListingError
@@ -60,9 +61,10 @@ class Site:
     clock: Clock = field(default_factory=Clock)
 
     def survey(self, copy: Copy) -> Survey:
-        """List an experiment and hold it against its copy at home.
+        """List an experiment and hold it against its copy at home; store the listing.
 
         Raises:
+            CatalogueError: the listing cannot be stored.
             ListingError: it could not be listed whole.
             Stopped: a stop was asked for meanwhile.
         """
@@ -70,12 +72,23 @@ class Site:
             surveyor = Surveyor(
                 copy.destination, self.clock.now(), size_only=self.engine.compare == "size"
             )
+            listing = self.catalogue.listing(copy)
+
+            def hear(
+                entry: Entry, surveyor: Surveyor = surveyor, listing: Listing | None = listing
+            ) -> None:
+                surveyor.add(entry)
+                if listing is not None:
+                    listing.add(entry)
+
             try:
-                list_experiment(self.remote, copy.source, surveyor.add, self.stop)
+                list_experiment(self.remote, copy.source, hear, self.stop)
                 break
             except ListingError as error:
                 if not (error.transient and self.try_again(tries, f"{copy.epn}: {error}")):
                     raise
+        if listing is not None:
+            listing.finish()
         return surveyor.result()
 
     def try_again(self, tries: int, what: str) -> bool:

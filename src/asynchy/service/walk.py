@@ -267,6 +267,9 @@ class _Walker:
     def enters(self, path: bytes) -> bool:
         return True
 
+    def top(self, folder: Folder, entry: Entry) -> None:
+        pass
+
     def entries(self, folder: Folder, entries: Sequence[Entry]) -> None:
         folders = [entry.path for entry in entries if entry.kind is Kind.FOLDER]
         with self._lock:
@@ -283,7 +286,7 @@ class _Walker:
         self._settle(folder.tag, listed=False)
 
     def _take(self, identity: int, entries: Sequence[Entry]) -> None:
-        rows = [(e.path, e.size, e.modified) for e in entries if e.kind is Kind.FILE]
+        rows = [(e.path, e.size, e.modified, e.mode) for e in entries if e.kind is Kind.FILE]
         self._tally.entries(entries)
         self._sighting.add(identity, rows)
 

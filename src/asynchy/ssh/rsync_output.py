@@ -16,7 +16,7 @@ from asynchy.domain.paths import is_inside
 from asynchy.domain.text import shown
 
 _LISTED = re.compile(
-    rb"(?P<kind>[-dlpscbD])[rwxsStT-]{9}\S? +(?P<size>\d+) "
+    rb"(?P<kind>[-dlpscbD])(?P<mode>[r-][w-][xsS-][r-][w-][xsS-][r-][w-][xtT-])\S? +(?P<size>\d+) "
     rb"(?P<year>\d{1,9})/(?P<month>\d\d)/(?P<day>\d\d) "
     rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d) (?P<name>.*)",
     re.DOTALL,
@@ -161,6 +161,7 @@ def parse_listed(line: bytes) -> Entry | None:
         path=name,
         size=int(match["size"]),
         modified=_seconds(parts),
+        mode=_mode(match["mode"]),
     )
 
 
@@ -172,6 +173,17 @@ def is_absent(stderr: str) -> bool:
 def unescape(name: bytes) -> bytes:
     """A name as rsync prints it, back to the bytes that it has."""
     return _ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), name)
+
+
+def _mode(letters: bytes) -> int:
+    """Permission bits from letters such as `rwsr-x--T`."""
+    bits = 0
+    for at, letter in enumerate(letters):
+        if letter in b"rwxst":
+            bits |= 0o400 >> at
+        if letter in b"sStT":
+            bits |= 0o4000 >> at // 3
+    return bits
 
 
 def _seconds(parts: list[int]) -> int:

@@ -37,7 +37,7 @@ class Surveyor:
         elif entry.kind is Kind.FILE:
             self._files += 1
             self._bytes += entry.size
-            if not self._is_same(entry):
+            if not entry.is_same(self._at_home(entry), size_only=self._size_only):
                 self._missing_files += 1
                 self._missing_bytes += entry.size
         else:
@@ -75,9 +75,3 @@ class Surveyor:
     def _is_folder(self, entry: Entry) -> bool:
         found = self._at_home(entry)
         return found is not None and stat.S_ISDIR(found.st_mode)
-
-    def _is_same(self, entry: Entry) -> bool:
-        found = self._at_home(entry)
-        if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
-            return False
-        return self._size_only or found.st_mtime_ns // 1_000_000_000 == entry.modified

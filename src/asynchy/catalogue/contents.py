@@ -1,0 +1,108 @@
+"""What an experiment holds, as it was last listed: stored and read again in a stream.
+
+An experiment of 10^7 files needs no more memory than one of ten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import ColumnElement, Engine, select, tuple_
+
+from asynchy.catalogue.database import translated
+from asynchy.catalogue.schema import files, folders
+from asynchy.catalogue.sightings import Row, Sighting
+from asynchy.domain.experiment import Entry, Kind, Located
+
+_PAGE = 5000
+"""Entries read at a time: a transaction that stays open for hours would keep the WAL growing."""
+_MODE_UNTOLD = 0o644
+
+
+class Listing:
+    """One listing of one experiment, stored as it is made; its methods raise `CatalogueError`."""
+
+    def __init__(self, catalogue: Path, located: Located) -> None:
+        self._sighting = Sighting.begin(catalogue, "listing", located.source)
+        self._experiment_id, _ = self._sighting.experiment(located)
+        self._files: list[Row] = []
+        self._folders: list[Entry] = []
+
+    def add(self, entry: Entry) -> None:
+        """Take one entry; symbolic links and special files are not kept."""
+        if entry.kind is Kind.FILE:
+            self._files.append((entry.path, entry.size, entry.modified, entry.mode))
+        elif entry.kind is Kind.FOLDER:
+            self._folders.append(entry)
+        if len(self._files) + len(self._folders) >= _PAGE:
+            self._hand_over()
+
+    def finish(self) -> None:
+        """All of it has been listed: what it no longer holds is forgotten."""
+        self._hand_over()
+        self._sighting.finish(self._experiment_id)
+        self._sighting.end()
+
+    def _hand_over(self) -> None:
+        self._sighting.keep(self._experiment_id, self._folders)
+        self._sighting.add(self._experiment_id, self._files)
+        self._files, self._folders = [], []
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The files and folders of one experiment.
+
+    Both iterators raise `CatalogueError` where the database cannot be used.
+    """
+
+    path: Path
+    engine: Engine
+    experiment_id: int
+
+    def files(self, larger_than: int) -> Iterator[Entry]:
+        """The files larger than so many bytes, the largest first; then the others by their path."""
+        column = files.c
+        mine = column.experiment_id == self.experiment_id
+        place = tuple_(column.size, column.path)
+        after: list[ColumnElement[bool]] = []
+        while page := self._files(
+            [mine, column.size > larger_than, *after], [column.size.desc(), column.path.desc()]
+        ):
+            yield from page
+            after = [place < (page[-1].size, page[-1].path)]
+        after = []
+        while page := self._files([mine, column.size <= larger_than, *after], [column.path]):
+            yield from page
+            after = [column.path > page[-1].path]
+
+    def folders(self) -> Iterator[Entry]:
+        """The folders by their path, so that each comes after the one that it lies in."""
+        after = b""
+        while True:
+            query = (
+                select(folders)
+                .where(folders.c.experiment_id == self.experiment_id, folders.c.path > after)
+                .order_by(folders.c.path)
+                .limit(_PAGE)
+            )
+            with translated(self.path), self.engine.begin() as db:
+                rows = db.execute(query).all()
+            if not rows:
+                return
+            for row in rows:
+                yield Entry(Kind.FOLDER, bytes(row.path), 0, row.modified, row.mode)
+            after = bytes(rows[-1].path)
+
+    def _files(
+        self, where: list[ColumnElement[bool]], order: list[ColumnElement[int]]
+    ) -> list[Entry]:
+        query = select(files.c.path, files.c.size, files.c.modified, files.c.mode)
+        with translated(self.path), self.engine.begin() as db:
+            rows = db.execute(query.where(*where).order_by(*order).limit(_PAGE)).all()
+        return [
+            Entry(Kind.FILE, bytes(path), size, modified, _MODE_UNTOLD if mode is None else mode)
+            for path, size, modified, mode in rows
+        ]

@@ -1,0 +1,112 @@
+"""An experiment's files cut into bundles: the pieces of work that streams take one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from asynchy.domain.experiment import Entry
+
+Extent = tuple[int, int]
+"""Some bytes of a file: where they begin, and how many they are."""
+
+LARGEST = 64 << 20
+"""Bytes of the largest bundle, and what the ranges of the largest files are aligned to."""
+_SMALLEST = 4 << 20
+_FILE = 32 << 10
+"""What a file costs besides its bytes, in bytes: to be opened, closed, dated and renamed."""
+_BUNDLES = 128
+"""Into about so many bundles an experiment is cut: enough that many streams end together."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A file, or a range of one."""
+
+    entry: Entry
+    offset: int
+    length: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is the whole file."""
+        return self.length == self.entry.size
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Some pieces, of about the same cost in every bundle. Doing one twice does no harm."""
+
+    number: int
+    pieces: Sequence[Piece]
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of all its pieces."""
+        return sum(piece.length for piece in self.pieces)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How an experiment is cut, from what it has to be fetched in all."""
+
+    bytes: int
+    """What a bundle costs and what ranges are aligned to: a power of two."""
+
+    @classmethod
+    def of(cls, total: int) -> Cut:
+        """The cut for so many bytes in all."""
+        wanted = max(1, total // _BUNDLES)
+        return cls(min(LARGEST, max(_SMALLEST, 1 << (wanted.bit_length() - 1))))
+
+    @property
+    def largest_whole(self) -> int:
+        """Bytes of the largest file that is not cut into ranges."""
+        return 2 * self.bytes
+
+
+def bundles(
+    entries: Iterable[Entry], cut: Cut, begun: Mapping[bytes, Sequence[Extent]]
+) -> Iterator[Bundle]:
+    """Every byte of every file in exactly one bundle, in the order of the files.
+
+    `begun` has the files that were fetched in part, by path: what is there of each is left out,
+    and the rest comes in ranges, however small the file.
+    """
+    pieces: list[Piece] = []
+    cost = number = 0
+    for entry in entries:
+        for piece in _pieces(entry, cut, begun.get(entry.path)):
+            pieces.append(piece)
+            cost += piece.length + _FILE
+            if cost >= cut.bytes:
+                yield Bundle(number, tuple(pieces))
+                pieces, cost, number = [], 0, number + 1
+    if pieces:
+        yield Bundle(number, tuple(pieces))
+
+
+def is_cut(entry: Entry, cut: Cut, begun: Mapping[bytes, Sequence[Extent]]) -> bool:
+    """Whether a file comes in ranges."""
+    return entry.size > cut.largest_whole or entry.path in begun
+
+
+def missing(size: int, there: Iterable[Extent]) -> Iterator[Extent]:
+    """What is not there of so many bytes, in order; extents may overlap and lie outside."""
+    at = 0
+    for offset, length in [*sorted(there), (size, 0)]:
+        if at < min(offset, size):
+            yield at, min(offset, size) - at
+        at = max(at, offset + length)
+
+
+def _pieces(entry: Entry, cut: Cut, there: Sequence[Extent] | None) -> Iterator[Piece]:
+    if there is None and entry.size <= cut.largest_whole:
+        yield Piece(entry, 0, entry.size)
+        return
+    for offset, length in missing(entry.size, there or ()):
+        at, end = offset, offset + length
+        while at < end:
+            upto = min(end, (at // cut.bytes + 1) * cut.bytes)
+            yield Piece(entry, at, upto - at)
+            at = upto

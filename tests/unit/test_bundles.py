@@ -1,0 +1,92 @@
+"""Files cut into bundles: nothing twice, nothing left out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asynchy.domain.experiment import Entry, Kind
+from asynchy.plan.bundles import LARGEST, Cut, Extent, bundles, is_cut, missing
+
+MIB = 1 << 20
+CUTS = st.sampled_from([Cut(4 * MIB), Cut(16 * MIB), Cut(64 * MIB)])
+SIZES = st.one_of(
+    st.integers(0, 100_000),
+    st.integers(0, 10**9),
+    st.integers(0, 20).map(lambda n: n * 32 * MIB),
+)
+EXTENTS = st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), max_size=6)
+
+
+def file(number: int, size: int) -> Entry:
+    return Entry(Kind.FILE, b"%d" % number, size, 0, 0o644)
+
+
+def added_up(extents: list[Extent]) -> list[Extent]:
+    """Extents that touch one another as one; none may overlap."""
+    found: list[Extent] = []
+    for offset, length in sorted(extents):
+        if found and sum(found[-1]) == offset:
+            found[-1] = (found[-1][0], found[-1][1] + length)
+        else:
+            assert not found or sum(found[-1]) < offset
+            found.append((offset, length))
+    return found
+
+
+@given(
+    st.lists(SIZES, max_size=12),
+    CUTS,
+    st.dictionaries(st.integers(0, 11), EXTENTS, max_size=3),
+)
+def test_every_byte_is_in_exactly_one_bundle(
+    sizes: list[int], cut: Cut, begun: dict[int, list[Extent]]
+) -> None:
+    files = [file(at, size) for at, size in enumerate(sizes)]
+    there = {b"%d" % at: extents for at, extents in begun.items()}
+    made = list(bundles(files, cut, there))
+    assert [bundle.number for bundle in made] == list(range(len(made)))
+    found: dict[bytes, list[Extent]] = defaultdict(list)
+    for bundle in made:
+        assert bundle.pieces
+        assert bundle.bytes <= cut.bytes + cut.largest_whole
+        for piece in bundle.pieces:
+            assert piece.length > 0 or piece.entry.size == 0
+            if is_cut(piece.entry, cut, there):
+                assert piece.offset // cut.bytes == (piece.offset + piece.length - 1) // cut.bytes
+            else:
+                assert piece.whole
+            found[piece.entry.path].append((piece.offset, piece.length))
+    for entry in files:
+        if entry.path in there:
+            rest = list(missing(entry.size, there[entry.path]))
+            assert added_up(found[entry.path]) == added_up(rest)
+        else:
+            assert added_up(found[entry.path]) == [(0, entry.size)]
+
+
+@given(
+    st.integers(0, 10**6),
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), max_size=8),
+)
+def test_what_is_missing_and_what_is_there_make_the_whole(size: int, there: list[Extent]) -> None:
+    rest = list(missing(size, there))
+    assert all(length > 0 and offset + length <= size for offset, length in rest)
+    for offset, length in rest:
+        assert not any(a < offset + length and offset < a + b for a, b in there)
+    covered = list(missing(size, [*there, *rest]))
+    assert covered == []
+
+
+@given(st.integers(0, 10**15))
+def test_a_cut_is_a_power_of_two_within_bounds(total: int) -> None:
+    cut = Cut.of(total).bytes
+    assert cut & (cut - 1) == 0
+    assert 4 * MIB <= cut <= LARGEST
+
+
+def test_many_streams_find_work_in_a_small_experiment_and_a_large_one_gets_large_ranges() -> None:
+    assert Cut.of(2 << 30).bytes == 16 * MIB
+    assert Cut.of(10**12).bytes == 64 * MIB
