@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asynchy.domain.experiment import Entry, Kind
-from asynchy.plan.bundles import LARGEST, Cut, Extent, bundles, is_cut, missing
+from asynchy.plan.bundles import LARGEST, Cut, Extent, bundles, missing
 
 MIB = 1 << 20
 CUTS = st.sampled_from([Cut(4 * MIB), Cut(16 * MIB), Cut(64 * MIB)])

@@ -26,11 +26,8 @@ class Piece:
     entry: Entry
     offset: int
     length: int
-
-    @property
-    def whole(self) -> bool:
-        """Whether it is the whole file."""
-        return self.length == self.entry.size
+    whole: bool
+    """Whether it is a file that is fetched at one go, and no range of one that is cut."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +83,6 @@ def bundles(
         yield Bundle(number, tuple(pieces))
 
 
-def is_cut(entry: Entry, cut: Cut, begun: Mapping[bytes, Sequence[Extent]]) -> bool:
-    """Whether a file comes in ranges."""
-    return entry.size > cut.largest_whole or entry.path in begun
-
-
 def missing(size: int, there: Iterable[Extent]) -> Iterator[Extent]:
     """What is not there of so many bytes, in order; extents may overlap and lie outside."""
     at = 0
@@ -102,11 +94,11 @@ def missing(size: int, there: Iterable[Extent]) -> Iterator[Extent]:
 
 def _pieces(entry: Entry, cut: Cut, there: Sequence[Extent] | None) -> Iterator[Piece]:
     if there is None and entry.size <= cut.largest_whole:
-        yield Piece(entry, 0, entry.size)
+        yield Piece(entry, 0, entry.size, whole=True)
         return
     for offset, length in missing(entry.size, there or ()):
         at, end = offset, offset + length
         while at < end:
             upto = min(end, (at // cut.bytes + 1) * cut.bytes)
-            yield Piece(entry, at, upto - at)
+            yield Piece(entry, at, upto - at, whole=False)
             at = upto

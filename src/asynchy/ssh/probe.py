@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
 
 from asynchy.domain.stop import Stop
@@ -11,7 +10,6 @@ from asynchy.domain.text import shown
 from asynchy.ssh import child
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.sftp.connection import Connection
-from asynchy.ssh.sftp.packets import real_path
 
 
 @dataclass(frozen=True)
@@ -31,10 +29,7 @@ def sftp(remote: Remote) -> SftpService:
         ToolMissing: ssh is not installed.
     """
     with Connection(remote, Stop()) as connection:
-        asked = time.monotonic()
-        connection.ask(lambda number: real_path(number, b"."), lambda _answer: None)
-        connection.run()
-        return SftpService(connection.version, time.monotonic() - asked)
+        return SftpService(connection.version, connection.round_trip())
 
 
 def rsync_version(remote: Remote) -> str | None:

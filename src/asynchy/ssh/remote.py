@@ -29,6 +29,8 @@ class Remote:
     known_hosts: Path | None = None
     timeout: int = 600
     """Seconds without a word from the other side after which it counts as gone."""
+    connections: int = 16
+    """How many connections this machine has to the server at most, whatever runs on it."""
 
     def ssh_command(self) -> list[str]:
         """The ssh command line up to, not including, the host.

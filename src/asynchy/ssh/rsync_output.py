@@ -210,11 +210,21 @@ def parse_progress(line: bytes) -> int | None:
     return None if match is None else int(match["bytes"])
 
 
+def cause(words: str) -> Explanation | None:
+    """The cause that rsync, ssh or the system name in these words; None where it is none we know.
+
+    An error of the system is told as rsync tells it: `No space left on device (28)`.
+    """
+    for pattern, reason, hint in _CAUSES:
+        if re.search(pattern, words):
+            return Explanation(reason, hint)
+    return None
+
+
 def explain(code: int, stderr: str) -> Explanation:
     """Why rsync ended with a code that is not 0: the cause that its words name, else the code's."""
-    for pattern, reason, hint in _CAUSES:
-        if re.search(pattern, stderr):
-            return Explanation(reason, hint)
+    if (found := cause(stderr)) is not None:
+        return found
     if code < 0:
         return Explanation(f"rsync was ended by signal {-code}", None)
     meaning = EXIT_CODES.get(code, "an exit code that is not documented")

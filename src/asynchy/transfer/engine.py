@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from asynchy.domain.attempt import EngineResult
-from asynchy.domain.experiment import Copy
+from asynchy.domain.experiment import Copy, Entry, Survey
 from asynchy.domain.stop import Stop
 
-OnBytes = Callable[[int], None]
+OnProgress = Callable[[int, int], None]
+"""Hears how many bytes, and how many files, have arrived in this run so far."""
+
+
+class Contents(Protocol):
+    """What an experiment holds, as it was listed; streamed, for it may be 10^7 files."""
+
+    def files(self, larger_than: int) -> Iterator[Entry]:
+        """The files larger than so many bytes, the largest first; then the others by their path."""
+
+    def folders(self) -> Iterator[Entry]:
+        """The folders by their path; `.` is the experiment's own."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A copy that is to hold what its experiment holds."""
+
+    copy: Copy
+    survey: Survey
+    """The listing that the contents are of, held against the copy."""
+    contents: Contents
 
 
 class Engine(Protocol):
@@ -22,6 +44,10 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """The engine's name, as attempts record it."""
+
+    @property
+    def chosen(self) -> str:
+        """Why it is this engine, in words, as attempts record it."""
 
     @property
     def check(self) -> str:
@@ -38,12 +64,11 @@ class Engine(Protocol):
             ToolMissing: one is not installed.
         """
 
-    def transfer(self, copy: Copy, stop: Stop, on_bytes: OnBytes) -> EngineResult:
+    def transfer(self, job: Job, stop: Stop, on_progress: OnProgress) -> EngineResult:
         """Make the destination hold what the experiment holds; a failure is a result, too.
-
-        `on_bytes` hears now and then how many bytes of this run have arrived.
 
         Raises:
             ToolMissing: a program that it needs is not installed.
+            CatalogueError: the contents cannot be read.
             OSError: the destination's own folder cannot be made.
         """

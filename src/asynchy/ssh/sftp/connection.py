@@ -7,6 +7,7 @@ answer; `turn` moves bytes and calls those functions. Answers may come in any or
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import selectors
 import signal
@@ -20,7 +21,7 @@ from typing import IO, Self
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.errors import ListingError, SftpNotOffered, Stopped
-from asynchy.ssh import child
+from asynchy.ssh import child, slots
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync_output import explain
 from asynchy.ssh.sftp import packets
@@ -32,7 +33,8 @@ Request = Callable[[int], bytes]
 
 _TICK = 0.2
 """Seconds between two looks at the wish to stop."""
-_CHUNK = 1 << 18
+_PIPE = 1 << 20
+"""Bytes between ssh and us; more than this a user may not ask for: pipe(7)."""
 _STDERR_KEPT = 8192
 _NUMBERS = 1 << 32
 
@@ -48,7 +50,8 @@ class Connection:
         ToolMissing: ssh is not installed.
     """
 
-    def __init__(self, remote: Remote, stop: Stop) -> None:
+    def __init__(self, remote: Remote, stop: Stop, *, patient: bool = True) -> None:
+        """Connect; unless `patient`, a host that has no connection to spare is an error, too."""
         self.version = 0
         """The version of the protocol that the server speaks."""
         self.limits = Limits(0, 0, 0, 0)
@@ -61,6 +64,7 @@ class Connection:
         self._next = 0
         self._stderr = b""
         self._heard = time.monotonic()
+        self._slot = slots.take(remote, stop, patient=patient)
         self._process = subprocess.Popen(
             child.bound_to_parent(
                 [*remote.ssh_command(), "-s", "--", remote.host, "sftp"], parent=os.getpid()
@@ -77,6 +81,8 @@ class Connection:
             os.set_blocking(stream.fileno(), False)
             self._selector.register(stream, selectors.EVENT_READ)
         os.set_blocking(self._stdin.fileno(), False)
+        with contextlib.suppress(OSError):  # it is only faster
+            fcntl.fcntl(self._stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
         self._writing = False
 
     def __enter__(self) -> Self:
@@ -100,6 +106,13 @@ class Connection:
         """Requests that have no answer yet."""
         return len(self._waiting)
 
+    def round_trip(self) -> float:
+        """Ask something and take the time, in seconds; nothing else may be in flight."""
+        asked = time.monotonic()
+        self.ask(lambda number: packets.real_path(number, b"."), lambda _answer: None)
+        self.run()
+        return time.monotonic() - asked
+
     def ask(self, request: Request, then: OnAnswer) -> None:
         """Queue a request; `then` gets the answer during a later `turn`, and may ask more.
 
@@ -112,9 +125,12 @@ class Connection:
         self._waiting[number] = then
         self._out.append(memoryview(request(number)))
 
-    def turn(self) -> None:
-        """Write and read what can be, waiting a moment where nothing can; hand over the answers."""
-        for payload in self._move():
+    def turn(self, patience: float = _TICK) -> None:
+        """Write and read what can be, and hand over the answers.
+
+        Where nothing can be read, wait so many seconds.
+        """
+        for payload in self._move(patience):
             try:
                 number, answer = packets.parse_answer(payload)
                 then = self._waiting.pop(number, None)
@@ -138,12 +154,13 @@ class Connection:
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             with contextlib.suppress(OSError):
                 _pipe(stream).close()
+        self._slot.release()
 
     def _greet(self) -> None:
         self._out.append(memoryview(packets.init()))
-        greeting: list[bytes] = []
+        greeting: list[memoryview] = []
         while not greeting:
-            greeting += self._move()
+            greeting += self._move(_TICK)
         try:
             hello = packets.parse_hello(greeting[0])
             if len(greeting) > 1:
@@ -159,11 +176,11 @@ class Connection:
         if isinstance(answer, Reply):
             self.limits = packets.parse_limits(answer.body)
 
-    def _move(self) -> list[bytes]:
+    def _move(self, patience: float) -> list[memoryview]:
         """Write what the pipe takes and read what is there; the packets that are whole now."""
         self._watch_writing()
-        found: list[bytes] = []
-        for key, events in self._selector.select(_TICK):
+        found: list[memoryview] = []
+        for key, events in self._selector.select(patience):
             if events & selectors.EVENT_WRITE:
                 self._write()
             elif key.fileobj is self._stdout:
@@ -209,23 +226,23 @@ class Connection:
                 return
             count -= len(first)
 
-    def _read(self) -> list[bytes]:
+    def _read(self) -> list[memoryview]:
         try:
-            data = os.read(self._stdout.fileno(), _CHUNK)
+            count = os.readv(self._stdout.fileno(), [self._framer.space()])
         except BlockingIOError:
             return []
-        if not data:
+        if not count:
             raise self._gone()
         self._heard = time.monotonic()
         try:
-            return list(self._framer.feed(data))
+            return list(self._framer.filled(count))
         except ProtocolError as error:
             raise self._no_sftp(error) from None
 
     def _hear_stderr(self) -> None:
         stream = _pipe(self._process.stderr)
         with contextlib.suppress(BlockingIOError):
-            data = os.read(stream.fileno(), _CHUNK)
+            data = os.read(stream.fileno(), _STDERR_KEPT)
             if not data:
                 self._selector.unregister(stream)
             self._stderr = (self._stderr + data)[-_STDERR_KEPT:]

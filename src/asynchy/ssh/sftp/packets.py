@@ -93,7 +93,7 @@ class Handle:
 
 @dataclass(frozen=True)
 class Data:
-    """Bytes of a file."""
+    """Bytes of a file; they are to be used at once, for their place is used again."""
 
     data: memoryview
 
@@ -130,6 +130,7 @@ class Reply:
     body: bytes
 
 
+Payload: TypeAlias = bytes | memoryview
 Answer: TypeAlias = Status | Handle | Data | Names | Attributes | Reply
 
 
@@ -191,35 +192,60 @@ def _string(text: bytes) -> bytes:
 
 
 class Framer:
-    """A stream of bytes into the payloads of its packets."""
+    """A stream of bytes into the payloads of its packets, copied as little as possible.
+
+    Read into `space`, then tell `filled` how much; `feed` does both for bytes that are there.
+    """
 
     def __init__(self, largest: int = LARGEST) -> None:
         self._largest = largest
-        self._buffer = bytearray()
+        # Two packets, so that the rest of one that was cut seldom has to be moved to the front.
+        self._buffer = memoryview(bytearray(2 * (largest + _HEAD.size)))
+        self._begin = self._end = 0
 
-    def feed(self, data: bytes | memoryview) -> Iterator[bytes]:
-        """Take what was read; the packets that are whole now.
+    def space(self) -> memoryview:
+        """Where the next bytes are to be written; what `filled` yielded before is lost by that."""
+        if len(self._buffer) - self._begin < self._largest + _HEAD.size:
+            rest = self._end - self._begin
+            self._buffer[:rest] = self._buffer[self._begin : self._end]
+            self._begin, self._end = 0, rest
+        return self._buffer[self._end :]
+
+    def filled(self, count: int) -> Iterator[memoryview]:
+        """The packets that are whole, now that so many bytes were written.
 
         Raises:
             ProtocolError: a packet is empty, or larger than it may be.
         """
-        buffer = self._buffer
-        buffer += data
-        at = 0
-        try:
-            while len(buffer) - at >= 4:
-                (length,) = _HEAD.unpack_from(buffer, at)
-                if not 1 <= length <= self._largest:
-                    raise ProtocolError(f"a packet of {length:,} bytes")
-                if len(buffer) - at - 4 < length:
-                    break
-                yield bytes(memoryview(buffer)[at + 4 : at + 4 + length])
-                at += 4 + length
-        finally:
-            del buffer[:at]
+        self._end += count
+        while self._end - self._begin >= _HEAD.size:
+            (length,) = _HEAD.unpack_from(self._buffer, self._begin)
+            if not 1 <= length <= self._largest:
+                raise ProtocolError(f"a packet of {length:,} bytes")
+            begin = self._begin + _HEAD.size
+            if self._end - begin < length:
+                return
+            self._begin = begin + length
+            yield self._buffer[begin : begin + length]
+        if self._begin == self._end:
+            self._begin = self._end = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The packets that are whole, now that these bytes came.
+
+        Raises:
+            ProtocolError: a packet is empty, or larger than it may be.
+        """
+        while data:
+            space = self.space()
+            taken = min(len(space), len(data))
+            space[:taken] = data[:taken]
+            data = data[taken:]
+            for payload in self.filled(taken):
+                yield bytes(payload)
 
 
-def parse_hello(payload: bytes) -> Hello:
+def parse_hello(payload: Payload) -> Hello:
     """The answer to `init`.
 
     Raises:
@@ -236,7 +262,7 @@ def parse_hello(payload: bytes) -> Hello:
     return Hello(version, extensions)
 
 
-def parse_answer(payload: bytes) -> tuple[int, Answer]:
+def parse_answer(payload: Payload) -> tuple[int, Answer]:
     """The number of the request that a packet answers, and the answer.
 
     Raises:
@@ -267,8 +293,8 @@ def parse_limits(body: bytes) -> Limits:
 class _Fields:
     """The fields of a payload, taken one after the other."""
 
-    def __init__(self, payload: bytes) -> None:
-        self._payload = payload
+    def __init__(self, payload: Payload) -> None:
+        self._payload = memoryview(payload)
         self._at = 0
 
     @property
@@ -297,16 +323,16 @@ class _Fields:
     def string(self) -> bytes:
         length = self.number()
         at = self.take(length)
-        return self._payload[at : at + length]
+        return bytes(self._payload[at : at + length])
 
     def view(self) -> memoryview:
         length = self.number()
         at = self.take(length)
-        return memoryview(self._payload)[at : at + length]
+        return self._payload[at : at + length]
 
     def rest(self) -> bytes:
         at = self.take(self.left)
-        return self._payload[at:]
+        return bytes(self._payload[at:])
 
 
 def _status(fields: _Fields) -> Status:

@@ -1,0 +1,79 @@
+"""How many connections this machine has to a server at a time, whatever commands run on it.
+
+Each connection holds one of a number of names of abstract Unix sockets: unix(7). The kernel lets
+one process have such a name, shows it to every process of the machine, and gives it up when the
+process ends, however it ends. There is no file that could stay behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import socket
+from dataclasses import dataclass
+
+from asynchy.domain.stop import Stop
+from asynchy.errors import ListingError, Stopped
+from asynchy.ssh.remote import Remote
+
+_TICK = 0.2
+_WAITING = 16
+"""As many can be seen to wait."""
+
+
+@dataclass
+class Slot:
+    """The right to one connection, until it is released or the process ends."""
+
+    _name: socket.socket
+
+    def release(self) -> None:
+        """Let another have it."""
+        self._name.close()
+
+
+def take(remote: Remote, stop: Stop, *, patient: bool) -> Slot:
+    """The right to one more connection; where there is none to be had, wait for it if `patient`.
+
+    Raises:
+        ListingError: there is none, and we do not wait.
+        Stopped: a stop was asked for meanwhile.
+    """
+    found = _first(remote, "held", remote.connections)
+    if found is None and not patient:
+        raise ListingError(f"all {remote.connections} connections of this machine are in use")
+    if found is not None:
+        return found
+    waiting = _first(remote, "waited", _WAITING)
+    try:
+        while (found := _first(remote, "held", remote.connections)) is None:
+            if stop.wait(_TICK):
+                raise Stopped("stopped while waiting for a connection")
+        return found
+    finally:
+        if waiting is not None:
+            waiting.release()
+
+
+def wanted(remote: Remote) -> bool:
+    """Whether some process waits for a connection."""
+    mine = _first(remote, "waited", 1)
+    if mine is None:
+        return True
+    mine.release()
+    return False
+
+
+def _first(remote: Remote, kind: str, most: int) -> Slot | None:
+    server = hashlib.sha256(f"{remote.host} {remote.port}".encode()).hexdigest()[:32]
+    for number in range(most):
+        name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        try:
+            name.bind(f"\0asynchy {server} {kind} {number}")
+        except OSError as error:
+            name.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return Slot(name)
+    return None

@@ -1,0 +1,176 @@
+"""What has arrived is made durable, put in its place, and told; by a thread beside the stream's.
+
+Flushing takes as long as the disk needs, and what arrives meanwhile is flushed the next time: the
+slower the disk, the more goes with one flush.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from asynchy.plan.bundles import Bundle, Extent, Piece
+from asynchy.ssh import child
+from asynchy.transfer.home import Home, flush, is_about_one_file, why
+from asynchy.transfer.messages import Done, Durable, Event, Failed, Fault
+
+
+@dataclass(eq=False)
+class Fetch:
+    """A piece on its way."""
+
+    bundle: int
+    number: int
+    """Of the piece in its bundle."""
+    piece: Piece
+    handle: bytes = b""
+    """The server's, once it is open."""
+    asked: int = 0
+    """Bytes of it that were asked for."""
+    in_flight: int = 0
+    """Bytes that were asked for and have not come."""
+    written: int = 0
+    file: int = -1
+    temporary: str = ""
+    failed: bool = False
+
+    @property
+    def to_ask(self) -> int:
+        """Bytes that have not been asked for."""
+        return self.piece.length - self.asked
+
+
+@dataclass(frozen=True)
+class _Item:
+    """An extent that arrived; without one: the piece has ended."""
+
+    fetch: Fetch
+    extent: Extent | None
+
+
+class Committer:
+    """Makes durable what a stream fetches. Its methods are for the stream's thread."""
+
+    def __init__(self, destination: Path, scratch: int, pipe: child.Messages) -> None:
+        self.safe = 0
+        """Bytes that are durable by now."""
+        self._destination = destination
+        self._scratch = scratch
+        self._pipe = pipe
+        self._speaking = threading.Lock()
+        self._items: list[_Item] = []
+        self._lots: queue.SimpleQueue[list[_Item] | None] = queue.SimpleQueue()
+        self._pieces: dict[int, int] = {}
+        """By the number of a bundle: its pieces that have not ended."""
+        self._trouble: OSError | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def say(self, event: Event) -> None:
+        """Tell the coordinator."""
+        with self._speaking:
+            self._pipe.send(event)
+
+    def expect(self, bundle: Bundle) -> None:
+        """A bundle is begun."""
+        self._pieces[bundle.number] = len(bundle.pieces)
+
+    def arrived(self, fetch: Fetch, extent: Extent) -> None:
+        """An extent of a file that is cut was written."""
+        self._items.append(_Item(fetch, extent))
+
+    def fail(self, fetch: Fetch, fault: Fault, words: str) -> None:
+        """A piece cannot be fetched; `ended` follows."""
+        self.say(Failed(fetch.bundle, fetch.number, fault, words))
+
+    def ended(self, fetch: Fetch) -> None:
+        """A piece was written, or has failed; a file lies under its temporary name."""
+        self._items.append(_Item(fetch, None))
+
+    def hand_over(self) -> None:
+        """Have made durable what was collected.
+
+        Raises:
+            OSError: what was handed over before could not be.
+        """
+        if self._trouble is not None:
+            raise self._trouble
+        if self._items:
+            self._lots.put(self._items)
+            self._items = []
+
+    def finish(self) -> OSError | None:
+        """Make durable what was collected and end; what went wrong, if anything did."""
+        if self._items:
+            self._lots.put(self._items)
+        self._lots.put(None)
+        self._thread.join()
+        return self._trouble
+
+    def _run(self) -> None:
+        try:
+            with Home(self._destination) as home:
+                while (items := self._next()) is not None:
+                    flush(self._scratch)
+                    self._settle(home, items)
+        except OSError as error:
+            self._trouble = error
+
+    def _next(self) -> list[_Item] | None:
+        items = self._lots.get()
+        if items is None:
+            return None
+        with contextlib.suppress(queue.Empty):
+            while (more := self._lots.get_nowait()) is not None:
+                items += more
+            self._lots.put(None)
+        return items
+
+    def _settle(self, home: Home, items: list[_Item]) -> None:
+        extents: dict[int, dict[int, list[Extent]]] = defaultdict(lambda: defaultdict(list))
+        files: dict[int, int] = defaultdict(int)
+        ended: list[int] = []
+        for item in items:
+            fetch = item.fetch
+            found = extents[fetch.bundle][fetch.number]
+            if item.extent is not None:
+                _append(found, item.extent)
+                continue
+            ended.append(fetch.bundle)
+            if fetch.piece.whole and not fetch.failed and self._placed(home, fetch):
+                found.append((0, fetch.piece.length))
+                files[fetch.bundle] += 1
+        for bundle, by_piece in extents.items():
+            count = sum(length for some in by_piece.values() for _, length in some)
+            self.safe += count
+            there = {number: some for number, some in by_piece.items() if some}
+            if there:
+                self.say(Durable(bundle, files[bundle], count, there))
+        for bundle in ended:
+            self._pieces[bundle] -= 1
+            if not self._pieces[bundle]:
+                del self._pieces[bundle]
+                self.say(Done(bundle))
+
+    def _placed(self, home: Home, fetch: Fetch) -> bool:
+        try:
+            home.place(self._scratch, fetch.temporary, fetch.piece.entry.path)
+        except OSError as error:
+            if not is_about_one_file(error):
+                raise
+            self.safe += fetch.piece.length  # it is of no use, but no longer at risk either
+            self.say(Failed(fetch.bundle, fetch.number, Fault.NOT_PLACED, why(error)[0]))
+            return False
+        return True
+
+
+def _append(extents: list[Extent], extent: Extent) -> None:
+    """Add an extent, to the last one where it goes on from there."""
+    if extents and sum(extents[-1]) == extent[0]:
+        extents[-1] = (extents[-1][0], extents[-1][1] + extent[1])
+    else:
+        extents.append(extent)

@@ -1,0 +1,104 @@
+"""What the coordinator and the processes of its streams tell each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TypeAlias
+
+from asynchy.plan.bundles import Extent
+from asynchy.ssh.remote import Remote
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a stream works on; the first message to it. Then come bundles, and `None` at the end."""
+
+    remote: Remote
+    source: str
+    """The experiment's folder at the facility."""
+    destination: Path
+    scratch: Path
+    number: int
+    """Of the stream; its temporary files are named by it."""
+    patient: bool
+    """Whether it waits for a connection where this machine has none to spare."""
+    bandwidth: int | None
+    """Bytes a second that all streams of this machine may take together."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The stream is connected."""
+
+    round_trip: float
+    """Seconds."""
+
+
+@dataclass(frozen=True)
+class Hungry:
+    """The stream will soon have nothing left to ask for."""
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """So many bytes came since the last such message."""
+
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Durable:
+    """Some of a bundle is on the disk: files are in their places, ranges in their part."""
+
+    bundle: int
+    files: int
+    bytes: int
+    extents: dict[int, list[Extent]]
+    """By the number of the piece in its bundle."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """All of a bundle is durable, or has failed."""
+
+    bundle: int
+
+
+class Fault(Enum):
+    """Why a piece could not be fetched."""
+
+    CHANGED = "it changed at the facility meanwhile"
+    REFUSED = "it may not be read at the facility (EACCES)"
+    FAILED = "it could not be read"
+    NOT_PLACED = "it could not be put in its place"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A piece could not be fetched."""
+
+    bundle: int
+    piece: int
+    fault: Fault
+    words: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The stream has no connection, or none any more, and ends."""
+
+    reason: str
+    hint: str | None
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The stream ends because of something on this machine, such as a full disk."""
+
+    reason: str
+    hint: str | None
+
+
+Event: TypeAlias = Ready | Hungry | Arrived | Durable | Done | Failed | Lost | Broken

@@ -1,0 +1,49 @@
+"""A limit on the bytes a second that all streams on this machine take together.
+
+A file in shared memory holds the time until which the limit is used up. Whoever wants to ask for
+some bytes moves it on by what they take and waits until then, so that streams of several commands
+share one limit exactly. The monotonic clock is the same for all processes of a machine.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import struct
+import tempfile
+import time
+from pathlib import Path
+
+from asynchy.ssh.remote import Remote
+
+_TIME = struct.Struct("d")
+_BURST = 0.1
+"""Seconds of silence that may be made up for."""
+
+
+class Pace:
+    """The limit as one process sees it."""
+
+    def __init__(self, remote: Remote, bandwidth: int) -> None:
+        self._bandwidth = bandwidth
+        name = hashlib.sha256(f"{remote.host} {remote.port}".encode()).hexdigest()[:16]
+        memory = Path("/dev/shm")  # noqa: S108 - of this user alone, and not a link
+        folder = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._file = os.open(folder / f"asynchy-pace-{os.getuid()}-{name}", flags, 0o600)
+
+    def wait_for(self, count: int) -> float:
+        """Take so many bytes; the seconds to wait before they may be asked for."""
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            now = time.monotonic()
+            stored = os.pread(self._file, _TIME.size, 0)
+            until = _TIME.unpack(stored)[0] if len(stored) == _TIME.size else 0.0
+            if not until <= now + 60:  # of before the machine started
+                until = now
+            begin = max(until, now - _BURST)
+            os.pwrite(self._file, _TIME.pack(begin + count / self._bandwidth), 0)
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        return max(0.0, begin - now)
