@@ -4,32 +4,71 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from asynchy.domain.attempt import EngineResult
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Copy, Experiment
+from asynchy.domain.experiment import Copy, Entry, Experiment, Kind
 from asynchy.domain.stop import Stop
+from asynchy.facility.listing import list_experiment
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync import PARTIAL_DIR
-from asynchy.transfer.engine import Engine
+from asynchy.transfer.engine import Job, OnProgress
 from asynchy.transfer.rsync import RsyncEngine
+from asynchy.transfer.sftp import SftpEngine
+from asynchy.verify.survey import Surveyor
 from simulator.compare import compare_trees
 from simulator.experiments import awkward_names, big_sparse_file, mx_experiment
 from simulator.facility import Facility
-from tests.conftest import wait_until
 
+Engine = RsyncEngine | SftpEngine
 MakeEngine = Callable[[Remote], Engine]
 
 
-def ignored(_bytes: int) -> None:
+def ignored(_bytes: int, _files: int) -> None:
     """Progress that nobody looks at."""
 
 
-@pytest.fixture(params=[RsyncEngine], ids=["rsync"])
+@dataclass
+class Listed:
+    """What a listing found, in memory."""
+
+    entries: list[Entry]
+
+    def files(self, larger_than: int) -> Iterator[Entry]:
+        found = [entry for entry in self.entries if entry.kind is Kind.FILE]
+        large = [entry for entry in found if entry.size > larger_than]
+        yield from sorted(large, key=lambda entry: -entry.size)
+        yield from sorted((e for e in found if e.size <= larger_than), key=lambda e: e.path)
+
+    def folders(self) -> Iterator[Entry]:
+        found = [entry for entry in self.entries if entry.kind is Kind.FOLDER]
+        yield from sorted(found, key=lambda entry: entry.path)
+
+
+def listed(remote: Remote, copy: Copy) -> Job:
+    surveyor = Surveyor(copy.destination, datetime.now(UTC))
+    entries: list[Entry] = []
+
+    def hear(entry: Entry) -> None:
+        surveyor.add(entry)
+        entries.append(entry)
+
+    list_experiment(remote, copy.source, hear, Stop())
+    return Job(copy, surveyor.result(), Listed(entries))
+
+
+def transfer(engine: Engine, copy: Copy, stop: Stop, on_progress: OnProgress) -> EngineResult:
+    """As a run does it: list, then transfer."""
+    return engine.transfer(listed(engine.remote, copy), stop, on_progress)
+
+
+@pytest.fixture(params=[RsyncEngine, SftpEngine], ids=["rsync", "sftp"])
 def make_engine(request: pytest.FixtureRequest) -> MakeEngine:
     made: MakeEngine = request.param
     return made
@@ -77,7 +116,7 @@ def copy(own_facility: Facility, place: Path) -> Copy:
 def test_everything_arrives_with_its_bytes_times_and_modes(engine: Engine, copy: Copy) -> None:
     mx_experiment(Path(copy.source), "12282a", frames=4)
     awkward_names(Path(copy.source))
-    result = engine.transfer(copy, Stop(), ignored)
+    result = transfer(engine, copy, Stop(), ignored)
     assert (result.ok, result.exit_code, result.reason, result.stopped) == (True, 0, None, False)
     assert compare_trees(Path(copy.source), copy.destination) == []
     assert result.files is not None and result.files > 20
@@ -86,18 +125,18 @@ def test_everything_arrives_with_its_bytes_times_and_modes(engine: Engine, copy:
 
 def test_doing_it_again_moves_nothing(engine: Engine, copy: Copy) -> None:
     mx_experiment(Path(copy.source), "12282a", frames=4)
-    assert engine.transfer(copy, Stop(), ignored).ok
-    again = engine.transfer(copy, Stop(), ignored)
+    assert transfer(engine, copy, Stop(), ignored).ok
+    again = transfer(engine, copy, Stop(), ignored)
     assert (again.ok, again.files, again.bytes) == (True, 0, 0)
 
 
 def test_only_what_differs_is_moved(engine: Engine, copy: Copy) -> None:
     source = Path(copy.source)
     mx_experiment(source, "12282a", frames=4)
-    assert engine.transfer(copy, Stop(), ignored).ok
+    assert transfer(engine, copy, Stop(), ignored).ok
     (source / "new.h5").write_bytes(b"new")
     (copy.destination / ".info").write_bytes(b"damaged")
-    again = engine.transfer(copy, Stop(), ignored)
+    again = transfer(engine, copy, Stop(), ignored)
     assert (again.ok, again.files) == (True, 2)
     assert compare_trees(source, copy.destination) == []
 
@@ -106,7 +145,7 @@ def test_what_the_facility_does_not_have_is_left_alone(engine: Engine, copy: Cop
     (Path(copy.source) / "frame.cbf").write_bytes(b"x")
     copy.destination.mkdir(parents=True)
     (copy.destination / "notes-of-the-group.txt").write_text("ours")
-    assert engine.transfer(copy, Stop(), ignored).ok
+    assert transfer(engine, copy, Stop(), ignored).ok
     assert (copy.destination / "notes-of-the-group.txt").read_text() == "ours"
 
 
@@ -114,21 +153,17 @@ def test_a_file_of_more_than_four_gib_arrives_and_is_resumed(engine: Engine, cop
     source = Path(copy.source)
     big_sparse_file(source / "image.sqfs")
     stop = Stop()
-    scratch = copy.destination.parent / ".asynchy-data"
 
-    def stop_in_the_middle() -> None:
-        wait_until(lambda: any(path.stat().st_size > 2**28 for path in scratch.glob("image*")))
-        stop.ask()
+    def stop_in_the_middle(done: int, _files: int) -> None:
+        if done > 2**28:
+            stop.ask()
 
-    thread = threading.Thread(target=stop_in_the_middle)
-    thread.start()
-    first = engine.transfer(copy, stop, ignored)
-    thread.join()
+    first = transfer(engine, copy, stop, stop_in_the_middle)
     assert (first.ok, first.stopped) == (False, True)
     assert not (copy.destination / "image.sqfs").exists()
 
     heard: list[int] = []
-    second = engine.transfer(copy, Stop(), heard.append)
+    second = transfer(engine, copy, Stop(), lambda done, _files: heard.append(done))
     assert second.ok
     assert heard == sorted(heard) and len(heard) > 3
     assert second.bytes is not None and second.bytes < 4 * 2**30
@@ -140,7 +175,7 @@ def test_nothing_is_left_beside_the_data(engine: Engine, copy: Copy) -> None:
     left = copy.destination.parent / ".asynchy-data"
     left.mkdir(parents=True)
     (left / ".image.sqfs.Ab12Cd").write_bytes(b"of a killed run")
-    assert engine.transfer(copy, Stop(), ignored).ok
+    assert transfer(engine, copy, Stop(), ignored).ok
     assert [path.name for path in copy.destination.parent.iterdir()] == ["data"]
 
 
@@ -158,7 +193,7 @@ def test_partial_files_of_what_vanished_go_and_nothing_else(
     (copy.destination / "gone" / partial).symlink_to(outside)
     (copy.destination / "other").mkdir()
     (copy.destination / "other" / partial).write_text("a file of that name, not ours")
-    assert engine.transfer(copy, Stop(), ignored).ok
+    assert transfer(engine, copy, Stop(), ignored).ok
     assert not any(map(os.path.lexists, ours))
     assert (outside / partial / "image.sqfs").read_bytes() == b"a part"
     assert (copy.destination / "gone" / "deep").is_dir()
@@ -170,8 +205,10 @@ def test_partial_files_stay_as_long_as_a_transfer_may_need_them(engine: Engine, 
     partial = copy.destination / PARTIAL_DIR / "image.sqfs"
     partial.parent.mkdir(parents=True)
     partial.write_bytes(b"a part")
-    Path(copy.source).rmdir()
-    assert not engine.transfer(copy, Stop(), ignored).ok
+    (Path(copy.source) / "frame.cbf").write_bytes(b"x")
+    job = listed(engine.remote, copy)
+    shutil.rmtree(copy.source)
+    assert not engine.transfer(job, Stop(), ignored).ok
     assert partial.read_bytes() == b"a part"
 
 
@@ -179,24 +216,33 @@ def test_the_project_folder_is_never_made(engine: Engine, copy: Copy) -> None:
     (Path(copy.source) / "frame.cbf").write_bytes(b"x")
     shutil.rmtree(copy.project_folder)
     with pytest.raises(FileNotFoundError):
-        engine.transfer(copy, Stop(), ignored)
+        transfer(engine, copy, Stop(), ignored)
     assert not copy.project_folder.exists()
 
 
-def test_a_source_that_is_not_there_is_a_failure_with_a_reason(engine: Engine, copy: Copy) -> None:
-    Path(copy.source).rmdir()
-    result = engine.transfer(copy, Stop(), ignored)
+def test_a_source_that_has_gone_is_a_failure_with_a_reason(engine: Engine, copy: Copy) -> None:
+    frame = Path(copy.source) / "frame.cbf"
+    frame.write_bytes(b"x")
+    job = listed(engine.remote, copy)
+    shutil.rmtree(copy.source)
+    result = engine.transfer(job, Stop(), ignored)
     assert not result.ok
-    assert result.reason == "there is no such folder at the facility"
+    if engine.name == "rsync":
+        assert result.reason == "there is no such folder at the facility"
+    else:
+        assert (result.reason, result.vanished) == ("it changed at the facility meanwhile", True)
     assert result.stderr
 
 
 def test_a_server_that_is_not_there_is_a_failure_with_a_reason(
     own_facility: Facility, make_engine: MakeEngine, copy: Copy
 ) -> None:
-    result = make_engine(remote_of(own_facility, port=9)).transfer(copy, Stop(), ignored)
-    assert not result.ok
-    assert result.reason == "the server refused the connection"
+    (Path(copy.source) / "frame.cbf").write_bytes(b"x")
+    job = listed(remote_of(own_facility), copy)
+    result = make_engine(remote_of(own_facility, port=9)).transfer(job, Stop(), ignored)
+    assert (result.ok, result.lost) == (False, True)
+    assert result.reason is not None
+    assert result.reason.startswith("the server refused the connection")
     assert result.hint
 
 
@@ -204,7 +250,7 @@ def test_asked_to_stop_before_it_begins_it_moves_nothing(engine: Engine, copy: C
     (Path(copy.source) / "frame.cbf").write_bytes(b"x" * 10_000_000)
     stop = Stop()
     stop.ask()
-    result = engine.transfer(copy, stop, ignored)
+    result = transfer(engine, copy, stop, ignored)
     assert (result.ok, result.stopped) == (False, True)
     assert not (copy.destination / "frame.cbf").exists()
 
@@ -214,5 +260,5 @@ def test_a_link_out_of_the_experiment_brings_nothing(engine: Engine, copy: Copy)
     (source / "folder").symlink_to("/etc")
     (source / "passwd").symlink_to("/etc/passwd")
     os.mkfifo(source / "pipe")
-    assert engine.transfer(copy, Stop(), ignored).ok
+    assert transfer(engine, copy, Stop(), ignored).ok
     assert list(copy.destination.iterdir()) == []

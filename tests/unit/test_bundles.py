@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asynchy.domain.experiment import Entry, Kind
-from asynchy.plan.bundles import LARGEST, Cut, Extent, bundles, missing
+from asynchy.plan.bundles import LARGEST, Cut, Extent, bundles, joined, missing
 
 MIB = 1 << 20
 CUTS = st.sampled_from([Cut(4 * MIB), Cut(16 * MIB), Cut(64 * MIB)])
@@ -54,10 +55,12 @@ def test_every_byte_is_in_exactly_one_bundle(
         assert bundle.bytes <= cut.bytes + cut.largest_whole
         for piece in bundle.pieces:
             assert piece.length > 0 or piece.entry.size == 0
-            if is_cut(piece.entry, cut, there):
+            cut_up = piece.entry.size > cut.largest_whole or piece.entry.path in there
+            assert piece.whole is not cut_up
+            if cut_up:
                 assert piece.offset // cut.bytes == (piece.offset + piece.length - 1) // cut.bytes
             else:
-                assert piece.whole
+                assert piece.length == piece.entry.size
             found[piece.entry.path].append((piece.offset, piece.length))
     for entry in files:
         if entry.path in there:
@@ -80,13 +83,24 @@ def test_what_is_missing_and_what_is_there_make_the_whole(size: int, there: list
     assert covered == []
 
 
-@given(st.integers(0, 10**15))
-def test_a_cut_is_a_power_of_two_within_bounds(total: int) -> None:
-    cut = Cut.of(total).bytes
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 12)), max_size=12))
+def test_extents_are_joined_as_sets_of_bytes_are(added: list[Extent]) -> None:
+    found: list[Extent] = []
+    there: set[int] = set()
+    for offset, length in added:
+        found = joined(found, (offset, length))
+        there |= set(range(offset, offset + length))
+        assert {at for begin, size in found for at in range(begin, begin + size)} == there
+        assert all(sum(one) < two[0] for one, two in pairwise(found))
+
+
+@given(st.integers(0, 10**15), st.integers(0, 10**8))
+def test_a_cut_is_a_power_of_two_within_bounds(total: int, files: int) -> None:
+    cut = Cut.of(total, files).bytes
     assert cut & (cut - 1) == 0
     assert 4 * MIB <= cut <= LARGEST
 
 
 def test_many_streams_find_work_in_a_small_experiment_and_a_large_one_gets_large_ranges() -> None:
-    assert Cut.of(2 << 30).bytes == 16 * MIB
-    assert Cut.of(10**12).bytes == 64 * MIB
+    assert Cut.of(2 << 30, 1).bytes == 16 * MIB
+    assert Cut.of(10**12, 10**5).bytes == 64 * MIB

@@ -301,6 +301,7 @@ def _bury(db: Connection, row: Row[Any], now: datetime) -> None:
             host=row.host,
             pid=row.pid,
             engine="",
+            chosen=None,
             check="",
             compare="",
             verdict=Verdict.INTERRUPTED.value,

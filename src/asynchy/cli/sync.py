@@ -29,10 +29,9 @@ from asynchy.service.apart import bring_apart
 from asynchy.service.board import Board
 from asynchy.service.bring import bring
 from asynchy.service.reporter import log_transfers, reporting
-from asynchy.service.site import choices_of, site_of
+from asynchy.service.site import means_of, site_of
 from asynchy.service.sync import exit_code_of, plan_sync
 from asynchy.service.work import Work, exit_code_for
-from asynchy.transfer.rsync import RsyncEngine
 
 log = logging.getLogger(__name__)
 
@@ -146,17 +145,15 @@ def sync(file: Path, /, **options: Any) -> int:
 
 
 def _sync(settings: Shared, stop: Stop, options: dict[str, Any]) -> int:
-    choices = replace(
-        choices_of(settings), partial=options["partial"], compress=options["compress"]
-    )
+    means = replace(means_of(settings), partial=options["partial"], compress=options["compress"])
     board = Board()
     site = site_of(settings, stop, board, write=not options["dry_run"])
-    site = replace(site, engine=RsyncEngine(site.remote, choices), retries=options["retry"])
+    site = replace(site, means=means, retries=options["retry"])
     plan = plan_sync(site, _wish(options), options["threads"])
     if options["dry_run"]:
         show_plan(plan)
         return exit_code_for(plan, ())
-    apart = bring_apart(settings, choices, options["retry"]) if options["parallel"] else bring
+    apart = bring_apart(settings, means, options["retry"]) if options["parallel"] else bring
     with bars(board), reporting([log_transfers(board)]):
         report = Work(site, plan, bring=apart).run(options["threads"])
     show_report(report)

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 from asynchy.config.values import (
     Addresses,
+    Bandwidth,
     DestinationTemplate,
     FacilityPath,
     FilePath,
@@ -25,6 +26,7 @@ from asynchy.config.values import (
     Segment,
     Sender,
     SourceTemplate,
+    Streams,
     Url,
     User,
 )
@@ -35,6 +37,15 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 def _no_password_in_the_open(value: str | None, info: ValidationInfo) -> str | None:
     if value == "none" and info.data.get("epnalert_smtp_user"):
         raise ValueError("starttls or tls where epnalert-smtp-user is given, to hide the password")
+    return value
+
+
+def _only_what_it_can(value: str, info: ValidationInfo) -> str:
+    asked = info.data
+    if value == "sftp" and (
+        asked.get("compare") == "checksum" or asked.get("symlinks") or asked.get("special_files")
+    ):
+        raise ValueError("auto or rsync: compare: checksum, symlinks and special-files need rsync")
     return value
 
 
@@ -107,6 +118,14 @@ class Shared(_Section):
     """New: bring symbolic links home too, those that stay inside the experiment."""
     special_files: bool = False
     """New: bring FIFOs and sockets home too (never devices)."""
+    engine: Annotated[Literal["auto", "sftp", "rsync"], AfterValidator(_only_what_it_can)] = "auto"
+    """New: what moves the files; auto: sftp where the facility offers it, else rsync."""
+    streams: Streams = None
+    """New: connections of one transfer; auto: as many as pay."""
+    max_connections: int = Field(default=16, ge=1, le=256)
+    """New: connections of this machine to the facility at most, whatever commands run."""
+    bandwidth_limit: Bandwidth = None
+    """New: bytes a second for all transfers of this machine together, such as 80 MB."""
 
     @property
     def catalogue_path(self) -> FilePath:

@@ -21,6 +21,8 @@ from asynchy.domain.epn import is_proposal
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*", re.ASCII)
 _REMOTE = re.compile(r"/[A-Za-z0-9_./@+,={}-]*", re.ASCII)
+_BANDWIDTH = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([kKMG]?B)?(?:/s)?", re.ASCII)
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -202,6 +204,23 @@ def _user(value: object) -> str:
     raise ValueError("a user name at the SFTP service, such as help@massive.org.au")
 
 
+def _streams(value: object) -> int | None:
+    text = str(value)
+    if text == "auto":
+        return None
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 64:
+        return int(text)
+    raise ValueError("auto, or a number from 1 to 64")
+
+
+def _bandwidth(value: object) -> int | None:
+    match = _BANDWIDTH.fullmatch(str(value))
+    wanted = float(match[1]) * _UNITS[(match[2] or "B")[:-1].upper()] if match else 0
+    if wanted < 10_000:
+        raise ValueError("bytes a second, at least 10 kB, such as 80 MB or 1.5 GB")
+    return int(wanted)
+
+
 FilePath = Annotated[Path, BeforeValidator(_path)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 Segment = Annotated[str, BeforeValidator(checked_segment)]
@@ -216,3 +235,5 @@ Sender = Annotated[str, BeforeValidator(_sender)]
 MailHost = Annotated[str, BeforeValidator(_mail_host)]
 Host = Annotated[str, BeforeValidator(_host)]
 User = Annotated[str, BeforeValidator(_user)]
+Streams = Annotated[int | None, BeforeValidator(_streams)]
+Bandwidth = Annotated[int | None, BeforeValidator(_bandwidth)]

@@ -58,6 +58,8 @@ class Attempt:
     host: str
     pid: int
     engine: str
+    chosen: str | None
+    """Why that engine, in words; None where it was not told."""
     check: str
     """What was checked of the bytes that arrived, such as `transport`."""
     compare: str

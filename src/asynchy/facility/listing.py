@@ -21,6 +21,11 @@ _without_sftp: set[Remote] = set()
 """Servers that were found to offer no SFTP; a process asks each of them once."""
 
 
+def offers_sftp(remote: Remote) -> bool:
+    """Whether the server offers SFTP, as far as this process has listed anything there."""
+    return remote not in _without_sftp
+
+
 def list_experiment(
     remote: Remote,
     source: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -51,10 +52,14 @@ class Cut:
     """What a bundle costs and what ranges are aligned to: a power of two."""
 
     @classmethod
-    def of(cls, total: int) -> Cut:
-        """The cut for so many bytes in all."""
-        wanted = max(1, total // _BUNDLES)
+    def of(cls, size: int, files: int) -> Cut:
+        """The cut for so many bytes in so many files."""
+        wanted = max(1, (size + files * _FILE) // _BUNDLES)
         return cls(min(LARGEST, max(_SMALLEST, 1 << (wanted.bit_length() - 1))))
+
+    def bundles(self, size: int, files: int) -> int:
+        """About how many bundles those make."""
+        return max(1, -(-(size + files * _FILE) // self.bytes))
 
     @property
     def largest_whole(self) -> int:
@@ -81,6 +86,20 @@ def bundles(
                 pieces, cost, number = [], 0, number + 1
     if pieces:
         yield Bundle(number, tuple(pieces))
+
+
+def joined(extents: Sequence[Extent], new: Extent) -> list[Extent]:
+    """Extents in order, those that touch as one, with a further one among them."""
+    begin, end = new[0], sum(new)
+    at = bisect_left(extents, (begin, 0))
+    if at and sum(extents[at - 1]) >= begin:
+        at -= 1
+        begin = extents[at][0]
+    upto = at
+    while upto < len(extents) and extents[upto][0] <= end:
+        end = max(end, sum(extents[upto]))
+        upto += 1
+    return [*extents[:at], (begin, end - begin), *extents[upto:]]
 
 
 def missing(size: int, there: Iterable[Extent]) -> Iterator[Extent]:

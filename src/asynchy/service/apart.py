@@ -20,13 +20,12 @@ from asynchy.domain.attempt import Verdict
 from asynchy.domain.experiment import Copy, Survey
 from asynchy.domain.stop import Stop
 from asynchy.errors import AsynchyError
+from asynchy.plan.engine import Means
 from asynchy.plan.outcome import Transfer
 from asynchy.service.board import Board
 from asynchy.service.bring import Outcome, bring
 from asynchy.service.site import Site, site_of
 from asynchy.ssh import child
-from asynchy.ssh.rsync import Choices
-from asynchy.transfer.rsync import RsyncEngine
 
 _COMMAND = (sys.executable, "-c", "from asynchy.service.apart import main; main()")
 _GRACE = 15.0
@@ -38,7 +37,7 @@ class Task:
     """What the process is to do."""
 
     settings: Shared
-    choices: Choices
+    means: Means
     retries: int
     level: int
     """Of the log lines that it tells."""
@@ -47,7 +46,7 @@ class Task:
 
 
 def bring_apart(
-    settings: Shared, choices: Choices, retries: int
+    settings: Shared, means: Means, retries: int
 ) -> Callable[[Site, Transfer, str | None], Outcome]:
     """What `bring` does, in a process of its own.
 
@@ -57,7 +56,7 @@ def bring_apart(
 
     def run(site: Site, transfer: Transfer, unsure: str | None) -> Outcome:
         level = logging.getLogger("asynchy").getEffectiveLevel()
-        task = Task(settings, choices, retries, level, transfer, unsure)
+        task = Task(settings, means, retries, level, transfer, unsure)
         results: list[Outcome | AsynchyError] = []
 
         def hear(line: bytes) -> None:
@@ -106,7 +105,7 @@ def main() -> None:
     logger.addHandler(_TellingHandler())
     logger.setLevel(task.level)
     site = site_of(task.settings, stop, _TellingBoard(), write=True)
-    site = replace(site, engine=RsyncEngine(site.remote, task.choices), retries=task.retries)
+    site = replace(site, means=task.means, retries=task.retries)
     result: Outcome | AsynchyError
     try:
         result = bring(site, task.transfer, task.unsure)
@@ -132,8 +131,8 @@ class _TellingBoard(Board):
     def begin(self, copy: Copy, survey: Survey) -> None:
         _tell("begin", copy, survey)
 
-    def arrived(self, copy: Copy, done: int) -> None:
-        _tell("arrived", copy, done)
+    def arrived(self, copy: Copy, done: int, files: int) -> None:
+        _tell("arrived", copy, done, files)
 
     def end(self, copy: Copy) -> None:
         _tell("end", copy)

@@ -134,8 +134,8 @@ class Board:
                 self._overall.total += survey.missing_bytes
             self._meters[copy] = Meter(survey.missing_bytes)
 
-    def arrived(self, copy: Copy, done: int) -> None:
-        """So many bytes of a transfer have arrived."""
+    def arrived(self, copy: Copy, done: int, files: int) -> None:
+        """So many bytes and files of a transfer have arrived."""
         with self._lock:
             self._meters[copy].reached(done)
             running = sum(meter.done for meter in self._meters.values())

@@ -18,7 +18,7 @@ from asynchy.errors import AsynchyError, ListingError, Stopped
 from asynchy.plan.outcome import Transfer
 from asynchy.plan.verdict import Judgement, judge
 from asynchy.service.site import Site
-from asynchy.verify.destination import flush
+from asynchy.transfer.engine import Engine, Job
 
 log = logging.getLogger(__name__)
 
@@ -73,17 +73,22 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
         size(before.missing_bytes),
         copy.destination,
     )
+    engine = site.engine()
+    log.info(
+        "%s: by the %s engine (%s), which checks the %s",
+        copy.epn, engine.name, engine.chosen, engine.check,
+    )  # fmt: skip
     begun = time.monotonic()
     files = moved = rounds = tries = 0
     while True:
         started = site.clock.now()
         site.board.begin(copy, before)
-        result = _run_engine(site, copy, before.missing_bytes)
+        result = _run_engine(site, engine, copy, before)
         after = _list_again(site, copy, result)
         if after is None and site.stop.asked:
             result = replace(result, stopped=True)
         judgement = judge(result, before, after, unsure=unsure)
-        attempt = _attempt(site, started, result, after, judgement)
+        attempt = _attempt(site, engine, started, result, after, judgement)
         site.catalogue.record(copy_id, attempt, after)
         files, moved = files + (result.files or 0), moved + (result.bytes or 0)
         rounds += judgement.verdict is Verdict.CHANGED
@@ -107,12 +112,14 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
     return outcome
 
 
-def _run_engine(site: Site, copy: Copy, missing: int) -> EngineResult:
+def _run_engine(site: Site, engine: Engine, copy: Copy, listed: Survey) -> EngineResult:
     try:
-        result = site.engine.transfer(copy, site.stop, lambda done: site.board.arrived(copy, done))
-        if result.ok:
-            site.board.arrived(copy, missing)  # what could be resumed did not count as arriving
-            flush(copy.destination)
+        job = Job(copy, listed, site.catalogue.contents(copy))
+        result = engine.transfer(
+            job, site.stop, lambda size, files: site.board.arrived(copy, size, files)
+        )
+        if result.ok:  # what could be resumed did not count as arriving
+            site.board.arrived(copy, listed.missing_bytes, listed.missing_files)
         return result
     except AsynchyError as error:
         return _not_run(str(error), error.hint)
@@ -136,8 +143,9 @@ def _list_again(site: Site, copy: Copy, result: EngineResult) -> Survey | None:
         return None
 
 
-def _attempt(
+def _attempt(  # noqa: PLR0913, PLR0917 - all that it is made of
     site: Site,
+    engine: Engine,
     started: datetime,
     result: EngineResult,
     after: Survey | None,
@@ -148,9 +156,10 @@ def _attempt(
         ended=site.clock.now(),
         host=process.host(),
         pid=process.me()[0],
-        engine=site.engine.name,
-        check=site.engine.check,
-        compare=site.engine.compare,
+        engine=engine.name,
+        chosen=engine.chosen,
+        check=engine.check,
+        compare=engine.compare,
         verdict=judgement.verdict,
         exit_code=result.exit_code,
         files=result.files,

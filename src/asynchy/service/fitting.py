@@ -27,7 +27,7 @@ def fitting(
         Stopped: a stop was asked for meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
-    site.engine.require()
+    site.engine().require()
     transfers: list[Transfer] = []
     one_each = _one_a_destination(decided)
     left_out = [item for item in one_each if isinstance(item, LeftOut)]

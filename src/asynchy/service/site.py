@@ -18,12 +18,12 @@ from asynchy.errors import ListingError
 from asynchy.facility.listing import list_experiment
 from asynchy.facility.portal import Portal
 from asynchy.plan.decide import Rules
+from asynchy.plan.engine import Means
 from asynchy.service.board import Board
+from asynchy.service.engines import engine_for
 from asynchy.service.heard import Heard
 from asynchy.ssh.remote import Remote
-from asynchy.ssh.rsync import Choices
 from asynchy.transfer.engine import Engine
-from asynchy.transfer.rsync import RsyncEngine
 from asynchy.verify.survey import Surveyor
 
 log = logging.getLogger(__name__)
@@ -49,16 +49,20 @@ class Clock:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """The facility, the catalogue and the engine of one run."""
+    """The facility, the catalogue and the means of one run."""
 
     remote: Remote
-    engine: Engine
+    means: Means
     catalogue: Catalogue
     stop: Stop
     board: Board
     retries: int = 0
     """How often a connection that was lost is tried again at once."""
     clock: Clock = field(default_factory=Clock)
+
+    def engine(self) -> Engine:
+        """The engine for a transfer, once the experiment has been listed."""
+        return engine_for(self.means, self.remote)
 
     def survey(self, copy: Copy) -> Survey:
         """List an experiment and hold it against its copy at home; store the listing.
@@ -70,7 +74,7 @@ class Site:
         """
         for tries in itertools.count():
             surveyor = Surveyor(
-                copy.destination, self.clock.now(), size_only=self.engine.compare == "size"
+                copy.destination, self.clock.now(), size_only=self.means.compare == "size"
             )
             listing = self.catalogue.listing(copy)
 
@@ -122,7 +126,7 @@ def site_of(settings: Shared, stop: Stop, board: Board, *, write: bool) -> Site:
     path = settings.catalogue_path
     return Site(
         remote=remote,
-        engine=RsyncEngine(remote, choices_of(settings)),
+        means=means_of(settings),
         catalogue=Catalogue.open(path) if write else Catalogue.peek(path),
         stop=stop,
         board=board,
@@ -139,7 +143,7 @@ def cycle_site_of(settings: Settings, stop: Stop, board: Board, *, write: bool) 
     site = site_of(settings, stop, board, write=write)
     return CycleSite(
         remote=site.remote,
-        engine=site.engine,
+        means=site.means,
         catalogue=site.catalogue,
         stop=stop,
         board=board,
@@ -166,9 +170,17 @@ def remote_of(settings: Shared) -> Remote:
         key_file=settings.key_file,
         known_hosts=settings.known_hosts,
         timeout=settings.timeout,
+        connections=settings.max_connections,
     )
 
 
-def choices_of(settings: Shared) -> Choices:
-    """What the config says of transfers."""
-    return Choices(settings.compare, settings.symlinks, settings.special_files)
+def means_of(settings: Shared) -> Means:
+    """What the config says of how files are moved."""
+    return Means(
+        engine=settings.engine,
+        compare=settings.compare,
+        symlinks=settings.symlinks,
+        special_files=settings.special_files,
+        streams=settings.streams,
+        bandwidth=settings.bandwidth_limit,
+    )

@@ -24,6 +24,7 @@ from asynchy.errors import (
     Stopped,
     ToolMissing,
 )
+from asynchy.plan.engine import Means
 from asynchy.ssh import child
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync_output import (
@@ -53,19 +54,6 @@ _ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "RSYNC_PROTECT_ARGS": "0"}
 _ITEM = re.compile(rb"[<>ch.*][fdLDS][a-zA-Z+.? ]{9} |skipping |cd")
 """A line about one file or folder, as `--out-format=%i …` and `--info=nonreg` print it."""
 _COMPARE = {"time": (), "size": ("--size-only",), "checksum": ("--checksum",)}
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What the config leaves open about a transfer."""
-
-    compare: str = "time"
-    symlinks: bool = False
-    special_files: bool = False
-    partial: bool = True
-    """Keep what was fetched of a file when the transfer is cut off, and go on from there."""
-    compress: bool = False
-    """Compress on the way."""
 
 
 @dataclass(frozen=True)
@@ -131,13 +119,13 @@ def list_tree(
 
 
 def transfer_tree(
-    remote: Remote, paths: Paths, choices: Choices, stop: Stop, on_bytes: Callable[[int], None]
+    remote: Remote, paths: Paths, means: Means, stop: Stop, on_progress: Callable[[int, int], None]
 ) -> EngineResult:
     """Bring the tree below a folder at the facility to a folder at home.
 
     A file that is whole is renamed to its place. Stopped, or cut off, rsync keeps what it had of
-    a file in `PARTIAL_DIR` beside its place and goes on from there the next time. `on_bytes` hears
-    how many bytes have arrived so far.
+    a file in `PARTIAL_DIR` beside its place and goes on from there the next time. `on_progress`
+    hears how many bytes, and how many files, have arrived so far.
 
     Raises:
         ToolMissing: ssh or rsync is not installed.
@@ -149,11 +137,11 @@ def transfer_tree(
         "--times",
         *MODES,
         *FILTERS,
-        *_COMPARE[choices.compare],
-        *(("--links", "--safe-links") if choices.symlinks else ()),
-        *(("--specials",) if choices.special_files else ()),
-        *((f"--partial-dir={PARTIAL_DIR}",) if choices.partial else ()),
-        *(("--compress",) if choices.compress else ()),
+        *_COMPARE[means.compare],
+        *(("--links", "--safe-links") if means.symlinks else ()),
+        *(("--specials",) if means.special_files else ()),
+        *((f"--partial-dir={PARTIAL_DIR}",) if means.partial else ()),
+        *(("--compress",) if means.compress else ()),
         f"--temp-dir={paths.scratch}",
         "--stats",
         "--info=progress2" if per_file else "--info=progress2,nonreg0",
@@ -166,7 +154,7 @@ def transfer_tree(
 
     def read(line: bytes) -> None:
         if (done := parse_progress(line)) is not None:
-            on_bytes(done)
+            on_progress(*done)
             return
         statistic = parse_statistic(line)
         if statistic is not None:

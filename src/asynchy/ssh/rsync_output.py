@@ -23,7 +23,7 @@ _LISTED = re.compile(
 )
 _ESCAPE = re.compile(rb"\\#([0-3][0-7]{2})")
 _STATISTIC = re.compile(rb"(?P<name>[A-Z][a-z ]+): (?P<value>\d+)(?: bytes)?(?: \(.*\))?")
-_PROGRESS = re.compile(rb" *(?P<bytes>\d+) +\d+% ")
+_PROGRESS = re.compile(rb" *(?P<bytes>\d+) +\d+% .*?(?:\(xfr#(?P<files>\d+), .*)?")
 _KINDS = {b"-": Kind.FILE, b"d": Kind.FOLDER, b"l": Kind.SYMLINK}
 
 EXIT_CODES = {
@@ -204,10 +204,13 @@ def parse_statistic(line: bytes) -> tuple[str, int] | None:
     return match["name"].decode("ascii"), int(match["value"])
 
 
-def parse_progress(line: bytes) -> int | None:
-    """The bytes in a line of `--info=progress2`; None for any other line."""
-    match = _PROGRESS.match(line)
-    return None if match is None else int(match["bytes"])
+def parse_progress(line: bytes) -> tuple[int, int] | None:
+    """The bytes and files in a line of `--info=progress2`; None for any other line.
+
+    rsync tells the files whenever one is whole, so that a line without them says 0.
+    """
+    match = _PROGRESS.fullmatch(line)
+    return None if match is None else (int(match["bytes"]), int(match["files"] or 0))
 
 
 def cause(words: str) -> Explanation | None:

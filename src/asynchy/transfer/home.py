@@ -96,6 +96,10 @@ class Home:
         for descriptor in (*self._open.values(), self._root):
             os.close(descriptor)
 
+    def flush(self) -> None:
+        """Have all of it on the disks."""
+        flush(self._root)
+
     def find(self, path: bytes) -> os.stat_result | None:
         """What lies there, a symbolic link not followed; None where nothing does."""
         try:

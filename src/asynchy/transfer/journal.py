@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from asynchy.domain.experiment import Entry
-from asynchy.plan.bundles import Extent, missing
+from asynchy.plan.bundles import Extent, joined, missing
 
 _HEAD = re.compile(rb"asynchy part 1 ([0-9]+) (-?[0-9]+) ((?:[0-9a-f]{2})+) ([0-9a-f]{8})")
 _LINE = re.compile(rb"([0-9]+) ([0-9]+) ([0-9a-f]{8})")
@@ -33,7 +33,7 @@ class Part:
     size: int
     modified: int
     there: list[Extent] = field(default_factory=list)
-    """What has arrived and is durable."""
+    """What has arrived and is durable, as `joined` joins it."""
     _journal: int | None = None
 
     @property
@@ -54,13 +54,14 @@ class Part:
         """Record that these are durable."""
         lines = []
         for offset, length in extents:
-            self.there.append((offset, length))
+            self.there = joined(self.there, (offset, length))
             lines.append(_signed(b"%d %d" % (offset, length)))
         if self._journal is None:
             flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
             self._journal = os.open(self.name + _JOURNAL, flags, dir_fd=self.scratch)
+        # Not flushed: the streams flush the file system all the time, and a line that is lost in a
+        # crash costs only its range.
         os.write(self._journal, b"".join(lines))
-        os.fdatasync(self._journal)
 
     def close(self) -> None:
         """Let go of the journal."""
@@ -69,7 +70,7 @@ class Part:
             self._journal = None
 
     def drop(self) -> None:
-        """Remove what there is of it; the journal first, for without it the data is worth nothing."""
+        """Remove it; the journal first, for without that the data is worth nothing."""
         self.close()
         for name in (self.name + _JOURNAL, self.name):
             with contextlib.suppress(FileNotFoundError):
@@ -88,7 +89,7 @@ def begin(scratch: int, entry: Entry) -> Part:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     os.close(os.open(part.name, flags, 0o600, dir_fd=scratch))
     journal = os.open(part.name + _JOURNAL, flags | os.O_APPEND, 0o600, dir_fd=scratch)
-    part._journal = journal  # noqa: SLF001 - it is ours
+    part._journal = journal
     os.write(journal, head(part.path, part.size, part.modified))
     os.fdatasync(journal)
     return part
@@ -126,11 +127,11 @@ def parse(journal: bytes) -> tuple[bytes, int, int, list[Extent]] | None:
     if match is None or not _is_signed(first):
         return None
     size = int(match[1])
-    extents = []
+    extents: list[Extent] = []
     for line in lines:
         found = _LINE.fullmatch(line)
         if found is not None and _is_signed(line) and int(found[1]) + int(found[2]) <= size:
-            extents.append((int(found[1]), int(found[2])))
+            extents = joined(extents, (int(found[1]), int(found[2])))
     return bytes.fromhex(match[3].decode("ascii")), size, int(match[2]), extents
 
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import os
+import contextlib
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from asynchy.domain.attempt import EngineResult
-from asynchy.domain.experiment import Copy
 from asynchy.domain.stop import Stop
+from asynchy.plan.engine import Means
 from asynchy.ssh import rsync
 from asynchy.ssh.remote import Remote
-from asynchy.transfer.engine import OnBytes
-
-log = logging.getLogger(__name__)
-
-_FOLDER_MODE = 0o2770
-"""Folders that we make above the data: the project's group works in them, others stay out."""
-_PARTIAL = os.fsencode(rsync.PARTIAL_DIR)
+from asynchy.transfer.engine import Job, OnProgress
+from asynchy.transfer.home import Home, make_folders, scratch_of
+from asynchy.transfer.leftovers import drop_partial_files
 
 
 @dataclass(frozen=True)
@@ -27,7 +22,8 @@ class RsyncEngine:
     """Brings an experiment home with the system's rsync."""
 
     remote: Remote
-    choices: rsync.Choices = field(default_factory=rsync.Choices)
+    means: Means = field(default_factory=Means)
+    chosen: str = "it was asked for"
     name: str = "rsync"
     check: str = "transport"
     """rsync compares a checksum of each whole file that it received."""
@@ -35,62 +31,43 @@ class RsyncEngine:
     @property
     def compare(self) -> str:
         """What makes a file at home the same as the facility's."""
-        return self.choices.compare
+        return self.means.compare
 
     def require(self) -> None:
         """Look for rsync and ssh; see `Engine.require`."""
         rsync.require()
         self.remote.ssh_command()
 
-    def transfer(self, copy: Copy, stop: Stop, on_bytes: OnBytes) -> EngineResult:
-        """Run rsync once; see `Engine.transfer`."""
-        _make_folders(copy.project_folder, copy.destination)
-        scratch = copy.destination.parent / f".asynchy-{copy.destination.name}"
+    def transfer(self, job: Job, stop: Stop, on_progress: OnProgress) -> EngineResult:
+        """Run rsync; see `Engine.transfer`."""
+        copy = job.copy
+        make_folders(copy)
+        scratch = scratch_of(copy) / "rsync"
         _empty(scratch)
+        files = 0
+
+        def hear(done: int, told: int) -> None:
+            nonlocal files
+            files = max(files, told)
+            on_progress(done, files)
+
         try:
             paths = rsync.Paths(copy.source, copy.destination, scratch)
-            result = rsync.transfer_tree(self.remote, paths, self.choices, stop, on_bytes)
+            result = rsync.transfer_tree(self.remote, paths, self.means, stop, hear)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+            with contextlib.suppress(OSError):  # parts of the sftp engine lie there
+                scratch.parent.rmdir()
         if result.ok:
-            _drop_partial_files(copy.destination, stop)
+            shutil.rmtree(scratch.parent, ignore_errors=True)
+            drop_partial_files(copy.destination, stop)
+            with Home(copy.destination) as home:
+                home.flush()
         return result
-
-
-def _make_folders(project_folder: Path, destination: Path) -> None:
-    """Make what is missing below the project folder, never the project folder itself."""
-    folder = project_folder
-    for part in destination.relative_to(project_folder).parts:
-        folder /= part
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        folder.chmod(_FOLDER_MODE)
 
 
 def _empty(scratch: Path) -> None:
     """A new folder for files on their way; what an rsync that was killed left there goes."""
     shutil.rmtree(scratch, ignore_errors=True)
+    scratch.parent.mkdir(mode=0o700, exist_ok=True)
     scratch.mkdir(mode=0o700)
-
-
-def _drop_partial_files(destination: Path, stop: Stop) -> None:
-    """Remove what transfers that were cut off have left, once one has fetched everything.
-
-    rsync clears up after the files that it completes; those that vanished at the facility
-    meanwhile nobody would. Symbolic links are not followed.
-    """
-    folders = [os.fsencode(destination)]
-    while folders and not stop.asked:
-        folder = folders.pop()
-        try:
-            with os.scandir(folder) as entries:
-                below = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-            if _PARTIAL in below:
-                below.remove(_PARTIAL)
-                shutil.rmtree(folder + b"/" + _PARTIAL)
-        except OSError as error:  # the copy is whole; this is only untidy
-            log.warning("partial files could not be removed: %s", error)
-            continue
-        folders += [folder + b"/" + name for name in below]

@@ -1,0 +1,46 @@
+"""Which engine moves an experiment, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the config and the command line say of how files are moved."""
+
+    engine: Literal["auto", "sftp", "rsync"] = "auto"
+    compare: Literal["time", "size", "checksum"] = "time"
+    symlinks: bool = False
+    special_files: bool = False
+    partial: bool = True
+    """Keep what was fetched of a file when the transfer is cut off, and go on from there."""
+    compress: bool = False
+    """Compress on the way."""
+    streams: int | None = None
+    """Connections of a transfer; None: as many as pay."""
+    bandwidth: int | None = None
+    """Bytes a second for all transfers of this machine together; None: no limit."""
+
+    @property
+    def needs_rsync(self) -> str | None:
+        """What is asked for that only rsync does; None where nothing is."""
+        if self.compare == "checksum":
+            return "compare: checksum"
+        if self.symlinks:
+            return "symlinks: true"
+        if self.special_files:
+            return "special-files: true"
+        return "--compress" if self.compress else None
+
+
+def choose(means: Means, *, offers_sftp: bool) -> tuple[Literal["sftp", "rsync"], str]:
+    """The engine, and the reason in words that people read."""
+    if means.engine != "auto":
+        return means.engine, f"engine: {means.engine}"
+    if (wish := means.needs_rsync) is not None:
+        return "rsync", f"{wish} needs rsync"
+    if not offers_sftp:
+        return "rsync", "the server offers no SFTP"
+    return "sftp", "the server offers SFTP"

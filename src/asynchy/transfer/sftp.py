@@ -1,0 +1,262 @@
+"""The sftp engine: several streams over SFTP; ranges of big files, small ones by the hundred."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from asynchy.domain.attempt import EngineResult
+from asynchy.domain.experiment import Entry
+from asynchy.domain.stop import Stop
+from asynchy.domain.text import count, shown
+from asynchy.plan.bundles import Bundle, Cut, Extent, Piece, bundles
+from asynchy.ssh.remote import Remote
+from asynchy.transfer import journal
+from asynchy.transfer.engine import Job, OnProgress
+from asynchy.transfer.home import Home, make_folders, scratch_of, why
+from asynchy.transfer.journal import Part
+from asynchy.transfer.leftovers import drop_partial_files
+from asynchy.transfer.messages import Fault, Task
+from asynchy.transfer.streams import Ended, Streams
+from asynchy.transfer.tuning import Tuner
+
+log = logging.getLogger(__name__)
+
+_FAILED = 1
+
+
+@dataclass(frozen=True)
+class SftpEngine:
+    """Brings an experiment home over SFTP, with as many connections as pay."""
+
+    remote: Remote
+    compare: str = "time"
+    streams: int | None = None
+    """How many connections; None: as many as pay."""
+    bandwidth: int | None = None
+    """Bytes a second that all transfers of this machine may take together; None: no limit."""
+    chosen: str = "it was asked for"
+    name: str = "sftp"
+    check: str = "size"
+    """SFTP has no checksum of its own: that all bytes came is seen from their number (and SSH
+    itself protects each packet)."""
+
+    def require(self) -> None:
+        """Look for ssh; see `Engine.require`."""
+        self.remote.ssh_command()
+
+    def transfer(self, job: Job, stop: Stop, on_progress: OnProgress) -> EngineResult:
+        """Fetch what is missing; see `Engine.transfer`."""
+        copy = job.copy
+        make_folders(copy)
+        scratch = scratch_of(copy)
+        scratch.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            descriptor = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, descriptor)
+            home = stack.enter_context(Home(copy.destination))
+            run = _Run(self, job, home, descriptor)
+            stack.callback(run.parts.close)
+            try:
+                ended = run.fetch(stop, on_progress)
+                result = _result(ended, stop)
+                if result.ok:
+                    run.settle_folders()
+                    home.flush()
+            except OSError as error:
+                result = _failed(*why(error), Ended())
+        if result.ok:
+            shutil.rmtree(scratch, ignore_errors=True)
+            drop_partial_files(copy.destination, stop)
+        return result
+
+
+class _Run:
+    """One run of the engine for one copy."""
+
+    def __init__(self, engine: SftpEngine, job: Job, home: Home, scratch: int) -> None:
+        self._engine = engine
+        self._job = job
+        self._home = home
+        self.parts = _Parts(scratch, home)
+
+    def fetch(self, stop: Stop, on_progress: OnProgress) -> Ended:
+        for folder in self._job.contents.folders():
+            if stop.asked:
+                return Ended()
+            self._home.make_folder(folder)
+        survey = self._job.survey
+        cut = Cut.of(survey.missing_bytes, survey.missing_files)
+        most = cut.bundles(survey.missing_bytes, survey.missing_files)
+        made = bundles(self._missing(cut, stop), cut, self.parts.begun)
+        engine = self._engine
+        streams = Streams(
+            self._task(),
+            self.parts.prepared(made),
+            Tuner(min(engine.remote.connections, most), engine.streams),
+            self.parts.durable,
+            on_progress,
+        )
+        return streams.run(stop)
+
+    def settle_folders(self) -> None:
+        """Date the folders, now that nothing is put into them any more."""
+        for folder in self._job.contents.folders():
+            self._home.settle(folder)
+
+    def _task(self) -> Task:
+        copy = self._job.copy
+        return Task(
+            remote=self._engine.remote,
+            source=copy.source,
+            destination=copy.destination,
+            scratch=scratch_of(copy),
+            number=0,
+            patient=True,
+            bandwidth=self._engine.bandwidth,
+        )
+
+    def _missing(self, cut: Cut, stop: Stop) -> Iterator[Entry]:
+        """The files that are not at home; those that are get the time and mode that they have."""
+        size_only = self._engine.compare == "size"
+        for entry in self._job.contents.files(cut.largest_whole):
+            if stop.asked:
+                return
+            found = self._home.find(entry.path)
+            if not entry.is_same(found, size_only=size_only):
+                if not self.parts.completes(entry):
+                    yield entry
+            elif found is not None and (
+                stat.S_IMODE(found.st_mode) != entry.mode_at_home
+                or found.st_mtime_ns // 1_000_000_000 != entry.modified
+            ):
+                self._mend(entry)
+        self.parts.drop_useless()
+
+    def _mend(self, entry: Entry) -> None:
+        try:
+            self._home.settle(entry)
+        except OSError as error:  # of another owner, perhaps; its data is what counts
+            log.warning("%s: its time and mode stay: %s", shown(entry.path), error.strerror)
+
+
+class _Parts:
+    """The files that are fetched in ranges: begun, noted, and put in their places."""
+
+    def __init__(self, scratch: int, home: Home) -> None:
+        self._scratch = scratch
+        self._home = home
+        self._parts = {part.path: part for part in journal.find(scratch)}
+        self.begun: dict[bytes, Sequence[Extent]] = {
+            path: tuple(part.there) for path, part in self._parts.items()
+        }
+        """What was there of each file when this run began."""
+        self._useless = set(self._parts)
+
+    def completes(self, entry: Entry) -> bool:
+        """See what there is of a file that is missing; if it is all of it, put it in its place."""
+        part = self._parts.get(entry.path)
+        if part is None:
+            return False
+        self._useless.discard(entry.path)
+        if not part.is_of(entry):
+            log.info("%s has changed at the facility; begun anew", shown(entry.path))
+            self._drop(part)
+            return False
+        log.info("%s goes on where it was", shown(entry.path))
+        if part.is_whole:
+            self._finish(part, entry)
+            return True
+        return False
+
+    def prepared(self, made: Iterable[Bundle]) -> Iterator[Bundle]:
+        """The bundles, each once there is a part for every range in it."""
+        for bundle in made:
+            for piece in bundle.pieces:
+                if not piece.whole and piece.entry.path not in self._parts:
+                    part = journal.begin(self._scratch, piece.entry)
+                    self._parts[piece.entry.path] = part
+            yield bundle
+
+    def durable(self, piece: Piece, extents: Sequence[Extent]) -> bool:
+        """Note what is durable of a file; once that is all of it, put it in its place.
+
+        Whether it was. Files that come at one go are put there by their stream.
+        """
+        if piece.whole:
+            return False
+        part = self._parts[piece.entry.path]
+        part.note(extents)
+        if not part.is_whole:
+            return False
+        self._finish(part, piece.entry)
+        return True
+
+    def drop_useless(self) -> None:
+        """Remove the parts of files that are not missing, or not there, any more."""
+        for path in self._useless:
+            self._drop(self._parts[path])
+
+    def close(self) -> None:
+        """Let go of the journals."""
+        for part in self._parts.values():
+            part.close()
+
+    def _drop(self, part: Part) -> None:
+        part.drop()
+        del self._parts[part.path]
+        self.begun.pop(part.path, None)
+
+    def _finish(self, part: Part, entry: Entry) -> None:
+        descriptor = os.open(
+            part.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._scratch
+        )
+        try:
+            os.fchmod(descriptor, entry.mode_at_home)
+            os.utime(descriptor, (entry.modified, entry.modified))
+        finally:
+            os.close(descriptor)
+        self._home.place(self._scratch, part.name, entry.path)
+        self._drop(part)
+
+
+def _result(ended: Ended, stop: Stop) -> EngineResult:
+    if stop.asked:
+        return replace(_failed("stopped", None, ended), stopped=True)
+    if ended.broken is not None:
+        return _failed(ended.broken.reason, ended.broken.hint, ended)
+    if ended.lost is not None:
+        return replace(_failed(ended.lost.reason, ended.lost.hint, ended), lost=True)
+    if not ended.faults:
+        return EngineResult(
+            ok=True,
+            exit_code=0,
+            files=ended.files,
+            bytes=ended.bytes,
+            reason=None,
+            hint=None,
+            stderr="",
+        )
+    worst = max(ended.faults, key=list(Fault).index)
+    if worst is Fault.CHANGED:
+        return replace(_failed(worst.value, None, ended), vanished=True)
+    number = count(sum(ended.faults.values()), "file")
+    hint = "ask the facility to open it to the user" if worst is Fault.REFUSED else None
+    return _failed(f"{number} could not be fetched, the first of them {ended.first}", hint, ended)
+
+
+def _failed(reason: str, hint: str | None, ended: Ended) -> EngineResult:
+    return EngineResult(
+        ok=False,
+        exit_code=_FAILED,
+        files=ended.files,
+        bytes=ended.bytes,
+        reason=reason,
+        hint=hint,
+        stderr=ended.first or reason,
+    )

@@ -1,0 +1,327 @@
+"""Several streams at work on one experiment: who does what, and what becomes of it.
+
+The coordinator hands out bundles and hears what arrives. The death of a stream costs nothing but
+what it had fetched and not yet made durable: the rest of its bundle is given to another.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from asynchy.domain.stop import Stop
+from asynchy.domain.text import count, duration, shown
+from asynchy.plan.bundles import Bundle, Extent, Piece, missing
+from asynchy.ssh import child, slots
+from asynchy.transfer.engine import OnProgress
+from asynchy.transfer.messages import (
+    Arrived,
+    Broken,
+    Done,
+    Durable,
+    Failed,
+    Fault,
+    Hungry,
+    Lost,
+    Ready,
+    Task,
+)
+from asynchy.transfer.tuning import Tuner
+
+log = logging.getLogger(__name__)
+
+_TICK = 0.1
+_GRACE = 5.0
+"""Seconds that a stream has to make durable what it has, once it was asked to stop."""
+_AT_ONCE = 6
+"""Streams that are being connected at a time: sshd drops some where there are ten (MaxStartups)."""
+_TRIES = 3
+"""How often in a row a lost connection is made again where nothing arrives meanwhile, and how many
+streams a bundle may take with it."""
+_NAMED = 5
+"""Files that could not be fetched and are named in the log."""
+
+
+@dataclass
+class Ended:
+    """What the streams did."""
+
+    bytes: int = 0
+    files: int = 0
+    faults: dict[Fault, int] = field(default_factory=lambda: defaultdict(int))
+    """How many pieces could not be fetched, and why."""
+    first: str = ""
+    """The first of them, in words."""
+    lost: Lost | None = None
+    """Why there is no connection any more."""
+    broken: Broken | None = None
+    """What is wrong on this machine."""
+
+
+@dataclass
+class _Given:
+    """A bundle that a stream works on."""
+
+    bundle: Bundle
+    there: dict[int, list[Extent]] = field(default_factory=dict)
+    """What is durable, by the number of the piece."""
+    failed: set[int] = field(default_factory=set)
+
+    def rest(self) -> list[Piece]:
+        """What is still to be fetched of it."""
+        found = []
+        for number, piece in enumerate(self.bundle.pieces):
+            there = self.there.get(number, [])
+            if number in self.failed or (piece.whole and there):
+                continue
+            if piece.whole:
+                found.append(piece)
+                continue
+            within = [(offset - piece.offset, length) for offset, length in there]
+            for offset, length in missing(piece.length, within):
+                found.append(replace(piece, offset=piece.offset + offset, length=length))
+        return found
+
+
+@dataclass(eq=False)
+class _Stream:
+    companion: child.Companion
+    given: dict[int, _Given] = field(default_factory=dict)
+    ready: bool = False
+    closing: bool = False
+    at_risk: int = 0
+    """Bytes that arrived and are not durable."""
+
+
+class Streams:
+    """Fetches bundles with as many streams as pay.
+
+    `on_durable` hears what is on the disk of each piece, and says whether that made a file whole.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        bundles: Iterator[Bundle],
+        tuner: Tuner,
+        on_durable: Callable[[Piece, Sequence[Extent]], bool],
+        on_progress: OnProgress,
+    ) -> None:
+        self._task = task
+        self._bundles = bundles
+        self._tuner = tuner
+        self._on_durable = on_durable
+        self._on_progress = on_progress
+        self._ended = Ended()
+        self._streams: list[_Stream] = []
+        self._returned: deque[Bundle] = deque()
+        self._deaths: dict[int, int] = defaultdict(int)
+        self._hungry: deque[_Stream] = deque()
+        self._exhausted = False
+        self._made = 0
+        self._moved = 0
+        self._shown = 0
+        self._failures = 0
+        """Connections in a row that were lost or not made, while nothing arrived."""
+        self._not_before = 0.0
+        self._looked_for_waiting = 0.0
+
+    def run(self, stop: Stop) -> Ended:
+        """Fetch everything, or as much as can be had, until done or stopped.
+
+        Raises:
+            OSError: what is durable could not be recorded.
+            CatalogueError: the bundles could not be read.
+        """
+        if (first := self._next()) is None:
+            return self._ended
+        self._returned.append(first)
+        try:
+            while not self._is_over() and not stop.asked:
+                self._grow()
+                self._feed()
+                for companion in child.first_heard(
+                    [stream.companion for stream in self._streams], _TICK
+                ):
+                    self._hear(next(s for s in self._streams if s.companion is companion))
+                self._look()
+        finally:
+            self._close(stop)
+        self._tell()
+        return self._ended
+
+    def _is_over(self) -> bool:
+        ended = self._ended
+        if ended.broken is not None or (ended.lost is not None and not self._streams):
+            return True
+        return self._exhausted and not self._returned and not any(s.given for s in self._streams)
+
+    def _grow(self) -> None:
+        """Start streams that are wanted, a few at a time."""
+        alive = [stream for stream in self._streams if not stream.closing]
+        starting = sum(not stream.ready for stream in alive)
+        if time.monotonic() < self._not_before or (self._exhausted and not self._returned):
+            return
+        while len(alive) < self._tuner.wanted and starting < _AT_ONCE:
+            self._made += 1
+            stream = _Stream(child.Companion("asynchy.transfer.worker"))
+            first = self._made == 1
+            stream.companion.pipe.send(replace(self._task, number=self._made, patient=first))
+            self._streams.append(stream)
+            alive.append(stream)
+            starting += 1
+
+    def _feed(self) -> None:
+        """Give bundles to those who have little left, or send them home."""
+        while self._hungry:
+            stream = self._hungry[0]
+            if stream.closing or stream not in self._streams:
+                self._hungry.popleft()
+                continue
+            if sum(not s.closing for s in self._streams) > self._tuner.wanted:
+                self._send_home(stream)
+                continue
+            bundle = self._next()
+            if bundle is None:
+                if self._exhausted and not any(s.given for s in self._streams):
+                    self._send_home(stream)
+                    continue
+                return  # what another gives back may still be for it
+            self._hungry.popleft()
+            stream.given[bundle.number] = _Given(bundle)
+            self._send(stream, bundle)
+
+    def _next(self) -> Bundle | None:
+        if self._returned:
+            return self._returned.popleft()
+        found = None if self._exhausted else next(self._bundles, None)
+        self._exhausted = found is None
+        return found
+
+    def _send_home(self, stream: _Stream) -> None:
+        stream.closing = True
+        self._send(stream, None)
+
+    @staticmethod
+    def _send(stream: _Stream, message: Bundle | None) -> None:
+        try:
+            stream.companion.pipe.send(message)
+        except OSError:
+            return  # it has died, which is heard in a moment
+
+    def _hear(self, stream: _Stream) -> None:
+        try:
+            while True:
+                self._take(stream, stream.companion.pipe.recv())
+                if not stream.companion.pipe.poll():
+                    return
+        except (EOFError, ConnectionResetError):
+            self._bury(stream)
+
+    def _take(self, stream: _Stream, event: object) -> None:
+        match event:
+            case Ready(round_trip):
+                stream.ready = True
+                self._tuner.ready(round_trip)
+                log.debug("a stream is connected; round trip %.1f ms", 1000 * round_trip)
+            case Hungry():
+                self._hungry.append(stream)
+            case Arrived(number):
+                stream.at_risk += number
+                self._moved += number
+                self._failures = 0
+            case Durable(number, files, size, extents):
+                stream.at_risk -= size
+                self._ended.files += files
+                given = stream.given[number]
+                for piece, some in extents.items():
+                    given.there.setdefault(piece, []).extend(some)
+                    self._ended.files += self._on_durable(given.bundle.pieces[piece], some)
+            case Done(number):
+                del stream.given[number]
+            case Failed(number, piece, fault, words):
+                self._note_failed(stream.given[number], piece, fault, words)
+            case Lost():
+                self._note_lost(stream, event)
+            case Broken():
+                self._ended.broken = self._ended.broken or event
+
+    def _note_failed(self, given: _Given, number: int, fault: Fault, words: str) -> None:
+        given.failed.add(number)
+        path = shown(given.bundle.pieces[number].entry.path, limit=200)
+        told = f"{path}: {words or fault.value}"
+        self._ended.first = self._ended.first or told
+        self._ended.faults[fault] += 1
+        if sum(self._ended.faults.values()) <= _NAMED:
+            log.warning("%s", told)
+
+    def _note_lost(self, stream: _Stream, lost: Lost) -> None:
+        """What it had is given back when it has ended; is it worth to go on?"""
+        others = [s for s in self._streams if s is not stream and not s.closing]
+        stream.closing = True
+        self._failures += 1
+        log.log(logging.INFO if others else logging.WARNING, "a stream was lost: %s", lost.reason)
+        if not stream.ready and others:
+            self._tuner.refused(len(others))
+        connected = any(s.ready for s in self._streams) or self._moved
+        if not others and (not connected or self._failures > _TRIES):
+            self._ended.lost = lost
+            return
+        wait = min(2.0 ** (self._failures - 1), 10.0)
+        self._not_before = time.monotonic() + wait
+        if not others:
+            log.warning("no stream is left; connecting again in %s", duration(wait))
+
+    def _bury(self, stream: _Stream) -> None:
+        """A stream has ended; what it had not done is done by another."""
+        self._streams.remove(stream)
+        code = stream.companion.end(_GRACE)
+        self._moved -= stream.at_risk
+        if not stream.closing and self._ended.broken is None:
+            self._note_lost(stream, Lost(f"its process died (exit code {code})", None))
+        for number, given in stream.given.items():
+            rest = given.rest()
+            self._deaths[number] += stream.ready and not given.there
+            if self._deaths[number] > _TRIES:
+                first = shown(given.bundle.pieces[0].entry.path, limit=200)
+                self._ended.broken = Broken(
+                    f"{count(self._deaths[number], 'stream')} were lost at the same files, "
+                    f"the first of them {first}",
+                    None,
+                )
+            elif rest:
+                self._returned.append(Bundle(number, tuple(rest)))
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        alive = [stream for stream in self._streams if stream.ready and not stream.closing]
+        self._tuner.look(now, len(alive), self._moved)
+        if now - self._looked_for_waiting > 1.0:
+            self._looked_for_waiting = now
+            if slots.wanted(self._task.remote):
+                self._tuner.spare(len(alive))
+        self._tell()
+
+    def _tell(self) -> None:
+        self._shown = max(self._shown, self._moved)  # what was lost comes again
+        self._ended.bytes = self._moved
+        self._on_progress(self._shown, self._ended.files)
+
+    def _close(self, stop: Stop) -> None:
+        """End all streams; those that were stopped make durable what they have."""
+        for stream in self._streams:
+            if stream.given or not stream.ready:
+                stream.companion.ask_to_stop()
+            else:
+                self._send_home(stream)
+            stream.closing = True
+        deadline = time.monotonic() + _GRACE
+        while self._streams and time.monotonic() < deadline and not stop.at_once:
+            for companion in child.first_heard([s.companion for s in self._streams], _TICK):
+                self._hear(next(s for s in self._streams if s.companion is companion))
+        for stream in self._streams:
+            stream.companion.end(0.0)
+        self._streams.clear()
