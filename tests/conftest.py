@@ -19,7 +19,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -110,6 +110,20 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return False
     return state not in "ZX"
+
+
+PYTHONS = (Path(sys.executable).name, Path(os.path.realpath(sys.executable)).name)
+"""What the processes of streams are called."""
+
+
+def comes_in_part(copy: Path, least: int = 2**24) -> bool:
+    """Whether a large file of a copy is on its way, by either engine."""
+    scratch = copy.parent / f".asynchy-{copy.name}"
+    for path in scratch.rglob("*"):
+        with suppress(FileNotFoundError):
+            if path.is_file() and path.stat().st_size > least:
+                return True
+    return False
 
 
 @dataclass

@@ -136,7 +136,7 @@ def test_status_as_a_table_and_as_json(home: Home) -> None:
     table = home.program.run("asynchy", "--config", home.config, "status", "12282a")
     assert table.returncode == 0
     assert "12282a" in table.stdout and "complete 20" in table.stdout
-    assert "Attempts to " in table.stdout and "transport" in table.stdout
+    assert "Attempts to " in table.stdout and "sftp" in table.stdout and "size" in table.stdout
     answer = home.program.run("asynchy", "--config", home.config, "status", "--json")
     (row,) = json.loads(answer.stdout)
     assert row["epn"] == "12282a"

@@ -51,7 +51,9 @@ def test_an_experiment_comes_home_byte_for_byte_and_the_second_run_finds_nothing
     assert copy["completed"] is not None
     assert copy["attempts"] == 1
     assert copy["history"][0]["exit_code"] == 0
-    assert copy["history"][0]["check"] == "transport"
+    first = copy["history"][0]
+    assert (first["engine"], first["check"]) == ("sftp", "size")
+    assert first["chosen"] == "the server offers SFTP"
     assert copy["history"][0]["files"] == copy["files"] > 6
 
 
@@ -238,14 +240,18 @@ def test_compare_by_size_never_repairs_a_file_of_the_right_size_but_time_does(ho
     assert victim.read_bytes() == good
 
 
-def test_sync_log_has_rsyncs_statistics_and_per_file_lines_only_at_debug(home: Home) -> None:
+@pytest.mark.parametrize("engine", ["rsync", "sftp"])
+def test_sync_log_has_statistics_and_per_file_lines_only_at_debug(home: Home, engine: str) -> None:
+    home.configure(engine=engine)
     made(home)
     home.visit("12282a")
     assert home.once().returncode == 0
-    assert "Number of regular files transferred" in home.log
+    if engine == "rsync":
+        assert "Number of regular files transferred" in home.log
+    assert f"by the {engine} engine (engine: {engine}), which checks the " in home.log
     assert "_master.h5" not in home.log
 
-    home.configure(log_level="logging.DEBUG")
+    home.configure(engine=engine, log_level="logging.DEBUG")
     (home.place / "ignore.yml").write_text("previouslySynched: []\n")
     for path in home.copy("12282a").rglob("*_master.h5"):
         path.unlink()

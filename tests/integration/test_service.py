@@ -14,7 +14,7 @@ import pytest
 
 from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
-from tests.conftest import Home, give, interrupt, is_alive, wait_until
+from tests.conftest import Home, comes_in_part, give, interrupt, is_alive, wait_until
 
 
 def prepared(home: Home, epn: str = "12282a", *, big: int = 0, **keys: Any) -> Path:
@@ -143,10 +143,10 @@ def test_stopped_in_mid_transfer_it_keeps_what_was_moved(
     home: Home, number: signal.Signals
 ) -> None:
     source = prepared(home, big=2**29)
-    scratch = home.copy("12282a").parent / ".asynchy-data"
+    home.configure(bandwidth_limit="60 MB")
     with home.serving() as process:
-        wait_until(lambda: any(path.stat().st_size > 2**20 for path in scratch.glob("image*")))
-        children = home.children(process, "rsync") + home.children(process, "ssh")
+        wait_until(lambda: comes_in_part(home.copy("12282a")))
+        children = home.children(process, "ssh")
         code, seconds = interrupt(process, number)
     assert (code, seconds < 10) == (0, True)
     assert children and not any(map(is_alive, children))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
-from tests.conftest import Home, give, interrupt, is_alive, wait_until
+from tests.conftest import PYTHONS, Home, comes_in_part, give, interrupt, is_alive, wait_until
 
 
 def prepared(home: Home, *, big: int = 0) -> Path:
@@ -82,6 +84,7 @@ def test_a_server_that_is_gone(home: Home) -> None:
 @pytest.mark.parametrize("missing", ["rsync", "ssh"])
 def test_a_tool_that_is_not_installed_is_named(home: Home, missing: str) -> None:
     prepared(home)
+    home.configure(engine="rsync")
     tools = home.place / "bin"
     tools.mkdir()
     for tool in {"rsync", "ssh"} - {missing}:
@@ -94,6 +97,7 @@ def test_a_tool_that_is_not_installed_is_named(home: Home, missing: str) -> None
 
 def test_the_sites_ssh_config_wins(home: Home) -> None:
     prepared(home)
+    home.configure(engine="rsync")  # it logs what ssh says
     config = home.place / "ssh_config"
     config.write_text("Host *\n  Ciphers aes256-ctr\n")
     tools = home.place / "bin"
@@ -113,6 +117,7 @@ def test_the_sites_ssh_config_wins(home: Home) -> None:
 
 def test_aes_gcm_is_used_where_the_site_has_not_chosen(home: Home) -> None:
     prepared(home)
+    home.configure(engine="rsync")  # it logs what ssh says
     tools = home.place / "bin"
     tools.mkdir()
     script = tools / "ssh"
@@ -124,47 +129,62 @@ def test_aes_gcm_is_used_where_the_site_has_not_chosen(home: Home) -> None:
     assert "cipher: aes128-gcm@openssh.com" in home.log
 
 
-def rsyncs(home: Home, process: subprocess.Popen[str]) -> list[int]:
-    """rsync's processes once the transfer itself runs: the generator and its receiver."""
-    found = home.children(process, "rsync")
-    return found if len(found) >= 2 else []
+def test_sftp_alone_needs_no_rsync_at_home(home: Home) -> None:
+    prepared(home)
+    tools = home.place / "bin"
+    tools.mkdir()
+    (tools / "ssh").symlink_to("/usr/bin/ssh")
+    assert home.once(environment={"PATH": str(tools)}).returncode == 0
 
 
+ENGINES = ["sftp", pytest.param("rsync", marks=pytest.mark.extra)]
+
+
+@contextmanager
+def in_mid_transfer(home: Home, engine: str) -> Iterator[subprocess.Popen[str]]:
+    home.configure(engine=engine, bandwidth_limit="60 MB")
+    with home.serving("--once") as process:
+        wait_until(lambda: comes_in_part(home.copy("12282a")))
+        home.configure(engine=engine)
+        yield process
+
+
+def helpers(home: Home, process: subprocess.Popen[str]) -> list[int]:
+    """The processes that do the transfer."""
+    found = {pid for name in ("rsync", "ssh", *PYTHONS) for pid in home.children(process, name)}
+    return sorted(found - {process.pid})
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
 )
 def test_stopped_in_mid_transfer_it_ends_within_seconds_and_resumes(
-    home: Home, number: signal.Signals, code: int
+    home: Home, number: signal.Signals, code: int, engine: str
 ) -> None:
-    source = prepared(home, big=2**30)
-    with home.program.start("mxsync", "--config", home.config, "--execute", "--once") as process:
-        children = wait_until(lambda: rsyncs(home, process))
-        partial_grows(home)
+    source = prepared(home, big=2**29)
+    with in_mid_transfer(home, engine) as process:
+        children = helpers(home, process)
         ended, seconds = interrupt(process, number)
+    assert children
     assert ended == code
     assert seconds < 6
     assert not any(map(is_alive, children))
     assert home.ignored == ""
-    kept = home.copy("12282a") / "frames" / ".asynchy-partial" / "image.sqfs"
-    assert kept.stat().st_size > 0
     assert home.status("12282a")[0]["history"][0]["verdict"] == "stopped"
 
     again = home.once()
     assert again.returncode == 0, again.stderr
     assert compare_trees(source, home.copy("12282a")) == []
     history = home.status("12282a")[0]["history"]
-    assert history[1]["bytes"] < 2**30
+    assert history[1]["bytes"] < 2**29
 
 
-def partial_grows(home: Home) -> None:
-    scratch = home.copy("12282a").parent / ".asynchy-data"
-    wait_until(lambda: any(path.stat().st_size > 2**20 for path in scratch.glob("image*")))
-
-
-def test_asked_twice_it_stops_at_once(home: Home) -> None:
-    prepared(home, big=2**30)
-    with home.program.start("mxsync", "--config", home.config, "--execute", "--once") as process:
-        children = wait_until(lambda: rsyncs(home, process))
+@pytest.mark.parametrize("engine", ENGINES)
+def test_asked_twice_it_stops_at_once(home: Home, engine: str) -> None:
+    prepared(home, big=2**29)
+    with in_mid_transfer(home, engine) as process:
+        children = helpers(home, process)
         for child in children:
             os.kill(child, signal.SIGSTOP)  # it will not hear SIGTERM
         process.send_signal(signal.SIGTERM)
@@ -172,13 +192,12 @@ def test_asked_twice_it_stops_at_once(home: Home) -> None:
         ended, seconds = interrupt(process, signal.SIGTERM)
     assert ended == 143
     assert seconds < 4
-    assert not any(map(is_alive, children))
+    wait_until(lambda: not any(map(is_alive, children)), seconds=2)
 
 
 def test_a_copy_is_never_worked_on_twice(home: Home) -> None:
-    prepared(home, big=2**30)
-    with home.program.start("mxsync", "--config", home.config, "--execute", "--once") as process:
-        wait_until(lambda: rsyncs(home, process))
+    prepared(home, big=2**29)
+    with in_mid_transfer(home, "sftp") as process:
         second = home.once()
         assert second.returncode == 1
         assert f"another process works on it: process {process.pid} on " in second.stdout

@@ -18,7 +18,7 @@ import pytest
 from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
 from simulator.facility import Facility
-from tests.conftest import Home, Program, give, wait_until
+from tests.conftest import Home, Program, comes_in_part, give, wait_until
 
 
 @dataclass
@@ -136,8 +136,7 @@ def test_each_in_a_process_of_its_own_whose_death_costs_it_alone(history: Histor
     history.experiment("9b", 2011)
     command = history.command("sync", "--dest", history.dest, "--parallel", "--threads", "2")
     with history.program.start(*command) as process:
-        scratch = history.dest / ".asynchy-12a"
-        wait_until(lambda: any(p.stat().st_size > 2**24 for p in scratch.glob("z-image*")))
+        wait_until(lambda: comes_in_part(history.dest / "12a"))
         with closing(sqlite3.connect(history.place / "files.db")) as db:
             pids = {pid for (pid,) in db.execute("SELECT pid FROM claims")}
         assert process.pid not in pids
@@ -168,8 +167,7 @@ def test_ctrl_c_ends_it_cleanly_and_partial_goes_on(
     source = history.experiment("12a", 2012, big=2**29)
     command = history.command("sync", "--dest", history.dest, "--partial", *parallel)
     with history.program.start(*command) as process:
-        scratch = history.dest / ".asynchy-12a"
-        wait_until(lambda: any(p.stat().st_size > 2**24 for p in scratch.glob("z-image*")))
+        wait_until(lambda: comes_in_part(history.dest / "12a"))
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=20)
     assert process.returncode == 130

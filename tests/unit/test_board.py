@@ -32,14 +32,14 @@ def test_each_transfer_and_all_of_them_end_at_exactly_100_percent() -> None:
     board.plan(300)
     board.begin(A, survey(100))
     board.begin(B, survey(200))
-    board.arrived(A, 50)
+    board.arrived(A, 50, 0)
     assert (board.running()[A].done, board.overall().done) == (50, 50)
-    board.arrived(A, 100)
+    board.arrived(A, 100, 0)
     board.end(A)
-    board.arrived(B, 1000)  # rsync counts in full what it resumed
+    board.arrived(B, 1000, 0)  # rsync counts in full what it resumed
     assert (board.running()[B].done, board.running()[B].bytes) == (200, 200)
     assert (board.overall().done, board.overall().bytes) == (300, 300)
-    assert str(board.running()[B]).startswith("100 % of 200 B at ")
+    assert str(board.running()[B]).startswith("100 % of 200 B, 0 of 1 file at ")
     assert "left" not in str(board.running()[B])
     board.end(B)
     assert board.overall().done == 300
@@ -49,10 +49,10 @@ def test_what_is_fetched_again_comes_on_top() -> None:
     board = Board()
     board.plan(100)
     board.begin(A, survey(100))
-    board.arrived(A, 100)
+    board.arrived(A, 100, 0)
     board.begin(A, survey(7))
     assert (board.overall().done, board.overall().bytes) == (100, 107)
-    board.arrived(A, 7)
+    board.arrived(A, 7, 0)
     board.end(A)
     assert board.overall().done == 107
 
@@ -62,11 +62,12 @@ def test_the_line_that_people_read() -> None:
     board.phase("asking the portal")
     assert board.line() == "asking the portal"
     board.begin(A, survey(1_000_000))
-    board.arrived(A, 410_000)
+    board.arrived(A, 1000, 0)
+    board.arrived(A, 410_000, 0)
     board.waiting(2)
     today = datetime.now().astimezone()
     board.next_look = today.replace(hour=14, minute=5)
-    assert board.line().startswith("12282a 41 % of 1.00 MB at ")
+    assert board.line().startswith("12282a 41 % of 1.00 MB, 0 of 1 file at ")
     assert board.line().endswith(" left, 2 waiting, next look 14:05")
     board.next_look = datetime(2025, 3, 2, 14, 5).astimezone()
     assert board.line().endswith(", next look 2025-03-02 14:05")

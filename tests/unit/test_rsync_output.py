@@ -283,16 +283,16 @@ def test_no_line_like_a_listing_leads_out(line: bytes) -> None:
 @pytest.mark.parametrize(
     ("line", "done"),
     [
-        (b"          32768 100%    1.00MB/s    0:00:00 (xfr#1, to-chk=0/2)", 32768),
-        (b"  4294971393   7%  350.00MB/s    0:00:05  ", 4294971393),
-        (b"              0   0%    0.00kB/s    0:00:00  ", 0),
+        (b"          32768 100%    1.00MB/s    0:00:00 (xfr#1, to-chk=0/2)", (32768, 1)),
+        (b"  4294971393   7%  350.00MB/s    0:00:05  ", (4294971393, 0)),
+        (b"              0   0%    0.00kB/s    0:00:00  ", (0, 0)),
         (b"Number of files: 15", None),
         (b">f+++++++++ 100 1 50% done", None),
         (b"100%", None),
         (b"", None),
     ],
 )
-def test_progress(line: bytes, done: int | None) -> None:
+def test_progress(line: bytes, done: tuple[int, int] | None) -> None:
     assert parse_progress(line) == done
 
 

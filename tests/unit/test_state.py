@@ -192,7 +192,7 @@ def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
 def attempt(verdict: Verdict, started: datetime = NOW) -> Attempt:
     return Attempt(
         started=started, ended=started + timedelta(minutes=5), host="here", pid=1, engine="rsync",
-        check="transport", compare="time", verdict=verdict, exit_code=0, files=3, bytes=99,
+        chosen="engine: rsync", check="transport", compare="time", verdict=verdict, exit_code=0, files=3, bytes=99,
         listed_at=started, listed_files=3, listed_bytes=99, reason=None, stderr="",
     )  # fmt: skip
 

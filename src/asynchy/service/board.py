@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from asynchy.domain.experiment import Copy, Survey
-from asynchy.domain.text import duration, moment, size
+from asynchy.domain.text import count, duration, moment, size
 
 _RATE_SECONDS = 10.0
 _APART = 0.1
@@ -20,12 +20,20 @@ _APART = 0.1
 class Meter:
     """How far something is and how fast it goes."""
 
-    def __init__(self, total: int = sys.maxsize) -> None:
+    def __init__(self, total: int = sys.maxsize, files: int = 0) -> None:
         self.total = total
         """How much there is to do: bytes of a transfer."""
         self.done = 0
         """How much is done."""
+        self.files = files
+        """Files that there are to fetch."""
+        self.files_done = 0
         self._seen: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+
+    def had(self, done: int) -> None:
+        """So much was done before it began: it is done, but says nothing of the rate."""
+        self.done = min(done, self.total)
+        self._seen = deque([(time.monotonic(), self.done)])
 
     def reached(self, done: int) -> None:
         """So much is done by now."""
@@ -57,11 +65,15 @@ class Pace:
     """Bytes that have arrived."""
     rate: float
     """Bytes a second over the last ten seconds."""
+    files: int = 0
+    """Files to fetch."""
+    files_done: int = 0
+    """Files that have arrived."""
 
     @classmethod
     def of(cls, meter: Meter) -> Pace:
         """The meter as it stands now."""
-        return cls(meter.total, meter.done, meter.rate)
+        return cls(meter.total, meter.done, meter.rate, meter.files, meter.files_done)
 
     @property
     def left(self) -> float | None:
@@ -77,7 +89,8 @@ class Pace:
 
     def __str__(self) -> str:
         percent = 100 * self.done // self.bytes if self.bytes else 100
-        return f"{percent} % of {size(self.bytes)} at {self.speed}"
+        files = f", {self.files_done:,} of {count(self.files, 'file')}" if self.files else ""
+        return f"{percent} % of {size(self.bytes)}{files} at {self.speed}"
 
 
 def _soon(when: datetime) -> str:
@@ -132,12 +145,16 @@ class Board:
             if before is not None:  # what it fetches now comes on top
                 self._ended += before.done
                 self._overall.total += survey.missing_bytes
-            self._meters[copy] = Meter(survey.missing_bytes)
+            self._meters[copy] = Meter(survey.missing_bytes, survey.missing_files)
 
     def arrived(self, copy: Copy, done: int, files: int) -> None:
         """So many bytes and files of a transfer have arrived."""
         with self._lock:
-            self._meters[copy].reached(done)
+            meter = self._meters[copy]
+            meter.files_done = min(files, meter.files)
+            if not meter.done and not files and done:  # resumed, as its first word says
+                meter.had(done)
+            meter.reached(done)
             running = sum(meter.done for meter in self._meters.values())
             self._overall.reached(self._ended + running)
 

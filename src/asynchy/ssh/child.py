@@ -49,9 +49,11 @@ class Ended:
     """Whether we ended it, because we were asked to stop."""
 
 
-def bound_to_parent(command: Sequence[str], *, parent: int = 0) -> list[str]:
-    """The command line that runs the command so that it dies with its parent."""
-    return [sys.executable, "-I", "-S", str(_SHIM), str(parent), *command]
+def bound_to_parent(
+    command: Sequence[str], *, parent: int = 0, number: signal.Signals = signal.SIGTERM
+) -> list[str]:
+    """The command line that runs the command so that it gets a signal when its parent dies."""
+    return [sys.executable, "-I", "-S", str(_SHIM), str(int(number)), str(parent), *command]
 
 
 def run(  # noqa: PLR0913 - two of them have defaults that nearly everyone wants

@@ -1,7 +1,7 @@
-"""Become another program, one that gets SIGTERM when its parent dies.
+"""Become another program, one that gets a signal when its parent dies.
 
-Run as a script in a fresh interpreter: `python -I -S die_with_parent.py PARENT COMMAND [ARG…]`.
-PARENT is the process id that is expected as parent, or 0 where it is not known. It is a script
+Run as a script in a fresh interpreter: `python -I -S die_with_parent.py SIGNAL PARENT COMMAND
+[ARG…]`. PARENT is the process id that is expected as parent, or 0 where it is not known. It is a script
 and no `preexec_fn`, because Python code between fork and exec can hang in a process with threads.
 prctl(2): the signal is tied to the thread that started the child, and is kept across exec.
 """
@@ -16,8 +16,8 @@ _PR_SET_PDEATHSIG = 1
 
 def main(arguments: list[str]) -> int:
     """Ask for the signal, then exec the command; 127 where it cannot be started."""
-    parent, command = int(arguments[0]), arguments[1:]
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    number, parent, command = int(arguments[0]), int(arguments[1]), arguments[2:]
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent if parent else os.getppid() == 1:
         return 128 + signal.SIGTERM  # the parent died before it could be asked for
     try:

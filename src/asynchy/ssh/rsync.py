@@ -142,6 +142,7 @@ def transfer_tree(
         *(("--specials",) if means.special_files else ()),
         *((f"--partial-dir={PARTIAL_DIR}",) if means.partial else ()),
         *(("--compress",) if means.compress else ()),
+        *((f"--bwlimit={max(1, means.bandwidth // 1024)}",) if means.bandwidth else ()),
         f"--temp-dir={paths.scratch}",
         "--stats",
         "--info=progress2" if per_file else "--info=progress2,nonreg0",

@@ -95,12 +95,14 @@ class _Run:
         most = cut.bundles(survey.missing_bytes, survey.missing_files)
         made = bundles(self._missing(cut, stop), cut, self.parts.begun)
         engine = self._engine
+        resumed = sum(length for extents in self.parts.begun.values() for _, length in extents)
+        on_progress(resumed, 0)
         streams = Streams(
             self._task(),
             self.parts.prepared(made),
             Tuner(min(engine.remote.connections, most), engine.streams),
             self.parts.durable,
-            on_progress,
+            lambda moved, files: on_progress(resumed + moved, files),
         )
         return streams.run(stop)
 

@@ -233,13 +233,8 @@ class Streams:
                 stream.at_risk += number
                 self._moved += number
                 self._failures = 0
-            case Durable(number, files, size, extents):
-                stream.at_risk -= size
-                self._ended.files += files
-                given = stream.given[number]
-                for piece, some in extents.items():
-                    given.there.setdefault(piece, []).extend(some)
-                    self._ended.files += self._on_durable(given.bundle.pieces[piece], some)
+            case Durable():
+                self._note_durable(stream, event)
             case Done(number):
                 del stream.given[number]
             case Failed(number, piece, fault, words):
@@ -248,6 +243,17 @@ class Streams:
                 self._note_lost(stream, event)
             case Broken():
                 self._ended.broken = self._ended.broken or event
+
+    def _note_durable(self, stream: _Stream, event: Durable) -> None:
+        stream.at_risk -= event.bytes
+        self._ended.files += event.files
+        given = stream.given[event.bundle]
+        for number, extents in event.extents.items():
+            piece = given.bundle.pieces[number]
+            given.there.setdefault(number, []).extend(extents)
+            self._ended.files += self._on_durable(piece, extents)
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug("sftp: %s", shown(piece.entry.path))
 
     def _note_failed(self, given: _Given, number: int, fault: Fault, words: str) -> None:
         given.failed.add(number)

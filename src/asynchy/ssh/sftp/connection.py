@@ -67,7 +67,9 @@ class Connection:
         self._slot = slots.take(remote, stop, patient=patient)
         self._process = subprocess.Popen(
             child.bound_to_parent(
-                [*remote.ssh_command(), "-s", "--", remote.host, "sftp"], parent=os.getpid()
+                [*remote.ssh_command(), "-s", "--", remote.host, "sftp"],
+                parent=os.getpid(),
+                number=signal.SIGKILL,  # it has nothing to keep, and may hear nothing else
             ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
