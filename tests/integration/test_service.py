@@ -176,7 +176,7 @@ def test_systemd_is_told(home: Home) -> None:
     assert heard[0] == "READY=1"
     assert any("WATCHDOG=1" in message for message in heard)
     assert any(
-        message.startswith("STATUS=12282a ") and " % of 537 MB at " in message for message in heard
+        message.startswith("STATUS=12282a ") and " % of 537 MB, " in message for message in heard
     )
     assert any("STATUS=waiting, next look " in message for message in heard)
 

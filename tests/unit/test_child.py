@@ -223,7 +223,7 @@ def shim(parent: int, reported: int) -> subprocess.CompletedProcess[str]:
     code = (
         "import os, runpy, sys\n"
         f"os.getppid = lambda: {reported}\n"
-        f"sys.argv = ['shim', '{parent}', 'echo', 'ran']\n"
+        f"sys.argv = ['shim', '15', '{parent}', 'echo', 'ran']\n"
         f"runpy.run_path({str(child._SHIM)!r}, run_name='__main__')"
     )
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -1,8 +1,9 @@
 """Become another program, one that gets a signal when its parent dies.
 
 Run as a script in a fresh interpreter: `python -I -S die_with_parent.py SIGNAL PARENT COMMAND
-[ARG…]`. PARENT is the process id that is expected as parent, or 0 where it is not known. It is a script
-and no `preexec_fn`, because Python code between fork and exec can hang in a process with threads.
+[ARG…]`. PARENT is the process id that is expected as parent, or 0 where it is not known. It is a
+script and no `preexec_fn`, because Python code between fork and exec can hang in a process with
+threads.
 prctl(2): the signal is tied to the thread that started the child, and is kept across exec.
 """
 

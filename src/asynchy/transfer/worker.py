@@ -8,6 +8,7 @@ in its place and tells the coordinator, while the first goes on.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 import traceback
@@ -80,6 +81,8 @@ class _Stream:
         self._task = task
         self._pipe = pipe
         self._stop = stop
+        self._mail = select.poll()  # asked every few microseconds; the pipe's own is slow
+        self._mail.register(pipe.fileno(), select.POLLIN)
         self._scratch = os.open(task.scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._committer = Committer(task.destination, self._scratch, pipe)
         self._pace = Pace(task.remote, task.bandwidth) if task.bandwidth else None
@@ -138,7 +141,7 @@ class _Stream:
             elif self._ended and not self._waiting and not self._readable:
                 return
             else:
-                self._pipe.poll(self._patience())
+                self._mail.poll(1000 * self._patience())
                 if self._stop.asked:
                     raise Stopped("stopped")
             now = time.monotonic()
@@ -154,7 +157,7 @@ class _Stream:
         return min(_COMMIT, later) if later > 0 else _COMMIT
 
     def _hear(self) -> None:
-        while not self._ended and self._pipe.poll():
+        while not self._ended and self._mail.poll(0):
             bundle: Bundle | None = self._pipe.recv()
             if bundle is None:
                 self._ended = True

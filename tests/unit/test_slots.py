@@ -1,0 +1,89 @@
+"""Connections of this machine: so many at a time, whatever processes have them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import uuid
+
+import pytest
+
+from asynchy.domain.stop import Stop
+from asynchy.errors import ListingError, Stopped
+from asynchy.ssh import slots
+from asynchy.ssh.remote import Remote
+from asynchy.transfer.pace import Pace
+from tests.conftest import wait_until
+
+HOLD = """
+import sys
+from asynchy.domain.stop import Stop
+from asynchy.ssh import slots
+from asynchy.ssh.remote import Remote
+slot = slots.take(Remote(sys.argv[1], "u", connections=2), Stop(), patient=True)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def remote() -> Remote:
+    return Remote(f"{uuid.uuid4()}.example", "u", connections=2)
+
+
+def test_there_are_so_many_and_each_comes_back(remote: Remote) -> None:
+    one = slots.take(remote, Stop(), patient=False)
+    two = slots.take(remote, Stop(), patient=False)
+    with pytest.raises(ListingError, match="all 2 connections of this machine are in use"):
+        slots.take(remote, Stop(), patient=False)
+    other = slots.take(Remote("another.example", "u", connections=1), Stop(), patient=False)
+    one.release()
+    slots.take(remote, Stop(), patient=False).release()
+    two.release()
+    other.release()
+
+
+def test_a_process_that_is_killed_gives_its_own_back(remote: Remote) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, remote.host], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        one = slots.take(remote, Stop(), patient=False)
+        with pytest.raises(ListingError):
+            slots.take(remote, Stop(), patient=False)
+        process.kill()
+    slots.take(remote, Stop(), patient=False).release()
+    one.release()
+
+
+def test_who_waits_is_seen_and_gets_the_next(remote: Remote) -> None:
+    held = [slots.take(remote, Stop(), patient=False) for _ in range(2)]
+    assert not slots.wanted(remote)
+    got: list[slots.Slot] = []
+    thread = threading.Thread(target=lambda: got.append(slots.take(remote, Stop(), patient=True)))
+    thread.start()
+    wait_until(lambda: slots.wanted(remote))
+    held[0].release()
+    thread.join()
+    assert not slots.wanted(remote)
+    got[0].release()
+    held[1].release()
+
+
+def test_a_stop_ends_the_waiting(remote: Remote) -> None:
+    held = [slots.take(remote, Stop(), patient=False) for _ in range(2)]
+    stop = Stop()
+    stop.ask()
+    with pytest.raises(Stopped):
+        slots.take(remote, stop, patient=True)
+    for slot in held:
+        slot.release()
+
+
+def test_two_streams_share_one_limit(remote: Remote) -> None:
+    one, two = Pace(remote, 1_000_000), Pace(remote, 1_000_000)
+    waits = [pace.wait_for(100_000) for _ in range(10) for pace in (one, two)]
+    assert waits == sorted(waits)
+    assert 1.7 < waits[-1] < 1.95  # the twentieth comes after nineteen tenths, less the burst

@@ -1,0 +1,80 @@
+"""The number of streams on links of several kinds, in simulated time."""
+
+from __future__ import annotations
+
+import pytest
+
+from asynchy.transfer.tuning import CARRIED, Tuner
+
+
+def settled(
+    round_trip: float, capacity: float, *, most: int = 16, cost: float = 0.0, seconds: float = 30
+) -> Tuner:
+    """A tuner after some time on a link; `cost` is the share that each stream above two costs."""
+    tuner = Tuner(most)
+    now, moved, streams = 0.0, 0.0, 1
+    tuner.ready(round_trip)
+    while now < seconds:
+        now += 0.1
+        if streams < tuner.wanted:
+            streams += 1
+            tuner.ready(round_trip)
+        streams = min(streams, tuner.wanted)
+        windows = streams * CARRIED / max(round_trip, 1e-4)
+        moved += 0.1 * min(windows, capacity * (1 - cost * max(0, streams - 2)))
+        tuner.look(now, streams, int(moved))
+        assert 1 <= tuner.wanted <= most
+    return tuner
+
+
+@pytest.mark.parametrize(
+    ("round_trip", "capacity", "least", "most"),
+    [
+        (0.1, 1e9, 16, 16),  # the windows are the limit: all that there may be
+        (0.02, 1e9, 10, 16),
+        (0.1, 60e6, 3, 11),  # a slow link far away
+        (0.0005, 400e6, 2, 4),  # near by
+    ],
+)
+def test_as_many_as_pay(round_trip: float, capacity: float, least: int, most: int) -> None:
+    assert least <= settled(round_trip, capacity).wanted <= most
+
+
+def test_where_each_further_one_costs_it_goes_back() -> None:
+    assert settled(0.0002, 400e6, cost=0.1).wanted == 2
+
+
+def test_far_away_it_begins_with_as_many_as_a_gigabit_takes() -> None:
+    tuner = Tuner(16)
+    assert tuner.wanted == 2
+    tuner.ready(0.1)
+    assert tuner.wanted == 7
+
+
+def test_the_config_s_number_is_the_number() -> None:
+    tuner = Tuner(16, 5)
+    tuner.ready(0.1)
+    for at in range(100):
+        tuner.look(at / 2, 5, at * 10**7)
+    tuner.refused(3)
+    assert tuner.wanted == 5
+    assert Tuner(3, 5).wanted == 3
+
+
+def test_what_the_server_refuses_is_not_asked_for_again() -> None:
+    tuner = Tuner(16)
+    tuner.ready(0.1)
+    tuner.refused(4)
+    for at in range(1, 100):
+        tuner.look(at / 2, 4, at * 10**8)
+    assert tuner.wanted == 4
+
+
+def test_a_connection_is_spared_for_another_transfer() -> None:
+    tuner = Tuner(16)
+    tuner.ready(0.1)
+    tuner.spare(7)
+    assert tuner.wanted == 6
+    for _ in range(9):
+        tuner.spare(tuner.wanted)
+    assert tuner.wanted == 1
