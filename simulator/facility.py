@@ -35,6 +35,7 @@ StrictModes no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
+MaxStartups {max_startups}
 LogLevel VERBOSE
 """
 
@@ -64,6 +65,8 @@ class Facility:
         self.user = USER
         self.offers_sftp = True
         """Whether sshd has an SFTP subsystem the next time it starts."""
+        self.max_startups = "10:30:100"
+        """sshd's MaxStartups the next time it starts; this is its default."""
         self.key_file = self.folder / "ssh" / "key"
         self.known_hosts = self.folder / "ssh" / "known_hosts"
         self.portal = PortalHandle(tls)
@@ -177,7 +180,12 @@ class Facility:
 
     def _sshd_config(self) -> str:
         subsystem = "Subsystem sftp internal-sftp" if self.offers_sftp else ""
-        return _SSHD_CONFIG.format(port=self.port, folder=self.folder, subsystem=subsystem)
+        return _SSHD_CONFIG.format(
+            port=self.port,
+            folder=self.folder,
+            subsystem=subsystem,
+            max_startups=self.max_startups,
+        )
 
     def _launch_sshd(self) -> None:
         sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")

@@ -248,7 +248,7 @@ def test_sync_log_has_statistics_and_per_file_lines_only_at_debug(home: Home, en
     assert home.once().returncode == 0
     if engine == "rsync":
         assert "Number of regular files transferred" in home.log
-    assert f"by the {engine} engine (engine: {engine}), which checks the " in home.log
+    assert f"by the {engine} engine (engine: {engine}), check: " in home.log
     assert "_master.h5" not in home.log
 
     home.configure(engine=engine, log_level="logging.DEBUG")

@@ -75,7 +75,7 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
     )
     engine = site.engine()
     log.info(
-        "%s: by the %s engine (%s), which checks the %s",
+        "%s: by the %s engine (%s), check: %s",
         copy.epn, engine.name, engine.chosen, engine.check,
     )  # fmt: skip
     begun = time.monotonic()
