@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -121,6 +121,52 @@ def test_everything_arrives_with_its_bytes_times_and_modes(engine: Engine, copy:
     assert compare_trees(Path(copy.source), copy.destination) == []
     assert result.files is not None and result.files > 20
     assert result.bytes is not None and result.bytes > 100_000
+
+
+def in_several_streams(engine: Engine) -> Engine:
+    if isinstance(engine, RsyncEngine):
+        return replace(engine, means=replace(engine.means, streams=3))
+    return replace(engine, streams=3)
+
+
+def test_all_of_it_arrives_once_in_several_streams(engine: Engine, copy: Copy) -> None:
+    source = Path(copy.source)
+    mx_experiment(source, "12282a", frames=4)
+    awkward_names(source)
+    for at in range(40):
+        (source / f"run {at % 5}").mkdir(exist_ok=True)
+        (source / f"run {at % 5}" / f"scan\n{at}.h5").write_bytes(
+            os.urandom(3_000_000) + bytes([at])
+        )
+    heard: list[tuple[int, int]] = []
+    result = transfer(in_several_streams(engine), copy, Stop(), lambda *told: heard.append(told))
+    assert (result.ok, result.reason) == (True, None)
+    assert compare_trees(source, copy.destination) == []
+    files = [path for path in copy.destination.rglob("*") if path.is_file()]
+    assert result.files == len(files)
+    assert result.bytes == sum(path.stat().st_size for path in files)
+    assert heard == sorted(heard)
+    assert [path.name for path in copy.destination.parent.iterdir()] == ["data"]
+    again = transfer(in_several_streams(engine), copy, Stop(), ignored)
+    assert (again.ok, again.files, again.bytes) == (True, 0, 0)
+
+
+def test_stopped_in_several_streams_it_ends_soon_and_goes_on(engine: Engine, copy: Copy) -> None:
+    source = Path(copy.source)
+    for at in range(40):
+        (source / f"scan {at}.h5").write_bytes(os.urandom(5_000_000))
+    stop = Stop()
+
+    def stop_in_the_middle(done: int, _files: int) -> None:
+        if done > 40_000_000:
+            stop.ask()
+
+    first = transfer(in_several_streams(engine), copy, stop, stop_in_the_middle)
+    assert (first.ok, first.stopped) == (False, True)
+    second = transfer(in_several_streams(engine), copy, Stop(), ignored)
+    assert second.ok
+    assert second.bytes is not None and second.bytes < 190_000_000
+    assert compare_trees(source, copy.destination) == []
 
 
 def test_doing_it_again_moves_nothing(engine: Engine, copy: Copy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,12 +51,19 @@ class Cut:
 
     bytes: int
     """What a bundle costs and what ranges are aligned to: a power of two."""
+    ranges: bool = True
+    """Whether big files are cut."""
 
     @classmethod
     def of(cls, size: int, files: int) -> Cut:
         """The cut for so many bytes in so many files."""
         wanted = max(1, (size + files * _FILE) // _BUNDLES)
         return cls(min(LARGEST, max(_SMALLEST, 1 << (wanted.bit_length() - 1))))
+
+    @classmethod
+    def of_whole_files(cls, size: int, files: int, bundles: int) -> Cut:
+        """The cut for so many bytes in so many files that makes so many bundles at most."""
+        return cls(max(_SMALLEST, (size + files * _FILE) // bundles), ranges=False)
 
     def bundles(self, size: int, files: int) -> int:
         """About how many bundles those make."""
@@ -64,7 +72,7 @@ class Cut:
     @property
     def largest_whole(self) -> int:
         """Bytes of the largest file that is not cut into ranges."""
-        return 2 * self.bytes
+        return 2 * self.bytes if self.ranges else sys.maxsize
 
 
 def bundles(

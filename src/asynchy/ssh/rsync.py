@@ -25,7 +25,7 @@ from asynchy.errors import (
     ToolMissing,
 )
 from asynchy.plan.engine import Means
-from asynchy.ssh import child
+from asynchy.ssh import child, slots
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync_output import (
     LOST,
@@ -66,6 +66,8 @@ class Paths:
     """A folder at home."""
     scratch: Path
     """A folder in the destination's file system, for files on their way."""
+    only: Path | None = None
+    """A file that names those that are brought, each ended by NUL; None: the whole tree."""
 
 
 def list_tree(
@@ -105,9 +107,14 @@ def list_tree(
             on_entry(entry)
 
     log.debug("listing: %s", " ".join(map(shown, command)))
-    ended = child.run(
-        command, stop=stop, on_stdout=hand_over, on_stderr=_words(stop), environment=_ENVIRONMENT
-    )
+    with slots.take(remote, stop, patient=True):
+        ended = child.run(
+            command,
+            stop=stop,
+            on_stdout=hand_over,
+            on_stderr=_words(stop),
+            environment=_ENVIRONMENT,
+        )
     if ended.stopped:
         raise Stopped("stopped while listing")
     if ended.code != 0:
@@ -121,19 +128,20 @@ def list_tree(
 def transfer_tree(
     remote: Remote, paths: Paths, means: Means, stop: Stop, on_progress: Callable[[int, int], None]
 ) -> EngineResult:
-    """Bring the tree below a folder at the facility to a folder at home.
+    """Bring the tree below a folder at the facility, or some of its files, to a folder at home.
 
     A file that is whole is renamed to its place. Stopped, or cut off, rsync keeps what it had of
     a file in `PARTIAL_DIR` beside its place and goes on from there the next time. `on_progress`
     hears how many bytes, and how many files, have arrived so far.
 
     Raises:
+        Stopped: a stop was asked for before there was a connection for it.
         ToolMissing: ssh or rsync is not installed.
     """
     per_file = log.isEnabledFor(logging.DEBUG)
     command = [
         *_start(remote),
-        "--recursive",
+        *(("--recursive",) if paths.only is None else ("--from0", f"--files-from={paths.only}")),
         "--times",
         *MODES,
         *FILTERS,
@@ -165,9 +173,10 @@ def transfer_tree(
             log.log(logging.DEBUG if about_a_file else logging.INFO, "rsync: %s", shown(line))
 
     log.debug("transfer: %s", " ".join(map(shown, command)))
-    ended = child.run(
-        command, stop=stop, on_stdout=read, on_stderr=_words(stop), environment=_ENVIRONMENT
-    )
+    with slots.take(remote, stop, patient=True):
+        ended = child.run(
+            command, stop=stop, on_stdout=read, on_stderr=_words(stop), environment=_ENVIRONMENT
+        )
     explanation = explain(ended.code, ended.stderr) if ended.code != 0 else None
     return EngineResult(
         ok=ended.code == 0,

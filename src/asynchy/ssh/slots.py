@@ -11,6 +11,8 @@ import errno
 import hashlib
 import socket
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 from asynchy.domain.stop import Stop
 from asynchy.errors import ListingError, Stopped
@@ -23,9 +25,20 @@ _WAITING = 16
 
 @dataclass
 class Slot:
-    """The right to one connection, until it is released or the process ends."""
+    """The right to one connection, until it is released or the process ends; a context manager."""
 
     _name: socket.socket
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let another have it."""
