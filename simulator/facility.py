@@ -25,7 +25,7 @@ _ENDS_WITHIN = 10.0
 
 _SSHD_CONFIG = """\
 Port {port}
-ListenAddress 127.0.0.1
+ListenAddress {host}
 HostKey {folder}/ssh/host_key
 AuthorizedKeysFile {folder}/ssh/authorized_keys
 {subsystem}
@@ -41,7 +41,7 @@ LogLevel VERBOSE
 
 
 class Facility:
-    """A facility below a folder, running while the context lasts.
+    """A facility below a folder, running while the context lasts; its sshd listens at `host`.
 
     `run_as` is the (uid, gid) that sshd runs as, and its user is mapped to; only root may give
     it. `tls` is a certificate and a key file for the portal.
@@ -55,12 +55,13 @@ class Facility:
         self,
         folder: Path,
         *,
+        host: str = "127.0.0.1",
         run_as: tuple[int, int] | None = None,
         tls: tuple[Path, Path] | None = None,
     ) -> None:
         self.folder = folder.absolute()
         self.data = self.folder / "data"
-        self.host = "127.0.0.1"
+        self.host = host
         self.port = 0
         self.user = USER
         self.offers_sftp = True
@@ -130,12 +131,12 @@ class Facility:
             return
         chosen = self.port
         for _ in range(10):
-            self.port = chosen or _free_port()
+            self.port = chosen or _free_port(self.host)
             began = len(self.sshd_log())
             self._launch_sshd()
             if self._answers(began):
                 key = (self.folder / "ssh" / "host_key.pub").read_text().split()
-                self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {key[0]} {key[1]}\n")
+                self.known_hosts.write_text(f"[{self.host}]:{self.port} {key[0]} {key[1]}\n")
                 self._give(self.known_hosts)
                 return
             self.stop_sshd()
@@ -181,6 +182,7 @@ class Facility:
     def _sshd_config(self) -> str:
         subsystem = "Subsystem sftp internal-sftp" if self.offers_sftp else ""
         return _SSHD_CONFIG.format(
+            host=self.host,
             port=self.port,
             folder=self.folder,
             subsystem=subsystem,
@@ -248,7 +250,7 @@ def _nss_wrapper() -> str:
     raise SimulatorError("libnss_wrapper.so is missing: install libnss-wrapper")
 
 
-def _free_port() -> int:
+def _free_port(host: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])

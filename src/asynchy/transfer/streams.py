@@ -168,8 +168,7 @@ class Streams:
         while len(alive) < self._tuner.wanted and starting < _AT_ONCE:
             self._made += 1
             stream = _Stream(child.Companion("asynchy.transfer.worker"))
-            first = self._made == 1
-            stream.companion.pipe.send(replace(self._task, number=self._made, patient=first))
+            stream.companion.pipe.send(replace(self._task, number=self._made, patient=not alive))
             self._streams.append(stream)
             alive.append(stream)
             starting += 1

@@ -57,8 +57,12 @@ _OPEN = 200
 """Files that are open at a time."""
 _TELL = 0.1
 """Seconds between two messages about bytes that arrived."""
-_COMMIT = 0.05
-"""Seconds between two lots of files that are made durable, where the disk is that fast."""
+_COMMIT = 0.25
+"""Seconds between two lots that are made durable, where the disk is that fast."""
+_LOT = 16 << 20
+"""Bytes that are made durable before that time has passed."""
+_PATIENCE = 0.05
+"""Seconds without anything to do after which it is looked around."""
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _GO_ON = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -97,6 +101,8 @@ class _Stream:
         """Bytes that were asked for; bytes of opened files that were not."""
         self._asked = self._in_vain = 0
         """Bytes ever asked for; those of them that will never be durable."""
+        self._handed_over = 0
+        """Those that came and were handed over to be made durable."""
         self._made = 0
         self._arrived = 0
         self._told = self._committed = time.monotonic()
@@ -145,7 +151,9 @@ class _Stream:
                 if self._stop.asked:
                     raise Stopped("stopped")
             now = time.monotonic()
-            if now - self._committed > _COMMIT or not self._in_flight:
+            lot = self._asked - self._in_flight - self._in_vain - self._handed_over
+            if now - self._committed > _COMMIT or lot > _LOT or not self._in_flight:
+                self._handed_over += lot
                 self._committed = now
                 self._committer.hand_over()
             if now - self._told > _TELL:
@@ -154,7 +162,7 @@ class _Stream:
     def _patience(self) -> float:
         """Seconds to wait where nothing happens: until the next request may be made, or be told."""
         later = self._not_before - time.monotonic()
-        return min(_COMMIT, later) if later > 0 else _COMMIT
+        return min(_PATIENCE, later) if later > 0 else _PATIENCE
 
     def _hear(self) -> None:
         while not self._ended and self._mail.poll(0):
