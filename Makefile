@@ -2,7 +2,7 @@
 PYTHON = .venv/bin/python
 PYTEST = $(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test test-all bench fuzz lint format types layers check pins set-up clean
+.PHONY: help demo test test-all bench bench-transfer fuzz lint format types layers check pins set-up clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ test-all: test ## test, and what needs more time, Debian packages or rights
 
 bench: set-up ## how fast the catalogue takes files in (ROWS, ROUNDS)
 	@$(PYTHON) -m benchmarks.catalogue
+
+bench-transfer: set-up ## how fast an experiment comes home, against other programs (root; DATA, RTT, PEERS, ROUNDS)
+	@$(PYTHON) -m benchmarks.transfer
 
 fuzz: set-up ## feed nonsense to the SFTP codec for FUZZ_SECONDS (60)
 	@.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/fuzz.txt

@@ -179,6 +179,18 @@ def test_ctrl_c_ends_it_cleanly_and_partial_goes_on(
     assert compare_trees(source, history.dest / "12a") == []
 
 
+@pytest.mark.parametrize("parallel", [(), ("--parallel",)], ids=["threads", "processes"])
+def test_without_sftp_rsync_brings_it(history: History, parallel: tuple[str, ...]) -> None:
+    history.facility.stop_sshd()
+    history.facility.offers_sftp = False
+    history.facility.start_sshd()
+    source = history.experiment("12a", 2012)
+    assert history.sync(*parallel).returncode == 0
+    (attempt,) = history.status("12a")["history"]
+    assert (attempt["engine"], attempt["chosen"]) == ("rsync", "the server offers no SFTP")
+    assert compare_trees(source, history.dest / "12a") == []
+
+
 def test_a_lost_connection_is_tried_again(history: History) -> None:
     history.experiment("12a", 2012)
     history.facility.stop_sshd()

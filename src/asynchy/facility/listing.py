@@ -26,6 +26,11 @@ def offers_sftp(remote: Remote) -> bool:
     return remote not in _without_sftp
 
 
+def remember_no_sftp(remote: Remote) -> None:
+    """Take it from another process of ours that the server offers no SFTP."""
+    _without_sftp.add(remote)
+
+
 def list_experiment(
     remote: Remote,
     source: str,

@@ -20,6 +20,7 @@ from asynchy.domain.attempt import Verdict
 from asynchy.domain.experiment import Copy, Survey
 from asynchy.domain.stop import Stop
 from asynchy.errors import AsynchyError
+from asynchy.facility.listing import offers_sftp, remember_no_sftp
 from asynchy.plan.engine import Means
 from asynchy.plan.outcome import Transfer
 from asynchy.service.board import Board
@@ -43,6 +44,8 @@ class Task:
     """Of the log lines that it tells."""
     transfer: Transfer
     unsure: str | None
+    offers_sftp: bool
+    """Whether the server does, as the listing before found out."""
 
 
 def bring_apart(
@@ -56,7 +59,8 @@ def bring_apart(
 
     def run(site: Site, transfer: Transfer, unsure: str | None) -> Outcome:
         level = logging.getLogger("asynchy").getEffectiveLevel()
-        task = Task(settings, means, retries, level, transfer, unsure)
+        sftp = offers_sftp(site.remote)
+        task = Task(settings, means, retries, level, transfer, unsure, sftp)
         results: list[Outcome | AsynchyError] = []
 
         def hear(line: bytes) -> None:
@@ -106,6 +110,8 @@ def main() -> None:
     logger.setLevel(task.level)
     site = site_of(task.settings, stop, _TellingBoard(), write=True)
     site = replace(site, means=task.means, retries=task.retries)
+    if not task.offers_sftp:
+        remember_no_sftp(site.remote)
     result: Outcome | AsynchyError
     try:
         result = bring(site, task.transfer, task.unsure)
