@@ -50,7 +50,7 @@ def has_open(process: subprocess.Popen[str], path: Path) -> bool:
 @pytest.mark.parametrize("name", ["rsync", "ssh"])
 def test_a_child_of_rsync_is_killed_in_mid_transfer(home: Home, name: str) -> None:
     source = prepared(home)
-    with in_mid_transfer(home, "rsync") as process:
+    with in_mid_transfer(home, "rsync", streams=1) as process:
         for child in home.children(process, name):
             os.kill(child, signal.SIGKILL)
         out, _ = process.communicate(timeout=30)
@@ -176,7 +176,7 @@ def test_the_server_is_gone_for_ten_seconds_under_the_service(home: Home) -> Non
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_connection_that_freezes(home: Home, engine: str) -> None:
     source = prepared(home)
-    with in_mid_transfer(home, engine, timeout=4) as process:
+    with in_mid_transfer(home, engine, timeout=4, streams=1) as process:
         frozen = home.facility.sessions()
         assert frozen
         for pid in frozen:

@@ -40,18 +40,25 @@ def test_what_does_not_fit_is_not_begun_for_want_of_bytes_or_of_inodes(home: Hom
     assert "not enough free inodes: 61 files and folders to write" in inodes_short.stdout
 
 
-def test_a_disk_that_fills_meanwhile_is_named_and_the_next_run_completes(home: Home) -> None:
+FULL = "head -c 6M /dev/zero > storage/ny79/other"
+MEDDLING = {
+    "rsync": f'case "$*" in *--list-only*) ;; *) {FULL} ;; esac',
+    "ssh": f'case "$*" in *"-s -- "*) [ ! -e listed ] || {FULL}; touch listed ;; esac',
+}
+
+
+@pytest.mark.parametrize(("engine", "tool"), [("rsync", "rsync"), ("sftp", "ssh")])
+def test_a_disk_that_fills_meanwhile_is_named_and_the_next_run_completes(
+    home: Home, engine: str, tool: str
+) -> None:
     source = experiment(home, *[400_000] * 20)
+    home.configure(engine=engine)
     mxsync = f"{SCRIPTS}/mxsync --config {home.config} --execute --once"
-    # Something else takes the space after the plan was made: an rsync that waits for it.
+    # Something else takes the space after the plan was made: the program that is to transfer.
     slow = home.place / "bin"
     slow.mkdir()
-    (slow / "rsync").write_text(
-        "#!/bin/sh\n"
-        'case "$*" in *--list-only*) ;; *) head -c 6M /dev/zero > storage/ny79/other ;; esac\n'
-        'exec /usr/bin/rsync "$@"\n'
-    )
-    (slow / "rsync").chmod(0o755)
+    (slow / tool).write_text(f'#!/bin/sh\n{MEDDLING[tool]}\nexec /usr/bin/{tool} "$@"\n')
+    (slow / tool).chmod(0o755)
     give(home.place)
     run = on_small_disk(
         home,
