@@ -11,7 +11,7 @@ import pytest
 
 from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
-from tests.conftest import Home, give, wait_until
+from tests.conftest import Home, comes_in_part, give, wait_until
 
 HOURS = 3600
 
@@ -80,10 +80,10 @@ def test_the_next_cycle_comes_when_it_is_due_and_waits_for_the_clock(
 @pytest.mark.extra
 @pytest.mark.parametrize("hours", [-2, 2], ids=["back", "forward"])
 def test_it_jumps_in_mid_transfer(home: Home, clock: dict[str, str], hours: int) -> None:
-    experiment(home, "12282a", big=2**31)
+    experiment(home, "12282a", big=2**29)
+    home.configure(bandwidth_limit="60 MB")
     with home.serving(environment=clock) as process:
-        scratch = home.copy("12282a").parent / ".asynchy-data"
-        wait_until(lambda: any(p.stat().st_size > 2**24 for p in scratch.glob("z-image*")))
+        wait_until(lambda: comes_in_part(home.copy("12282a")))
         set_clock(home, hours * HOURS)
         other = home.once()  # by the right time
         assert f"another process works on it: process {process.pid} on " in other.stdout

@@ -14,7 +14,7 @@ from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
 from simulator.facility import Facility
 from simulator.proxy import HttpProxy
-from tests.conftest import USER, Home, Program, give, interrupt, wait_until
+from tests.conftest import USER, Home, Program, comes_in_part, give, interrupt, wait_until
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"name": "html"}, "not JSON"),
@@ -238,13 +238,12 @@ def test_a_fault_that_begins_while_a_transfer_runs_passes(
 ) -> None:
     """One cycle ends well though the portal fails meanwhile; the next meets the fault."""
     source = prepared(home)
-    big_sparse_file(source / "zz" / "z-image.sqfs", 2**29)
+    big_sparse_file(source / "zz" / "z-image.sqfs", 2**28)
     give(source)
     patience = 2 if fault["name"] in ("drip", "stall") else 4  # a busy machine is no dead one
-    home.configure(timeout=patience, retry_minutes=0.02)
+    home.configure(timeout=patience, retry_minutes=0.02, bandwidth_limit="100 MB")
     with home.serving() as process:
-        scratch = home.copy("12282a").parent / ".asynchy-data"
-        wait_until(lambda: any(path.stat().st_size > 2**24 for path in scratch.glob("z-image*")))
+        wait_until(lambda: comes_in_part(home.copy("12282a")))
         where = {} if fault["name"] == "refuse_credentials" else {"path": "visits"}
         home.facility.portal.set_fault(**fault, **where)
         wait_until(lambda: "next look in 24 h" in home.log, 60)
