@@ -107,15 +107,6 @@ static void *give(void *argument) {
     }
 }
 
-static void *pass(void *argument) {
-    struct way *way = argument;
-    static __thread unsigned char data[LARGEST];
-    for (;;) {
-        ssize_t size = read(way->from, data, LARGEST);
-        if (size > 0 && write(way->to, data, (size_t)size) < 0) { /* lost */ }
-    }
-}
-
 int main(int count, char **arguments) {
     if (count != 5) return 2;
     int ends[2] = {device(arguments[1]), device(arguments[2])};
@@ -133,12 +124,8 @@ int main(int count, char **arguments) {
         pthread_mutex_init(&ways[i].lock, NULL);
         pthread_cond_init(&ways[i].changed, NULL);
         pthread_t thread;
-        if (delay == 0 && rate <= 0) {
-            pthread_create(&thread, NULL, pass, &ways[i]);
-        } else {
-            pthread_create(&thread, NULL, take, &ways[i]);
-            pthread_create(&thread, NULL, give, &ways[i]);
-        }
+        pthread_create(&thread, NULL, take, &ways[i]);
+        pthread_create(&thread, NULL, give, &ways[i]);
     }
     puts("ready");
     fflush(stdout);

@@ -27,7 +27,7 @@ for _ in range(5):
 class Network:
     """A link of some round trip (in seconds) and rate (in bits a second; None: no limit).
 
-    Only root may make one. On leaving, the namespaces and all that runs in them are gone.
+    Without either it is a pair of the kernel's own devices, else a delay line. Only root may make one. On leaving, the namespaces and all that runs in them are gone.
     """
 
     def __init__(self, round_trip: float, rate: float | None = None) -> None:
@@ -40,20 +40,15 @@ class Network:
         """What the delay line took; known at the end."""
 
     def __enter__(self) -> Self:
-        program = Path(self._folder.name) / "delay_line"
-        subprocess.run(["cc", "-O2", "-pthread", "-o", program, _SOURCE], check=True)
         try:
             for name in self._names:
                 subprocess.run(["ip", "netns", "add", name], check=True)
-            self._line = subprocess.Popen(
-                [program, *self._names, str(self._delay), str(self._rate)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            assert self._line.stdout is not None
-            if self._line.stdout.readline() != "ready\n":
-                raise RuntimeError("the delay line could not be set up")
+            if self._delay or self._rate:
+                self._start_line()
+            else:
+                home, facility = self._names
+                pair = f"link add line netns {home} type veth peer name line netns {facility}"
+                subprocess.run(["ip", *pair.split()], check=True)
             for name, mine, other in zip(
                 self._names, (_CLIENT, SERVER), (SERVER, _CLIENT), strict=True
             ):
@@ -67,6 +62,19 @@ class Network:
             self.__exit__(None, None, None)
             raise
         return self
+
+    def _start_line(self) -> None:
+        program = Path(self._folder.name) / "delay_line"
+        subprocess.run(["cc", "-O2", "-pthread", "-o", program, _SOURCE], check=True)
+        self._line = subprocess.Popen(
+            [program, *self._names, str(self._delay), str(self._rate)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._line.stdout is not None
+        if self._line.stdout.readline() != "ready\n":
+            raise RuntimeError("the delay line could not be set up")
 
     def __exit__(
         self,

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,18 @@ def _scripts() -> Path:
     copy.chmod(0o755)
     shutil.copytree(sysconfig.get_path("purelib"), copy / "packages")
     shutil.copytree(Path(__file__).parents[1] / "src", copy / "src")
-    for name in ("as-walker", "asynchy", "epnalert", "mxsync"):
-        code = f"import sys; sys.argv[0] = '{name}'; from asynchy.cli.main import {name}; {name}()"
+    for script in distribution("asynchy").entry_points:
+        module, function = script.value.split(":")
+        code = (
+            f"import sys; sys.argv[0] = '{script.name}'; from {module} import {function}; "
+            f"{function}()"
+        )
         python = os.path.realpath(sys.executable)
-        (copy / name).write_text(
+        (copy / script.name).write_text(
             f"#!/bin/sh\nexport PYTHONPATH={copy}/src:{copy}/packages\n"
             f'exec {python} -c "{code}" "$@"\n'
         )
-        (copy / name).chmod(0o755)
+        (copy / script.name).chmod(0o755)
     return copy
 
 

@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import click
 
-from asynchy.cli.alert import alert_command, epnalert
-from asynchy.cli.catalogue import catalogue_group
-from asynchy.cli.config import config_group
-from asynchy.cli.doctor import doctor
-from asynchy.cli.init import init
-from asynchy.cli.map import map_group
-from asynchy.cli.mxsync import mxsync
-from asynchy.cli.status import status
-from asynchy.cli.sync import sync
-from asynchy.cli.walk import as_walker, walk_command
+_COMMANDS = {
+    "alert": "alert.alert_command",
+    "catalogue": "catalogue.catalogue_group",
+    "config": "config.config_group",
+    "doctor": "doctor.doctor",
+    "init": "init.init",
+    "map": "map.map_group",
+    "status": "status.status",
+    "sync": "sync.sync",
+    "walk": "walk.walk_command",
+}
+"""Where each command is: module and name."""
 
-__all__ = ["as_walker", "asynchy", "epnalert", "mxsync"]
+
+class _Commands(click.Group):
+    """Loads a command when it is used: to load all of them takes longer than many a command."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name].split(".")
+        found: click.Command = getattr(import_module(f"asynchy.cli.{module}"), name)
+        return found
 
 
 @click.group(
+    cls=_Commands,
     context_settings={
         "help_option_names": ["-h", "--help"],
         # --src_prefix and --src-prefix are the same option.
         "token_normalize_func": lambda token: token.replace("-", "_"),
-    }
+    },
 )
 @click.option(
     "--config",
@@ -39,14 +55,3 @@ __all__ = ["as_walker", "asynchy", "epnalert", "mxsync"]
 def asynchy(context: click.Context, config: Path) -> None:
     """Bring experiments home from the Australian Synchrotron, and know what became of them."""
     context.obj = config.expanduser()
-
-
-asynchy.add_command(alert_command)
-asynchy.add_command(catalogue_group)
-asynchy.add_command(config_group)
-asynchy.add_command(doctor)
-asynchy.add_command(init)
-asynchy.add_command(map_group)
-asynchy.add_command(status)
-asynchy.add_command(sync)
-asynchy.add_command(walk_command)

@@ -15,6 +15,7 @@ from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.errors import AsynchyError, Stopped
 from asynchy.ssh.remote import Remote
+from asynchy.ssh.sftp import kept
 from asynchy.ssh.sftp.connection import Connection
 from asynchy.ssh.sftp.packets import (
     Answer,
@@ -122,7 +123,7 @@ def crawl(
         ToolMissing: ssh is not installed.
     """
     pile = _Pile(iter(start))
-    with Connection(remote, stop) as first:
+    with kept.connection(remote, stop) as first:
         helpers = [
             threading.Thread(target=_help, args=(remote, pile, handler, stop, after), daemon=True)
             for after in range(1, connections)

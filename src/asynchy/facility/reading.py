@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from asynchy.domain.stop import Stop
 from asynchy.ssh.remote import Remote
-from asynchy.ssh.sftp.connection import Connection
+from asynchy.ssh.sftp import kept
 from asynchy.ssh.sftp.packets import Answer, Data, Handle, close, open_file, read
 
 _IN_FLIGHT = 100
@@ -25,7 +25,7 @@ def read_files(
     """
     found: dict[bytes, bytes] = {}
     waiting: Iterator[bytes] = iter(paths)
-    with Connection(remote, stop) as connection:
+    with kept.connection(remote, stop) as connection:
 
         def begin() -> None:
             path = next(waiting, None)

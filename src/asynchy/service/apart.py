@@ -27,6 +27,7 @@ from asynchy.service.board import Board
 from asynchy.service.bring import Outcome, bring
 from asynchy.service.site import Site, site_of
 from asynchy.ssh import child
+from asynchy.ssh.sftp import kept
 
 _COMMAND = (sys.executable, "-c", "from asynchy.service.apart import main; main()")
 _GRACE = 15.0
@@ -46,6 +47,8 @@ class Task:
     unsure: str | None
     offers_sftp: bool
     """Whether the server does, as the listing before found out."""
+    round_trip: float | None
+    """Seconds, likewise."""
 
 
 def bring_apart(
@@ -59,8 +62,8 @@ def bring_apart(
 
     def run(site: Site, transfer: Transfer, unsure: str | None) -> Outcome:
         level = logging.getLogger("asynchy").getEffectiveLevel()
-        sftp = offers_sftp(site.remote)
-        task = Task(settings, means, retries, level, transfer, unsure, sftp)
+        known = offers_sftp(site.remote), kept.round_trip(site.remote)
+        task = Task(settings, means, retries, level, transfer, unsure, *known)
         results: list[Outcome | AsynchyError] = []
 
         def hear(line: bytes) -> None:
@@ -112,6 +115,8 @@ def main() -> None:
     site = replace(site, means=task.means, retries=task.retries)
     if not task.offers_sftp:
         remember_no_sftp(site.remote)
+    if task.round_trip is not None:
+        kept.remember_round_trip(site.remote, task.round_trip)
     result: Outcome | AsynchyError
     try:
         result = bring(site, task.transfer, task.unsure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from asynchy.facility.listing import offers_sftp
 from asynchy.plan.engine import Means, choose
 from asynchy.ssh.remote import Remote
+from asynchy.ssh.sftp import kept
 from asynchy.transfer.engine import Engine
 from asynchy.transfer.rsync import RsyncEngine
 from asynchy.transfer.sftp import SftpEngine
@@ -20,5 +21,6 @@ def engine_for(means: Means, remote: Remote) -> Engine:
         compare=means.compare,
         streams=means.streams,
         bandwidth=means.bandwidth,
+        round_trip=kept.round_trip(remote),
         chosen=chosen,
     )

@@ -29,7 +29,7 @@ def sftp(remote: Remote) -> SftpService:
         ToolMissing: ssh is not installed.
     """
     with Connection(remote, Stop()) as connection:
-        return SftpService(connection.version, connection.round_trip())
+        return SftpService(connection.version, connection.round_trip)
 
 
 def rsync_version(remote: Remote) -> str | None:

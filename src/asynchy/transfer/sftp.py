@@ -40,6 +40,8 @@ class SftpEngine:
     """How many connections; None: as many as pay."""
     bandwidth: int | None = None
     """Bytes a second that all transfers of this machine may take together; None: no limit."""
+    round_trip: float | None = None
+    """Seconds to the server and back, where the listing has found that out."""
     chosen: str = "it was asked for"
     name: str = "sftp"
     check: str = "size"
@@ -100,7 +102,7 @@ class _Run:
         streams = Streams(
             self._task(),
             self.parts.prepared(made),
-            Tuner(min(engine.remote.connections, most), engine.streams),
+            Tuner(min(engine.remote.connections, most), engine.streams, engine.round_trip),
             self.parts.durable,
             lambda moved, files: on_progress(resumed + moved, files),
         )

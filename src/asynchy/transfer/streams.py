@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 _TICK = 0.1
 _GRACE = 5.0
 """Seconds that a stream has to make durable what it has, once it was asked to stop."""
-_AT_ONCE = 6
+_AT_ONCE = 8
 """Streams that are being connected at a time: sshd drops some where there are ten (MaxStartups)."""
 _TRIES = 3
 """How often in a row a lost connection is made again where nothing arrives meanwhile, and how many

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from enum import Enum
 
 CARRIED = 2_000_000
 """Bytes that a connection carries in a round trip."""
-_AT_FIRST = 125_000_000
-"""Bytes a second (1 Gbit/s) that are aimed at before anything has been measured."""
+_AT_FIRST = 320_000_000
+"""Bytes a second that are aimed at before anything has been measured: what two cores decrypt."""
 _NEAR = 2
 """Streams where the distance is no limit."""
 _FAR = 0.004
@@ -22,9 +23,18 @@ _FULL = 0.6
 """Of what the windows allow: a stream that moves that much is held up by nothing else."""
 _WORTH = 1.1
 """By how much the rate must grow to be worth more streams."""
+_AS_GOOD = 0.95
+"""How much of the rate fewer streams must keep to be enough."""
+_TO_SPARE = 1.3
+"""How many more streams there are than the windows alone would take."""
 _LOOK = 1.0
 _AGAIN = 60.0
-"""Seconds after which it is tried again whether more streams pay."""
+"""Seconds after which it is tried again whether more or fewer are better."""
+
+
+class _Trial(Enum):
+    MORE = "more"
+    FEWER = "fewer"
 
 
 @dataclass
@@ -35,43 +45,43 @@ class Tuner:
     """More are never wanted."""
     fixed: int | None = None
     """So many, where the config says it."""
+    round_trip: float | None = None
+    """Seconds, where it is known already."""
     wanted: int = field(init=False)
     """How many there should be now."""
-    _round_trip: float | None = None
+    _from: float | None = None
+    """When what moves may be measured."""
     _since: float | None = None
+    """When the measuring began, and what had moved by then."""
     _had: int = 0
-    _best: float = 0.0
-    """Bytes a second with the number before."""
-    _before: int = 0
-    """That number; 0 while nothing is being tried."""
-    _settled: float | None = None
+    _trial: tuple[_Trial, int, float] | None = None
+    """What is being tried, and the number and the rate (in bytes a second) before."""
+    _to_try: list[_Trial] = field(default_factory=lambda: list(_Trial))
+    _settled: float = 0.0
 
     def __post_init__(self) -> None:
         self.wanted = min(self.most, self.fixed or _NEAR)
+        self._begin()
 
     def ready(self, round_trip: float) -> None:
         """A stream is connected, its round trip (in seconds) measured."""
-        self._since = None  # what is measured begins anew
-        if self._round_trip is not None:
-            self._round_trip = min(self._round_trip, round_trip)
-            return
-        self._round_trip = round_trip
-        if self.fixed is None and round_trip >= _FAR:
-            streams = math.ceil(_AT_FIRST * round_trip / CARRIED)
-            self.wanted = min(self.most, max(self.wanted, streams))
+        self._from = self._since = None  # what is measured begins anew
+        if self.round_trip is None:
+            self.round_trip = round_trip
+            self._begin()
+        self.round_trip = min(self.round_trip, round_trip)
 
     def look(self, now: float, streams: int, moved: int) -> None:
         """So many streams have moved so many bytes since the transfer began."""
-        if self.fixed is not None or self._round_trip is None or not streams:
+        if self.fixed is not None or self.round_trip is None or not streams:
             return
-        if self._since is None:
-            self._since, self._had = now + 4 * self._round_trip, moved  # while they gather speed
-            return
-        if now < self._since:
-            self._had = moved
+        if self._from is None:
+            self._from = now + 4 * self.round_trip  # while they gather speed
+        if now < self._from or self._since is None:
+            self._since, self._had = now, moved
             return
         seconds = now - self._since
-        if seconds < max(_LOOK, 8 * self._round_trip):
+        if seconds < max(_LOOK, 8 * self.round_trip):
             return
         rate = (moved - self._had) / seconds
         self._since, self._had = now, moved
@@ -87,24 +97,42 @@ class Tuner:
         """Another transfer waits for a connection."""
         self.wanted = max(1, min(self.wanted, streams - 1))
 
-    def _decide(self, now: float, streams: int, rate: float) -> None:
-        assert self._round_trip is not None
-        windows = streams * CARRIED / max(self._round_trip, 1e-4)
-        if rate >= _FULL * windows:
-            self._try(streams, rate)
-        elif self._before:
-            if rate < _WORTH * self._best:  # more did not pay
-                self.wanted = self._before
-                self._settled = now
-            else:
-                self._try(streams, rate)
-                return
-            self._before = 0
-        elif self._settled is None or now - self._settled > _AGAIN:
-            self._try(streams, rate)
+    def _begin(self) -> None:
+        if self.fixed is None and self.round_trip is not None and self.round_trip >= _FAR:
+            streams = math.ceil(_AT_FIRST * self.round_trip / CARRIED)
+            self.wanted = min(self.most, max(self.wanted, streams))
 
-    def _try(self, streams: int, rate: float) -> None:
-        self._before, self._best = streams, rate
-        self.wanted = min(self.most, streams + max(1, streams // 2))
-        if self.wanted == streams:
-            self._before = 0
+    def _decide(self, now: float, streams: int, rate: float) -> None:
+        if self._trial is not None:
+            self._judge(rate)
+        elif not self._to_try and now - self._settled > _AGAIN:
+            self._to_try = list(_Trial)
+        while self._trial is None and self._to_try and self.wanted == streams:
+            trial = self._to_try[0]
+            number = self._number(trial, streams, rate)
+            if number == streams:
+                self._to_try.pop(0)
+            else:
+                self._trial, self.wanted = (trial, streams, rate), number
+        if not self._to_try:
+            self._settled = now
+
+    def _judge(self, rate: float) -> None:
+        """Keep what was tried, or go back."""
+        assert self._trial is not None
+        trial, before, had = self._trial
+        self._trial = None
+        if rate < had * (_WORTH if trial is _Trial.MORE else _AS_GOOD):
+            self.wanted = before
+            self._to_try.remove(trial)
+        elif trial is _Trial.FEWER:
+            self._to_try.clear()
+
+    def _number(self, trial: _Trial, streams: int, rate: float) -> int:
+        """How many to try; the same where that can be no better."""
+        if trial is _Trial.MORE:
+            return min(self.most, streams + max(1, streams // 2))
+        assert self.round_trip is not None
+        if rate >= _FULL * streams * CARRIED / self.round_trip:
+            return streams
+        return min(streams, max(1, math.ceil(_TO_SPARE * rate * self.round_trip / CARRIED)))

@@ -115,7 +115,7 @@ class _Stream:
             with Connection(self._task.remote, self._stop, patient=self._task.patient) as found:
                 self._connection = found
                 self._heed(found.limits)
-                self._committer.say(Ready(found.round_trip()))
+                self._committer.say(Ready(found.round_trip))
                 self._work()
         except Stopped:
             pass
@@ -143,7 +143,8 @@ class _Stream:
             self._hear()
             self._ask()
             if self._connection.in_flight:
-                self._connection.turn(self._patience())
+                gather = self._in_flight > WINDOW // 4
+                self._connection.turn(self._patience(), gather=gather)
             elif self._ended and not self._waiting and not self._readable:
                 return
             else:

@@ -35,6 +35,10 @@ _TICK = 0.2
 """Seconds between two looks at the wish to stop."""
 _PIPE = 1 << 20
 """Bytes between ssh and us; more than this a user may not ask for: pipe(7)."""
+_LITTLE, _MUCH = 128 << 10, 512 << 10
+"""Bytes of a read that was hardly worth it, and of one that left ssh little room in the pipe."""
+_SHORTEST, _LONGEST = 0.0002, 0.004
+"""Seconds to let bytes gather in the pipe."""
 _STDERR_KEPT = 8192
 _NUMBERS = 1 << 32
 
@@ -56,6 +60,8 @@ class Connection:
         """The version of the protocol that the server speaks."""
         self.limits = Limits(0, 0, 0, 0)
         """What the server says that it takes at most; zeros where it does not say."""
+        self.round_trip = 0.0
+        """Seconds from a question to its answer, when it was connected."""
         self._remote = remote
         self._stop = stop
         self._framer = packets.Framer()
@@ -86,13 +92,10 @@ class Connection:
         with contextlib.suppress(OSError):  # it is only faster
             fcntl.fcntl(self._stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
         self._writing = False
+        self._gathering = _SHORTEST
 
     def __enter__(self) -> Self:
-        try:
-            self._greet()
-        except BaseException:
-            self.close()
-            raise
+        self.open()
         return self
 
     def __exit__(
@@ -108,12 +111,23 @@ class Connection:
         """Requests that have no answer yet."""
         return len(self._waiting)
 
-    def round_trip(self) -> float:
-        """Ask something and take the time, in seconds; nothing else may be in flight."""
-        asked = time.monotonic()
+    def open(self) -> None:
+        """Wait until it is connected; where it cannot be, it is closed."""
+        try:
+            self._greet()
+        except BaseException:
+            self.close()
+            raise
+
+    def use(self, stop: Stop) -> None:
+        """Go on with a connection that has been idle, for another who can be stopped.
+
+        Raises as the other methods where the connection is lost.
+        """
+        self._stop = stop
+        self._heard = time.monotonic()
         self.ask(lambda number: packets.real_path(number, b"."), lambda _answer: None)
         self.run()
-        return time.monotonic() - asked
 
     def ask(self, request: Request, then: OnAnswer) -> None:
         """Queue a request; `then` gets the answer during a later `turn`, and may ask more.
@@ -127,11 +141,14 @@ class Connection:
         self._waiting[number] = then
         self._out.append(memoryview(request(number)))
 
-    def turn(self, patience: float = _TICK) -> None:
+    def turn(self, patience: float = _TICK, *, gather: bool = False) -> None:
         """Write and read what can be, and hand over the answers.
 
-        Where nothing can be read, wait so many seconds.
+        Where nothing can be read, wait so many seconds. With `gather`, first let some bytes gather:
+        ssh writes 32 KiB at a time, and a read for each of them would cost more than its bytes.
         """
+        if gather:
+            time.sleep(self._gathering)
         for payload in self._move(patience):
             try:
                 number, answer = packets.parse_answer(payload)
@@ -170,9 +187,13 @@ class Connection:
         except ProtocolError as error:
             raise self._no_sftp(error) from None
         self.version = hello.version
+        asked = time.monotonic()
         if hello.extensions.get(packets.LIMITS) == b"1":
             self.ask(lambda number: packets.extended(number, packets.LIMITS), self._limited)
-            self.run()
+        else:
+            self.ask(lambda number: packets.real_path(number, b"."), lambda _answer: None)
+        self.run()
+        self.round_trip = time.monotonic() - asked
 
     def _limited(self, answer: Answer) -> None:
         if isinstance(answer, Reply):
@@ -236,6 +257,10 @@ class Connection:
         if not count:
             raise self._gone()
         self._heard = time.monotonic()
+        if count < _LITTLE:
+            self._gathering = min(2 * self._gathering, _LONGEST)
+        elif count > _MUCH:
+            self._gathering = max(self._gathering / 2, _SHORTEST)
         try:
             return list(self._framer.filled(count))
         except ProtocolError as error:

@@ -19,6 +19,9 @@ LARGEST = 1 << 20
 """Bytes of the largest answer that is taken. The draft wants at least 34,000 to be understood;
 OpenSSH sends 256 KiB at most."""
 
+_PACKETS = 4
+"""Of that size that are taken in before the rest of a packet is moved to the front."""
+
 _HEAD = struct.Struct(">I")
 _READ = struct.Struct(">QI")
 
@@ -199,8 +202,8 @@ class Framer:
 
     def __init__(self, largest: int = LARGEST) -> None:
         self._largest = largest
-        # Two packets, so that the rest of one that was cut seldom has to be moved to the front.
-        self._buffer = memoryview(bytearray(2 * (largest + _HEAD.size)))
+        # Several packets, so that the rest of one that was cut seldom has to be moved to the front.
+        self._buffer = memoryview(bytearray(_PACKETS * (largest + _HEAD.size)))
         self._begin = self._end = 0
 
     def space(self) -> memoryview:
