@@ -124,6 +124,9 @@ class Shared(_Section):
     """New: connections of one transfer; auto: as many as pay."""
     max_connections: int = Field(default=16, ge=1, le=256)
     """New: connections of this machine to the facility at most, whatever commands run."""
+    max_entries: int = Field(default=20_000_000, ge=1000, le=1_000_000_000)
+    """New: entries (files, folders, links) of an experiment at most; more are taken for a server
+    that went wrong."""
     bandwidth_limit: Bandwidth = None
     """New: bytes a second for all transfers of this machine together, such as 80 MB."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import stat
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from asynchy.domain.bounds import Bounds, check_path
 from asynchy.domain.experiment import Entry, Kind
 from asynchy.domain.paths import is_inside, is_wanted
 from asynchy.domain.stop import Stop
@@ -46,6 +48,10 @@ _FEWEST = 16
 _IDLE = 0.05
 _SPARE = 8
 """Handles that are left to the server's own use, where it says how many there are."""
+_HEAVIEST = 256 << 20
+"""Bytes that the folders of one tree take while they wait to be listed."""
+_FOLDER = 150
+"""What such a folder takes besides its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,7 @@ def crawl(
         Stopped: a stop was asked for meanwhile.
         ToolMissing: ssh is not installed.
     """
-    pile = _Pile(iter(start))
+    pile = _Pile(iter(start), remote.entries)
     with kept.connection(remote, stop) as first:
         helpers = [
             threading.Thread(target=_help, args=(remote, pile, handler, stop, after), daemon=True)
@@ -163,7 +169,13 @@ class _Pile:
     """The folders that wait, those that have not been begun, and how many are being listed."""
 
     start: Iterator[Folder]
+    most: int
+    """Entries of a tree."""
     waiting: list[Folder] = field(default_factory=list)
+    weights: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    """Bytes that the folders take that wait, by the tag of their tree."""
+    bounds: dict[int, Bounds] = field(default_factory=dict)
+    """What was listed, by the tag of the tree."""
     exhausted: bool = False
     busy: int = 0
     error: BaseException | None = None
@@ -179,15 +191,33 @@ class _Pile:
                 if folder is None:
                     self.exhausted = True
                 else:
-                    self.waiting.append(folder)
+                    self._put(folder)
             if not self.waiting:
                 return None
             self.busy += 1
-            return self.waiting.pop()
+            folder = self.waiting.pop()
+            self.weights[folder.tag] -= len(folder.path) + _FOLDER
+            return folder
 
     def put(self, folders: Iterable[Folder]) -> None:
         with self.lock:
-            self.waiting += folders
+            for folder in folders:
+                self._put(folder)
+
+    def _put(self, folder: Folder) -> None:
+        self.waiting.append(folder)
+        self.weights[folder.tag] += len(folder.path) + _FOLDER
+
+    def admit(self, tag: int, entries: Sequence[Entry]) -> None:
+        """Count what was listed of a tree.
+
+        Raises:
+            ValueError: it is more than a tree may have, or more than can be remembered.
+        """
+        with self.lock:
+            self.bounds.setdefault(tag, Bounds(self.most)).take(entries)
+            if entries and self.weights[tag] > _HEAVIEST:
+                raise ValueError("more folders than can be remembered until they are listed")
 
     def done(self) -> None:
         with self.lock:
@@ -263,6 +293,12 @@ class _Listing:
 
     def begin(self) -> None:
         path = self._folder.full
+        try:  # of a tree that has no end, what waits is not listed either
+            self._lister.pile.admit(self._folder.tag, ())
+        except ValueError as error:
+            self._refused = Refused(str(error))
+            self._settle()
+            return
         self._lister.connection.ask(lambda number: open_folder(number, path), self._opened)
 
     def _opened(self, answer: Answer) -> None:
@@ -310,6 +346,12 @@ class _Listing:
                 entries.append(_entry(self._folder, name))
             except ValueError as error:
                 self._refused = self._refused or Refused(str(error))
+        try:
+            self._lister.pile.admit(self._folder.tag, entries)
+        except ValueError as error:
+            self._refused = self._refused or Refused(str(error))
+            self._ended = True
+            return
         self._lister.handler.entries(self._folder, entries)
         handler, tag, root = self._lister.handler, self._folder.tag, self._folder.root
         folders = [entry.path for entry in entries if entry.kind is Kind.FOLDER]
@@ -349,6 +391,7 @@ def _entry(folder: Folder, name: Name) -> Entry:
     path = folder.below(name.name)
     if not is_inside(path) or b"/" in name.name:
         raise ValueError(f"a name that leads out of the experiment: {shown(name.name, limit=200)}")
+    check_path(folder.root, path)
     size, mode, modified = (
         name.attributes.size, name.attributes.mode, name.attributes.modified,
     )  # fmt: skip

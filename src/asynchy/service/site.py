@@ -171,6 +171,7 @@ def remote_of(settings: Shared) -> Remote:
         known_hosts=settings.known_hosts,
         timeout=settings.timeout,
         connections=settings.max_connections,
+        entries=settings.max_entries,
     )
 
 

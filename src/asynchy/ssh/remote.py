@@ -31,6 +31,8 @@ class Remote:
     """Seconds without a word from the other side after which it counts as gone."""
     connections: int = 16
     """How many connections this machine has to the server at most, whatever runs on it."""
+    entries: int = 20_000_000
+    """How many entries an experiment has at most that is listed there."""
 
     def ssh_command(self) -> list[str]:
         """The ssh command line up to, not including, the host.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asynchy.domain.attempt import EngineResult
+from asynchy.domain.bounds import Bounds, check_path
 from asynchy.domain.experiment import Entry
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
@@ -98,9 +99,14 @@ def list_tree(
         _address(remote, source),
     ]
 
+    bounds = Bounds(remote.entries)
+
     def hand_over(line: bytes) -> None:
         try:
             entry = parse_listed(line)
+            if entry is not None:
+                check_path(source.encode(), entry.path)
+                bounds.take([entry])
         except ValueError as error:
             raise ListingRefused(str(error), hint="ask the facility to rename it") from None
         if entry is not None:
