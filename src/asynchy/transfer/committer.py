@@ -55,9 +55,12 @@ class _Item:
 class Committer:
     """Makes durable what a stream fetches. Its methods are for the stream's thread."""
 
-    def __init__(self, destination: Path, scratch: int, pipe: child.Messages) -> None:
+    def __init__(
+        self, project: Path, destination: Path, scratch: int, pipe: child.Messages
+    ) -> None:
         self.safe = 0
         """Bytes that are durable by now."""
+        self._project = project
         self._destination = destination
         self._scratch = scratch
         self._pipe = pipe
@@ -113,7 +116,7 @@ class Committer:
 
     def _run(self) -> None:
         try:
-            with Home(self._destination) as home:
+            with Home(self._project, self._destination) as home:
                 while (items := self._next()) is not None:
                     flush(self._scratch)
                     self._settle(home, items)

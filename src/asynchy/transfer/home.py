@@ -6,11 +6,14 @@ facility calls its files, and whatever lies at home already, nothing leads out o
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
+import shutil
 import stat
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,21 +35,94 @@ def make_folders(copy: Copy) -> None:
     """Make what is missing below the project folder, never the project folder itself.
 
     Raises:
-        OSError: one of them cannot be made.
+        OSError: one of them cannot be made, or is a symbolic link.
     """
-    folder = copy.project_folder
-    for part in copy.destination.relative_to(copy.project_folder).parts:
-        folder /= part
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        folder.chmod(_ABOVE)
+
+    def make(above: int, name: str) -> int:
+        made = _made(above, name)
+        below = os.open(name, _FOLDER, dir_fd=above)
+        if made:
+            os.fchmod(below, _ABOVE)
+        return below
+
+    os.close(_walk(copy.project_folder, copy.destination, make))
+
+
+def make_scratch(copy: Copy) -> Path:
+    """Make the folder for files on their way, where it is not there yet.
+
+    Raises:
+        OSError: it cannot be made, is a symbolic link, or belongs to another user.
+    """
+
+    def make(above: int, name: str) -> int:
+        _made(above, name)  # its setgid bit, if any, makes the files in it the project's group's
+        return os.open(name, _FOLDER, dir_fd=above)
+
+    scratch = scratch_of(copy)
+    descriptor = _walk(copy.project_folder, scratch, make)
+    try:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            reason = "it belongs to another user; move it away"
+            raise PermissionError(errno.EPERM, reason, str(scratch))
+    finally:
+        os.close(descriptor)
+    return scratch
 
 
 def scratch_of(copy: Copy) -> Path:
     """The folder beside the data for files on their way (docs/decisions/0007)."""
     return copy.destination.parent / f".asynchy-{copy.destination.name}"
+
+
+def opened(project: Path, folder: Path) -> int:
+    """The descriptor of a folder below a project folder (docs/decisions/0021).
+
+    No symbolic link on the way from there is followed: whoever may write in the project could put
+    one in the place of a folder, and lead us where they may not write themselves.
+
+    Raises:
+        OSError: one of the folders is not there, or is something else.
+    """
+    return _walk(project, folder, lambda above, name: os.open(name, _FOLDER, dir_fd=above))
+
+
+def drop(project: Path, folder: Path) -> None:
+    """Remove a folder below a project folder with all that is in it, as far as it can be."""
+    with contextlib.suppress(OSError):
+        above = opened(project, folder.parent)
+        try:
+            shutil.rmtree(folder.name, ignore_errors=True, dir_fd=above)
+        finally:
+            os.close(above)
+
+
+def _walk(project: Path, folder: Path, step: Callable[[int, str], int]) -> int:
+    """The descriptor of a folder, found step by step from the project folder down."""
+    path = project
+    descriptor = os.open(project, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for part in folder.relative_to(project).parts:
+        path /= part
+        try:
+            below = step(descriptor, part)
+        except NotADirectoryError:
+            reason = "a symbolic link or a file lies in the way; move it away"
+            raise NotADirectoryError(errno.ENOTDIR, reason, str(path)) from None
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        finally:
+            os.close(descriptor)
+        descriptor = below
+    return descriptor
+
+
+def _made(above: int, name: str) -> bool:
+    """Make a folder where there is nothing; whether there was not."""
+    try:
+        os.mkdir(name, 0o700, dir_fd=above)
+    except FileExistsError:
+        return False
+    return True
 
 
 def flush(descriptor: int) -> None:
@@ -78,10 +154,10 @@ def is_about_one_file(error: OSError) -> bool:
 
 
 class Home:
-    """A copy's tree. For one thread; its methods raise OSError."""
+    """A copy's tree, below its project folder. For one thread; its methods raise OSError."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def __init__(self, project: Path, root: Path) -> None:
+        self._root = opened(project, root)
         self._open: OrderedDict[bytes, int] = OrderedDict()
 
     def __enter__(self) -> Self:
@@ -140,6 +216,17 @@ class Home:
                 os.utime(handle, (entry.modified, entry.modified))
         finally:
             os.close(descriptor)
+
+    def folders_in(self, path: bytes) -> list[bytes]:
+        """The names of the folders in a folder; the copy's own is the empty path."""
+        with os.scandir(self._folder(path)) as entries:
+            below = [item.name for item in entries if item.is_dir(follow_symlinks=False)]
+        return [os.fsencode(name) for name in below]
+
+    def remove_folder(self, path: bytes) -> None:
+        """Remove a folder with all that is in it."""
+        folder, name = self._place(path)
+        shutil.rmtree(name, dir_fd=folder)
 
     def _place(self, path: bytes) -> tuple[int, bytes]:
         """The folder that a path lies in, opened, and its name there."""

@@ -18,6 +18,8 @@ class Task:
     remote: Remote
     source: str
     """The experiment's folder at the facility."""
+    project: Path
+    """The folder from which on no symbolic link is followed."""
     destination: Path
     scratch: Path
     number: int

@@ -7,7 +7,6 @@ all that an experiment gets that is small.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +19,10 @@ from asynchy.domain.stop import Stop
 from asynchy.errors import Stopped
 from asynchy.plan.bundles import Bundle, Cut, bundles
 from asynchy.plan.engine import Means
-from asynchy.ssh import rsync
+from asynchy.ssh import probe, rsync
 from asynchy.ssh.remote import Remote
 from asynchy.transfer.engine import Job, OnProgress
-from asynchy.transfer.home import Home, make_folders, scratch_of
+from asynchy.transfer.home import Home, drop, make_folders, make_scratch
 from asynchy.transfer.leftovers import drop_partial_files
 
 _STREAMS = 4
@@ -54,23 +53,26 @@ class RsyncEngine:
     def require(self) -> None:
         """Look for rsync and ssh; see `Engine.require`."""
         rsync.require()
+        probe.warn_of_holes()
         self.remote.ssh_command()
 
     def transfer(self, job: Job, stop: Stop, on_progress: OnProgress) -> EngineResult:
         """Run rsync, several times if that pays; see `Engine.transfer`."""
+        project = job.copy.project_folder
         make_folders(job.copy)
-        scratch = scratch_of(job.copy) / "rsync"
-        _empty(scratch)
+        scratch = make_scratch(job.copy) / "rsync"
+        drop(project, scratch)  # what an rsync that was killed left there
+        scratch.mkdir(mode=0o700)
         try:
             result = _Run(self, job, scratch, on_progress).run(stop)
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            drop(project, scratch)
             with contextlib.suppress(OSError):  # parts of the sftp engine lie there
                 scratch.parent.rmdir()
         if result.ok:
-            shutil.rmtree(scratch.parent, ignore_errors=True)
-            drop_partial_files(job.copy.destination, stop)
-            with Home(job.copy.destination) as home:
+            drop(project, scratch.parent)
+            with Home(project, job.copy.destination) as home:
+                drop_partial_files(home, stop)
                 home.flush()
         return result
 
@@ -113,7 +115,8 @@ class _Run:
         cut = Cut.of_whole_files(
             survey.missing_bytes, survey.missing_files, self._streams * _BUNDLES
         )
-        with Home(self._job.copy.destination) as home:
+        copy = self._job.copy
+        with Home(copy.project_folder, copy.destination) as home:
             made = bundles(self._missing(home, cut), cut, {})
             with ThreadPoolExecutor(self._streams) as pool:
                 for future in [pool.submit(self._work, made, stop) for _ in range(self._streams)]:
@@ -165,10 +168,3 @@ class _Run:
             self._files += result.files or 0
             self._bytes += result.bytes or 0
         return result
-
-
-def _empty(scratch: Path) -> None:
-    """A new folder for files on their way; what an rsync that was killed left there goes."""
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.parent.mkdir(mode=0o700, exist_ok=True)
-    scratch.mkdir(mode=0o700)

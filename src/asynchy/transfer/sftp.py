@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from asynchy.plan.bundles import Bundle, Cut, Extent, Piece, bundles
 from asynchy.ssh.remote import Remote
 from asynchy.transfer import journal
 from asynchy.transfer.engine import Job, OnProgress
-from asynchy.transfer.home import Home, make_folders, scratch_of, why
+from asynchy.transfer.home import Home, drop, make_folders, make_scratch, opened, scratch_of, why
 from asynchy.transfer.journal import Part
 from asynchy.transfer.leftovers import drop_partial_files
 from asynchy.transfer.messages import Fault, Task
@@ -56,25 +55,24 @@ class SftpEngine:
         """Fetch what is missing; see `Engine.transfer`."""
         copy = job.copy
         make_folders(copy)
-        scratch = scratch_of(copy)
-        scratch.mkdir(mode=0o700, exist_ok=True)
+        scratch = make_scratch(copy)
         with contextlib.ExitStack() as stack:
-            descriptor = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            descriptor = opened(copy.project_folder, scratch)
             stack.callback(os.close, descriptor)
-            home = stack.enter_context(Home(copy.destination))
+            home = stack.enter_context(Home(copy.project_folder, copy.destination))
             run = _Run(self, job, home, descriptor)
             stack.callback(run.parts.close)
             try:
                 ended = run.fetch(stop, on_progress)
                 result = _result(ended, stop)
                 if result.ok:
+                    drop_partial_files(home, stop)
                     run.settle_folders()
                     home.flush()
             except OSError as error:
                 result = _failed(*why(error), Ended())
         if result.ok:
-            shutil.rmtree(scratch, ignore_errors=True)
-            drop_partial_files(copy.destination, stop)
+            drop(copy.project_folder, scratch)
         return result
 
 
@@ -118,6 +116,7 @@ class _Run:
         return Task(
             remote=self._engine.remote,
             source=copy.source,
+            project=copy.project_folder,
             destination=copy.destination,
             scratch=scratch_of(copy),
             number=0,

@@ -33,7 +33,7 @@ from asynchy.ssh.sftp.packets import (
     read,
 )
 from asynchy.transfer.committer import Committer, Fetch
-from asynchy.transfer.home import why
+from asynchy.transfer.home import opened, why
 from asynchy.transfer.journal import name_of
 from asynchy.transfer.messages import (
     Arrived,
@@ -53,6 +53,8 @@ round trip, so that the server always knows what to send next."""
 _READ = 255 << 10
 """Bytes asked for at a time: what OpenSSH's server sends at most. One that sends less than was
 asked for is asked for the rest."""
+_FEWEST = 4096
+"""Bytes asked for at a time at least, but at the end of a piece."""
 _OPEN = 200
 """Files that are open at a time."""
 _TELL = 0.1
@@ -87,13 +89,13 @@ class _Stream:
         self._stop = stop
         self._mail = select.poll()  # asked every few microseconds; the pipe's own is slow
         self._mail.register(pipe.fileno(), select.POLLIN)
-        self._scratch = os.open(task.scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._committer = Committer(task.destination, self._scratch, pipe)
+        self._scratch = opened(task.project, task.scratch)
+        self._committer = Committer(task.project, task.destination, self._scratch, pipe)
         self._pace = Pace(task.remote, task.bandwidth) if task.bandwidth else None
         self._not_before = 0.0
         self._granted = 0
         """Bytes that the pace allows to ask for, from then on."""
-        self._most = min(_READ, max(4096, task.bandwidth // 10)) if task.bandwidth else _READ
+        self._most = min(_READ, max(_FEWEST, task.bandwidth // 10)) if task.bandwidth else _READ
         self._waiting: deque[Fetch] = deque()
         self._readable: deque[Fetch] = deque()
         self._open = 0
@@ -136,7 +138,8 @@ class _Stream:
 
     def _heed(self, limits: Limits) -> None:
         self._most_open = min(_OPEN, max(1, limits.handles - 4)) if limits.handles else _OPEN
-        self._most = min(self._most, limits.read or self._most)
+        # A server that says that it sends a byte at a time would have us ask for millions of them.
+        self._most = min(self._most, max(_FEWEST, limits.read or self._most))
 
     def _work(self) -> None:
         while True:
@@ -193,14 +196,9 @@ class _Stream:
             self._committer.say(Hungry())
 
     def _begin(self, fetch: Fetch) -> None:
-        entry = fetch.piece.entry
-        if not entry.size:  # nothing has to be asked to have all of it
-            self._make(fetch)
-            self._end(fetch)
-            return
         self._open += 1
         self._ahead += fetch.piece.length
-        path = f"{self._task.source}/".encode() + entry.path
+        path = f"{self._task.source}/".encode() + fetch.piece.entry.path
         self._connection.ask(
             lambda number: open_file(number, path), lambda answer: self._opened(fetch, answer)
         )
@@ -230,6 +228,8 @@ class _Stream:
     def _ask_for_bytes(self, fetch: Fetch) -> None:
         offset = fetch.piece.offset + fetch.asked
         length = min(self._granted or self._most, fetch.to_ask)
+        if length == self._most == fetch.to_ask:  # one more is asked for at the end of a file
+            length -= 1
         self._granted = 0
         self._ahead -= length
         self._asked += length
@@ -240,17 +240,24 @@ class _Stream:
         self._read(fetch, offset, length)
 
     def _read(self, fetch: Fetch, offset: int, length: int) -> None:
+        """Ask for bytes; at the end of the file for one more, which only a longer one has."""
         self._in_flight += length
+        more = length + (offset + length == fetch.piece.entry.size)
         self._connection.ask(
-            lambda number: read(number, fetch.handle, offset, length),
+            lambda number: read(number, fetch.handle, offset, more),
             lambda answer: self._took(fetch, offset, length, answer),
         )
 
     def _took(self, fetch: Fetch, offset: int, length: int, answer: Answer) -> None:
         self._in_flight -= length
+        at_end = offset + length == fetch.piece.entry.size
+        if isinstance(answer, Data) and at_end and len(answer.data) == length + 1:
+            answer = Status(Code.EOF, b"")  # its end is not where it was told
+        elif isinstance(answer, Status) and answer.code == Code.EOF and not length:
+            answer = Data(memoryview(b""))
         if isinstance(answer, Data):
             count = len(answer.data)
-            if not 0 < count <= length:
+            if not min(1, length) <= count <= length:
                 raise ProtocolError(f"{count:,} bytes where {length:,} were asked for")
             self._arrived += count
             fetch.in_flight -= count
