@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ from sqlalchemy import Row, Select, func, select
 from asynchy.catalogue.database import open_for_reading, translated
 from asynchy.catalogue.filesystem import settle
 from asynchy.catalogue.importing import is_original
-from asynchy.catalogue.schema import attempts, copies, experiments, files
+from asynchy.catalogue.schema import as_time, attempts, copies, experiments, files
 from asynchy.domain.text import shown
 from asynchy.errors import ExportRefused
 
@@ -68,7 +68,7 @@ def file_rows(catalogue: Path) -> Iterator[dict[str, Any]]:
             "beamline": row.beamline,
             "path": shown(row.path, limit=_LONGEST),
             "size": row.size,
-            "modified": datetime.fromtimestamp(row.modified, UTC).isoformat(),
+            "modified": as_time(row.modified).isoformat(),
         }
 
 
@@ -168,6 +168,6 @@ class _Local:
         if start is None:
             if len(self._minutes) >= _MINUTES:
                 self._minutes.clear()
-            start = datetime.fromtimestamp(minute * 60, self._timezone).strftime("%Y-%m-%d %H:%M:")
+            start = as_time(minute * 60, self._timezone).strftime("%Y-%m-%d %H:%M:")
             self._minutes[minute] = start
         return f"{start}{rest:02}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from sqlalchemy import (
@@ -52,6 +52,19 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
         """From UTC."""
         return None if value is None else value.replace(tzinfo=UTC)
+
+
+_DAY = 86_400
+_FIRST = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) + _DAY
+_LAST = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp()) - _DAY
+
+
+def as_time(seconds: int, zone: tzinfo = UTC) -> datetime:
+    """Seconds since 1970 in UTC as a time; what no calendar of ours reaches becomes its end.
+
+    A file at the facility may have any time: rsync tells of the year -1 and of the year 10^9.
+    """
+    return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), zone)
 
 
 experiments = Table(

@@ -31,7 +31,15 @@ from sqlalchemy import (
 
 from asynchy.catalogue.database import open_for_writing, translated
 from asynchy.catalogue.experiments import Reported, remember, report
-from asynchy.catalogue.schema import copies, experiments, files, folders, frontier, sightings
+from asynchy.catalogue.schema import (
+    as_time,
+    copies,
+    experiments,
+    files,
+    folders,
+    frontier,
+    sightings,
+)
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Entry, Experiment, Located
 from asynchy.domain.text import shown
@@ -286,7 +294,7 @@ class Sighting:
             changes = Changes(count, int(size), new, max(0, fresh - new), gone)
             values: dict[str, object] = {"files": count, "bytes": int(size)}
             if latest is not None:
-                values["modified"] = datetime.fromtimestamp(latest, UTC)
+                values["modified"] = as_time(latest)
             if changes.any:
                 values["changed"] = _now()
             if walked:

@@ -15,6 +15,8 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 def shown(name: bytes | str, *, limit: int = 400) -> str:
     """The name with everything escaped that does not print; long ones are cut in the middle."""
     text = os.fsdecode(name)
+    if len(text) > 2 * limit:  # what is cut out below may be a megabyte
+        text = text[:limit] + text[-limit:]
     safe = "".join(c if c.isprintable() and c != "\\" else _escaped(c) for c in text)
     if len(safe) <= limit:
         return safe

@@ -44,7 +44,7 @@ def read_files(
 
         def took(path: bytes, handle: bytes, answer: Answer) -> None:
             if isinstance(answer, Data):
-                found[path] = bytes(answer.data)
+                found[path] = bytes(answer.data[:limit])
             connection.ask(lambda number: close(number, handle), lambda _answer: None)
             begin()
 

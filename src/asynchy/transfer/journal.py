@@ -18,8 +18,10 @@ from dataclasses import dataclass, field
 from asynchy.domain.experiment import Entry
 from asynchy.plan.bundles import Extent, joined, missing
 
-_HEAD = re.compile(rb"asynchy part 1 ([0-9]+) (-?[0-9]+) ((?:[0-9a-f]{2})+) ([0-9a-f]{8})")
-_LINE = re.compile(rb"([0-9]+) ([0-9]+) ([0-9a-f]{8})")
+_HEAD = re.compile(
+    rb"asynchy part 1 ([0-9]{1,19}) (-?[0-9]{1,19}) ((?:[0-9a-f]{2})+) ([0-9a-f]{8})"
+)
+_LINE = re.compile(rb"([0-9]{1,19}) ([0-9]{1,19}) ([0-9a-f]{8})")
 _JOURNAL = ".journal"
 
 

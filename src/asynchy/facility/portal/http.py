@@ -184,6 +184,6 @@ def _date(value: str | None) -> datetime | None:
     """A date as HTTP writes it: RFC 9110, 5.6.7."""
     try:
         date = email.utils.parsedate_to_datetime(value or "")
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -256,15 +256,17 @@ class Connection:
             return []
         if not count:
             raise self._gone()
-        self._heard = time.monotonic()
         if count < _LITTLE:
             self._gathering = min(2 * self._gathering, _LONGEST)
         elif count > _MUCH:
             self._gathering = max(self._gathering / 2, _SHORTEST)
         try:
-            return list(self._framer.filled(count))
+            found = list(self._framer.filled(count))
         except ProtocolError as error:
             raise self._no_sftp(error) from None
+        if found:  # a packet that never ends is silence, too
+            self._heard = time.monotonic()
+        return found
 
     def _hear_stderr(self) -> None:
         stream = _pipe(self._process.stderr)
@@ -286,7 +288,8 @@ class Connection:
         reason = explain(255, words)
         if not words:
             return ListingError("the server ended the SFTP connection", hint=reason.hint)
-        return ListingError(f"{reason.reason}: {shown(words, limit=200)}", hint=reason.hint)
+        last = words.splitlines()[-1]  # before it stand banners, and pages about host keys
+        return ListingError(f"{reason.reason}: {shown(last, limit=200)}", hint=reason.hint)
 
     def _no_sftp(self, error: ProtocolError) -> ListingError:
         return ListingError(

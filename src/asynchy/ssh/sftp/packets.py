@@ -22,6 +22,9 @@ OpenSSH sends 256 KiB at most."""
 _PACKETS = 4
 """Of that size that are taken in before the rest of a packet is moved to the front."""
 
+_LONGEST_HANDLE = 256
+"""Bytes of a handle: section 6.3 of the draft. We keep a thousand of them, and send them back."""
+
 _HEAD = struct.Struct(">I")
 _READ = struct.Struct(">QI")
 
@@ -343,6 +346,13 @@ def _status(fields: _Fields) -> Status:
     return Status(code, fields.string() if fields.left else b"")
 
 
+def _handle(fields: _Fields) -> Handle:
+    handle = fields.string()
+    if len(handle) > _LONGEST_HANDLE:
+        raise ProtocolError(f"a handle of {len(handle):,} bytes")
+    return Handle(handle)
+
+
 def _names(fields: _Fields) -> Names:
     count = fields.number()
     if count * 12 > fields.left:  # the least that an entry takes
@@ -377,7 +387,7 @@ def _attributes(fields: _Fields) -> Attributes:
 
 _PARSERS: dict[int, Callable[[_Fields], Answer]] = {
     Kind.STATUS: _status,
-    Kind.HANDLE: lambda fields: Handle(fields.string()),
+    Kind.HANDLE: _handle,
     Kind.DATA: lambda fields: Data(fields.view()),
     Kind.NAME: _names,
     Kind.ATTRS: _attributes,
