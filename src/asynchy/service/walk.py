@@ -23,6 +23,7 @@ from asynchy.facility.visible import visible
 from asynchy.service.alone import alone
 from asynchy.service.board import Meter
 from asynchy.service.site import Site
+from asynchy.ssh.sftp.connection import Connection
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +228,9 @@ class _Walker:
                 return
             except ListingError as error:
                 tries = 0 if self._tally.folders > listed else tries + 1
-                if not self._site.try_again(tries, f"the walk lost the facility: {error}"):
+                if tries and self._list_one_by_one(left):
+                    tries = 0
+                elif not self._site.try_again(tries, f"the walk lost the facility: {error}"):
                     raise
             finally:  # what was listed until now counts, whatever happened
                 self._sighting.flush()
@@ -238,6 +241,47 @@ class _Walker:
             crawl(self._site.remote, folders, self, self._site.stop, connections=CONNECTIONS)
         except SftpNotOffered:
             self._by_rsync(left)
+
+    def _list_one_by_one(self, left: Sequence[tuple[int, Located]]) -> bool:
+        """See at which experiment the connection is lost, and give that one up.
+
+        False where it is the facility that cannot be reached, and no experiment's fault.
+        """
+        for identity, located in left:
+            for last_try in (False, True):
+                error = self._lost_at(identity, located)
+                if error is None:
+                    break
+                if not self._reached():
+                    return False
+                if last_try:
+                    self._give_up(identity, located, error)
+                    return True
+        return True
+
+    def _lost_at(self, identity: int, located: Located) -> ListingError | None:
+        if identity in self._trees:
+            try:
+                self._list([(identity, located)])
+            except ListingError as error:
+                self._sighting.flush()
+                return error
+        return None
+
+    def _reached(self) -> bool:
+        try:
+            with Connection(self._site.remote, self._site.stop):
+                return True
+        except ListingError:
+            return False
+
+    def _give_up(self, identity: int, located: Located, error: ListingError) -> None:
+        """Tell of every folder of an experiment that is left that it could not be listed."""
+        left = self._sighting.pending(identity)
+        self._trees[identity].open = len(left)
+        for path in left:
+            folder = Folder(identity, located.source.encode(), path)
+            self.failed(folder, Refused(f"the connection is lost again and again: {error}"))
 
     def _known(self, ours: Sequence[Located]) -> Iterator[tuple[int, Located]]:
         """The experiments with their ids, without those that this walk has listed before."""
