@@ -266,7 +266,7 @@ def meddling(home: Home, script: str) -> dict[str, str]:
     (tools / "rsync").write_text(
         "#!/bin/sh\n"
         '/usr/bin/rsync "$@"\ncode=$?\n'
-        f'case "$*" in *--list-only*) ;; *) {script} ;; esac\nexit $code\n'
+        f'case "$*" in *--list-only*|*--version*) ;; *) {script} ;; esac\nexit $code\n'
     )
     (tools / "rsync").chmod(0o755)
     give(home.place)

@@ -10,7 +10,7 @@ from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.errors import ExperimentAbsent, ListingRefused, SftpNotOffered
 from asynchy.facility.crawl import Folder, Refused, crawl
-from asynchy.ssh import rsync
+from asynchy.ssh import probe, rsync
 from asynchy.ssh.remote import Remote
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ def list_experiment(
             return
         except SftpNotOffered:
             log.info("%s offers no SFTP; listing with rsync", remote.host)
+            probe.warn_of_holes()
             _without_sftp.add(remote)
     rsync.list_tree(remote, source, on_entry, stop, deep=deep)
 
@@ -90,5 +91,5 @@ class _HandingOver:
             )
         raise ListingRefused(
             f"{shown(folder.full)}: {refused.reason}",
-            hint="ask the facility to open or rename it",
+            hint="ask the facility to open, rename or mend it",
         )

@@ -23,6 +23,7 @@ from asynchy.service.board import Board
 from asynchy.service.heard import Heard
 from asynchy.service.site import CycleSite, Site, cycle_site_of, site_of
 from asynchy.ssh import probe
+from asynchy.ssh.rsync_output import known_holes
 from asynchy.verify.destination import room
 
 
@@ -71,6 +72,8 @@ def _examine_cycle(settings: Settings) -> Iterator[Finding]:
 def _programs() -> Iterator[Finding]:
     for name, version in zip(("rsync", "ssh"), probe.own_versions(), strict=True):
         to_do = None if version else f"install the package that has {name}"
+        if version and name == "rsync" and (holes := known_holes(version)):
+            to_do = f"it {probe.may_have(holes)}"
         yield Finding(f"{name} here", version is not None, version or "not installed", to_do)
 
 

@@ -60,8 +60,9 @@ def _survey(site: Site, due: Due) -> Survey | LeftOut:
     except ExperimentAbsent:
         return LeftOut(due.copy.epn, Left.ABSENT, due.copy.source, due.copy.project)
     except ListingError as error:
-        log.error("%s: could not be listed: %s", due.copy.epn, error)
-        return LeftOut(due.copy.epn, Left.UNLISTED, str(error), due.copy.project)
+        told = f"{error} ({error.hint})" if error.hint else str(error)
+        log.error("%s: could not be listed: %s", due.copy.epn, told)
+        return LeftOut(due.copy.epn, Left.UNLISTED, told, due.copy.project)
     except OSError as error:
         reason = f"{error.filename or due.copy.destination}: {error.strerror}"
         return LeftOut(due.copy.epn, Left.DESTINATION, reason, due.copy.project)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import re
+import threading
 from dataclasses import dataclass
 
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.ssh import child
 from asynchy.ssh.remote import Remote
+from asynchy.ssh.rsync_output import known_holes
 from asynchy.ssh.sftp.connection import Connection
+
+log = logging.getLogger(__name__)
+
+_LINES = 100
+"""Lines that are looked at; rsync's `--version` has 20."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ def sftp(remote: Remote) -> SftpService:
 
 def rsync_version(remote: Remote) -> str | None:
     """The version of the server's rsync; None where the server runs no such command for us."""
-    return _first_line([*remote.ssh_command(), remote.host, "rsync --version"])
+    return _first_line([*remote.ssh_command(), remote.host, "rsync --version"], remote.timeout)
 
 
 def own_versions() -> tuple[str | None, str | None]:
@@ -42,10 +51,36 @@ def own_versions() -> tuple[str | None, str | None]:
     return _first_line(["rsync", "--version"]), _first_line(["ssh", "-V"])
 
 
-def _first_line(command: list[str]) -> str | None:
-    lines: list[bytes] = []
-    ended = child.run(
-        command, stop=Stop(), on_stdout=lines.append, on_stderr=lines.append, environment={}
+@functools.cache
+def warn_of_holes() -> None:
+    """Say in the log, once, where this machine's rsync may have known holes."""
+    version = own_versions()[0]
+    if version is not None and (holes := known_holes(version)) is not None:
+        log.warning("%s %s", version, may_have(holes))
+
+
+def may_have(holes: str) -> str:
+    """What to do about an rsync with known holes."""
+    return (
+        f"may have known holes, unless the distribution has mended them: {holes}; "
+        "update it, or use `engine: sftp`"
     )
+
+
+def _first_line(command: list[str], seconds: int = 60) -> str | None:
+    """The first line about a version; None where none comes, or no end within that time."""
+    stop = Stop()
+    lines: list[bytes] = []
+    timer = threading.Timer(seconds, stop.ask)
+    timer.start()
+
+    def hear(line: bytes) -> None:
+        if len(lines) < _LINES:
+            lines.append(line[:1000])
+
+    try:
+        ended = child.run(command, stop=stop, on_stdout=hear, on_stderr=hear, environment={})
+    finally:
+        timer.cancel()
     found = [line for line in lines if re.search(rb"(version|OpenSSH)", line)]
     return shown(b" ".join(found[0].split()), limit=100) if ended.code == 0 and found else None

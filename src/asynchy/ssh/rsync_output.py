@@ -16,14 +16,14 @@ from asynchy.domain.paths import is_inside
 from asynchy.domain.text import shown
 
 _LISTED = re.compile(
-    rb"(?P<kind>[-dlpscbD])(?P<mode>[r-][w-][xsS-][r-][w-][xsS-][r-][w-][xtT-])\S? +(?P<size>\d+) "
-    rb"(?P<year>\d{1,9})/(?P<month>\d\d)/(?P<day>\d\d) "
+    rb"(?P<kind>[-dlpscbD])(?P<mode>[r-][w-][xsS-][r-][w-][xsS-][r-][w-][xtT-])\S? +"
+    rb"(?P<size>\d{1,19}) (?P<year>\d{1,9})/(?P<month>\d\d)/(?P<day>\d\d) "
     rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d) (?P<name>.*)",
     re.DOTALL,
 )
 _ESCAPE = re.compile(rb"\\#([0-3][0-7]{2})")
-_STATISTIC = re.compile(rb"(?P<name>[A-Z][a-z ]+): (?P<value>\d+)(?: bytes)?(?: \(.*\))?")
-_PROGRESS = re.compile(rb" *(?P<bytes>\d+) +\d+% .*?(?:\(xfr#(?P<files>\d+), .*)?")
+_STATISTIC = re.compile(rb"(?P<name>[A-Z][a-z ]+): (?P<value>\d{1,19})(?: bytes)?(?: \(.*\))?")
+_PROGRESS = re.compile(rb" *(?P<bytes>\d{1,19}) +\d+% .*?(?:\(xfr#(?P<files>\d{1,19}), .*)?")
 _KINDS = {b"-": Kind.FILE, b"d": Kind.FOLDER, b"l": Kind.SYMLINK}
 
 EXIT_CODES = {
@@ -61,11 +61,21 @@ LOST = frozenset({10, 12, 30, 35, 255})
 VANISHED = 24
 """rsync(1): the only thing wrong is that source files vanished."""
 
+_HOLES = (
+    ((3, 2, 5), "CVE-2022-29154"),
+    ((3, 4, 0), "CVE-2024-12084 to 12088, CVE-2024-12747"),
+    ((3, 4, 3), "CVE-2026-43618, CVE-2026-43620"),
+    ((3, 5, 0), "CVE-2026-53785, CVE-2026-53795, CVE-2026-53796, CVE-2026-70458, CVE-2026-70462"),
+)
+"""The version that mended them, and what concerns a client that fetches: rsync's NEWS. A server, or
+who may write at home, could have it read or write elsewhere, crash, or wait for ever."""
+
 _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
-        r"REMOTE HOST IDENTIFICATION HAS CHANGED",
+        r"REMOTE HOST IDENTIFICATION HAS CHANGED(?:[^\0]*?(?P<seen>SHA256:[A-Za-z0-9+/]{43}))?",
         "the server's host key is not the one in known_hosts",
-        "ask the facility whether its key changed; only then replace the line in known_hosts",
+        "somebody may be in between: ask the facility, by phone or on its web site, whether its "
+        "key is {seen} now; only then remove the old one (ssh-keygen -R) and add the new one",
     ),
     (
         r"Host key verification failed|No .* host key is known",
@@ -219,9 +229,23 @@ def cause(words: str) -> Explanation | None:
     An error of the system is told as rsync tells it: `No space left on device (28)`.
     """
     for pattern, reason, hint in _CAUSES:
-        if re.search(pattern, words):
-            return Explanation(reason, hint)
+        if (match := re.search(pattern, words)) is not None:
+            seen = match.groupdict().get("seen") or "another one"
+            return Explanation(reason, hint.replace("{seen}", seen))
     return None
+
+
+def known_holes(version: str) -> str | None:
+    """What is known to be wrong with an rsync that fetches, by the first line of its `--version`.
+
+    None where nothing is, or where no version is told. A distribution may have mended it and kept
+    the version.
+    """
+    match = re.search(r"version (\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", version)
+    if match is None:
+        return None
+    mine = tuple(int(part or 0) for part in match.groups())
+    return ", ".join(holes for mended, holes in _HOLES if mine < mended) or None
 
 
 def explain(code: int, stderr: str) -> Explanation:
