@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, Engine, select, tuple_
 
 from asynchy.catalogue.database import translated
+from asynchy.catalogue.held import Holdings
 from asynchy.catalogue.schema import files, folders
 from asynchy.catalogue.sightings import Row, Sighting
 from asynchy.domain.experiment import Entry, Kind, Located
@@ -24,16 +25,26 @@ _MODE_UNTOLD = 0o644
 class Listing:
     """One listing of one experiment, stored as it is made; its methods raise `CatalogueError`."""
 
-    def __init__(self, catalogue: Path, located: Located) -> None:
+    def __init__(self, catalogue: Path, located: Located, holdings: Holdings | None) -> None:
+        """Begin one; `holdings` is what the copy holds that it is held against, where it is one."""
         self._sighting = Sighting.begin(catalogue, "listing", located.source)
         self._experiment_id, _ = self._sighting.experiment(located)
+        self._holdings = holdings if holdings and not holdings.empty else None
         self._files: list[Row] = []
         self._folders: list[Entry] = []
+        self._missing: list[bytes] = []
 
-    def add(self, entry: Entry) -> None:
-        """Take one entry; symbolic links and special files are not kept."""
+    @property
+    def number(self) -> int:
+        """Which listing this is, among all sightings."""
+        return self._sighting.id
+
+    def add(self, entry: Entry, at_home: bool) -> None:
+        """Take one entry, and whether it is at home; links and special files are not kept."""
         if entry.kind is Kind.FILE:
             self._files.append((entry.path, entry.size, entry.modified, entry.mode))
+            if not at_home and self._holdings:
+                self._missing.append(entry.path)
         elif entry.kind is Kind.FOLDER:
             self._folders.append(entry)
         if len(self._files) + len(self._folders) >= _PAGE:
@@ -48,7 +59,9 @@ class Listing:
     def _hand_over(self) -> None:
         self._sighting.keep(self._experiment_id, self._folders)
         self._sighting.add(self._experiment_id, self._files)
-        self._files, self._folders = [], []
+        if self._holdings:
+            self._holdings.lose(self._missing)
+        self._files, self._folders, self._missing = [], [], []
 
 
 @dataclass(frozen=True)

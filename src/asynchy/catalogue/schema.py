@@ -20,9 +20,12 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    text,
 )
 
-REVISION = "0006"
+from asynchy.domain.level import Level
+
+REVISION = "0007"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -65,6 +68,21 @@ def as_time(seconds: int, zone: tzinfo = UTC) -> datetime:
     A file at the facility may have any time: rsync tells of the year -1 and of the year 10^9.
     """
     return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), zone)
+
+
+class LevelNumber(TypeDecorator[Level]):
+    """A level: a `Level` in Python, its number in the database, so that the least can be asked."""
+
+    impl = Integer
+    cache_ok = True
+
+    def process_bind_param(self, value: Level | None, dialect: Any) -> int | None:
+        """To its number."""
+        return None if value is None else int(value)
+
+    def process_result_value(self, value: int | None, dialect: Any) -> Level | None:
+        """From its number."""
+        return None if value is None else Level(value)
 
 
 experiments = Table(
@@ -145,7 +163,24 @@ copies = Table(
     Column("files", BigInteger),  # of the latest listing
     Column("bytes", BigInteger),
     Column("fingerprint", Text),  # of the listing that it agrees with
+    Column("level", LevelNumber),  # the weakest of its files; null: nothing, or not known
+    Column("verified", UtcDateTime),  # when that was last established
+    Column("damaged", BigInteger, nullable=False, server_default=text("0")),  # files
     UniqueConstraint("experiment_id", "destination"),
+)
+
+held = Table(  # the files that copies hold, as they were found complete
+    "held",
+    metadata,
+    Column("copy_id", Integer, primary_key=True),
+    Column("path", LargeBinary, primary_key=True),  # relative to the copy's folder
+    Column("size", BigInteger, nullable=False),
+    Column("modified", BigInteger, nullable=False),  # seconds since 1970 in UTC
+    Column("level", LevelNumber),  # null: nothing is proven of it
+    Column("checked", BigInteger, nullable=False),  # when: seconds since 1970 in UTC
+    Column("sha256", LargeBinary),  # of its bytes at home; null: not computed
+    Column("damage", Text),  # null: none was found; otherwise its level counts no more
+    sqlite_with_rowid=False,
 )
 
 claims = Table(
@@ -182,6 +217,26 @@ attempts = Table(
     Column("reason", Text),
     Column("stderr", Text, nullable=False),
     Index("ix_attempts_copy_id_started", "copy_id", "started"),
+)
+
+checks = Table(  # every verification and audit of a copy; only ever added
+    "checks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("copy_id", ForeignKey("copies.id"), nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("way", Text, nullable=False),
+    Column("started", UtcDateTime, nullable=False),
+    Column("ended", UtcDateTime, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("files", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("different", BigInteger, nullable=False),
+    Column("missing", BigInteger, nullable=False),
+    Column("extra", BigInteger, nullable=False),
+    Column("digested", BigInteger, nullable=False),
+    Column("reason", Text),
 )
 
 reported = Table(  # EPNs in mails that the mail server took

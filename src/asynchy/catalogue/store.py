@@ -15,11 +15,13 @@ from asynchy.catalogue import process
 from asynchy.catalogue.contents import Contents, Listing
 from asynchy.catalogue.database import open_for_reading, open_for_writing, translated
 from asynchy.catalogue.experiments import known, remember
+from asynchy.catalogue.held import Holdings, has_different, sum_up
 from asynchy.catalogue.importing import is_original
-from asynchy.catalogue.schema import attempts, claims, copies, experiments, services
+from asynchy.catalogue.schema import attempts, checks, claims, copies, experiments, services
 from asynchy.catalogue.takeover import take_over
 from asynchy.domain.attempt import Attempt, Claim, ServiceState, Verdict
 from asynchy.domain.experiment import Copy, Located, Survey
+from asynchy.domain.level import Check, Level
 from asynchy.errors import CatalogueError
 from asynchy.plan.backlog import Known
 from asynchy.plan.decide import History
@@ -33,11 +35,19 @@ def _now() -> datetime:
 class CopyStatus:
     """One copy as `asynchy status` shows it."""
 
+    id: int
+    """Its number in this catalogue."""
     epn: str
     beamline: str
     project: str
     destination: str
     completed: datetime | None
+    level: Level | None
+    """The weakest level of its files; None where nothing is proven, or it is not known what."""
+    verified: datetime | None
+    """When that was last established."""
+    damaged: int
+    """Files in which something was found wrong."""
     files: int | None
     bytes: int | None
     attempts: int
@@ -96,6 +106,7 @@ class Catalogue:
             claim = db.execute(select(claims).where(claims.c.copy_id == row.id)).one_or_none()
             return History(
                 attempts=tried or 0,
+                different=row.damaged > 0 and has_different(db, row.id),
                 completed_listing=row.completed_listing,
                 claim=_living(claim),
             )
@@ -104,7 +115,10 @@ class Catalogue:
         """Where a listing of an experiment is stored while it is made; None where we only look."""
         if not self._writing:
             return None
-        return Listing(self.path, Located(copy.experiment, copy.source))
+        with self._transaction() as db:
+            row = db.execute(_find(copy)).one_or_none()
+        located = Located(copy.experiment, copy.source)
+        return Listing(self.path, located, None if row is None else self._holdings(row))
 
     def contents(self, copy: Copy) -> Contents:
         """What the latest listing of an experiment found."""
@@ -112,6 +126,11 @@ class Catalogue:
         with self._transaction() as db:
             experiment_id = remember(db, copy.experiment, copy.source, _now())
         return Contents(self.path, self._engine, experiment_id)
+
+    def holdings(self, copy_id: int) -> Holdings:
+        """What a copy holds."""
+        with self._transaction() as db:
+            return self._holdings(db.execute(select(copies).where(copies.c.id == copy_id)).one())
 
     def experiments(self) -> list[Known]:
         """Every experiment that was ever seen."""
@@ -160,7 +179,8 @@ class Catalogue:
     def record(self, copy_id: int, attempt: Attempt, survey: Survey | None) -> None:
         """Store an attempt, and mark the copy complete where that is its verdict.
 
-        This is the only place that does. `survey` is the listing after the transfer.
+        This is the only place that does. Where files were found different, a copy that was
+        complete is so no more. `survey` is the listing after the transfer.
         """
         with self._transaction() as db:
             db.execute(
@@ -177,7 +197,16 @@ class Catalogue:
                     "completed_listing": survey.listed_at,
                     "fingerprint": survey.fingerprint,
                 }
+            if attempt.verdict is Verdict.DIFFERENT:
+                values |= {"completed": None, "completed_listing": None}
+            if attempt.verdict in (Verdict.COMPLETE, Verdict.DIFFERENT):
+                sum_up(db, copy_id, attempt.ended)
             db.execute(update(copies).where(copies.c.id == copy_id).values(values))
+
+    def note(self, copy_id: int, check: Check) -> None:
+        """Store a check of a copy."""
+        with self._transaction() as db:
+            db.execute(insert(checks).values(copy_id=copy_id, **asdict(check)))
 
     def status(self, epn: str | None = None) -> list[CopyStatus]:
         """Every copy, or those of one EPN, in order of EPN."""
@@ -250,6 +279,24 @@ class Catalogue:
         )
         with self._transaction() as db:
             return [(row.destination, _attempt(row)) for row in db.execute(query)]
+
+    def checks_of(self, epn: str) -> list[tuple[str, Check]]:
+        """Every check of an EPN's copies with the copy's destination, the oldest first."""
+        if self._engine is None:
+            return []
+        query = (
+            select(checks, copies.c.destination)
+            .join(copies, copies.c.id == checks.c.copy_id)
+            .join(experiments, experiments.c.id == copies.c.experiment_id)
+            .where(experiments.c.epn == epn)
+            .order_by(checks.c.id)
+        )
+        with self._transaction() as db:
+            return [(row.destination, _check(row)) for row in db.execute(query)]
+
+    def _holdings(self, row: Row[Any]) -> Holdings:
+        assert self._engine is not None  # there is a copy
+        return Holdings(self.path, self._engine, row.id, row.experiment_id)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -325,15 +372,23 @@ def _attempt(row: Row[Any]) -> Attempt:
     return Attempt(**{**fields, "verdict": Verdict(row.verdict)})
 
 
+def _check(row: Row[Any]) -> Check:
+    return Check(**{name: getattr(row, name) for name in Check.__dataclass_fields__})
+
+
 def _status(db: Connection, row: Row[Any]) -> CopyStatus:
     last = db.execute(select(attempts).where(attempts.c.id == row.last)).one_or_none()
     claim = db.execute(select(claims).where(claims.c.copy_id == row.id)).one_or_none()
     return CopyStatus(
+        id=row.id,
         epn=row.epn,
         beamline=row.beamline,
         project=row.project,
         destination=row.destination,
         completed=row.completed,
+        level=row.level,
+        verified=row.verified,
+        damaged=row.damaged,
         files=row.files,
         bytes=row.bytes,
         attempts=row.tried or 0,

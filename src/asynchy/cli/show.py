@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from asynchy.catalogue.store import CopyStatus
 from asynchy.cli.tables import bullets, line, table
 from asynchy.domain.attempt import Attempt, ServiceState, Verdict
+from asynchy.domain.level import Check
 from asynchy.domain.text import count, duration, moment, shown, size
 from asynchy.plan.outcome import LeftOut, Plan, Transfer
 from asynchy.service.bring import Outcome
@@ -67,7 +68,8 @@ def show_status(copies: Sequence[CopyStatus]) -> None:
         line("The catalogue knows no copies yet.")
         return
     headings = (
-        "EPN", "Beamline", "Project", "State", ">Files", ">Size", ">Attempts", "Destination",
+        "EPN", "Beamline", "Project", "State", "Proven", ">Files", ">Size", ">Attempts",
+        "Destination",
     )  # fmt: skip
     table(headings, map(_status_row, copies))
 
@@ -95,6 +97,32 @@ def state(copy: CopyStatus) -> str:
     if last is None:
         return "not fetched yet"
     return f"due: {last.reason or last.verdict.value} ({moment(last.ended)})"
+
+
+def proven(copy: CopyStatus) -> str:
+    """How well it is proven that the copy holds what the facility does, in a few words."""
+    if copy.damaged:
+        return f"{count(copy.damaged, 'file')} damaged"
+    if copy.completed is None:
+        return "-"
+    return copy.level.word if copy.level else "not known"
+
+
+def show_checks(checks: Sequence[tuple[str, Check]]) -> None:
+    """Every verification and audit of an EPN's copies."""
+    headings = ("Started", ">Took", "Check", "Way", ">Files", ">Size", "Found", "Reason")
+    for destination in dict.fromkeys(destination for destination, _ in checks):
+        line(f"\nChecks of {shown(destination)}:\n")
+        table(headings, (_check_row(check) for of, check in checks if of == destination))
+
+
+def found(check: Check) -> str:
+    """What a check found, in words."""
+    wrong = {"different": check.different, "missing": check.missing, "extra": check.extra}
+    words = [f"{number:,} {what}" for what, number in wrong.items() if number]
+    if check.digested:
+        words.append(f"{check.digested:,} had no digest")
+    return ", ".join(words) or "nothing wrong"
 
 
 def _transfer_row(transfer: Transfer) -> Sequence[str]:
@@ -128,10 +156,24 @@ def _status_row(copy: CopyStatus) -> Sequence[str]:
         copy.beamline,
         copy.project,
         state(copy),
+        proven(copy),
         "-" if copy.files is None else f"{copy.files:,}",
         "-" if copy.bytes is None else size(copy.bytes),
         str(copy.attempts),
         copy.destination,
+    )
+
+
+def _check_row(check: Check) -> Sequence[str]:
+    return (
+        moment(check.started),
+        duration((check.ended - check.started).total_seconds()),
+        check.kind,
+        check.way,
+        f"{check.files:,}",
+        size(check.bytes),
+        found(check),
+        check.reason or "",
     )
 
 

@@ -16,6 +16,8 @@ class Verdict(StrEnum):
     """Everything listed is at home, but it could not be established that no visit is running."""
     CHANGED = "changed"
     """The experiment kept changing at the facility while it was fetched."""
+    DIFFERENT = "different"
+    """Some files have other bytes than at the facility, also after they were fetched again."""
     FAILED = "failed"
     """The engine failed, or what it brought is not what was listed."""
     STOPPED = "stopped"

@@ -112,3 +112,5 @@ class Survey:
     missing_folders: int
     fingerprint: str
     """Equal for two listings of the same files (name, size, time)."""
+    listing: int | None = None
+    """Its number in the catalogue; None where it was not stored."""

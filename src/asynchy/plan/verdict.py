@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from asynchy.domain.attempt import EngineResult, Verdict
 from asynchy.domain.experiment import Survey
+from asynchy.domain.level import Level
 from asynchy.domain.text import count
 
 
@@ -15,6 +16,11 @@ class Judgement:
 
     verdict: Verdict
     reason: str | None = None
+
+    @property
+    def all_at_home(self) -> bool:
+        """Whether everything that was listed is at home."""
+        return self.verdict in (Verdict.COMPLETE, Verdict.TRANSFERRED)
 
 
 def judge(
@@ -45,3 +51,15 @@ def _compared(result: EngineResult, before: Survey, after: Survey, unsure: str |
     if unsure:
         return Judgement(Verdict.TRANSFERRED, f"all of it is at home, but {unsure}")
     return Judgement(Verdict.COMPLETE)
+
+
+def level_of(check: str, *, looked: bool, origin_known: bool) -> Level | None:
+    """What is proven of files that a copy was not known to hold, once all of it is at home.
+
+    `check` is what the engine checked of the bytes that it received. It says nothing of files that
+    were there before it began: `origin_known` is whether each of those was known to be held.
+    `looked`: whether size and time of what is at home were compared with the listing.
+    """
+    if check == Level.TRANSPORT.word and origin_known:
+        return Level.TRANSPORT
+    return Level.SIZE if looked else None

@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from asynchy.catalogue import process
+from asynchy.catalogue.held import Holdings
 from asynchy.domain.attempt import Attempt, Claim, EngineResult, Verdict
 from asynchy.domain.experiment import Copy, Survey
+from asynchy.domain.level import Level
 from asynchy.domain.text import count, duration, size
 from asynchy.errors import AsynchyError, ListingError, Stopped
 from asynchy.plan.outcome import Transfer
-from asynchy.plan.verdict import Judgement, judge
+from asynchy.plan.verdict import Judgement, judge, level_of
 from asynchy.service.site import Site
 from asynchy.transfer.engine import Engine, Job
 
@@ -78,6 +80,8 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
         "%s: by the %s engine (%s), check: %s",
         copy.epn, engine.name, engine.chosen, engine.check,
     )  # fmt: skip
+    holdings = site.catalogue.holdings(copy_id)
+    origin_known = holdings.known() == before.files - before.missing_files
     begun = time.monotonic()
     files = moved = rounds = tries = 0
     while True:
@@ -88,6 +92,9 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
         if after is None and site.stop.asked:
             result = replace(result, stopped=True)
         judgement = judge(result, before, after, unsure=unsure)
+        if judgement.all_at_home and after is not None:
+            level = level_of(engine.check, looked=True, origin_known=origin_known)
+            _hold(holdings, copy, after, level)
         attempt = _attempt(site, engine, started, result, after, judgement)
         site.catalogue.record(copy_id, attempt, after)
         files, moved = files + (result.files or 0), moved + (result.bytes or 0)
@@ -125,6 +132,15 @@ def _run_engine(site: Site, engine: Engine, copy: Copy, listed: Survey) -> Engin
         return _not_run(str(error), error.hint)
     except OSError as error:
         return _not_run(f"{error.filename or copy.destination}: {error.strerror}", None)
+
+
+def _hold(holdings: Holdings, copy: Copy, found: Survey, level: Level | None) -> None:
+    """Store that the copy holds what was listed."""
+    assert found.listing is not None  # we write
+    if not holdings.take(found.listing, (found.files, found.bytes), level):
+        log.warning(
+            "%s: a walk has seen something else since; its files are not recorded", copy.epn
+        )
 
 
 def _not_run(reason: str, hint: str | None) -> EngineResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from asynchy.catalogue import Catalogue, IgnoreList
@@ -81,9 +81,9 @@ class Site:
             def hear(
                 entry: Entry, surveyor: Surveyor = surveyor, listing: Listing | None = listing
             ) -> None:
-                surveyor.add(entry)
+                at_home = surveyor.add(entry)
                 if listing is not None:
-                    listing.add(entry)
+                    listing.add(entry, at_home)
 
             try:
                 list_experiment(self.remote, copy.source, hear, self.stop)
@@ -91,9 +91,10 @@ class Site:
             except ListingError as error:
                 if not (error.transient and self.try_again(tries, f"{copy.epn}: {error}")):
                     raise
-        if listing is not None:
-            listing.finish()
-        return surveyor.result()
+        if listing is None:
+            return surveyor.result()
+        listing.finish()
+        return replace(surveyor.result(), listing=listing.number)
 
     def try_again(self, tries: int, what: str) -> bool:
         """Wait for another try after a lost connection, longer each time; whether to try it."""

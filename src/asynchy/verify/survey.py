@@ -29,21 +29,24 @@ class Surveyor:
         self._missing_files = self._missing_bytes = self._missing_folders = 0
         self._fingerprint = 0
 
-    def add(self, entry: Entry) -> None:
-        """Take one entry."""
+    def add(self, entry: Entry) -> bool:
+        """Take one entry; whether it is at home."""
         if entry.kind is Kind.FOLDER:
+            there = self._is_folder(entry)
             self._folders += 1
-            self._missing_folders += not self._is_folder(entry)
+            self._missing_folders += not there
         elif entry.kind is Kind.FILE:
+            there = entry.is_same(self._at_home(entry), size_only=self._size_only)
             self._files += 1
             self._bytes += entry.size
-            if not entry.is_same(self._at_home(entry), size_only=self._size_only):
+            if not there:
                 self._missing_files += 1
                 self._missing_bytes += entry.size
         else:
             self._left_out += 1
-            return
+            return False
         self._note(entry)
+        return there
 
     def result(self) -> Survey:
         """What was added up."""

@@ -1,0 +1,219 @@
+"""What a copy holds: its files, how well each is proven, and their digests.
+
+Filled by one statement when a copy is complete; read and marked in a stream, a page at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, or_, select, update
+
+from asynchy.catalogue.database import translated
+from asynchy.catalogue.schema import copies, files, held
+from asynchy.domain.level import Damage, Held, Level
+
+_PAGE = 5000
+"""Files read at a time: a transaction that stays open for hours would keep the WAL growing."""
+
+# What a listing saw: a walk may have seen something else since.
+_AS_LISTED = "experiment_id = :experiment AND since <= :listing AND seen >= :listing"
+_COUNT = f"SELECT count(*), coalesce(sum(size), 0) FROM files WHERE {_AS_LISTED}"  # noqa: S608
+_TAKE = f"""
+INSERT INTO held (copy_id, path, size, modified, level, checked)
+SELECT :copy, path, size, modified, :level, :now FROM files WHERE {_AS_LISTED}
+ON CONFLICT (copy_id, path) DO UPDATE SET
+size = excluded.size, modified = excluded.modified, level = excluded.level,
+checked = excluded.checked, sha256 = NULL, damage = NULL
+WHERE held.size <> excluded.size OR held.modified <> excluded.modified
+"""  # noqa: S608 - no value in it
+_PROVE = """
+UPDATE held SET level = ?, checked = ?, sha256 = coalesce(?, sha256), damage = NULL
+WHERE copy_id = ? AND path = ? AND size = ? AND modified = ?
+"""
+_DIGEST = """
+UPDATE held SET sha256 = ? WHERE copy_id = ? AND path = ? AND size = ? AND modified = ?
+"""
+_LOSE = "DELETE FROM held WHERE copy_id = ? AND path = ? AND damage IS NOT 'different'"
+_DAMAGE = "UPDATE held SET damage = ? WHERE copy_id = ? AND path = ? AND size = ? AND modified = ?"
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """The files of one copy. Its methods raise `CatalogueError` where the database is of no use."""
+
+    path: Path
+    engine: Engine
+    copy_id: int
+    experiment_id: int
+
+    @property
+    def empty(self) -> bool:
+        """Whether it is known to hold nothing."""
+        with self._transaction() as db:
+            query = select(held.c.path).where(held.c.copy_id == self.copy_id).limit(1)
+            return db.execute(query).one_or_none() is None
+
+    def known(self) -> int:
+        """How many files of the copy are known to be at home as they were last listed."""
+        query = (
+            select(func.count())
+            .select_from(held.join(files, self._listed()))
+            .where(held.c.copy_id == self.copy_id)
+        )
+        with self._transaction() as db:
+            return db.scalar(query) or 0
+
+    def take(self, listing: int, found: tuple[int, int], level: Level | None) -> bool:
+        """The copy holds what a listing saw; `level` is proven of what it was not known to hold.
+
+        What is known of files with the same size and time stays. `found` is how many files and
+        bytes that listing told; False, and nothing is stored, where the catalogue knows others by
+        now.
+        """
+        values = {
+            "copy": self.copy_id,
+            "experiment": self.experiment_id,
+            "listing": listing,
+            "level": level,
+            "now": _seconds(datetime.now(UTC)),
+        }
+        with self._transaction() as db:
+            if tuple(db.exec_driver_sql(_COUNT, values).one()) != found:
+                return False
+            db.exec_driver_sql(_TAKE, values)
+            return True
+
+    def rows(self, *, digested: bool | None = None) -> Iterator[list[Held]]:
+        """The files in order of path, a page at a time; those with, or without, a digest alone."""
+        wanted: list[ColumnElement[bool]] = []
+        if digested is not None:
+            wanted = [held.c.sha256.is_not(None) if digested else held.c.sha256.is_(None)]
+        return self._pages(select(held), wanted)
+
+    def unproven(self, level: Level, *, anew: bool = False) -> Iterator[list[Held]]:
+        """The files that are at the facility, too, and less than that is proven of them.
+
+        `anew`: those of which it is proven, too.
+        """
+        weak = or_(held.c.level.is_(None), held.c.level < level, held.c.damage.is_not(None))
+        query = select(held).join(files, self._listed())
+        return self._pages(query, [] if anew else [weak])
+
+    def damaged(self, damage: Damage | None = None) -> Iterator[list[Held]]:
+        """The files in which something was found wrong, or in which that was."""
+        wanted = held.c.damage.is_not(None) if damage is None else held.c.damage == damage.value
+        return self._pages(select(held), [wanted])
+
+    def lose(self, paths: Iterable[bytes]) -> None:
+        """Files are not at home as they were listed: what was known of them holds no more.
+
+        That one was different stays known, until it is proven that it is not.
+        """
+        rows = [(self.copy_id, path) for path in paths]
+        if not rows:
+            return
+        with self._transaction() as db:
+            if db.exec_driver_sql(_LOSE, rows).rowcount:
+                mine = copies.c.id == self.copy_id
+                db.execute(update(copies).where(mine).values(level=None, verified=None))
+
+    def prove(self, proven: Iterable[tuple[Held, bytes | None]], level: Level) -> None:
+        """That level is proven of files now; with their digest where it was computed."""
+        now = _seconds(datetime.now(UTC))
+        self._update(
+            _PROVE,
+            [(int(level), now, sha256, *self._key(file)) for file, sha256 in proven],
+        )
+
+    def digest(self, digests: Iterable[tuple[Held, bytes]]) -> None:
+        """Store the SHA-256 of files."""
+        self._update(_DIGEST, [(sha256, *self._key(file)) for file, sha256 in digests])
+
+    def mark(self, found: Iterable[tuple[Held, Damage | None]]) -> None:
+        """Something was found wrong with files, or, where it is None, nothing is any more."""
+        self._update(_DAMAGE, [(damage, *self._key(file)) for file, damage in found])
+
+    def sum_up(self, when: datetime) -> Level | None:
+        """Store with the copy the weakest level of its files, which is returned, and since when."""
+        with self._transaction() as db:
+            return sum_up(db, self.copy_id, when)
+
+    def _key(self, file: Held) -> tuple[int, bytes, int, int]:
+        return self.copy_id, file.path, file.size, file.modified
+
+    def _listed(self) -> ColumnElement[bool]:
+        """A file that the facility has just as the copy does."""
+        return and_(
+            files.c.experiment_id == self.experiment_id,
+            files.c.path == held.c.path,
+            files.c.size == held.c.size,
+            files.c.modified == held.c.modified,
+        )
+
+    def _pages(self, query: Any, wanted: list[ColumnElement[bool]]) -> Iterator[list[Held]]:
+        after = b""
+        ordered = query.where(held.c.copy_id == self.copy_id, *wanted).order_by(held.c.path)
+        while True:
+            with self._transaction() as db:
+                rows = db.execute(ordered.where(held.c.path > after).limit(_PAGE)).all()
+            if not rows:
+                return
+            yield [_held(row) for row in rows]
+            after = bytes(rows[-1].path)
+
+    def _update(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
+        if rows:
+            with self._transaction() as db:
+                db.exec_driver_sql(statement, rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with translated(self.path), self.engine.begin() as db:
+            yield db
+
+
+def sum_up(db: Connection, copy_id: int, when: datetime) -> Level | None:
+    """Store with a copy the weakest level of its files, and that it was established then.
+
+    None, and so stored, where nothing is proven of some file, or no file is known.
+    """
+    query = select(
+        func.min(held.c.level).label("weakest"),
+        func.count().label("all"),
+        func.count(held.c.level).label("levels"),
+        func.count(held.c.damage).label("damaged"),
+    ).where(held.c.copy_id == copy_id)
+    row = db.execute(query).one()
+    level = row.weakest if row.levels == row.all and not row.damaged else None
+    values = {"level": level, "verified": when, "damaged": row.damaged}
+    db.execute(update(copies).where(copies.c.id == copy_id).values(values))
+    return level
+
+
+def has_different(db: Connection, copy_id: int) -> bool:
+    """Whether some file of a copy is known to differ from the facility's."""
+    different = held.c.damage == Damage.DIFFERENT.value
+    query = select(held.c.path).where(held.c.copy_id == copy_id, different).limit(1)
+    return db.execute(query).one_or_none() is not None
+
+
+def _held(row: Row[Any]) -> Held:
+    return Held(
+        path=bytes(row.path),
+        size=row.size,
+        modified=row.modified,
+        level=row.level,
+        checked=datetime.fromtimestamp(row.checked, UTC),
+        sha256=None if row.sha256 is None else bytes(row.sha256),
+        damage=None if row.damage is None else Damage(row.damage),
+    )
+
+
+def _seconds(when: datetime) -> int:
+    return int(when.timestamp())

@@ -1,0 +1,90 @@
+"""How well it is proven that a file at home is the facility's, and what can be wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum, StrEnum
+
+
+class Level(IntEnum):
+    """What was proven of a file, or of every file of a copy: the higher, the more.
+
+    Where nothing is proven, or it is not known what, there is no level (None). The numbers are
+    stored in the catalogue; people and JSON get the word.
+    """
+
+    SIZE = 1
+    """It has the size and the time that the facility tells."""
+    TRANSPORT = 2
+    """The engine checked what it received: rsync's checksum of the whole file."""
+    SOURCE = 3
+    """A digest made from the file at the facility equals that of the file at home."""
+
+    @property
+    def word(self) -> str:
+        """Its name in configs, tables and JSON: `size`, `transport`, `source`."""
+        return self.name.lower()
+
+    def __str__(self) -> str:
+        return self.word
+
+
+class Damage(StrEnum):
+    """What was found wrong with a file at home. The values are stored in the catalogue."""
+
+    DIFFERENT = "different"
+    """Other bytes than at the facility, also after it was fetched again."""
+    CHANGED = "changed"
+    """Other bytes, another size or time than it had when it was last proven."""
+    MISSING = "missing"
+    """No file lies in its place."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A file that a copy holds."""
+
+    path: bytes
+    """Relative to the copy's folder."""
+    size: int
+    modified: int
+    """Seconds since 1970 in UTC."""
+    level: Level | None
+    """What was proven of it, once; it counts no more while there is a damage."""
+    checked: datetime
+    """When that was proven."""
+    sha256: bytes | None
+    """Of its bytes at home; None where it has not been computed."""
+    damage: Damage | None
+
+    @property
+    def proven(self) -> Level | None:
+        """What is proven of it now."""
+        return None if self.damage else self.level
+
+
+@dataclass(frozen=True)
+class Check:
+    """One look at the bytes of a copy; never changed once stored."""
+
+    kind: str
+    """`verify`: held against the facility; `audit`: against what was known at home."""
+    way: str
+    """How, in words: `sha256sum at the facility`, `rsync --checksum`, …."""
+    started: datetime
+    ended: datetime
+    host: str
+    pid: int
+    files: int
+    """Files whose bytes were looked at."""
+    bytes: int
+    different: int
+    """Files with other bytes than they should have."""
+    missing: int
+    extra: int
+    """Files at home that the catalogue does not know to be part of the copy."""
+    digested: int
+    """Files that had no SHA-256 and got one."""
+    reason: str | None
+    """Why it did not look at all that it was to look at; None where it did."""

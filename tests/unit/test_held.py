@@ -1,0 +1,250 @@
+"""What copies hold: filled from a listing, kept while it is the same, and never too well proven."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from asynchy.catalogue import Catalogue
+from asynchy.catalogue.held import Holdings
+from asynchy.catalogue.sightings import Sighting
+from asynchy.domain.attempt import Attempt, Verdict
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Copy, Entry, Experiment, Kind, Located, Survey
+from asynchy.domain.level import Check, Damage, Held, Level
+from asynchy.plan.verdict import level_of
+
+NOW = datetime.now(UTC)
+SHA = bytes(range(32))
+
+
+class Place:
+    """A catalogue with one copy."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "catalogue.db"
+        self.catalogue = Catalogue.open(self.path)
+        experiment = Experiment("mx", Epn("12282a"))
+        project = folder / "ny79"
+        self.copy = Copy(experiment, "ny79", "/data/mx/12282a", project, project / "data")
+        number = self.catalogue.claim(self.copy)
+        assert isinstance(number, int)
+        self.number = number
+        self.held = self.catalogue.holdings(number)
+
+    def list(self, files: dict[bytes, tuple[int, int]], missing: tuple[bytes, ...] = ()) -> Survey:
+        """List what the facility has; those that are missing are not at home."""
+        listing = self.catalogue.listing(self.copy)
+        assert listing is not None
+        for path, (size, modified) in files.items():
+            listing.add(Entry(Kind.FILE, path, size, modified, 0o644), path not in missing)
+        listing.finish()
+        total = sum(size for size, _ in files.values())
+        return Survey(NOW, len(files), total, 0, 0, len(missing), 0, 0, "f", listing.number)
+
+    def take(self, found: Survey, level: Level | None) -> bool:
+        assert found.listing is not None
+        return self.held.take(found.listing, (found.files, found.bytes), level)
+
+    def rows(self) -> dict[bytes, Held]:
+        return {row.path: row for page in self.held.rows() for row in page}
+
+    def complete(self, verdict: Verdict = Verdict.COMPLETE) -> None:
+        self.catalogue.record(self.number, attempt(verdict), Survey(NOW, 1, 1, 0, 0, 0, 0, 0, "f"))
+
+
+def attempt(verdict: Verdict) -> Attempt:
+    return Attempt(
+        started=NOW, ended=NOW, host="here", pid=1, engine="rsync", chosen="engine: rsync",
+        check="transport", compare="time", verdict=verdict, exit_code=0, files=1, bytes=1,
+        listed_at=NOW, listed_files=1, listed_bytes=1, reason=None, stderr="",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_levels_have_an_order_and_a_word() -> None:
+    assert Level.SIZE < Level.TRANSPORT < Level.SOURCE
+    assert [f"{level}" for level in Level] == ["size", "transport", "source"]
+
+
+@pytest.mark.parametrize(
+    ("check", "looked", "origin_known", "level"),
+    [
+        ("size", True, True, Level.SIZE),
+        ("size", True, False, Level.SIZE),
+        ("transport", True, True, Level.TRANSPORT),
+        ("transport", True, False, Level.SIZE),
+        ("transport", False, True, Level.TRANSPORT),
+        ("transport", False, False, None),
+        ("size", False, True, None),
+    ],
+)
+def test_the_engine_vouches_for_what_it_received_alone(
+    check: str, looked: bool, origin_known: bool, level: Level | None
+) -> None:
+    assert level_of(check, looked=looked, origin_known=origin_known) is level
+
+
+def test_what_was_listed_is_held_and_what_is_the_same_keeps_what_is_proven(place: Place) -> None:
+    first = place.list({b"a": (1, 10), b"b": (2, 20), b"c": (3, 30)})
+    assert place.take(first, Level.TRANSPORT)
+    rows = place.rows()
+    assert {path: (row.size, row.modified, row.level) for path, row in rows.items()} == {
+        b"a": (1, 10, Level.TRANSPORT),
+        b"b": (2, 20, Level.TRANSPORT),
+        b"c": (3, 30, Level.TRANSPORT),
+    }
+    place.held.prove([(row, SHA) for row in rows.values()], Level.SOURCE)
+    second = place.list({b"a": (1, 10), b"b": (2, 21), b"d": (4, 40)})
+    assert place.take(second, Level.SIZE)
+    found = {path: (row.level, row.sha256) for path, row in place.rows().items()}
+    assert found == {
+        b"a": (Level.SOURCE, SHA),
+        b"b": (Level.SIZE, None),
+        b"c": (Level.SOURCE, SHA),  # at home still, and no more at the facility
+        b"d": (Level.SIZE, None),
+    }
+
+
+def test_what_is_not_at_home_any_more_loses_what_was_proven_of_it(place: Place) -> None:
+    files = {b"a": (1, 10), b"b": (2, 20)}
+    assert place.take(place.list(files), Level.SOURCE)
+    place.complete()
+    assert place.catalogue.status()[0].level is Level.SOURCE
+    listed = place.list(files, missing=(b"b",))
+    assert place.catalogue.status()[0].level is None
+    assert place.held.known() == 1 == listed.files - listed.missing_files
+    assert place.take(listed, Level.SIZE)
+    assert {path: row.level for path, row in place.rows().items()} == {
+        b"a": Level.SOURCE,
+        b"b": Level.SIZE,
+    }
+
+
+def test_files_of_unknown_origin_are_seen(place: Place) -> None:
+    listed = place.list({b"a": (1, 10), b"b": (2, 20)}, missing=(b"b",))
+    assert place.held.known() == 0 != listed.files - listed.missing_files
+
+
+def test_what_a_walk_has_seen_since_is_not_held(place: Place) -> None:
+    listed = place.list({b"a": (1, 10), b"b": (2, 20)})
+    walk = Sighting.begin(place.path, "walk", "/data")
+    number, _ = walk.experiment(Located(place.copy.experiment, place.copy.source))
+    walk.add(number, [(b"a", 1, 10, None), (b"late", 5, 50, None)])
+    walk.flush()
+    assert place.take(listed, Level.SIZE)
+    assert place.rows().keys() == {b"a", b"b"}
+    walk.add(number, [(b"a", 1, 11, None)])
+    walk.flush()
+    assert not place.take(listed, Level.SIZE)
+    assert place.rows()[b"a"].modified == 10
+
+
+def test_a_copy_has_the_level_of_its_weakest_file(place: Place) -> None:
+    assert place.take(place.list({b"a": (1, 10), b"b": (2, 20)}), Level.TRANSPORT)
+    rows = place.rows()
+    place.complete()
+    (status,) = place.catalogue.status()
+    assert (status.level, status.damaged, status.verified) == (Level.TRANSPORT, 0, NOW)
+    place.held.prove([(rows[b"a"], None)], Level.SOURCE)
+    assert place.held.sum_up(NOW) is Level.TRANSPORT
+    place.held.prove([(rows[b"b"], None)], Level.SOURCE)
+    assert place.held.sum_up(NOW) is Level.SOURCE
+    place.held.mark([(rows[b"b"], Damage.CHANGED)])
+    assert place.held.sum_up(NOW) is None
+    assert place.catalogue.status()[0].damaged == 1
+    place.held.mark([(rows[b"b"], None)])
+    assert place.held.sum_up(NOW) is Level.SOURCE
+
+
+def test_of_a_copy_that_is_not_known_to_hold_anything_nothing_is_proven(place: Place) -> None:
+    place.complete()
+    assert place.catalogue.status()[0].level is None
+
+
+def test_what_is_proven_of_another_size_or_time_counts_for_nothing(place: Place) -> None:
+    assert place.take(place.list({b"a": (1, 10)}), Level.SIZE)
+    row = place.rows()[b"a"]
+    other = replace(row, modified=11)
+    place.held.prove([(other, SHA)], Level.SOURCE)
+    place.held.digest([(other, SHA)])
+    place.held.mark([(other, Damage.MISSING)])
+    assert place.rows()[b"a"] == row
+
+
+def test_what_is_still_to_be_proven(place: Place) -> None:
+    files = {b"a": (1, 10), b"b": (2, 20), b"c": (3, 30), b"d": (4, 40)}
+    assert place.take(place.list(files), Level.SIZE)
+    rows = place.rows()
+    place.held.prove([(rows[b"a"], SHA), (rows[b"c"], SHA)], Level.SOURCE)
+    place.held.mark([(rows[b"c"], Damage.CHANGED)])
+    assert place.take(place.list({**files, b"d": (4, 41)}, missing=(b"d",)), Level.SIZE)
+    place.list({path: files[path] for path in (b"a", b"b", b"c")})  # d is gone from the facility
+
+    def paths(anew: bool) -> list[bytes]:
+        pages = place.held.unproven(Level.SOURCE, anew=anew)
+        return [row.path for page in pages for row in page]
+
+    assert paths(False) == [b"b", b"c"]
+    assert paths(True) == [b"a", b"b", b"c"]
+
+
+def test_a_file_that_differs_stays_known_until_it_is_proven_and_the_copy_is_not_complete(
+    place: Place,
+) -> None:
+    files = {b"a": (1, 10), b"b": (2, 20)}
+    assert place.take(place.list(files), Level.SIZE)
+    place.complete()
+    assert not place.catalogue.history(place.copy).different
+    place.held.mark([(place.rows()[b"b"], Damage.DIFFERENT)])
+    place.complete(Verdict.DIFFERENT)
+    history = place.catalogue.history(place.copy)
+    assert history.different and history.completed_listing is None
+    assert place.catalogue.status()[0].completed is None
+    assert place.take(place.list(files, missing=(b"b",)), Level.SIZE)
+    (page,) = place.held.damaged(Damage.DIFFERENT)
+    assert [row.path for row in page] == [b"b"]
+    assert place.catalogue.history(place.copy).different
+    place.held.prove([(page[0], SHA)], Level.SOURCE)
+    place.complete()
+    history = place.catalogue.history(place.copy)
+    assert not history.different and history.completed_listing == NOW
+
+
+def test_many_files_are_read_in_order_a_page_at_a_time(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asynchy.catalogue.held._PAGE", 3)
+    names = [b"%02d\xff\n" % at for at in range(10)]
+    assert place.take(place.list(dict.fromkeys(names, (1, 1))), Level.SIZE)
+    pages = list(place.held.rows())
+    assert [len(page) for page in pages] == [3, 3, 3, 1]
+    assert [row.path for page in pages for row in page] == names
+    place.held.digest([(row, SHA) for row in pages[0]])
+    assert sum(map(len, place.held.rows(digested=True))) == 3
+    assert sum(map(len, place.held.rows(digested=False))) == 7
+
+
+def test_checks_are_only_ever_added(place: Place) -> None:
+    made = [
+        Check("verify", "rsync --checksum", NOW, NOW, "here", 1, 3, 99, 1, 0, 0, 0, None),
+        Check("audit", "at home", NOW, NOW, "here", 1, 3, 99, 0, 1, 2, 3, "stopped"),
+    ]
+    for check in made:
+        place.catalogue.note(place.number, check)
+    found = place.catalogue.checks_of("12282a")
+    assert found == [(str(place.copy.destination), check) for check in made]
+    assert place.catalogue.checks_of("99999z") == []
+
+
+def test_holdings_can_be_looked_at_alone(place: Place) -> None:
+    assert place.take(place.list({b"a": (1, 10)}), Level.SIZE)
+    held: Holdings = Catalogue.peek(place.path).holdings(place.number)
+    assert [row.path for page in held.rows() for row in page] == [b"a"]
