@@ -27,7 +27,8 @@ for _ in range(5):
 class Network:
     """A link of some round trip (in seconds) and rate (in bits a second; None: no limit).
 
-    Without either it is a pair of the kernel's own devices, else a delay line. Only root may make one. On leaving, the namespaces and all that runs in them are gone.
+    Without either it is a pair of the kernel's own devices, else a delay line. Only root may make
+    one. On leaving, the namespaces and all that runs in them are gone.
     """
 
     def __init__(self, round_trip: float, rate: float | None = None) -> None:

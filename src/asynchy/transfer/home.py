@@ -1,8 +1,4 @@
-"""The tree of a copy at home, worked on so that nothing outside it is ever touched.
-
-Every folder is opened from the one above it, and a symbolic link is never followed: whatever the
-facility calls its files, and whatever lies at home already, nothing leads out of the copy.
-"""
+"""The tree of a copy at home, and what a transfer does in it; nothing outside it is touched."""
 
 from __future__ import annotations
 
@@ -12,20 +8,13 @@ import errno
 import os
 import shutil
 import stat
-from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from asynchy.domain.experiment import Copy, Entry
-from asynchy.domain.paths import is_inside
 from asynchy.domain.text import shown
 from asynchy.ssh.rsync_output import cause
+from asynchy.tree import FOLDER, Tree, opened, walk_down
 
-_OPEN = 100
-"""Folders that are kept open."""
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ABOVE = 0o2770
 """Folders that we make above the data: the project's group works in them, others stay out."""
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -40,12 +29,12 @@ def make_folders(copy: Copy) -> None:
 
     def make(above: int, name: str) -> int:
         made = _made(above, name)
-        below = os.open(name, _FOLDER, dir_fd=above)
+        below = os.open(name, FOLDER, dir_fd=above)
         if made:
             os.fchmod(below, _ABOVE)
         return below
 
-    os.close(_walk(copy.project_folder, copy.destination, make))
+    os.close(walk_down(copy.project_folder, copy.destination, make))
 
 
 def make_scratch(copy: Copy) -> Path:
@@ -57,10 +46,10 @@ def make_scratch(copy: Copy) -> Path:
 
     def make(above: int, name: str) -> int:
         _made(above, name)  # its setgid bit, if any, makes the files in it the project's group's
-        return os.open(name, _FOLDER, dir_fd=above)
+        return os.open(name, FOLDER, dir_fd=above)
 
     scratch = scratch_of(copy)
-    descriptor = _walk(copy.project_folder, scratch, make)
+    descriptor = walk_down(copy.project_folder, scratch, make)
     try:
         if os.fstat(descriptor).st_uid != os.geteuid():
             reason = "it belongs to another user; move it away"
@@ -75,18 +64,6 @@ def scratch_of(copy: Copy) -> Path:
     return copy.destination.parent / f".asynchy-{copy.destination.name}"
 
 
-def opened(project: Path, folder: Path) -> int:
-    """The descriptor of a folder below a project folder (docs/decisions/0021).
-
-    No symbolic link on the way from there is followed: whoever may write in the project could put
-    one in the place of a folder, and lead us where they may not write themselves.
-
-    Raises:
-        OSError: one of the folders is not there, or is something else.
-    """
-    return _walk(project, folder, lambda above, name: os.open(name, _FOLDER, dir_fd=above))
-
-
 def drop(project: Path, folder: Path) -> None:
     """Remove a folder below a project folder with all that is in it, as far as it can be."""
     with contextlib.suppress(OSError):
@@ -95,25 +72,6 @@ def drop(project: Path, folder: Path) -> None:
             shutil.rmtree(folder.name, ignore_errors=True, dir_fd=above)
         finally:
             os.close(above)
-
-
-def _walk(project: Path, folder: Path, step: Callable[[int, str], int]) -> int:
-    """The descriptor of a folder, found step by step from the project folder down."""
-    path = project
-    descriptor = os.open(project, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    for part in folder.relative_to(project).parts:
-        path /= part
-        try:
-            below = step(descriptor, part)
-        except NotADirectoryError:
-            reason = "a symbolic link or a file lies in the way; move it away"
-            raise NotADirectoryError(errno.ENOTDIR, reason, str(path)) from None
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        finally:
-            os.close(descriptor)
-        descriptor = below
-    return descriptor
 
 
 def _made(above: int, name: str) -> bool:
@@ -153,36 +111,12 @@ def is_about_one_file(error: OSError) -> bool:
     )  # fmt: skip
 
 
-class Home:
+class Home(Tree):
     """A copy's tree, below its project folder. For one thread; its methods raise OSError."""
-
-    def __init__(self, project: Path, root: Path) -> None:
-        self._root = opened(project, root)
-        self._open: OrderedDict[bytes, int] = OrderedDict()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for descriptor in (*self._open.values(), self._root):
-            os.close(descriptor)
 
     def flush(self) -> None:
         """Have all of it on the disks."""
         flush(self._root)
-
-    def find(self, path: bytes) -> os.stat_result | None:
-        """What lies there, a symbolic link not followed; None where nothing does."""
-        try:
-            folder, name = self._place(path)
-            return os.stat(name, dir_fd=folder, follow_symlinks=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
 
     def place(self, scratch: int, temporary: str, path: bytes) -> None:
         """Put a file that is whole in its place, over an older one."""
@@ -227,24 +161,3 @@ class Home:
         """Remove a folder with all that is in it."""
         folder, name = self._place(path)
         shutil.rmtree(name, dir_fd=folder)
-
-    def _place(self, path: bytes) -> tuple[int, bytes]:
-        """The folder that a path lies in, opened, and its name there."""
-        if not is_inside(path):
-            raise ValueError(f"a path that leads out of the copy: {path!r}")
-        above, _, name = path.rpartition(b"/")
-        return self._folder(above), name
-
-    def _folder(self, path: bytes) -> int:
-        if not path:
-            return self._root
-        found = self._open.get(path)
-        if found is not None:
-            self._open.move_to_end(path)
-            return found
-        above, _, name = path.rpartition(b"/")
-        opened = os.open(name, _FOLDER, dir_fd=self._folder(above))
-        self._open[path] = opened
-        if len(self._open) > _OPEN:
-            os.close(self._open.popitem(last=False)[1])
-        return opened

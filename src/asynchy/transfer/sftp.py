@@ -17,12 +17,13 @@ from asynchy.plan.bundles import Bundle, Cut, Extent, Piece, bundles
 from asynchy.ssh.remote import Remote
 from asynchy.transfer import journal
 from asynchy.transfer.engine import Job, OnProgress
-from asynchy.transfer.home import Home, drop, make_folders, make_scratch, opened, scratch_of, why
+from asynchy.transfer.home import Home, drop, make_folders, make_scratch, scratch_of, why
 from asynchy.transfer.journal import Part
 from asynchy.transfer.leftovers import drop_partial_files
 from asynchy.transfer.messages import Fault, Task
 from asynchy.transfer.streams import Ended, Streams
 from asynchy.transfer.tuning import Tuner
+from asynchy.tree import opened
 
 log = logging.getLogger(__name__)
 

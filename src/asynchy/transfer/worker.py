@@ -33,7 +33,7 @@ from asynchy.ssh.sftp.packets import (
     read,
 )
 from asynchy.transfer.committer import Committer, Fetch
-from asynchy.transfer.home import opened, why
+from asynchy.transfer.home import why
 from asynchy.transfer.journal import name_of
 from asynchy.transfer.messages import (
     Arrived,
@@ -46,6 +46,7 @@ from asynchy.transfer.messages import (
     Task,
 )
 from asynchy.transfer.pace import Pace
+from asynchy.tree import opened
 
 WINDOW = 4 << 20
 """Bytes that are asked for and have not arrived: twice what a connection of OpenSSH carries in a

@@ -1,0 +1,117 @@
+"""A tree of files at home, opened so that nothing outside it is ever touched.
+
+Every folder is opened from the one above it, and a symbolic link is never followed: whatever the
+facility calls its files, and whatever lies at home already, nothing leads out of the tree.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from asynchy.domain.paths import is_inside
+
+_OPEN = 100
+"""Folders that are kept open."""
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""How a folder is opened: never through a symbolic link."""
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Tree:
+    """A tree at home. For one thread; its methods raise OSError."""
+
+    def __init__(self, project: Path, root: Path) -> None:
+        """Open the tree `root`, which is the project folder or lies below it."""
+        self._root = opened(project, root)
+        self._open: OrderedDict[bytes, int] = OrderedDict()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folders that are open."""
+        for descriptor in (*self._open.values(), self._root):
+            os.close(descriptor)
+
+    def find(self, path: bytes) -> os.stat_result | None:
+        """What lies there, a symbolic link not followed; None where nothing does."""
+        try:
+            folder, name = self._place(path)
+            return os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def open(self, path: bytes) -> int:
+        """What lies there, opened to be read; a FIFO does not block."""
+        folder, name = self._place(path)
+        return os.open(name, _FILE, dir_fd=folder)
+
+    def _place(self, path: bytes) -> tuple[int, bytes]:
+        """The folder that a path lies in, opened, and its name there."""
+        if not is_inside(path):
+            raise ValueError(f"a path that leads out of the copy: {path!r}")
+        above, _, name = path.rpartition(b"/")
+        return self._folder(above), name
+
+    def _folder(self, path: bytes) -> int:
+        if not path:
+            return self._root
+        found = self._open.get(path)
+        if found is not None:
+            self._open.move_to_end(path)
+            return found
+        above, _, name = path.rpartition(b"/")
+        opened = os.open(name, FOLDER, dir_fd=self._folder(above))
+        self._open[path] = opened
+        if len(self._open) > _OPEN:
+            os.close(self._open.popitem(last=False)[1])
+        return opened
+
+
+def opened(project: Path, folder: Path) -> int:
+    """The descriptor of a folder below a project folder (docs/decisions/0021).
+
+    No symbolic link on the way from there is followed: whoever may write in the project could put
+    one in the place of a folder, and lead us where they may not write themselves.
+
+    Raises:
+        OSError: one of the folders is not there, or is something else.
+    """
+    return walk_down(project, folder, lambda above, name: os.open(name, FOLDER, dir_fd=above))
+
+
+def walk_down(project: Path, folder: Path, step: Callable[[int, str], int]) -> int:
+    """The descriptor of a folder, found step by step from the project folder down.
+
+    Raises:
+        OSError: a step failed, with the path that it was for.
+    """
+    path = project
+    descriptor = os.open(project, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for part in folder.relative_to(project).parts:
+        path /= part
+        try:
+            below = step(descriptor, part)
+        except NotADirectoryError:
+            reason = "a symbolic link or a file lies in the way; move it away"
+            raise NotADirectoryError(errno.ENOTDIR, reason, str(path)) from None
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        finally:
+            os.close(descriptor)
+        descriptor = below
+    return descriptor
