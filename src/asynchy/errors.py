@@ -97,6 +97,12 @@ class ListingRefused(ListingError):
     transient = False
 
 
+class DigestsNotOffered(ListingError):
+    """The server offers no way to compare what files hold."""
+
+    transient = False
+
+
 class ExperimentAbsent(ListingError):
     """The facility has no folder for the experiment."""
 

@@ -60,6 +60,26 @@ class Tree:
         folder, name = self._place(path)
         return os.open(name, _FILE, dir_fd=folder)
 
+    def move(self, path: bytes, to: Tree) -> None:
+        """Move what lies there to the same place in another tree; folders are made as needed."""
+        folder, name = self._place(path)
+        above, _, _ = path.rpartition(b"/")
+        os.rename(name, name, src_dir_fd=folder, dst_dir_fd=to._made(above))
+
+    def remove(self, path: bytes) -> None:
+        """Remove a file."""
+        folder, name = self._place(path)
+        os.unlink(name, dir_fd=folder)
+
+    def _made(self, path: bytes) -> int:
+        """A folder, opened; it and those above it are made where they are missing."""
+        try:
+            return self._folder(path)
+        except FileNotFoundError:
+            above, _, name = path.rpartition(b"/")
+            os.mkdir(name, dir_fd=self._made(above))
+            return self._folder(path)
+
     def _place(self, path: bytes) -> tuple[int, bytes]:
         """The folder that a path lies in, opened, and its name there."""
         if not is_inside(path):

@@ -238,3 +238,54 @@ def test_a_child_starts_whatever_the_id_of_its_parent(parent: int) -> None:
 def test_a_child_whose_parent_died_meanwhile_does_not_start(parent: int, reported: int) -> None:
     ended = shim(parent, reported)
     assert (ended.returncode, ended.stdout) == (128 + signal.SIGTERM, "")
+
+
+def test_a_command_reads_more_than_a_pipe_takes_and_answers_meanwhile() -> None:
+    names = b"".join(b"%d\0" % number for number in range(300_000))
+    out: list[bytes] = []
+    ended = child.run(
+        ["cat"], stop=Stop(), on_stdout=out.append, on_stderr=out.append, environment={},
+        stdin=names, nul_ends=True,
+    )  # fmt: skip
+    assert ended.code == 0
+    assert out == names.rstrip(b"\0").split(b"\0")
+
+
+def test_a_line_that_a_nul_ends_may_hold_the_ends_of_others() -> None:
+    out: list[bytes] = []
+    child.run(
+        ["printf", "one\\ntwo\\r\\0three\\0"], stop=Stop(), on_stdout=out.append,
+        on_stderr=out.append, environment={}, nul_ends=True,
+    )  # fmt: skip
+    assert out == [b"one\ntwo\r", b"three"]
+
+
+def test_a_command_that_does_not_read_is_given_nothing_more() -> None:
+    ended = child.run(
+        ["true"], stop=Stop(), on_stdout=print, on_stderr=print, environment={},
+        stdin=bytes(10_000_000),
+    )  # fmt: skip
+    assert ended.code == 0
+
+
+@pytest.mark.parametrize(
+    "script", ["echo a; sleep 60", "trap '' TERM; echo a; sleep 60 & wait; wait"]
+)
+def test_a_command_that_is_silent_for_too_long_is_ended(script: str) -> None:
+    began = time.monotonic()
+    ended = child.run(
+        ["sh", "-c", script], stop=Stop(), on_stdout=lambda line: None,
+        on_stderr=lambda line: None, environment={}, silence=0.5, grace=0.5,
+    )  # fmt: skip
+    assert ended.silent and not ended.stopped
+    assert time.monotonic() - began < 10
+
+
+def test_a_command_that_says_something_now_and_then_is_not_silent() -> None:
+    out: list[bytes] = []
+    script = "for i in 1 2 3 4 5; do echo $i; sleep 0.2; done"
+    ended = child.run(
+        ["sh", "-c", script], stop=Stop(), on_stdout=out.append, on_stderr=out.append,
+        environment={}, silence=0.9,
+    )  # fmt: skip
+    assert (ended.code, ended.silent, len(out)) == (0, False, 5)

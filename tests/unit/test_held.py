@@ -50,7 +50,7 @@ class Place:
         return self.held.take(found.listing, (found.files, found.bytes), level)
 
     def rows(self) -> dict[bytes, Held]:
-        return {row.path: row for page in self.held.rows() for row in page}
+        return {row.path: row for row in self.held.everything()}
 
     def complete(self, verdict: Verdict = Verdict.COMPLETE) -> None:
         self.catalogue.record(self.number, attempt(verdict), Survey(NOW, 1, 1, 0, 0, 0, 0, 0, "f"))
@@ -101,7 +101,7 @@ def test_what_was_listed_is_held_and_what_is_the_same_keeps_what_is_proven(place
         b"b": (2, 20, Level.TRANSPORT),
         b"c": (3, 30, Level.TRANSPORT),
     }
-    place.held.prove([(row, SHA) for row in rows.values()], Level.SOURCE)
+    place.held.prove([(row, SHA) for row in rows.values()])
     second = place.list({b"a": (1, 10), b"b": (2, 21), b"d": (4, 40)})
     assert place.take(second, Level.SIZE)
     found = {path: (row.level, row.sha256) for path, row in place.rows().items()}
@@ -153,9 +153,9 @@ def test_a_copy_has_the_level_of_its_weakest_file(place: Place) -> None:
     place.complete()
     (status,) = place.catalogue.status()
     assert (status.level, status.damaged, status.verified) == (Level.TRANSPORT, 0, NOW)
-    place.held.prove([(rows[b"a"], None)], Level.SOURCE)
+    place.held.prove([(rows[b"a"], None)])
     assert place.held.sum_up(NOW) is Level.TRANSPORT
-    place.held.prove([(rows[b"b"], None)], Level.SOURCE)
+    place.held.prove([(rows[b"b"], None)])
     assert place.held.sum_up(NOW) is Level.SOURCE
     place.held.mark([(rows[b"b"], Damage.CHANGED)])
     assert place.held.sum_up(NOW) is None
@@ -173,7 +173,7 @@ def test_what_is_proven_of_another_size_or_time_counts_for_nothing(place: Place)
     assert place.take(place.list({b"a": (1, 10)}), Level.SIZE)
     row = place.rows()[b"a"]
     other = replace(row, modified=11)
-    place.held.prove([(other, SHA)], Level.SOURCE)
+    place.held.prove([(other, SHA)])
     place.held.digest([(other, SHA)])
     place.held.mark([(other, Damage.MISSING)])
     assert place.rows()[b"a"] == row
@@ -183,14 +183,13 @@ def test_what_is_still_to_be_proven(place: Place) -> None:
     files = {b"a": (1, 10), b"b": (2, 20), b"c": (3, 30), b"d": (4, 40)}
     assert place.take(place.list(files), Level.SIZE)
     rows = place.rows()
-    place.held.prove([(rows[b"a"], SHA), (rows[b"c"], SHA)], Level.SOURCE)
+    place.held.prove([(rows[b"a"], SHA), (rows[b"c"], SHA)])
     place.held.mark([(rows[b"c"], Damage.CHANGED)])
     assert place.take(place.list({**files, b"d": (4, 41)}, missing=(b"d",)), Level.SIZE)
     place.list({path: files[path] for path in (b"a", b"b", b"c")})  # d is gone from the facility
 
     def paths(anew: bool) -> list[bytes]:
-        pages = place.held.unproven(Level.SOURCE, anew=anew)
-        return [row.path for page in pages for row in page]
+        return [row.path for row in place.held.unproven(anew=anew)]
 
     assert paths(False) == [b"b", b"c"]
     assert paths(True) == [b"a", b"b", b"c"]
@@ -202,20 +201,30 @@ def test_a_file_that_differs_stays_known_until_it_is_proven_and_the_copy_is_not_
     files = {b"a": (1, 10), b"b": (2, 20)}
     assert place.take(place.list(files), Level.SIZE)
     place.complete()
-    assert not place.catalogue.history(place.copy).different
-    place.held.mark([(place.rows()[b"b"], Damage.DIFFERENT)])
-    place.complete(Verdict.DIFFERENT)
+    assert not place.catalogue.history(place.copy).doubted
+    place.held.differ([place.rows()[b"b"]])
     history = place.catalogue.history(place.copy)
-    assert history.different and history.completed_listing is None
-    assert place.catalogue.status()[0].completed is None
+    assert history.doubted and history.completed_listing is None
+    (status,) = place.catalogue.status()
+    assert (status.completed, status.level, status.damaged) == (None, None, 1)
     assert place.take(place.list(files, missing=(b"b",)), Level.SIZE)
-    (page,) = place.held.damaged(Damage.DIFFERENT)
-    assert [row.path for row in page] == [b"b"]
-    assert place.catalogue.history(place.copy).different
-    place.held.prove([(page[0], SHA)], Level.SOURCE)
+    (row,) = place.held.different(listed=True)
+    assert row.path == b"b"
+    place.held.prove([(row, SHA)])
     place.complete()
     history = place.catalogue.history(place.copy)
-    assert not history.different and history.completed_listing == NOW
+    assert not history.doubted and history.completed_listing == NOW
+    assert place.catalogue.status()[0].damaged == 0
+
+
+def test_what_is_gone_from_the_facility_cannot_differ_from_it(place: Place) -> None:
+    files = {b"a": (1, 10), b"b": (2, 20)}
+    assert place.take(place.list(files), Level.SIZE)
+    place.held.differ([place.rows()[b"b"]])
+    place.list({b"a": (1, 10)})
+    assert list(place.held.different()) == []
+    assert place.rows()[b"b"].damage is Damage.CHANGED
+    assert place.catalogue.history(place.copy).doubted
 
 
 def test_many_files_are_read_in_order_a_page_at_a_time(
@@ -224,12 +233,12 @@ def test_many_files_are_read_in_order_a_page_at_a_time(
     monkeypatch.setattr("asynchy.catalogue.held._PAGE", 3)
     names = [b"%02d\xff\n" % at for at in range(10)]
     assert place.take(place.list(dict.fromkeys(names, (1, 1))), Level.SIZE)
-    pages = list(place.held.rows())
-    assert [len(page) for page in pages] == [3, 3, 3, 1]
-    assert [row.path for page in pages for row in page] == names
-    place.held.digest([(row, SHA) for row in pages[0]])
-    assert sum(map(len, place.held.rows(digested=True))) == 3
-    assert sum(map(len, place.held.rows(digested=False))) == 7
+    rows = list(place.held.everything())
+    assert [row.path for row in rows] == names
+    place.held.digest([(row, SHA) for row in rows[:3]])
+    assert list(place.held.digested()) == [replace(row, sha256=SHA) for row in rows[:3]]
+    assert list(place.held.undigested()) == rows[3:]
+    assert place.held.undigested().amount() == (7, 7)
 
 
 def test_checks_are_only_ever_added(place: Place) -> None:
@@ -247,4 +256,4 @@ def test_checks_are_only_ever_added(place: Place) -> None:
 def test_holdings_can_be_looked_at_alone(place: Place) -> None:
     assert place.take(place.list({b"a": (1, 10)}), Level.SIZE)
     held: Holdings = Catalogue.peek(place.path).holdings(place.number)
-    assert [row.path for page in held.rows() for row in page] == [b"a"]
+    assert [row.path for row in held.everything()] == [b"a"]

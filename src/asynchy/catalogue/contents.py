@@ -55,6 +55,8 @@ class Listing:
         self._hand_over()
         self._sighting.finish(self._experiment_id)
         self._sighting.end()
+        if self._holdings:
+            self._holdings.forget_vanished()
 
     def _hand_over(self) -> None:
         self._sighting.keep(self._experiment_id, self._folders)

@@ -12,7 +12,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    FromClause,
+    Row,
+    and_,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from asynchy.catalogue.database import translated
 from asynchy.catalogue.schema import copies, files, held
@@ -40,7 +51,43 @@ _DIGEST = """
 UPDATE held SET sha256 = ? WHERE copy_id = ? AND path = ? AND size = ? AND modified = ?
 """
 _LOSE = "DELETE FROM held WHERE copy_id = ? AND path = ? AND damage IS NOT 'different'"
+_VANISHED = """
+UPDATE held SET damage = 'changed'
+WHERE copy_id = ? AND damage = 'different' AND NOT EXISTS (
+    SELECT 1 FROM files WHERE experiment_id = ? AND files.path = held.path
+    AND files.size = held.size AND files.modified = held.modified)
+"""
 _DAMAGE = "UPDATE held SET damage = ? WHERE copy_id = ? AND path = ? AND size = ? AND modified = ?"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Some of the files of a copy; its methods raise `CatalogueError`, too."""
+
+    path: Path
+    engine: Engine
+    rows: FromClause
+    wanted: ColumnElement[bool]
+
+    def amount(self) -> tuple[int, int]:
+        """How many files and bytes they are."""
+        total = func.coalesce(func.sum(held.c.size), 0)
+        query = select(func.count(), total).select_from(self.rows).where(self.wanted)
+        with translated(self.path), self.engine.begin() as db:
+            count, size = db.execute(query).one()
+        return count, int(size)
+
+    def __iter__(self) -> Iterator[Held]:
+        """The files in order of path, read a page at a time."""
+        after = b""
+        query = select(held).select_from(self.rows).where(self.wanted).order_by(held.c.path)
+        while True:
+            with translated(self.path), self.engine.begin() as db:
+                rows = db.execute(query.where(held.c.path > after).limit(_PAGE)).all()
+            if not rows:
+                return
+            yield from map(_held, rows)
+            after = bytes(rows[-1].path)
 
 
 @dataclass(frozen=True)
@@ -89,26 +136,33 @@ class Holdings:
             db.exec_driver_sql(_TAKE, values)
             return True
 
-    def rows(self, *, digested: bool | None = None) -> Iterator[list[Held]]:
-        """The files in order of path, a page at a time; those with, or without, a digest alone."""
-        wanted: list[ColumnElement[bool]] = []
-        if digested is not None:
-            wanted = [held.c.sha256.is_not(None) if digested else held.c.sha256.is_(None)]
-        return self._pages(select(held), wanted)
+    def unproven(self, *, anew: bool = False) -> Selection:
+        """The files that are at the facility, too, and not proven by its digest.
 
-    def unproven(self, level: Level, *, anew: bool = False) -> Iterator[list[Held]]:
-        """The files that are at the facility, too, and less than that is proven of them.
-
-        `anew`: those of which it is proven, too.
+        `anew`: those that are, too.
         """
-        weak = or_(held.c.level.is_(None), held.c.level < level, held.c.damage.is_not(None))
-        query = select(held).join(files, self._listed())
-        return self._pages(query, [] if anew else [weak])
+        weak = or_(
+            held.c.level.is_(None),
+            held.c.level < Level.SOURCE,
+            held.c.damage.is_not(None),
+        )
+        return self._select([] if anew else [weak], listed=True)
 
-    def damaged(self, damage: Damage | None = None) -> Iterator[list[Held]]:
-        """The files in which something was found wrong, or in which that was."""
-        wanted = held.c.damage.is_not(None) if damage is None else held.c.damage == damage.value
-        return self._pages(select(held), [wanted])
+    def different(self, *, listed: bool = False) -> Selection:
+        """The files that are known to differ from the facility's; `listed`: that it has still."""
+        return self._select([held.c.damage == Damage.DIFFERENT.value], listed=listed)
+
+    def digested(self) -> Selection:
+        """The files whose digest is known."""
+        return self._select([held.c.sha256.is_not(None)])
+
+    def undigested(self) -> Selection:
+        """The files whose digest is not known, and in which nothing was found wrong."""
+        return self._select([held.c.sha256.is_(None), held.c.damage.is_(None)])
+
+    def everything(self) -> Selection:
+        """All files."""
+        return self._select([])
 
     def lose(self, paths: Iterable[bytes]) -> None:
         """Files are not at home as they were listed: what was known of them holds no more.
@@ -123,13 +177,31 @@ class Holdings:
                 mine = copies.c.id == self.copy_id
                 db.execute(update(copies).where(mine).values(level=None, verified=None))
 
-    def prove(self, proven: Iterable[tuple[Held, bytes | None]], level: Level) -> None:
-        """That level is proven of files now; with their digest where it was computed."""
+    def differ(self, found: Iterable[Held]) -> None:
+        """Files differ from the facility's: the copy is not complete, until that is mended."""
+        rows = [(Damage.DIFFERENT.value, *self._key(file)) for file in found]
+        if not rows:
+            return
+        with self._transaction() as db:
+            db.exec_driver_sql(_DAMAGE, rows)
+            sum_up(db, self.copy_id, datetime.now(UTC))
+            values = {"completed": None, "completed_listing": None, "doubted": True}
+            db.execute(update(copies).where(copies.c.id == self.copy_id).values(values))
+
+    def forget_vanished(self) -> None:
+        """What the facility no longer has, or has in another state, cannot differ from it.
+
+        Such files are damaged all the same.
+        """
+        with self._transaction() as db:
+            if db.scalar(select(copies.c.doubted).where(copies.c.id == self.copy_id)):
+                db.exec_driver_sql(_VANISHED, (self.copy_id, self.experiment_id))
+
+    def prove(self, proven: Iterable[tuple[Held, bytes | None]]) -> None:
+        """Files are the facility's, by its digest; with the SHA-256 where it was computed."""
         now = _seconds(datetime.now(UTC))
-        self._update(
-            _PROVE,
-            [(int(level), now, sha256, *self._key(file)) for file, sha256 in proven],
-        )
+        level = int(Level.SOURCE)
+        self._update(_PROVE, [(level, now, sha256, *self._key(file)) for file, sha256 in proven])
 
     def digest(self, digests: Iterable[tuple[Held, bytes]]) -> None:
         """Store the SHA-256 of files."""
@@ -156,16 +228,10 @@ class Holdings:
             files.c.modified == held.c.modified,
         )
 
-    def _pages(self, query: Any, wanted: list[ColumnElement[bool]]) -> Iterator[list[Held]]:
-        after = b""
-        ordered = query.where(held.c.copy_id == self.copy_id, *wanted).order_by(held.c.path)
-        while True:
-            with self._transaction() as db:
-                rows = db.execute(ordered.where(held.c.path > after).limit(_PAGE)).all()
-            if not rows:
-                return
-            yield [_held(row) for row in rows]
-            after = bytes(rows[-1].path)
+    def _select(self, wanted: list[ColumnElement[bool]], *, listed: bool = False) -> Selection:
+        rows = held.join(files, self._listed()) if listed else held
+        mine = held.c.copy_id == self.copy_id
+        return Selection(self.path, self.engine, rows, and_(mine, *wanted))
 
     def _update(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         if rows:
@@ -194,13 +260,6 @@ def sum_up(db: Connection, copy_id: int, when: datetime) -> Level | None:
     values = {"level": level, "verified": when, "damaged": row.damaged}
     db.execute(update(copies).where(copies.c.id == copy_id).values(values))
     return level
-
-
-def has_different(db: Connection, copy_id: int) -> bool:
-    """Whether some file of a copy is known to differ from the facility's."""
-    different = held.c.damage == Damage.DIFFERENT.value
-    query = select(held.c.path).where(held.c.copy_id == copy_id, different).limit(1)
-    return db.execute(query).one_or_none() is not None
 
 
 def _held(row: Row[Any]) -> Held:

@@ -166,6 +166,8 @@ copies = Table(
     Column("level", LevelNumber),  # the weakest of its files; null: nothing, or not known
     Column("verified", UtcDateTime),  # when that was last established
     Column("damaged", BigInteger, nullable=False, server_default=text("0")),  # files
+    # Complete once, until files were found to differ from the facility's; it is due again.
+    Column("doubted", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("experiment_id", "destination"),
 )
 

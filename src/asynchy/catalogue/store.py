@@ -15,7 +15,7 @@ from asynchy.catalogue import process
 from asynchy.catalogue.contents import Contents, Listing
 from asynchy.catalogue.database import open_for_reading, open_for_writing, translated
 from asynchy.catalogue.experiments import known, remember
-from asynchy.catalogue.held import Holdings, has_different, sum_up
+from asynchy.catalogue.held import Holdings, sum_up
 from asynchy.catalogue.importing import is_original
 from asynchy.catalogue.schema import attempts, checks, claims, copies, experiments, services
 from asynchy.catalogue.takeover import take_over
@@ -106,7 +106,7 @@ class Catalogue:
             claim = db.execute(select(claims).where(claims.c.copy_id == row.id)).one_or_none()
             return History(
                 attempts=tried or 0,
-                different=row.damaged > 0 and has_different(db, row.id),
+                doubted=row.doubted,
                 completed_listing=row.completed_listing,
                 claim=_living(claim),
             )
@@ -179,8 +179,7 @@ class Catalogue:
     def record(self, copy_id: int, attempt: Attempt, survey: Survey | None) -> None:
         """Store an attempt, and mark the copy complete where that is its verdict.
 
-        This is the only place that does. Where files were found different, a copy that was
-        complete is so no more. `survey` is the listing after the transfer.
+        This is the only place that does. `survey` is the listing after the transfer.
         """
         with self._transaction() as db:
             db.execute(
@@ -196,10 +195,8 @@ class Catalogue:
                     "completed": attempt.ended,
                     "completed_listing": survey.listed_at,
                     "fingerprint": survey.fingerprint,
+                    "doubted": False,
                 }
-            if attempt.verdict is Verdict.DIFFERENT:
-                values |= {"completed": None, "completed_listing": None}
-            if attempt.verdict in (Verdict.COMPLETE, Verdict.DIFFERENT):
                 sum_up(db, copy_id, attempt.ended)
             db.execute(update(copies).where(copies.c.id == copy_id).values(values))
 

@@ -43,8 +43,8 @@ class History:
     """What the catalogue knows of a copy."""
 
     attempts: int = 0
-    different: bool = False
-    """Whether some file of it is known to differ from the facility's."""
+    doubted: bool = False
+    """Whether files of it were found to differ from the facility's since it was completed."""
     completed_listing: datetime | None = None
     """When the listing began of the attempt that completed the copy."""
     claim: Claim | None = None

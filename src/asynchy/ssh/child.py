@@ -25,10 +25,9 @@ _GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL; rsync uses them to keep its partial file."""
 _LINGER = 2.0
 """Seconds that grandchildren may hold our pipes once the child is gone."""
-_PIPE = 1 << 16
-"""Bytes that a pipe takes without a reader: pipe(7)."""
 _LONGEST_LINE = 1 << 20
 _LINE_END = re.compile(rb"\r?\n|\r(?!\n)")
+_NUL = re.compile(rb"\0")
 _TAIL_LINES = 40
 _SHIM = Path(__file__).with_name("die_with_parent.py")
 
@@ -47,6 +46,8 @@ class Ended:
     """The last lines of stderr."""
     stopped: bool
     """Whether we ended it, because we were asked to stop."""
+    silent: bool = False
+    """Whether we ended it, because it said nothing for too long."""
 
 
 def bound_to_parent(
@@ -56,7 +57,7 @@ def bound_to_parent(
     return [sys.executable, "-I", "-S", str(_SHIM), str(int(number)), str(parent), *command]
 
 
-def run(  # noqa: PLR0913 - two of them have defaults that nearly everyone wants
+def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone wants
     command: Sequence[str],
     *,
     stop: Stop,
@@ -65,16 +66,18 @@ def run(  # noqa: PLR0913 - two of them have defaults that nearly everyone wants
     environment: Mapping[str, str],
     stdin: bytes = b"",
     grace: float = _GRACE,
+    silence: float | None = None,
+    nul_ends: bool = False,
 ) -> Ended:
     """Run a command to its end, handing over each line of its output without its end.
 
-    A carriage return ends a line, too: that is how rsync overwrites its progress.
+    A carriage return ends a line, too: that is how rsync overwrites its progress. Where `nul_ends`,
+    a NUL alone ends a line of stdout.
     Both streams are drained as they come. When `stop` is asked, the whole process group gets
     SIGTERM, and SIGKILL after `grace` seconds or when asked twice. What a callback raises ends the
     child too and is raised here. A line is never longer than 1 MiB: longer ones come in pieces.
-    `stdin` is what the command reads, 64 KiB at most.
+    `stdin` is what the command reads. After `silence` seconds without any output it is ended.
     """
-    assert len(stdin) <= _PIPE
     with subprocess.Popen(
         bound_to_parent(command, parent=os.getpid()),
         stdin=subprocess.PIPE,
@@ -90,17 +93,17 @@ def run(  # noqa: PLR0913 - two of them have defaults that nearly everyone wants
             tail.append(line[:2000])
             on_stderr(line)
 
-        with contextlib.suppress(BrokenPipeError), _stream(process.stdin) as pipe:
-            pipe.write(stdin)
-        watch = _Watch(process, stop, grace)
+        watch = _Watch(process, stop, grace, silence)
         try:
             watch.drain(
-                {_stream(process.stdout): on_stdout, _stream(process.stderr): keep_and_hand_over}
+                _Lines(on_stdout, _NUL if nul_ends else _LINE_END),
+                _Lines(keep_and_hand_over, _LINE_END),
+                memoryview(stdin),
             )
         finally:
             watch.end()
         text = b"\n".join(tail).decode("utf-8", "backslashreplace")
-        return Ended(process.returncode, text, watch.ended_by_us)
+        return Ended(process.returncode, text, watch.ended_by_us, watch.silent)
 
 
 class Companion:
@@ -153,30 +156,62 @@ def _stream(stream: IO[bytes] | None) -> IO[bytes]:
     return stream
 
 
+def _written(stream: IO[bytes], data: memoryview) -> memoryview:
+    """Write what is taken; the rest, which is none where nobody reads any more."""
+    if not data:
+        return data
+    try:
+        return data[os.write(stream.fileno(), data) :]
+    except BlockingIOError:
+        return data
+    except BrokenPipeError:
+        return data[:0]
+
+
 class _Watch:
     """One running child: its output drained, the wish to stop carried to its process group."""
 
-    def __init__(self, process: subprocess.Popen[bytes], stop: Stop, grace: float) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], stop: Stop, grace: float, silence: float | None
+    ) -> None:
         self._process = process
         self._stop = stop
         self._grace = grace
+        self._silence = silence
+        self._heard = time.monotonic()
         self._asked_at: float | None = None
         self._gone_at: float | None = None
         self.ended_by_us = False
+        self.silent = False
 
-    def drain(self, streams: Mapping[IO[bytes], Line]) -> None:
+    def drain(self, stdout: _Lines, stderr: _Lines, stdin: memoryview) -> None:
+        """Write all of `stdin` as it is taken, and hand over both outputs as they come."""
+        out, err = _stream(self._process.stdout), _stream(self._process.stderr)
+        to = _stream(self._process.stdin)
         with selectors.DefaultSelector() as selector:
-            for stream, hand_over in streams.items():
-                selector.register(stream, selectors.EVENT_READ, _Lines(hand_over))
-            while selector.get_map() and not self._lingering():
+            selector.register(out, selectors.EVENT_READ, stdout)
+            selector.register(err, selectors.EVENT_READ, stderr)
+            os.set_blocking(to.fileno(), False)
+            selector.register(to, selectors.EVENT_WRITE)
+            reading = {out, err}
+            while reading and not self._lingering():
                 for key, _ in selector.select(_TICK):
+                    if key.fileobj is to:
+                        stdin = _written(to, stdin)
+                        if not stdin:
+                            selector.unregister(to)
+                            to.close()
+                        continue
                     data = os.read(key.fd, 1 << 16)
+                    self._heard = time.monotonic()
                     key.data.feed(data)
                     if not data:
                         selector.unregister(key.fileobj)
-                self._heed_stop()
+                        reading.discard(key.fileobj)
+                self._heed()
+        to.close()
         while self._process.poll() is None:  # it closed its output but goes on
-            self._heed_stop()
+            self._heed()
             time.sleep(_TICK / 4)
 
     def end(self) -> None:
@@ -188,13 +223,16 @@ class _Watch:
         self._signal(signal.SIGKILL)
         self._process.wait()
 
-    def _heed_stop(self) -> None:
-        if not self._stop.asked:
-            return
+    def _heed(self) -> None:
+        """Carry on the wish to stop, or our own, where it was silent for too long."""
         now = time.monotonic()
+        if self._silence is not None and now - self._heard > self._silence:
+            self.silent = self.silent or self._process.poll() is None
+        if not (self._stop.asked or self.silent):
+            return
         if self._asked_at is None:
             self._asked_at = now
-            self.ended_by_us = self._process.poll() is None
+            self.ended_by_us = self._stop.asked and self._process.poll() is None
             self._signal(signal.SIGTERM)
         elif self._stop.at_once or now - self._asked_at > self._grace:
             self._signal(signal.SIGKILL)
@@ -213,13 +251,14 @@ class _Watch:
 class _Lines:
     """Bytes in, whole lines out."""
 
-    def __init__(self, hand_over: Line) -> None:
+    def __init__(self, hand_over: Line, end: re.Pattern[bytes]) -> None:
         self._hand_over = hand_over
+        self._end = end
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
         """Take what was read; nothing more means the end of the stream."""
-        *lines, self._rest = _LINE_END.split(self._rest + data)
+        *lines, self._rest = self._end.split(self._rest + data)
         if (not data or len(self._rest) > _LONGEST_LINE) and self._rest:
             lines.append(self._rest)
             self._rest = b""

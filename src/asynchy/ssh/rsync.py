@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from asynchy.ssh.rsync_output import (
     VANISHED,
     explain,
     is_absent,
+    parse_compared,
     parse_listed,
     parse_progress,
     parse_statistic,
@@ -198,6 +199,61 @@ def transfer_tree(
     )
 
 
+def compare_files(  # noqa: PLR0913, PLR0917 - two trees, what of them, and how long
+    remote: Remote,
+    source: str,
+    destination: Path,
+    paths: Iterable[bytes],
+    on_result: Callable[[bytes, bool], None],
+    stop: Stop,
+    patience: float,
+) -> None:
+    """Hand over the path of each file and whether it is the same on both sides, by its checksum.
+
+    Nothing is written. A file that the facility does not have, or does not let be read, is not
+    handed over. While rsync makes checksums nothing passes between the two; after `patience`
+    seconds of that it is given up.
+
+    Raises:
+        ListingError: the connection could not be made or broke off, or rsync does not do it.
+        Stopped: a stop was asked for meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    command = [
+        *_start(remote, patience),
+        "--dry-run",
+        "--checksum",
+        "--itemize-changes",
+        "--itemize-changes",  # twice: tell what is the same, too
+        "--out-format=%i %n",
+        "--from0",
+        "--files-from=-",
+        "--",
+        _address(remote, source),
+        f"{destination}/",
+    ]
+
+    def hear(line: bytes) -> None:
+        if (compared := parse_compared(line)) is not None:
+            on_result(*compared)
+
+    with slots.take(remote, stop, patient=True):
+        ended = child.run(
+            command,
+            stop=stop,
+            on_stdout=hear,
+            on_stderr=lambda line: log.debug("rsync: %s", shown(line)),
+            environment=_ENVIRONMENT,
+            stdin=b"".join(path + b"\0" for path in paths),
+        )
+    if ended.stopped:
+        raise Stopped("stopped while rsync compared checksums")
+    if ended.code not in (0, _PARTLY, VANISHED):
+        explanation = explain(ended.code, ended.stderr)
+        kind = ListingError if ended.code in LOST else ListingRefused
+        raise kind(explanation.reason, hint=explanation.hint)
+
+
 def require() -> None:
     """Look for rsync on this machine.
 
@@ -208,13 +264,13 @@ def require() -> None:
         raise ToolMissing("rsync is not installed", hint="install the package rsync")
 
 
-def _start(remote: Remote) -> list[str]:
+def _start(remote: Remote, timeout: float | None = None) -> list[str]:
     require()
     shell = child.bound_to_parent(remote.ssh_command())
     return [
         "rsync",
         "--no-human-readable",
-        f"--timeout={remote.timeout}",
+        f"--timeout={timeout or remote.timeout:.0f}",
         f"--rsh={' '.join(map(_quoted, shell))}",
     ]
 

@@ -24,6 +24,7 @@ _LISTED = re.compile(
 _ESCAPE = re.compile(rb"\\#([0-3][0-7]{2})")
 _STATISTIC = re.compile(rb"(?P<name>[A-Z][a-z ]+): (?P<value>\d{1,19})(?: bytes)?(?: \(.*\))?")
 _PROGRESS = re.compile(rb" *(?P<bytes>\d{1,19}) +\d+% .*?(?:\(xfr#(?P<files>\d{1,19}), .*)?")
+_COMPARED = re.compile(rb"(?P<update>[.<>ch])f(?P<what>.{9}) (?P<name>.+)", re.DOTALL)
 _KINDS = {b"-": Kind.FILE, b"d": Kind.FOLDER, b"l": Kind.SYMLINK}
 
 EXIT_CODES = {
@@ -204,6 +205,19 @@ def _seconds(parts: list[int]) -> int:
         return calendar.timegm((year - 400 * cycles, *parts[1:])) + cycles * 146_097 * 86_400
     except ValueError:
         raise ValueError(f"not a date in an rsync listing: {parts}") from None
+
+
+def parse_compared(line: bytes) -> tuple[bytes, bool] | None:
+    """The path in a line of `--itemize-changes`, and whether its content is the same.
+
+    None for a line about anything but a file. rsync(1): a dot in front says that no content would
+    be updated, `c` and `s` behind it that the checksum or the size differ.
+    """
+    match = _COMPARED.fullmatch(line)
+    if match is None:
+        return None
+    same = match["update"] == b"." and not set(match["what"][:2]) & set(b"cs+?")
+    return unescape(match["name"]), same
 
 
 def parse_statistic(line: bytes) -> tuple[str, int] | None:

@@ -17,6 +17,9 @@ def upgrade() -> None:
     op.add_column("copies", sa.Column("level", sa.Integer))
     op.add_column("copies", sa.Column("verified", time))
     op.add_column("copies", sa.Column("damaged", sa.BigInteger, nullable=False, server_default="0"))
+    op.add_column(
+        "copies", sa.Column("doubted", sa.Boolean, nullable=False, server_default=sa.false())
+    )
     op.create_table(
         "held",
         sa.Column("copy_id", sa.Integer, nullable=False),

@@ -1,0 +1,84 @@
+r"""SHA-256 of files at the facility, computed there: by its own `sha256sum`, in a shell.
+
+The command is always the same text. Names go to its standard input, each ended by NUL, and never
+become part of what a shell reads; `-z` has them come back as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable
+
+from asynchy.domain.stop import Stop
+from asynchy.domain.text import shown
+from asynchy.errors import ListingError, Stopped
+from asynchy.ssh import child, slots
+from asynchy.ssh.remote import Remote
+from asynchy.ssh.rsync_output import explain
+
+log = logging.getLogger(__name__)
+
+_COMMAND = "xargs -0 -r sha256sum -z --"
+_LINE = re.compile(rb"(?P<digest>[0-9a-f]{64}) [ *](?P<name>.+)", re.DOTALL)
+_SSH_FAILED = 255
+"""ssh(1): its own exit code where the connection failed."""
+
+
+def digests(  # noqa: PLR0913, PLR0917 - what, from where, and how long
+    remote: Remote,
+    source: str,
+    paths: Iterable[bytes],
+    on_digest: Callable[[bytes, bytes], None],
+    stop: Stop,
+    patience: float,
+) -> child.Ended:
+    """Hand over the path and the SHA-256 of each file below a folder that can be read there.
+
+    After `patience` seconds without a word it is given up.
+
+    Raises:
+        ListingError: the connection could not be made or broke off, or nothing was said for too
+            long.
+        Stopped: a stop was asked for meanwhile.
+        ToolMissing: ssh is not installed.
+    """
+    above = f"{source}/".encode()
+
+    def hear(line: bytes) -> None:
+        found = parse(line)
+        if found is not None and found[1].startswith(above):
+            on_digest(found[1].removeprefix(above), found[0])
+
+    with slots.take(remote, stop, patient=True):
+        ended = child.run(
+            [*remote.ssh_command(), "--", remote.host, _COMMAND],
+            stop=stop,
+            on_stdout=hear,
+            on_stderr=lambda line: log.debug("sha256sum: %s", shown(line)),
+            environment={},
+            stdin=b"".join(above + path + b"\0" for path in paths),
+            silence=patience,
+            nul_ends=True,
+        )
+    if ended.stopped:
+        raise Stopped("stopped while digests were made at the facility")
+    if ended.silent:
+        raise ListingError(f"sha256sum at the facility said nothing for {patience:.0f} s")
+    if ended.code == _SSH_FAILED:
+        explanation = explain(ended.code, ended.stderr)
+        raise ListingError(explanation.reason, hint=explanation.hint)
+    return ended
+
+
+def is_offered(remote: Remote, source: str, path: bytes, stop: Stop, patience: float) -> bool:
+    """Whether the server's shell runs it for us, tried with one file; raises as `digests`."""
+    found: dict[bytes, bytes] = {}
+    ended = digests(remote, source, [path], found.__setitem__, stop, patience)
+    return ended.code == 0 and found.keys() == {path}
+
+
+def parse(line: bytes) -> tuple[bytes, bytes] | None:
+    """The digest and the name in a line of `sha256sum -z`; None for anything else."""
+    match = _LINE.fullmatch(line)
+    return None if match is None else (bytes.fromhex(match["digest"].decode()), match["name"])

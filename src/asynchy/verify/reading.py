@@ -1,0 +1,153 @@
+"""Files at home, read again in several threads: their SHA-256, or why there is none."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from asynchy.domain.level import Damage, Held
+from asynchy.domain.stop import Stop
+from asynchy.errors import Stopped
+from asynchy.tree import Tree
+
+_BUFFER = 1 << 20
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
+"""Nothing lies there, or something else does: a link, or a socket."""
+_FILES = 64
+"""Files that a thread takes at a time at most."""
+_BYTES = 32 << 20
+"""Bytes that it takes at a time, unless one file has more."""
+_BURST = 0.2
+"""Seconds of reading that may be made up for."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in a file's place."""
+
+    file: Held
+    sha256: bytes | None
+    """Of its bytes; None where there is none, for the reason below."""
+    damage: Damage | None = None
+    """It is not there, or is of another size."""
+    problem: str | None = None
+    """Why it could not be read."""
+    modified: int | None = None
+    """Its time in seconds since 1970 in UTC; None where it is not there."""
+
+
+class Throttle:
+    """So many bytes a second, for all threads together."""
+
+    def __init__(self, rate: int | None) -> None:
+        self._rate = rate
+        self._lock = threading.Lock()
+        self._until = 0.0
+
+    def wait_for(self, count: int, stop: Stop) -> None:
+        """Wait until so many bytes more may be read, or a stop is asked for."""
+        if self._rate is None:
+            return
+        with self._lock:
+            now = time.monotonic()
+            begin = max(self._until, now - _BURST)
+            self._until = begin + count / self._rate
+        if begin > now:
+            stop.wait(begin - now)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the files of one copy."""
+
+    root: Path
+    stop: Stop
+    threads: int
+    throttle: Throttle
+    cold: bool
+    """Read what is on the disks, and not what memory still holds of it, as far as the system lets
+    us."""
+    on_bytes: Callable[[int], None]
+    """Hears of bytes that were read, from several threads."""
+
+    def read(self, files: Iterable[Held]) -> Iterator[Found]:
+        """Read files; what was found, in their order.
+
+        Raises:
+            Stopped: a stop was asked for meanwhile.
+            OSError: the copy's own folder cannot be opened.
+        """
+        pending: deque[Future[list[Found]]] = deque()
+        ended = threading.Event()
+        with ThreadPoolExecutor(self.threads) as pool:
+            try:
+                for lot in _lots(files):
+                    pending.append(pool.submit(self._lot, lot, ended))
+                    if len(pending) > 3 * self.threads:
+                        yield from pending.popleft().result()
+                while pending:
+                    yield from pending.popleft().result()
+            finally:
+                ended.set()
+                for future in pending:
+                    future.cancel()
+
+    def _lot(self, files: list[Held], ended: threading.Event) -> list[Found]:
+        buffer = memoryview(bytearray(_BUFFER))
+        with Tree(self.root) as tree:
+            return [self._one(tree, file, buffer, ended) for file in files]
+
+    def _one(self, tree: Tree, file: Held, buffer: memoryview, ended: threading.Event) -> Found:
+        try:
+            descriptor = tree.open(file.path)
+            try:
+                found = os.fstat(descriptor)
+                if not stat.S_ISREG(found.st_mode):
+                    return Found(file, None, Damage.MISSING)
+                modified = found.st_mtime_ns // 1_000_000_000
+                if found.st_size != file.size:
+                    return Found(file, None, Damage.CHANGED, modified=modified)
+                sha256 = self._digest(descriptor, buffer, ended)
+                return Found(file, sha256, modified=modified)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return Found(file, None, Damage.MISSING)
+            return Found(file, None, problem=error.strerror)
+
+    def _digest(self, descriptor: int, buffer: memoryview, ended: threading.Event) -> bytes:
+        if self.cold:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        sha256 = hashlib.sha256()
+        while count := os.readv(descriptor, [buffer]):
+            sha256.update(buffer[:count])
+            self.on_bytes(count)
+            self.throttle.wait_for(count, self.stop)
+            if self.stop.asked or ended.is_set():
+                raise Stopped("stopped")
+        if self.cold:  # a nightly look must not push out what others work with
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        return sha256.digest()
+
+
+def _lots(files: Iterable[Held]) -> Iterator[list[Held]]:
+    lot: list[Held] = []
+    size = 0
+    for file in files:
+        if lot and (len(lot) >= _FILES or size + file.size > _BYTES):
+            yield lot
+            lot, size = [], 0
+        lot.append(file)
+        size += file.size
+    if lot:
+        yield lot
