@@ -18,6 +18,7 @@ from asynchy.domain.stop import Stop
 from asynchy.facility.listing import list_experiment
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync import PARTIAL_DIR
+from asynchy.transfer.crew import Crew
 from asynchy.transfer.engine import Job, OnProgress
 from asynchy.transfer.rsync import RsyncEngine
 from asynchy.transfer.sftp import SftpEngine
@@ -68,7 +69,11 @@ def transfer(engine: Engine, copy: Copy, stop: Stop, on_progress: OnProgress) ->
     return engine.transfer(listed(engine.remote, copy), stop, on_progress)
 
 
-@pytest.fixture(params=[RsyncEngine, SftpEngine], ids=["rsync", "sftp"])
+def by_sftp(remote: Remote) -> SftpEngine:
+    return SftpEngine(Crew(remote, None))
+
+
+@pytest.fixture(params=[RsyncEngine, by_sftp], ids=["rsync", "sftp"])
 def make_engine(request: pytest.FixtureRequest) -> MakeEngine:
     made: MakeEngine = request.param
     return made

@@ -64,7 +64,8 @@ class Catalogue:
     def __init__(self, path: Path, engine: Engine | None, *, writing: bool) -> None:
         self.path = path
         self._engine = engine
-        self._writing = writing
+        self.writing = writing
+        """Whether it was opened for more than a look."""
 
     @classmethod
     def open(cls, path: Path) -> Catalogue:
@@ -113,7 +114,7 @@ class Catalogue:
 
     def listing(self, copy: Copy) -> Listing | None:
         """Where a listing of an experiment is stored while it is made; None where we only look."""
-        if not self._writing:
+        if not self.writing:
             return None
         with self._transaction() as db:
             row = db.execute(_find(copy)).one_or_none()

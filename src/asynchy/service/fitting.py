@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from asynchy.domain.experiment import Survey
 from asynchy.errors import ExperimentAbsent, ListingError
 from asynchy.plan.decide import Room, after_listing
-from asynchy.plan.outcome import Due, Left, LeftOut, Transfer
+from asynchy.plan.outcome import Due, Left, LeftOut, Transfer, Why
 from asynchy.service.site import Site
 from asynchy.verify.destination import nearest_existing, room
 
@@ -32,6 +32,8 @@ def fitting(
     one_each = _one_a_destination(decided)
     left_out = [item for item in one_each if isinstance(item, LeftOut)]
     due = [item for item in one_each if isinstance(item, Due)]
+    if any(item.why is Why.NEW for item in due):
+        site.prepare()
     rooms: dict[int, Room] = {}
     with ThreadPoolExecutor(at_a_time) as pool:
         listings = [pool.submit(_survey, site, item) for item in due]

@@ -20,15 +20,18 @@ from asynchy.facility.portal import Portal
 from asynchy.plan.decide import Rules
 from asynchy.plan.engine import Means
 from asynchy.service.board import Board
-from asynchy.service.engines import engine_for
+from asynchy.service.engines import engine_for, prepare
 from asynchy.service.heard import Heard
 from asynchy.ssh.remote import Remote
+from asynchy.transfer.crew import Crew
 from asynchy.transfer.engine import Engine
 from asynchy.verify.survey import Surveyor
 
 log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 60
+_MUCH = 4 << 20
+"""Bytes to fetch from which on it pays to connect streams before all has been listed."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Site:
 
     remote: Remote
     means: Means
+    crew: Crew
     catalogue: Catalogue
     stop: Stop
     board: Board
@@ -62,7 +66,12 @@ class Site:
 
     def engine(self) -> Engine:
         """The engine for a transfer, once the experiment has been listed."""
-        return engine_for(self.means, self.remote)
+        return engine_for(self.means, self.crew)
+
+    def prepare(self) -> None:
+        """Have connections ready soon, since there will be something to transfer."""
+        if self.catalogue.writing:
+            prepare(self.means, self.crew)
 
     def survey(self, copy: Copy) -> Survey:
         """List an experiment and hold it against its copy at home; store the listing.
@@ -84,6 +93,8 @@ class Site:
                 at_home = surveyor.add(entry)
                 if listing is not None:
                     listing.add(entry, at_home)
+                    if surveyor.missing_bytes - entry.size < _MUCH <= surveyor.missing_bytes:
+                        self.prepare()
 
             try:
                 list_experiment(self.remote, copy.source, hear, self.stop)
@@ -124,10 +135,12 @@ def site_of(settings: Shared, stop: Stop, board: Board, *, write: bool) -> Site:
         CatalogueError: the catalogue cannot be used.
     """
     remote = remote_of(settings)
+    means = means_of(settings)
     path = settings.catalogue_path
     return Site(
         remote=remote,
-        means=means_of(settings),
+        means=means,
+        crew=Crew(remote, means.bandwidth),
         catalogue=Catalogue.open(path) if write else Catalogue.peek(path),
         stop=stop,
         board=board,
@@ -145,6 +158,7 @@ def cycle_site_of(settings: Settings, stop: Stop, board: Board, *, write: bool) 
     return CycleSite(
         remote=site.remote,
         means=site.means,
+        crew=site.crew,
         catalogue=site.catalogue,
         stop=stop,
         board=board,

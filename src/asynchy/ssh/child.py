@@ -11,11 +11,11 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any
 
 from asynchy.domain.stop import Stop
 
@@ -31,9 +31,9 @@ _NUL = re.compile(rb"\0")
 _TAIL_LINES = 40
 _SHIM = Path(__file__).with_name("die_with_parent.py")
 
+_maker = ThreadPoolExecutor(1, "maker")
+
 Line = Callable[[bytes], None]
-Messages: TypeAlias = "Connection[Any, Any]"
-"""An end of a pipe: `send`, `recv`, `poll`."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,22 @@ def bound_to_parent(
 ) -> list[str]:
     """The command line that runs the command so that it gets a signal when its parent dies."""
     return [sys.executable, "-I", "-S", str(_SHIM), str(int(number)), str(parent), *command]
+
+
+def start(
+    command: Sequence[str], *, number: signal.Signals = signal.SIGTERM, **streams: Any
+) -> subprocess.Popen[bytes]:
+    """Start a process that may outlive the thread that wants it, but not this process.
+
+    Its parent's death means that of the thread that made it: prctl(2). So one thread that stays
+    until the end makes them all. `streams`: as for `Popen`.
+    """
+    bound = bound_to_parent(command, parent=os.getpid(), number=number)
+
+    def made() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(bound, start_new_session=True, bufsize=0, **streams)
+
+    return _maker.submit(made).result()
 
 
 def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone wants
@@ -104,51 +120,6 @@ def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone want
             watch.end()
         text = b"\n".join(tail).decode("utf-8", "backslashreplace")
         return Ended(process.returncode, text, watch.ended_by_us, watch.silent)
-
-
-class Companion:
-    """A process of ours that does part of the work, with a pipe for messages both ways.
-
-    It runs the function `main` of a module, which finds its end of the pipe by `to_parent`. It gets
-    SIGTERM when its parent dies. A message is any object that can be pickled.
-    """
-
-    def __init__(self, module: str) -> None:
-        self.pipe, theirs = Pipe()
-        with theirs:
-            code = f"from {module} import main; main({theirs.fileno()})"
-            self._process = subprocess.Popen(
-                bound_to_parent([sys.executable, "-c", code], parent=os.getpid()),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-                pass_fds=[theirs.fileno()],
-            )
-
-    def ask_to_stop(self) -> None:
-        """Send it SIGTERM."""
-        self._process.terminate()
-
-    def end(self, grace: float) -> int:
-        """Wait so many seconds for its end, then kill it; its exit code."""
-        try:
-            self._process.wait(grace)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        self.pipe.close()
-        return self._process.wait()
-
-
-def first_heard(companions: Iterable[Companion], seconds: float) -> list[Companion]:
-    """Those that have said something, or have ended; wait so many seconds where none has."""
-    by_pipe = {id(companion.pipe): companion for companion in companions}
-    pipes = [companion.pipe for companion in by_pipe.values()]
-    return [by_pipe[id(pipe)] for pipe in wait(pipes, seconds)]
-
-
-def to_parent(descriptor: int) -> Messages:
-    """A companion's end of the pipe."""
-    return Connection(descriptor)
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:

@@ -12,13 +12,14 @@ import os
 import signal
 import sys
 
-_PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1
+"""prctl(2)'s number for it."""
 
 
 def main(arguments: list[str]) -> int:
     """Ask for the signal, then exec the command; 127 where it cannot be started."""
     number, parent, command = int(arguments[0]), int(arguments[1]), arguments[2:]
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
     if os.getppid() != parent if parent else os.getppid() == 1:
         return 128 + signal.SIGTERM  # the parent died before it could be asked for
     try:

@@ -68,6 +68,14 @@ def take(remote: Remote, stop: Stop, *, patient: bool) -> Slot:
             waiting.release()
 
 
+def free(remote: Remote) -> bool:
+    """Whether this machine may have one more connection, as things are now."""
+    found = _first(remote, "held", remote.connections)
+    if found is not None:
+        found.release()
+    return found is not None
+
+
 def wanted(remote: Remote) -> bool:
     """Whether some process waits for a connection."""
     mine = _first(remote, "waited", 1)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asynchy.plan.bundles import Bundle, Extent, Piece
-from asynchy.ssh import child
+from asynchy.ssh.companion import Messages
 from asynchy.transfer.home import Home, flush, is_about_one_file, why
 from asynchy.transfer.messages import Done, Durable, Event, Failed, Fault
 
@@ -55,9 +55,7 @@ class _Item:
 class Committer:
     """Makes durable what a stream fetches. Its methods are for the stream's thread."""
 
-    def __init__(
-        self, project: Path, destination: Path, scratch: int, pipe: child.Messages
-    ) -> None:
+    def __init__(self, project: Path, destination: Path, scratch: int, pipe: Messages) -> None:
         self.safe = 0
         """Bytes that are durable by now."""
         self._project = project

@@ -12,10 +12,20 @@ from asynchy.ssh.remote import Remote
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a stream works on; the first message to it. Then come bundles, and `None` at the end."""
+class Hire:
+    """What a stream connects to; the first message to it."""
 
     remote: Remote
+    patient: bool
+    """Whether it waits for a connection where this machine has none to spare."""
+    bandwidth: int | None
+    """Bytes a second that all streams of this machine may take together."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a stream works on. Then come bundles, and `None` at the end."""
+
     source: str
     """The experiment's folder at the facility."""
     project: Path
@@ -24,10 +34,6 @@ class Task:
     scratch: Path
     number: int
     """Of the stream; its temporary files are named by it."""
-    patient: bool
-    """Whether it waits for a connection where this machine has none to spare."""
-    bandwidth: int | None
-    """Bytes a second that all streams of this machine may take together."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,11 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Free:
+    """All that the stream was given is done; it waits for another task."""
+
+
+@dataclass(frozen=True)
 class Lost:
     """The stream has no connection, or none any more, and ends."""
 
@@ -103,4 +114,4 @@ class Broken:
     hint: str | None
 
 
-Event: TypeAlias = Ready | Hungry | Arrived | Durable | Done | Failed | Lost | Broken
+Event: TypeAlias = Ready | Hungry | Arrived | Durable | Done | Failed | Free | Lost | Broken

@@ -16,13 +16,14 @@ from asynchy.domain.text import count, shown
 from asynchy.plan.bundles import Bundle, Cut, Extent, Piece, bundles
 from asynchy.ssh.remote import Remote
 from asynchy.transfer import journal
+from asynchy.transfer.crew import Crew
 from asynchy.transfer.engine import Job, OnProgress
 from asynchy.transfer.home import Home, drop, make_folders, make_scratch, scratch_of, why
 from asynchy.transfer.journal import Part
 from asynchy.transfer.leftovers import drop_partial_files
 from asynchy.transfer.messages import Fault, Task
 from asynchy.transfer.streams import Ended, Streams
-from asynchy.transfer.tuning import Tuner
+from asynchy.transfer.tuning import Tuner, worth
 from asynchy.tree import opened
 
 log = logging.getLogger(__name__)
@@ -34,12 +35,11 @@ _FAILED = 1
 class SftpEngine:
     """Brings an experiment home over SFTP, with as many connections as pay."""
 
-    remote: Remote
+    crew: Crew
+    """Whose processes move the files."""
     compare: str = "time"
     streams: int | None = None
     """How many connections; None: as many as pay."""
-    bandwidth: int | None = None
-    """Bytes a second that all transfers of this machine may take together; None: no limit."""
     round_trip: float | None = None
     """Seconds to the server and back, where the listing has found that out."""
     chosen: str = "it was asked for"
@@ -47,6 +47,11 @@ class SftpEngine:
     check: str = "size"
     """SFTP has no checksum of its own: that all bytes came is seen from their number (and SSH
     itself protects each packet)."""
+
+    @property
+    def remote(self) -> Remote:
+        """The server that the files come from."""
+        return self.crew.remote
 
     def require(self) -> None:
         """Look for ssh; see `Engine.require`."""
@@ -93,19 +98,26 @@ class _Run:
             self._home.make_folder(folder)
         survey = self._job.survey
         cut = Cut.of(survey.missing_bytes, survey.missing_files)
-        most = cut.bundles(survey.missing_bytes, survey.missing_files)
         made = bundles(self._missing(cut, stop), cut, self.parts.begun)
         engine = self._engine
         resumed = sum(length for extents in self.parts.begun.values() for _, length in extents)
         on_progress(resumed, 0)
         streams = Streams(
+            engine.crew,
             self._task(),
             self.parts.prepared(made),
-            Tuner(min(engine.remote.connections, most), engine.streams, engine.round_trip),
+            Tuner(self._most(cut), engine.streams, engine.round_trip, len(os.sched_getaffinity(0))),
             self.parts.durable,
             lambda moved, files: on_progress(resumed + moved, files),
         )
         return streams.run(stop)
+
+    def _most(self, cut: Cut) -> int:
+        """How many streams this transfer can use."""
+        survey = self._job.survey
+        size, files = survey.missing_bytes, survey.missing_files
+        most = min(self._engine.remote.connections, cut.bundles(size, files))
+        return most if self._engine.streams else min(most, worth(size, files))
 
     def settle_folders(self) -> None:
         """Date the folders, now that nothing is put into them any more."""
@@ -115,14 +127,11 @@ class _Run:
     def _task(self) -> Task:
         copy = self._job.copy
         return Task(
-            remote=self._engine.remote,
             source=copy.source,
             project=copy.project_folder,
             destination=copy.destination,
             scratch=scratch_of(copy),
             number=0,
-            patient=True,
-            bandwidth=self._engine.bandwidth,
         )
 
     def _missing(self, cut: Cut, stop: Stop) -> Iterator[Entry]:

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field, replace
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import count, duration, shown
 from asynchy.plan.bundles import Bundle, Extent, Piece, missing
-from asynchy.ssh import child, slots
+from asynchy.ssh import slots
+from asynchy.ssh.companion import first_heard
+from asynchy.transfer.crew import AT_ONCE, Crew, Member
 from asynchy.transfer.engine import OnProgress
 from asynchy.transfer.messages import (
     Arrived,
@@ -24,6 +26,7 @@ from asynchy.transfer.messages import (
     Durable,
     Failed,
     Fault,
+    Free,
     Hungry,
     Lost,
     Ready,
@@ -36,8 +39,6 @@ log = logging.getLogger(__name__)
 _TICK = 0.1
 _GRACE = 5.0
 """Seconds that a stream has to make durable what it has, once it was asked to stop."""
-_AT_ONCE = 8
-"""Streams that are being connected at a time: sshd drops some where there are ten (MaxStartups)."""
 _TRIES = 3
 """How often in a row a lost connection is made again where nothing arrives meanwhile, and how many
 streams a bundle may take with it."""
@@ -88,12 +89,16 @@ class _Given:
 
 @dataclass(eq=False)
 class _Stream:
-    companion: child.Companion
+    member: Member
     given: dict[int, _Given] = field(default_factory=dict)
-    ready: bool = False
     closing: bool = False
     at_risk: int = 0
     """Bytes that arrived and are not durable."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is connected."""
+        return self.member.round_trip is not None
 
 
 class Streams:
@@ -102,14 +107,16 @@ class Streams:
     `on_durable` hears what is on the disk of each piece, and says whether that made a file whole.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - whom, what, how many, and who hears of it
         self,
+        crew: Crew,
         task: Task,
         bundles: Iterator[Bundle],
         tuner: Tuner,
         on_durable: Callable[[Piece, Sequence[Extent]], bool],
         on_progress: OnProgress,
     ) -> None:
+        self._crew = crew
         self._task = task
         self._bundles = bundles
         self._tuner = tuner
@@ -143,10 +150,7 @@ class Streams:
             while not self._is_over() and not stop.asked:
                 self._grow()
                 self._feed()
-                for companion in child.first_heard(
-                    [stream.companion for stream in self._streams], _TICK
-                ):
-                    self._hear(next(s for s in self._streams if s.companion is companion))
+                self._hear_all()
                 self._look()
         finally:
             self._close(stop)
@@ -165,13 +169,16 @@ class Streams:
         starting = sum(not stream.ready for stream in alive)
         if time.monotonic() < self._not_before or (self._exhausted and not self._returned):
             return
-        while len(alive) < self._tuner.wanted and starting < _AT_ONCE:
+        while len(alive) < self._tuner.wanted and starting < AT_ONCE:
+            if alive and not slots.free(self._crew.remote):
+                self._not_before = time.monotonic() + 1.0
+                return
             self._made += 1
-            stream = _Stream(child.Companion("asynchy.transfer.worker"))
-            stream.companion.pipe.send(replace(self._task, number=self._made, patient=not alive))
+            stream = _Stream(self._crew.hire(patient=not alive))
+            self._send(stream, replace(self._task, number=self._made))
             self._streams.append(stream)
             alive.append(stream)
-            starting += 1
+            starting += not stream.ready
 
     def _feed(self) -> None:
         """Give bundles to those who have little left, or send them home."""
@@ -205,17 +212,24 @@ class Streams:
         self._send(stream, None)
 
     @staticmethod
-    def _send(stream: _Stream, message: Bundle | None) -> None:
+    def _send(stream: _Stream, message: Task | Bundle | None) -> None:
         try:
-            stream.companion.pipe.send(message)
+            stream.member.companion.pipe.send(message)
         except OSError:
             return  # it has died, which is heard in a moment
 
+    def _hear_all(self) -> None:
+        streams = {id(stream.member.companion): stream for stream in self._streams}
+        companions = [stream.member.companion for stream in streams.values()]
+        for companion in first_heard(companions, _TICK):
+            self._hear(streams[id(companion)])
+
     def _hear(self, stream: _Stream) -> None:
+        pipe = stream.member.companion.pipe
         try:
-            while True:
-                self._take(stream, stream.companion.pipe.recv())
-                if not stream.companion.pipe.poll():
+            while stream in self._streams:
+                self._take(stream, pipe.recv())
+                if not pipe.poll():
                     return
         except (EOFError, ConnectionResetError):
             self._bury(stream)
@@ -223,7 +237,7 @@ class Streams:
     def _take(self, stream: _Stream, event: object) -> None:
         match event:
             case Ready(round_trip):
-                stream.ready = True
+                stream.member.round_trip = round_trip
                 self._tuner.ready(round_trip)
                 log.debug("a stream is connected; round trip %.1f ms", 1000 * round_trip)
             case Hungry():
@@ -238,6 +252,9 @@ class Streams:
                 del stream.given[number]
             case Failed(number, piece, fault, words):
                 self._note_failed(stream.given[number], piece, fault, words)
+            case Free():
+                self._streams.remove(stream)
+                self._crew.release(stream.member)
             case Lost():
                 self._note_lost(stream, event)
             case Broken():
@@ -283,7 +300,7 @@ class Streams:
     def _bury(self, stream: _Stream) -> None:
         """A stream has ended; what it had not done is done by another."""
         self._streams.remove(stream)
-        code = stream.companion.end(_GRACE)
+        code = stream.member.companion.end(_GRACE)
         self._moved -= stream.at_risk
         if not stream.closing and self._ended.broken is None:
             self._note_lost(stream, Lost(f"its process died (exit code {code})", None))
@@ -306,7 +323,7 @@ class Streams:
         self._tuner.look(now, len(alive), self._moved)
         if now - self._looked_for_waiting > 1.0:
             self._looked_for_waiting = now
-            if slots.wanted(self._task.remote):
+            if slots.wanted(self._crew.remote):
                 self._tuner.spare(len(alive))
         self._tell()
 
@@ -319,14 +336,13 @@ class Streams:
         """End all streams; those that were stopped make durable what they have."""
         for stream in self._streams:
             if stream.given or not stream.ready:
-                stream.companion.ask_to_stop()
-            else:
+                stream.member.companion.ask_to_stop()
+            elif not stream.closing:
                 self._send_home(stream)
             stream.closing = True
         deadline = time.monotonic() + _GRACE
         while self._streams and time.monotonic() < deadline and not stop.at_once:
-            for companion in child.first_heard([s.companion for s in self._streams], _TICK):
-                self._hear(next(s for s in self._streams if s.companion is companion))
+            self._hear_all()
         for stream in self._streams:
-            stream.companion.end(0.0)
+            stream.member.close()
         self._streams.clear()

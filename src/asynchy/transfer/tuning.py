@@ -17,6 +17,8 @@ _AT_FIRST = 320_000_000
 """Bytes a second that are aimed at before anything has been measured: what two cores decrypt."""
 _NEAR = 2
 """Streams where the distance is no limit."""
+_FILE = 4096
+"""What a file costs besides its bytes, in bytes."""
 _FAR = 0.004
 """Seconds of round trip from which on it is one."""
 _FULL = 0.6
@@ -30,6 +32,21 @@ _TO_SPARE = 1.3
 _LOOK = 1.0
 _AGAIN = 60.0
 """Seconds after which it is tried again whether more or fewer are better."""
+
+
+def worth(size: int, files: int) -> int:
+    """How many streams so many bytes in so many files are worth.
+
+    To connect one takes ten round trips or more: in that time, another carries as much.
+    """
+    return max(1, (size + files * _FILE) // (10 * CARRIED))
+
+
+def at_first(round_trip: float | None) -> int:
+    """How many streams are wanted over a distance (in seconds) before anything was measured."""
+    if round_trip is None or round_trip < _FAR:
+        return _NEAR
+    return max(_NEAR, math.ceil(_AT_FIRST * round_trip / CARRIED))
 
 
 class _Trial(Enum):
@@ -47,6 +64,8 @@ class Tuner:
     """So many, where the config says it."""
     round_trip: float | None = None
     """Seconds, where it is known already."""
+    cores: int = 1 << 10
+    """Processors of this machine."""
     wanted: int = field(init=False)
     """How many there should be now."""
     _from: float | None = None
@@ -60,15 +79,14 @@ class Tuner:
     _settled: float = 0.0
 
     def __post_init__(self) -> None:
-        self.wanted = min(self.most, self.fixed or _NEAR)
-        self._begin()
+        self.wanted = min(self.most, self.fixed or at_first(self.round_trip))
 
     def ready(self, round_trip: float) -> None:
         """A stream is connected, its round trip (in seconds) measured."""
         self._from = self._since = None  # what is measured begins anew
         if self.round_trip is None:
             self.round_trip = round_trip
-            self._begin()
+            self.wanted = min(self.most, self.fixed or at_first(round_trip))
         self.round_trip = min(self.round_trip, round_trip)
 
     def look(self, now: float, streams: int, moved: int) -> None:
@@ -96,11 +114,6 @@ class Tuner:
     def spare(self, streams: int) -> None:
         """Another transfer waits for a connection."""
         self.wanted = max(1, min(self.wanted, streams - 1))
-
-    def _begin(self) -> None:
-        if self.fixed is None and self.round_trip is not None and self.round_trip >= _FAR:
-            streams = math.ceil(_AT_FIRST * self.round_trip / CARRIED)
-            self.wanted = min(self.most, max(self.wanted, streams))
 
     def _decide(self, now: float, streams: int, rate: float) -> None:
         if self._trial is not None:
@@ -130,9 +143,12 @@ class Tuner:
 
     def _number(self, trial: _Trial, streams: int, rate: float) -> int:
         """How many to try; the same where that can be no better."""
-        if trial is _Trial.MORE:
-            return min(self.most, streams + max(1, streams // 2))
         assert self.round_trip is not None
-        if rate >= _FULL * streams * CARRIED / self.round_trip:
+        full = rate >= _FULL * streams * CARRIED / self.round_trip
+        if trial is _Trial.MORE:
+            # Where the windows are not the limit, each needs a processor of its own.
+            bound = self.most if full else min(self.most, max(_NEAR, self.cores))
+            return max(streams, min(bound, streams + max(1, streams // 2)))
+        if full:
             return streams
         return min(streams, max(1, math.ceil(_TO_SPARE * rate * self.round_trip / CARRIED)))

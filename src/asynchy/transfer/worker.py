@@ -18,7 +18,7 @@ from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.errors import AsynchyError, Stopped
 from asynchy.plan.bundles import LARGEST, Bundle
-from asynchy.ssh import child
+from asynchy.ssh.companion import Messages, to_parent
 from asynchy.ssh.sftp.connection import Connection
 from asynchy.ssh.sftp.packets import (
     Answer,
@@ -40,6 +40,8 @@ from asynchy.transfer.messages import (
     Broken,
     Event,
     Fault,
+    Free,
+    Hire,
     Hungry,
     Lost,
     Ready,
@@ -56,7 +58,7 @@ _READ = 255 << 10
 asked for is asked for the rest."""
 _FEWEST = 4096
 """Bytes asked for at a time at least, but at the end of a piece."""
-_OPEN = 200
+_OPEN = 500
 """Files that are open at a time."""
 _TELL = 0.1
 """Seconds between two messages about bytes that arrived."""
@@ -64,6 +66,8 @@ _COMMIT = 0.25
 """Seconds between two lots that are made durable, where the disk is that fast."""
 _LOT = 16 << 20
 """Bytes that are made durable before that time has passed."""
+_IDLE = 0.5
+"""Seconds between two looks at the wish to stop, where there is nothing to do."""
 _PATIENCE = 0.05
 """Seconds without anything to do after which it is looked around."""
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -72,31 +76,62 @@ _GO_ON = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def main(descriptor: int) -> None:
     """Work as a stream whose pipe is this descriptor."""
-    pipe = child.to_parent(descriptor)
+    pipe = to_parent(descriptor)
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.ask())
     os.umask(0)  # files are made with the mode that they are to have
     try:
-        _Stream(pipe.recv(), pipe, stop).run()
+        _serve(pipe, stop)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the coordinator is gone
 
 
+def _serve(pipe: Messages, stop: Stop) -> None:
+    """Connect, and do one task after another until the connection is lost."""
+    hire: Hire = pipe.recv()
+    word: Event | None = None
+    try:
+        with Connection(hire.remote, stop, patient=hire.patient) as connection:
+            pipe.send(Ready(connection.round_trip))
+            while word is None and (task := _next(pipe, stop)) is not None:
+                word = _Stream(task, hire, connection, pipe, stop).run()
+    except Stopped:
+        return
+    except AsynchyError as error:
+        word = Lost(str(error), error.hint)
+    if word is not None:
+        pipe.send(word)
+
+
+def _next(pipe: Messages, stop: Stop) -> Task | None:
+    while not stop.asked:
+        if pipe.poll(_IDLE):
+            task: Task = pipe.recv()
+            return task
+    return None
+
+
 class _Stream:
-    def __init__(self, task: Task, pipe: child.Messages, stop: Stop) -> None:
+    """One task of a stream."""
+
+    def __init__(
+        self, task: Task, hire: Hire, connection: Connection, pipe: Messages, stop: Stop
+    ) -> None:
         self._task = task
+        self._connection = connection
         self._pipe = pipe
         self._stop = stop
         self._mail = select.poll()  # asked every few microseconds; the pipe's own is slow
         self._mail.register(pipe.fileno(), select.POLLIN)
         self._scratch = opened(task.project, task.scratch)
         self._committer = Committer(task.project, task.destination, self._scratch, pipe)
-        self._pace = Pace(task.remote, task.bandwidth) if task.bandwidth else None
+        bandwidth = hire.bandwidth
+        self._pace = Pace(hire.remote, bandwidth) if bandwidth else None
         self._not_before = 0.0
         self._granted = 0
         """Bytes that the pace allows to ask for, from then on."""
-        self._most = min(_READ, max(_FEWEST, task.bandwidth // 10)) if task.bandwidth else _READ
+        self._most = min(_READ, max(_FEWEST, bandwidth // 10)) if bandwidth else _READ
         self._waiting: deque[Fetch] = deque()
         self._readable: deque[Fetch] = deque()
         self._open = 0
@@ -112,30 +147,28 @@ class _Stream:
         self._fed = True
         self._ended = False
 
-    def run(self) -> None:
+    def run(self) -> Event | None:
+        """Do it; what is to be said where nothing can go on."""
         word: Event | None = None
         try:
-            with Connection(self._task.remote, self._stop, patient=self._task.patient) as found:
-                self._connection = found
-                self._heed(found.limits)
-                self._committer.say(Ready(found.round_trip))
-                self._work()
-        except Stopped:
-            pass
-        except AsynchyError as error:
-            word = Lost(str(error), error.hint)
+            self._heed(self._connection.limits)
+            self._work()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
+        except AsynchyError as error:
+            word = None if isinstance(error, Stopped) else Lost(str(error), error.hint)
         except OSError as error:
             word = Broken(*why(error))
         except Exception:  # noqa: BLE001 - the coordinator is told, and has a log
             word = Broken(traceback.format_exc(), None)
         trouble = self._committer.finish()
+        os.close(self._scratch)
         self._tell_arrived()
         if trouble is not None:
             word = Broken(*why(trouble))
-        if word is not None:
-            self._committer.say(word)
+        if word is None and not self._stop.asked:
+            self._committer.say(Free())
+        return word
 
     def _heed(self, limits: Limits) -> None:
         self._most_open = min(_OPEN, max(1, limits.handles - 4)) if limits.handles else _OPEN

@@ -26,7 +26,9 @@ class Surveyor:
         self._listed_at = listed_at
         self._size_only = size_only
         self._files = self._bytes = self._folders = self._left_out = 0
-        self._missing_files = self._missing_bytes = self._missing_folders = 0
+        self._missing_files = self._missing_folders = 0
+        self.missing_bytes = 0
+        """Of the files that are not at home, so far."""
         self._fingerprint = 0
 
     def add(self, entry: Entry) -> bool:
@@ -41,7 +43,7 @@ class Surveyor:
             self._bytes += entry.size
             if not there:
                 self._missing_files += 1
-                self._missing_bytes += entry.size
+                self.missing_bytes += entry.size
         else:
             self._left_out += 1
             return False
@@ -57,7 +59,7 @@ class Surveyor:
             folders=self._folders,
             left_out=self._left_out,
             missing_files=self._missing_files,
-            missing_bytes=self._missing_bytes,
+            missing_bytes=self.missing_bytes,
             missing_folders=self._missing_folders,
             fingerprint=f"{self._fingerprint:064x}",
         )

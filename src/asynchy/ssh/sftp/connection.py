@@ -39,6 +39,8 @@ _LITTLE, _MUCH = 128 << 10, 512 << 10
 """Bytes of a read that was hardly worth it, and of one that left ssh little room in the pipe."""
 _SHORTEST, _LONGEST = 0.0002, 0.004
 """Seconds to let bytes gather in the pipe."""
+_FRESH = 5.0
+"""Seconds of silence after which a connection is asked whether it is still there."""
 _STDERR_KEPT = 8192
 _NUMBERS = 1 << 32
 
@@ -71,17 +73,12 @@ class Connection:
         self._stderr = b""
         self._heard = time.monotonic()
         self._slot = slots.take(remote, stop, patient=patient)
-        self._process = subprocess.Popen(
-            child.bound_to_parent(
-                [*remote.ssh_command(), "-s", "--", remote.host, "sftp"],
-                parent=os.getpid(),
-                number=signal.SIGKILL,  # it has nothing to keep, and may hear nothing else
-            ),
+        self._process = child.start(
+            [*remote.ssh_command(), "-s", "--", remote.host, "sftp"],
+            number=signal.SIGKILL,  # it has nothing to keep, and may hear nothing else
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            start_new_session=True,
-            bufsize=0,
         )
         self._stdin, self._stdout = _pipe(self._process.stdin), _pipe(self._process.stdout)
         self._selector = selectors.DefaultSelector()
@@ -125,7 +122,10 @@ class Connection:
         Raises as the other methods where the connection is lost.
         """
         self._stop = stop
+        silent = time.monotonic() - self._heard
         self._heard = time.monotonic()
+        if silent < _FRESH:
+            return
         self.ask(lambda number: packets.real_path(number, b"."), lambda _answer: None)
         self.run()
 

@@ -1,0 +1,193 @@
+"""Processes of ours that do part of the work, each with a pipe for messages both ways.
+
+A nursery, a process that has loaded the code once, forks them: sixteen that load it themselves take
+more than a second of both cores of a small machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterable
+from importlib import import_module
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import Any, NoReturn, TypeAlias
+
+from asynchy.ssh import child
+from asynchy.ssh.die_with_parent import PR_SET_PDEATHSIG
+
+_NUMBER = struct.Struct("i")
+_FORK = 0
+"""What a nursery is asked to do with a descriptor that comes along; else it reaps this process."""
+_UNKNOWN = -1
+_REAP = 1.0
+"""Seconds that a process which has closed its pipe may take to end."""
+
+Messages: TypeAlias = "Connection[Any, Any]"
+"""An end of a pipe: `send`, `recv`, `poll`."""
+
+
+class Companion:
+    """A process that runs the function `main` of a module, with a descriptor for `to_parent`.
+
+    It gets SIGTERM when its parent dies. A message is any object that can be pickled.
+    """
+
+    def __init__(self, module: str) -> None:
+        self.pipe, theirs = Pipe()
+        with theirs:
+            self._nursery, self._pid = _fork(module, theirs.fileno())
+        self._watch = select.poll()
+        self._watch.register(self.pipe.fileno(), 0)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return not self._watch.poll(0)
+
+    def ask_to_stop(self) -> None:
+        """Send it SIGTERM."""
+        self._signal(signal.SIGTERM)
+
+    def end(self, grace: float) -> int:
+        """Wait so many seconds for its end, then kill it; its exit code, -1 where not known.
+
+        What it still says is not heard.
+        """
+        deadline = time.monotonic() + grace
+        with contextlib.suppress(EOFError, ConnectionResetError):
+            while self.pipe.poll(max(0.0, deadline - time.monotonic())):
+                self.pipe.recv_bytes()
+        self._signal(signal.SIGKILL)
+        self.pipe.close()
+        return self._nursery.reap(self._pid)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # As long as its nursery lives and has not reaped it, the number is its own.
+        if self._nursery.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, number)
+
+
+def first_heard(companions: Iterable[Companion], seconds: float) -> list[Companion]:
+    """Those that have said something, or have ended; wait so many seconds where none has."""
+    by_pipe = {id(companion.pipe): companion for companion in companions}
+    pipes = [companion.pipe for companion in by_pipe.values()]
+    return [by_pipe[id(pipe)] for pipe in wait(pipes, seconds)]
+
+
+def to_parent(descriptor: int) -> Messages:
+    """A companion's end of the pipe."""
+    return Connection(descriptor)
+
+
+class _Nursery:
+    """The other side of a process that runs `tend`. Its methods raise OSError where it has died."""
+
+    def __init__(self, module: str) -> None:
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            code = f"from asynchy.ssh.companion import tend; tend({theirs.fileno()}, {module!r})"
+            self._process = child.start(
+                [sys.executable, "-c", code],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        self._lock = threading.Lock()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def fork(self, descriptor: int) -> int:
+        with self._lock:
+            socket.send_fds(self._socket, [_NUMBER.pack(_FORK)], [descriptor])
+            return self._answer()
+
+    def reap(self, process: int) -> int:
+        try:
+            with self._lock:
+                self._socket.sendall(_NUMBER.pack(process))
+                return self._answer()
+        except OSError:
+            return _UNKNOWN
+
+    def _answer(self) -> int:
+        answer = self._socket.recv(_NUMBER.size)
+        if len(answer) != _NUMBER.size:
+            raise BrokenPipeError("it has died")
+        number: int = _NUMBER.unpack(answer)[0]
+        return number
+
+
+_nurseries: dict[str, _Nursery] = {}
+_lock = threading.Lock()
+
+
+def _fork(module: str, descriptor: int) -> tuple[_Nursery, int]:
+    with _lock:
+        nursery = _nurseries.get(module)
+        if nursery is not None:
+            with contextlib.suppress(OSError):
+                return nursery, nursery.fork(descriptor)
+        nursery = _nurseries[module] = _Nursery(module)
+        return nursery, nursery.fork(descriptor)
+
+
+def tend(descriptor: int, module: str) -> None:
+    """Be the nursery: fork a process for every descriptor that comes, until nobody asks more."""
+    main = import_module(module).main
+    me = os.getpid()
+    with socket.socket(fileno=descriptor) as asked:
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(asked, _NUMBER.size, 1)
+            if len(message) != _NUMBER.size:
+                return
+            (process,) = _NUMBER.unpack(message)
+            if process != _FORK:
+                asked.sendall(_NUMBER.pack(_reaped(process)))
+                continue
+            process = os.fork()
+            if not process:
+                asked.close()
+                _grow_up(me, main, descriptors[0])
+            os.close(descriptors[0])
+            asked.sendall(_NUMBER.pack(process))
+
+
+def _grow_up(parent: int, main: Any, descriptor: int) -> NoReturn:
+    code = 1
+    try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() == parent:
+            os.setsid()
+            main(descriptor)
+            code = 0
+    except BaseException:  # noqa: BLE001 - it must not go on as a second nursery
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _reaped(process: int) -> int:
+    deadline = time.monotonic() + _REAP
+    while time.monotonic() < deadline:
+        try:
+            found, status = os.waitpid(process, os.WNOHANG)
+        except ChildProcessError:
+            return _UNKNOWN
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    return _UNKNOWN

@@ -1,0 +1,57 @@
+"""The processes of streams: hired for a transfer, and for the next one if it comes soon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from asynchy.ssh.companion import Companion
+from asynchy.ssh.remote import Remote
+from asynchy.ssh.shelf import Shelf
+from asynchy.transfer.messages import Hire
+
+AT_ONCE = 8
+"""Streams that are being connected at a time: sshd drops some where there are ten (MaxStartups)."""
+
+
+@dataclass(eq=False)
+class Member:
+    """A stream's process."""
+
+    companion: Companion
+    round_trip: float | None = None
+    """Seconds to the server and back, as it told; None while it is not connected."""
+
+    def close(self) -> None:
+        """End it."""
+        self.companion.end(0.0)
+
+
+class Crew:
+    """The processes that one command has for one server; for several threads."""
+
+    def __init__(self, remote: Remote, bandwidth: int | None) -> None:
+        self.remote = remote
+        self._bandwidth = bandwidth
+        self._idle: Shelf[Member] = Shelf(remote)
+
+    def hire(self, *, patient: bool) -> Member:
+        """One that has nothing to do, or a new one; `patient` as for `Connection`."""
+        while (member := self._idle.take()) is not None:
+            if member.companion.alive:
+                return member
+            member.close()
+        return self._new(patient=patient)
+
+    def release(self, member: Member) -> None:
+        """It has nothing to do any more."""
+        self._idle.put(member)
+
+    def prepare(self, number: int) -> None:
+        """Have so many ready soon, for a transfer that will begin in a moment."""
+        while self._idle.open and len(self._idle) < min(number, AT_ONCE):
+            self._idle.put(self._new(patient=False))
+
+    def _new(self, *, patient: bool) -> Member:
+        companion = Companion("asynchy.transfer.worker")
+        companion.pipe.send(Hire(self.remote, patient, self._bandwidth))
+        return Member(companion)
