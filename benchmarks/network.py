@@ -100,6 +100,16 @@ class Network:
         """What goes before a command to run it at the facility."""
         return ["ip", "netns", "exec", self._names[1]]
 
+    def received(self) -> int:
+        """Bytes that have arrived at home since the link was made."""
+        told = subprocess.run(
+            [*self.client, "cat", "/sys/class/net/line/statistics/rx_bytes"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        return int(told)
+
     def round_trip(self) -> float:
         """The round trip as it is measured, in seconds: a closed port says no after one."""
         told = subprocess.run(
