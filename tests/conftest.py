@@ -29,6 +29,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from asynchy.ssh.sftp import kept
 from simulator.compare import compare_trees
 from simulator.config import write_config
 from simulator.experiments import mx_experiment
@@ -87,6 +88,13 @@ def _scripts() -> Path:
 
 
 SCRIPTS = _scripts()
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> Iterator[None]:
+    """No connection that a test has made in this process serves the next."""
+    yield
+    kept.close_all()
 
 
 def give(path: Path) -> Path:

@@ -30,6 +30,8 @@ _NUMBER = struct.Struct("i")
 _FORK = 0
 """What a nursery is asked to do with a descriptor that comes along; else it reaps this process."""
 _UNKNOWN = -1
+_BIRTH = 30.0
+"""Seconds that a nursery may take to load the code and fork."""
 _REAP = 1.0
 """Seconds that a process which has closed its pipe may take to end."""
 
@@ -40,7 +42,8 @@ Messages: TypeAlias = "Connection[Any, Any]"
 class Companion:
     """A process that runs the function `main` of a module, with a descriptor for `to_parent`.
 
-    It gets SIGTERM when its parent dies. A message is any object that can be pickled.
+    It is killed when we die, even where it has been stopped: nobody is left to hear of what it
+    does. A message is any object that can be pickled.
     """
 
     def __init__(self, module: str) -> None:
@@ -100,6 +103,7 @@ class _Nursery:
             code = f"from asynchy.ssh.companion import tend; tend({theirs.fileno()}, {module!r})"
             self._process = child.start(
                 [sys.executable, "-c", code],
+                number=signal.SIGKILL,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -112,19 +116,25 @@ class _Nursery:
 
     def fork(self, descriptor: int) -> int:
         with self._lock:
+            self._socket.settimeout(_BIRTH)
             socket.send_fds(self._socket, [_NUMBER.pack(_FORK)], [descriptor])
             return self._answer()
 
     def reap(self, process: int) -> int:
         try:
             with self._lock:
+                self._socket.settimeout(2 * _REAP)
                 self._socket.sendall(_NUMBER.pack(process))
                 return self._answer()
         except OSError:
             return _UNKNOWN
 
     def _answer(self) -> int:
-        answer = self._socket.recv(_NUMBER.size)
+        try:
+            answer = self._socket.recv(_NUMBER.size)
+        except TimeoutError:  # it has been stopped; those that it forked go with it
+            self._process.kill()
+            raise
         if len(answer) != _NUMBER.size:
             raise BrokenPipeError("it has died")
         number: int = _NUMBER.unpack(answer)[0]
@@ -169,7 +179,7 @@ def tend(descriptor: int, module: str) -> None:
 def _grow_up(parent: int, main: Any, descriptor: int) -> NoReturn:
     code = 1
     try:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == parent:
             os.setsid()
             main(descriptor)

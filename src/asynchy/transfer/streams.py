@@ -227,10 +227,9 @@ class Streams:
     def _hear(self, stream: _Stream) -> None:
         pipe = stream.member.companion.pipe
         try:
-            while stream in self._streams:
+            self._take(stream, pipe.recv())
+            while stream in self._streams and pipe.poll():
                 self._take(stream, pipe.recv())
-                if not pipe.poll():
-                    return
         except (EOFError, ConnectionResetError):
             self._bury(stream)
 

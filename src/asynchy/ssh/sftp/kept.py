@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 
 from asynchy.domain.stop import Stop
@@ -11,6 +12,11 @@ from asynchy.errors import ListingError
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.sftp.connection import Connection
 from asynchy.ssh.shelf import Shelf
+
+_AT_ONCE = 5.0
+"""Seconds within which a server refuses a connection because it has too many that are not logged in
+yet (MaxStartups); the streams of a transfer may be among them."""
+_PAUSE = 1.0
 
 _shelves: dict[Remote, Shelf[Connection]] = {}
 _lock = threading.Lock()
@@ -28,8 +34,7 @@ def connection(remote: Remote, stop: Stop) -> Iterator[Connection]:
         shelf = _shelves.setdefault(remote, Shelf(remote))
     found = _idle(shelf, stop)
     if found is None:
-        found = Connection(remote, stop)
-        found.open()
+        found = _opened(remote, stop)
         _round_trips[remote] = found.round_trip
     try:
         yield found
@@ -37,6 +42,12 @@ def connection(remote: Remote, stop: Stop) -> Iterator[Connection]:
         found.close()
         raise
     shelf.put(found)
+
+
+def close_all() -> None:
+    """Close what is kept."""
+    for shelf in list(_shelves.values()):
+        shelf.close()
 
 
 def round_trip(remote: Remote) -> float | None:
@@ -47,6 +58,21 @@ def round_trip(remote: Remote) -> float | None:
 def remember_round_trip(remote: Remote, seconds: float) -> None:
     """Take it from another process of ours."""
     _round_trips[remote] = seconds
+
+
+def _opened(remote: Remote, stop: Stop) -> Connection:
+    """A new connection; tried twice where it is refused at once, as sshd does with some of many."""
+    began = time.monotonic()
+    found = Connection(remote, stop)
+    try:
+        found.open()
+    except ListingError as error:
+        soon = time.monotonic() - began < _AT_ONCE
+        if not error.transient or not soon or stop.wait(_PAUSE):
+            raise
+        found = Connection(remote, stop)
+        found.open()
+    return found
 
 
 def _idle(shelf: Shelf[Connection], stop: Stop) -> Connection | None:
