@@ -2,10 +2,10 @@
 PYTHON = .venv/bin/python
 PYTEST = $(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test test-all bench bench-transfer fuzz lint format types layers check pins set-up clean
+.PHONY: help demo test test-all bench bench-quick bench-catalogue fuzz lint format types layers check pins set-up clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: set-up ## bring experiments home from a simulated facility, and compare
 	@$(PYTHON) -m simulator.demo
@@ -17,11 +17,16 @@ test-all: test ## test, and what needs more time, Debian packages or rights
 	@scripts/set-up --all
 	@$(PYTEST) -m extra
 
-bench: set-up ## how fast the catalogue takes files in (ROWS, ROUNDS)
-	@$(PYTHON) -m benchmarks.catalogue
+bench: ## how fast experiments come home, against other programs (root, 90 minutes; OUT, DATA, RTT, PEERS, ROUNDS, CAP)
+	@scripts/set-up --bench
+	@$(PYTHON) -m benchmarks
 
-bench-transfer: set-up ## how fast an experiment comes home, against other programs (root; DATA, RTT, PEERS, ROUNDS)
-	@$(PYTHON) -m benchmarks.transfer
+bench-quick: ## the same in five minutes: less data, fewer distances, one round
+	@scripts/set-up --bench
+	@$(PYTHON) -m benchmarks --quick
+
+bench-catalogue: set-up ## how fast the catalogue takes files in (ROWS, ROUNDS)
+	@$(PYTHON) -m benchmarks.catalogue
 
 fuzz: set-up ## feed nonsense to the SFTP codec for FUZZ_SECONDS (60)
 	@.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
