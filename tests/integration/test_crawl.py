@@ -19,6 +19,7 @@ from asynchy.facility.crawl import DEEPEST, Folder, Refused, crawl
 from asynchy.facility.listing import list_experiment
 from asynchy.ssh import rsync
 from asynchy.ssh.remote import Remote
+from asynchy.ssh.sftp import kept
 from simulator.experiments import awkward_names, mx_experiment
 from simulator.facility import Facility
 from tests.conftest import give
@@ -68,6 +69,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scripted:
     """A server that does as a scenario says, reached as ssh would reach one."""
 
     def make(scenario: str, timeout: int = 20, **numbers: int | Path) -> Remote:
+        kept.close_all()  # of another scenario
         (tmp_path / "ssh").unlink(missing_ok=True)
         (tmp_path / "ssh").symlink_to(SERVER)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
