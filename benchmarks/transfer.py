@@ -28,7 +28,7 @@ from simulator.scratch import new_folder, remove
 
 EPN = "12282a"
 OURS = "asynchy"
-_ALWAYS = (OURS, "originals", "rsync")
+_ALWAYS = (OURS, "originals")
 """What takes part in every round, however slow."""
 _FAR_BEHIND = 1 / 3
 """Of the best in the first round: slower programs are not measured again in a cell."""
