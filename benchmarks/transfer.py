@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,7 @@ EPN = "12282a"
 OURS = "asynchy"
 _ALWAYS = (OURS, "originals")
 """What takes part in every round, however slow."""
-_FAR_BEHIND = 1 / 3
+_FAR_BEHIND = 1 / 2
 """Of the best in the first round: slower programs are not measured again in a cell."""
 _GIGABIT = 1_000_000_000
 _AFTER = 3.0
@@ -69,6 +70,7 @@ def run(  # noqa: PLR0913, PLR0917 - all that may be chosen
     `gigabit`: the large files over a distance with a link of 1 Gbit/s, too. `peers`: the programs;
     None: all that are installed.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its bytecode
     cells = out.setdefault("cells", [])
     known: dict[tuple[int, int | None], dict[str, float]] = {}
     for name in sets:

@@ -19,7 +19,7 @@ from asynchy.facility.crawl import DEEPEST, Folder, Refused, crawl
 from asynchy.facility.listing import list_experiment
 from asynchy.ssh import rsync
 from asynchy.ssh.remote import Remote
-from asynchy.ssh.sftp import kept
+from asynchy.ssh.sftp import connection, kept
 from simulator.experiments import awkward_names, mx_experiment
 from simulator.facility import Facility
 from tests.conftest import give
@@ -283,3 +283,29 @@ def test_without_sftp_rsync_lists(
     assert by_sftp == by_rsync
     said = [record for record in caplog.records if "offers no SFTP" in record.message]
     assert len(said) == 1
+
+
+def logins(facility: Facility) -> int:
+    return facility.sshd_log().count("Accepted publickey")
+
+
+def test_a_listing_goes_on_with_the_connection_of_the_one_before(facility: Facility) -> None:
+    source = facility.experiment("mx", "12282a")
+    mx_experiment(source, "12282a", frames=2, frame_bytes=3000)
+    before = logins(facility)
+    for _ in range(3):
+        list_experiment(remote_of(facility), str(source), lambda _entry: None, Stop())
+    assert logins(facility) == before + 1
+
+
+def test_a_connection_that_was_lost_while_nobody_used_it_is_made_anew(
+    facility: Facility, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_FRESH", 0.0)
+    source = facility.experiment("mx", "12282a")
+    list_experiment(remote_of(facility), str(source), lambda _entry: None, Stop())
+    facility.stop_sshd()
+    facility.start_sshd()
+    found: list[Entry] = []
+    list_experiment(remote_of(facility), str(source), found.append, Stop())
+    assert found

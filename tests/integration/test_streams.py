@@ -39,6 +39,25 @@ def test_small_and_large_files_come_over_several_connections(home: Home) -> None
     home.fetched_once(source)
 
 
+def test_the_streams_of_one_experiment_serve_the_next(home: Home) -> None:
+    numbers = ["12282a", "12283a", "12284a"]
+    home.configure(
+        streams=3, max_tasks=1, epn_cap_map=dict.fromkeys(["12282", "12283", "12284"], "ny79")
+    )
+    for epn in numbers:
+        source = home.facility.experiment("mx", epn)
+        many_small_files(source, 1000)
+        big_sparse_file(source / "image.sqfs", 2**26)
+        give(source)
+        home.visit(epn)
+    before = home.facility.sshd_log().count("Accepted publickey")
+    assert home.once().returncode == 0
+    for epn in numbers:
+        assert compare_trees(home.facility.experiment("mx", epn), home.copy(epn)) == []
+    # Three streams, and one connection for the listings: not four for each experiment.
+    assert home.facility.sshd_log().count("Accepted publickey") - before <= 4
+
+
 def test_after_a_kill_only_what_was_not_durable_is_fetched_again(home: Home) -> None:
     source = prepared(home, big=BIG)
     home.configure(bandwidth_limit="60 MB", streams=2)

@@ -6,6 +6,7 @@ more than a second of both cores of a small machine.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import os
@@ -109,6 +110,13 @@ class _Nursery:
                 pass_fds=[theirs.fileno()],
             )
         self._lock = threading.Lock()
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """End it, and all that it forked."""
+        self._process.kill()
+        self._process.wait()
+        self._socket.close()
 
     @property
     def alive(self) -> bool:
@@ -151,6 +159,7 @@ def _fork(module: str, descriptor: int) -> tuple[_Nursery, int]:
         if nursery is not None:
             with contextlib.suppress(OSError):
                 return nursery, nursery.fork(descriptor)
+            nursery.close()
         nursery = _nurseries[module] = _Nursery(module)
         return nursery, nursery.fork(descriptor)
 

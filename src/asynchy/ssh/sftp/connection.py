@@ -124,6 +124,8 @@ class Connection:
         self._stop = stop
         silent = time.monotonic() - self._heard
         self._heard = time.monotonic()
+        if self._process.poll() is not None:
+            raise self._gone()
         if silent < _FRESH:
             return
         self.ask(lambda number: packets.real_path(number, b"."), lambda _answer: None)
