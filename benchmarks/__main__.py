@@ -1,6 +1,6 @@
 """All about speed, one after another: `python -m benchmarks [--quick]`; `make bench`.
 
-Figures go into OUT (bench-results/) as they come: results.json, report.md, rates.svg. DATA, RTT
+Figures go into OUT (bench-results/): results.json, report.md, rates.svg. DATA, RTT
 (milliseconds), PEERS (lists with commas; without: all), ROUNDS, CAP (seconds) and FILES (of the
 million) choose. `--quick` takes five minutes.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,34 +34,36 @@ class Choice:
 
 QUICK = Choice("SMALL,FRAMES", "0,100", "asynchy,originals,rsync,rsync x8", 1, 8, "100", 0)
 
+_LISTING_CAP = 60.0
+
 
 def main(*, quick: bool) -> None:
     """Measure, and tell."""
     choice = QUICK if quick else Choice()
+    sets = os.environ.get("DATA", choice.sets).split(",")
     trips = os.environ.get("RTT")
     rounds = int(os.environ.get("ROUNDS", choice.rounds))
+    cap = float(os.environ.get("CAP", choice.cap))
     peers = os.environ.get("PEERS", choice.peers)
     files = int(os.environ.get("FILES", choice.files))
     found: dict[str, Any] = {}
     began = time.monotonic()
-    parts: list[Callable[[], None]] = [
-        lambda name=name: transfer.run(  # type: ignore[misc]
+    try:
+        transfer.run(
             found,
-            [name],
+            sets,
             _numbers(trips or choice.trips),
             rounds,
-            float(os.environ.get("CAP", choice.cap)),
+            cap,
             peers.split(",") if peers else None,
             gigabit=not quick,
         )
-        for name in os.environ.get("DATA", choice.sets).split(",")
-    ]
-    parts.append(lambda: listing.run(found, _numbers(trips or choice.listed), rounds, 60))
-    if files:
-        parts.append(lambda: million.run(found, files))
-    for part in parts:
-        part()
-        results.save(found)
+        listing.run(found, _numbers(trips or choice.listed), rounds, _LISTING_CAP)
+        if files:
+            million.run(found, files)
+    finally:  # what was measured before a stop or a failure is kept
+        if found.get("cells"):
+            results.save(found)
     folder = results.place().parent
     (folder / "report.md").write_text(told(found, markdown=True) + "\n")
     draw(found["cells"], folder / "rates.svg")
