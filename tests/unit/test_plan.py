@@ -10,11 +10,20 @@ from hypothesis import strategies as st
 from asynchy.domain.attempt import Claim, EngineResult, Verdict
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Copy, Experiment, Survey
+from asynchy.domain.level import Check
 from asynchy.domain.visit import EquipmentVisits, UnreadableVisit, Visit
-from asynchy.plan.decide import History, Room, Rules, after_listing, before_listing, map_to_project
+from asynchy.plan.decide import (
+    History,
+    Room,
+    Rules,
+    SecondLook,
+    after_listing,
+    before_listing,
+    map_to_project,
+)
 from asynchy.plan.outcome import Due, Left, LeftOut, Plan, Transfer, Why
 from asynchy.plan.select import Candidate, Selection, select
-from asynchy.plan.verdict import judge
+from asynchy.plan.verdict import Judgement, Proof, check_made, judge, verdict_on
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 RULES = Rules(
@@ -248,6 +257,85 @@ def test_the_plan_after_a_complete_run_is_empty(
         done = History(attempts=1, completed_listing=NOW)
         again = before_listing(item, copy, ignored=True, history=done, folder_there=True)
         assert isinstance(again, LeftOut) and again.reason is Left.COMPLETE
+
+
+@given(end=st.floats(-1000, -1), listed=st.floats(-1000, 0), days=st.integers(1, 30))
+def test_what_is_complete_is_looked_at_once_more_when_its_time_has_come(
+    end: float, listed: float, days: int
+) -> None:
+    """Due from so many days after the visit on, until a listing was made after that."""
+    history = History(attempts=1, completed_listing=hours(listed))
+    found = before_listing(
+        candidate(end),
+        COPY,
+        ignored=True,
+        history=history,
+        folder_there=True,
+        second_look=SecondLook(NOW, timedelta(days=days)),
+    )
+    came = hours(end) + timedelta(days=days)
+    if hours(listed) < hours(end):
+        assert isinstance(found, Due) and found.why is Why.RETURNED
+    elif hours(listed) < came <= NOW:
+        assert isinstance(found, Due) and found.why is Why.LATE
+    else:
+        assert isinstance(found, LeftOut) and found.reason is Left.COMPLETE
+
+
+def test_a_hand_made_entry_is_never_looked_at_a_second_time() -> None:
+    found = before_listing(
+        candidate(-1000), COPY, ignored=True, history=History(), folder_there=True,
+        second_look=SecondLook(NOW, timedelta(days=1)),
+    )  # fmt: skip
+    assert isinstance(found, LeftOut) and found.reason is Left.IGNORED
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_what_was_found_to_differ_is_due_whatever_the_ignore_list_says(ignored: bool) -> None:
+    due = decided(ignored=ignored, history=History(attempts=2, doubted=True))
+    assert isinstance(due, Due) and due.why is Why.DIFFERENT
+
+
+def check(different: int = 0, reason: str | None = None) -> Check:
+    return Check("verify", "way", NOW, NOW, "here", 1, 9, 99, different, 0, 0, 0, reason)
+
+
+COMPLETE = Judgement(Verdict.COMPLETE)
+
+
+@pytest.mark.parametrize(
+    ("proof", "again", "verdict", "words"),
+    [
+        (Proof(check(), 0), False, Verdict.COMPLETE, None),
+        (Proof(check(1), 0), False, Verdict.DIFFERENT, "1 file differs from the facility's"),
+        (
+            Proof(check(2, "x"), 3), True, Verdict.DIFFERENT,
+            "2 files differ from the facility's, also when fetched again",
+        ),
+        (Proof(check(0, "1 file could not be read"), 1), False, Verdict.FAILED, "1 file could not be read"),
+    ],
+)  # fmt: skip
+def test_the_verdict_once_bytes_were_compared(
+    proof: Proof, again: bool, verdict: Verdict, words: str | None
+) -> None:
+    assert verdict_on(proof, COMPLETE, again=again) == Judgement(verdict, words)
+
+
+@pytest.mark.parametrize(
+    ("engine", "verify", "judgement", "said"),
+    [
+        ("size", "size", COMPLETE, "size"),
+        ("transport", "size", COMPLETE, "transport"),
+        ("transport", "none", COMPLETE, "transport"),
+        ("size", "none", COMPLETE, "none"),
+        ("size", "source", COMPLETE, "source"),
+        ("transport", "source", Judgement(Verdict.DIFFERENT, "x"), "transport"),
+    ],
+)
+def test_an_attempt_says_no_more_than_was_checked(
+    engine: str, verify: str, judgement: Judgement, said: str
+) -> None:
+    assert check_made(engine, verify, judgement) == said
 
 
 def result(**changes: bool) -> EngineResult:

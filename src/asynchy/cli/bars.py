@@ -40,9 +40,15 @@ def bars(board: Board) -> Iterator[None]:
             bars.remove_task(tasks.pop(copy))
         for copy, item in now.items():
             if copy not in tasks:
-                name = copy.epn.text if copy else "all"
-                tasks[copy] = bars.add_task(name, total=item.bytes, speed="")
-            bars.update(tasks[copy], completed=item.done, total=item.bytes, speed=Text(item.speed))
+                tasks[copy] = bars.add_task("all", total=item.bytes, speed="")
+            name = f"{copy.epn} {item.doing}".rstrip() if copy else "all"
+            bars.update(
+                tasks[copy],
+                description=name,
+                completed=item.done,
+                total=item.bytes,
+                speed=Text(item.speed),
+            )
 
     with bars, reporting([Every(0.25, draw)]):
         yield

@@ -96,6 +96,8 @@ def state(copy: CopyStatus) -> str:
         return f"complete {moment(copy.completed)}"
     if last is None:
         return "not fetched yet"
+    if copy.completed is None and last.verdict is Verdict.COMPLETE:
+        return "due: files differ from the facility's"
     return f"due: {last.reason or last.verdict.value} ({moment(last.ended)})"
 
 

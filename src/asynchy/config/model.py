@@ -130,6 +130,12 @@ class Shared(_Section):
     bandwidth_limit: Bandwidth = None
     """New: bytes a second for all transfers of this machine together, such as 80 MB."""
 
+    verify: Literal["none", "size", "source"] = "size"
+    """New: what is proven of a copy right after its transfer, before it is called complete: nothing
+    but what the engine checked; size and time of each file; or a digest made at the facility."""
+    manifest: bool = True
+    """New: compute the SHA-256 of every file right after its copy is complete."""
+
     @property
     def catalogue_path(self) -> FilePath:
         """The database's path, its default worked out."""
@@ -178,6 +184,8 @@ class Settings(Shared):
     retry_minutes: float = Field(default=5, gt=0, le=1440)
     """New: minutes until an incomplete cycle of the service is tried again; doubles each time, up
     to `sync-frequency-hours`."""
+    recheck_after: int = Field(default=7, ge=0, le=3660)
+    """New: days after a visit at which its experiment is looked at a second time; 0: never."""
     max_tasks: int = Field(default=1, ge=1, le=64)
     """Experiments that are transferred at a time."""
 

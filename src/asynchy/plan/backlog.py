@@ -114,6 +114,8 @@ def _decide(known: Known, copy: Copy, history: History, *, named: bool) -> Due |
         left = claimed(copy, history.claim)
     if left is not None:
         return left
+    if history.doubted:
+        return Due(copy, Why.DIFFERENT)
     if fetched is not None:
         return Due(copy, Why.CHANGED)
     return Due(copy, Why.AGAIN if history.attempts else Why.NEW)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from asynchy.domain.attempt import Claim
@@ -76,15 +76,37 @@ def map_to_project(candidate: Candidate, rules: Rules) -> Copy | LeftOut:
     return rules.copy_of(candidate, project)
 
 
-def before_listing(
-    candidate: Candidate, copy: Copy, *, ignored: bool, history: History, folder_there: bool
+@dataclass(frozen=True)
+class SecondLook:
+    """When an experiment that was completed is looked at once more: for what was written late."""
+
+    now: datetime
+    after: timedelta
+    """Time after the end of its visit."""
+
+    def is_due(self, visit_end: datetime, completed_listing: datetime) -> bool:
+        """Whether it is; a listing made so long after the visit was that look."""
+        return completed_listing - visit_end < self.after <= self.now - visit_end
+
+
+def before_listing(  # noqa: PLR0913 - all that is known
+    candidate: Candidate,
+    copy: Copy,
+    *,
+    ignored: bool,
+    history: History,
+    folder_there: bool,
+    second_look: SecondLook | None = None,
 ) -> Due | LeftOut:
-    """Whether a copy is due, from all that is known without asking the facility for its files."""
+    """Whether a copy is due, from all that is known without asking the facility for its files.
+
+    Without a `second_look`, none is taken.
+    """
 
     def left(reason: Left, detail: str = "") -> LeftOut:
         return LeftOut(copy.epn, reason, detail, copy.project)
 
-    why = _why(candidate, ignored=ignored, history=history)
+    why = _why(candidate, ignored=ignored, history=history, second_look=second_look)
     if isinstance(why, Left):
         return left(
             why, f"fetched {moment(history.completed_listing)}" if history.completed_listing else ""
@@ -103,16 +125,22 @@ def claimed(copy: Copy, claim: Claim) -> LeftOut:
     return LeftOut(copy.epn, Left.CLAIMED, detail, copy.project)
 
 
-def _why(candidate: Candidate, *, ignored: bool, history: History) -> Why | Left:
-    if ignored:
-        if history.completed_listing is None:
+def _why(
+    candidate: Candidate, *, ignored: bool, history: History, second_look: SecondLook | None
+) -> Why | Left:
+    if history.doubted:
+        return Why.DIFFERENT
+    completed = history.completed_listing
+    if completed is None:
+        if ignored:
             return Left.IGNORED
-        if candidate.last_end <= history.completed_listing:
-            return Left.COMPLETE
-        return Why.RETURNED
-    if history.completed_listing is not None:
+        return Why.AGAIN if history.attempts else Why.NEW
+    if not ignored:
         return Why.REMOVED
-    return Why.AGAIN if history.attempts else Why.NEW
+    if candidate.last_end > completed:
+        return Why.RETURNED
+    late = second_look is not None and second_look.is_due(candidate.last_end, completed)
+    return Why.LATE if late else Left.COMPLETE
 
 
 def after_listing(due: Due, survey: Survey, room: Room) -> Transfer | LeftOut:

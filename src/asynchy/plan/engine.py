@@ -22,6 +22,10 @@ class Means:
     """Connections of a transfer; None: as many as pay."""
     bandwidth: int | None = None
     """Bytes a second for all transfers of this machine together; None: no limit."""
+    verify: Literal["none", "size", "source"] = "size"
+    """What is proven of a copy right after its transfer."""
+    manifest: bool = True
+    """Compute the SHA-256 of every file right after its copy is complete."""
 
     @property
     def needs_rsync(self) -> str | None:

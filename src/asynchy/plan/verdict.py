@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from asynchy.domain.attempt import EngineResult, Verdict
 from asynchy.domain.experiment import Survey
-from asynchy.domain.level import Level
+from asynchy.domain.level import Check, Level
 from asynchy.domain.text import count
 
 
@@ -53,6 +53,30 @@ def _compared(result: EngineResult, before: Survey, after: Survey, unsure: str |
     return Judgement(Verdict.COMPLETE)
 
 
+@dataclass(frozen=True)
+class Proof:
+    """What came of a comparison of bytes."""
+
+    check: Check
+    uncompared: int
+    """Files that could not be read on one of both sides."""
+
+
+def verdict_on(proof: Proof, judgement: Judgement, *, again: bool) -> Judgement:
+    """The verdict on a copy that is all at home, once its bytes were compared.
+
+    `again`: files that differed were fetched again since.
+    """
+    if proof.check.different:
+        differ = "differs" if proof.check.different == 1 else "differ"
+        number = count(proof.check.different, "file")
+        also = ", also when fetched again" if again else ""
+        return Judgement(Verdict.DIFFERENT, f"{number} {differ} from the facility's{also}")
+    if proof.uncompared:
+        return Judgement(Verdict.FAILED, proof.check.reason)
+    return judgement
+
+
 def level_of(check: str, *, looked: bool, origin_known: bool) -> Level | None:
     """What is proven of files that a copy was not known to hold, once all of it is at home.
 
@@ -63,3 +87,10 @@ def level_of(check: str, *, looked: bool, origin_known: bool) -> Level | None:
     if check == Level.TRANSPORT.word and origin_known:
         return Level.TRANSPORT
     return Level.SIZE if looked else None
+
+
+def check_made(check: str, verify: str, judgement: Judgement) -> str:
+    """What was checked of the bytes of an attempt, as it is recorded; `check` is the engine's."""
+    if verify == "source" and judgement.all_at_home:
+        return Level.SOURCE.word
+    return "none" if verify == "none" and check == Level.SIZE.word else check

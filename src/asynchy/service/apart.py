@@ -142,6 +142,9 @@ class _TellingBoard(Board):
     def begin(self, copy: Copy, survey: Survey) -> None:
         _tell("begin", copy, survey)
 
+    def look(self, copy: Copy, files: int, total: int, doing: str) -> None:
+        _tell("look", copy, files, total, doing)
+
     def arrived(self, copy: Copy, done: int, files: int) -> None:
         _tell("arrived", copy, done, files)
 

@@ -20,7 +20,7 @@ _APART = 0.1
 class Meter:
     """How far something is and how fast it goes."""
 
-    def __init__(self, total: int = sys.maxsize, files: int = 0) -> None:
+    def __init__(self, total: int = sys.maxsize, files: int = 0, doing: str = "") -> None:
         self.total = total
         """How much there is to do: bytes of a transfer."""
         self.done = 0
@@ -28,6 +28,8 @@ class Meter:
         self.files = files
         """Files that there are to fetch."""
         self.files_done = 0
+        self.doing = doing
+        """What is done to them, unless they are fetched."""
         self._seen: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
 
     def had(self, done: int) -> None:
@@ -69,11 +71,13 @@ class Pace:
     """Files to fetch."""
     files_done: int = 0
     """Files that have arrived."""
+    doing: str = ""
+    """What is done to them, unless they are fetched: `verifying`."""
 
     @classmethod
     def of(cls, meter: Meter) -> Pace:
         """The meter as it stands now."""
-        return cls(meter.total, meter.done, meter.rate, meter.files, meter.files_done)
+        return cls(meter.total, meter.done, meter.rate, meter.files, meter.files_done, meter.doing)
 
     @property
     def left(self) -> float | None:
@@ -90,7 +94,8 @@ class Pace:
     def __str__(self) -> str:
         percent = 100 * self.done // self.bytes if self.bytes else 100
         files = f", {self.files_done:,} of {count(self.files, 'file')}" if self.files else ""
-        return f"{percent} % of {size(self.bytes)}{files} at {self.speed}"
+        doing = f"{self.doing} " if self.doing else ""
+        return f"{doing}{percent} % of {size(self.bytes)}{files} at {self.speed}"
 
 
 def _soon(when: datetime) -> str:
@@ -141,11 +146,21 @@ class Board:
     def begin(self, copy: Copy, survey: Survey) -> None:
         """A transfer begins, or begins again with another listing."""
         with self._lock:
-            before = self._meters.get(copy)
-            if before is not None:  # what it fetches now comes on top
-                self._ended += before.done
-                self._overall.total += survey.missing_bytes
-            self._meters[copy] = Meter(survey.missing_bytes, survey.missing_files)
+            again = copy in self._meters  # what it fetches now comes on top
+            self._begin(copy, Meter(survey.missing_bytes, survey.missing_files), more=again)
+
+    def look(self, copy: Copy, files: int, total: int, doing: str) -> None:
+        """Files of a copy are read again; `doing` says what for."""
+        with self._lock:
+            self._begin(copy, Meter(total, files, doing), more=True)
+
+    def _begin(self, copy: Copy, meter: Meter, *, more: bool) -> None:
+        before = self._meters.get(copy)
+        if before is not None:
+            self._ended += before.done
+        if more:
+            self._overall.total += meter.total
+        self._meters[copy] = meter
 
     def arrived(self, copy: Copy, done: int, files: int) -> None:
         """So many bytes and files of a transfer have arrived."""

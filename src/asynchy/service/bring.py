@@ -18,7 +18,9 @@ from asynchy.domain.level import Level
 from asynchy.domain.text import count, duration, size
 from asynchy.errors import AsynchyError, ListingError, Stopped
 from asynchy.plan.outcome import Transfer
-from asynchy.plan.verdict import Judgement, judge, level_of
+from asynchy.plan.verdict import Judgement, check_made, judge, level_of
+from asynchy.service.manifest import make_manifest
+from asynchy.service.proof import judged, put_aside
 from asynchy.service.site import Site
 from asynchy.transfer.engine import Engine, Job
 
@@ -84,6 +86,7 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
     origin_known = holdings.known() == before.files - before.missing_files
     begun = time.monotonic()
     files = moved = rounds = tries = 0
+    again = False
     while True:
         started = site.clock.now()
         site.board.begin(copy, before)
@@ -93,8 +96,10 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
             result = replace(result, stopped=True)
         judgement = judge(result, before, after, unsure=unsure)
         if judgement.all_at_home and after is not None:
-            level = level_of(engine.check, looked=True, origin_known=origin_known)
+            looked = site.means.verify != "none"
+            level = level_of(engine.check, looked=looked, origin_known=origin_known)
             _hold(holdings, copy, after, level)
+            judgement = judged(site, copy, holdings, judgement, again=again)
         attempt = _attempt(site, engine, started, result, after, judgement)
         site.catalogue.record(copy_id, attempt, after)
         files, moved = files + (result.files or 0), moved + (result.bytes or 0)
@@ -102,6 +107,11 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
         if judgement.verdict is Verdict.CHANGED and after is not None and rounds < ROUNDS:
             log.info("%s: %s; fetching what changed", copy.epn, judgement.reason)
             before = after
+        elif judgement.verdict is Verdict.DIFFERENT and not again:
+            again = True
+            if (without := _put_aside(site, copy, holdings)) is None:
+                break
+            before = without
         elif result.lost and site.try_again(tries, f"{copy.epn}: {judgement.reason}"):
             tries += 1
         else:
@@ -116,6 +126,8 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
         seconds=time.monotonic() - begun,
     )
     _tell(outcome)
+    if outcome.complete and site.means.manifest:
+        make_manifest(site, copy, holdings)
     return outcome
 
 
@@ -153,9 +165,18 @@ def _list_again(site: Site, copy: Copy, result: EngineResult) -> Survey | None:
     if not (result.ok or result.vanished):
         return None
     try:
-        return site.survey(copy)
+        return site.survey(copy, look=site.means.verify != "none")
     except (ListingError, Stopped, OSError) as error:
         log.warning("%s: could not be listed again: %s", copy.epn, error)
+        return None
+
+
+def _put_aside(site: Site, copy: Copy, holdings: Holdings) -> Survey | None:
+    """What there is to fetch once the files that differ are put aside; None: they stay for now."""
+    try:
+        return put_aside(site, copy, holdings)
+    except (ListingError, Stopped, OSError) as error:
+        log.warning("%s: what differs is not fetched again now: %s", copy.epn, error)
         return None
 
 
@@ -174,7 +195,7 @@ def _attempt(  # noqa: PLR0913, PLR0917 - all that it is made of
         pid=process.me()[0],
         engine=engine.name,
         chosen=engine.chosen,
-        check=engine.check,
+        check=check_made(engine.check, site.means.verify, judgement),
         compare=engine.compare,
         verdict=judgement.verdict,
         exit_code=result.exit_code,

@@ -60,6 +60,9 @@ def _survey(site: Site, due: Due) -> Survey | LeftOut:
     try:
         return site.survey(due.copy)
     except ExperimentAbsent:
+        if due.why is Why.LATE:
+            gone = "it is no longer at the facility"
+            return LeftOut(due.copy.epn, Left.COMPLETE, gone, due.copy.project)
         return LeftOut(due.copy.epn, Left.ABSENT, due.copy.source, due.copy.project)
     except ListingError as error:
         told = f"{error} ({error.hint})" if error.hint else str(error)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 from asynchy.domain.text import count, size
-from asynchy.plan.decide import before_listing, map_to_project
+from asynchy.plan.decide import SecondLook, before_listing, map_to_project
 from asynchy.plan.outcome import Due, LeftOut, Plan
 from asynchy.plan.select import Candidate, select
 from asynchy.service.ask import ask_visits
@@ -30,7 +31,9 @@ def make_plan(site: CycleSite) -> Plan:
     now = site.clock.now()
     site.board.phase("asking the portal")
     selection = select(ask_visits(site, now), now, site.settings.visit_day_range)
-    decided = [_due(site, candidate, ignored) for candidate in selection.candidates]
+    days = site.settings.recheck_after
+    second_look = SecondLook(now, timedelta(days=days)) if days else None
+    decided = [_due(site, candidate, ignored, second_look) for candidate in selection.candidates]
     site.board.phase("listing what is due")
     transfers, left_out = fitting(site, decided, site.settings.max_tasks)
     plan = Plan(
@@ -47,7 +50,9 @@ def make_plan(site: CycleSite) -> Plan:
     return plan
 
 
-def _due(site: CycleSite, candidate: Candidate, ignored: frozenset[str]) -> Due | LeftOut:
+def _due(
+    site: CycleSite, candidate: Candidate, ignored: frozenset[str], second_look: SecondLook | None
+) -> Due | LeftOut:
     copy = map_to_project(candidate, site.rules)
     if isinstance(copy, LeftOut):
         return copy
@@ -57,4 +62,5 @@ def _due(site: CycleSite, candidate: Candidate, ignored: frozenset[str]) -> Due 
         ignored=copy.epn.text in ignored,
         history=site.catalogue.history(copy),
         folder_there=copy.project_folder.is_dir(),
+        second_look=second_look,
     )

@@ -15,6 +15,7 @@ from asynchy.domain.experiment import Copy, Entry, Survey
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import duration
 from asynchy.errors import ListingError
+from asynchy.facility.digests import Way
 from asynchy.facility.listing import list_experiment
 from asynchy.facility.portal import Portal
 from asynchy.plan.decide import Rules
@@ -63,6 +64,8 @@ class Site:
     retries: int = 0
     """How often a connection that was lost is tried again at once."""
     clock: Clock = field(default_factory=Clock)
+    ways: dict[Remote, Way] = field(default_factory=dict)
+    """How what the facility holds is compared with what is at home, once it was found out."""
 
     def engine(self) -> Engine:
         """The engine for a transfer, once the experiment has been listed."""
@@ -73,8 +76,10 @@ class Site:
         if self.catalogue.writing:
             prepare(self.means, self.crew)
 
-    def survey(self, copy: Copy) -> Survey:
+    def survey(self, copy: Copy, *, look: bool = True) -> Survey:
         """List an experiment and hold it against its copy at home; store the listing.
+
+        Unless `look`, all that was listed is taken to be at home.
 
         Raises:
             CatalogueError: the listing cannot be stored.
@@ -83,7 +88,9 @@ class Site:
         """
         for tries in itertools.count():
             surveyor = Surveyor(
-                copy.destination, self.clock.now(), size_only=self.means.compare == "size"
+                copy.destination if look else None,
+                self.clock.now(),
+                size_only=self.means.compare == "size",
             )
             listing = self.catalogue.listing(copy)
 
@@ -199,4 +206,6 @@ def means_of(settings: Shared) -> Means:
         special_files=settings.special_files,
         streams=settings.streams,
         bandwidth=settings.bandwidth_limit,
+        verify=settings.verify,
+        manifest=settings.manifest,
     )

@@ -26,6 +26,7 @@ _FILES = 64
 """Files that a thread takes at a time at most."""
 _BYTES = 32 << 20
 """Bytes that it takes at a time, unless one file has more."""
+_THREADS = 4
 _BURST = 0.2
 """Seconds of reading that may be made up for."""
 
@@ -43,6 +44,11 @@ class Found:
     """Why it could not be read."""
     modified: int | None = None
     """Its time in seconds since 1970 in UTC; None where it is not there."""
+
+
+def threads() -> int:
+    """How many threads read at a time: no more than pay."""
+    return min(_THREADS, len(os.sched_getaffinity(0)))
 
 
 class Throttle:

@@ -21,8 +21,11 @@ class Surveyor:
     come in any order; the fingerprint does not depend on it.
     """
 
-    def __init__(self, destination: Path, listed_at: datetime, *, size_only: bool = False) -> None:
-        self._root = os.fsencode(destination)
+    def __init__(
+        self, destination: Path | None, listed_at: datetime, *, size_only: bool = False
+    ) -> None:
+        """Begin; without a destination, all that is listed is taken to be at home."""
+        self._root = None if destination is None else os.fsencode(destination)
         self._listed_at = listed_at
         self._size_only = size_only
         self._files = self._bytes = self._folders = self._left_out = 0
@@ -34,11 +37,13 @@ class Surveyor:
     def add(self, entry: Entry) -> bool:
         """Take one entry; whether it is at home."""
         if entry.kind is Kind.FOLDER:
-            there = self._is_folder(entry)
+            there = self._root is None or self._is_folder(entry)
             self._folders += 1
             self._missing_folders += not there
         elif entry.kind is Kind.FILE:
-            there = entry.is_same(self._at_home(entry), size_only=self._size_only)
+            there = self._root is None or entry.is_same(
+                self._at_home(entry), size_only=self._size_only
+            )
             self._files += 1
             self._bytes += entry.size
             if not there:
@@ -72,6 +77,7 @@ class Surveyor:
         self._fingerprint = (self._fingerprint + digest) % (1 << _FINGERPRINT_BITS)
 
     def _at_home(self, entry: Entry) -> os.stat_result | None:
+        assert self._root is not None
         try:
             return os.lstat(self._root + b"/" + entry.path)
         except (FileNotFoundError, NotADirectoryError):

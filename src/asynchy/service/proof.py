@@ -1,0 +1,295 @@
+"""A copy held against the facility byte for byte, in lots, several at a time.
+
+What a lot proved is stored at once: stopped or cut off, the next run goes on with what is left.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from asynchy.catalogue import process
+from asynchy.catalogue.held import Holdings, Selection
+from asynchy.domain.attempt import Verdict
+from asynchy.domain.experiment import Copy, Survey
+from asynchy.domain.level import Check, Held
+from asynchy.domain.text import count, shown, size
+from asynchy.errors import AsynchyError, ListingError, Stopped
+from asynchy.facility.digests import Way, find_way, patience_for, read_again
+from asynchy.plan.verdict import Judgement, Proof, verdict_on
+from asynchy.service.progress import Progress
+from asynchy.service.site import Site
+from asynchy.ssh import rsync, sha256sum
+from asynchy.verify.aside import Aside
+from asynchy.verify.reading import Reader, Throttle
+
+log = logging.getLogger(__name__)
+
+_AT_A_TIME = 4
+"""Lots, unless the config names a number of streams."""
+_FILES = 5000
+"""In a lot at most."""
+_BYTES = 4 << 30
+"""In a lot, unless one file has more."""
+_NAMED = 10
+"""Files that are named in the log."""
+
+Compared = tuple[list[tuple[Held, bytes | None]], list[Held]]
+"""Files that are the same, with their SHA-256 where it was computed; and those that differ."""
+
+
+def prove(site: Site, copy: Copy, holdings: Holdings, selection: Selection) -> Proof:
+    """Compare files of a copy with the facility's, and store what was found, as a check, too.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+        ListingError: the connection was lost, or the facility offers no way.
+        Stopped: a stop was asked for meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+        OSError: the copy's folder cannot be read.
+    """
+    files, total = selection.amount()
+    run = _Run(site, copy, holdings)
+    if not files:
+        return run.ended("nothing left to prove")
+    try:
+        sample = min(itertools.islice(selection, _FILES), key=lambda file: file.size)
+        way = site.ways.get(site.remote)
+        if way is None:
+            way = find_way(site.remote, copy.source, copy.destination, sample, site.stop)
+            site.ways[site.remote] = way
+        log.info(
+            "%s: holding %s, %s against the facility's: %s",
+            copy.epn, count(files, "file"), size(total), way.value,
+        )  # fmt: skip
+        run.work(way, selection, Progress(site.board, copy, (files, total), "verifying"))
+    except (AsynchyError, OSError) as error:
+        run.store(str(error))
+        raise
+    return run.ended(None)
+
+
+def put_aside(site: Site, copy: Copy, holdings: Holdings) -> Survey:
+    """Take the files that differ from the facility's out of a copy, so that they are fetched again.
+
+    The facility is listed first: what has changed there meanwhile does not differ, it is due.
+
+    Raises:
+        ListingError: it could not be listed.
+        Stopped: a stop was asked for meanwhile.
+        CatalogueError: the catalogue cannot be used.
+        OSError: a file cannot be moved.
+    """
+    survey = site.survey(copy)
+    moved: list[int] = []
+    with Aside(copy.destination, site.clock.now()) as aside:
+        for file in holdings.different(listed=True):
+            kept = aside.take(file)
+            if kept is None:
+                continue
+            moved.append(file.size)
+            if len(moved) <= _NAMED:
+                place = f"kept in {aside.folder}" if kept else "an earlier one is kept"
+                log.warning(
+                    "%s: %s differs from the facility's; %s, fetching it again",
+                    copy.epn, shown(file.path), place,
+                )  # fmt: skip
+    if len(moved) > _NAMED:
+        log.warning("%s: and %d more", copy.epn, len(moved) - _NAMED)
+    return replace(
+        survey,
+        missing_files=survey.missing_files + len(moved),
+        missing_bytes=survey.missing_bytes + sum(moved),
+    )
+
+
+def judged(
+    site: Site, copy: Copy, holdings: Holdings, judgement: Judgement, *, again: bool
+) -> Judgement:
+    """What becomes of the verdict on a copy that is all at home, once its bytes were compared.
+
+    They are where `verify: source` asks for it; otherwise those of files alone that were found to
+    differ before. `again`: files that differed were fetched again since.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    everything = site.means.verify == "source"
+    selection = holdings.unproven() if everything else holdings.different(listed=True)
+    if not everything and not selection.amount()[0]:
+        return judgement
+    try:
+        proof = prove(site, copy, holdings, selection)
+    except Stopped:
+        return Judgement(Verdict.STOPPED, "stopped while its bytes were compared")
+    except ListingError as error:
+        return _unproven(f"its bytes could not be compared: {error}", error.hint)
+    except OSError as error:
+        return _unproven(f"{error.filename or copy.destination}: {error.strerror}", None)
+    return verdict_on(proof, judgement, again=again)
+
+
+def _unproven(reason: str, hint: str | None) -> Judgement:
+    return Judgement(Verdict.FAILED, f"{reason} ({hint})" if hint else reason)
+
+
+class _Run:
+    """One comparison of a copy, stored as a check at its end."""
+
+    def __init__(self, site: Site, copy: Copy, holdings: Holdings) -> None:
+        self._site = site
+        self._copy = copy
+        self._holdings = holdings
+        self._started = site.clock.now()
+        self._lock = threading.Lock()
+        self._giving_up = False
+        self._way = ""
+        self._files = self._bytes = self._different = self._digested = self._uncompared = 0
+
+    def work(self, way: Way, selection: Selection, progress: Progress) -> None:
+        """Compare all of them, several lots at a time."""
+        self._progress = progress
+        self._way = way.value
+        lots = _lots(selection)
+        at_a_time = min(self._site.means.streams or _AT_A_TIME, self._site.remote.connections)
+        with ThreadPoolExecutor(at_a_time) as pool:
+            for future in [pool.submit(self._take_lots, way, lots) for _ in range(at_a_time)]:
+                future.result()
+
+    def ended(self, reason: str | None) -> Proof:
+        """All that was to be compared has been."""
+        if self._uncompared:
+            reason = f"{count(self._uncompared, 'file')} could not be read on one of both sides"
+        return Proof(self.store(reason), self._uncompared)
+
+    def store(self, reason: str | None) -> Check:
+        """Store what was done as a check."""
+        check = Check(
+            kind="verify",
+            way=self._way,
+            started=self._started,
+            ended=self._site.clock.now(),
+            host=process.host(),
+            pid=process.me()[0],
+            files=self._files,
+            bytes=self._bytes,
+            different=self._different,
+            missing=0,
+            extra=0,
+            digested=self._digested,
+            reason=reason,
+        )
+        self._site.catalogue.note(self._holdings.copy_id, check)
+        return check
+
+    def _take_lots(self, way: Way, lots: Iterator[list[Held]]) -> None:
+        try:
+            while not self._giving_up:
+                with self._lock:
+                    lot = next(lots, None)
+                if lot is None:
+                    return
+                self._keep(lot, *self._with_patience(way, lot))
+        except BaseException:
+            self._giving_up = True
+            raise
+
+    def _with_patience(self, way: Way, lot: list[Held]) -> Compared:
+        """Compare a lot; again, where the connection was lost and `--retry` says so."""
+        for tries in itertools.count():
+            try:
+                return self._by_rsync(lot) if way is Way.RSYNC else self._by_digests(way, lot)
+            except ListingError as error:
+                what = f"{self._copy.epn}: {error}"
+                if not (error.transient and self._site.try_again(tries, what)):
+                    raise
+        raise AssertionError  # it counts for ever
+
+    def _keep(
+        self, lot: list[Held], same: list[tuple[Held, bytes | None]], different: list[Held]
+    ) -> None:
+        self._holdings.prove(same)
+        self._holdings.differ(different)
+        compared = [file for file, _ in same] + different
+        with self._lock:
+            self._files += len(compared)
+            self._bytes += sum(file.size for file in compared)
+            self._different += len(different)
+            self._digested += sum(
+                file.sha256 is None and digest is not None for file, digest in same
+            )
+            self._uncompared += len(lot) - len(compared)
+        self._progress.add(0, len(lot))
+
+    def _by_rsync(self, lot: list[Held]) -> Compared:
+        """Have rsync make checksums on both sides."""
+        site, copy = self._site, self._copy
+        sizes = {file.path: file.size for file in lot}
+        said: dict[bytes, bool] = {}
+
+        def hear(path: bytes, same: bool) -> None:
+            if path in sizes:
+                said[path] = same
+                self._progress.add(sizes[path])
+
+        rsync.compare_files(
+            site.remote, copy.source, copy.destination, sizes, hear, site.stop,
+            patience_for(site.remote, lot),
+        )  # fmt: skip
+        same: list[tuple[Held, bytes | None]] = []
+        same += [(file, None) for file in lot if said.get(file.path) is True]
+        return same, [file for file in lot if said.get(file.path) is False]
+
+    def _by_digests(self, way: Way, lot: list[Held]) -> Compared:
+        """The facility's digests, and meanwhile ours."""
+        site, copy = self._site, self._copy
+        there: dict[bytes, bytes] = {}
+        lost = threading.Event()
+
+        def read(number: int) -> None:
+            if lost.is_set():
+                raise Stopped("the connection was lost")
+            self._progress.add(number)
+
+        reader = Reader(copy.destination, site.stop, 1, Throttle(None), cold=True, on_bytes=read)
+        with ThreadPoolExecutor(1) as pool:
+            ours = pool.submit(lambda: list(reader.read(lot)))
+            try:
+                if way is Way.READ:
+                    read_again(site.remote, copy.source, lot, there.__setitem__, site.stop)
+                else:
+                    sha256sum.digests(
+                        site.remote, copy.source, [file.path for file in lot], there.__setitem__,
+                        site.stop, patience_for(site.remote, lot),
+                    )  # fmt: skip
+            except BaseException:
+                lost.set()
+                raise
+            found = [one for one in ours.result() if one.file.path in there]
+        same: list[tuple[Held, bytes | None]] = []
+        different: list[Held] = []
+        for one in found:
+            if one.sha256 == there[one.file.path]:
+                same.append((one.file, one.sha256))
+            elif one.problem is None:
+                different.append(one.file)
+            else:
+                log.warning("%s: %s: %s", copy.epn, shown(one.file.path), one.problem)
+        return same, different
+
+
+def _lots(files: Iterable[Held]) -> Iterator[list[Held]]:
+    lot: list[Held] = []
+    total = 0
+    for file in files:
+        if lot and (len(lot) >= _FILES or total + file.size > _BYTES):
+            yield lot
+            lot, total = [], 0
+        lot.append(file)
+        total += file.size
+    if lot:
+        yield lot
