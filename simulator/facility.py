@@ -36,6 +36,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 MaxStartups {max_startups}
+{path}
 LogLevel VERBOSE
 """
 
@@ -66,6 +67,9 @@ class Facility:
         self.user = USER
         self.offers_sftp = True
         """Whether sshd has an SFTP subsystem the next time it starts."""
+        self.programs: dict[str, str] | None = None
+        """What a shell there finds the next time sshd starts: name -> a script of sh; None: all
+        that this machine has."""
         self.max_startups = "10:30:100"
         """sshd's MaxStartups the next time it starts; this is its default."""
         self.key_file = self.folder / "ssh" / "key"
@@ -187,7 +191,19 @@ class Facility:
             folder=self.folder,
             subsystem=subsystem,
             max_startups=self.max_startups,
+            path="" if self.programs is None else f"SetEnv PATH={self._offered(self.programs)}",
         )
+
+    def _offered(self, programs: dict[str, str]) -> Path:
+        """A folder with these programs alone."""
+        folder = self.folder / "ssh" / "bin"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for name, script in programs.items():
+            (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+            (folder / name).chmod(0o755)
+        self._give(folder)
+        return folder
 
     def _launch_sshd(self) -> None:
         sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")

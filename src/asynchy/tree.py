@@ -55,6 +55,18 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def entries(self, path: bytes) -> list[tuple[bytes, bool]]:
+        """The names of the files and folders in a folder (the tree's own: empty).
+
+        With each whether it is a folder; links and special files are left out.
+        """
+        with os.scandir(self._folder(path)) as found:
+            return [
+                (os.fsencode(entry.name), entry.is_dir(follow_symlinks=False))
+                for entry in found
+                if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
+            ]
+
     def open(self, path: bytes) -> int:
         """What lies there, opened to be read; a FIFO does not block."""
         folder, name = self._place(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -188,11 +188,12 @@ def test_what_is_still_to_be_proven(place: Place) -> None:
     assert place.take(place.list({**files, b"d": (4, 41)}, missing=(b"d",)), Level.SIZE)
     place.list({path: files[path] for path in (b"a", b"b", b"c")})  # d is gone from the facility
 
-    def paths(anew: bool) -> list[bytes]:
-        return [row.path for row in place.held.unproven(anew=anew)]
+    def paths(since: datetime | None) -> list[bytes]:
+        return [row.path for row in place.held.unproven(since)]
 
-    assert paths(False) == [b"b", b"c"]
-    assert paths(True) == [b"a", b"b", b"c"]
+    assert paths(None) == [b"b", b"c"]
+    assert paths(NOW - timedelta(hours=1)) == [b"b", b"c"]
+    assert paths(NOW + timedelta(hours=1)) == [b"a", b"b", b"c"]
 
 
 def test_a_file_that_differs_stays_known_until_it_is_proven_and_the_copy_is_not_complete(

@@ -136,17 +136,19 @@ class Holdings:
             db.exec_driver_sql(_TAKE, values)
             return True
 
-    def unproven(self, *, anew: bool = False) -> Selection:
+    def unproven(self, since: datetime | None = None) -> Selection:
         """The files that are at the facility, too, and not proven by its digest.
 
-        `anew`: those that are, too.
+        What was proven before `since` does not count.
         """
         weak = or_(
             held.c.level.is_(None),
             held.c.level < Level.SOURCE,
             held.c.damage.is_not(None),
         )
-        return self._select([] if anew else [weak], listed=True)
+        if since is not None:
+            weak = or_(weak, held.c.checked < _seconds(since))
+        return self._select([weak], listed=True)
 
     def different(self, *, listed: bool = False) -> Selection:
         """The files that are known to differ from the facility's; `listed`: that it has still."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,42 +17,28 @@ from asynchy.catalogue.database import open_for_reading, open_for_writing, trans
 from asynchy.catalogue.experiments import known, remember
 from asynchy.catalogue.held import Holdings, sum_up
 from asynchy.catalogue.importing import is_original
+from asynchy.catalogue.rows import (
+    CopyStatus,
+    attempt_of,
+    check_of,
+    kept_of,
+    living_of,
+    service_of,
+    status_of,
+)
 from asynchy.catalogue.schema import attempts, checks, claims, copies, experiments, services
 from asynchy.catalogue.takeover import take_over
 from asynchy.domain.attempt import Attempt, Claim, ServiceState, Verdict
 from asynchy.domain.experiment import Copy, Located, Survey
-from asynchy.domain.level import Check, Level
+from asynchy.domain.level import Check
 from asynchy.errors import CatalogueError
 from asynchy.plan.backlog import Known
+from asynchy.plan.checking import Kept
 from asynchy.plan.decide import History
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class CopyStatus:
-    """One copy as `asynchy status` shows it."""
-
-    id: int
-    """Its number in this catalogue."""
-    epn: str
-    beamline: str
-    project: str
-    destination: str
-    completed: datetime | None
-    level: Level | None
-    """The weakest level of its files; None where nothing is proven, or it is not known what."""
-    verified: datetime | None
-    """When that was last established."""
-    damaged: int
-    """Files in which something was found wrong."""
-    files: int | None
-    bytes: int | None
-    attempts: int
-    last: Attempt | None
-    claim: Claim | None
 
 
 class Catalogue:
@@ -109,7 +95,7 @@ class Catalogue:
                 attempts=tried or 0,
                 doubted=row.doubted,
                 completed_listing=row.completed_listing,
-                claim=_living(claim),
+                claim=living_of(claim),
             )
 
     def listing(self, copy: Copy) -> Listing | None:
@@ -152,7 +138,7 @@ class Catalogue:
             copy_id = _remember(db, copy, now)
             standing = db.execute(select(claims).where(claims.c.copy_id == copy_id)).one_or_none()
             if standing is not None:
-                if (claim := _living(standing)) is not None:
+                if (claim := living_of(standing)) is not None:
                     return claim
                 _bury(db, standing, now)
             db.execute(
@@ -228,7 +214,47 @@ class Catalogue:
         if epn is not None:
             query = query.where(experiments.c.epn == epn)
         with self._transaction() as db:
-            return [_status(db, row) for row in db.execute(query)]
+            return [
+                status_of(
+                    row,
+                    db.execute(select(attempts).where(attempts.c.id == row.last)).one_or_none(),
+                    db.execute(select(claims).where(claims.c.copy_id == row.id)).one_or_none(),
+                )
+                for row in db.execute(query)
+            ]
+
+    def kept(self) -> list[Kept]:
+        """Every copy, in order of EPN."""
+        if self._engine is None:
+            return []
+        tried = select(func.count()).where(attempts.c.copy_id == copies.c.id)
+        audits = select(func.count()).where(
+            checks.c.copy_id == copies.c.id, checks.c.kind == "audit", checks.c.reason.is_(None)
+        )
+        audited = select(func.max(checks.c.ended)).where(
+            checks.c.copy_id == copies.c.id, checks.c.kind == "audit"
+        )
+        query = (
+            select(
+                copies, experiments.c.epn, experiments.c.beamline, experiments.c.source,
+                tried.scalar_subquery().label("tried"),
+                audits.scalar_subquery().label("audits"),
+                audited.scalar_subquery().label("audited"),
+            )
+            .join(experiments, experiments.c.id == copies.c.experiment_id)
+            .order_by(experiments.c.epn, experiments.c.beamline, copies.c.destination)
+        )  # fmt: skip
+        with self._transaction() as db:
+            standing = {row.copy_id: row for row in db.execute(select(claims))}
+            return [kept_of(row, standing.get(row.id)) for row in db.execute(query)]
+
+    def is_as(self, kept: Kept) -> bool:
+        """Whether nobody has worked on a copy since it was told what it is like."""
+        mine = attempts.c.copy_id == kept.id
+        claimed = select(claims.c.copy_id).where(claims.c.copy_id == kept.id)
+        with self._transaction() as db:
+            tried = db.scalar(select(func.count()).select_from(attempts).where(mine))
+            return tried == kept.attempts and db.execute(claimed).one_or_none() is None
 
     def tell(
         self,
@@ -262,7 +288,7 @@ class Catalogue:
         if self._engine is None:
             return []
         with self._transaction() as db:
-            return [_service(row) for row in db.execute(select(services).order_by("name"))]
+            return [service_of(row) for row in db.execute(select(services).order_by("name"))]
 
     def history_of(self, epn: str) -> list[tuple[str, Attempt]]:
         """Every attempt for an EPN with its destination, the oldest first."""
@@ -276,7 +302,7 @@ class Catalogue:
             .order_by(attempts.c.id)
         )
         with self._transaction() as db:
-            return [(row.destination, _attempt(row)) for row in db.execute(query)]
+            return [(row.destination, attempt_of(row)) for row in db.execute(query)]
 
     def checks_of(self, epn: str) -> list[tuple[str, Check]]:
         """Every check of an EPN's copies with the copy's destination, the oldest first."""
@@ -290,7 +316,7 @@ class Catalogue:
             .order_by(checks.c.id)
         )
         with self._transaction() as db:
-            return [(row.destination, _check(row)) for row in db.execute(query)]
+            return [(row.destination, check_of(row)) for row in db.execute(query)]
 
     def _holdings(self, row: Row[Any]) -> Holdings:
         assert self._engine is not None  # there is a copy
@@ -327,16 +353,6 @@ def _remember(db: Connection, copy: Copy, now: datetime) -> int:
     return int(db.execute(new.returning(copies.c.id)).scalar_one())
 
 
-def _claim(row: Row[Any]) -> Claim:
-    return Claim(host=row.host, pid=row.pid, since=row.since, heartbeat=row.heartbeat)
-
-
-def _living(row: Row[Any] | None) -> Claim | None:
-    if row is None or not process.is_alive(_claim(row), row.process, _now()):
-        return None
-    return _claim(row)
-
-
 def _bury(db: Connection, row: Row[Any], now: datetime) -> None:
     db.execute(
         insert(attempts).values(
@@ -355,41 +371,3 @@ def _bury(db: Connection, row: Row[Any], now: datetime) -> None:
         )
     )
     db.execute(delete(claims).where(claims.c.copy_id == row.copy_id))
-
-
-def _service(row: Row[Any]) -> ServiceState:
-    fields = {
-        name: getattr(row, name) for name in ServiceState.__dataclass_fields__ if name != "alive"
-    }
-    claim = Claim(host=row.host, pid=row.pid, since=row.since, heartbeat=row.heartbeat)
-    return ServiceState(**fields, alive=process.is_alive(claim, row.process, _now()))
-
-
-def _attempt(row: Row[Any]) -> Attempt:
-    fields = {name: getattr(row, name) for name in Attempt.__dataclass_fields__}
-    return Attempt(**{**fields, "verdict": Verdict(row.verdict)})
-
-
-def _check(row: Row[Any]) -> Check:
-    return Check(**{name: getattr(row, name) for name in Check.__dataclass_fields__})
-
-
-def _status(db: Connection, row: Row[Any]) -> CopyStatus:
-    last = db.execute(select(attempts).where(attempts.c.id == row.last)).one_or_none()
-    claim = db.execute(select(claims).where(claims.c.copy_id == row.id)).one_or_none()
-    return CopyStatus(
-        id=row.id,
-        epn=row.epn,
-        beamline=row.beamline,
-        project=row.project,
-        destination=row.destination,
-        completed=row.completed,
-        level=row.level,
-        verified=row.verified,
-        damaged=row.damaged,
-        files=row.files,
-        bytes=row.bytes,
-        attempts=row.tried or 0,
-        last=None if last is None else _attempt(last),
-        claim=_living(claim),
-    )

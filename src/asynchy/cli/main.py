@@ -9,6 +9,7 @@ import click
 
 _COMMANDS = {
     "alert": "alert.alert_command",
+    "audit": "audit.audit_command",
     "catalogue": "catalogue.catalogue_group",
     "config": "config.config_group",
     "doctor": "doctor.doctor",
@@ -16,6 +17,7 @@ _COMMANDS = {
     "map": "map.map_group",
     "status": "status.status",
     "sync": "sync.sync",
+    "verify": "verify.verify_command",
     "walk": "walk.walk_command",
 }
 """Where each command is: module and name."""

@@ -11,7 +11,9 @@ import click
 
 from asynchy.cli.failing import say
 from asynchy.cli.signals import Signals
+from asynchy.domain.epn import Epn
 from asynchy.domain.stop import Stop
+from asynchy.domain.text import shown
 from asynchy.errors import AsynchyError, Stopped
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -37,6 +39,33 @@ def together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _
         return command
 
     return add
+
+
+def named_epns(
+    _context: click.Context, _option: click.Parameter, value: tuple[str, ...]
+) -> frozenset[str]:
+    """The EPNs that were named; what is none is a wrong use of the command line."""
+    for text in value:
+        if Epn.parse(text) is None:
+            raise click.BadParameter(f"{shown(text, limit=40)} is not an EPN")
+    return frozenset(value)
+
+
+epns_argument = click.argument(
+    "epns", nargs=-1, metavar="[EPN]...", callback=named_epns, required=False
+)
+"""The EPNs that a command is about; none: all."""
+
+
+def at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int]:
+    """Have an option refuse a number that is smaller."""
+
+    def check(_context: click.Context, _option: click.Parameter, value: int) -> int:
+        if value < least:
+            raise click.BadParameter(f"found {value}; accepted is a number of at least {least}")
+        return value
+
+    return check
 
 
 def until_stopped(work: Callable[[Stop, Signals], int]) -> int:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from asynchy.catalogue.store import CopyStatus
+from asynchy.catalogue import Catalogue
+from asynchy.catalogue.rows import CopyStatus
 from asynchy.cli.tables import bullets, line, table
 from asynchy.domain.attempt import Attempt, ServiceState, Verdict
 from asynchy.domain.level import Check
 from asynchy.domain.text import count, duration, moment, shown, size
 from asynchy.plan.outcome import LeftOut, Plan, Transfer
+from asynchy.service.audit import Audited
 from asynchy.service.bring import Outcome
 from asynchy.service.work import Report
+from asynchy.verify.aside import folder_of
 
 
 def show_plan(plan: Plan) -> None:
@@ -38,6 +41,78 @@ def show_report(report: Report) -> None:
     line(f"\n{count(complete, 'experiment')} completed, {due} still due.")
     bullets("State that needs a look:", report.problems)
     bullets("Defects of asynchy, please report:", report.defects)
+
+
+def show_verified(report: Report, catalogue: Catalogue) -> None:
+    """What was proven of copies, and how."""
+    if report.outcomes:
+        headings = ("EPN", "Project", "Result", "Proven", "How", ">Compared", ">Took")
+        table(headings, (_verified_row(outcome, catalogue) for outcome in report.outcomes))
+    else:
+        line("Nothing to verify.")
+    _show_left_out(report.plan)
+    aside = [folder_of(outcome.copy.destination) for outcome in report.outcomes]
+    bullets("Kept aside, for it differed:", [str(folder) for folder in aside if folder.is_dir()])
+    bullets("State that needs a look:", report.problems)
+    bullets("Defects of asynchy, please report:", report.defects)
+
+
+def _verified_row(outcome: Outcome, catalogue: Catalogue) -> Sequence[str]:
+    copy = outcome.copy
+    (now,) = (
+        status
+        for status in catalogue.status(copy.epn.text)
+        if status.destination == str(copy.destination)
+    )
+    checks = [
+        check
+        for destination, check in catalogue.checks_of(copy.epn.text)
+        if destination == str(copy.destination)
+    ]
+    fetched = f"; {count(outcome.files, 'file')} fetched" if outcome.files else ""
+    result = f"complete{fetched}" if outcome.complete else f"due: {outcome.reason}"
+    last = checks[-1] if checks else None
+    compared = f"{count(last.files, 'file')}, {size(last.bytes)}" if last else ""
+    way = last.way if last else ""
+    took = duration(outcome.seconds)
+    return copy.epn.text, copy.project, result, proven(now), way, compared, took
+
+
+def show_audited(results: Sequence[Audited]) -> None:
+    """What an audit found, and the first of the files in which something is wrong."""
+    if not results:
+        line("Nothing to audit.")
+        return
+    headings = ("EPN", "Project", "Result", ">Read", ">Size", ">Took", "Copy")
+    table(headings, map(_audited_row, results))
+    for result in results:
+        for what, names in result.named.items():
+            bullets(f"{result.kept.copy.epn}, {what}:", names)
+    if any(check_is_bad(result.check) for result in results if result.check):
+        line(
+            "\n`asynchy verify EPN` holds a copy against the facility, and fetches again what "
+            "differs or is missing."
+        )
+
+
+def check_is_bad(check: Check) -> bool:
+    """Whether a file has other bytes, or is missing."""
+    return bool(check.different or check.missing)
+
+
+def _audited_row(result: Audited) -> Sequence[str]:
+    copy, check = result.kept.copy, result.check
+    if check is None:
+        return copy.epn.text, copy.project, result.problem or "", "", "", "", str(copy.destination)
+    return (
+        copy.epn.text,
+        copy.project,
+        "; ".join(filter(None, (found(check), result.problem))),
+        count(check.files, "file"),
+        size(check.bytes),
+        duration((check.ended - check.started).total_seconds()),
+        str(copy.destination),
+    )
 
 
 def _show_left_out(plan: Plan) -> None:

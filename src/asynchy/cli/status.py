@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from asynchy.catalogue import Catalogue
-from asynchy.catalogue.store import CopyStatus
+from asynchy.catalogue.rows import CopyStatus
 from asynchy.cli.failing import fails_with_words
 from asynchy.cli.show import show_attempts, show_checks, show_services, show_status
 from asynchy.config import load_shared

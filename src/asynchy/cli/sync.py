@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 from asynchy.cli import logs
 from asynchy.cli.bars import bars
 from asynchy.cli.failing import fails_with_words
-from asynchy.cli.running import until_stopped
+from asynchy.cli.running import at_least, named_epns, until_stopped
 from asynchy.cli.show import show_plan, show_report
 from asynchy.cli.signals import Signals
 from asynchy.config import Shared, load_shared
 from asynchy.config.values import FacilityPath
-from asynchy.domain.epn import Epn
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.plan.backlog import Wish
@@ -44,15 +42,6 @@ def _prefix(_context: click.Context, _option: click.Parameter, value: str | None
     except ValidationError as error:
         words = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise click.BadParameter(f"found {shown(value)!r}; accepted is {words}") from None
-
-
-def _epns(
-    _context: click.Context, _option: click.Parameter, value: tuple[str, ...]
-) -> frozenset[str]:
-    for text in value:
-        if Epn.parse(text) is None:
-            raise click.BadParameter(f"{shown(text, limit=40)} is not an EPN")
-    return frozenset(value)
 
 
 class _Order(click.ParamType[str]):
@@ -82,15 +71,6 @@ class _Day(click.ParamType[datetime]):
         return found.astimezone(UTC)
 
 
-def _at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int]:
-    def check(_context: click.Context, _option: click.Parameter, value: int) -> int:
-        if value < least:
-            raise click.BadParameter(f"found {value}; accepted is a number of at least {least}")
-        return value
-
-    return check
-
-
 @click.command(context_settings={"help_option_names": ["--help"]})
 @click.option("--dest", default="./", show_default=True, help="Destination directory")
 @click.option(
@@ -102,13 +82,13 @@ def _at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int
     "--order", type=_Order(), default="ASC", show_default=True, help="Order of transfers by date"
 )
 @click.option(
-    "--limit", default=50, show_default=True, callback=_at_least(1), help="Number of EPNs transfer"
+    "--limit", default=50, show_default=True, callback=at_least(1), help="Number of EPNs transfer"
 )
 @click.option(
     "--retry",
     default=0,
     show_default=True,
-    callback=_at_least(0),
+    callback=at_least(0),
     help="Number of time to retry SSH connection",
 )
 @click.option(
@@ -120,14 +100,16 @@ def _at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int
     "--threads",
     default=1,
     show_default=True,
-    callback=_at_least(1),
+    callback=at_least(1),
     help="Number of threads to use. If parallel, the number of Python processes to use",
 )
 @click.option("--partial", is_flag=True, help="Enable partial transfers  [default: False]")
 @click.option(
     "--compress", is_flag=True, help="Enable compression prior to transfer  [default: False]"
 )
-@click.option("--epn", "epns", multiple=True, callback=_epns, help="This EPN alone; repeatable.")
+@click.option(
+    "--epn", "epns", multiple=True, callback=named_epns, help="This EPN alone; repeatable."
+)
 @click.option("--since", type=_Day(), help="Only what was last modified on this day or later.")
 @click.option("--until", type=_Day(), help="Only what was last modified before this day.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")

@@ -75,6 +75,11 @@ class Wish:
         )
 
 
+def is_plain(source: str) -> bool:
+    """Whether a path at the facility holds only what no shell interprets."""
+    return _PLAIN.fullmatch(source) is not None
+
+
 def backlog(
     known: Iterable[Known], wish: Wish, history: Callable[[Copy], History]
 ) -> tuple[list[Due | LeftOut], int]:
@@ -108,7 +113,7 @@ def _decide(known: Known, copy: Copy, history: History, *, named: bool) -> Due |
     if fetched is not None and (known.changed is None or known.changed <= fetched):
         return None
     left = None if named else _not_to_be_had(known, copy, fetched)
-    if left is None and _PLAIN.fullmatch(copy.source) is None:
+    if left is None and not is_plain(copy.source):
         left = LeftOut(copy.epn, Left.ODD_SOURCE, copy.source)
     if left is None and history.claim is not None:
         left = claimed(copy, history.claim)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 
@@ -24,6 +25,8 @@ class Means:
     """Bytes a second for all transfers of this machine together; None: no limit."""
     verify: Literal["none", "size", "source"] = "size"
     """What is proven of a copy right after its transfer."""
+    proven_since: datetime | None = None
+    """What was proven before that time is to be proven again; None: nothing is."""
     manifest: bool = True
     """Compute the SHA-256 of every file right after its copy is complete."""
 

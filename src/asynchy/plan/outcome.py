@@ -28,6 +28,8 @@ class Left(Enum):
     ELSEWHERE = _Reason("complete by the original program, which did not say where", False)
     GONE = _Reason("as-walker no longer found it at the facility", False)
     ODD_SOURCE = _Reason("its path at the facility cannot be used", True)
+    INCOMPLETE = _Reason("it is not complete yet", True)
+    NO_COPY = _Reason("its folder at home is not there", True)
     UNMAPPED = _Reason("no project for its proposal in epn_cap_map", False)
     NO_PROJECT_FOLDER = _Reason("the project folder is not there", True)
     SAME_DESTINATION = _Reason("another experiment has the same destination", True)

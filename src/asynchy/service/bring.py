@@ -60,13 +60,27 @@ def bring(site: Site, transfer: Transfer, unsure: str | None) -> Outcome:
     copy = transfer.copy
     claim = site.catalogue.claim(copy)
     if isinstance(claim, Claim):
-        reason = f"process {claim.pid} on {claim.host} works on it"
-        return Outcome(copy, Verdict.FAILED, reason)
-    with _kept_alive(site, claim), _on_board(site, copy):
-        return _rounds(site, transfer, claim, unsure or transfer.unsure)
+        return busy(copy, claim)
+    with working_on(site, copy, claim):
+        return rounds(site, transfer, claim, unsure or transfer.unsure)
 
 
-def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) -> Outcome:
+def busy(copy: Copy, claim: Claim) -> Outcome:
+    """What becomes of a copy that another process works on."""
+    reason = f"process {claim.pid} on {claim.host} works on it"
+    return Outcome(copy, Verdict.FAILED, reason)
+
+
+def rounds(
+    site: Site, transfer: Transfer, copy_id: int, unsure: str | None, *, again: bool = False
+) -> Outcome:
+    """Fetch what misses until the copy is complete, or it is known why it is not.
+
+    The copy is claimed. `again`: files that differ from the facility's were put aside before.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
     copy, before = transfer.copy, transfer.survey
     log.info(
         "%s: begins: %s, %s, of which %s to fetch (%s), to %s",
@@ -86,7 +100,6 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
     origin_known = holdings.known() == before.files - before.missing_files
     begun = time.monotonic()
     files = moved = rounds = tries = 0
-    again = False
     while True:
         started = site.clock.now()
         site.board.begin(copy, before)
@@ -98,7 +111,7 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
         if judgement.all_at_home and after is not None:
             looked = site.means.verify != "none"
             level = level_of(engine.check, looked=looked, origin_known=origin_known)
-            _hold(holdings, copy, after, level)
+            hold(holdings, copy, after, level)
             judgement = judged(site, copy, holdings, judgement, again=again)
         attempt = _attempt(site, engine, started, result, after, judgement)
         site.catalogue.record(copy_id, attempt, after)
@@ -109,7 +122,7 @@ def _rounds(site: Site, transfer: Transfer, copy_id: int, unsure: str | None) ->
             before = after
         elif judgement.verdict is Verdict.DIFFERENT and not again:
             again = True
-            if (without := _put_aside(site, copy, holdings)) is None:
+            if (without := without_different(site, copy, holdings)) is None:
                 break
             before = without
         elif result.lost and site.try_again(tries, f"{copy.epn}: {judgement.reason}"):
@@ -146,7 +159,7 @@ def _run_engine(site: Site, engine: Engine, copy: Copy, listed: Survey) -> Engin
         return _not_run(f"{error.filename or copy.destination}: {error.strerror}", None)
 
 
-def _hold(holdings: Holdings, copy: Copy, found: Survey, level: Level | None) -> None:
+def hold(holdings: Holdings, copy: Copy, found: Survey, level: Level | None) -> None:
     """Store that the copy holds what was listed."""
     assert found.listing is not None  # we write
     if not holdings.take(found.listing, (found.files, found.bytes), level):
@@ -171,7 +184,7 @@ def _list_again(site: Site, copy: Copy, result: EngineResult) -> Survey | None:
         return None
 
 
-def _put_aside(site: Site, copy: Copy, holdings: Holdings) -> Survey | None:
+def without_different(site: Site, copy: Copy, holdings: Holdings) -> Survey | None:
     """What there is to fetch once the files that differ are put aside; None: they stay for now."""
     try:
         return put_aside(site, copy, holdings)
@@ -219,16 +232,8 @@ def _tell(outcome: Outcome) -> None:
 
 
 @contextlib.contextmanager
-def _on_board(site: Site, copy: Copy) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        site.board.end(copy)
-
-
-@contextlib.contextmanager
-def _kept_alive(site: Site, copy_id: int) -> Iterator[None]:
-    """Keep the heartbeat of a claim going, and give the claim up at the end."""
+def working_on(site: Site, copy: Copy, copy_id: int) -> Iterator[None]:
+    """Keep the heartbeat of a claim going; at the end give it up, and take it off the board."""
     ended = threading.Event()
 
     def beat() -> None:
@@ -245,4 +250,5 @@ def _kept_alive(site: Site, copy_id: int) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+        site.board.end(copy)
         site.catalogue.release(copy_id)

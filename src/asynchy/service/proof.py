@@ -119,7 +119,11 @@ def judged(
         CatalogueError: the catalogue cannot be used.
     """
     everything = site.means.verify == "source"
-    selection = holdings.unproven() if everything else holdings.different(listed=True)
+    selection = (
+        holdings.unproven(site.means.proven_since)
+        if everything
+        else holdings.different(listed=True)
+    )
     if not everything and not selection.amount()[0]:
         return judgement
     try:

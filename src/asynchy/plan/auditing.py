@@ -1,0 +1,73 @@
+"""What an audit reads, a share of the files at a time, and what that says of them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from asynchy.domain.level import Damage, Held
+
+
+@dataclass(frozen=True)
+class Share:
+    """The files that one audit of several reads; all of them together read each file once."""
+
+    of: int
+    """How many audits that takes."""
+    turn: int
+    """Which of them this is."""
+
+    @classmethod
+    def of_percent(cls, percent: float, audits: int) -> Share:
+        """The share of about so much, after so many audits of the copy."""
+        parts = max(1, round(100 / percent))
+        return cls(parts, audits % parts)
+
+    def takes(self, path: bytes) -> bool:
+        """Whether a file is in it."""
+        return zlib.crc32(path) % self.of == self.turn
+
+
+def merged(
+    held: Iterable[Held], there: Iterable[bytes]
+) -> Iterator[tuple[Held | None, bytes | None]]:
+    """The files that should be there with those that are, both in order of path.
+
+    A file that is missing comes with None instead of its path, one that is too many with None
+    instead of what is held.
+    """
+    files, paths = iter(held), iter(there)
+    file, path = next(files, None), next(paths, None)
+    while file is not None or path is not None:
+        if path is None or (file is not None and file.path < path):
+            yield file, None
+            file = next(files, None)
+        elif file is None or path < file.path:
+            yield None, path
+            path = next(paths, None)
+        else:
+            yield file, path
+            file, path = next(files, None), next(paths, None)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the bytes of a file say of it."""
+
+    damage: Damage | None
+    """None: it is what it was."""
+    new_digest: bytes | None = None
+    """It had no digest; this one is to be kept."""
+
+
+def finding(file: Held, sha256: bytes | None, modified: int | None) -> Finding:
+    """What is said of a file by its SHA-256 and time at home; None: it is of another size.
+
+    A file of which no digest is known is taken for good where it has the time that it had.
+    """
+    if sha256 is None or (file.sha256 is None and modified != file.modified):
+        return Finding(Damage.CHANGED)
+    if file.sha256 is None:
+        return Finding(None, sha256)
+    return Finding(None if sha256 == file.sha256 else Damage.CHANGED)

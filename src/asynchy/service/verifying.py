@@ -1,0 +1,99 @@
+"""What `asynchy verify` does: copies that are complete, held against the facility once more."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection
+from dataclasses import replace
+
+from asynchy.catalogue.held import Holdings
+from asynchy.domain.attempt import Claim, Verdict
+from asynchy.domain.level import Level
+from asynchy.domain.text import count
+from asynchy.errors import NothingKnown
+from asynchy.plan.checking import Kept, to_verify
+from asynchy.plan.outcome import Plan, Transfer, Why
+from asynchy.plan.verdict import Judgement
+from asynchy.service.bring import Outcome, busy, hold, rounds, without_different, working_on
+from asynchy.service.fitting import fitting
+from asynchy.service.manifest import make_manifest
+from asynchy.service.proof import judged
+from asynchy.service.site import Site
+
+log = logging.getLogger(__name__)
+
+
+def known_copies(site: Site, epns: Collection[str]) -> list[Kept]:
+    """The copies of the EPNs that are named, or all.
+
+    Raises:
+        NothingKnown: the catalogue knows no copy, or none of an EPN that was named.
+        CatalogueError: the catalogue cannot be used.
+    """
+    kept = site.catalogue.kept()
+    unknown = set(epns) - {item.copy.epn.text for item in kept}
+    if unknown or not kept:
+        of = f" of {', '.join(sorted(unknown))}" if unknown else ""
+        raise NothingKnown(
+            f"{site.catalogue.path} knows no copy{of}",
+            hint="`mxsync` and `asynchy sync` make them; `asynchy status` lists those it knows",
+        )
+    return [item for item in kept if not epns or item.copy.epn.text in epns]
+
+
+def plan_verification(site: Site, epns: Collection[str], at_a_time: int) -> Plan:
+    """Which copies are held against the facility, listed; the first part of the proof.
+
+    Raises:
+        NothingKnown: the catalogue knows no copy, or none of an EPN that was named.
+        CatalogueError: the catalogue cannot be used.
+        Stopped: a stop was asked for meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    kept = known_copies(site, epns)
+    site.board.phase("listing what is to be verified")
+    decided = to_verify(kept, epns, lambda folder: folder.is_dir())
+    transfers, left_out = fitting(site, decided, at_a_time)
+    log.info("verifying %s", count(len(transfers), "copy", "copies"))
+    return Plan(tuple(transfers), tuple(left_out), problems=())
+
+
+def verify(site: Site, transfer: Transfer, unsure: str | None) -> Outcome:
+    """Prove a copy as `means.verify` says; what misses, or differs, is fetched.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    copy, listed = transfer.copy, transfer.survey
+    claim = site.catalogue.claim(copy)
+    if isinstance(claim, Claim):
+        return busy(copy, claim)
+    with working_on(site, copy, claim):
+        if listed.missing_files or listed.missing_folders or transfer.why is Why.DIFFERENT:
+            return rounds(site, transfer, claim, unsure)
+        holdings = site.catalogue.holdings(claim)
+        hold(holdings, copy, listed, Level.SIZE)
+        return _compare(site, transfer, claim, holdings)
+
+
+def _compare(site: Site, transfer: Transfer, copy_id: int, holdings: Holdings) -> Outcome:
+    copy = transfer.copy
+    began = time.monotonic()
+    judgement = Judgement(Verdict.COMPLETE)
+    if site.means.verify == "source":
+        judgement = judged(site, copy, holdings, judgement, again=False)
+    if judgement.verdict is Verdict.DIFFERENT:
+        survey = without_different(site, copy, holdings)
+        if survey is not None:
+            fetched = replace(transfer, why=Why.DIFFERENT, survey=survey)
+            return rounds(site, fetched, copy_id, None, again=True)
+    level = holdings.sum_up(site.clock.now())
+    outcome = Outcome(copy, judgement.verdict, judgement.reason, seconds=time.monotonic() - began)
+    if outcome.complete:
+        log.info("%s: verified: %s", copy.epn, level or "not all of it is known")
+        if site.means.manifest:
+            make_manifest(site, copy, holdings)
+    else:
+        log.warning("%s: not verified: %s", copy.epn, judgement.reason)
+    return outcome

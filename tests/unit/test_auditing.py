@@ -1,0 +1,218 @@
+"""What an audit reads and what it makes of it: pure parts, and the reading of trees at home."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asynchy.domain.level import Damage, Held
+from asynchy.domain.stop import Stop
+from asynchy.errors import Stopped
+from asynchy.plan.auditing import Finding, Share, finding, merged
+from asynchy.tree import Tree
+from asynchy.verify.aside import Aside, folder_of
+from asynchy.verify.reading import Found, Reader, Throttle
+from asynchy.verify.walking import files_below
+
+NOW = datetime.now(UTC)
+ONE, TWO = hashlib.sha256(b"one").digest(), hashlib.sha256(b"two").digest()
+
+
+def held(path: bytes, size: int = 3, modified: int = 10, sha256: bytes | None = None) -> Held:
+    return Held(path, size, modified, None, NOW, sha256, None)
+
+
+paths = st.sets(st.binary(min_size=1, max_size=3))
+
+
+@given(paths, paths)
+def test_what_should_be_there_and_what_is_meet_in_order(
+    listed: set[bytes], there: set[bytes]
+) -> None:
+    pairs = list(merged(map(held, sorted(listed)), sorted(there)))
+    found = [(file.path if file else None, path) for file, path in pairs]
+    everything = sorted(listed | there)
+    assert found == [
+        (path if path in listed else None, path if path in there else None) for path in everything
+    ]
+
+
+@given(st.sets(st.binary(min_size=1), min_size=1), st.floats(0.5, 100))
+def test_after_all_turns_each_file_was_read_once(names: set[bytes], percent: float) -> None:
+    turns = Share.of_percent(percent, 0).of
+    assert turns == max(1, round(100 / percent))
+    read = [
+        name
+        for turn in range(turns)
+        for name in names
+        if Share.of_percent(percent, turn).takes(name)
+    ]
+    assert sorted(read) == sorted(names)
+    assert Share.of_percent(percent, turns).turn == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "sha256", "modified", "said"),
+    [
+        (held(b"a", sha256=ONE), ONE, 10, Finding(None)),
+        (held(b"a", sha256=ONE), ONE, 11, Finding(None)),
+        (held(b"a", sha256=ONE), TWO, 10, Finding(Damage.CHANGED)),
+        (held(b"a", sha256=ONE), None, 10, Finding(Damage.CHANGED)),
+        (held(b"a"), ONE, 10, Finding(None, ONE)),
+        (held(b"a"), ONE, 11, Finding(Damage.CHANGED)),
+    ],
+)
+def test_what_the_bytes_say(file: Held, sha256: bytes | None, modified: int, said: Finding) -> None:
+    assert finding(file, sha256, modified) == said
+
+
+names = st.binary(min_size=1, max_size=4).filter(
+    lambda name: not set(name) & set(b"/\0") and name not in (b".", b"..")
+)
+
+
+@given(st.sets(st.lists(names, min_size=1, max_size=3).map(b"/".join), max_size=12))
+def test_the_files_of_a_tree_come_in_the_order_of_their_paths(tree: set[bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        made = set()
+        for path in sorted(tree):
+            full = Path(folder, os.fsdecode(path))
+            try:
+                full.parent.mkdir(parents=True, exist_ok=True)
+                full.touch(exist_ok=False)
+                made.add(path)
+            except (FileExistsError, NotADirectoryError, IsADirectoryError):
+                continue
+        with Tree(Path(folder)) as opened:
+            errors: list[bytes] = []
+            found = list(files_below(opened, lambda path, _: errors.append(path)))
+        assert (found, errors) == (sorted(made), [])
+
+
+def test_links_and_what_asynchy_leaves_are_no_files(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("x")
+    copy = tmp_path / "data"
+    (copy / ".asynchy-partial").mkdir(parents=True)
+    (copy / ".asynchy-partial" / "x").write_text("x")
+    (copy / "folder").symlink_to(outside)
+    (copy / "link").symlink_to(outside / "secret")
+    os.mkfifo(copy / "pipe")
+    (copy / "file").write_text("x")
+    with Tree(copy) as tree:
+        assert list(files_below(tree, lambda *_: None)) == [b"file"]
+
+
+def reader(root: Path, **options: object) -> Reader:
+    values: dict[str, object] = {
+        "stop": Stop(), "threads": 2, "throttle": Throttle(None), "cold": True,
+        "on_bytes": lambda count: None, **options,
+    }  # fmt: skip
+    return Reader(root, **values)  # type: ignore[arg-type]
+
+
+def test_files_are_read_in_order_and_what_is_wrong_is_said(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    (root / "deep").mkdir(parents=True)
+    big = os.urandom(5_000_000)
+    for name, data in (("a", b"one"), ("deep/b", b"two"), ("c", b"longer"), ("e", big)):
+        (root / name).write_bytes(data)
+        os.utime(root / name, (10, 10))
+    (root / "linked").symlink_to(root / "a")
+    (root / "away").symlink_to(tmp_path)
+    os.mkfifo(root / "pipe")
+    (root / "folder").mkdir()
+    there = [held(b"a"), held(b"deep/b"), held(b"e", len(big))]
+    missing = [held(b"no"), held(b"linked"), held(b"away/data/a"), held(b"pipe"), held(b"folder")]
+    count = [0]
+
+    def hear(number: int) -> None:
+        count[0] += number
+
+    files = [*there, held(b"c"), *missing, *(held(b"a") for _ in range(200))]
+    found = list(reader(root, threads=1, on_bytes=hear).read(files))
+    assert [one.file for one in found] == files
+    assert found[:3] == [
+        Found(there[0], ONE, modified=10),
+        Found(there[1], TWO, modified=10),
+        Found(there[2], hashlib.sha256(big).digest(), modified=10),
+    ]
+    assert (found[3].damage, found[3].sha256) == (Damage.CHANGED, None)
+    assert [one.damage for one in found[4:9]] == [Damage.MISSING] * 5
+    assert count[0] == 6 + len(big) + 200 * 3
+    assert list(reader(root).read(files)) == found
+
+
+def test_a_name_that_leads_out_is_never_opened(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "secret").write_text("one")
+    with pytest.raises(ValueError, match="leads out"):
+        list(reader(tmp_path / "data").read([held(b"../secret")]))
+
+
+def test_reading_hears_a_stop(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(50_000_000))
+    stop = Stop()
+    seen: list[int] = []
+
+    def hear(count: int) -> None:
+        seen.append(count)
+        stop.ask()
+
+    with pytest.raises(Stopped):
+        list(reader(tmp_path, stop=stop, threads=1, on_bytes=hear).read([held(b"a", 50_000_000)]))
+    assert len(seen) == 1
+
+
+def test_reading_keeps_to_its_rate(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(bytes(2 << 20))
+    began = time.monotonic()
+    files = [held(name, 2 << 20) for name in (b"a", b"b")]
+    list(reader(tmp_path, throttle=Throttle(4 << 20)).read(files))
+    assert 0.5 < time.monotonic() - began < 3
+
+
+def test_the_first_that_differs_is_kept_and_those_fetched_after_it_are_not(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    deep = b"/".join([b"d" * 100] * 12)
+    name = b"n" * 255
+    file = held(deep + b"/" + name)
+
+    def write(data: bytes) -> None:
+        path = root / os.fsdecode(file.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    root.mkdir()
+    write(b"one")
+    with Aside(root, NOW) as aside:
+        assert aside.take(file) is True
+        assert aside.take(file) is None
+        kept = aside.folder
+    assert kept.parent == folder_of(root) == tmp_path / "data.asynchy-mismatch"
+    write(b"two")
+    with Aside(root, datetime.fromtimestamp(NOW.timestamp() + 60, UTC)) as later:
+        assert later.take(file) is False
+    assert [path.name for path in folder_of(root).iterdir()] == [kept.name]
+    with Tree(kept) as tree:
+        descriptor = tree.open(file.path)
+        assert os.read(descriptor, 10) == b"one"
+        os.close(descriptor)
+    # Proven since, and different again: that is another story.
+    write(b"three")
+    again = Held(
+        file.path, 5, 10, None, datetime.fromtimestamp(NOW.timestamp() + 90, UTC), None, None
+    )
+    with Aside(root, datetime.fromtimestamp(NOW.timestamp() + 120, UTC)) as last:
+        assert last.take(again) is True
+    assert len(list(folder_of(root).iterdir())) == 2
