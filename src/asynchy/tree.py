@@ -26,9 +26,9 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class Tree:
     """A tree at home. For one thread; its methods raise OSError."""
 
-    def __init__(self, project: Path, root: Path) -> None:
-        """Open the tree `root`, which is the project folder or lies below it."""
-        self._root = opened(project, root)
+    def __init__(self, root: Path, project: Path | None = None) -> None:
+        """Open it; from the project folder on, or from itself on, no symbolic link is followed."""
+        self._root = opened(project or root, root)
         self._open: OrderedDict[bytes, int] = OrderedDict()
 
     def __enter__(self) -> Self:

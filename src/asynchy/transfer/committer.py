@@ -114,7 +114,7 @@ class Committer:
 
     def _run(self) -> None:
         try:
-            with Home(self._project, self._destination) as home:
+            with Home(self._destination, self._project) as home:
                 while (items := self._next()) is not None:
                     flush(self._scratch)
                     self._settle(home, items)

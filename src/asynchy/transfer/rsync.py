@@ -71,7 +71,7 @@ class RsyncEngine:
                 scratch.parent.rmdir()
         if result.ok:
             drop(project, scratch.parent)
-            with Home(project, job.copy.destination) as home:
+            with Home(job.copy.destination, project) as home:
                 drop_partial_files(home, stop)
                 home.flush()
         return result
@@ -116,7 +116,7 @@ class _Run:
             survey.missing_bytes, survey.missing_files, self._streams * _BUNDLES
         )
         copy = self._job.copy
-        with Home(copy.project_folder, copy.destination) as home:
+        with Home(copy.destination, copy.project_folder) as home:
             made = bundles(self._missing(home, cut), cut, {})
             with ThreadPoolExecutor(self._streams) as pool:
                 for future in [pool.submit(self._work, made, stop) for _ in range(self._streams)]:

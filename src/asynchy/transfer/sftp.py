@@ -65,7 +65,7 @@ class SftpEngine:
         with contextlib.ExitStack() as stack:
             descriptor = opened(copy.project_folder, scratch)
             stack.callback(os.close, descriptor)
-            home = stack.enter_context(Home(copy.project_folder, copy.destination))
+            home = stack.enter_context(Home(copy.destination, copy.project_folder))
             run = _Run(self, job, home, descriptor)
             stack.callback(run.parts.close)
             try:

@@ -109,7 +109,7 @@ class Reader:
 
     def _lot(self, files: list[Held], ended: threading.Event) -> list[Found]:
         buffer = memoryview(bytearray(_BUFFER))
-        with Tree(self.root, self.root) as tree:
+        with Tree(self.root) as tree:
             return [self._one(tree, file, buffer, ended) for file in files]
 
     def _one(self, tree: Tree, file: Held, buffer: memoryview, ended: threading.Event) -> Found:
