@@ -520,6 +520,7 @@ def test_one_more_running_visit_never_lets_more_be_fetched(
 STAYS_DUE = {
     Left.NO_PROJECT_FOLDER, Left.SAME_DESTINATION, Left.CLAIMED, Left.ABSENT, Left.UNLISTED,
     Left.DESTINATION, Left.ODD_SOURCE, Left.NO_SPACE, Left.NO_INODES, Left.UNREADABLE,
+    Left.INCOMPLETE, Left.NO_COPY,
 }  # fmt: skip
 
 
