@@ -41,7 +41,7 @@ def draw(cells: list[dict[str, Any]], file: Path) -> None:
     columns = min(2, len(sets))
     rows = -(-len(sets) // columns)
     figure = Figure(figsize=(4.7 * columns, 3.1 * rows + 0.8), layout="constrained")
-    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
+    panels = figure.subplots(rows, columns, squeeze=False).flat
     for panel, data in zip(panels, sets, strict=False):
         _panel(panel, [cell for cell in cells if cell["data"] == data], names)
     for panel in list(figure.axes)[len(sets) :]:
@@ -69,19 +69,20 @@ def _panel(panel: Any, cells: list[dict[str, Any]], names: list[str]) -> None:
                 panel.plot([x], [max(rate, 1e4) / 1e6], **_mark(name, whole=whole))
                 if name == OURS:
                     panel.annotate(
-                        f"{rate / 1e6:.0f}", (x, rate / 1e6), (0, 7), textcoords="offset points",
-                        ha="center", color=_OURS, fontsize=9, fontweight="bold",
+                        f"{rate / 1e6:.0f}", (x, rate / 1e6), (0, -9), textcoords="offset points",
+                        ha="center",
+                        va="top", color=_OURS, fontsize=9, fontweight="bold",
                     )  # fmt: skip
     panel.set_title(cells[0]["data"], loc="left", fontsize=11, fontweight="bold", color=_INK)
     panel.set_xticks(range(len(cells)), [f"{cell['round_trip_ms']:g} ms" for cell in cells])
     panel.set_xlim(-0.5, len(cells) - 0.5)
-    panel.margins(y=0.12)
+    panel.margins(y=0.15)
     panel.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:,g}"))
     panel.yaxis.set_minor_formatter(NullFormatter())
     panel.grid(axis="y", color=_LIGHT, lw=0.8)
     for edge in range(1, len(cells)):
         panel.axvline(edge - 0.5, color=_LIGHT, lw=0.8)
-    panel.tick_params(axis="both", length=0, labelcolor=_INK, labelleft=True)
+    panel.tick_params(axis="both", which="both", length=0, labelcolor=_INK)
     panel.set_axisbelow(True)
     panel.spines[["top", "right", "left"]].set_visible(False)
     panel.spines["bottom"].set_color(_GREY)
