@@ -44,7 +44,7 @@ _CONNECTIONS = 16
 
 def limits(network: Network, login: Login, round_trip: float) -> dict[str, float]:
     """Bytes a second by name; `windows`: what the windows of sixteen connections carry."""
-    found = {"tcp": _tcp(network, 1), "tcp x8": _tcp(network, 8)}
+    found = {"tcp": _tcp(network, 1), "tcp x16": _tcp(network, _CONNECTIONS)}
     streams = 2 if round_trip < 0.004 else 8 if round_trip < 0.05 else 16
     start = login.ssh().split()
     cat = [[*network.client, *start, login.host, "cat", "/dev/zero"]] * streams

@@ -110,6 +110,8 @@ def to_best_peer(programs: dict[str, list[Run]]) -> Ratio | None:
 def least_limit(cell: dict[str, Any]) -> tuple[str, float] | None:
     """The least of what the link, ssh and its windows allow: its name, and bytes a second."""
     limits = {name: rate for name, rate in cell.get("limits", {}).items() if rate}
+    if any(name.startswith("tcp x") for name in limits):
+        limits.pop("tcp", None)  # one connection is no limit for several
     return min(limits.items(), key=lambda limit: float(limit[1]), default=None)
 
 
@@ -158,8 +160,8 @@ def _rates(cells: list[dict[str, Any]]) -> Table:
     rows = [[name, *(_rate(cell["programs"].get(name, [])) for cell in cells)] for name in names]
     limits = []
     for cell in cells:
-        known = [rate for rate in cell.get("limits", {}).values() if rate]
-        limits.append(_mb(min(known)) if known else "-")
+        least = least_limit(cell)
+        limits.append(_mb(least[1]) if least else "-")
     return Table(
         "MB/s, by data and round trip", ["", *map(_name, cells)], [*rows, ["limit", *limits]]
     )
@@ -189,7 +191,7 @@ def _ratios(cells: list[dict[str, Any]]) -> Table:
 
 
 def _gigabit(cells: list[dict[str, Any]]) -> Table:
-    """Steady rates are held against the faster of one and of eight TCP connections."""
+    """Steady rates are held against the faster of one and of several TCP connections."""
     rows = []
     for cell in cells:
         tcp = {name: rate for name, rate in cell["limits"].items() if name.startswith("tcp")}

@@ -27,7 +27,7 @@ def a_cell(**more: Any) -> dict[str, Any]:
             "asynchy": runs(100e6, 100e6, 120e6, cpu=3.0),
             "originals": runs(20e6, 25e6, 20e6),
         },
-        "limits": {"tcp": 188e6, "tcp x8": 1342e6, "ssh cat x8": 400e6, "windows": 160e6},
+        "limits": {"tcp": 188e6, "tcp x16": 1342e6, "ssh cat x8": 400e6, "windows": 160e6},
     }  # fmt: skip
     return cell | more
 
@@ -90,6 +90,9 @@ def test_the_limit_is_the_least_of_those_known():
     found = to_limit(a_cell(limits={"tcp": 200e6, "windows": None}))
     assert found is not None
     assert (found.to, found.value) == ("tcp", 0.5)
+    found = to_limit(a_cell(limits={"tcp": 20e6, "tcp x16": 400e6}))
+    assert found is not None
+    assert (found.to, found.value) == ("tcp x16", 0.25)
     assert to_limit(a_cell(limits={})) is None
 
 
@@ -115,13 +118,13 @@ def test_a_slow_link_is_told_apart_by_what_flows_after_the_start():
     programs["asynchy"][0]["steady"] = 114e6
     cell = a_cell(
         bits_a_second=10**9, programs=programs,
-        limits={"tcp": 100e6, "tcp x8": 120e6, "ssh cat x8": 110e6},
+        limits={"tcp": 100e6, "tcp x16": 120e6, "ssh cat x8": 110e6},
     )  # fmt: skip
     (table,) = tables({"cells": [cell]})
     assert table.title == "A link of 1 Gbit/s"
     assert table.rows == [
-        ["SMALL 20 ms", "asynchy", "90", "114", "0.95", "120 (tcp x8)"],
-        ["SMALL 20 ms", "rsync", "60", "-", "-", "120 (tcp x8)"],
+        ["SMALL 20 ms", "asynchy", "90", "114", "0.95", "120 (tcp x16)"],
+        ["SMALL 20 ms", "rsync", "60", "-", "-", "120 (tcp x16)"],
     ]
 
 
