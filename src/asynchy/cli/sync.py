@@ -130,12 +130,13 @@ def _sync(settings: Shared, stop: Stop, options: dict[str, Any]) -> int:
     means = replace(means_of(settings), partial=options["partial"], compress=options["compress"])
     board = Board()
     site = site_of(settings, stop, board, write=not options["dry_run"])
-    site = replace(site, means=means, retries=options["retry"])
+    parallel = options["parallel"]
+    site = replace(site, means=means, retries=options["retry"], transfers_here=not parallel)
     plan = plan_sync(site, _wish(options), options["threads"])
     if options["dry_run"]:
         show_plan(plan)
         return exit_code_for(plan, ())
-    apart = bring_apart(settings, means, options["retry"]) if options["parallel"] else bring
+    apart = bring_apart(settings, means, options["retry"]) if parallel else bring
     with bars(board), reporting([log_transfers(board)]):
         report = Work(site, plan, bring=apart).run(options["threads"])
     show_report(report)

@@ -61,6 +61,8 @@ class Site:
     catalogue: Catalogue
     stop: Stop
     board: Board
+    transfers_here: bool = True
+    """Whether it is this process that transfers, so that its streams may be connected ahead."""
     retries: int = 0
     """How often a connection that was lost is tried again at once."""
     clock: Clock = field(default_factory=Clock)
@@ -73,7 +75,7 @@ class Site:
 
     def prepare(self) -> None:
         """Have connections ready soon, since there will be something to transfer."""
-        if self.catalogue.writing:
+        if self.catalogue.writing and self.transfers_here:
             prepare(self.means, self.crew)
 
     def survey(self, copy: Copy, *, look: bool = True) -> Survey:

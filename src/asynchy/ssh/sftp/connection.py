@@ -37,8 +37,8 @@ _PIPE = 1 << 20
 """Bytes between ssh and us; more than this a user may not ask for: pipe(7)."""
 _LITTLE, _MUCH = 128 << 10, 512 << 10
 """Bytes of a read that was hardly worth it, and of one that left ssh little room in the pipe."""
-_SHORTEST, _LONGEST = 0.0002, 0.004
-"""Seconds to let bytes gather in the pipe."""
+_SHORTEST, _LONGEST, _FARTHEST = 0.0002, 0.004, 0.02
+"""Seconds to let bytes gather in the pipe; over a distance, where they come slower, longer."""
 _FRESH = 5.0
 """Seconds of silence after which a connection is asked whether it is still there."""
 _STDERR_KEPT = 8192
@@ -259,7 +259,8 @@ class Connection:
         if not count:
             raise self._gone()
         if count < _LITTLE:
-            self._gathering = min(2 * self._gathering, _LONGEST)
+            longest = min(max(_LONGEST, self.round_trip / 8), _FARTHEST)
+            self._gathering = min(2 * self._gathering, longest)
         elif count > _MUCH:
             self._gathering = max(self._gathering / 2, _SHORTEST)
         try:
