@@ -14,7 +14,8 @@ from collections import Counter
 
 from tests.conftest import ROOT
 from tests.faults.plan import Kind, make_plan
-from tests.faults.run import Result, Stage, carry_out
+from tests.faults.run import Result, carry_out
+from tests.faults.stage import Stage
 
 _LOG = 30
 """Lines of the log that are shown of a run that failed."""

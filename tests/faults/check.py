@@ -25,7 +25,7 @@ from tests.conftest import Home
 EPN = "12282a"
 _OURS = b".asynchy"
 """How the folders are called that hold what is on its way."""
-_LOCKS = frozenset({".ignore.yml.lock", "catalogue.db.walk"})
+_LOCKS = frozenset({".ignore.yml.lock", "catalogue.db.walk", "catalogue.db.service"})
 """Files that stay; what counts is that nobody holds a lock on them."""
 _EXPECTED = _LOCKS | {"config.yml", "ignore.yml", "catalogue.db", "logs", "storage", "tmp"}
 """What may lie beside the config when nothing runs."""

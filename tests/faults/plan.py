@@ -56,7 +56,7 @@ class Plan:
     seed: int
     engine: str
     command: str
-    """mxsync, sync, or `sync --parallel`."""
+    """mxsync (--once), the service, sync, or `sync --parallel`."""
     keys: dict[str, Any]
     """Further keys of the config."""
     rate: float | None
@@ -92,8 +92,11 @@ PORTAL: dict[str, dict[str, Any]] = {
 }
 """What can be wrong with the portal, as the simulator is told; all that is not "once" lasts."""
 
+OTHER_EQUIPMENT = tuple(name for name in PORTAL if name.endswith("other equipment"))
+"""With these it all comes home, and nothing may be called complete."""
+
 _WAYS: dict[Kind, tuple[str, ...]] = {
-    Kind.PORTAL: tuple(PORTAL),
+    Kind.PORTAL: (*PORTAL, *OTHER_EQUIPMENT, *OTHER_EQUIPMENT),
     Kind.STOP: ("TERM", "INT"),
     Kind.SSHD: ("back at once", "back when missed", "back when missed", "back at the end"),
     Kind.RESET: ("one", "all"),
@@ -106,7 +109,7 @@ def make_plan(seed: int, only: frozenset[Kind] = frozenset(Kind)) -> Plan:
     """The run of a seed; with `only` some kinds of faults it is another run."""
     chance = random.Random(seed)
     engine = chance.choice(["sftp", "sftp", "rsync"])
-    command = chance.choice(["mxsync", "mxsync", "mxsync", "sync", "sync --parallel"])
+    command = chance.choice(["mxsync", "mxsync", "service", "sync", "sync --parallel"])
     keys: dict[str, Any] = {}
     if chance.random() < 0.6:
         keys["streams"] = chance.randint(1, 4)
@@ -138,7 +141,7 @@ def _kinds(engine: str, command: str) -> list[Kind]:
     kinds = [Kind.COMMAND, Kind.COMMAND, Kind.SSH, Kind.SSH, Kind.STOP, Kind.SESSION, Kind.SSHD]
     kinds += [Kind.SSHD, Kind.RESET, Kind.RESET, Kind.FROZEN, Kind.FROZEN, Kind.DISK]
     kinds += [Kind.STREAM, Kind.STREAM] if engine == "sftp" else [Kind.RSYNC, Kind.RSYNC]
-    if command == "mxsync":
+    if command in ("mxsync", "service"):
         kinds += [Kind.PORTAL, Kind.PORTAL]
     if "--parallel" in command:
         kinds += [Kind.APART, Kind.APART]

@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import stat
 import subprocess
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from asynchy.ssh.remote import Remote
-from simulator.experiments import awkward_names, big_sparse_file, many_small_files, mx_experiment
-from simulator.facility import Facility
-from simulator.relay import Relay
-from simulator.scratch import new_folder, remove
-from tests.conftest import PYTHONS, USER, Home, Program, give, wait_until
+from simulator.scratch import remove
+from tests.conftest import Home, wait_until
 from tests.faults import check
-from tests.faults.check import EPN, Process
-from tests.faults.plan import PORTAL, Kind, Plan, Strike
+from tests.faults.check import EPN
+from tests.faults.plan import Kind, Plan, Strike
+from tests.faults.stage import Stage
+from tests.faults.strike import LIMIT, Aftermath, Striker, nothing
 
-_LIMIT = 60.0
-"""Seconds that one command may take, however it is disturbed."""
 _TIMEOUT = 2
 """Seconds of silence after which the program gives a connection up while it is disturbed."""
-_A_WHILE = 0.4
-"""Seconds that a connection is frozen where it goes on afterwards."""
 _MORE = 64 << 10
 """Bytes after which it is looked again for a process that was not there."""
 _LOOKS = 40
-_SPARE = 24 << 20
-"""Bytes that a small disk has to spare."""
+_COMMANDS = 8
+"""Disturbed commands at most; each of them meets a fault, unless it ends before."""
+_CYCLES = 2
+"""Cycles of the service in which a fault's moment does not come, after which it never will."""
+_WAITS = "next look in "
+"""What the service logs after a cycle."""
 _CODES = {0, 1, 4, 5, 6, 130, 143, -signal.SIGKILL}
 """The exit codes that a disturbed command may end with."""
 
@@ -55,70 +51,6 @@ class Result:
     commands: int = 0
     seconds: float = 0.0
     log: str = ""
-
-
-class Stage:
-    """A facility behind a relay, for one run after another; a context manager.
-
-    `mounts`: whether disks may be mounted, because nobody else sees them.
-    """
-
-    def __init__(self, *, mounts: bool = False) -> None:
-        self.mounts = mounts
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self.place = new_folder("asynchy-faults-")
-            stack.callback(remove, self.place)
-            self.place.chmod(0o755)
-            (self.place / "facility").mkdir()
-            give(self.place)
-            self.facility = stack.enter_context(Facility(self.place / "facility", run_as=USER))
-            self.relay = stack.enter_context(Relay(self.facility.host, self.facility.port))
-            self._stack = stack.pop_all()
-        _, *key = self.facility.known_hosts.read_text().split()
-        self.known_hosts = self.place / "known_hosts"
-        address = f"[{self.facility.host}]:{self.relay.port}"
-        self.known_hosts.write_text(" ".join([address, *key]) + "\n")
-        give(self.place)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.close()
-
-    @contextmanager
-    def home(self, plan: Plan) -> Iterator[Home]:
-        """Everything on our side for one run, on small disks where one is to be full."""
-        place = self.place / "home"
-        place.mkdir()
-        with ExitStack() as stack:
-            stack.callback(remove, place)
-            small = self.mounts and any(one.kind is Kind.DISK for one in plan.strikes)
-            if small:
-                stack.enter_context(_disk(place, _SPARE, 0o755))
-            home = Home(place, self.facility, Program(place, {"TMPDIR": str(place / "tmp")}))
-            (place / "tmp").mkdir()
-            if small:
-                size = 2 * sum(plan.big) + _SPARE
-                stack.enter_context(_disk(home.storage / "ny79", size, 0o2775))
-            yield home
-
-
-@contextmanager
-def _disk(target: Path, size: int, mode: int) -> Iterator[None]:
-    owner = f",uid={USER[0]},gid={USER[1]}" if USER else ""
-    options = f"size={size},mode={mode:o}{owner}"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", target], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", target], check=True)
 
 
 def carry_out(stage: Stage, plan: Plan) -> Result:
@@ -141,28 +73,21 @@ def carry_out(stage: Stage, plan: Plan) -> Result:
 
 class _Run:
     def __init__(self, stage: Stage, home: Home, result: Result) -> None:
-        self._stage, self._relay, self._facility = stage, stage.relay, stage.facility
+        self._stage, self._relay = stage, stage.relay
         self._home, self._result, self._plan = home, result, result.plan
+        self._is_service = self._plan.command == "service"
+        self._striker = Striker(stage, home, goes_on=self._is_service)
+        self._by_portal = self._plan.command in ("mxsync", "service")
         self._vault = home.storage / "ny79"
-        self._copy = self._vault / EPN
-        if self._plan.command == "mxsync":
-            self._copy /= "data"
-        self._full: list[Path] = []
+        self._copy = self._vault / EPN / "data" if self._by_portal else self._vault / EPN
 
     def prepare(self) -> None:
         """Make the experiment and what the command needs to know of it."""
-        plan = self._plan
-        source = self._source = self._facility.experiment("mx", EPN)
-        mx_experiment(source, EPN, frames=plan.frames, frame_bytes=30_000, seed=plan.seed)
-        for number, size in enumerate(plan.big):
-            _big_file(source / "frames" / f"big_{number}.h5", size, plan.seed + number)
-        many_small_files(source, plan.small, seed=plan.seed)
-        awkward_names(source)
-        give(source)
-        self._bytes = sum(found.st_size for found in _files(source))
+        self._source = self._stage.experiment(self._plan)
+        self._bytes = sum(found.st_size for found in _files(self._source))
         self._home.visit(EPN)
         self._configure(timeout=_TIMEOUT)
-        if plan.command != "mxsync":
+        if not self._by_portal:
             run = self._home.program.run("asynchy", "--config", self._home.config, "walk")
             assert run.returncode == 0, run.stderr
 
@@ -170,26 +95,29 @@ class _Run:
         """The command, as often as the faults need, then once undisturbed."""
         strikes = deque(self._plan.strikes)
         self._relay.rate = self._plan.rate
-        while strikes and not check.is_complete(self._home) and not self._result.problems:
-            self._disturbed(strikes)
+        for _ in range(_COMMANDS):
+            if strikes and not check.is_complete(self._home) and not self._result.problems:
+                self._disturbed(strikes)
         self._result.missed.update(strike.kind for strike in strikes)
         if self._result.problems:
             return
         self._relay.rate = None
         self._configure(timeout=60)
-        process = self._start()
-        out, err = process.communicate(timeout=_LIMIT)
+        with self._start(self._command("mxsync")) as process:
+            out, err = process.communicate(timeout=LIMIT)
         self._note([] if process.returncode == 0 else [f"undisturbed it fails: {out} {err}"])
-        wait_until(lambda: not self._facility.sessions(), 5)
-        remote = Remote(self._facility.host, self._facility.user, self._relay.port)
+        wait_until(lambda: not self._stage.facility.sessions(), 5)
+        facility = self._stage.facility
+        remote = Remote(facility.host, facility.user, self._relay.port)
         self._note(check.end(self._home, self._source, self._copy, remote))
 
     def clear(self) -> None:
         """Leave the stage as it was."""
         for process in check.processes(self._home.place):
-            os.kill(process.pid, signal.SIGKILL)
-        self._mend()
-        self._facility.portal.clear_visits()
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        self._striker.mend()
+        self._stage.facility.portal.clear_visits()
         remove(self._source)
 
     def _configure(self, **keys: object) -> None:
@@ -198,78 +126,91 @@ class _Run:
             known_hosts=str(self._stage.known_hosts),
             equipment=[{"id": 23}, {"id": 24}],
             engine=self._plan.engine,
+            retry_minutes=0.01,
             **{**self._plan.keys, **keys},
         )
 
-    def _start(self) -> subprocess.Popen[str]:
+    def _command(self, by_portal: str) -> list[str | Path]:
+        """The command line; `by_portal`: mxsync or service, where the portal is asked."""
+        config = ("--config", self._home.config)
+        if self._by_portal:
+            once = [] if by_portal == "service" else ["--once"]
+            return ["mxsync", *config, "--execute", *once]
+        command = self._plan.command.split()
+        return ["asynchy", *config, *command, "--partial", "--dest", self._vault]
+
+    def _start(self, command: list[str | Path]) -> subprocess.Popen[str]:
         self._result.commands += 1
-        config = self._home.config
-        if self._plan.command == "mxsync":
-            return self._home.program.start("mxsync", "--config", config, "--execute", "--once")
-        dest = ("--partial", "--dest", self._vault)
-        return self._home.program.start(
-            "asynchy", "--config", config, *self._plan.command.split(), *dest
-        )
+        return self._home.program.start(*command)
 
     def _disturbed(self, strikes: deque[Strike]) -> None:
         """Run the command while faults strike, until it has ended."""
-        portal = strikes.popleft().how if strikes[0].kind is Kind.PORTAL else ""
-        if portal:
-            self._facility.portal.set_fault(**PORTAL[portal])
-            self._result.struck[Kind.PORTAL] += 1
         logged = len(self._home.log)
-        with self._start() as process:
+        portal = strikes.popleft() if strikes[0].kind is Kind.PORTAL else None
+        if portal:
+            self._striker.portal(portal)
+            self._result.struck[Kind.PORTAL] += 1
+        with self._start(self._command(self._plan.command)) as process:
             try:
                 self._strike_all(strikes, process, logged)
-                out, err = process.communicate(timeout=_LIMIT)
+                out, err = process.communicate(timeout=LIMIT)
             finally:
                 self._relay.let_go()
                 if process.poll() is None:
                     process.kill()
         wait_until(lambda: not check.processes(self._home.place), 6)
-        self._mend()
+        complete = check.is_complete(self._home)
+        if portal and not portal.how.endswith("once") and complete:
+            self._note([f"complete while the portal says {portal.how}"])
+        self._striker.mend()
         code = process.returncode
         self._note([] if code in _CODES else [f"exit code {code}"])
         self._note(check.words(out + err + self._home.log[logged:]))
         self._note(check.instant(self._home, self._source, self._copy))
-        complete = check.is_complete(self._home)
-        if portal and "once" not in portal and complete:
-            self._note([f"complete while the portal says {portal}"])
-        if code == 0 and not complete:
+        if code == 0 and not self._is_service and not complete:
             self._note(["exit code 0, but not complete"])
-
-    def _mend(self) -> None:
-        """What a round did to the world is undone."""
-        self._relay.let_go()
-        self._relay.thaw()
-        self._facility.start_sshd()
-        self._facility.portal.clear_faults()
-        for path in self._full:
-            path.unlink()
-        self._full.clear()
-
-    def _note(self, lines: list[str]) -> None:
-        self._result.problems += lines[:10]
 
     def _strike_all(
         self, strikes: deque[Strike], process: subprocess.Popen[str], logged: int
     ) -> None:
+        """Strike as long as the command goes on; what is left strikes when it is run again."""
+        command = _Command(process, self._home, logged, is_service=self._is_service)
         while strikes and strikes[0].kind is not Kind.PORTAL:
             strike = strikes[0]
-            self._relay.tell_after(self._count(strike), hold=strike.delay is None)
-            aftermath = self._struck(strike, process)
-            if aftermath is None and process.poll() is not None:
-                return  # its turn comes when the command is run again
+            command.begin()
+            aftermath = self._struck(strike, command) if self._striker.can(strike) else None
+            if command.is_over and aftermath is None:
+                break
             strikes.popleft()
             if aftermath is None:
                 self._result.missed[strike.kind] += 1
                 continue
             self._result.struck[strike.kind] += 1
             self._result.in_transfer += ": begins:" in self._home.log[logged:]
-            if aftermath is not _nothing:
+            if aftermath is not nothing:
                 self._relay.let_go()
                 aftermath()
+        else:
+            self._relay.let_go()
+            if self._is_service:
+                command.rest()
         self._relay.let_go()
+        command.stop()
+
+    def _struck(self, strike: Strike, command: _Command) -> Aftermath | None:
+        """Strike once the moment has come; what is to follow, None where it did not come."""
+        self._relay.tell_after(self._count(strike), hold=strike.delay is None)
+        for _ in range(_LOOKS):
+            wait_until(lambda: self._relay.wait(0.01) or command.is_over, LIMIT)
+            with suppress(subprocess.TimeoutExpired):
+                command.process.wait(strike.delay or 0)
+            if command.is_over:
+                return None
+            aftermath = self._striker.strike(strike, command.process, lambda: command.rests)
+            if aftermath is not None:
+                return aftermath
+            self._relay.tell_after(_MORE, hold=strike.delay is None)
+        return None
 
     def _count(self, strike: Strike) -> int:
         """The bytes after which it strikes."""
@@ -278,100 +219,56 @@ class _Run:
         at_home = sum(min(one.st_size, 512 * one.st_blocks) for one in found)
         return int(strike.moment * max(self._bytes - at_home, 1 << 20))
 
-    def _struck(self, strike: Strike, process: subprocess.Popen[str]) -> Callable[[], None] | None:
-        """Strike once the moment has come; what is to follow, None where it did not come."""
-        if strike.kind is Kind.DISK and not self._stage.mounts:
-            return None
-        for _ in range(_LOOKS):
-            wait_until(lambda: self._relay.wait(0.01) or process.poll() is not None, _LIMIT)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(strike.delay or 0)
-            if process.poll() is not None:
-                return None
-            aftermath = self._strike(strike, process)
-            if aftermath is not None:
-                return aftermath
-            self._relay.tell_after(_MORE, hold=strike.delay is None)
-        return None
-
-    def _strike(self, strike: Strike, process: subprocess.Popen[str]) -> Callable[[], None] | None:
-        """Do it; None where there is nothing that it could strike now."""
-        one = None if strike.how.startswith("all") else strike.which
-        match strike.kind:
-            case Kind.COMMAND:
-                process.kill()
-            case Kind.STOP:
-                process.send_signal(signal.Signals[f"SIG{strike.how}"])
-            case Kind.SESSION:
-                return _killed(sorted(self._facility.sessions()), strike.which)
-            case Kind.SSHD:
-                return self._sshd(strike, process)
-            case Kind.RESET if self._relay.connections:
-                self._relay.reset(one)
-            case Kind.FROZEN if self._relay.connections:
-                self._relay.freeze(one)
-                return lambda: self._thaw(strike, process)
-            case Kind.DISK:
-                self._fill(self._home.place if "logs" in strike.how else self._vault)
-            case kind if kind in _VICTIMS:
-                found = filter(_VICTIMS[kind], check.processes(self._home.place))
-                return _killed([victim.pid for victim in found], strike.which)
-            case _:
-                return None
-        return _nothing
-
-    def _sshd(self, strike: Strike, process: subprocess.Popen[str]) -> Callable[[], None]:
-        missed = self._relay.refused
-        self._facility.stop_sshd()
-        if strike.how == "back at once":
-            self._facility.start_sshd()
-            return _nothing
-        if strike.how == "back at the end":
-            return lambda: None
-
-        def back() -> None:
-            wait_until(lambda: self._relay.refused > missed or process.poll() is not None, _LIMIT)
-            self._facility.start_sshd()
-
-        return back
-
-    def _thaw(self, strike: Strike, process: subprocess.Popen[str]) -> None:
-        if "a while" in strike.how:
-            time.sleep(_A_WHILE)
-        else:
-            wait_until(lambda: not self._relay.frozen or process.poll() is not None, _LIMIT)
-        self._relay.thaw()
-
-    def _fill(self, folder: Path) -> None:
-        path = folder / "something else"
-        self._full.append(path)
-        with path.open("wb", buffering=0) as file:
-            for size in (1 << 20, 1 << 12, 1):
-                with suppress(OSError):  # ENOSPC
-                    while True:
-                        file.write(bytes(size))
+    def _note(self, lines: list[str]) -> None:
+        self._result.problems += lines[:10]
 
 
-_VICTIMS: dict[Kind, Callable[[Process], bool]] = {
-    Kind.STREAM: lambda one: one.name in PYTHONS and b"asynchy.transfer.worker" in one.command,
-    Kind.APART: lambda one: one.name in PYTHONS and b"asynchy.service.apart" in one.command,
-    Kind.SSH: lambda one: one.name == "ssh",
-    Kind.RSYNC: lambda one: one.name == "rsync",
-}
+class _Command:
+    """A command that runs. A service goes on for ever, from cycle to cycle."""
 
+    def __init__(
+        self, process: subprocess.Popen[str], home: Home, logged: int, *, is_service: bool
+    ) -> None:
+        self.process = process
+        self._home = home
+        self._logged = logged
+        self._is_service = is_service
+        self._cycles = 0
 
-def _nothing() -> None:
-    """No more is to be done."""
+    def begin(self) -> None:
+        """What is asked below is asked for the time from now on."""
+        self._cycles = self._since()
 
+    @property
+    def rests(self) -> bool:
+        """Whether it has ended, or ended a cycle."""
+        return self._has_ended(1)
 
-def _killed(pids: list[int], which: float) -> Callable[[], None] | None:
-    if not pids:
-        return None
-    try:
-        os.kill(pids[min(int(which * len(pids)), len(pids) - 1)], signal.SIGKILL)
-    except ProcessLookupError:
-        return None
-    return _nothing
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, or nothing more will come of it."""
+        return self._has_ended(_CYCLES)
+
+    def rest(self) -> None:
+        """Wait for the end of a cycle."""
+        self.begin()
+        wait_until(lambda: self.rests, LIMIT)
+
+    def stop(self) -> None:
+        """Stop a service."""
+        if self._is_service:
+            self.process.send_signal(signal.SIGTERM)
+
+    def _has_ended(self, cycles: int) -> bool:
+        if self.process.poll() is not None:
+            return True
+        if not self._is_service:
+            return False
+        regular = f"{_WAITS}24 h" in self._home.log[self._logged :]
+        return regular or self._since() >= self._cycles + cycles
+
+    def _since(self) -> int:
+        return self._home.log.count(_WAITS)
 
 
 def _files(folder: Path) -> Iterator[os.stat_result]:
@@ -382,11 +279,3 @@ def _files(folder: Path) -> Iterator[os.stat_result]:
                 found = os.lstat(place + b"/" + name)
                 if stat.S_ISREG(found.st_mode):
                     yield found
-
-
-def _big_file(path: Path, size: int, seed: int) -> None:
-    if size > 32 << 20:
-        big_sparse_file(path, size)
-        return
-    path.write_bytes(random.Random(seed).randbytes(size))
-    os.utime(path, (1_461_880_800, 1_461_880_800))
