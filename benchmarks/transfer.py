@@ -174,6 +174,7 @@ def configured(place: Path, login: Login) -> Path:
         f"host: {login.host}\nport: {login.port}\nuser: {login.user}\nkeypath: {login.key}\n"
         f"known-hosts: {login.known_hosts}\ndb: {place}/catalogue.db\n"
         f"walk-root: {login.source.rpartition('/mx/')[0]}\n"
+        "manifest: false\n"  # none of the others reads what it brought once more
     )
     return config
 

@@ -6,6 +6,7 @@ commands are the ones that a user types.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -90,6 +91,7 @@ def _run(folder: Path, facility: Facility, config: Path, mails: MailSink) -> boo
     good &= _alert(folder, config, mails)
     _say(f"As a service: the portal tells of a further visit, {_LATE}; one cycle, then SIGTERM")
     good &= _service(folder, facility, config)
+    good &= _proof(folder, config)
     _say("What is at home, held against the facility byte for byte (names, sizes, times, modes)")
     for epn, project in {**_FETCHED, _NOBODYS: "kx12", _LATE: "ny79"}.items():
         copy = folder / "home" / "projects" / project / epn / "data"
@@ -103,6 +105,22 @@ def _run(folder: Path, facility: Facility, config: Path, mails: MailSink) -> boo
     _say("ignore.yml")
     print((folder / "home" / "ignore.yml").read_text(encoding="utf-8"), end="")
     return good & _history(folder, facility)
+
+
+def _proof(folder: Path, config: Path) -> bool:
+    asynchy = ("asynchy", "--config", config)
+    _say("A byte at home changes, size and time do not: the audit finds it, without the facility")
+    copy = folder / "home" / "projects" / "ny79" / "12282a" / "data"
+    frame = copy / "frames" / "ada" / "lysozyme 1" / "lyso_1_0003.cbf"
+    times = frame.stat()
+    data = bytearray(frame.read_bytes())
+    data[100] ^= 1
+    frame.write_bytes(data)
+    os.utime(frame, ns=(times.st_atime_ns, times.st_mtime_ns))
+    good = _command(*asynchy, "audit", "--rate", "2GB") == 1
+    _say("Held against the facility byte for byte, it is kept aside and fetched again")
+    good &= _command(*asynchy, "verify", "12282a") == 0
+    return good & (_command(*asynchy, "audit", "12282a") == 0)
 
 
 def _alert(folder: Path, config: Path, mails: MailSink) -> bool:

@@ -16,6 +16,8 @@ STARTS = {
     "mx_sync.service": "/opt/mx_sync/bin/mxsync --config /opt/mx_sync/etc/config.yml --execute",
     "epnalert.service": "/opt/mx_sync/bin/epnalert --config /opt/mx_sync/etc/config.yml",
     "epnalert.timer": "OnCalendar=*-*-* 01:00:00",
+    "asynchy-audit.service": "/opt/mx_sync/bin/asynchy --config /opt/mx_sync/etc/config.yml audit",
+    "asynchy-audit.timer": "OnCalendar=*-*-* 03:00:00",
 }
 
 
@@ -24,7 +26,7 @@ def test_systemd_accepts_the_units(tmp_path: Path, name: str) -> None:
     assert STARTS[name] in (DEPLOY / name).read_text(encoding="utf-8")
     for unit in STARTS:  # a timer wants its service beside it
         text = (DEPLOY / unit).read_text(encoding="utf-8")
-        for command in ("mxsync", "epnalert"):
+        for command in ("mxsync", "epnalert", "asynchy"):
             text = text.replace(f"/opt/mx_sync/bin/{command}", str(SCRIPTS / command))
         (tmp_path / unit).write_text(text.replace("User=mx_sync", "User=daemon"))
     answer = subprocess.run(

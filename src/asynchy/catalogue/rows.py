@@ -87,6 +87,7 @@ def kept_of(row: Row[Any], standing: Row[Any] | None) -> Kept:
         ),
         complete=row.completed is not None,
         doubted=row.doubted,
+        vanished=row.vanished,
         attempts=row.tried,
         audits=row.audits,
         audited=row.audited,

@@ -184,8 +184,8 @@ class Catalogue:
                     "fingerprint": survey.fingerprint,
                     "doubted": False,
                 }
-                sum_up(db, copy_id, attempt.ended)
             db.execute(update(copies).where(copies.c.id == copy_id).values(values))
+            sum_up(db, copy_id, attempt.ended)
 
     def note(self, copy_id: int, check: Check) -> None:
         """Store a check of a copy."""
@@ -237,6 +237,7 @@ class Catalogue:
         query = (
             select(
                 copies, experiments.c.epn, experiments.c.beamline, experiments.c.source,
+                experiments.c.vanished,
                 tried.scalar_subquery().label("tried"),
                 audits.scalar_subquery().label("audits"),
                 audited.scalar_subquery().label("audited"),

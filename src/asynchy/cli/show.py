@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from asynchy.catalogue import Catalogue
 from asynchy.catalogue.rows import CopyStatus
 from asynchy.cli.tables import bullets, line, table
 from asynchy.domain.attempt import Attempt, ServiceState, Verdict
+from asynchy.domain.experiment import Copy
 from asynchy.domain.level import Check
 from asynchy.domain.text import count, duration, moment, shown, size
 from asynchy.plan.outcome import LeftOut, Plan, Transfer
@@ -43,39 +45,47 @@ def show_report(report: Report) -> None:
     bullets("Defects of asynchy, please report:", report.defects)
 
 
-def show_verified(report: Report, catalogue: Catalogue) -> None:
-    """What was proven of copies, and how."""
-    if report.outcomes:
+def show_verified(report: Report, catalogue: Catalogue, since: datetime) -> None:
+    """What was proven of copies since a time, and how."""
+    made = {outcome: _checks(outcome.copy, catalogue, since) for outcome in report.outcomes}
+    if made:
         headings = ("EPN", "Project", "Result", "Proven", "How", ">Compared", ">Took")
-        table(headings, (_verified_row(outcome, catalogue) for outcome in report.outcomes))
+        table(headings, (_verified_row(item, checks, catalogue) for item, checks in made.items()))
     else:
         line("Nothing to verify.")
     _show_left_out(report.plan)
-    aside = [folder_of(outcome.copy.destination) for outcome in report.outcomes]
-    bullets("Kept aside, for it differed:", [str(folder) for folder in aside if folder.is_dir()])
+    aside = [
+        str(folder_of(outcome.copy.destination))
+        for outcome, checks in made.items()
+        if any(check.different for check in checks)
+    ]
+    bullets("Kept aside, for it differed:", aside)
     bullets("State that needs a look:", report.problems)
     bullets("Defects of asynchy, please report:", report.defects)
 
 
-def _verified_row(outcome: Outcome, catalogue: Catalogue) -> Sequence[str]:
-    copy = outcome.copy
-    (now,) = (
-        status
-        for status in catalogue.status(copy.epn.text)
-        if status.destination == str(copy.destination)
-    )
-    checks = [
+def _checks(copy: Copy, catalogue: Catalogue, since: datetime) -> list[Check]:
+    return [
         check
         for destination, check in catalogue.checks_of(copy.epn.text)
-        if destination == str(copy.destination)
+        if destination == str(copy.destination) and check.started >= since
     ]
+
+
+def _verified_row(outcome: Outcome, checks: Sequence[Check], catalogue: Catalogue) -> Sequence[str]:
+    copy = outcome.copy
+    levels = {status.destination: proven(status) for status in catalogue.status(copy.epn.text)}
     fetched = f"; {count(outcome.files, 'file')} fetched" if outcome.files else ""
-    result = f"complete{fetched}" if outcome.complete else f"due: {outcome.reason}"
-    last = checks[-1] if checks else None
-    compared = f"{count(last.files, 'file')}, {size(last.bytes)}" if last else ""
-    way = last.way if last else ""
-    took = duration(outcome.seconds)
-    return copy.epn.text, copy.project, result, proven(now), way, compared, took
+    files, total = sum(check.files for check in checks), sum(check.bytes for check in checks)
+    return (
+        copy.epn.text,
+        copy.project,
+        f"complete{fetched}" if outcome.complete else f"due: {outcome.reason}",
+        levels.get(str(copy.destination), "-"),
+        ", ".join(dict.fromkeys(check.way for check in checks)) or "-",
+        f"{count(files, 'file')}, {size(total)}" if checks else "-",
+        duration(outcome.seconds),
+    )
 
 
 def show_audited(results: Sequence[Audited]) -> None:

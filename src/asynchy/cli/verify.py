@@ -61,13 +61,14 @@ def verify_command(file: Path, /, **options: Any) -> int:
 
 
 def _verify(settings: Shared, stop: Stop, options: dict[str, Any]) -> int:
+    began = datetime.now(UTC)
     board, threads = Board(), options["threads"]
     site = site_of(settings, stop, board, write=True)
-    since = datetime.now(UTC) if options["again"] else None
+    since = began if options["again"] else None
     means = replace(site.means, verify=options["level"], proven_since=since)
     site = replace(site, means=means)
     plan = plan_verification(site, options["epns"], threads)
     with bars(board), reporting([log_transfers(board)]):
         report = Work(site, plan, bring=verify).run(threads)
-    show_verified(report, site.catalogue)
+    show_verified(report, site.catalogue, began)
     return 0 if stop.asked else report.exit_code

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from asynchy.domain.attempt import Claim
 from asynchy.domain.experiment import Copy
+from asynchy.domain.text import moment
 from asynchy.plan.backlog import is_plain
 from asynchy.plan.decide import claimed
 from asynchy.plan.outcome import Due, Left, LeftOut, Why
@@ -24,6 +25,8 @@ class Kept:
     complete: bool
     doubted: bool
     """Whether files of it were found to differ from the facility's since it was completed."""
+    vanished: datetime | None
+    """When a walk no longer found the experiment at the facility; None: it is there."""
     attempts: int
     audits: int
     """Audits of it that looked at all that they were to look at."""
@@ -45,7 +48,10 @@ def to_verify(
         copy = item.copy
         if epns and copy.epn.text not in epns:
             continue
-        if item.complete or item.doubted:
+        if item.vanished is not None and not epns:
+            gone = f"since {moment(item.vanished)}"
+            decided.append(LeftOut(copy.epn, Left.GONE, gone, copy.project))
+        elif item.complete or item.doubted:
             decided.append(_decide(item, is_there))
         elif epns:
             decided.append(LeftOut(copy.epn, Left.INCOMPLETE, "", copy.project))

@@ -54,8 +54,6 @@ def prove(site: Site, copy: Copy, holdings: Holdings, selection: Selection) -> P
     """
     files, total = selection.amount()
     run = _Run(site, copy, holdings)
-    if not files:
-        return run.ended("nothing left to prove")
     try:
         sample = min(itertools.islice(selection, _FILES), key=lambda file: file.size)
         way = site.ways.get(site.remote)
@@ -70,7 +68,7 @@ def prove(site: Site, copy: Copy, holdings: Holdings, selection: Selection) -> P
     except (AsynchyError, OSError) as error:
         run.store(str(error))
         raise
-    return run.ended(None)
+    return run.ended()
 
 
 def put_aside(site: Site, copy: Copy, holdings: Holdings) -> Survey:
@@ -124,7 +122,7 @@ def judged(
         if everything
         else holdings.different(listed=True)
     )
-    if not everything and not selection.amount()[0]:
+    if not selection.amount()[0]:
         return judgement
     try:
         proof = prove(site, copy, holdings, selection)
@@ -164,8 +162,9 @@ class _Run:
             for future in [pool.submit(self._take_lots, way, lots) for _ in range(at_a_time)]:
                 future.result()
 
-    def ended(self, reason: str | None) -> Proof:
+    def ended(self) -> Proof:
         """All that was to be compared has been."""
+        reason = None
         if self._uncompared:
             reason = f"{count(self._uncompared, 'file')} could not be read on one of both sides"
         return Proof(self.store(reason), self._uncompared)
