@@ -43,7 +43,8 @@ def test_what_does_not_fit_is_not_begun_for_want_of_bytes_or_of_inodes(home: Hom
 FULL = "head -c 6M /dev/zero > storage/ny79/other"
 MEDDLING = {
     "rsync": f'case "$*" in *--list-only*|*--version*) ;; *) {FULL} ;; esac',
-    "ssh": f'case "$*" in *"-s -- "*) [ ! -e listed ] || {FULL}; touch listed ;; esac',
+    # Streams are connected before the plan is made, so it waits until the first file is written.
+    "ssh": f"[ -e meddled ] || {{ touch meddled; (until [ -e storage/ny79/12282a/data ]; do sleep 0.01; done; {FULL}) & }}",
 }
 
 
@@ -52,9 +53,9 @@ def test_a_disk_that_fills_meanwhile_is_named_and_the_next_run_completes(
     home: Home, engine: str, tool: str
 ) -> None:
     source = experiment(home, *[400_000] * 20)
-    home.configure(engine=engine)
+    home.configure(engine=engine, **({"bandwidth-limit": "2 MB"} if engine == "sftp" else {}))
     mxsync = f"{SCRIPTS}/mxsync --config {home.config} --execute --once"
-    # Something else takes the space after the plan was made: the program that is to transfer.
+    # Something else takes the space after the plan was made: started by the program that transfers.
     slow = home.place / "bin"
     slow.mkdir()
     (slow / tool).write_text(f'#!/bin/sh\n{MEDDLING[tool]}\nexec /usr/bin/{tool} "$@"\n')

@@ -225,8 +225,10 @@ def test_a_server_that_goes_and_comes_back_costs_little(group: Group) -> None:
     source = group.many_folders("12282a", 12000)
     with group.program.start("as-walker", "--config", group.config) as process:
         wait_until(lambda: group.listed > 0)
+        process.send_signal(signal.SIGSTOP)  # it would be done before sshd is gone
         group.facility.stop_sshd()
         group.facility.start_sshd()
+        process.send_signal(signal.SIGCONT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "the walk lost the facility" in err
