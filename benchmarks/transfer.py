@@ -173,7 +173,6 @@ def configured(place: Path, login: Login) -> Path:
     config.write_text(
         f"host: {login.host}\nport: {login.port}\nuser: {login.user}\nkeypath: {login.key}\n"
         f"known-hosts: {login.known_hosts}\ndb: {place}/catalogue.db\n"
-        "manifest: false\n"  # no other program computes digests
         f"walk-root: {login.source.rpartition('/mx/')[0]}\n"
         "manifest: false\n"  # none of the others reads what it brought once more
     )
