@@ -22,7 +22,7 @@ from asynchy.ssh.remote import Remote
 from asynchy.ssh.sftp import connection, kept
 from simulator.experiments import awkward_names, mx_experiment
 from simulator.facility import Facility
-from tests.conftest import give
+from tests.conftest import give, wait_until
 
 SERVER = Path(__file__).parents[1] / "tools" / "sftp_server.py"
 TOP = Folder(7, b"/top")
@@ -106,6 +106,28 @@ def test_several_connections_share_the_work(scripted: Scripted) -> None:
     heard = listed(scripted("invented", FOLDERS=300, FILES=5), connections=3)
     assert (heard.files, len(heard.listed), heard.refused) == (1500, 301, {})
     assert len({entry.path for entry in heard.found}) == len(heard.found)
+
+
+def test_a_connection_that_is_still_being_made_holds_up_no_end(
+    scripted: Scripted, tmp_path: Path
+) -> None:
+    remote = scripted("invented", timeout=600, FOLDERS=5, FILES=5)
+    connecting = tmp_path / "connecting"
+
+    class Slow(Heard):
+        def ended(self, folder: Folder) -> None:
+            """The next connection gets nowhere; go on once it is being made."""
+            if not connecting.exists():
+                script = tmp_path / "slow"
+                script.write_text(f"#!/bin/sh\ntouch {connecting}\nexec sleep 900\n")
+                script.chmod(0o755)
+                script.rename(tmp_path / "ssh")
+                wait_until(connecting.exists)
+            super().ended(folder)
+
+    heard = Slow()
+    crawl(remote, [TOP], heard, Stop(), connections=2)
+    assert heard.files == 25
 
 
 @pytest.mark.parametrize("scenario", ["shuffled", "no limits"])

@@ -149,17 +149,38 @@ def crawl(
         raise pile.error
 
 
+class _Enough(Stop):
+    """A helper's wish to stop: that of all, or that nothing is left to list.
+
+    What connects meanwhile gives up: far away that takes longer than many a listing.
+    """
+
+    def __init__(self, stop: Stop, over: threading.Event) -> None:
+        super().__init__()
+        self._stop = stop
+        self._over = over
+
+    @property
+    def asked(self) -> bool:
+        return self._stop.asked or self._over.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        return self._over.wait(seconds) or self._stop.asked
+
+
 def _help(remote: Remote, pile: _Pile, handler: Handler, stop: Stop, after: float) -> None:
     if pile.over.wait(after):
         return
     try:
-        with Connection(remote, stop) as connection:
+        with Connection(remote, _Enough(stop, pile.over)) as connection:
+            connection.use(stop)
             try:
                 _Lister(connection, pile, handler).run()
             except BaseException as error:  # noqa: BLE001 - raised by whoever waits for the end
                 pile.fail(error)
     except Stopped as error:
-        pile.fail(error)
+        if stop.asked:
+            pile.fail(error)
     except AsynchyError as error:
         log.info("a further connection could not be made: %s", error)
 
