@@ -9,8 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from concurrent_log_handler import ConcurrentRotatingFileHandler
-
 from asynchy.errors import ConfigError
 
 _LARGEST = 20_000_000
@@ -115,6 +113,9 @@ def lead_to(name: str, file: Path | None) -> None:
 
 
 def _rotating(file: Path) -> logging.Handler:
+    # Loaded where it is used: with all that it loads it would be a tenth of a command's start.
+    from concurrent_log_handler import ConcurrentRotatingFileHandler  # noqa: PLC0415
+
     try:
         with file.open("a", encoding="utf-8"):
             pass

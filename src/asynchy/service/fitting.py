@@ -32,11 +32,11 @@ def fitting(
     one_each = _one_a_destination(decided)
     left_out = [item for item in one_each if isinstance(item, LeftOut)]
     due = [item for item in one_each if isinstance(item, Due)]
-    if any(item.why is Why.NEW for item in due):
-        site.prepare()
     rooms: dict[int, Room] = {}
     with ThreadPoolExecutor(at_a_time) as pool:
         listings = [pool.submit(_survey, site, item) for item in due]
+        if any(item.why is Why.NEW for item in due):
+            site.prepare()  # while the listings connect
         for item, listing in zip(due, listings, strict=True):
             while wait([listing], _TICK).not_done:
                 site.board.beat()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from asynchy.ssh.companion import Companion
@@ -33,6 +34,7 @@ class Crew:
         self.remote = remote
         self._bandwidth = bandwidth
         self._idle: Shelf[Member] = Shelf(remote)
+        self._preparing = threading.Lock()
 
     def hire(self, *, patient: bool) -> Member:
         """One that has nothing to do, or a new one; `patient` as for `Connection`."""
@@ -48,8 +50,9 @@ class Crew:
 
     def prepare(self, number: int) -> None:
         """Have so many ready soon, for a transfer that will begin in a moment."""
-        while self._idle.open and len(self._idle) < min(number, AT_ONCE):
-            self._idle.put(self._new(patient=False))
+        with self._preparing:
+            while self._idle.open and len(self._idle) < min(number, AT_ONCE):
+                self._idle.put(self._new(patient=False))
 
     def _new(self, *, patient: bool) -> Member:
         companion = Companion("asynchy.transfer.worker")
