@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from asynchy.catalogue import Catalogue
 from benchmarks import results
 from benchmarks.empty import make_empty
 from benchmarks.network import Network
@@ -80,9 +81,10 @@ def listings(login: Login, place: Path, config: Path) -> dict[str, list[str]]:
 
 
 def forget(config: Path) -> None:
-    """Have no catalogue, so that everything is new."""
+    """Have a catalogue that knows nothing, so that everything is new."""
     for old in config.parent.glob("catalogue.db*"):
         old.unlink()
+    Catalogue.open(config.with_name("catalogue.db"))
 
 
 def known(config: Path) -> int:
