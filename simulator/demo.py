@@ -120,7 +120,9 @@ def _proof(folder: Path, config: Path) -> bool:
     good = _command(*asynchy, "audit", "--rate", "2GB") == 1
     _say("Held against the facility byte for byte, it is kept aside and fetched again")
     good &= _command(*asynchy, "verify", "12282a") == 0
-    return good & (_command(*asynchy, "audit", "12282a") == 0)
+    good &= _command(*asynchy, "audit", "12282a") == 0
+    _say("A receipt: what is at home, who measured it, and how it came here")
+    return good & (_command(*asynchy, "receipt", "12282a") == 0)
 
 
 def _alert(folder: Path, config: Path, mails: MailSink) -> bool:

@@ -140,6 +140,12 @@ class ExportRefused(AsynchyError):
     exit_code = ExitCode.STATE
 
 
+class ReceiptRefused(AsynchyError):
+    """No receipt can be made of a copy, or not there; what it says would not be true."""
+
+    exit_code = ExitCode.DUE
+
+
 class SpreadsheetError(AsynchyError):
     """A spreadsheet, or the folder of them, or a list of EPNs cannot be read."""
 

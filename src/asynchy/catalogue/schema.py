@@ -6,6 +6,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -25,7 +26,7 @@ from sqlalchemy import (
 
 from asynchy.domain.level import Level
 
-REVISION = "0007"
+REVISION = "0008"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -183,6 +184,20 @@ held = Table(  # the files that copies hold, as they were found complete
     Column("sha256", LargeBinary),  # of its bytes at home; null: not computed
     Column("damage", Text),  # null: none was found; otherwise its level counts no more
     sqlite_with_rowid=False,
+)
+
+visits = Table(  # that have ended, as the portal told of them; of proposals with a project
+    "visits",
+    metadata,
+    Column("equipment", Integer, primary_key=True),
+    Column("visit", Text, primary_key=True),  # its id at the portal
+    Column("epn", Text, nullable=False, index=True),
+    Column("beamline", Text, nullable=False),
+    Column("start", UtcDateTime, nullable=False),
+    Column("end", UtcDateTime, nullable=False),
+    Column("title", Text, nullable=False),  # the proposal's
+    Column("principal", JSON),  # a person's names, mail address, organisation; null: not told
+    Column("scientists", JSON, nullable=False),  # a list of such
 )
 
 claims = Table(

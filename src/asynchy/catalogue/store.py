@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
 
-from asynchy.catalogue import process
+from asynchy.catalogue import process, visits
 from asynchy.catalogue.contents import Contents, Listing
 from asynchy.catalogue.database import open_for_reading, open_for_writing, translated
 from asynchy.catalogue.experiments import known, remember
@@ -29,8 +29,9 @@ from asynchy.catalogue.rows import (
 from asynchy.catalogue.schema import attempts, checks, claims, copies, experiments, services
 from asynchy.catalogue.takeover import take_over
 from asynchy.domain.attempt import Attempt, Claim, ServiceState, Verdict
-from asynchy.domain.experiment import Copy, Located, Survey
+from asynchy.domain.experiment import Copy, Experiment, Located, Survey
 from asynchy.domain.level import Check
+from asynchy.domain.visit import EquipmentVisits, Visit
 from asynchy.errors import CatalogueError
 from asynchy.plan.backlog import Known
 from asynchy.plan.checking import Kept
@@ -256,6 +257,16 @@ class Catalogue:
         with self._transaction() as db:
             tried = db.scalar(select(func.count()).select_from(attempts).where(mine))
             return tried == kept.attempts and db.execute(claimed).one_or_none() is None
+
+    def keep_visits(self, told: Iterable[EquipmentVisits]) -> None:
+        """Store visits that have ended, for receipts."""
+        with self._transaction() as db:
+            visits.keep(db, told)
+
+    def visits_of(self, experiment: Experiment) -> list[Visit]:
+        """The visits of an experiment that were stored, the earliest first."""
+        with self._transaction() as db:
+            return visits.kept_of(db, experiment)
 
     def tell(
         self,

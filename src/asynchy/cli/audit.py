@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import TypeAdapter, ValidationError
 
 from asynchy.cli import logs
 from asynchy.cli.bars import bars
 from asynchy.cli.failing import fails_with_words
-from asynchy.cli.running import epns_argument, until_stopped
+from asynchy.cli.running import epns_argument, rate_option, until_stopped
 from asynchy.cli.show import show_audited
 from asynchy.cli.signals import Signals
 from asynchy.config import Shared, load_shared
-from asynchy.config.values import Bandwidth
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.service.audit import Audited, Wish, audit, exit_code_of
@@ -46,16 +44,6 @@ class _Percent(click.ParamType[float]):
         return found
 
 
-def _rate(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
-    if value is None:
-        return None
-    try:
-        return TypeAdapter[int | None](Bandwidth).validate_python(value.removesuffix("/s"))
-    except ValidationError as error:
-        words = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise click.BadParameter(f"found {shown(value)!r}; accepted is {words}") from None
-
-
 @click.command("audit")
 @epns_argument
 @click.option(
@@ -65,7 +53,7 @@ def _rate(_context: click.Context, _option: click.Parameter, value: str | None) 
     show_default=True,
     help="How much of the files is read; every audit takes others, until all had their turn.",
 )
-@click.option("--rate", callback=_rate, help="Bytes a second at most, such as 50MB.")
+@rate_option
 @click.pass_obj
 @fails_with_words
 def audit_command(file: Path, /, **options: Any) -> int:

@@ -15,6 +15,7 @@ _COMMANDS = {
     "doctor": "doctor.doctor",
     "init": "init.init",
     "map": "map.map_group",
+    "receipt": "receipt.receipt_command",
     "status": "status.status",
     "sync": "sync.sync",
     "verify": "verify.verify_command",

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from pydantic import TypeAdapter, ValidationError
 
 from asynchy.cli.failing import say
 from asynchy.cli.signals import Signals
+from asynchy.config.values import Bandwidth
 from asynchy.domain.epn import Epn
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
@@ -66,6 +68,20 @@ def at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int]
         return value
 
     return check
+
+
+def _rate(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        return TypeAdapter[int | None](Bandwidth).validate_python(value.removesuffix("/s"))
+    except ValidationError as error:
+        words = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise click.BadParameter(f"found {shown(value)!r}; accepted is {words}") from None
+
+
+rate_option = click.option("--rate", callback=_rate, help="Bytes a second at most, such as 50MB.")
+"""Of the commands that read copies at home."""
 
 
 def until_stopped(work: Callable[[Stop, Signals], int]) -> int:

@@ -12,9 +12,13 @@ from asynchy.domain.attempt import Attempt, ServiceState, Verdict
 from asynchy.domain.experiment import Copy
 from asynchy.domain.level import Check
 from asynchy.domain.text import count, duration, moment, shown, size
+from asynchy.plan.checking import Kept
 from asynchy.plan.outcome import LeftOut, Plan, Transfer
+from asynchy.receipt.bag import ODD_NAMES
+from asynchy.receipt.crate import level_word
 from asynchy.service.audit import Audited
 from asynchy.service.bring import Outcome
+from asynchy.service.receipt import Receipt
 from asynchy.service.work import Report
 from asynchy.verify.aside import folder_of
 
@@ -103,6 +107,19 @@ def show_audited(results: Sequence[Audited]) -> None:
             "\n`asynchy verify EPN` holds a copy against the facility, and fetches again what "
             "differs or is missing."
         )
+
+
+def show_receipt(kept: Kept, made: Receipt) -> None:
+    """What a receipt says, where it is, and what other programs will make of it."""
+    epn = kept.copy.epn
+    amount = f"{count(made.files, 'file')}, {size(made.bytes)}"
+    line(f"{epn}: {amount}, level of proof: {level_word(made.level)}")
+    line(f"Receipt: {made.folder}")
+    if not made.whole:
+        line("The data are elsewhere: fetch.txt names them.")
+    if made.unnamed:
+        names = count(made.unnamed, "name is", "names are")
+        line(f"{names} no UTF-8, which BagIt cannot say: see {ODD_NAMES}")
 
 
 def check_is_bad(check: Check) -> bool:

@@ -135,6 +135,8 @@ class Shared(_Section):
     but what the engine checked; size and time of each file; or a digest made at the facility."""
     manifest: bool = True
     """New: compute the SHA-256 of every file right after its copy is complete."""
+    receipt: bool = False
+    """New: then make a receipt, beside the copy."""
 
     @property
     def catalogue_path(self) -> FilePath:

@@ -13,6 +13,8 @@ from typing import Any
 
 from asynchy.domain.person import Person
 
+FILES = (b"frames/.info", b".info")
+"""Where it is in an experiment; the first that can be understood counts."""
 LARGEST = 65_536
 """Bytes; those that are known have a few hundred."""
 
@@ -25,6 +27,8 @@ class Info:
     users: tuple[Person, ...]
     start: str | None
     """As it stands there: a time without a zone."""
+    finish: str | None = None
+    """Likewise."""
 
 
 def parse_info(data: bytes) -> Info | None:
@@ -41,12 +45,16 @@ def parse_info(data: bytes) -> Info | None:
         return None
     listed = found.get("users")
     users = [_person(item) for item in listed] if isinstance(listed, (list, tuple)) else []
-    start = found.get("startBooking")
     return Info(
         principal=_person(found.get("PI")),
         users=tuple(person for person in users if person is not None),
-        start=start[:40] if isinstance(start, str) else None,
+        start=_time(found.get("startBooking")),
+        finish=_time(found.get("finishBooking")),
     )
+
+
+def _time(item: Any) -> str | None:
+    return item[:40] if isinstance(item, str) else None
 
 
 def _person(item: Any) -> Person | None:

@@ -29,6 +29,8 @@ class Means:
     """What was proven before that time is to be proven again; None: nothing is."""
     manifest: bool = True
     """Compute the SHA-256 of every file right after its copy is complete."""
+    receipt: bool = False
+    """Then make a receipt of it, beside it."""
 
     @property
     def needs_rsync(self) -> str | None:

@@ -14,7 +14,7 @@ from asynchy.catalogue.alerts import Alerts, Pending
 from asynchy.config import Settings
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment, Located
-from asynchy.domain.info import LARGEST, Info, parse_info
+from asynchy.domain.info import FILES, LARGEST, Info, parse_info
 from asynchy.domain.text import count, moment, shown
 from asynchy.domain.visit import EquipmentVisits
 from asynchy.errors import AsynchyError, ConfigError, ExitCode, ListingError
@@ -29,8 +29,6 @@ from asynchy.service.tasks import all_at_once
 
 log = logging.getLogger(__name__)
 mail_log = logging.getLogger("asynchy.email")
-
-_INFO_FILES = (b"frames/.info", b".info")
 
 
 @dataclass(frozen=True)
@@ -177,7 +175,7 @@ def _infos(site: CycleSite, located: Iterable[Located]) -> dict[Epn, Info]:
     paths = {
         f"{item.source}/".encode() + name: item.experiment
         for item in located
-        for name in reversed(_INFO_FILES)
+        for name in reversed(FILES)
     }
     if not paths:
         return {}

@@ -19,8 +19,8 @@ from asynchy.domain.text import count, duration, size
 from asynchy.errors import AsynchyError, ListingError, Stopped
 from asynchy.plan.outcome import Transfer
 from asynchy.plan.verdict import Judgement, check_made, judge, level_of
-from asynchy.service.manifest import make_manifest
 from asynchy.service.proof import judged, put_aside
+from asynchy.service.receipt import write_down
 from asynchy.service.site import Site
 from asynchy.transfer.engine import Engine, Job
 
@@ -139,8 +139,8 @@ def rounds(
         seconds=time.monotonic() - begun,
     )
     _tell(outcome)
-    if outcome.complete and site.means.manifest:
-        make_manifest(site, copy, holdings)
+    if outcome.complete:
+        write_down(site, copy, holdings)
     return outcome
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from asynchy.domain.text import count, size
+from asynchy.domain.visit import EquipmentVisits
 from asynchy.plan.decide import SecondLook, before_listing, map_to_project
 from asynchy.plan.outcome import Due, LeftOut, Plan
 from asynchy.plan.select import Candidate, select
@@ -30,7 +33,9 @@ def make_plan(site: CycleSite) -> Plan:
         log.info("%s is not there yet: no EPN is skipped", site.ignore.path)
     now = site.clock.now()
     site.board.phase("asking the portal")
-    selection = select(ask_visits(site, now), now, site.settings.visit_day_range)
+    answers = ask_visits(site, now)
+    _keep_visits(site, answers, now)
+    selection = select(answers, now, site.settings.visit_day_range)
     days = site.settings.recheck_after
     second_look = SecondLook(now, timedelta(days=days)) if days else None
     decided = [_due(site, candidate, ignored, second_look) for candidate in selection.candidates]
@@ -48,6 +53,19 @@ def make_plan(site: CycleSite) -> Plan:
         len(plan.left_out),
     )
     return plan
+
+
+def _keep_visits(site: CycleSite, answers: Iterable[EquipmentVisits], now: datetime) -> None:
+    """Have the catalogue remember who measured when, for receipts: of our projects alone."""
+    if not site.catalogue.writing:
+        return
+    ours = site.settings.epn_cap_map
+
+    def ended(answer: EquipmentVisits) -> EquipmentVisits:
+        kept = [v for v in answer.visits if v.end < now and v.epn.proposal in ours]
+        return replace(answer, visits=tuple(kept))
+
+    site.catalogue.keep_visits(map(ended, answers))
 
 
 def _due(

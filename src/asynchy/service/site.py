@@ -210,4 +210,5 @@ def means_of(settings: Shared) -> Means:
         bandwidth=settings.bandwidth_limit,
         verify=settings.verify,
         manifest=settings.manifest,
+        receipt=settings.receipt,
     )

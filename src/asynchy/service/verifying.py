@@ -17,8 +17,8 @@ from asynchy.plan.outcome import Plan, Transfer, Why
 from asynchy.plan.verdict import Judgement
 from asynchy.service.bring import Outcome, busy, hold, rounds, without_different, working_on
 from asynchy.service.fitting import fitting
-from asynchy.service.manifest import make_manifest
 from asynchy.service.proof import judged
+from asynchy.service.receipt import write_down
 from asynchy.service.site import Site
 
 log = logging.getLogger(__name__)
@@ -92,8 +92,7 @@ def _compare(site: Site, transfer: Transfer, copy_id: int, holdings: Holdings) -
     outcome = Outcome(copy, judgement.verdict, judgement.reason, seconds=time.monotonic() - began)
     if outcome.complete:
         log.info("%s: verified: %s", copy.epn, level or "not all of it is known")
-        if site.means.manifest:
-            make_manifest(site, copy, holdings)
+        write_down(site, copy, holdings)
     else:
         log.warning("%s: not verified: %s", copy.epn, judgement.reason)
     return outcome

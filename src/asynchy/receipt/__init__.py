@@ -1,0 +1,1 @@
+"""Receipts: what a copy is, written down beside it for people and for other programs."""

@@ -1,0 +1,101 @@
+"""What `asynchy receipt` does: a copy read again, and its receipt made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from asynchy.domain.attempt import Claim
+from asynchy.domain.text import moment, shown
+from asynchy.errors import ReceiptRefused
+from asynchy.plan.checking import Kept
+from asynchy.receipt.bag import place_beside
+from asynchy.service import audit
+from asynchy.service.bring import busy, working_on
+from asynchy.service.receipt import KNOWN, Receipt, make_receipt, tell
+from asynchy.service.site import Site
+from asynchy.service.verifying import known_copies
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What receipt was asked for."""
+
+    epn: str
+    folder: Path | None = None
+    """Where it goes; None: near the copy."""
+    destination: Path | None = None
+    """Of which copy, where there are several."""
+    read: bool = True
+    """Read every file again before."""
+    rate: int | None = None
+    """Bytes a second at most."""
+
+
+def receipt(site: Site, wish: Wish) -> tuple[Kept, Receipt]:
+    """Make a receipt.
+
+    Raises:
+        ReceiptRefused: it would say what is not so, or cannot be put there.
+        NothingKnown: the catalogue does not know the EPN.
+        CatalogueError: the catalogue cannot be used.
+        Stopped: a stop was asked for meanwhile.
+    """
+    kept = _chosen(known_copies(site, [wish.epn]), wish)
+    copy = kept.copy
+    if not kept.complete:
+        raise ReceiptRefused(
+            f"the copy of {copy.epn} in {copy.destination} is not complete",
+            hint=f"`asynchy status {copy.epn}` says why",
+        )
+    if not copy.destination.is_dir():
+        raise ReceiptRefused(f"{copy.destination} is not there", hint="mount it")
+    if wish.read:
+        _read_again(site, kept, wish.rate)
+    claim = site.catalogue.claim(copy)
+    if isinstance(claim, Claim):
+        raise ReceiptRefused(f"{copy.epn}: {busy(copy, claim).reason}", hint="wait for it")
+    folder = (wish.folder or place_beside(copy.destination)).absolute()
+    digests = f"of each file as it was read on {moment(site.clock.now())}" if wish.read else KNOWN
+    with working_on(site, copy, claim):
+        if site.catalogue.history(copy).attempts != kept.attempts:
+            raise ReceiptRefused(f"{copy.epn} was worked on meanwhile", hint="try again")
+        holdings = site.catalogue.holdings(kept.id)
+        try:
+            made = make_receipt(site, copy, holdings, folder, digests, look=not wish.read)
+        except OSError as error:
+            where = shown(str(error.filename or folder))
+            raise ReceiptRefused(
+                f"no receipt can be written to {folder}: {where}: {error.strerror}",
+                hint="name another folder with --out; the one above it must be there",
+            ) from None
+    tell(copy, made)
+    return kept, made
+
+
+def _chosen(kept: list[Kept], wish: Wish) -> Kept:
+    places = [str(item.copy.destination) for item in kept]
+    if wish.destination is not None:
+        kept = [item for item in kept if item.copy.destination == wish.destination.absolute()]
+    if len(kept) == 1:
+        return kept[0]
+    raise ReceiptRefused(
+        f"{wish.epn} has {len(places)} copies: {', '.join(map(shown, places))}"
+        if not wish.destination
+        else f"no copy of {wish.epn} is in {wish.destination}",
+        hint="say with --copy which one" if len(places) > 1 else f"there is one in {places[0]}",
+    )
+
+
+def _read_again(site: Site, kept: Kept, rate: int | None) -> None:
+    """Audit a copy: digests that miss are made; what is not as it was has no receipt."""
+    wish = audit.Wish(frozenset({kept.copy.epn.text}), rate=rate)
+    for result in audit.audit(site, [kept], wish):
+        check, epn = result.check, kept.copy.epn
+        if check is None or result.problem is not None:
+            raise ReceiptRefused(f"{epn} could not be read: {result.problem}")
+        if check.different or check.missing:
+            raise ReceiptRefused(
+                f"{epn} is not as it was: {check.different} files changed, {check.missing} missing",
+                hint=f"`asynchy verify {epn}` mends it while the facility has the data",
+            )
