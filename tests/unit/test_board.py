@@ -57,12 +57,29 @@ def test_what_is_fetched_again_comes_on_top() -> None:
     assert board.overall().done == 107
 
 
-def test_the_line_that_people_read() -> None:
+def test_a_first_burst_promises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    board = Board()
+    board.plan(600)
+    board.begin(A, survey(600))
+    now += 0.04
+    board.arrived(A, 100, 1)
+    assert board.running()[A].speed == board.overall().speed == "100 B/s"
+    now += 3
+    board.arrived(A, 152, 1)
+    assert board.running()[A].speed == "50 B/s, 9.0 s left"
+
+
+def test_the_line_that_people_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     board = Board()
     board.phase("asking the portal")
     assert board.line() == "asking the portal"
     board.begin(A, survey(1_000_000))
     board.arrived(A, 1000, 0)
+    now += 4
     board.arrived(A, 410_000, 0)
     board.waiting(2)
     today = datetime.now().astimezone()

@@ -15,6 +15,10 @@ from asynchy.domain.text import count, duration, moment, size
 _RATE_SECONDS = 10.0
 _APART = 0.1
 """Seconds between two points that a rate is worked out from."""
+_SHORTEST = 1.0
+"""Seconds that a rate is of at least: the first bytes come all at once."""
+_SETTLED = 3.0
+"""Seconds after which a rate is good enough to say how long the rest takes."""
 
 
 class Meter:
@@ -30,12 +34,14 @@ class Meter:
         self.files_done = 0
         self.doing = doing
         """What is done to them, unless they are fetched."""
-        self._seen: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+        self._began = time.monotonic()
+        self._seen: deque[tuple[float, int]] = deque([(self._began, 0)])
 
     def had(self, done: int) -> None:
         """So much was done before it began: it is done, but says nothing of the rate."""
         self.done = min(done, self.total)
-        self._seen = deque([(time.monotonic(), self.done)])
+        self._began = time.monotonic()
+        self._seen = deque([(self._began, self.done)])
 
     def reached(self, done: int) -> None:
         """So much is done by now."""
@@ -53,8 +59,12 @@ class Meter:
         """How much a second over the last ten seconds."""
         (first, had), (_, has) = self._seen[0], self._seen[-1]
         # Up to now, not to the last word: a transfer that stands still slows down.
-        seconds = time.monotonic() - first
-        return (has - had) / seconds if seconds > 0 else 0.0
+        return (has - had) / max(time.monotonic() - first, _SHORTEST)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has gone on for long enough to say how long the rest takes."""
+        return time.monotonic() - self._began >= _SETTLED
 
 
 @dataclass(frozen=True)
@@ -73,17 +83,22 @@ class Pace:
     """Files that have arrived."""
     doing: str = ""
     """What is done to them, unless they are fetched: `verifying`."""
+    settled: bool = True
+    """Whether the rate says how long the rest takes."""
 
     @classmethod
     def of(cls, meter: Meter) -> Pace:
         """The meter as it stands now."""
-        return cls(meter.total, meter.done, meter.rate, meter.files, meter.files_done, meter.doing)
+        return cls(
+            meter.total, meter.done, meter.rate, meter.files, meter.files_done, meter.doing,
+            meter.settled,
+        )  # fmt: skip
 
     @property
     def left(self) -> float | None:
         """Seconds left at this rate; None where that cannot be told, or nothing is left."""
         rest = self.bytes - self.done
-        return rest / self.rate if rest and self.rate > 0 else None
+        return rest / self.rate if rest and self.rate > 0 and self.settled else None
 
     @property
     def speed(self) -> str:
