@@ -2,7 +2,7 @@
 PYTHON = .venv/bin/python
 PYTEST = $(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test test-all bench bench-quick bench-catalogue fuzz lint format types layers check pins set-up clean
+.PHONY: help demo test test-all faults bench bench-quick bench-catalogue fuzz lint format types layers check pins set-up clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -16,6 +16,9 @@ test: set-up ## all tests that must pass before a change lands (under 10 minutes
 test-all: test ## test, and what needs more time, Debian packages or rights
 	@scripts/set-up --all
 	@$(PYTEST) -m extra
+
+faults: set-up ## bring experiments home while all goes wrong, 200 times (root: disks fill, too; RUNS, SEED, JOBS, ONLY)
+	@$(PYTHON) -m tests.faults
 
 bench: ## how fast experiments come home, against other programs (root, 90 minutes; OUT, DATA, RTT, PEERS, ROUNDS, CAP)
 	@scripts/set-up --bench

@@ -1,6 +1,11 @@
-"""The campaign: `make faults` (RUNS, SEED), or `python -m tests.faults`.
+"""The campaign: `make faults`, or `python -m tests.faults`, with these in the environment.
 
-The runs have the seeds SEED, SEED + 1 and so on; RUNS=1 SEED=… does one of them again.
+RUNS    how many runs (200)
+SEED    the seed of the first, the next one has SEED + 1 and so on (chosen, and told)
+JOBS    how many of them at a time (as many as there are processors, 4 at most)
+ONLY    names of `plan.Kind`: faults of these kinds alone; these are other runs
+
+RUNS=1 SEED=… does one run again.
 """
 
 from __future__ import annotations
@@ -8,35 +13,35 @@ from __future__ import annotations
 import os
 import random
 import shlex
-import subprocess
 import sys
+import time
 from collections import Counter
 
-from tests.conftest import ROOT
-from tests.faults.plan import Kind, make_plan
-from tests.faults.run import Result, carry_out
-from tests.faults.stage import Stage
+from tests.faults.campaign import campaign
+from tests.faults.plan import Kind
+from tests.faults.run import Result
 
 _LOG = 30
 """Lines of the log that are shown of a run that failed."""
-_IN_A_NAMESPACE = "--in-a-namespace"
 
 
 def main() -> int:
     """Do the runs and tell; 1 where one of them failed."""
     runs = int(os.environ.get("RUNS", "200"))
     first = int(os.environ.get("SEED") or random.randrange(1, 1_000_000) * 1000)
+    jobs = int(os.environ.get("JOBS") or min(4, os.cpu_count() or 1))
     only = frozenset(Kind[name] for name in os.environ.get("ONLY", "").split()) or frozenset(Kind)
     results: list[Result] = []
+    began = time.monotonic()
     try:
-        with Stage(mounts=_IN_A_NAMESPACE in sys.argv) as stage:
-            for seed in range(first, first + runs):
-                results.append(carry_out(stage, make_plan(seed, only)))
-                _tell(results[-1], f"{len(results)} of {runs}")
+        for result in campaign(range(first, first + runs), jobs, only):
+            results.append(result)
+            _tell(result, f"{len(results)} of {runs}")
     except KeyboardInterrupt:
         print("stopped")
     print(table(results))
-    return any(result.problems for result in results)
+    print(f"{time.monotonic() - began:.0f} s, {jobs} at a time")
+    return len(results) < runs or any(result.problems for result in results)
 
 
 def _tell(result: Result, which: str) -> None:
@@ -76,14 +81,5 @@ def table(results: list[Result]) -> str:
     return "\n".join(["", *lines])
 
 
-def _may_mount() -> bool:
-    """Whether this user may have mounts that nobody else sees."""
-    probe = ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-    return ROOT and subprocess.run(probe, capture_output=True, check=False).returncode == 0
-
-
 if __name__ == "__main__":
-    if _IN_A_NAMESPACE not in sys.argv and _may_mount():
-        command = [sys.executable, "-m", "tests.faults", _IN_A_NAMESPACE]
-        os.execvp("unshare", ["unshare", "--mount", *command])
     sys.exit(main())

@@ -27,7 +27,7 @@ _YEAR_2016 = 1_461_880_800
 
 
 class Stage:
-    """A facility behind a relay, for one run after another; a context manager.
+    """A facility behind a relay, for one run; a context manager.
 
     `mounts`: whether disks may be mounted, because nobody else sees them.
     """

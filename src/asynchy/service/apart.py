@@ -1,7 +1,8 @@
 """An experiment brought home by a process of its own, whose death costs this experiment alone.
 
 The process gets its `Task` on standard input and tells what happens on standard output, a line an
-event. Both are pickled: they pass between two processes of the same program.
+event. Both are pickled: they pass between two processes of the same program. A line that has no
+end mark was cut off, because the process died while it wrote it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from asynchy.ssh import child
 from asynchy.ssh.sftp import kept
 
 _COMMAND = (sys.executable, "-c", "from asynchy.service.apart import main; main()")
+_END = b"."
 _GRACE = 15.0
 """Seconds that the process has to end its rsync and to record the attempt."""
 
@@ -67,6 +69,8 @@ def bring_apart(
         results: list[Outcome | AsynchyError] = []
 
         def hear(line: bytes) -> None:
+            if not line.endswith(_END):
+                return
             name, *details = pickle.loads(base64.b64decode(line))  # noqa: S301 - our own
             if name == "log":
                 logger, *record = details
@@ -126,7 +130,7 @@ def main() -> None:
 
 
 def _tell(*event: Any) -> None:
-    sys.stdout.buffer.write(base64.b64encode(pickle.dumps(event)) + b"\n")
+    sys.stdout.buffer.write(base64.b64encode(pickle.dumps(event)) + _END + b"\n")
     sys.stdout.buffer.flush()
 
 
