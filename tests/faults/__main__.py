@@ -47,7 +47,9 @@ def main() -> int:
 def _tell(result: Result, which: str) -> None:
     how = "FAILED" if result.problems else "ok"
     plan = result.plan
-    print(f"{which}  seed {plan.seed}  {how} in {result.seconds:.1f} s  {plan}", flush=True)
+    late = ", ".join(kind.value for kind in result.missed.elements())
+    end = f" (too late: {late})" if late else ""
+    print(f"{which}  seed {plan.seed}  {how} in {result.seconds:.1f} s  {plan}{end}", flush=True)
     if not result.problems:
         return
     for problem in result.problems:

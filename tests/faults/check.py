@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import filecmp
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -79,10 +80,12 @@ def is_complete(home: Home) -> bool:
     return any(row[0] for row in _rows(home, "SELECT completed FROM copies"))
 
 
-def end(home: Home, source: Path, copy: Path, remote: Remote) -> list[str]:
-    """What must hold after the undisturbed run."""
+def end(home: Home, source: Path, copy: Path, remote: Remote, *, by_portal: bool) -> list[str]:
+    """What must hold after the undisturbed run; `by_portal`: of mxsync, which keeps ignore.yml."""
     lines = compare_trees(source, copy)
     lines += _left_over(home, copy, remote)
+    if by_portal and EPN not in home.ignored:
+        lines.append("complete, but not in ignore.yml")
     return lines or _catalogue(home, copy)
 
 
@@ -111,8 +114,11 @@ def _left_over(home: Home, copy: Path, remote: Remote) -> list[str]:
     lines += [f"beside the config: {name}" for name in sorted(found - _EXPECTED)]
     lines += [f"locked: {name}" for name in _LOCKS & found if _is_locked(home.place / name)]
     lines += [f"a temporary file: {path}" for path in (home.place / "tmp").iterdir()]
-    beside = {path.name for path in copy.parent.iterdir()}
-    lines += [f"beside the copy: {name}" for name in sorted(beside - {copy.name})]
+    for folder in copy.relative_to(home.storage).parents:
+        place = home.storage / folder
+        on_the_way = copy.relative_to(place).parts[0]
+        beside = {path.name for path in place.iterdir()} - {on_the_way}
+        lines += [f"beside the copy: {folder / name}" for name in sorted(beside)]
     lines += [f"a claim of process {pid}" for (pid,) in _rows(home, "SELECT pid FROM claims")]
     return lines + _slots(remote)
 
@@ -165,6 +171,19 @@ def _catalogue(home: Home, copy: Path) -> list[str]:
     if verdicts[-1:] != ["complete"]:
         lines.append(f"attempts {verdicts}")
     lines += [f"noted as due: {reason}" for (reason,) in _rows(home, "SELECT reason FROM due")]
+    return lines + _held(home, copy, files)
+
+
+def _held(home: Home, copy: Path, files: dict[bytes, tuple[int, int]]) -> list[str]:
+    """Where what was proven of the files is not so."""
+    held = _rows(home, "SELECT path, size, modified, sha256, damage FROM held")
+    lines = [f"damage: {path!r}: {damage}" for path, *_, damage in held if damage is not None]
+    if {path: (size, modified) for path, size, modified, *_ in held} != files:
+        lines.append(f"{len(held)} files held, {len(files)} on the disk, or other ones")
+    for path, _, _, digest, _ in held:
+        with open(os.fsencode(copy) + b"/" + path, "rb") as file:  # noqa: PTH123 - bytes
+            if digest not in {None, hashlib.file_digest(file, "sha256").digest()}:
+                lines.append(f"another SHA-256 than on the disk: {path!r}")
     return lines
 
 

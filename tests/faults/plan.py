@@ -115,6 +115,8 @@ def make_plan(seed: int, only: frozenset[Kind] = frozenset(Kind)) -> Plan:
         keys["streams"] = chance.randint(1, 4)
     if chance.random() < 0.2:
         keys["max_connections"] = chance.randint(1, 3)
+    if chance.random() < 0.2:
+        keys["verify"] = "source"
     in_streams = engine == "rsync" and chance.random() < 0.4
     big = (72 << 20,) if in_streams else tuple(_sizes(chance))
     kinds = [kind for kind in _kinds(engine, command) if kind in only]
@@ -155,15 +157,15 @@ def _strike(chance: random.Random, kinds: list[Kind]) -> Strike:
         how=chance.choice(_WAYS.get(kind, ("",))),
         moment=_moment(chance),
         which=chance.random(),
-        delay=chance.choice([None, 0.0, chance.uniform(0, 0.4)]),
+        delay=chance.choice([None, 0.0, chance.uniform(0, 0.3)]),
     )
 
 
 def _moment(chance: random.Random) -> float:
-    """Mostly in the middle; some while it is connected and listed, some towards the end."""
+    """Mostly in the middle; some while it is connected and listed, some around the last byte."""
     where = chance.random()
     if where < 0.12:
         return chance.uniform(0, 0.006)
-    if where < 0.9:
+    if where < 0.85:
         return chance.uniform(0.01, 0.8)
-    return chance.uniform(0.8, 1.02)
+    return chance.uniform(0.95, 1.01)

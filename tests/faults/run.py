@@ -109,7 +109,9 @@ class _Run:
         wait_until(lambda: not self._stage.facility.sessions(), 5)
         facility = self._stage.facility
         remote = Remote(facility.host, facility.user, self._relay.port)
-        self._note(check.end(self._home, self._source, self._copy, remote))
+        self._note(
+            check.end(self._home, self._source, self._copy, remote, by_portal=self._by_portal)
+        )
 
     def clear(self) -> None:
         """Leave the stage as it was."""
