@@ -189,6 +189,19 @@ def test_what_stays_different_is_reported_and_the_copy_is_not_complete(home: Hom
     assert held(home)[FRAME][0] == 3
 
 
+def test_a_command_that_is_killed_at_the_facility_is_no_missing_one(home: Home) -> None:
+    """A dearer way of comparing is not taken because sshd's session was killed meanwhile."""
+    prepared(home)
+    assert home.once().returncode == 0
+    offer(home, "other", xargs="exit 137")  # so a shell tells that its command was killed
+    run = verify(home, "12282a")
+    assert run.returncode != 0
+    assert "signal 9 ended the command at the facility" in run.stdout
+    offer(home, "shell")
+    assert verify(home, "12282a").returncode == 0
+    assert WAYS["shell"] in {check["way"] for check in only(home.status("12282a"))["checks"]}
+
+
 def test_a_late_file_is_brought_home_by_a_second_look(home: Home) -> None:
     source = prepared(home)
     home.configure(recheck_after=2)

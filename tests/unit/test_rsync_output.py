@@ -15,6 +15,7 @@ from asynchy.ssh.rsync_output import (
     EXIT_CODES,
     explain,
     is_absent,
+    is_lost,
     parse_listed,
     parse_progress,
     parse_statistic,
@@ -191,9 +192,42 @@ def test_there_is_always_an_explanation(code: int, stderr: str) -> None:
 
 
 def test_every_documented_exit_code_has_words() -> None:
-    assert {1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 19, 20, 21, 22, 23, 24, 25, 30, 35} <= set(
-        EXIT_CODES
-    )
+    assert {
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        10,
+        11,
+        12,
+        13,
+        14,
+        15,
+        16,
+        19,
+        20,
+        21,
+        22,
+        23,
+        24,
+        25,
+        30,
+        35,
+    } <= set(EXIT_CODES)
+
+
+KILLED_THERE = (
+    "Killed\nrsync: connection unexpectedly closed (4411666 bytes received so far) [receiver]"
+)
+"""What comes with 137 where sshd's session is killed: its shell tells of its rsync."""
+
+
+def test_a_command_that_was_killed_at_the_facility_is_a_lost_connection() -> None:
+    assert "signal 9 ended the command at the facility" in explain(137, KILLED_THERE).reason
+    assert all(map(is_lost, (137, 143, 10, 12, 16, 30, 35, 255)))
+    assert not any(map(is_lost, (-9, 0, 1, 11, 15, 23, 24, 127, 128, 193)))
 
 
 def test_absence_is_told_from_other_failures() -> None:

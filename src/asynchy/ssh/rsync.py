@@ -29,10 +29,10 @@ from asynchy.plan.engine import Means
 from asynchy.ssh import child, slots
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync_output import (
-    LOST,
     VANISHED,
     explain,
     is_absent,
+    is_lost,
     parse_compared,
     parse_listed,
     parse_progress,
@@ -194,7 +194,7 @@ def transfer_tree(
         hint=explanation.hint if explanation else None,
         stderr=ended.stderr,
         stopped=ended.stopped,
-        lost=ended.code in LOST,
+        lost=is_lost(ended.code),
         vanished=ended.code == VANISHED,
     )
 
@@ -250,7 +250,7 @@ def compare_files(  # noqa: PLR0913, PLR0917 - two trees, what of them, and how 
         raise Stopped("stopped while rsync compared checksums")
     if ended.code not in (0, _PARTLY, VANISHED):
         explanation = explain(ended.code, ended.stderr)
-        kind = ListingError if ended.code in LOST else ListingRefused
+        kind = ListingError if is_lost(ended.code) else ListingRefused
         raise kind(explanation.reason, hint=explanation.hint)
 
 

@@ -39,6 +39,8 @@ EXIT_CODES = {
     12: "the connection broke off",
     13: "rsync's own diagnostics failed",
     14: "rsync's own processes lost each other",
+    15: "one of rsync's own processes, or ssh, crashed",
+    16: "one of rsync's own processes, or ssh, was killed",
     19: "rsync was stopped by a signal",
     20: "rsync was stopped by a signal",
     21: "waitpid failed",
@@ -57,8 +59,10 @@ EXIT_CODES = {
 """rsync(1), EXIT VALUES, in our words; 255 is ssh's own."""
 
 _ABSENT = re.compile(r"(change_dir|link_stat) .* failed: No such file or directory \(2\)")
-LOST = frozenset({10, 12, 30, 35, 255})
+_LOST = frozenset({10, 12, 16, 30, 35, 255})
 """rsync(1), and 255 of ssh(1): the connection could not be made, or broke off."""
+_SIGNALS = range(129, 193)
+"""128 and the number of the signal that ended a command: what a shell at the other end answers."""
 VANISHED = 24
 """rsync(1): the only thing wrong is that source files vanished."""
 
@@ -262,10 +266,21 @@ def known_holes(version: str) -> str | None:
     return ", ".join(holes for mended, holes in _HOLES if mine < mended) or None
 
 
+def is_lost(code: int) -> bool:
+    """Whether a try again can help, by the exit code of ssh or rsync.
+
+    The connection could not be made, broke off, or lost the command at its other end.
+    """
+    return code in _LOST or code in _SIGNALS
+
+
 def explain(code: int, stderr: str) -> Explanation:
-    """Why rsync ended with a code that is not 0: the cause that its words name, else the code's."""
+    """Why rsync, or ssh, ended with such a code: the cause that its words name, else the code's."""
     if (found := cause(stderr)) is not None:
         return found
+    if code in _SIGNALS:
+        what = f"signal {code - 128} ended the command at the facility"
+        return Explanation(f"{what} (exit code {code})", None)
     if code < 0:
         return Explanation(f"rsync was ended by signal {-code}", None)
     meaning = EXIT_CODES.get(code, "an exit code that is not documented")

@@ -15,14 +15,12 @@ from asynchy.domain.text import shown
 from asynchy.errors import ListingError, Stopped
 from asynchy.ssh import child, slots
 from asynchy.ssh.remote import Remote
-from asynchy.ssh.rsync_output import explain
+from asynchy.ssh.rsync_output import explain, is_lost
 
 log = logging.getLogger(__name__)
 
 _COMMAND = "xargs -0 -r sha256sum -z --"
 _LINE = re.compile(rb"(?P<digest>[0-9a-f]{64}) [ *](?P<name>.+)", re.DOTALL)
-_SSH_FAILED = 255
-"""ssh(1): its own exit code where the connection failed."""
 
 
 def digests(  # noqa: PLR0913, PLR0917 - what, from where, and how long
@@ -65,7 +63,7 @@ def digests(  # noqa: PLR0913, PLR0917 - what, from where, and how long
         raise Stopped("stopped while digests were made at the facility")
     if ended.silent:
         raise ListingError(f"sha256sum at the facility said nothing for {patience:.0f} s")
-    if ended.code == _SSH_FAILED:
+    if is_lost(ended.code):
         explanation = explain(ended.code, ended.stderr)
         raise ListingError(explanation.reason, hint=explanation.hint)
     return ended
