@@ -186,20 +186,6 @@ held = Table(  # the files that copies hold, as they were found complete
     sqlite_with_rowid=False,
 )
 
-visits = Table(  # that have ended, as the portal told of them; of proposals with a project
-    "visits",
-    metadata,
-    Column("equipment", Integer, primary_key=True),
-    Column("visit", Text, primary_key=True),  # its id at the portal
-    Column("epn", Text, nullable=False, index=True),
-    Column("beamline", Text, nullable=False),
-    Column("start", UtcDateTime, nullable=False),
-    Column("end", UtcDateTime, nullable=False),
-    Column("title", Text, nullable=False),  # the proposal's
-    Column("principal", JSON),  # a person's names, mail address, organisation; null: not told
-    Column("scientists", JSON, nullable=False),  # a list of such
-)
-
 claims = Table(
     "claims",
     metadata,
@@ -282,6 +268,21 @@ due = Table(  # what mxsync left undone and has not done since
     Column("since", UtcDateTime, nullable=False),
     Column("latest", UtcDateTime, nullable=False),
     Column("reason", Text, nullable=False),
+)
+
+visits = Table(  # as the portal last told of them
+    "visits",
+    metadata,
+    Column("equipment", Integer, primary_key=True, autoincrement=False),
+    Column("visit", Text, primary_key=True),  # its id at the portal
+    Column("epn", Text, nullable=False, index=True),
+    Column("beamline", Text, nullable=False),
+    Column("start", UtcDateTime, nullable=False),
+    Column("end", UtcDateTime, nullable=False),
+    Column("title", Text, nullable=False),  # the proposal's
+    Column("principal", JSON),  # a person's names, mail address, organisation; null: not told
+    Column("scientists", JSON, nullable=False),  # a list of such
+    Column("told", UtcDateTime, nullable=False),  # when the portal last told of it
 )
 
 services = Table(

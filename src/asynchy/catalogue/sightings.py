@@ -177,7 +177,7 @@ class Sighting:
     def _remember(self, db: Connection, located: Located) -> tuple[int, int | None]:
         identity = remember(db, located.experiment, located.source, _now())
         row = experiments.c.id == identity
-        if self._kind != "import":
+        if self._kind == "walk":
             db.execute(update(experiments).where(row).values(vanished=None))
         return identity, db.scalar(select(experiments.c.walk_id).where(row))
 
@@ -299,6 +299,8 @@ class Sighting:
                 values["changed"] = _now()
             if walked:
                 values["walk_id"] = self.id
+            if self._kind == "listing":
+                values["vanished"] = None
             db.execute(update(experiments).where(row).values(values))
         return changes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ from asynchy.catalogue.takeover import take_over
 from asynchy.domain.attempt import Attempt, Claim, ServiceState, Verdict
 from asynchy.domain.experiment import Copy, Experiment, Located, Survey
 from asynchy.domain.level import Check
-from asynchy.domain.visit import EquipmentVisits, Visit
+from asynchy.domain.visit import Visit
 from asynchy.errors import CatalogueError
 from asynchy.plan.backlog import Known
 from asynchy.plan.checking import Kept
@@ -258,15 +258,10 @@ class Catalogue:
             tried = db.scalar(select(func.count()).select_from(attempts).where(mine))
             return tried == kept.attempts and db.execute(claimed).one_or_none() is None
 
-    def keep_visits(self, told: Iterable[EquipmentVisits]) -> None:
-        """Store visits that have ended, for receipts."""
+    def visits_of(self, experiment: Experiment, now: datetime) -> list[Visit]:
+        """The visits of an experiment that have ended and are known, the earliest first."""
         with self._transaction() as db:
-            visits.keep(db, told)
-
-    def visits_of(self, experiment: Experiment) -> list[Visit]:
-        """The visits of an experiment that were stored, the earliest first."""
-        with self._transaction() as db:
-            return visits.kept_of(db, experiment)
+            return visits.ended_of(db, experiment, now)
 
     def tell(
         self,

@@ -89,6 +89,7 @@ def _summary(alert: Alert) -> str:
     told = (
         f"{count(len(alert.unknown), 'EPN')} of no project ({len(alert.new)} new), "
         f"{count(len(alert.overdue), 'experiment')} due for long"
+        + (f", {len(alert.at_risk)} deleted there soon" if alert.at_risk else "")
     )
     return f"{told}; not all could be asked" if alert.problems else told
 

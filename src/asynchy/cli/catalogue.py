@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
@@ -24,6 +21,7 @@ from asynchy.catalogue.exporting import (
 from asynchy.catalogue.figures import figures
 from asynchy.catalogue.importing import TIMEZONE, Taken, import_file
 from asynchy.cli.failing import fails_with_words, say
+from asynchy.cli.rows import write_csv, write_json
 from asynchy.cli.show_catalogue import show_figures
 from asynchy.config import load_shared
 from asynchy.domain.text import count, shown
@@ -143,7 +141,7 @@ def export(
         click.echo(f"{count(written, 'file')} written to {output}")
         return
     rows = file_rows(path) if every_file else experiment_rows(path)
-    write = _write_json if form == "json" else _write_csv
+    write = write_json if form == "json" else write_csv
     columns = FILE_COLUMNS if every_file else EXPERIMENT_COLUMNS
     if output is None:
         write(sys.stdout, columns, rows)
@@ -158,22 +156,3 @@ def export(
         raise ExportRefused(
             f"{output} cannot be written: {error.strerror}", hint="nothing of it was left behind"
         ) from None
-
-
-def _write_csv(
-    stream: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, object]]
-) -> None:
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-
-
-def _write_json(
-    stream: TextIO, _columns: Sequence[str], rows: Iterable[Mapping[str, object]]
-) -> None:
-    """An array with a row a line, so that it is never held as a whole."""
-    before = "["
-    for row in rows:
-        stream.write(f"{before}\n{json.dumps(row, ensure_ascii=False)}")
-        before = ","
-    stream.write("\n]\n" if before == "," else "[]\n")

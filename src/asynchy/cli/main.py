@@ -16,6 +16,7 @@ _COMMANDS = {
     "init": "init.init",
     "map": "map.map_group",
     "receipt": "receipt.receipt_command",
+    "report": "report.report_group",
     "status": "status.status",
     "sync": "sync.sync",
     "verify": "verify.verify_command",

@@ -22,6 +22,7 @@ from asynchy.config.values import (
     LogLevel,
     MailHost,
     Proposal,
+    Retention,
     Secret,
     Segment,
     Sender,
@@ -138,6 +139,13 @@ class Shared(_Section):
     receipt: bool = False
     """New: then make a receipt, beside the copy."""
 
+    retention_days: Retention = Field(default_factory=dict)
+    """New: beamline -> days after a visit until the facility deletes its data; `default` for those
+    that are not named. Where it says nothing, it is not known."""
+    proof_for_deletion: Literal["size", "transport", "source"] = "source"
+    """New: what must be proven of every file of a copy before a report says that the facility's may
+    be deleted."""
+
     @property
     def catalogue_path(self) -> FilePath:
         """The database's path, its default worked out."""
@@ -173,6 +181,9 @@ class Settings(Shared):
     """New: default tls on port 465, starttls on 587 or where a user is given, otherwise none."""
     epnalert_due_days: int = Field(default=3, ge=1, le=3660)
     """New: days after which an experiment that does not come home is named in the mail."""
+    epnalert_at_risk_days: int = Field(default=14, ge=1, le=3660)
+    """New: days before the facility deletes an experiment from which on it is named in the mail,
+    unless it is at home and proven as `verify` asks."""
     epnalert_template_folder: FilePath | None = None
     epnalert_template_text: str | None = None
     epnalert_template_html: str | None = None

@@ -23,6 +23,8 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*", re.ASCII)
 _REMOTE = re.compile(r"/[A-Za-z0-9_./@+,={}-]*", re.ASCII)
 _BANDWIDTH = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([kKMG]?B)?(?:/s)?", re.ASCII)
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+ANY_BEAMLINE = "default"
+"""In `retention-days`: every beamline that is not named."""
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -221,6 +223,19 @@ def _bandwidth(value: object) -> int | None:
     return int(wanted)
 
 
+def _retention(value: object) -> dict[str, int]:
+    days = value if isinstance(value, dict) else {ANY_BEAMLINE: value}
+    for beamline, number in days.items():
+        if beamline != ANY_BEAMLINE:
+            checked_segment(beamline)
+        if not re.fullmatch("[1-9][0-9]{0,4}", str(number)):
+            raise ValueError(
+                "a number of days, or such a number for each beamline: "
+                f"{{mx: 90, {ANY_BEAMLINE}: 180}}"
+            )
+    return {beamline: int(str(number)) for beamline, number in days.items()}
+
+
 FilePath = Annotated[Path, BeforeValidator(_path)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 Segment = Annotated[str, BeforeValidator(checked_segment)]
@@ -237,3 +252,4 @@ Host = Annotated[str, BeforeValidator(_host)]
 User = Annotated[str, BeforeValidator(_user)]
 Streams = Annotated[int | None, BeforeValidator(_streams)]
 Bandwidth = Annotated[int | None, BeforeValidator(_bandwidth)]
+Retention = Annotated[dict[str, int], BeforeValidator(_retention)]

@@ -70,6 +70,11 @@ def duration(seconds: float) -> str:
     return f"{days} d {hours:02d} h"
 
 
+def day(when: datetime) -> str:
+    """A day in the reader's own zone: `2026-11-24`."""
+    return when.astimezone().strftime("%Y-%m-%d")
+
+
 def moment(when: datetime) -> str:
     """A time in the reader's own zone, to the minute: `2026-11-24 14:05`."""
     return when.astimezone().strftime("%Y-%m-%d %H:%M")

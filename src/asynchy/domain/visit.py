@@ -24,6 +24,14 @@ class Visit:
 
 
 @dataclass(frozen=True)
+class Beamtime:
+    """A visit and the beamline that it was on."""
+
+    visit: Visit
+    beamline: str
+
+
+@dataclass(frozen=True)
 class UnreadableVisit:
     """A visit in the portal's answer that could not be understood, and why.
 
@@ -44,3 +52,7 @@ class EquipmentVisits:
     unreadable: tuple[UnreadableVisit, ...] = ()
     problem: str | None = None
     """Why the answer may not be whole; None where it is."""
+    since: datetime | None = None
+    """It was asked for the visits from this time on, …"""
+    until: datetime | None = None
+    """… up to this one."""

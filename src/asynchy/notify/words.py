@@ -20,10 +20,11 @@ from jinja2 import (
 )
 
 from asynchy.domain.person import Person
-from asynchy.domain.text import count, moment, shown, size
+from asynchy.domain.text import count, day, moment, shown, size
 from asynchy.errors import TemplateRefused
 from asynchy.notify.tables import in_rows, table
 from asynchy.plan.alert import Alert, Unknown
+from asynchy.plan.at_risk import AtRisk
 
 TEXT = "alert.txt.j2"
 HTML = "alert.html.j2"
@@ -49,6 +50,7 @@ class Around:
     days: int
     """Of the visits that were asked for."""
     due_days: int
+    at_risk_days: int
     now: datetime
 
 
@@ -75,12 +77,16 @@ def written(alert: Alert, around: Around, templates: Templates) -> tuple[str, st
         "command": around.command,
         "days": around.days,
         "due_days": around.due_days,
+        "at_risk_days": around.at_risk_days,
         "now": around.now,
         "host": socket.gethostname(),
         "person": _person,
         "standing": _standing,
         "waiting": _waiting,
         "project": _project,
+        "left": _left,
+        "size": size,
+        "owner": _owner,
     }
     text = _rendered(templates.folder, templates.text or TEXT, values, html=False)
     return text, _rendered(templates.folder, templates.html or HTML, values, html=True)
@@ -115,6 +121,7 @@ def _template(folder: Path | None, name: str, *, html: bool) -> Template:
         keep_trailing_newline=True,
     )
     environment.filters["moment"] = moment
+    environment.filters["day"] = day
     return environment.get_template(name)
 
 
@@ -152,6 +159,21 @@ def _waiting(item: Unknown) -> str:
     if item.waiting is None:
         return "how much is not known (as-walker finds out)"
     return f"{count(item.waiting.files, 'file')}, {size(item.waiting.bytes)}"
+
+
+def _left(item: AtRisk) -> str:
+    """The days that are left, in words."""
+    days = item.days_left
+    if days is None:
+        return "not known how long it is kept"
+    about = "about " if item.about else ""
+    if days < 0:
+        return f"{about}{count(-days, 'day')} past"
+    return f"{about}{count(days, 'day')} left" if days else f"{about}less than a day left"
+
+
+def _owner(item: AtRisk) -> str:
+    return item.project or _person(item.principal)
 
 
 def _project(item: Unknown) -> str:

@@ -11,15 +11,8 @@ from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment
 from asynchy.domain.info import Info
 from asynchy.domain.person import Person
-from asynchy.domain.visit import EquipmentVisits, Visit
-
-
-@dataclass(frozen=True)
-class Beamtime:
-    """A visit and the beamline that it was on."""
-
-    visit: Visit
-    beamline: str
+from asynchy.domain.visit import Beamtime, EquipmentVisits, Visit
+from asynchy.plan.at_risk import AtRisk
 
 
 @dataclass(frozen=True)
@@ -99,11 +92,23 @@ class Alert:
     overdue: tuple[Overdue, ...]
     problems: tuple[str, ...]
     """What could not be asked; while there is one, more may be unknown."""
+    at_risk: tuple[AtRisk, ...] = ()
+    """What is not at home, and the facility deletes soon or may have deleted."""
+
+    @property
+    def past(self) -> tuple[AtRisk, ...]:
+        """What the facility may have deleted already."""
+        return tuple(item for item in self.at_risk if item.is_past)
+
+    @property
+    def soon(self) -> tuple[AtRisk, ...]:
+        """What it deletes soon, the first one first."""
+        return tuple(item for item in self.at_risk if not item.is_past)
 
     @property
     def anything(self) -> bool:
         """Whether there is anything to say."""
-        return bool(self.unknown or self.overdue or self.problems)
+        return bool(self.unknown or self.overdue or self.problems or self.at_risk)
 
     @property
     def new(self) -> tuple[Unknown, ...]:
@@ -127,6 +132,8 @@ class Alert:
             return "Unknown ownership of EPNs"
         if self.problems:
             return "EPNs could not be looked for"
+        if self.at_risk:
+            return "Experiments that the facility deletes soon"
         return "Experiments that do not come home"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email import message_from_bytes, policy
@@ -17,14 +17,16 @@ from asynchy.domain.experiment import Experiment, Located
 from asynchy.domain.info import FILES, LARGEST, Info, parse_info
 from asynchy.domain.text import count, moment, shown
 from asynchy.domain.visit import EquipmentVisits
-from asynchy.errors import AsynchyError, ConfigError, ExitCode, ListingError
+from asynchy.errors import AsynchyError, ConfigError, ExitCode, ListingError, NothingKnown
 from asynchy.facility.reading import read_files
 from asynchy.facility.visible import experiments_in
 from asynchy.notify.smtp import MailServer, Security, send
 from asynchy.notify.words import Around, Templates, written
 from asynchy.plan.alert import Alert, Found, Unknown, overdue, suggest
+from asynchy.plan.at_risk import AtRisk
 from asynchy.service.heard import Heard
 from asynchy.service.site import CycleSite
+from asynchy.service.standings import ASKED_BY_VERIFY, hear, risks
 from asynchy.service.tasks import all_at_once
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,9 @@ class Looked:
 
 
 def look(site: CycleSite, alerts: Alerts, days: int, command: str) -> Looked:
-    """Find out what people have to be told, and write the mail; nothing is stored or sent.
+    """Find out what people have to be told, and write the mail; nothing is sent.
+
+    Nothing is stored but the visits, where we write.
 
     What cannot be asked is a problem that the mail tells.
 
@@ -56,6 +60,7 @@ def look(site: CycleSite, alerts: Alerts, days: int, command: str) -> Looked:
     _require_addresses(settings)
     located, problems = _visible(site)
     answers = _visits(site, now, days)
+    hear(site, answers)
     problems += [answer.problem for answer in answers if answer.problem]
     found = Found(frozenset(item.experiment for item in located), answers)
     unknown = found.unknown(settings.epn_cap_map)
@@ -80,11 +85,13 @@ def look(site: CycleSite, alerts: Alerts, days: int, command: str) -> Looked:
         unknown=tuple(map(item, unknown)),
         overdue=overdue(alerts.due(), site.ignore.read(), settings.epnalert_due_days, now),
         problems=tuple(problems),
+        at_risk=_at_risk(settings, answers, now),
     )
     for problem in alert.problems:
         log.error("%s", problem)
     log.info(
-        "%s visible, %s of %s in the last %d days; %s unknown (%d new), %d due for long",
+        "%s visible, %s of %s in the last %d days; %s unknown (%d new), %d due for long, "
+        "%d deleted there soon",
         count(len(located), "experiment"),
         count(sum(len(answer.visits) for answer in answers), "visit"),
         count(len(answers), "equipment entry", "equipment entries"),
@@ -92,10 +99,11 @@ def look(site: CycleSite, alerts: Alerts, days: int, command: str) -> Looked:
         count(len(alert.unknown), "EPN"),
         len(alert.new),
         len(alert.overdue),
+        len(alert.at_risk),
     )
     for unknown_item in alert.unknown:
         log.info("unknown: %s (%s)", unknown_item.epn, ", ".join(unknown_item.beamlines) or "-")
-    around = Around(command, days, settings.epnalert_due_days, now)
+    around = Around(command, days, settings.epnalert_due_days, settings.epnalert_at_risk_days, now)
     return Looked(alert, _message(settings, alert, around))
 
 
@@ -125,7 +133,7 @@ def deliver(site: CycleSite, alerts: Alerts, looked: Looked, *, only_new: bool) 
 
 
 def _is_news(alert: Alert) -> bool:
-    return bool(alert.new or alert.problems or alert.overdue)
+    return bool(alert.new or alert.problems or alert.overdue or alert.at_risk)
 
 
 def _require_addresses(settings: Settings) -> None:
@@ -168,6 +176,19 @@ def _visits(site: CycleSite, now: datetime, days: int) -> tuple[EquipmentVisits,
 
     all_at_once([task(entry) for entry in entries], site.stop, site.board.beat)
     return tuple(entry.told() for entry in entries)
+
+
+def _at_risk(
+    settings: Settings, answers: Sequence[EquipmentVisits], now: datetime
+) -> tuple[AtRisk, ...]:
+    """What the facility deletes soon; nothing where the config does not say when it does."""
+    level = ASKED_BY_VERIFY[settings.verify]
+    try:
+        found = risks(settings, level, now, answers)
+    except NothingKnown:
+        return ()
+    soon = found.within(settings.epnalert_at_risk_days).items
+    return tuple(item for item in soon if item.days_left is not None)
 
 
 def _infos(site: CycleSite, located: Iterable[Located]) -> dict[Epn, Info]:

@@ -12,6 +12,7 @@ from asynchy.domain.visit import EquipmentVisits
 from asynchy.plan.select import CURRENT, before, reference
 from asynchy.service.heard import Heard
 from asynchy.service.site import CycleSite
+from asynchy.service.standings import hear
 from asynchy.service.tasks import all_at_once
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,10 @@ def ask_visits(site: CycleSite, now: datetime) -> tuple[EquipmentVisits, ...]:
     First the current visits, then all back to `visit-day-range` days before the earliest start
     of a current one. The second question reaches up to the present: a portal that filters by
     start shows a visit that has been running for days only there, and then the range moves back.
+    What was told is stored, where we write.
 
     Raises:
+        CatalogueError: it cannot be stored.
         Stopped: a stop was asked for meanwhile.
     """
     entries = [_heard_before(site, entry, now) for entry in site.settings.equipment]
@@ -49,7 +52,9 @@ def ask_visits(site: CycleSite, now: datetime) -> tuple[EquipmentVisits, ...]:
     site.heard.update({entry.entry.id: entry for entry in entries if not entry.problem})
     for entry in entries:
         _log(entry)
-    return tuple(entry.told() for entry in entries)
+    answers = tuple(entry.told() for entry in entries)
+    hear(site, answers)
+    return answers
 
 
 def _heard_before(site: CycleSite, entry: EquipmentEntry, now: datetime) -> Heard:

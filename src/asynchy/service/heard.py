@@ -57,4 +57,6 @@ class Heard:
             visits=tuple(self.visits.values()),
             unreadable=tuple(self.unreadable),
             problem=self.problem,
+            since=self.since,
+            until=self.until,
         )

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from asynchy.domain.text import count, size
-from asynchy.domain.visit import EquipmentVisits
 from asynchy.plan.decide import SecondLook, before_listing, map_to_project
 from asynchy.plan.outcome import Due, LeftOut, Plan
 from asynchy.plan.select import Candidate, select
@@ -34,7 +31,6 @@ def make_plan(site: CycleSite) -> Plan:
     now = site.clock.now()
     site.board.phase("asking the portal")
     answers = ask_visits(site, now)
-    _keep_visits(site, answers, now)
     selection = select(answers, now, site.settings.visit_day_range)
     days = site.settings.recheck_after
     second_look = SecondLook(now, timedelta(days=days)) if days else None
@@ -53,19 +49,6 @@ def make_plan(site: CycleSite) -> Plan:
         len(plan.left_out),
     )
     return plan
-
-
-def _keep_visits(site: CycleSite, answers: Iterable[EquipmentVisits], now: datetime) -> None:
-    """Have the catalogue remember who measured when, for receipts: of our projects alone."""
-    if not site.catalogue.writing:
-        return
-    ours = site.settings.epn_cap_map
-
-    def ended(answer: EquipmentVisits) -> EquipmentVisits:
-        kept = [v for v in answer.visits if v.end < now and v.epn.proposal in ours]
-        return replace(answer, visits=tuple(kept))
-
-    site.catalogue.keep_visits(map(ended, answers))
 
 
 def _due(

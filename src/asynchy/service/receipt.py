@@ -110,7 +110,7 @@ def make_receipt(  # noqa: PLR0913 - all that it is made of
                 f" {listed:,}",
                 hint=f"asynchy verify --level size {copy.epn}",
             )
-        visits = site.catalogue.visits_of(copy.experiment)
+        visits = site.catalogue.visits_of(copy.experiment, site.clock.now())
         facts = Facts(
             copy=copy,
             host=process.host(),

@@ -1,4 +1,4 @@
-"""Visits that have ended: when was measured, by whom."""
+"""The visits that the portal told of: when was measured, by whom."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("title", sa.Text, nullable=False),
         sa.Column("principal", sa.JSON),
         sa.Column("scientists", sa.JSON, nullable=False),
+        sa.Column("told", time, nullable=False),
         sa.PrimaryKeyConstraint("equipment", "visit", name="pk_visits"),
     )
     op.create_index("ix_visits_epn", "visits", ["epn"])

@@ -1,0 +1,214 @@
+"""What reports say, as tables for people and as rows for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from asynchy.catalogue.standings import Looked
+from asynchy.cli.tables import bullets, line, table
+from asynchy.domain.experiment import Experiment
+from asynchy.domain.level import Level
+from asynchy.domain.text import count, day, moment, size
+from asynchy.plan.at_risk import AtRisk, Risks
+from asynchy.plan.reconcile import Reconciled
+from asynchy.plan.standing import AtHome, Standing
+
+AT_RISK_COLUMNS = (
+    "epn", "beamline", "project", "principal", "email", "files", "bytes", "why", "visit_end",
+    "counted_from", "retention_days", "kept_until", "days_left", "source",
+)  # fmt: skip
+RECONCILE_COLUMNS = (
+    "epn", "beamline", "project", "source", "listed_there", "changed", "vanished", "files", "bytes",
+    "visit_end", "destination", "completed", "level", "damaged", "proven_files", "proven_bytes",
+    "proven_first", "proven_last", "proven_by", "held_against_listing", "may_be_deleted", "why",
+)  # fmt: skip
+_NAMED = 10
+
+
+def show_at_risk(found: Risks, looked: Looked, within: int | None) -> None:
+    """What is at risk, what was left out, and how old all that is."""
+    if found.items:
+        headings = (">Days left", "Until", "EPN", "Beamline", "Owner", ">Size", "Why")
+        table(headings, map(_at_risk_cells, found.items))
+    else:
+        left = "" if within is None else f" with {count(within, 'day')} left or less"
+        line(f"Nothing that is known is at risk{left}.")
+    if found.items:
+        line(f"\n{_summary(found)}")
+    if any(item.about for item in found.items):
+        line("~ counted from the latest file, for no visit of it is known.")
+    bullets("Not known how many days are left:", _unknown(found))
+    _names("No longer at the facility, and not whole at home", map(_lost, found.lost))
+    waved = "Left out, for ignore.yml or an original's database calls it fetched (--all)"
+    _names(waved, map(_named, found.waved_through))
+    _show_looked(looked)
+
+
+def _summary(found: Risks) -> str:
+    total = sum(item.bytes or 0 for item in found.items)
+    unknown = sum(item.bytes is None for item in found.items)
+    more = f" and {count(unknown, 'experiment')} of unknown size" if unknown else ""
+    past = f"; {len(found.past)} past the time for which it is kept" if found.past else ""
+    return f"{count(len(found.items), 'experiment')}, {size(total)}{more}{past}."
+
+
+def _unknown(found: Risks) -> list[str]:
+    reasons = dict.fromkeys(item.unknown for item in found.unknown if item.unknown)
+    return [f"{why}: {sum(item.unknown == why for item in found.unknown):,}" for why in reasons]
+
+
+def _names(heading: str, names: map[str]) -> None:
+    listed = list(names)
+    more = [f"and {len(listed) - _NAMED:,} more"] if len(listed) > _NAMED else []
+    bullets(f"{heading}: {len(listed):,}", [*listed[:_NAMED], *more] if listed else [])
+
+
+def _named(experiment: Experiment) -> str:
+    where = f" ({experiment.beamline})" if experiment.beamline else ""
+    return f"{experiment.epn}{where}"
+
+
+def _lost(one: Standing) -> str:
+    assert one.vanished is not None
+    return f"{_named(one.experiment)}, {_was(one)}, gone since {moment(one.vanished)}"
+
+
+def _was(one: Standing) -> str:
+    return "never listed" if one.bytes is None else f"was {_amount(one.files, one.bytes)}"
+
+
+def _show_looked(looked: Looked) -> None:
+    portal = f"last asked {moment(looked.portal)}" if looked.portal else "never asked"
+    walk = f"last walked {moment(looked.walk)}" if looked.walk else "never walked (as-walker)"
+    line(f"\nAs far as is known: the portal was {portal}, the facility {walk}.")
+
+
+def _amount(files: int | None, total: int | None) -> str:
+    if total is None:
+        return "size not known"
+    return size(total) if files is None else f"{count(files, 'file')}, {size(total)}"
+
+
+def days(item: AtRisk) -> str:
+    """The days that are left, in words."""
+    left = item.days_left
+    if left is None:
+        return "?"
+    about = "~" if item.about else ""
+    return f"{about}{left}" if left >= 0 else f"{about}{-left} past"
+
+
+def _owner(item: AtRisk) -> str:
+    person = item.principal
+    return item.project or (person.name or person.email if person else "not known")
+
+
+def _at_risk_cells(item: AtRisk) -> Sequence[str]:
+    return (
+        days(item),
+        "?" if item.kept_until is None else day(item.kept_until),
+        item.experiment.epn.text,
+        item.experiment.beamline or "-",
+        _owner(item),
+        "?" if item.bytes is None else size(item.bytes),
+        item.lack,
+    )
+
+
+def at_risk_row(item: AtRisk) -> dict[str, object]:
+    """One of them, for programs."""
+    person = item.principal
+    return {
+        "epn": item.experiment.epn.text,
+        "beamline": item.experiment.beamline,
+        "project": item.project,
+        "principal": person.name if person else None,
+        "email": person.email if person else None,
+        "files": item.files,
+        "bytes": item.bytes,
+        "why": item.lack,
+        "visit_end": _iso(item.visit_end),
+        "counted_from": "visit" if item.visit_end else "latest file" if item.about else None,
+        "retention_days": item.retention,
+        "kept_until": _iso(item.kept_until),
+        "days_left": item.days_left,
+        "source": item.source or None,
+    }
+
+
+def show_reconciled(found: Sequence[Reconciled], level: Level, looked: Looked) -> None:
+    """Both sides of experiments, and what may be deleted at the facility."""
+    headings = ("EPN", "Beamline", "Project", "At the facility", "At home", "Delete there?")
+    table(headings, map(_reconciled_cells, found))
+    may = [item for item in found if item.deletable]
+    total = sum(item.standing.bytes or 0 for item in may)
+    line(
+        f"\n{len(may):,} of {count(len(found), 'experiment')} may be deleted at the facility "
+        f"({size(total)}): as it was listed there, each file is at home and proven ({level}). "
+        "What asynchy does not bring home (dot files, links, special files) goes with it."
+    )
+    _show_looked(looked)
+
+
+def _reconciled_cells(item: Reconciled) -> Sequence[str]:
+    one = item.standing
+    return (
+        one.epn.text,
+        one.experiment.beamline or "-",
+        item.project or "-",
+        _there(one),
+        _at_home(item.copy),
+        f"{'yes' if item.deletable else 'no'}: {item.why}",
+    )
+
+
+def _there(one: Standing) -> str:
+    if one.vanished is not None:
+        return f"gone; {_was(one)}"
+    if one.listed is None:
+        known = f"{_amount(one.files, one.bytes)}, " if one.bytes is not None else ""
+        return f"{known}never listed" if one.seen else "a visit; never looked for"
+    return f"{_amount(one.files, one.bytes)}, listed {moment(one.listed)}"
+
+
+def _at_home(copy: AtHome | None) -> str:
+    if copy is None:
+        return "nothing"
+    if copy.completed is None:
+        return "not complete"
+    proven = f"{copy.damaged:,} damaged" if copy.damaged else str(copy.level or "level not known")
+    return f"{_amount(copy.files, copy.bytes)}, complete {moment(copy.completed)}, {proven}"
+
+
+def reconcile_row(item: Reconciled) -> dict[str, object]:
+    """One of them, for programs."""
+    one, copy, proof = item.standing, item.copy, item.proof
+    return {
+        "epn": one.epn.text,
+        "beamline": one.experiment.beamline,
+        "project": item.project,
+        "source": one.source or None,
+        "listed_there": _iso(one.listed),
+        "changed": _iso(one.changed),
+        "vanished": _iso(one.vanished),
+        "files": one.files,
+        "bytes": one.bytes,
+        "visit_end": _iso(one.beamtimes[-1].visit.end if one.beamtimes else None),
+        "destination": copy.destination if copy else None,
+        "completed": _iso(copy.completed if copy else None),
+        "level": copy.level.word if copy and copy.level else None,
+        "damaged": copy.damaged if copy else None,
+        "proven_files": proof.files if proof else None,
+        "proven_bytes": proof.bytes if proof else None,
+        "proven_first": _iso(proof.first if proof else None),
+        "proven_last": _iso(proof.last if proof else None),
+        "proven_by": ", ".join(proof.ways) if proof else None,
+        "held_against_listing": _iso(copy.listed if copy else None),
+        "may_be_deleted": item.deletable,
+        "why": item.why,
+    }
+
+
+def _iso(when: datetime | None) -> str | None:
+    return None if when is None else when.isoformat(timespec="seconds")
