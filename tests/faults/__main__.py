@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import random
 import shlex
+import signal
 import sys
 import time
 from collections import Counter
@@ -27,6 +28,7 @@ _LOG = 30
 
 def main() -> int:
     """Do the runs and tell; 1 where one of them failed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     runs = int(os.environ.get("RUNS", "200"))
     first = int(os.environ.get("SEED") or random.randrange(1, 1_000_000) * 1000)
     jobs = int(os.environ.get("JOBS") or min(4, os.cpu_count() or 1))

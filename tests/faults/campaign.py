@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -54,6 +55,7 @@ def campaign(
 
 
 def _work(end: Connection, seeds: Sequence[int], only: frozenset[Kind]) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     mounts = _own_mounts()
     # Whoever is told to stop stops at once, and so does who has nobody left to tell.
     with suppress(KeyboardInterrupt, BrokenPipeError):

@@ -40,6 +40,8 @@ class Process:
     pid: int
     name: str
     command: bytes
+    forked: bool
+    """Whether its parent has the same command line."""
 
 
 def processes(place: Path) -> list[Process]:
@@ -50,14 +52,22 @@ def processes(place: Path) -> list[Process]:
         try:
             if mark not in (folder / "environ").read_bytes().split(b"\0"):
                 continue
-            command = (folder / "cmdline").read_bytes()
-            name, _, fields = (folder / "stat").read_text().partition("(")[2].rpartition(")")
+            command = _command(folder)
+            name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
+            state, parent, *fields = rest.split()
         except OSError:  # another user's, or gone
             continue
-        if fields.split()[0] not in "ZX":
-            begun = int(fields.split()[19])
-            found.append((begun, Process(int(folder.name), name, command)))
+        if state not in "ZX":
+            forked = _command(folder.with_name(parent)) == command
+            found.append((int(fields[17]), Process(int(folder.name), name, command, forked)))
     return [process for _, process in sorted(found, key=lambda one: (one[0], one[1].pid))]
+
+
+def _command(folder: Path) -> bytes:
+    try:
+        return (folder / "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def words(text: str) -> list[str]:

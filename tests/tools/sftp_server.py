@@ -161,8 +161,9 @@ class Server:
             os.write(1, u32(0xFFFFFFFF) + b"x" * 1000)
         if self.scenario == "twice":
             self.send(answer)
-        if self.scenario == "death":
-            sys.stderr.write("Connection to scripted closed by remote host.\n")
+        if "death" in self.scenario:
+            common = "Connection to scripted closed by remote host."
+            sys.stderr.write(f"{common if self.scenario == 'death' else 'the tape has run out'}\n")
             sys.exit(255)
         if self.scenario == "silence":
             while os.read(0, 1 << 20):

@@ -375,6 +375,7 @@ MORE_CAUSES = [
     (3, 'rsync: [Receiver] change_dir#3 "/home/x" failed: No such file or directory (2)', "could not be selected"),
     (255, "kex_exchange_identification: read: Connection reset by peer", "was lost"),
     (255, "client_loop: send disconnect: Broken pipe", "was lost"),
+    (255, "Connection to 192.0.2.1 closed by remote host.", "was lost"),
     (255, "ssh: connect to host h port 22: No route to host", "was lost"),
     (255, "ssh: connect to host h port 22: Operation timed out", "was lost"),
     (255, "me@h: Permission denied (publickey,password,keyboard-interactive).", "refused the SSH key"),

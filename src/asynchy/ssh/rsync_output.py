@@ -135,7 +135,7 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
         "ask the facility to open it to the user",
     ),
     (
-        r"Connection (timed out|closed|reset)|No route to host|Network is unreachable"
+        r"Connection (to \S+ )?(timed out|closed|reset)|No route to host|Network is unreachable"
         r"|client_loop: |Timeout, server .* not responding|Operation timed out",
         "the connection to the server was lost",
         "it is tried again in the next run",

@@ -23,7 +23,7 @@ from asynchy.domain.text import shown
 from asynchy.errors import ListingError, SftpNotOffered, Stopped
 from asynchy.ssh import child, slots
 from asynchy.ssh.remote import Remote
-from asynchy.ssh.rsync_output import explain
+from asynchy.ssh.rsync_output import Explanation, cause
 from asynchy.ssh.sftp import packets
 from asynchy.ssh.sftp.packets import Answer, Limits, ProtocolError, Reply
 
@@ -288,11 +288,11 @@ class Connection:
         words = self._stderr.decode("utf-8", "backslashreplace").strip()
         if "subsystem request failed" in words:
             return SftpNotOffered("the server offers no SFTP", hint="ask the facility for it")
-        reason = explain(255, words)
         if not words:
-            return ListingError("the server ended the SFTP connection", hint=reason.hint)
+            return ListingError("the server ended the SFTP connection")
+        found = cause(words) or Explanation("ssh ended the SFTP connection", None)
         last = words.splitlines()[-1]  # before it stand banners, and pages about host keys
-        return ListingError(f"{reason.reason}: {shown(last, limit=200)}", hint=reason.hint)
+        return ListingError(f"{found.reason}: {shown(last, limit=200)}", hint=found.hint)
 
     def _no_sftp(self, error: ProtocolError) -> ListingError:
         return ListingError(
