@@ -42,6 +42,9 @@ class Fault(StrEnum):
     """A hint that there is more."""
     HUGE = "huge"
     """A body without end."""
+    ECHO = "echo"
+    """What was asked, with its secrets: as the message of an error, or, where `html` is given, on
+    a page; under the HTTP status `code` where given."""
     REDIRECT = "redirect"
     """302 to another host, or to `location`."""
 
@@ -69,6 +72,8 @@ class ActiveFault:
         match self.kind:
             case Fault.STATUS:
                 return int(self.parameters.get("code", 500))
+            case Fault.ECHO:
+                return int(self.parameters.get("code", 200))
             case Fault.REFUSE_CREDENTIALS:
                 return int(self.parameters["code"])
             case Fault.REDIRECT:
@@ -106,6 +111,8 @@ def answer(handler: BaseHTTPRequestHandler, fault: ActiveFault, good: dict[str, 
         case Fault.REDIRECT:
             location = str(fault.parameters.get("location", _ELSEWHERE))
             send(handler, fault.status, b"", headers={"Location": location})
+        case Fault.ECHO:
+            send(handler, fault.status, _quoted(handler, html="html" in fault.parameters))
         case Fault.RESET:
             _reset(handler)
         case Fault.STALL:
@@ -115,6 +122,18 @@ def answer(handler: BaseHTTPRequestHandler, fault: ActiveFault, good: dict[str, 
             _without_end(handler, fault)
         case _:
             send(handler, fault.status, _BODIES[fault.kind])
+
+
+def _quoted(handler: BaseHTTPRequestHandler, *, html: bool) -> bytes:
+    """What was asked; the secrets first, where who cuts it short cannot miss them."""
+    words = " ".join((
+        getattr(handler, "asked", ""), handler.path.rpartition("?")[2],
+        handler.headers.get("Authorization", ""),
+    ))  # fmt: skip
+    if html:
+        return words.encode()
+    error = {"meta": {"error_message": words, "next": words}, "data": {"visits": []}}
+    return json.dumps(error).encode()
 
 
 def send(

@@ -57,7 +57,8 @@ class Handler(BaseHTTPRequestHandler):
             self._say(404, "not found")
             return
         try:
-            form = dict(parse_qsl(body.decode(), keep_blank_values=True))
+            self.asked = body.decode()
+            form = dict(parse_qsl(self.asked, keep_blank_values=True))
             name, _, password = self._basic().partition(":")
         except ValueError:
             self._say(400, "bad request")

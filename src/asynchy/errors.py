@@ -85,6 +85,12 @@ class ListingError(AsynchyError):
     transient = True
 
 
+class HostKeyRefused(ListingError):
+    """The server's host key is not one that is known: it may be another server."""
+
+    transient = False
+
+
 class SftpNotOffered(ListingError):
     """The server lets us in and offers no SFTP."""
 

@@ -11,6 +11,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Literal
 
+from asynchy.domain.secret import masked
 from asynchy.domain.text import shown
 from asynchy.errors import MailError
 
@@ -35,6 +36,16 @@ class MailServer:
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
+    def answer(self, error: smtplib.SMTPResponseException) -> str:
+        """What it answered, with its code."""
+        return f"{error.smtp_code} {self.quoted(error.smtp_error)}"
+
+    def quoted(self, said: bytes | str) -> str:
+        """What it said, fit to be read: some quote the log-in that they refuse."""
+        text = said if isinstance(said, str) else said.decode("utf-8", "replace")
+        secrets = [self.password, f"\0{self.user}\0{self.password}"] if self.password else []
+        return shown(masked(text, secrets), limit=200)
+
 
 def send(server: MailServer, message: EmailMessage) -> dict[str, str]:
     """Hand over a mail; the recipients that the server refused while it took others, and why.
@@ -51,28 +62,32 @@ def send(server: MailServer, message: EmailMessage) -> dict[str, str]:
             refused = connection.send_message(message)
     except smtplib.SMTPAuthenticationError as error:
         raise MailError(
-            f"{server} refused the user or the password: {_said(error)}",
+            f"{server} refused the user or the password: {server.answer(error)}",
             hint="check epnalert-smtp-user and epnalert-smtp-password",
         ) from None
     except smtplib.SMTPRecipientsRefused as error:
         every = ", ".join(
-            f"{shown(who)}: {code} {_text(said)}" for who, (code, said) in error.recipients.items()
+            f"{shown(who)}: {code} {server.quoted(said)}"
+            for who, (code, said) in error.recipients.items()
         )
         raise MailError(
             f"{server} refused every recipient ({every})", hint="check epnalert-email-to"
         ) from None
     except smtplib.SMTPSenderRefused as error:
         raise MailError(
-            f"{server} refused the sender {shown(error.sender)}: {_said(error)}",
+            f"{server} refused the sender {shown(error.sender)}: {server.answer(error)}",
             hint="check epnalert-email-from, and whether the server wants a user and password",
         ) from None
     except smtplib.SMTPNotSupportedError as error:
         raise MailError(
-            f"{server}: {shown(str(error))}",
+            f"{server}: {server.quoted(str(error))}",
             hint="check epnalert-smtp-security: none, starttls or tls",
         ) from None
     except smtplib.SMTPResponseException as error:
-        raise MailError(f"{server} did not take the mail: {_said(error)}", hint=_NEXT_RUN) from None
+        raise MailError(
+            f"{server} did not take the mail: {server.answer(error)}",
+            hint=_NEXT_RUN,
+        ) from None
     except ssl.SSLError as error:
         reason = error.reason or str(error)
         raise MailError(
@@ -81,8 +96,10 @@ def send(server: MailServer, message: EmailMessage) -> dict[str, str]:
         ) from None
     except (OSError, smtplib.SMTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise MailError(f"{server} cannot be reached: {shown(reason)}", hint=_NEXT_RUN) from None
-    return {who: f"{code} {_text(said)}" for who, (code, said) in refused.items()}
+        raise MailError(
+            f"{server} cannot be reached: {server.quoted(reason)}", hint=_NEXT_RUN
+        ) from None
+    return {who: f"{code} {server.quoted(said)}" for who, (code, said) in refused.items()}
 
 
 @contextlib.contextmanager
@@ -102,11 +119,3 @@ def _connected(server: MailServer) -> Iterator[smtplib.SMTP]:
             connection.quit()  # it has the mail; how it says goodbye does not matter
     finally:
         connection.close()
-
-
-def _said(error: smtplib.SMTPResponseException) -> str:
-    return f"{error.smtp_code} {_text(error.smtp_error)}"
-
-
-def _text(said: bytes | str) -> str:
-    return shown(said if isinstance(said, str) else said.decode("utf-8", "replace"), limit=200)

@@ -16,7 +16,14 @@ from asynchy.catalogue.sightings import Changes, Problem, Sighting, Unseen
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Entry, Kind, Located
 from asynchy.domain.text import count, size
-from asynchy.errors import ExitCode, ExperimentAbsent, ListingError, ListingRefused, SftpNotOffered
+from asynchy.errors import (
+    ExitCode,
+    ExperimentAbsent,
+    HostKeyRefused,
+    ListingError,
+    ListingRefused,
+    SftpNotOffered,
+)
 from asynchy.facility.crawl import Folder, Refused, crawl
 from asynchy.facility.listing import list_experiment
 from asynchy.facility.visible import visible
@@ -226,6 +233,8 @@ class _Walker:
             try:
                 self._list(left)
                 return
+            except HostKeyRefused:
+                raise
             except ListingError as error:
                 tries = 0 if self._tally.folders > listed else tries + 1
                 if tries and self._list_one_by_one(left):

@@ -20,6 +20,7 @@ from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.errors import (
     ExperimentAbsent,
+    HostKeyRefused,
     ListingError,
     ListingRefused,
     Stopped,
@@ -129,6 +130,8 @@ def list_tree(
         kind = ListingRefused if ended.code == _PARTLY else ListingError
         if is_absent(ended.stderr):
             kind = ExperimentAbsent
+        if explanation.distrust:
+            kind = HostKeyRefused
         raise kind(explanation.reason, hint=explanation.hint)
 
 
@@ -194,7 +197,7 @@ def transfer_tree(
         hint=explanation.hint if explanation else None,
         stderr=ended.stderr,
         stopped=ended.stopped,
-        lost=is_lost(ended.code),
+        lost=is_lost(ended.code) and not (explanation and explanation.distrust),
         vanished=ended.code == VANISHED,
     )
 
@@ -251,6 +254,8 @@ def compare_files(  # noqa: PLR0913, PLR0917 - two trees, what of them, and how 
     if ended.code not in (0, _PARTLY, VANISHED):
         explanation = explain(ended.code, ended.stderr)
         kind = ListingError if is_lost(ended.code) else ListingRefused
+        if explanation.distrust:
+            kind = HostKeyRefused
         raise kind(explanation.reason, hint=explanation.hint)
 
 

@@ -75,7 +75,7 @@ _HOLES = (
 """The version that mended them, and what concerns a client that fetches: rsync's NEWS. A server, or
 who may write at home, could have it read or write elsewhere, crash, or wait for ever."""
 
-_CAUSES: tuple[tuple[str, str, str], ...] = (
+_HOST_KEYS: tuple[tuple[str, str, str], ...] = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED(?:[^\0]*?(?P<seen>SHA256:[A-Za-z0-9+/]{43}))?",
         "the server's host key is not the one in known_hosts",
@@ -85,8 +85,15 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"Host key verification failed|No .* host key is known",
         "the server's host key is not in known_hosts",
-        "get the key's fingerprint from the facility, then: ssh-keyscan HOST >> known_hosts",
+        "none is accepted unseen: `ssh-keyscan HOST > new` fetches it, `ssh-keygen -lf new` tells "
+        "its fingerprint; where the facility names the same, by phone or on its web site, add it "
+        "to the file that `known-hosts` names (or ~/.ssh/known_hosts)",
     ),
+)
+"""What ssh says of a server that is not known to be the facility's: pattern, reason, hint."""
+
+_CAUSES = (
+    *_HOST_KEYS,
     (
         r"Load key .*(incorrect passphrase|passphrase)|read_passphrase",
         "the SSH key has a passphrase",
@@ -154,6 +161,8 @@ class Explanation:
 
     reason: str
     hint: str | None
+    distrust: bool = False
+    """Whether it may be another server: nothing is tried again until a person has looked."""
 
 
 def parse_listed(line: bytes) -> Entry | None:
@@ -249,7 +258,8 @@ def cause(words: str) -> Explanation | None:
     for pattern, reason, hint in _CAUSES:
         if (match := re.search(pattern, words)) is not None:
             seen = match.groupdict().get("seen") or "another one"
-            return Explanation(reason, hint.replace("{seen}", seen))
+            distrust = reason in {reason for _, reason, _ in _HOST_KEYS}
+            return Explanation(reason, hint.replace("{seen}", seen), distrust)
     return None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
-from asynchy.errors import ListingError, Stopped
+from asynchy.errors import HostKeyRefused, ListingError, Stopped
 from asynchy.ssh import child, slots
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync_output import explain, is_lost
@@ -65,7 +65,8 @@ def digests(  # noqa: PLR0913, PLR0917 - what, from where, and how long
         raise ListingError(f"sha256sum at the facility said nothing for {patience:.0f} s")
     if is_lost(ended.code):
         explanation = explain(ended.code, ended.stderr)
-        raise ListingError(explanation.reason, hint=explanation.hint)
+        kind = HostKeyRefused if explanation.distrust else ListingError
+        raise kind(explanation.reason, hint=explanation.hint)
     return ended
 
 

@@ -104,6 +104,8 @@ class Lost:
 
     reason: str
     hint: str | None
+    distrust: bool = False
+    """Whether it may be another server: nothing is tried again."""
 
 
 @dataclass(frozen=True)

@@ -244,7 +244,8 @@ def _result(ended: Ended, stop: Stop) -> EngineResult:
     if ended.broken is not None:
         return _failed(ended.broken.reason, ended.broken.hint, ended)
     if ended.lost is not None:
-        return replace(_failed(ended.lost.reason, ended.lost.hint, ended), lost=True)
+        failed = _failed(ended.lost.reason, ended.lost.hint, ended)
+        return replace(failed, lost=not ended.lost.distrust)
     if not ended.faults:
         return EngineResult(
             ok=True,

@@ -288,7 +288,7 @@ class Streams:
         if not stream.ready and others:
             self._tuner.refused(len(others))
         connected = any(s.ready for s in self._streams) or self._moved
-        if not others and (not connected or self._failures > _TRIES):
+        if not others and (not connected or lost.distrust or self._failures > _TRIES):
             self._ended.lost = lost
             return
         wait = min(2.0 ** (self._failures - 1), 10.0)

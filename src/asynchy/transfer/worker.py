@@ -16,7 +16,7 @@ from collections import deque
 
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
-from asynchy.errors import AsynchyError, Stopped
+from asynchy.errors import AsynchyError, HostKeyRefused, Stopped
 from asynchy.plan.bundles import LARGEST, Bundle
 from asynchy.ssh.companion import Messages, to_parent
 from asynchy.ssh.sftp.connection import Connection
@@ -99,9 +99,13 @@ def _serve(pipe: Messages, stop: Stop) -> None:
     except Stopped:
         return
     except AsynchyError as error:
-        word = Lost(str(error), error.hint)
+        word = _lost(error)
     if word is not None:
         pipe.send(word)
+
+
+def _lost(error: AsynchyError) -> Lost:
+    return Lost(str(error), error.hint, distrust=isinstance(error, HostKeyRefused))
 
 
 def _next(pipe: Messages, stop: Stop) -> Task | None:
@@ -156,7 +160,7 @@ class _Stream:
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
         except AsynchyError as error:
-            word = None if isinstance(error, Stopped) else Lost(str(error), error.hint)
+            word = None if isinstance(error, Stopped) else _lost(error)
         except OSError as error:
             word = Broken(*why(error))
         except Exception:  # noqa: BLE001 - the coordinator is told, and has a log

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
 import tenacity
 
+from asynchy.domain.secret import masked
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import count, shown
 from asynchy.domain.visit import UnreadableVisit, Visit
@@ -39,6 +40,12 @@ class Credentials:
     password: str = field(repr=False)
     client_name: str
     client_password: str = field(repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What of it nobody may see, in every form in which it travels."""
+        basic = f"{self.client_name}:{self.client_password}"
+        return self.password, self.client_password, basic
 
 
 class Portal:
@@ -92,6 +99,7 @@ class Portal:
                 "the portal refuses a token that it has just given",
                 hint="ask the facility whether the user may see this equipment",
             )
+        answer = _without(answer, [token])  # such as in the address of a next page
         _check(answer)
         return parse_visits(answer.body)
 
@@ -133,9 +141,10 @@ class Portal:
             },
             basic=(credentials.client_name, credentials.client_password),
         )
+        told = _without(answer, credentials.secrets)
         if answer.status in (400, 401, 403):
             try:
-                parse_token(answer.body)
+                parse_token(told.body)
             except PortalRefused:
                 raise
             except PortalError:
@@ -144,8 +153,12 @@ class Portal:
                 f"the portal refused the credentials (HTTP {answer.status})",
                 hint="check username, password, client_name and client_password in `equipment`",
             )
-        _check(answer)
-        return parse_token(answer.body)
+        _check(told)
+        try:
+            return parse_token(answer.body)
+        except PortalError:
+            parse_token(told.body)  # raises the same, without a secret in it
+            raise PortalError("the portal's answer to the log-in makes no sense") from None
 
     def _again(self, ask: Callable[[], _T]) -> _T:
         """Ask, and ask again with back-off and jitter while that can help."""
@@ -176,6 +189,13 @@ def windows(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime
         if until >= end:
             return
         start = until
+
+
+def _without(answer: Answer, secrets: Iterable[str]) -> Answer:
+    """An answer that quotes none of the secrets it was asked with."""
+    body = masked(answer.body.decode("utf-8", "surrogateescape"), secrets)
+    location = answer.location and masked(answer.location, secrets)
+    return replace(answer, body=body.encode("utf-8", "surrogateescape"), location=location)
 
 
 def _check(answer: Answer) -> None:

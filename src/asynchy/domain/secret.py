@@ -1,0 +1,33 @@
+"""Secrets in what others say: a portal, a proxy or a mail server may quote what it was asked."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
+
+_MASK = "********"
+_SHORTEST = 6
+"""What is shorter may be part of any word, and is no secret."""
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """The text without the secrets, as they are, quoted for URLs or JSON, or in Base64."""
+    found = {form for secret in secrets if len(secret) >= _SHORTEST for form in _forms(secret)}
+    for form in sorted(found, key=len, reverse=True):
+        text = text.replace(form, _MASK)
+    return text
+
+
+def _forms(secret: str) -> set[str]:
+    data = secret.encode("utf-8", "surrogateescape")
+    return {
+        secret,
+        quote(data),
+        quote(data, safe=""),
+        quote_plus(data),
+        json.dumps(secret)[1:-1],
+        base64.b64encode(data).decode(),
+        base64.urlsafe_b64encode(data).decode(),
+    }
