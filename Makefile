@@ -31,9 +31,13 @@ bench-quick: ## the same in five minutes: less data, fewer distances, one round
 bench-catalogue: set-up ## how fast the catalogue takes files in (ROWS, ROUNDS)
 	@$(PYTHON) -m benchmarks.catalogue
 
-fuzz: set-up ## feed nonsense to the SFTP codec for FUZZ_SECONDS (60)
+fuzz: set-up ## feed nonsense to the parsers of what comes from outside, for FUZZ_SECONDS (60) in all
 	@.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
-	@corpus=$$(mktemp -d); $(PYTHON) -m tests.fuzz.packets "$$corpus"; code=$$?; rm -r "$$corpus"; exit $$code
+	@corpus=$$(mktemp -d); trap 'rm -r "$$corpus"' EXIT; export FUZZ_SECONDS=$$(($${FUZZ_SECONDS:-60} / 4)); \
+	for parser in packets portal rsync_output journal; do \
+		echo "fuzz: $$parser"; mkdir "$$corpus/$$parser"; \
+		$(PYTHON) -m tests.fuzz.$$parser "$$corpus/$$parser" || exit; \
+	done
 
 lint: set-up ## ruff: style and mistakes
 	@.venv/bin/ruff check .

@@ -67,6 +67,8 @@ class Facility:
         self.user = USER
         self.offers_sftp = True
         """Whether sshd has an SFTP subsystem the next time it starts."""
+        self.sftp_server = "internal-sftp"
+        """What that is: OpenSSH's own, or a command line for a shell."""
         self.programs: dict[str, str] | None = None
         """What a shell there finds the next time sshd starts: name -> a script of sh; None: all
         that this machine has."""
@@ -184,7 +186,7 @@ class Facility:
                 os.lchown(path, *self._run_as)
 
     def _sshd_config(self) -> str:
-        subsystem = "Subsystem sftp internal-sftp" if self.offers_sftp else ""
+        subsystem = f"Subsystem sftp {self.sftp_server}" if self.offers_sftp else ""
         return _SSHD_CONFIG.format(
             host=self.host,
             port=self.port,

@@ -147,7 +147,10 @@ class Program:
     environment: dict[str, str] = field(default_factory=dict)
 
     def start(self, *command: str | Path, **options: Any) -> subprocess.Popen[str]:
-        """Start a command; `asynchy` and `mxsync` are those of this environment."""
+        """Start a command; `asynchy` and `mxsync` are those of this environment.
+
+        `around`: the beginning of a command line that runs it.
+        """
         first, *rest = map(str, command)
         environment = {
             "PATH": os.environ["PATH"],
@@ -156,8 +159,9 @@ class Program:
             **self.environment,
             **options.pop("environment", {}),
         }
+        around: list[str] = options.pop("around", [])
         return subprocess.Popen(
-            [*as_user(), str(SCRIPTS / first), *rest],
+            [*as_user(), *around, str(SCRIPTS / first), *rest],
             cwd=self.place,
             env={key: value for key, value in environment.items() if value},
             stdin=subprocess.DEVNULL,

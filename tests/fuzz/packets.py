@@ -1,16 +1,12 @@
-"""Fuzzing of the SFTP codec: whatever comes in, an answer or a ProtocolError, and nothing is lost.
-
-`make fuzz` runs it for FUZZ_SECONDS (default 60).
-"""
+"""Fuzzing of the SFTP codec: whatever comes in, an answer or a ProtocolError, and nothing is lost."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
-from pathlib import Path
 
 import atheris
+
+from tests.fuzz.fuzzing import fuzz
 
 with atheris.instrument_imports():
     from asynchy.ssh.sftp.packets import (
@@ -45,15 +41,5 @@ def one(data: bytes) -> None:
                 parse(payload)
 
 
-def main() -> None:
-    """Fuzz for so long; a crash leaves its input in the working folder."""
-    corpus = Path(sys.argv[1])
-    for number, seed in enumerate(_SEEDS):
-        (corpus / f"seed-{number}").write_bytes(bytes.fromhex(seed))
-    limits = [f"-max_total_time={os.environ.get('FUZZ_SECONDS', '60')}", "-max_len=4096"]
-    atheris.Setup([sys.argv[0], str(corpus), *limits, "-print_final_stats=1"], one)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    fuzz(one, [bytes.fromhex(seed) for seed in _SEEDS])

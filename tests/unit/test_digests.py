@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import struct
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -10,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asynchy.domain.level import Held
-from asynchy.facility.digests import _File, patience_for
+from asynchy.facility import digests
+from asynchy.facility.digests import _File, _Reader, patience_for
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync_output import parse_compared
+from asynchy.ssh.sftp.packets import Answer, Code, Data, Handle, Limits, Status
 from asynchy.ssh.sha256sum import parse
 
 SHA = "00" * 31 + "ff"
@@ -70,6 +74,60 @@ def test_a_digest_does_not_depend_on_the_order_in_which_parts_come(
         assert file.digest is None
         file.take(at, memoryview(part))
     assert file.digest == hashlib.sha256(data).digest()
+
+
+class KeepsTheBeginning:
+    """A connection to a server that answers the read at offset 0 when nothing else is asked."""
+
+    limits = Limits(0, 1, 0, 0)  # a byte at a time, it says
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.asked: list[tuple[bytes, Callable[[Answer], None]]] = []
+        self.begun = False
+        self.ahead = 0
+        """Bytes that were sent before the first."""
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.asked)
+
+    def ask(self, request: Callable[[int], bytes], then: Callable[[Answer], None]) -> None:
+        self.asked.append((request(1)[4:], then))
+
+    def turn(self) -> None:
+        asked = [item for item in self.asked if not self.is_first(item[0])] or self.asked[:]
+        self.asked = [item for item in self.asked if item not in asked]
+        for payload, then in asked:
+            then(self.answer(payload))
+
+    @staticmethod
+    def is_first(payload: bytes) -> bool:
+        return payload[0] == 5 and struct.unpack(">QI", payload[-12:])[0] == 0
+
+    def answer(self, payload: bytes) -> Answer:
+        if payload[0] != 5:
+            return Handle(b"h") if payload[0] == 3 else Status(Code.OK, b"")
+        offset, length = struct.unpack(">QI", payload[-12:])
+        found = self.data[offset : offset + length]
+        self.begun = self.begun or not offset
+        self.ahead += 0 if self.begun else len(found)
+        return Data(memoryview(found)) if found else Status(Code.EOF, b"")
+
+
+def test_a_server_that_keeps_the_beginning_back_takes_no_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(digests, "_EARLY", 1 << 18)
+    monkeypatch.setattr(digests, "_WINDOW", 1 << 16)
+    data = bytes(range(256)) * (1 << 13)
+    connection = KeepsTheBeginning(data)
+    found: list[tuple[bytes, bytes]] = []
+    file = Held(b"a", len(data), 0, None, datetime.now(UTC), None, None)
+    reader = _Reader(connection, "/x", [file], lambda *it: found.append(it))  # type: ignore[arg-type]
+    reader.run()
+    assert found == [(b"a", hashlib.sha256(data).digest())]
+    assert 0 < connection.ahead < (1 << 18) + (1 << 17) < len(data)
 
 
 def test_a_server_may_be_silent_for_as_long_as_digests_take() -> None:

@@ -39,8 +39,8 @@ class Bounds:
         self._left = entries
         self._bytes_left = LARGEST
 
-    def take(self, entries: Iterable[Entry]) -> None:
-        """Count some entries.
+    def take(self, entries: Iterable[Entry], unwanted: int = 0) -> None:
+        """Count some entries, and so many more that are not brought home.
 
         Raises:
             ValueError: with these they are too many, or too large together.
@@ -48,6 +48,7 @@ class Bounds:
         for entry in entries:
             self._left -= 1
             self._bytes_left -= entry.size
+        self._left -= unwanted
         self.check()
 
     def check(self) -> None:

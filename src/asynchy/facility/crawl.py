@@ -43,6 +43,8 @@ _AHEAD = 2
 """READDIRs that are asked for before the answer to the first is there. Each answer with entries
 (100 at most, from OpenSSH) asks for two more, so that a large folder takes few round trips."""
 _MOST_AHEAD = 64
+_BARREN = 100
+"""Answers in a row about a folder that name nothing; some servers end a folder with one."""
 _FEWEST = 16
 """Folders that are open at a time on a server that can open no more."""
 _IDLE = 0.05
@@ -229,14 +231,14 @@ class _Pile:
         self.waiting.append(folder)
         self.weights[folder.tag] += len(folder.path) + _FOLDER
 
-    def admit(self, tag: int, entries: Sequence[Entry]) -> None:
-        """Count what was listed of a tree.
+    def admit(self, tag: int, entries: Sequence[Entry], unwanted: int = 0) -> None:
+        """Count what was listed of a tree; of no worth are `unwanted` more names.
 
         Raises:
             ValueError: it is more than a tree may have, or more than can be remembered.
         """
         with self.lock:
-            self.bounds.setdefault(tag, Bounds(self.most)).take(entries)
+            self.bounds.setdefault(tag, Bounds(self.most)).take(entries, unwanted)
             if entries and self.weights[tag] > _HEAVIEST:
                 raise ValueError("more folders than can be remembered until they are listed")
 
@@ -309,6 +311,7 @@ class _Listing:
         self._most = most
         self._handle = b""
         self._asked = 0
+        self._barren = 0
         self._ended = False
         self._refused: Refused | None = None
 
@@ -358,17 +361,25 @@ class _Listing:
 
     def _hand_over(self, answer: Names) -> None:
         entries = []
+        unwanted = 0
+        self._barren += 1
         for name in answer.names:
             if name.name == self._folder.path == b".":
                 self._hand_over_top(name)
-            if name.name in (b".", b"..") or not is_wanted(name.name):
+            if name.name in (b".", b".."):
+                continue
+            self._barren = 0
+            if not is_wanted(name.name):
+                unwanted += 1
                 continue
             try:
                 entries.append(_entry(self._folder, name))
             except ValueError as error:
                 self._refused = self._refused or Refused(str(error))
         try:
-            self._lister.pile.admit(self._folder.tag, entries)
+            if self._barren > _BARREN:
+                raise ValueError("a folder that goes on without naming anything")
+            self._lister.pile.admit(self._folder.tag, entries, unwanted)
         except ValueError as error:
             self._refused = self._refused or Refused(str(error))
             self._ended = True

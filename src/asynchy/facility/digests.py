@@ -35,6 +35,11 @@ _WINDOW = 4 << 20
 """Bytes that are asked for and have not come: twice what a connection carries in a round trip."""
 _READ = 255 << 10
 """Bytes asked for at a time: what OpenSSH's server sends at most."""
+_FEWEST = 4096
+"""Bytes asked for at a time at least: a server may say that it sends a byte at a time."""
+_EARLY = 16 << 20
+"""Bytes that came before those in front of them, from which on no more are asked for: a server may
+keep the beginning of a file back."""
 _OPEN = 100
 """Files that are open at a time."""
 
@@ -112,6 +117,8 @@ class _File:
         self.in_flight = 0
         """Requests."""
         self.good = True
+        self.early = 0
+        """Bytes that came before those in front of them."""
         self._sha256 = hashlib.sha256()
         self._hashed = 0
         self._early: dict[int, bytes] = {}
@@ -123,12 +130,22 @@ class _File:
 
     def take(self, offset: int, data: memoryview) -> None:
         """Add bytes to the digest, each once those before it have come."""
+        if not self.good:
+            return
         if offset != self._hashed:
             self._early[offset] = bytes(data)
+            self.early += len(data)
             return
         self._add(data)
         while (early := self._early.pop(self._hashed, None)) is not None:
+            self.early -= len(early)
             self._add(early)
+
+    def fail(self) -> None:
+        """It is not the file that was listed; what came of it is of no use."""
+        self.good = False
+        self._early.clear()
+        self.early = 0
 
     def _add(self, data: bytes | memoryview) -> None:
         self._sha256.update(data)
@@ -152,9 +169,9 @@ class _Reader:
         self._waiting = deque(files)
         self._readable: deque[_File] = deque()
         self._on_digest = on_digest
-        self._open = self._in_flight = 0
+        self._open = self._in_flight = self._early = 0
         limits = connection.limits
-        self._most = min(_READ, limits.read or _READ)
+        self._most = min(_READ, max(_FEWEST, limits.read or _READ))
         self._most_open = min(_OPEN, max(1, limits.handles - 4)) if limits.handles else _OPEN
 
     def run(self) -> None:
@@ -166,7 +183,7 @@ class _Reader:
     def _ask(self) -> None:
         while self._waiting and self._open < self._most_open:
             self._begin(_File(self._waiting.popleft()))
-        while self._readable and self._in_flight < _WINDOW:
+        while self._readable and self._in_flight < _WINDOW and self._early < _EARLY:
             self._go_on(self._readable[0])
 
     def _begin(self, file: _File) -> None:
@@ -202,6 +219,7 @@ class _Reader:
     def _took(self, file: _File, offset: int, length: int, answer: Answer) -> None:
         file.in_flight -= 1
         self._in_flight -= length
+        self._early -= file.early
         if isinstance(answer, Data) and offset < file.held.size:
             count = len(answer.data)
             if not 0 < count <= length:
@@ -210,7 +228,8 @@ class _Reader:
             if count < length:
                 self._read(file, offset + count, length - count)
         elif not _is_end(answer) or offset < file.held.size:
-            file.good = False
+            file.fail()
+        self._early += file.early
         if not file.in_flight and file.all_asked:
             self._end(file)
 

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _COMMAND = "xargs -0 -r sha256sum -z --"
 _LINE = re.compile(rb"(?P<digest>[0-9a-f]{64}) [ *](?P<name>.+)", re.DOTALL)
+_TALK = 100
+"""Lines more than files were asked for, such as a banner's; a shell may talk without an end."""
 
 
 def digests(  # noqa: PLR0913, PLR0917 - what, from where, and how long
@@ -37,13 +39,19 @@ def digests(  # noqa: PLR0913, PLR0917 - what, from where, and how long
 
     Raises:
         ListingError: the connection could not be made or broke off, or nothing was said for too
-            long.
+            long, or far more than was asked.
         Stopped: a stop was asked for meanwhile.
         ToolMissing: ssh is not installed.
     """
     above = f"{source}/".encode()
+    names = [above + path for path in paths]
+    left = len(names) + _TALK
 
     def hear(line: bytes) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ListingError("sha256sum at the facility says far more than it was asked")
         found = parse(line)
         if found is not None and found[1].startswith(above):
             on_digest(found[1].removeprefix(above), found[0])
@@ -55,7 +63,7 @@ def digests(  # noqa: PLR0913, PLR0917 - what, from where, and how long
             on_stdout=hear,
             on_stderr=lambda line: log.debug("sha256sum: %s", shown(line)),
             environment={},
-            stdin=b"".join(above + path + b"\0" for path in paths),
+            stdin=b"".join(name + b"\0" for name in names),
             silence=patience,
             nul_ends=True,
         )

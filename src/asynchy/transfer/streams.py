@@ -133,6 +133,8 @@ class Streams:
         self._shown = 0
         self._failures = 0
         """Connections in a row that were lost or not made, while nothing arrived."""
+        self._last_lost = ""
+        """Why the last of them was."""
         self._not_before = 0.0
         self._looked_for_waiting = 0.0
 
@@ -284,6 +286,7 @@ class Streams:
         others = [s for s in self._streams if s is not stream and not s.closing]
         stream.closing = True
         self._failures += 1
+        self._last_lost = lost.reason
         log.log(logging.INFO if others else logging.WARNING, "a stream was lost: %s", lost.reason)
         if not stream.ready and others:
             self._tuner.refused(len(others))
@@ -310,7 +313,7 @@ class Streams:
                 first = shown(given.bundle.pieces[0].entry.path, limit=200)
                 self._ended.broken = Broken(
                     f"{count(self._deaths[number], 'stream')} were lost at the same files, "
-                    f"the first of them {first}",
+                    f"the first of them {first}; the last: {self._last_lost}",
                     None,
                 )
             elif rest:
