@@ -16,6 +16,8 @@ from asynchy.ssh.remote import Remote
 
 log = logging.getLogger(__name__)
 
+_MOST = 1_000_000
+"""Folders in a folder of experiments: their names are held in memory."""
 _BEAMLINE = re.compile(rb"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]{0,99}")
 
 
@@ -87,6 +89,8 @@ def folders_in(remote: Remote, folder: str, stop: Stop) -> list[bytes]:
 
     def hear(entry: Entry) -> None:
         if entry.kind is Kind.FOLDER and entry.path != b".":
+            if len(names) >= _MOST:
+                raise ListingRefused(f"{folder}: more than {_MOST:,} folders of experiments")
             names.append(entry.path)
 
     list_experiment(remote, folder, hear, stop, deep=False)
