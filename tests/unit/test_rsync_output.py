@@ -410,3 +410,17 @@ def test_every_cause_that_can_be_named_comes_with_what_to_do() -> None:
 )
 def test_what_is_missing_here_is_not_absent_there(stderr: str) -> None:
     assert not is_absent(stderr)
+
+
+@pytest.mark.parametrize(
+    ("year", "seconds"),
+    [(b"  -2/12/17 14:13:20", -62_200_000_000), (b"2286/11/20 17:46:40", 10**10)],
+)
+def test_years_before_our_own_and_far_ahead(year: bytes, seconds: int) -> None:
+    entry = parse_listed(b"-rw-r--r--              2 " + year + b" odd")
+    assert entry is not None and entry.modified == seconds
+
+
+def test_a_name_that_leads_out_is_said_in_words() -> None:
+    found = explain(4, "ABORTING due to unsafe pathname from sender: ../evil")
+    assert found.reason == "the server's rsync sent a name that leads out of the experiment"

@@ -369,7 +369,7 @@ class _Listing:
             if name.name in (b".", b".."):
                 continue
             self._barren = 0
-            if not is_wanted(name.name):
+            if _is_name(name.name) and not is_wanted(name.name):
                 unwanted += 1
                 continue
             try:
@@ -414,6 +414,11 @@ def _refusal(answer: Answer) -> Refused:
     return Refused(f"the server says: {shown(answer.message, limit=200)} ({answer.code})")
 
 
+def _is_name(name: bytes) -> bool:
+    """Whether it is one name, and no path that leads anywhere else."""
+    return is_inside(name) and b"/" not in name
+
+
 def _entry(folder: Folder, name: Name) -> Entry:
     """An entry as it is told.
 
@@ -421,7 +426,7 @@ def _entry(folder: Folder, name: Name) -> Entry:
         ValueError: it has no usable name, or it is not told what it is.
     """
     path = folder.below(name.name)
-    if not is_inside(path) or b"/" in name.name:
+    if not _is_name(name.name):
         raise ValueError(f"a name that leads out of the experiment: {shown(name.name, limit=200)}")
     check_path(folder.root, path)
     size, mode, modified = (

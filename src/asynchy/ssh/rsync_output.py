@@ -17,7 +17,7 @@ from asynchy.domain.text import shown
 
 _LISTED = re.compile(
     rb"(?P<kind>[-dlpscbD])(?P<mode>[r-][w-][xsS-][r-][w-][xsS-][r-][w-][xtT-])\S? +"
-    rb"(?P<size>\d{1,19}) (?P<year>\d{1,9})/(?P<month>\d\d)/(?P<day>\d\d) "
+    rb"(?P<size>\d{1,19}) +(?P<year>-?\d{1,9})/(?P<month>\d\d)/(?P<day>\d\d) "
     rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d) (?P<name>.*)",
     re.DOTALL,
 )
@@ -146,6 +146,11 @@ _CAUSES = (
         r"|client_loop: |Timeout, server .* not responding|Operation timed out",
         "the connection to the server was lost",
         "it is tried again in the next run",
+    ),
+    (
+        r"unsafe pathname from sender|rejecting (unrequested|excluded) file-list name",
+        "the server's rsync sent a name that leads out of the experiment",
+        "it is broken, or somebody's who means harm: tell the facility",
     ),
     (
         r"protocol version mismatch|is your shell clean",
