@@ -30,7 +30,7 @@ from simulator.portal.handle import OMIT
 from simulator.portal.state import ACCOUNT
 from simulator.scratch import remove
 from tests.conftest import Home, give
-from tests.integration.test_verify import FRAME, flip
+from tests.integration.test_verify import FRAME
 
 MAIL = "mail/canary+p@ss %word"
 WRONG = "wrong/canary+p@ss %word"
@@ -167,16 +167,13 @@ def test_no_secret_is_written_shown_or_handed_on(home: Home, place: Path, pem: P
         configure(home, sink)
         portal.expire_tokens_after(1)
         assert watch.run("asynchy", "doctor") == 0, watch.said
-        assert watch.run("asynchy", "config", "show") == 0
         watch.run("mxsync")
         watch.run("mxsync", "--execute", "--once")
         assert home.copy("12282a").is_dir()
-        for engine in ("sftp", "rsync"):
-            configure(home, sink, engine=engine)
-            (home.place / "ignore.yml").unlink()
-            flip(home.copy("12282a") / FRAME)
-            (home.copy("12282a") / FRAME).unlink()
-            watch.run("mxsync", "--execute", "--once")
+        configure(home, sink, engine="rsync")
+        (home.place / "ignore.yml").unlink()
+        (home.copy("12282a") / FRAME).unlink()
+        watch.run("mxsync", "--execute", "--once")
         assert watch.run("asynchy", "verify") == 0
         assert watch.run("asynchy", "audit") == 0
         assert watch.run("asynchy", "receipt", "12282a", "--out", home.place / "receipt") == 0
@@ -184,7 +181,6 @@ def test_no_secret_is_written_shown_or_handed_on(home: Home, place: Path, pem: P
         assert watch.run("epnalert", "--dry-run") == 0
         assert watch.run("epnalert") == 0, watch.said[-1]
         assert len(sink.mails) == 1
-        assert watch.run("asynchy", "map", "list") == 0
         assert watch.run("asynchy", "walk") == 0
         (home.place / "vault").mkdir()
         give(home.place / "vault")
@@ -206,7 +202,8 @@ def test_no_secret_is_written_shown_or_handed_on(home: Home, place: Path, pem: P
             portal.set_fault(**trouble)
             watch.run("mxsync")
             portal.clear_faults()
-        assert any("********" in text for text in watch.said)
+            quoted = trouble["name"] == "echo" and trouble.get("path") == "visits"
+            assert not quoted or "********" in watch.said[-1], watch.said[-1]
         wrong = {"file": str(home.place / "secret-wrong")}
         configure(home, sink, equipment=[{"id": 23, "client_password": wrong}])
         assert watch.run("mxsync") == 4
@@ -217,10 +214,11 @@ def test_no_secret_is_written_shown_or_handed_on(home: Home, place: Path, pem: P
         sink.refuse(f"550 {MAIL} {base64.b64encode(MAIL.encode()).decode()} is no good")
         configure(home, sink)
         assert watch.run("epnalert") == 7
+        assert "550 ******** ******** is no good" in watch.said[-1]
         sink.refuse(None)
         (place / "mails" / "refuse").unlink(missing_ok=True)
         configure(home, sink, key_file=str(home.place / "secret-portal"))
-        assert watch.run("mxsync") == 4
+        assert watch.run("asynchy", "doctor") == 1
     assert len(watch.tokens()) >= 3
     assert watch.search(secrets | watch.tokens()) == []
 
