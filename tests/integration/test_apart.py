@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import base64
 import pickle
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from asynchy.config import Shared
 from asynchy.domain.attempt import Verdict
 from asynchy.domain.stop import Stop
+from asynchy.errors import CatalogueError
+from asynchy.plan.engine import Means
 from asynchy.service import apart
 from asynchy.service.board import Board
 from asynchy.ssh.remote import Remote
 
+SITE: Any = SimpleNamespace(remote=Remote("host", "user"), stop=Stop(), board=Board())
+TRANSFER: Any = SimpleNamespace(copy=SimpleNamespace(epn="12282a"))
 EVENT = ("log", "asynchy", 20, "%s", "so far " * 1000)
 
 
@@ -25,9 +31,13 @@ def test_a_process_that_dies_while_it_tells_costs_its_experiment_alone(
     line = (base64.b64encode(pickle.dumps(EVENT)) + b".\n").decode()
     told = line[: int(share * len(line))]
     monkeypatch.setattr(apart, "_COMMAND", ("sh", "-c", 'printf "%s" "$1"; kill -9 $$', "sh", told))
-    site: Any = SimpleNamespace(remote=Remote("host", "user"), stop=Stop(), board=Board())
-    transfer: Any = SimpleNamespace(copy=SimpleNamespace(epn="12282a"))
     settings: Any = None
-    outcome = apart.bring_apart(settings, settings, 0)(site, transfer, None)
+    outcome = apart.bring_apart(settings, settings, 0)(SITE, TRANSFER, None)
     assert outcome.verdict is Verdict.FAILED
     assert outcome.reason == "its process died (exit code -9)"
+
+
+def test_a_catalogue_that_it_cannot_use_is_an_error_in_words(tmp_path: Path) -> None:
+    settings = Shared(catalogue=tmp_path)
+    with pytest.raises(CatalogueError, match=f"{tmp_path}: "):
+        apart.bring_apart(settings, Means(), 0)(SITE, TRANSFER, None)

@@ -115,18 +115,22 @@ def main() -> None:
     logger = logging.getLogger("asynchy")
     logger.addHandler(_TellingHandler())
     logger.setLevel(task.level)
+    result: Outcome | AsynchyError
+    try:
+        result = _brought(task, stop)
+    except AsynchyError as error:
+        result = error
+    _tell("result", result)
+
+
+def _brought(task: Task, stop: Stop) -> Outcome:
     site = site_of(task.settings, stop, _TellingBoard(), write=True)
     site = replace(site, means=task.means, retries=task.retries)
     if not task.offers_sftp:
         remember_no_sftp(site.remote)
     if task.round_trip is not None:
         kept.remember_round_trip(site.remote, task.round_trip)
-    result: Outcome | AsynchyError
-    try:
-        result = bring(site, task.transfer, task.unsure)
-    except AsynchyError as error:
-        result = error
-    _tell("result", result)
+    return bring(site, task.transfer, task.unsure)
 
 
 def _tell(*event: Any) -> None:
