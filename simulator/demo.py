@@ -54,7 +54,7 @@ def _set_the_scene(folder: Path, facility: Facility, mails: MailSink) -> Path:
     mx_experiment(facility.experiment("mx", "12283c"), "12283c")
     mx_experiment(facility.experiment("mx", _NOBODYS), _NOBODYS)
     now = datetime.now(UTC).replace(microsecond=0)
-    hours = {"12282a": 30, "8020l": 54, "19754a": 78, _NOBODYS: 40, "12283c": -3}
+    hours = {"12282a": 30, "8020l": 200, "19754a": 78, _NOBODYS: 40, "12283c": -3}
     for epn, ended in hours.items():
         end = now - timedelta(hours=ended)
         facility.portal.add_visit(equipment=23, epn=epn, start=end - timedelta(hours=8), end=end)
@@ -73,6 +73,7 @@ def _set_the_scene(folder: Path, facility: Facility, mails: MailSink) -> Path:
         epnalert_template_folder=OMIT,
         epnalert_template_text=OMIT,
         epnalert_template_html=OMIT,
+        retention_days={"mx": 14},
     )
     print(f"experiments  {', '.join(sorted(hours))}")
     print(f"config       {config}")
@@ -88,6 +89,8 @@ def _run(folder: Path, facility: Facility, config: Path, mails: MailSink) -> boo
     good &= _command("mxsync", "--config", config, "--execute", "--once") == 0
     _say("The second run finds nothing to do")
     good &= _command("mxsync", "--config", config, "--execute", "--once") == 0
+    _say("What the facility deletes before it is at home: exit code 1, for there is something")
+    good &= _command("asynchy", "--config", config, "report", "at-risk") == 1
     good &= _alert(folder, config, mails)
     _say(f"As a service: the portal tells of a further visit, {_LATE}; one cycle, then SIGTERM")
     good &= _service(folder, facility, config)
@@ -119,8 +122,10 @@ def _proof(folder: Path, config: Path) -> bool:
     os.utime(frame, ns=(times.st_atime_ns, times.st_mtime_ns))
     good = _command(*asynchy, "audit", "--rate", "2GB") == 1
     _say("Held against the facility byte for byte, it is kept aside and fetched again")
-    good &= _command(*asynchy, "verify", "12282a") == 0
+    good &= _command(*asynchy, "verify", "12282a", "8020l") == 0
     good &= _command(*asynchy, "audit", "12282a") == 0
+    _say("Both sides, and what may be deleted at the facility, by which proof")
+    good &= _command(*asynchy, "report", "reconcile") == 0
     _say("A receipt: what is at home, who measured it, and how it came here")
     return good & (_command(*asynchy, "receipt", "12282a") == 0)
 

@@ -169,6 +169,29 @@ def test_a_template_of_the_original_gets_its_two_strings_to_the_letter(
     assert "Ada           Lovelace     ada@uni.example" in html_of(mail)
 
 
+def test_what_the_facility_deletes_soon_is_worth_a_mail(office: Home, sink: MailSink) -> None:
+    configure(office, sink, **{"retention-days": {"mx": 30}})
+    office.visit("12282a", ended=24 * 10)
+    office.visit("12283b", ended=24 * 28.5)
+    assert "1 deleted there soon" in alert(office, "--only-new").stdout
+    (mail,) = sink.mails
+    assert mail["Subject"] == "Experiments that the facility deletes soon"
+    text = text_of(mail)
+    assert (
+        "MAY BE DELETED AT THE FACILITY WITHIN 14 DAYS, and not safe at home:\n\n12283b (mx)  1 day left"
+        in text
+    )
+    assert "  ny79, size not known: never fetched\n" in text and "12282a" not in text
+    assert f"asynchy --config {office.config} report at-risk" in html_of(mail)
+    assert "1 day left" in html_of(mail)
+    # It asked for the visit; the report knows of it. A mail that is only shown stores nothing.
+    office.visit("12284c", ended=24 * 31.5)
+    dry = alert(office, "--dry-run", "--since", "40").stdout
+    assert "12284c (mx)  2 days past" in dry
+    report = office.program.run("asynchy", "--config", office.config, "report", "at-risk")
+    assert "12283b" in report.stdout and "12284c" not in report.stdout
+
+
 def test_names_from_outside_break_neither_headers_nor_html(office: Home, sink: MailSink) -> None:
     bad = {
         "first_names": "Zoë\r\nBcc: everybody@uni.example",

@@ -125,6 +125,7 @@ def test_right_after_the_transfer_where_the_config_says_so(home: Home) -> None:
         ({"engine": "rsync"}, "transport", "transport"),
         ({"engine": "rsync", "verify": "none", "manifest": "false"}, "transport", "transport"),
         ({"engine": "sftp"}, "size", "size"),
+        ({"engine": "sftp", "compare": "size"}, "size", None),
         ({"engine": "sftp", "verify": "none"}, "none", None),
     ],
 )
@@ -200,6 +201,51 @@ def test_a_command_that_is_killed_at_the_facility_is_no_missing_one(home: Home) 
     offer(home, "shell")
     assert verify(home, "12282a").returncode == 0
     assert WAYS["shell"] in {check["way"] for check in only(home.status("12282a"))["checks"]}
+
+
+def test_what_rsync_says_differs_is_read_before_it_is_believed(home: Home) -> None:
+    """While rsync looks, a file at the facility is another one; then it is as it was."""
+    source = prepared(home)
+    assert home.once().returncode == 0
+    frame, kept = source / FRAME, home.place / "frame"
+    shutil.copy2(frame, kept)
+    give(kept)
+    rewritten = f"""
+case "$*" in
+*-nc*)
+  printf x | /bin/dd of='{frame}' conv=notrunc bs=1 seek=10 2>/dev/null
+  /usr/bin/touch -r '{kept}' '{frame}'
+  {shutil.which("rsync")} "$@"; code=$?
+  /bin/cp -p '{kept}' '{frame}'
+  exit $code;;
+esac
+exec {shutil.which("rsync")} "$@" """
+    offer(home, "other", rsync=rewritten)
+    run = verify(home)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "rsync says that 1 file is not the same" in run.stderr
+    copy = only(home.status("12282a"))
+    (check,) = copy["checks"]
+    assert (check["way"], check["different"], copy["level"]) == (WAYS["rsync"], 0, "source")
+    assert not home.copy("12282a").with_name("data.asynchy-mismatch").exists()
+
+
+def test_a_verification_that_was_killed_leaves_a_complete_copy(home: Home) -> None:
+    prepared(home)
+    home.configure(recheck_after=0)
+    assert home.once().returncode == 0
+    offer(home, "other", sha256sum="exec /bin/sleep 15", xargs='exec /usr/bin/xargs "$@"')
+    with home.program.start("asynchy", "--config", home.config, "verify") as process:
+        wait_until(lambda: only(home.status("12282a"))["claim"])
+        process.kill()
+        process.communicate()
+    offer(home, "shell")
+    assert verify(home).returncode == 0
+    assert only(home.status("12282a"))["history"][-1]["verdict"] == "interrupted"
+    shown = home.program.run("asynchy", "--config", home.config, "status").stdout
+    assert "complete 20" in shown and "due" not in shown
+    run = home.program.run("asynchy", "--config", home.config, "report", "reconcile")
+    assert "yes: " in run.stdout, run.stdout
 
 
 def test_a_late_file_is_brought_home_by_a_second_look(home: Home) -> None:

@@ -173,6 +173,18 @@ def test_reading_hears_a_stop(tmp_path: Path) -> None:
     assert len(seen) == 1
 
 
+def test_a_file_that_grows_while_it_is_read_is_not_the_one_that_was_listed(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(bytes(3 << 20))
+
+    def grow(_count: int) -> None:
+        with path.open("ab") as file:
+            file.write(b"x")
+
+    (found,) = reader(tmp_path, threads=1, on_bytes=grow).read([held(b"a", 3 << 20)])
+    assert (found.sha256, found.damage) == (None, Damage.CHANGED)
+
+
 def test_reading_keeps_to_its_rate(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(bytes(2 << 20))

@@ -155,7 +155,7 @@ def _copies(db: Connection) -> defaultdict[int, tuple[AtHome, ...]]:
         .subquery()
     )
     query = (
-        select(copies, attempts.c.verdict, attempts.c.reason)
+        select(copies, attempts.c.verdict, attempts.c.reason, attempts.c.ended)
         .outerjoin(last, last.c.copy_id == copies.c.id)
         .outerjoin(attempts, attempts.c.id == last.c.last)
         .order_by(copies.c.destination)
@@ -168,6 +168,8 @@ def _copies(db: Connection) -> defaultdict[int, tuple[AtHome, ...]]:
 
 
 def _copy(row: Row[Any], claim: Row[Any] | None) -> AtHome:
+    settled = row.completed is not None and row.ended is not None and row.completed > row.ended
+    tried = row.verdict is not None and not settled
     return AtHome(
         id=row.id,
         project=row.project,
@@ -179,8 +181,8 @@ def _copy(row: Row[Any], claim: Row[Any] | None) -> AtHome:
         damaged=row.damaged,
         files=row.files,
         bytes=row.bytes,
-        verdict=None if row.verdict is None else Verdict(row.verdict),
-        reason=row.reason,
+        verdict=Verdict(row.verdict) if tried else None,
+        reason=row.reason if tried else None,
         claim=living_of(claim),
     )
 

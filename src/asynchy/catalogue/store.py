@@ -188,6 +188,19 @@ class Catalogue:
             db.execute(update(copies).where(copies.c.id == copy_id).values(values))
             sum_up(db, copy_id, attempt.ended)
 
+    def confirm(self, copy_id: int, survey: Survey, now: datetime) -> None:
+        """A complete copy was found complete once more: all that was just listed is at home."""
+        values = {
+            "completed": now,
+            "completed_listing": survey.listed_at,
+            "fingerprint": survey.fingerprint,
+            "files": survey.files,
+            "bytes": survey.bytes,
+        }
+        complete = copies.c.completed.is_not(None) & ~copies.c.doubted
+        with self._transaction() as db:
+            db.execute(update(copies).where(copies.c.id == copy_id, complete).values(values))
+
     def note(self, copy_id: int, check: Check) -> None:
         """Store a check of a copy."""
         with self._transaction() as db:

@@ -24,7 +24,7 @@ from asynchy.cli.show_report import (
 from asynchy.config import load_shared
 from asynchy.domain.level import Level
 from asynchy.errors import ExitCode
-from asynchy.service.standings import ASKED_BY_VERIFY, reconciled, risks
+from asynchy.service.standings import asked_level, reconciled, risks
 
 _format = click.option(
     "--format",
@@ -74,7 +74,7 @@ def at_risk_command(
     Exit code 1 where there is any.
     """
     settings = load_shared(config).settings
-    wanted = Level[level.upper()] if level else ASKED_BY_VERIFY[settings.verify]
+    wanted = Level[level.upper()] if level else asked_level(settings)
     found = risks(settings, wanted, datetime.now(UTC), everything=everything)
     if within is not None:
         found = found.within(within)

@@ -194,7 +194,10 @@ def state(copy: CopyStatus) -> str:
     claim, last = copy.claim, copy.last
     if claim is not None:
         return f"process {claim.pid} on {claim.host} at work since {moment(claim.since)}"
-    if copy.completed is not None and (last is None or last.verdict is Verdict.COMPLETE):
+    # A verification that found it complete after a failed attempt is no attempt of its own.
+    if copy.completed is not None and (
+        last is None or last.verdict is Verdict.COMPLETE or copy.completed > last.ended
+    ):
         return f"complete {moment(copy.completed)}"
     if last is None:
         return "not fetched yet"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from asynchy.domain.level import Held
 from asynchy.domain.stop import Stop
+from asynchy.domain.text import shown
 from asynchy.errors import DigestsNotOffered, ListingError
 from asynchy.ssh import rsync, sha256sum
 from asynchy.ssh.remote import Remote
@@ -55,8 +56,12 @@ class Way(Enum):
     READ = "second read over SFTP"
 
 
-def find_way(remote: Remote, source: str, destination: Path, sample: Held, stop: Stop) -> Way:
-    """The cheapest way that the server offers, found out by trying each with one file.
+def find_way(
+    remote: Remote, source: str, destination: Path, samples: Sequence[Held], stop: Stop
+) -> Way:
+    """The cheapest way that the server offers, found out by trying each with some files.
+
+    It is offered where it says anything of one of them: another may have vanished.
 
     Raises:
         DigestsNotOffered: there is none.
@@ -64,13 +69,14 @@ def find_way(remote: Remote, source: str, destination: Path, sample: Held, stop:
         Stopped: a stop was asked for meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
-    patience = patience_for(remote, [sample])
-    if sha256sum.is_offered(remote, source, sample.path, stop, patience):
+    patience = patience_for(remote, samples)
+    paths = [sample.path for sample in samples]
+    if sha256sum.is_offered(remote, source, paths, stop, patience):
         return Way.SHA256SUM
     heard: list[bytes] = []
     try:
         rsync.compare_files(
-            remote, source, destination, [sample.path], lambda path, _: heard.append(path), stop,
+            remote, source, destination, paths, lambda path, _: heard.append(path), stop,
             patience,
         )  # fmt: skip
     except ListingError as error:
@@ -78,11 +84,11 @@ def find_way(remote: Remote, source: str, destination: Path, sample: Held, stop:
     if heard:
         return Way.RSYNC
     found: list[bytes] = []
-    read_again(remote, source, [sample], lambda path, _: found.append(path), stop)
+    read_again(remote, source, samples, lambda path, _: found.append(path), stop)
     if found:
         return Way.READ
     raise DigestsNotOffered(
-        f"no file could be read again at the facility (tried {sample.path!r})",
+        f"no file could be read again at the facility (tried {', '.join(map(shown, paths))})",
         hint="see with `sftp USER@HOST` whether it is still there and may be read",
     )
 

@@ -33,6 +33,11 @@ class Means:
     """Then make a receipt of it, beside it."""
 
     @property
+    def looks(self) -> bool:
+        """Whether size and time of what is at home are held against the listing."""
+        return self.verify != "none" and self.compare != "size"
+
+    @property
     def needs_rsync(self) -> str | None:
         """What is asked for that only rsync does; None where nothing is."""
         if self.compare == "checksum":

@@ -40,7 +40,7 @@ class AtHome:
     """Of the facility's latest listing for it."""
     bytes: int | None
     verdict: Verdict | None
-    """Of the latest attempt; None where there was none."""
+    """Of the latest attempt; None where there was none, or it was found complete after it."""
     reason: str | None
     """Why that one did not complete it."""
     claim: Claim | None
@@ -186,6 +186,9 @@ class Asked:
         return None, self._unfetched(one, now)
 
     def _unfetched(self, one: Standing, now: datetime) -> str:
+        if self.is_waved_through(one):
+            said = "an original's database" if one.completed_elsewhere else "ignore.yml"
+            return f"{said} calls it fetched, and nothing proves it"
         if self.epn_cap_map is not None and one.epn.proposal not in self.epn_cap_map:
             return "belongs to no project"
         if any(copy.claim for copy in one.copies):

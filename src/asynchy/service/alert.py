@@ -26,7 +26,7 @@ from asynchy.plan.alert import Alert, Found, Unknown, overdue, suggest
 from asynchy.plan.at_risk import AtRisk
 from asynchy.service.heard import Heard
 from asynchy.service.site import CycleSite
-from asynchy.service.standings import ASKED_BY_VERIFY, hear, risks
+from asynchy.service.standings import asked_level, hear, risks
 from asynchy.service.tasks import all_at_once
 
 log = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ def _at_risk(
     settings: Settings, answers: Sequence[EquipmentVisits], now: datetime
 ) -> tuple[AtRisk, ...]:
     """What the facility deletes soon; nothing where the config does not say when it does."""
-    level = ASKED_BY_VERIFY[settings.verify]
+    level = asked_level(settings)
     try:
         found = risks(settings, level, now, answers)
     except NothingKnown:

@@ -109,8 +109,7 @@ def rounds(
             result = replace(result, stopped=True)
         judgement = judge(result, before, after, unsure=unsure)
         if judgement.all_at_home and after is not None:
-            looked = site.means.verify != "none"
-            level = level_of(engine.check, looked=looked, origin_known=origin_known)
+            level = level_of(engine.check, looked=site.means.looks, origin_known=origin_known)
             hold(holdings, copy, after, level)
             judgement = judged(site, copy, holdings, judgement, again=again)
         attempt = _attempt(site, engine, started, result, after, judgement)
@@ -159,13 +158,13 @@ def _run_engine(site: Site, engine: Engine, copy: Copy, listed: Survey) -> Engin
         return _not_run(f"{error.filename or copy.destination}: {error.strerror}", None)
 
 
-def hold(holdings: Holdings, copy: Copy, found: Survey, level: Level | None) -> None:
-    """Store that the copy holds what was listed."""
+def hold(holdings: Holdings, copy: Copy, found: Survey, level: Level | None) -> bool:
+    """Store that the copy holds what was listed; whether that is what is known of it by now."""
     assert found.listing is not None  # we write
-    if not holdings.take(found.listing, (found.files, found.bytes), level):
-        log.warning(
-            "%s: a walk has seen something else since; its files are not recorded", copy.epn
-        )
+    if holdings.take(found.listing, (found.files, found.bytes), level):
+        return True
+    log.warning("%s: a walk has seen something else since; its files are not recorded", copy.epn)
+    return False
 
 
 def _not_run(reason: str, hint: str | None) -> EngineResult:

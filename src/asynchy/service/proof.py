@@ -18,7 +18,7 @@ from asynchy.domain.attempt import Verdict
 from asynchy.domain.experiment import Copy, Survey
 from asynchy.domain.level import Check, Held
 from asynchy.domain.text import count, shown, size
-from asynchy.errors import AsynchyError, ListingError, Stopped
+from asynchy.errors import AsynchyError, ListingError, SftpNotOffered, Stopped
 from asynchy.facility.digests import Way, find_way, patience_for, read_again
 from asynchy.plan.verdict import Judgement, Proof, verdict_on
 from asynchy.service.progress import Progress
@@ -35,6 +35,8 @@ _FILES = 5000
 """In a lot at most."""
 _BYTES = 4 << 30
 """In a lot, unless one file has more."""
+_TRIED = 3
+"""Files with which a way is tried: one of them may have vanished."""
 _NAMED = 10
 """Files that are named in the log."""
 
@@ -55,10 +57,10 @@ def prove(site: Site, copy: Copy, holdings: Holdings, selection: Selection) -> P
     files, total = selection.amount()
     run = _Run(site, copy, holdings)
     try:
-        sample = min(itertools.islice(selection, _FILES), key=lambda file: file.size)
+        in_order = sorted(itertools.islice(selection, _FILES), key=lambda file: file.size)
         way = site.ways.get(site.remote)
         if way is None:
-            way = find_way(site.remote, copy.source, copy.destination, sample, site.stop)
+            way = find_way(site.remote, copy.source, copy.destination, in_order[:_TRIED], site.stop)
             site.ways[site.remote] = way
         log.info(
             "%s: holding %s, %s against the facility's: %s",
@@ -229,7 +231,26 @@ class _Run:
         self._progress.add(0, len(lot))
 
     def _by_rsync(self, lot: list[Held]) -> Compared:
-        """Have rsync make checksums on both sides."""
+        """Have rsync make checksums on both sides.
+
+        What it says differs may have been written at that moment, or differ in something else than
+        its bytes: it is read over SFTP before that is believed. Where there is no SFTP, rsync is
+        asked again.
+        """
+        same, doubtful = self._asked_of_rsync(lot)
+        if not doubtful:
+            return same, []
+        log.info(
+            "%s: rsync says that %s not the same; looking again",
+            self._copy.epn, count(len(doubtful), "file is", "files are"),
+        )  # fmt: skip
+        try:
+            again, different = self._by_digests(Way.READ, doubtful)
+        except SftpNotOffered:
+            again, different = self._asked_of_rsync(doubtful)
+        return same + again, different
+
+    def _asked_of_rsync(self, lot: list[Held]) -> Compared:
         site, copy = self._site, self._copy
         sizes = {file.path: file.size for file in lot}
         said: dict[bytes, bool] = {}
@@ -237,7 +258,7 @@ class _Run:
         def hear(path: bytes, same: bool) -> None:
             if path in sizes:
                 said[path] = same
-                self._progress.add(sizes[path])
+                self._progress.add(sizes[path] if same else 0)
 
         rsync.compare_files(
             site.remote, copy.source, copy.destination, sizes, hear, site.stop,

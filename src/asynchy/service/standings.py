@@ -17,10 +17,14 @@ from asynchy.errors import NothingKnown
 from asynchy.plan.at_risk import Risks, at_risk
 from asynchy.plan.reconcile import Reconciled, Terms, reconcile
 from asynchy.plan.standing import Asked, Standing, standings
-from asynchy.service.site import CycleSite
+from asynchy.service.site import CycleSite, means_of
 
-ASKED_BY_VERIFY = {"none": None, "size": Level.SIZE, "source": Level.SOURCE}
-"""`verify` in the config -> what must be proven of a copy."""
+
+def asked_level(settings: Shared) -> Level | None:
+    """What must be proven of a copy, as the config asks; None: that it is complete is enough."""
+    if settings.verify == "source":
+        return Level.SOURCE
+    return Level.SIZE if means_of(settings).looks else None
 
 
 def asked_by(settings: Shared, level: Level | None) -> Asked:

@@ -73,8 +73,11 @@ def verify(site: Site, transfer: Transfer, unsure: str | None) -> Outcome:
         if listed.missing_files or listed.missing_folders or transfer.why is Why.DIFFERENT:
             return rounds(site, transfer, claim, unsure)
         holdings = site.catalogue.holdings(claim)
-        hold(holdings, copy, listed, Level.SIZE)
-        return _compare(site, transfer, claim, holdings)
+        known = hold(holdings, copy, listed, Level.SIZE if site.means.looks else None)
+        outcome = _compare(site, transfer, claim, holdings)
+        if outcome.complete and known:
+            site.catalogue.confirm(claim, listed, site.clock.now())
+        return outcome
 
 
 def _compare(site: Site, transfer: Transfer, copy_id: int, holdings: Holdings) -> Outcome:

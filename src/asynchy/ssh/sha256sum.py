@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
@@ -78,11 +78,13 @@ def digests(  # noqa: PLR0913, PLR0917 - what, from where, and how long
     return ended
 
 
-def is_offered(remote: Remote, source: str, path: bytes, stop: Stop, patience: float) -> bool:
-    """Whether the server's shell runs it for us, tried with one file; raises as `digests`."""
+def is_offered(
+    remote: Remote, source: str, paths: Collection[bytes], stop: Stop, patience: float
+) -> bool:
+    """Whether the server's shell runs it for us, tried with some files; raises as `digests`."""
     found: dict[bytes, bytes] = {}
-    ended = digests(remote, source, [path], found.__setitem__, stop, patience)
-    return ended.code == 0 and found.keys() == {path}
+    digests(remote, source, paths, found.__setitem__, stop, patience)
+    return bool(found) and found.keys() <= set(paths)
 
 
 def parse(line: bytes) -> tuple[bytes, bytes] | None:

@@ -122,7 +122,9 @@ class Reader:
                 modified = found.st_mtime_ns // 1_000_000_000
                 if found.st_size != file.size:
                     return Found(file, None, Damage.CHANGED, modified=modified)
-                sha256 = self._digest(descriptor, buffer, ended)
+                sha256, read = self._digest(descriptor, buffer, ended)
+                if read != file.size:  # it grew, or shrank, meanwhile
+                    return Found(file, None, Damage.CHANGED, modified=modified)
                 return Found(file, sha256, modified=modified)
             finally:
                 os.close(descriptor)
@@ -131,19 +133,24 @@ class Reader:
                 return Found(file, None, Damage.MISSING)
             return Found(file, None, problem=error.strerror)
 
-    def _digest(self, descriptor: int, buffer: memoryview, ended: threading.Event) -> bytes:
+    def _digest(
+        self, descriptor: int, buffer: memoryview, ended: threading.Event
+    ) -> tuple[bytes, int]:
+        """The SHA-256 of a file, and how many bytes it is of."""
         if self.cold:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         sha256 = hashlib.sha256()
+        total = 0
         while count := os.readv(descriptor, [buffer]):
             sha256.update(buffer[:count])
+            total += count
             self.on_bytes(count)
             self.throttle.wait_for(count, self.stop)
             if self.stop.asked or ended.is_set():
                 raise Stopped("stopped")
         if self.cold:  # a nightly look must not push out what others work with
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        return sha256.digest()
+        return sha256.digest(), total
 
 
 def _lots(files: Iterable[Held]) -> Iterator[list[Held]]:

@@ -1,0 +1,213 @@
+"""What is at risk and what may be deleted, from what is known of both sides."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from asynchy.domain.attempt import Claim, Verdict
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Experiment
+from asynchy.domain.level import Level
+from asynchy.domain.person import Person
+from asynchy.domain.visit import Beamtime, Visit
+from asynchy.plan.at_risk import AtRisk, Risks, at_risk
+from asynchy.plan.reconcile import Proof, Terms, reconcile
+from asynchy.plan.standing import Asked, AtHome, Standing, standings
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+MAPPING = {"1": "one"}
+RETENTION = {"mx": 30}
+COPY = AtHome(
+    id=1, project="one", destination="/home/one/1a/data", completed=NOW, listed=NOW, doubted=False,
+    level=Level.SIZE, damaged=0, files=2, bytes=10, verdict=Verdict.COMPLETE, reason=None,
+    claim=None,
+)  # fmt: skip
+CLAIM = Claim("vm", 7, NOW, NOW)
+
+
+def ago(days: float) -> datetime:
+    return NOW - timedelta(days=days)
+
+
+def beamtime(epn: str, ended: float, beamline: str = "mx", who: Person | None = None) -> Beamtime:
+    """A visit that ended so many days ago."""
+    start = ago(ended) - timedelta(hours=8)
+    return Beamtime(Visit(f"{epn} {ended}", Epn(epn), start, ago(ended), principal=who), beamline)
+
+
+def seen(epn: str, *copies: AtHome, beamline: str = "mx", ended: float = 20) -> Standing:
+    return Standing(
+        Experiment(beamline, Epn(epn)), f"/data/{beamline}/{epn}", seen=True, listed=NOW, files=2,
+        bytes=10, modified=ago(40), copies=copies, beamtimes=(beamtime(epn, ended, beamline),),
+    )  # fmt: skip
+
+
+def risk(*known: Standing, level: Level | None = Level.SIZE, **keys: object) -> Risks:
+    asked = Asked(level, MAPPING, **keys)  # type: ignore[arg-type]
+    return at_risk(known, asked, RETENTION, NOW)
+
+
+def only(*known: Standing, **keys: object) -> AtRisk:
+    (item,) = risk(*known, **keys).items
+    return item
+
+
+def test_days_are_counted_from_the_end_of_the_visit() -> None:
+    item = only(seen("1a"))
+    assert (item.lack, item.project, item.days_left) == ("never fetched", "one", 10)
+    assert (item.kept_until, item.about, item.unknown) == (ago(-10), False, None)
+    assert only(seen("1a", ended=30.5)).days_left == -1
+    assert only(seen("1a", ended=29.5)).days_left == 0
+
+
+def test_what_is_past_comes_first_and_what_is_not_known_last() -> None:
+    known = [seen("1a", ended=1), seen("1b", ended=99), seen("1c", beamline="saxs"), seen("1d")]
+    found = risk(*known)
+    assert [item.experiment.epn.text for item in found.items] == ["1b", "1d", "1a", "1c"]
+    assert [item.days_left for item in found.items] == [-69, 10, 29, None]
+    assert [item.unknown for item in found.unknown] == ["no retention-days for saxs"]
+    assert [item.experiment.epn.text for item in found.past] == ["1b"]
+    soon = found.within(10)
+    assert [item.experiment.epn.text for item in soon.items] == ["1b", "1d", "1c"]
+
+
+def test_without_a_visit_the_latest_file_stands_in_for_it_and_that_is_said() -> None:
+    item = only(replace(seen("1a"), beamtimes=()))
+    assert (item.days_left, item.about, item.visit_end) == (-10, True, None)
+    item = only(replace(seen("1a"), beamtimes=(), modified=None))
+    assert (item.days_left, item.about, item.unknown) == (None, False, "end of visit not known")
+
+
+@pytest.mark.parametrize(
+    ("copy", "level", "lack"),
+    [
+        (COPY, Level.SIZE, None),
+        (COPY, Level.SOURCE, "complete, proven by size alone"),
+        (replace(COPY, level=None), Level.SIZE, "complete, but not known how proven"),
+        (replace(COPY, level=None), None, None),
+        (replace(COPY, level=Level.SOURCE), Level.SOURCE, None),
+        (replace(COPY, damaged=3), None, "3 files damaged at home"),
+        (replace(COPY, doubted=True, completed=None), None, "files differ from the facility's"),
+        (replace(COPY, completed=None, reason="disk full"), None, "disk full"),
+        (replace(COPY, completed=None, claim=CLAIM), None, "it is being fetched"),
+        (replace(COPY, completed=None, verdict=None), None, "never fetched"),
+        (replace(COPY, listed=ago(20.1)), None, "a visit has ended since it was fetched"),
+    ],
+)
+def test_what_a_copy_lacks(copy: AtHome, level: Level | None, lack: str | None) -> None:
+    found = [item.lack for item in risk(seen("1a", copy), level=level).items]
+    assert found == ([lack] if lack else [])
+
+
+def test_one_good_copy_is_enough() -> None:
+    assert not risk(seen("1a", replace(COPY, damaged=1), COPY)).items
+
+
+def test_something_new_is_counted_from_the_last_visit_a_part_from_its_own() -> None:
+    late = replace(seen("1a", replace(COPY, listed=ago(1))), changed=NOW)
+    assert only(late).lack.startswith("something new was seen there 2026-11-2")
+    visits = (beamtime("1a", 28), beamtime("1a", 25), beamtime("1a", 3))
+    late = replace(late, beamtimes=visits)
+    assert only(late).days_left == 27
+    assert only(replace(late, copies=(replace(COPY, listed=ago(26)),))).days_left == 5
+    assert only(replace(late, copies=())).days_left == 2  # nothing of it is at home
+    assert only(replace(late, copies=(COPY,), changed=None), level=Level.SOURCE).days_left == 2
+
+
+def test_what_only_the_portal_knows_and_whose_it_is() -> None:
+    ada = Person("Ada", "Lovelace", "ada@uni.example")
+    known = standings([], [beamtime("7a", 5, who=ada), beamtime("7a", 90)])
+    item = only(*known)
+    assert (item.lack, item.project, item.principal) == ("belongs to no project", None, ada)
+    assert (item.bytes, item.days_left) == (None, -60)
+    assert not risk(*standings([], [beamtime("7a", -9)])).items  # it has not begun
+    assert only(*standings([], [beamtime("1a", -0.1)])).lack == "a visit is running"
+    assert only(*standings([], [beamtime("1a", 1)]), due={"1a": "no room"}).lack == "no room"
+
+
+def test_what_a_person_or_an_original_waved_through_is_counted_apart() -> None:
+    known = [seen("1a"), replace(seen("1b"), completed_elsewhere=True)]
+    found = risk(*known, ignored=frozenset({"1a"}))
+    assert not found.items and len(found.waved_through) == 2
+    asked = Asked(None, MAPPING, frozenset({"1a"}))
+    everything = at_risk(known, asked, RETENTION, NOW, everything=True)
+    assert [item.lack.partition(" calls")[0] for item in everything.items] == [
+        "ignore.yml",
+        "an original's database",
+    ]
+    doubted = replace(COPY, completed=None, doubted=True)
+    assert only(seen("1a", doubted), ignored=frozenset({"1a"})).lack.startswith("files differ")
+
+
+def test_what_is_gone_is_not_at_risk_but_told_where_it_was_never_whole_at_home() -> None:
+    gone = replace(seen("1a"), vanished=NOW)
+    found = risk(gone, replace(seen("1b", COPY), vanished=NOW), level=Level.SOURCE)
+    assert not found.items and [one.epn.text for one in found.lost] == ["1a"]
+
+
+def test_one_place_under_two_names_is_one_experiment() -> None:
+    loose = replace(seen("1a"), experiment=Experiment("", Epn("1a")), source="/data/1a", bytes=12)
+    ours = replace(seen("1a", COPY), source="/data/1a", listed=ago(1))
+    (one,) = standings([loose, ours], [beamtime("1a", 3)])
+    assert (one.experiment.beamline, one.copies, one.bytes) == ("mx", (COPY,), 12)
+    (one,) = standings([loose], [beamtime("1a", 3, "mx2")])
+    assert one.experiment.beamline == "" and len(one.beamtimes) == 1
+    assert len(standings([seen("1a"), seen("1a", beamline="saxs")], [])) == 2
+
+
+PROVEN = replace(COPY, level=Level.SOURCE)
+PROOF = Proof(0, 2, 10, ("sha256sum at the facility",), ago(1), NOW)
+
+
+def why(one: Standing, proof: Proof = PROOF, *, there: bool = True, recheck: int = 7) -> str:
+    terms = Terms(
+        Asked(Level.SOURCE, MAPPING), Level.SOURCE, timedelta(days=recheck),
+        is_there=lambda folder: there and folder == Path(COPY.destination),
+        prove=lambda _copy: proof,
+    )  # fmt: skip
+    (found,) = reconcile([one], terms, NOW)
+    assert found.deletable == (one.copies != () and found.why.startswith("2 files"))
+    return found.why if found.deletable else f"no: {found.why}"
+
+
+def test_what_may_be_deleted_and_by_which_proof() -> None:
+    told = why(seen("1a", PROVEN))
+    assert told.startswith("2 files, source (sha256sum at the facility) 2026-11-2")
+    assert "; listed there 2026-11-24" in told and told.endswith(":00")
+    told = why(replace(seen("1a", PROVEN), beamtimes=()))
+    assert told.endswith("; no visit is known")
+
+
+@pytest.mark.parametrize(
+    ("one", "no"),
+    [
+        (seen("1a"), "never fetched"),
+        (seen("1a", COPY), "complete, proven by size alone"),
+        (seen("1a", replace(PROVEN, claim=CLAIM)), "process 7 on vm works on it"),
+        (
+            seen("1a", replace(PROVEN, verdict=Verdict.FAILED, reason="cut off")),
+            "the latest attempt: cut off",
+        ),
+        (seen("1a", PROVEN, ended=3), "may be written late; to be listed again after 2026-11-28"),
+        (seen("1a", PROVEN, ended=-0.1), "a visit is running"),
+        (replace(seen("1a", PROVEN), vanished=NOW), "no longer there since 2026-11-24"),
+        (
+            replace(seen("1a", replace(PROVEN, listed=ago(1))), changed=NOW),
+            "something new was seen there",
+        ),
+    ],
+)
+def test_what_stands_against_it(one: Standing, no: str) -> None:
+    assert why(one).startswith(f"no: {no}")
+
+
+def test_every_file_must_be_proven_and_the_folder_be_there() -> None:
+    assert why(seen("1a", PROVEN), replace(PROOF, unproven=1)) == (
+        "no: 1 file there not at home, or not so proven"
+    )
+    assert why(seen("1a", PROVEN), there=False) == "no: its folder at home is not there"
+    assert not why(seen("1a", PROVEN, ended=3), recheck=0).startswith("no")
