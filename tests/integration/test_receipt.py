@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sqlite3
@@ -26,6 +27,12 @@ FILES = {
     "tagmanifest-sha256.txt",
 }  # fmt: skip
 ODD = "names-not-utf-8.sha256"
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have bagit log nothing: the names in it are no UTF-8, and pytest has to write its report."""
+    monkeypatch.setattr(logging.getLogger("bagit"), "disabled", True)
 
 
 def prepared(home: Home, *, awkward: bool = False, **keys: str) -> Path:
