@@ -31,6 +31,7 @@ from asynchy.ssh import child, slots
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync_output import (
     VANISHED,
+    Explanation,
     explain,
     is_absent,
     is_lost,
@@ -135,14 +136,21 @@ def list_tree(
         raise kind(explanation.reason, hint=explanation.hint)
 
 
-def transfer_tree(
-    remote: Remote, paths: Paths, means: Means, stop: Stop, on_progress: Callable[[int, int], None]
+def transfer_tree(  # noqa: PLR0913, PLR0917 - from where to where, how, how long, and who hears
+    remote: Remote,
+    paths: Paths,
+    means: Means,
+    stop: Stop,
+    on_progress: Callable[[int, int], None],
+    patience: float,
 ) -> EngineResult:
     """Bring the tree below a folder at the facility, or some of its files, to a folder at home.
 
     A file that is whole is renamed to its place. Stopped, or cut off, rsync keeps what it had of
     a file in `PARTIAL_DIR` beside its place and goes on from there the next time. `on_progress`
-    hears how many bytes, and how many files, have arrived so far.
+    hears how many bytes, and how many files, have arrived so far. After `patience` seconds without
+    a word it is ended: what rsync itself sends now and then to a server that stands still keeps its
+    own `--timeout` from ever passing.
 
     Raises:
         Stopped: a stop was asked for before there was a connection for it.
@@ -185,9 +193,18 @@ def transfer_tree(
     log.debug("transfer: %s", " ".join(map(shown, command)))
     with slots.take(remote, stop, patient=True):
         ended = child.run(
-            command, stop=stop, on_stdout=read, on_stderr=_words(stop), environment=_ENVIRONMENT
+            command,
+            stop=stop,
+            on_stdout=read,
+            on_stderr=_words(stop),
+            environment=_ENVIRONMENT,
+            silence=patience,
         )
     explanation = explain(ended.code, ended.stderr) if ended.code != 0 else None
+    if ended.silent:
+        explanation = Explanation(
+            f"no data came for {patience:.0f} s", "it is tried again in the next run"
+        )
     return EngineResult(
         ok=ended.code == 0,
         exit_code=ended.code,
@@ -197,7 +214,7 @@ def transfer_tree(
         hint=explanation.hint if explanation else None,
         stderr=ended.stderr,
         stopped=ended.stopped,
-        lost=is_lost(ended.code) and not (explanation and explanation.distrust),
+        lost=ended.silent or (is_lost(ended.code) and not (explanation and explanation.distrust)),
         vanished=ended.code == VANISHED,
     )
 

@@ -30,6 +30,13 @@ _STREAMS = 4
 one does, over 100 ms four times as much; near by they cost a fifth."""
 _WORTH = 64 << 20
 """Bytes from which on more than one is worth its connections."""
+_PATIENT = 10
+"""Times `timeout` that an rsync may be without a word, beside what it may take for each file: it
+looks at those that are at home already in silence."""
+_LOOK = 0.005
+"""Seconds to look at a file at home, at a slow file system."""
+_CHECKSUMS = 20_000_000
+"""Bytes a second that checksums are made of at least, in silence, too."""
 _BUNDLES = 4
 """For each of them, so that they end together."""
 
@@ -109,6 +116,12 @@ class _Run:
         wanted = engine.means.streams or _STREAMS
         return min(wanted, engine.remote.connections, survey.missing_files)
 
+    @property
+    def _patience(self) -> float:
+        survey, engine = self._job.survey, self._engine
+        checksums = survey.bytes / _CHECKSUMS if engine.compare == "checksum" else 0
+        return _PATIENT * engine.remote.timeout + _LOOK * survey.files + checksums
+
     def _some_each(self, stop: Stop) -> None:
         """Fetch what is missing, so many bundles at a time; what fails is left for the last run."""
         survey = self._job.survey
@@ -158,7 +171,9 @@ class _Run:
                 self._on_progress(*totals)  # in order
 
         try:
-            result = rsync.transfer_tree(self._engine.remote, paths, means, stop, hear)
+            result = rsync.transfer_tree(
+                self._engine.remote, paths, means, stop, hear, self._patience
+            )
         except Stopped as error:
             return EngineResult(
                 ok=False, exit_code=-1, files=0, bytes=0, reason=str(error), hint=None,
