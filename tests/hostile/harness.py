@@ -116,6 +116,7 @@ class Hostile:
         projects = {path.name for path in (self.home.storage / "ny79").iterdir()}
         assert projects <= {HONEST, *self.epns.values()}
         run.nothing_worse()
+        sys.stdout.write(f"{run.seconds:.0f} s, at most {run.peak >> 20} MiB a process\n")  # -rP
         return run
 
     def told_by_walk(self, group: Group) -> str:

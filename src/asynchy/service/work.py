@@ -89,6 +89,8 @@ class Work:
                 if self._site.stop.asked:
                     self._say_stopping()
                     pool.shutdown(wait=False, cancel_futures=True)
+                    # `wait` never tells of these: nobody is left to take them and say so.
+                    done |= {future for future in waiting if future.cancelled()}
                 for future in done:
                     self._settle(waiting.pop(future), future)
         self._site.board.waiting(0)
