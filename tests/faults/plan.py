@@ -130,7 +130,7 @@ def make_plan(seed: int, only: frozenset[Kind] = frozenset(Kind)) -> Plan:
         frames=chance.randint(2, 12),
         small=chance.randint(50, 400),
         big=big,
-        strikes=tuple(_strike(chance, kinds) for _ in range(chance.choice([1, 2, 2, 3, 3, 4]))),
+        strikes=tuple(_strikes(chance, kinds)),
     )
 
 
@@ -150,6 +150,11 @@ def _kinds(engine: str, command: str) -> list[Kind]:
     if "--parallel" in command:
         kinds += [Kind.APART, Kind.APART]
     return kinds
+
+
+def _strikes(chance: random.Random, kinds: list[Kind]) -> Iterator[Strike]:
+    for _ in range(chance.choice([1, 2, 2, 3, 3, 4]) if kinds else 0):
+        yield _strike(chance, kinds)
 
 
 def _strike(chance: random.Random, kinds: list[Kind]) -> Strike:
