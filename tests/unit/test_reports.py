@@ -109,7 +109,7 @@ def test_one_good_copy_is_enough() -> None:
 
 def test_something_new_is_counted_from_the_last_visit_a_part_from_its_own() -> None:
     late = replace(seen("1a", replace(COPY, listed=ago(1))), changed=NOW)
-    assert only(late).lack.startswith("something new was seen there 2026-11-2")
+    assert only(late).lack.startswith("changes were seen there 2026-11-2")
     visits = (beamtime("1a", 28), beamtime("1a", 25), beamtime("1a", 3))
     late = replace(late, beamtimes=visits)
     assert only(late).days_left == 27
@@ -197,7 +197,7 @@ def test_what_may_be_deleted_and_by_which_proof() -> None:
         (replace(seen("1a", PROVEN), vanished=NOW), "no longer there since 2026-11-24"),
         (
             replace(seen("1a", replace(PROVEN, listed=ago(1))), changed=NOW),
-            "something new was seen there",
+            "changes were seen there",
         ),
     ],
 )

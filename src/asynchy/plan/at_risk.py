@@ -82,7 +82,7 @@ class Risks:
     waved_through: tuple[Experiment, ...] = ()
     """Left out: in `ignore.yml`, or complete by an original program, without a proof of ours."""
     lost: tuple[Standing, ...] = ()
-    """Left out: no longer at the facility, and never complete here."""
+    """Left out: no longer at the facility, and not whole at home."""
 
     @property
     def unknown(self) -> tuple[AtRisk, ...]:

@@ -221,7 +221,7 @@ def _newer(one: Standing, listed: datetime, now: datetime) -> str | None:
             ended = item.visit.end <= now
             return "a visit has ended since it was fetched" if ended else "a visit is running"
     if one.changed is not None and one.changed > listed:
-        return f"something new was seen there {moment(one.changed)}"
+        return f"changes were seen there {moment(one.changed)}"
     return None
 
 
