@@ -25,19 +25,24 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         justify = "right" if heading.startswith(">") else "left"
         made.add_column(heading.lstrip(">"), justify=justify, overflow="fold")  # type: ignore[arg-type]
     for row in cells:
-        made.add_row(*(Text(shown(row[at])) for at in shown_ones))
+        made.add_row(*(Text(_safe(row[at])) for at in shown_ones))
     _console().print(made)
 
 
 def bullets(heading: str, lines: Sequence[str]) -> None:
     """Print some lines under a heading, each escaped; nothing where there are none."""
     if lines:
-        line("\n".join(["", heading, *(f"  {shown(line)}" for line in lines)]))
+        line("\n".join(["", heading, *(f"  {_safe(line)}" for line in lines)]))
 
 
 def line(text: str) -> None:
     """Print a line as it is."""
     _console().print(text)
+
+
+def _safe(text: str) -> str:
+    """The text, escaped unless all of it prints: a reason has its names escaped already."""
+    return text if text.isprintable() else shown(text)
 
 
 def _console() -> Console:
