@@ -173,7 +173,9 @@ def _left(item: AtRisk) -> str:
 
 
 def _owner(item: AtRisk) -> str:
-    return item.project or _person(item.principal)
+    if item.project or item.principal:
+        return item.project or _person(item.principal)
+    return "owner not known"
 
 
 def _project(item: Unknown) -> str:
