@@ -122,7 +122,7 @@ class Reader:
                 modified = found.st_mtime_ns // 1_000_000_000
                 if found.st_size != file.size:
                     return Found(file, None, Damage.CHANGED, modified=modified)
-                sha256, read = self._digest(descriptor, buffer, ended)
+                sha256, read = self._digest(descriptor, file.size, buffer, ended)
                 if read != file.size:  # it grew, or shrank, meanwhile
                     return Found(file, None, Damage.CHANGED, modified=modified)
                 return Found(file, sha256, modified=modified)
@@ -134,14 +134,17 @@ class Reader:
             return Found(file, None, problem=error.strerror)
 
     def _digest(
-        self, descriptor: int, buffer: memoryview, ended: threading.Event
+        self, descriptor: int, size: int, buffer: memoryview, ended: threading.Event
     ) -> tuple[bytes, int]:
-        """The SHA-256 of a file, and how many bytes it is of."""
+        """The SHA-256 of a file, and how many bytes it is of.
+
+        More than `size` are not read: a file may grow as fast as we read it.
+        """
         if self.cold:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         sha256 = hashlib.sha256()
         total = 0
-        while count := os.readv(descriptor, [buffer]):
+        while total <= size and (count := os.readv(descriptor, [buffer])):
             sha256.update(buffer[:count])
             total += count
             self.on_bytes(count)
