@@ -224,11 +224,11 @@ def _listing(trips: list[dict[str, Any]]) -> Table:
 
 def _million(found: dict[str, Any]) -> Table:
     rows = [
-        [name, f"{one['seconds']:.1f}", _mb(one["peak_bytes"]), _mb(one["maxrss_bytes"])]
+        [name, f"{one['seconds']:.1f}", _mb(one["peak_bytes"])]
         for name, one in found["commands"].items()
     ]
     title = f"{found['files']:,} empty files, no distance"
-    return Table(title, ["", "seconds", "VmHWM, MB", "ru_maxrss, MB"], rows)
+    return Table(title, ["", "seconds", "memory, MB"], rows)
 
 
 def _name(cell: dict[str, Any]) -> str:

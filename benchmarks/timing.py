@@ -26,8 +26,6 @@ class Timed:
     """Whether it ended before the cap."""
     peak_bytes: int
     """The most memory its process held, without its children (VmHWM, when last looked at)."""
-    maxrss_bytes: int
-    """The most that it, the process that started it, or a child it waited for held (ru_maxrss)."""
 
 
 def timed(command: list[str], output: Path, cap: float | None = None) -> Timed:
@@ -51,12 +49,12 @@ def timed(command: list[str], output: Path, cap: float | None = None) -> Timed:
             _end(process.pid, watch)
     finally:
         os.close(watch)
-    _, status, usage = os.wait4(process.pid, 0)
+    _, status = os.waitpid(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if whole and process.returncode:
         said = errors.read_text(errors="replace")[-1000:]
         raise RuntimeError(f"{command} ended with exit code {process.returncode}: {said}")
-    return Timed(seconds, whole, peak, usage.ru_maxrss * 1024)
+    return Timed(seconds, whole, peak)
 
 
 def _wait(pid: int, watch: int, began: float, cap: float | None) -> tuple[int, bool]:
