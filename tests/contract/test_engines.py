@@ -200,6 +200,7 @@ def test_what_the_facility_does_not_have_is_left_alone(engine: Engine, copy: Cop
     assert (copy.destination / "notes-of-the-group.txt").read_text() == "ours"
 
 
+@pytest.mark.extra
 def test_a_file_of_more_than_four_gib_arrives_and_is_resumed(engine: Engine, copy: Copy) -> None:
     source = Path(copy.source)
     big_sparse_file(source / "image.sqfs")

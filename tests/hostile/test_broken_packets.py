@@ -67,6 +67,7 @@ def broken(home: Home) -> Hostile:
     return hostile
 
 
+@pytest.mark.extra
 def test_while_listing_each_ends_in_words_for_that_experiment_alone(
     broken: Hostile, group: Group
 ) -> None:
@@ -86,6 +87,7 @@ def test_while_listing_each_ends_in_words_for_that_experiment_alone(
             assert re.search(f"mx/{broken.epns[what]}: .*{words}", told), told
 
 
+@pytest.mark.extra
 def test_while_reading_each_ends_in_words_for_that_experiment_alone(broken: Hostile) -> None:
     broken.prepare(READING)
     broken.configure()

@@ -69,6 +69,7 @@ def lying(home: Home) -> Iterator[Hostile]:
         server.wait(10)
 
 
+@pytest.mark.extra
 def test_each_ends_in_words_for_that_experiment_alone(lying: Hostile) -> None:
     lying.prepare([*CASES, *AS_TOLD])
     lying.configure()

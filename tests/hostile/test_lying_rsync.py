@@ -21,7 +21,7 @@ CASES = {
     "garbage": "something other than rsync answered",
     "escape sequence": NOT_AS_LISTED,
     "listing: escape sequence": NOT_AS_LISTED,
-    "cut off": "the connection broke off",
+    "cut off": "the connection (broke off|failed)",  # what rsync meets first
     "4 GiB": "the connection broke off",
     "listing: climbs": OUT,
     "listing: garbage": "something other than rsync answered",

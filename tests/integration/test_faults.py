@@ -307,6 +307,7 @@ def test_what_changes_meanwhile_is_fetched_in_the_same_cycle(
         home.fetched_once(source)
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("change", ["grows", "shrinks", "vanishes"])
 def test_a_file_that_changes_while_it_comes_is_fetched_in_the_same_cycle(
     home: Home, change: str

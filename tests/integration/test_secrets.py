@@ -152,6 +152,7 @@ def configure(home: Home, sink: MailSink, **keys: Any) -> None:
     })  # fmt: skip
 
 
+@pytest.mark.extra
 def test_no_secret_is_written_shown_or_handed_on(home: Home, place: Path, pem: Path) -> None:
     watch = Watch(home, place)
     facility, portal = home.facility, home.facility.portal

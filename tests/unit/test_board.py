@@ -58,16 +58,16 @@ def test_what_is_fetched_again_comes_on_top() -> None:
 
 
 def test_a_first_burst_promises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = time.monotonic()
+    now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     board = Board()
     board.plan(600)
     board.begin(A, survey(600))
-    now += 0.04
+    now += 0.0625
     board.arrived(A, 100, 1)
     assert board.running()[A].speed == board.overall().speed == "100 B/s"
-    now += 3
-    board.arrived(A, 152, 1)
+    now += 2.9375
+    board.arrived(A, 150, 1)
     assert board.running()[A].speed == "50 B/s, 9.0 s left"
 
 
