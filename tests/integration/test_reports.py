@@ -54,7 +54,7 @@ def test_from_the_visit_to_the_day_when_it_may_be_deleted(home: Home) -> None:
     )
     assert (nobodys["principal"], nobodys["project"]) == ("Ada Lovelace", None)
     table = report(home, "at-risk").stdout
-    assert "1 experiment, 0 B and 1 experiment of unknown size." in table
+    assert "1 experiment, unknown size for 1." in table
     assert "never walked" in table and "12282a" not in table
 
     # A walk finds more, and how much; more proof is asked for than `verify` does.

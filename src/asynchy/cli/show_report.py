@@ -48,9 +48,10 @@ def show_at_risk(found: Risks, looked: Looked, within: int | None) -> None:
 def _summary(found: Risks) -> str:
     total = sum(item.bytes or 0 for item in found.items)
     unknown = sum(item.bytes is None for item in found.items)
-    more = f" and {count(unknown, 'experiment')} of unknown size" if unknown else ""
+    sizes = [] if 0 < unknown == len(found.items) else [size(total)]
+    sizes += [f"unknown size for {unknown:,}"] if unknown else []
     past = f"; {len(found.past)} past the time for which it is kept" if found.past else ""
-    return f"{count(len(found.items), 'experiment')}, {size(total)}{more}{past}."
+    return f"{count(len(found.items), 'experiment')}, {', '.join(sizes)}{past}."
 
 
 def _unknown(found: Risks) -> list[str]:
