@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -293,6 +294,7 @@ def test_secrets_from_the_environment_and_from_files(
     ("secret", "word"),
     [
         ("{env: NOT_SET_ANYWHERE}", "the environment variable NOT_SET_ANYWHERE to be set"),
+        ("{env: LATIN_1}", "the environment variable LATIN_1 to be UTF-8"),
         ("{file: not-there}", "not-there: No such file"),
         ("{file: empty}", "is empty"),
         ("{vault: x-canary}", "a text, {env: NAME} or {file: PATH}"),
@@ -300,11 +302,28 @@ def test_secrets_from_the_environment_and_from_files(
         ('""', "a text, {env: NAME} or {file: PATH}"),
     ],
 )
-def test_a_secret_that_is_not_there(tmp_path: Path, secret: str, word: str) -> None:
+def test_a_secret_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: str, word: str
+) -> None:
     (tmp_path / "empty").write_text("\n")
+    monkeypatch.setenv("LATIN_1", os.fsdecode("canaryé".encode("latin-1")))
     message = refused(tmp_path, MINIMAL.replace("pw-canary", secret))
     assert word in message
     assert "canary" not in message
+
+
+@pytest.mark.parametrize("text", ['password: "\\ud800-canary"', '"\\udcff-canary": x'])
+def test_an_escape_that_is_no_character(tmp_path: Path, text: str) -> None:
+    message = refused(tmp_path, MINIMAL.replace("password: pw-canary", text, 1))
+    assert "an escape from \\uD800 to \\uDFFF is no character" in message
+    assert "config.yml:4:" in message
+    assert "canary" not in message
+
+
+def test_two_escapes_of_which_json_makes_one_character(tmp_path: Path) -> None:
+    text = MINIMAL.replace("pw-canary", json.dumps("pw-\N{BLACK DIAMOND SUIT}\N{GRINNING FACE}"))
+    entry = load(write(tmp_path, text)).settings.equipment[0]
+    assert entry.password.get_secret_value() == "pw-\N{BLACK DIAMOND SUIT}\N{GRINNING FACE}"
 
 
 def test_secrets_are_in_no_representation(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asynchy.domain.secret import masked
@@ -39,6 +39,7 @@ def test_a_secret_that_holds_another_is_masked_whole() -> None:
     assert masked("name:password1", ["password1", "name:password1"]) == "********"
 
 
+@example("no-text\ud800", "", "")
 @given(st.text(st.characters(exclude_characters="*"), min_size=6), st.text(), st.text())
 def test_it_is_never_left(secret: str, before: str, after: str) -> None:
     assert secret not in masked(before + secret + after, [secret])

@@ -50,7 +50,7 @@ def parse(text: str) -> Tree:
     """The document in the text; anchors, aliases and merge keys (`<<`) are followed.
 
     Raises:
-        TreeError: the text is not YAML, or an alias holds itself.
+        TreeError: the text is not YAML, an alias holds itself, or an escape is no character.
     """
     try:
         with warnings.catch_warnings():
@@ -77,6 +77,15 @@ def _without_quotes(message: str) -> str:
     return re.sub(r"(['\"]).*\1", "…", message) or "not understood"
 
 
+def _text(node: ScalarNode) -> str:
+    """What a scalar says, with the pairs of escapes of which JSON makes one character."""
+    try:
+        return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:  # nothing could send, store or show it
+        line = node.start_mark.line + 1
+        raise TreeError("an escape from \\uD800 to \\uDFFF is no character", line) from None
+
+
 class _Builder:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
@@ -85,7 +94,7 @@ class _Builder:
     def plain(self, node: Node, place: Place) -> Plain:
         self._tree.lines.setdefault(place, node.start_mark.line + 1)
         if isinstance(node, ScalarNode):
-            return None if str(node.tag) == _NULL else str(node.value)
+            return None if str(node.tag) == _NULL else _text(node)
         if id(node) in self._open:
             raise TreeError("an alias holds itself", node.start_mark.line + 1)
         self._open.add(id(node))
@@ -104,7 +113,7 @@ class _Builder:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, ScalarNode):
                 raise TreeError("a key must be plain text", line)
-            key = str(key_node.value)
+            key = _text(key_node)
             if str(key_node.tag) == _MERGE or (key == "<<" and key_node.style is None):
                 merged = {**self._merged(value_node, (*place, "<<")), **merged}
                 continue

@@ -47,12 +47,21 @@ def _secret(value: object, info: ValidationInfo) -> str:
     if isinstance(value, dict) and len(value) == 1:
         ((kind, where),) = value.items()
         if kind == "env" and isinstance(where, str):
-            if not os.environ.get(where):
-                raise ValueError(f"the environment variable {where} to be set; it is not")
-            return os.environ[where]
+            return _secret_variable(where)
         if kind == "file" and isinstance(where, str):
             return _secret_file(_path(where, info))
     raise ValueError("a text, {env: NAME} or {file: PATH}")
+
+
+def _secret_variable(name: str) -> str:
+    text = os.environ.get(name)
+    if not text:
+        raise ValueError(f"the environment variable {name} to be set; it is not")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"the environment variable {name} to be UTF-8; it is not") from None
+    return text
 
 
 def _secret_file(path: Path) -> str:

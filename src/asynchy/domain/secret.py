@@ -21,7 +21,7 @@ def masked(text: str, secrets: Iterable[str]) -> str:
 
 
 def _forms(secret: str) -> set[str]:
-    data = secret.encode("utf-8", "surrogateescape")
+    data = secret.encode("utf-8", "surrogatepass")  # whatever it is, no error may quote it
     return {
         secret,
         quote(data),
