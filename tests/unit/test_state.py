@@ -24,6 +24,7 @@ from sqlalchemy import create_engine
 
 import asynchy.catalogue
 from asynchy.catalogue import Catalogue, IgnoreList, database, process
+from asynchy.catalogue.database import Database
 from asynchy.catalogue.filesystem import kind_at
 from asynchy.catalogue.schema import REVISION, metadata
 from asynchy.config.edit import edit
@@ -310,8 +311,7 @@ def test_peeking_beside_a_writer(catalogue: Catalogue, copy: Copy, tmp_path: Pat
 
 
 def test_the_migrations_make_what_the_schema_says(tmp_path: Path) -> None:
-    engine = database.open_for_writing(tmp_path / "catalogue.db")
-    with engine.begin() as connection:
+    with Database.open(tmp_path / "catalogue.db").transaction() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     folder = Path(asynchy.catalogue.__file__).parent / "migrations"
     config = Config()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from asynchy.catalogue.database import open_for_reading, open_for_writing, translated
+from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import due, experiments, mails, reported
 from asynchy.domain.epn import Epn
 from asynchy.plan.alert import Overdue, Reported, Waiting
@@ -33,33 +32,28 @@ class Alerts:
     All methods raise `CatalogueError` where the database cannot be used.
     """
 
-    def __init__(self, path: Path, engine: Engine | None) -> None:
-        self._path = path
-        self._engine = engine
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     @classmethod
     def open(cls, path: Path) -> Alerts:
         """For writing."""
-        return cls(path, open_for_writing(path))
+        return cls(Database.open(path))
 
     @classmethod
     def peek(cls, path: Path) -> Alerts:
         """For reading alone."""
-        return cls(path, open_for_reading(path))
+        return cls(Database.peek(path))
 
     def reported(self) -> dict[Epn, Reported]:
         """Every EPN that was reported."""
-        if self._engine is None:
-            return {}
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             return {
                 Epn(row.epn): Reported(row.first, row.times) for row in db.execute(select(reported))
             }
 
     def waiting(self) -> dict[Epn, Waiting]:
         """By EPN what lies at the facility, where walks or imports have seen its files."""
-        if self._engine is None:
-            return {}
         query = (
             select(
                 experiments.c.epn,
@@ -69,16 +63,14 @@ class Alerts:
             .where(experiments.c.files.is_not(None), experiments.c.vanished.is_(None))
             .group_by(experiments.c.epn)
         )
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             return {
                 Epn(row.epn): Waiting(int(row.files), int(row.bytes)) for row in db.execute(query)
             }
 
     def pending(self) -> Pending | None:
         """The mail that waits, if one does."""
-        if self._engine is None:
-            return None
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             row = db.execute(select(mails).order_by(mails.c.id.desc()).limit(1)).one_or_none()
         if row is None:
             return None
@@ -89,7 +81,7 @@ class Alerts:
 
         What that one said and still holds, the new one says again.
         """
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             db.execute(delete(mails))
             db.execute(
                 insert(mails).values(
@@ -101,7 +93,7 @@ class Alerts:
 
     def taken(self, mail: Pending, now: datetime) -> None:
         """The mail server has taken a mail: what is in it counts as reported from now on."""
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             db.execute(delete(mails))
             for epn in mail.epns:
                 new = upsert(reported).values(epn=epn.text, first=now, latest=now, times=1)
@@ -110,9 +102,7 @@ class Alerts:
 
     def due(self) -> list[Overdue]:
         """What mxsync has left undone."""
-        if self._engine is None:
-            return []
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             return [
                 Overdue(Epn(row.epn), row.project, row.since, row.latest, row.reason)
                 for row in db.execute(select(due))
@@ -125,7 +115,7 @@ class Alerts:
 
         What it says nothing of stays: a visit that has left the range of days is no less due.
         """
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             for epn in done:
                 db.execute(delete(due).where(due.c.epn == epn.text))
             for (epn, project), reason in undone.items():
@@ -136,9 +126,3 @@ class Alerts:
                 db.execute(
                     new.on_conflict_do_update(index_elements=["epn", "project"], set_=changes)
                 )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        assert self._engine is not None
-        with translated(self._path), self._engine.begin() as connection:
-            yield connection

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Engine, select, tuple_
+from sqlalchemy import ColumnElement, select, tuple_
 
-from asynchy.catalogue.database import translated
+from asynchy.catalogue.database import Database
 from asynchy.catalogue.held import Holdings
 from asynchy.catalogue.schema import files, folders
 from asynchy.catalogue.sightings import Row, Sighting
@@ -73,8 +73,7 @@ class Contents:
     Both iterators raise `CatalogueError` where the database cannot be used.
     """
 
-    path: Path
-    engine: Engine
+    database: Database
     experiment_id: int
 
     def files(self, larger_than: int) -> Iterator[Entry]:
@@ -103,7 +102,7 @@ class Contents:
                 .order_by(folders.c.path)
                 .limit(_PAGE)
             )
-            with translated(self.path), self.engine.begin() as db:
+            with self.database.transaction() as db:
                 rows = db.execute(query).all()
             if not rows:
                 return
@@ -115,7 +114,7 @@ class Contents:
         self, where: list[ColumnElement[bool]], order: list[ColumnElement[int]]
     ) -> list[Entry]:
         query = select(files.c.path, files.c.size, files.c.modified, files.c.mode)
-        with translated(self.path), self.engine.begin() as db:
+        with self.database.transaction() as db:
             rows = db.execute(query.where(*where).order_by(*order).limit(_PAGE)).all()
         return [
             Entry(Kind.FILE, bytes(path), size, modified, _MODE_UNTOLD if mode is None else mode)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,9 +13,10 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateTable
 
 from asynchy.catalogue.filesystem import network_file_system
-from asynchy.catalogue.schema import REVISION
+from asynchy.catalogue.schema import REVISION, metadata
 from asynchy.errors import CatalogueError
 
 _HINTS = {
@@ -27,48 +29,67 @@ _BUSY = 30
 """Seconds to wait for another process's transaction; ours take milliseconds."""
 
 
-def open_for_writing(path: Path) -> Engine:
-    """Open the database, make it where there is none, and bring its schema up to date.
+@dataclass(frozen=True)
+class Database:
+    """The database, open; safe to use from several threads."""
 
-    Raises:
-        CatalogueError: it lies on a network file system, cannot be opened, is damaged, or was
-            written by a newer asynchy.
-    """
-    kind = network_file_system(path)
-    if kind is not None:
-        raise CatalogueError(
-            f"{path} would lie on a network file system ({kind}), where SQLite's locks do not hold",
-            hint="set `catalogue` in the config to a path on a local disk",
-        )
-    engine = _engine(f"file:{quote(str(path))}?mode=rwc", writing=True)
-    with translated(path), engine.begin() as connection:
-        _upgrade(path, connection)
-    return engine
+    path: Path
+    engine: Engine
 
+    @classmethod
+    def open(cls, path: Path) -> Database:
+        """Open for writing: make it where there is none, and bring its schema up to date.
 
-def open_for_reading(path: Path) -> Engine | None:
-    """Open the database without changing anything; None where there is none.
+        Raises:
+            CatalogueError: it lies on a network file system, cannot be opened, is damaged, or was
+                written by a newer asynchy.
+        """
+        kind = network_file_system(path)
+        if kind is not None:
+            raise CatalogueError(
+                f"{path} would lie on a network file system ({kind}), where SQLite's locks do not "
+                "hold",
+                hint="set `catalogue` in the config to a path on a local disk",
+            )
+        database = cls(path, _engine(f"file:{quote(str(path))}?mode=rwc", writing=True))
+        with database.transaction() as connection:
+            _upgrade(path, connection)
+        return database
 
-    Raises:
-        CatalogueError: it cannot be opened, is damaged, or is of another version of asynchy.
-    """
-    if not path.exists() or path.stat().st_size == 0:
-        return None
-    address = f"file:{quote(str(path))}?mode=ro"
-    if not path.with_name(f"{path.name}-wal").exists():
-        # Without a writer there is nothing but this file, and we may not be allowed to make the
-        # -shm file that a plain read-only connection wants beside it.
-        address += "&immutable=1"
-    engine = _engine(address, writing=False)
-    with translated(path), engine.begin() as connection:
-        found = _revision(connection)
-        if found != REVISION:
-            raise _other_version(path, found)
-    return engine
+    @classmethod
+    def peek(cls, path: Path) -> Database:
+        """Open for reading alone: nothing is written or made; where there is none, it is empty.
+
+        Raises:
+            CatalogueError: it cannot be opened, is damaged, or is of another version of asynchy.
+        """
+        if not path.exists() or path.stat().st_size == 0:
+            return cls(path, _nothing())
+        address = f"file:{quote(str(path))}?mode=ro"
+        if not path.with_name(f"{path.name}-wal").exists():
+            # Without a writer there is nothing but this file, and we may not be allowed to make
+            # the -shm file that a plain read-only connection wants beside it.
+            address += "&immutable=1"
+        database = cls(path, _engine(address, writing=False))
+        with database.transaction() as connection:
+            found = _revision(connection)
+            if found != REVISION:
+                raise _other_version(path, found)
+        return database
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """All of it or, where an error is raised in it, nothing.
+
+        Raises:
+            CatalogueError: the database cannot be used.
+        """
+        with _translated(self.path), self.engine.begin() as connection:
+            yield connection
 
 
 @contextlib.contextmanager
-def translated(path: Path) -> Iterator[None]:
+def _translated(path: Path) -> Iterator[None]:
     """Turn the database's errors into ours.
 
     Raises:
@@ -105,6 +126,18 @@ def _engine(address: str, *, writing: bool) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _nothing() -> Engine:
+    engine = create_engine("sqlite://", poolclass=NullPool)
+    made = [str(CreateTable(table).compile(engine)) for table in metadata.sorted_tables]
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.executescript(";".join(made))
+        connection.execute("PRAGMA query_only=ON")
 
     return engine
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, Select, func, select
 
-from asynchy.catalogue.database import open_for_reading, translated
+from asynchy.catalogue.database import Database
 from asynchy.catalogue.filesystem import settle
 from asynchy.catalogue.importing import is_original
 from asynchy.catalogue.schema import as_time, attempts, copies, experiments, files
@@ -139,10 +139,7 @@ def _every_file() -> Select[Any]:
 
 
 def _stream(catalogue: Path, query: Select[Any]) -> Iterator[Row[Any]]:
-    engine = open_for_reading(catalogue)
-    if engine is None:
-        return
-    with translated(catalogue), engine.connect() as connection:
+    with Database.peek(catalogue).transaction() as connection:
         yield from connection.execution_options(yield_per=_BATCH).execute(query)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, Row, case, exists, func, or_, select
 
-from asynchy.catalogue.database import open_for_reading, translated
+from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import copies, experiments, frontier, sightings
 
 
@@ -57,11 +57,10 @@ def figures(catalogue: Path) -> Figures | None:
     Raises:
         CatalogueError: it cannot be used.
     """
-    engine = open_for_reading(catalogue)
-    if engine is None:
+    if not catalogue.exists():
         return None
     year = func.coalesce(func.strftime("%Y", experiments.c.modified), "")
-    with translated(catalogue), engine.connect() as db:
+    with Database.peek(catalogue).transaction() as db:
         (total,) = _shares(db, None)
         return Figures(
             total=total,

@@ -6,16 +6,13 @@ Filled by one statement when a copy is complete; read and marked in a stream, a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Engine,
     FromClause,
     Row,
     and_,
@@ -25,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 
-from asynchy.catalogue.database import translated
+from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import copies, files, held
 from asynchy.domain.level import Damage, Held, Level
 
@@ -64,8 +61,7 @@ _DAMAGE = "UPDATE held SET damage = ? WHERE copy_id = ? AND path = ? AND size = 
 class Selection:
     """Some of the files of a copy; its methods raise `CatalogueError`, too."""
 
-    path: Path
-    engine: Engine
+    database: Database
     rows: FromClause
     wanted: ColumnElement[bool]
 
@@ -73,7 +69,7 @@ class Selection:
         """How many files and bytes they are."""
         total = func.coalesce(func.sum(held.c.size), 0)
         query = select(func.count(), total).select_from(self.rows).where(self.wanted)
-        with translated(self.path), self.engine.begin() as db:
+        with self.database.transaction() as db:
             count, size = db.execute(query).one()
         return count, int(size)
 
@@ -82,7 +78,7 @@ class Selection:
         after = b""
         query = select(held).select_from(self.rows).where(self.wanted).order_by(held.c.path)
         while True:
-            with translated(self.path), self.engine.begin() as db:
+            with self.database.transaction() as db:
                 rows = db.execute(query.where(held.c.path > after).limit(_PAGE)).all()
             if not rows:
                 return
@@ -94,15 +90,14 @@ class Selection:
 class Holdings:
     """The files of one copy. Its methods raise `CatalogueError` where the database is of no use."""
 
-    path: Path
-    engine: Engine
+    database: Database
     copy_id: int
     experiment_id: int
 
     @property
     def empty(self) -> bool:
         """Whether it is known to hold nothing."""
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             query = select(held.c.path).where(held.c.copy_id == self.copy_id).limit(1)
             return db.execute(query).one_or_none() is None
 
@@ -113,7 +108,7 @@ class Holdings:
             .select_from(held.join(files, self._listed()))
             .where(held.c.copy_id == self.copy_id)
         )
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             return db.scalar(query) or 0
 
     def take(self, listing: int, found: tuple[int, int], level: Level | None) -> bool:
@@ -130,7 +125,7 @@ class Holdings:
             "level": level,
             "now": _seconds(datetime.now(UTC)),
         }
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             if tuple(db.exec_driver_sql(_COUNT, values).one()) != found:
                 return False
             db.exec_driver_sql(_TAKE, values)
@@ -174,7 +169,7 @@ class Holdings:
         rows = [(self.copy_id, path) for path in paths]
         if not rows:
             return
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             if db.exec_driver_sql(_LOSE, rows).rowcount:
                 mine = copies.c.id == self.copy_id
                 db.execute(update(copies).where(mine).values(level=None, verified=None))
@@ -184,7 +179,7 @@ class Holdings:
         rows = [(Damage.DIFFERENT.value, *self._key(file)) for file in found]
         if not rows:
             return
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             db.exec_driver_sql(_DAMAGE, rows)
             sum_up(db, self.copy_id, datetime.now(UTC))
             values = {"completed": None, "completed_listing": None, "doubted": True}
@@ -195,7 +190,7 @@ class Holdings:
 
         Such files are damaged all the same.
         """
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             if db.scalar(select(copies.c.doubted).where(copies.c.id == self.copy_id)):
                 db.exec_driver_sql(_VANISHED, (self.copy_id, self.experiment_id))
 
@@ -215,7 +210,7 @@ class Holdings:
 
     def sum_up(self, when: datetime) -> Level | None:
         """Store with the copy the weakest level of its files, which is returned, and since when."""
-        with self._transaction() as db:
+        with self.database.transaction() as db:
             return sum_up(db, self.copy_id, when)
 
     def _key(self, file: Held) -> tuple[int, bytes, int, int]:
@@ -233,17 +228,12 @@ class Holdings:
     def _select(self, wanted: list[ColumnElement[bool]], *, listed: bool = False) -> Selection:
         rows = held.join(files, self._listed()) if listed else held
         mine = held.c.copy_id == self.copy_id
-        return Selection(self.path, self.engine, rows, and_(mine, *wanted))
+        return Selection(self.database, rows, and_(mine, *wanted))
 
     def _update(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         if rows:
-            with self._transaction() as db:
+            with self.database.transaction() as db:
                 db.exec_driver_sql(statement, rows)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with translated(self.path), self.engine.begin() as db:
-            yield db
 
 
 def sum_up(db: Connection, copy_id: int, when: datetime) -> Level | None:

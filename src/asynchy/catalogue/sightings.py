@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import (
     Connection,
-    Engine,
     bindparam,
     case,
     delete,
@@ -29,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from asynchy.catalogue.database import open_for_writing, translated
+from asynchy.catalogue.database import Database
 from asynchy.catalogue.experiments import Reported, remember, report
 from asynchy.catalogue.schema import (
     as_time,
@@ -120,14 +118,13 @@ class Sighting:
     """
 
     def __init__(
-        self, path: Path, engine: Engine, identity: int, kind: str, *, resumed: bool = False
+        self, database: Database, identity: int, kind: str, *, resumed: bool = False
     ) -> None:
         self.id = identity
         self.resumed = resumed
         """Whether it goes on where an earlier one was stopped."""
         self._kind = kind
-        self._path = path
-        self._engine = engine
+        self._database = database
         self._upsert = _UPSERT + (_THE_LATER if kind == "import" else _AS_SEEN)
         self._lock = threading.Lock()
         self._files: list[tuple[int, bytes, int, int, int | None, int, int]] = []
@@ -147,14 +144,14 @@ class Sighting:
         Raises:
             CatalogueError: the catalogue cannot be used.
         """
-        engine = open_for_writing(catalogue)
+        database = Database.open(catalogue)
         unended = select(func.max(sightings.c.id)).where(
             sightings.c.kind == "walk",
             sightings.c.origin == origin,
             sightings.c.ended.is_(None),
             sightings.c.started > _now() - _RESUMED,
         )
-        with translated(catalogue), engine.begin() as db:
+        with database.transaction() as db:
             identity = db.scalar(unended) if kind == "walk" else None
             resumed = identity is not None
             if not resumed:
@@ -163,7 +160,7 @@ class Sighting:
                 new = insert(sightings).values(kind=kind, origin=origin, started=_now())
                 identity = db.execute(new.returning(sightings.c.id)).scalar_one()
         assert identity is not None
-        return cls(catalogue, engine, int(identity), kind, resumed=resumed)
+        return cls(database, int(identity), kind, resumed=resumed)
 
     def experiment(self, located: Located) -> tuple[int, int | None]:
         """Remember an experiment; its id, and the latest walk that listed all of it."""
@@ -171,7 +168,7 @@ class Sighting:
 
     def experiments(self, found: Iterable[Located]) -> list[tuple[int, int | None]]:
         """Remember experiments; of each its id, and the latest walk that listed all of it."""
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             return [self._remember(db, located) for located in found]
 
     def _remember(self, db: Connection, located: Located) -> tuple[int, int | None]:
@@ -192,7 +189,7 @@ class Sighting:
         query = select(experiments, complete.label("complete")).where(
             experiments.c.source != "", experiments.c.vanished.is_(None)
         )
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             return [
                 Unseen(
                     row.id,
@@ -207,13 +204,13 @@ class Sighting:
         """Experiments are no longer at the facility."""
         values = [{"gone": identity} for identity in ids]
         if values:
-            with self._transaction() as db:
+            with self._database.transaction() as db:
                 row = experiments.c.id == bindparam("gone")
                 db.execute(update(experiments).where(row).values(vanished=_now()), values)
 
     def report(self, reported: Iterable[Reported]) -> None:
         """Take what an original's table of EPNs says, in one transaction."""
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             for said in reported:
                 report(db, said, _now())
 
@@ -223,7 +220,7 @@ class Sighting:
         Those that it could not list are not tried again.
         """
         mine = frontier.c.experiment_id == experiment_id
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             rows = db.execute(select(frontier).where(mine)).all()
             if not rows:
                 db.execute(insert(frontier).values(experiment_id=experiment_id, path=b"."))
@@ -272,7 +269,7 @@ class Sighting:
         self.flush()
         mine = files.c.experiment_id == experiment_id
         row = experiments.c.id == experiment_id
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             before = db.scalar(select(experiments.c.files).where(row)) or 0
             left = select(func.count()).where(frontier.c.experiment_id == experiment_id)
             walked = self._kind == "walk" and db.scalar(left) == 0
@@ -315,14 +312,14 @@ class Sighting:
             .order_by(experiments.c.source, frontier.c.path)
             .limit(10)
         )
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             total = db.scalar(select(func.count()).select_from(frontier).where(bad)) or 0
             return total, [Problem(row[0], bytes(row[1]), row[2]) for row in db.execute(query)]
 
     def end(self) -> None:
         """It has seen everything."""
         self.flush()
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             db.execute(update(sightings).where(sightings.c.id == self.id).values(ended=_now()))
 
     def flush(self) -> None:
@@ -335,7 +332,7 @@ class Sighting:
             self._write()
 
     def _write(self) -> None:
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             if self._files:
                 db.exec_driver_sql(self._upsert, self._files)
             if self._folders:
@@ -356,11 +353,6 @@ class Sighting:
                 )
         self._files, self._folders, self._found, self._listed, self._failed = [], [], [], [], []
         self._flushed = time.monotonic()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with translated(self._path), self._engine.begin() as connection:
-            yield connection
 
 
 def _now() -> datetime:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, func, select
+from sqlalchemy import Connection, Row, and_, func, select
 
-from asynchy.catalogue.database import open_for_reading, open_for_writing, translated
+from asynchy.catalogue.database import Database
 from asynchy.catalogue.rows import living_of
 from asynchy.catalogue.schema import (
     UtcDateTime,
@@ -57,40 +56,35 @@ class Standings:
     All methods raise `CatalogueError` where the database cannot be used.
     """
 
-    def __init__(self, path: Path, engine: Engine | None) -> None:
-        self._path = path
-        self._engine = engine
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     @classmethod
     def open(cls, path: Path) -> Standings:
         """For writing."""
-        return cls(path, open_for_writing(path))
+        return cls(Database.open(path))
 
     @classmethod
     def peek(cls, path: Path) -> Standings:
         """For reading alone."""
-        return cls(path, open_for_reading(path))
+        return cls(Database.peek(path))
 
     def hear(self, answers: Iterable[EquipmentVisits], now: datetime) -> None:
         """Store the visits that the portal told of.
 
         One that it told of before, and does not where it should, was called off.
         """
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             keep(db, answers, now)
 
     def beamtimes(self) -> dict[tuple[int, str], Beamtime]:
         """Every visit that is known, by equipment and id at the portal."""
-        if self._engine is None:
-            return {}
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             return all_of(db)
 
     def seen(self) -> list[Standing]:
         """Every experiment that was ever seen at the facility, with its copies; without visits."""
-        if self._engine is None:
-            return []
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             at_home = _copies(db)
             listed = _listed(db)
             rows = db.execute(select(experiments))
@@ -98,15 +92,12 @@ class Standings:
 
     def looked(self) -> Looked:
         """When somebody last looked."""
-        if self._engine is None:
-            return Looked(None, None)
         walks = select(func.max(sightings.c.ended)).where(sightings.c.kind == "walk")
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             return Looked(db.scalar(select(func.max(visits.c.told))), db.scalar(walks))
 
     def proof(self, copy: AtHome, level: Level) -> Proof:
         """What is known of each file that the facility was last seen to have; reads all of them."""
-        assert self._engine is not None  # there is a copy
         same = and_(
             held.c.copy_id == copy.id,
             held.c.path == files.c.path,
@@ -128,7 +119,7 @@ class Standings:
             .select_from(files.outerjoin(held, same))
             .where(files.c.experiment_id == of)
         )
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             row = db.execute(query).one()
             ways = _ways(db, copy.id, row.level)
         return Proof(
@@ -139,12 +130,6 @@ class Standings:
             first=_time(row.first),
             last=_time(row.last),
         )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        assert self._engine is not None
-        with translated(self._path), self._engine.begin() as connection:
-            yield connection
 
 
 def _copies(db: Connection) -> defaultdict[int, tuple[AtHome, ...]]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from asynchy.catalogue import process, visits
 from asynchy.catalogue.contents import Contents, Listing
-from asynchy.catalogue.database import open_for_reading, open_for_writing, translated
+from asynchy.catalogue.database import Database
 from asynchy.catalogue.experiments import known, remember
 from asynchy.catalogue.held import Holdings, sum_up
 from asynchy.catalogue.importing import is_original
@@ -48,9 +46,9 @@ class Catalogue:
     All methods raise `CatalogueError` where the database cannot be used.
     """
 
-    def __init__(self, path: Path, engine: Engine | None, *, writing: bool) -> None:
-        self.path = path
-        self._engine = engine
+    def __init__(self, database: Database, *, writing: bool) -> None:
+        self.path = database.path
+        self._database = database
         self.writing = writing
         """Whether it was opened for more than a look."""
 
@@ -64,7 +62,7 @@ class Catalogue:
             CatalogueError: it cannot be opened, or must not be.
         """
         take_over(path)
-        return cls(path, open_for_writing(path), writing=True)
+        return cls(Database.open(path), writing=True)
 
     @classmethod
     def peek(cls, path: Path) -> Catalogue:
@@ -78,13 +76,11 @@ class Catalogue:
                 f"{path} is a database of the original asynchy",
                 hint="`asynchy sync` takes it over (--dry-run does not) and keeps it beside",
             )
-        return cls(path, open_for_reading(path), writing=False)
+        return cls(Database.peek(path), writing=False)
 
     def history(self, copy: Copy) -> History:
         """What is known of a copy; claims of dead processes do not count."""
-        if self._engine is None:
-            return History()
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             row = db.execute(_find(copy)).one_or_none()
             if row is None:
                 return History()
@@ -103,28 +99,25 @@ class Catalogue:
         """Where a listing of an experiment is stored while it is made; None where we only look."""
         if not self.writing:
             return None
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             row = db.execute(_find(copy)).one_or_none()
         located = Located(copy.experiment, copy.source)
         return Listing(self.path, located, None if row is None else self._holdings(row))
 
     def contents(self, copy: Copy) -> Contents:
         """What the latest listing of an experiment found."""
-        assert self._engine is not None  # a listing was stored before
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             experiment_id = remember(db, copy.experiment, copy.source, _now())
-        return Contents(self.path, self._engine, experiment_id)
+        return Contents(self._database, experiment_id)
 
     def holdings(self, copy_id: int) -> Holdings:
         """What a copy holds."""
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             return self._holdings(db.execute(select(copies).where(copies.c.id == copy_id)).one())
 
     def experiments(self) -> list[Known]:
         """Every experiment that was ever seen."""
-        if self._engine is None:
-            return []
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             return known(db)
 
     def claim(self, copy: Copy) -> int | Claim:
@@ -134,7 +127,7 @@ class Catalogue:
         interrupted.
         """
         pid, identity = process.me()
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             now = _now()
             copy_id = _remember(db, copy, now)
             standing = db.execute(select(claims).where(claims.c.copy_id == copy_id)).one_or_none()
@@ -156,12 +149,12 @@ class Catalogue:
 
     def beat(self, copy_id: int) -> None:
         """Say that this process still works on a copy."""
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             db.execute(update(claims).where(claims.c.copy_id == copy_id).values(heartbeat=_now()))
 
     def release(self, copy_id: int) -> None:
         """Give up the claim on a copy."""
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             db.execute(delete(claims).where(claims.c.copy_id == copy_id))
 
     def record(self, copy_id: int, attempt: Attempt, survey: Survey | None) -> None:
@@ -169,7 +162,7 @@ class Catalogue:
 
         This is the only place that does. `survey` is the listing after the transfer.
         """
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             db.execute(
                 insert(attempts).values(
                     copy_id=copy_id, **{**asdict(attempt), "verdict": attempt.verdict.value}
@@ -198,18 +191,16 @@ class Catalogue:
             "bytes": survey.bytes,
         }
         complete = copies.c.completed.is_not(None) & ~copies.c.doubted
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             db.execute(update(copies).where(copies.c.id == copy_id, complete).values(values))
 
     def note(self, copy_id: int, check: Check) -> None:
         """Store a check of a copy."""
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             db.execute(insert(checks).values(copy_id=copy_id, **asdict(check)))
 
     def status(self, epn: str | None = None) -> list[CopyStatus]:
         """Every copy, or those of one EPN, in order of EPN."""
-        if self._engine is None:
-            return []
         tried = (
             select(
                 attempts.c.copy_id,
@@ -227,7 +218,7 @@ class Catalogue:
         )
         if epn is not None:
             query = query.where(experiments.c.epn == epn)
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             return [
                 status_of(
                     row,
@@ -239,8 +230,6 @@ class Catalogue:
 
     def kept(self) -> list[Kept]:
         """Every copy, in order of EPN."""
-        if self._engine is None:
-            return []
         tried = select(func.count()).where(attempts.c.copy_id == copies.c.id)
         audits = select(func.count()).where(
             checks.c.copy_id == copies.c.id, checks.c.kind == "audit", checks.c.reason.is_(None)
@@ -259,7 +248,7 @@ class Catalogue:
             .join(experiments, experiments.c.id == copies.c.experiment_id)
             .order_by(experiments.c.epn, experiments.c.beamline, copies.c.destination)
         )  # fmt: skip
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             standing = {row.copy_id: row for row in db.execute(select(claims))}
             return [kept_of(row, standing.get(row.id)) for row in db.execute(query)]
 
@@ -267,13 +256,13 @@ class Catalogue:
         """Whether nobody has worked on a copy since it was told what it is like."""
         mine = attempts.c.copy_id == kept.id
         claimed = select(claims.c.copy_id).where(claims.c.copy_id == kept.id)
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             tried = db.scalar(select(func.count()).select_from(attempts).where(mine))
             return tried == kept.attempts and db.execute(claimed).one_or_none() is None
 
     def visits_of(self, experiment: Experiment, now: datetime) -> list[Visit]:
         """The visits of an experiment that have ended and are known, the earliest first."""
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             return visits.ended_of(db, experiment, now)
 
     def tell(
@@ -287,7 +276,7 @@ class Catalogue:
     ) -> None:
         """Store what this process, a service, is doing."""
         pid, identity = process.me()
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             db.execute(delete(services).where(services.c.name == name))
             db.execute(
                 insert(services).values(
@@ -305,15 +294,11 @@ class Catalogue:
 
     def services(self) -> list[ServiceState]:
         """What the services last told of themselves."""
-        if self._engine is None:
-            return []
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             return [service_of(row) for row in db.execute(select(services).order_by("name"))]
 
     def history_of(self, epn: str) -> list[tuple[str, Attempt]]:
         """Every attempt for an EPN with its destination, the oldest first."""
-        if self._engine is None:
-            return []
         query = (
             select(attempts, copies.c.destination)
             .join(copies, copies.c.id == attempts.c.copy_id)
@@ -321,13 +306,11 @@ class Catalogue:
             .where(experiments.c.epn == epn)
             .order_by(attempts.c.id)
         )
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             return [(row.destination, attempt_of(row)) for row in db.execute(query)]
 
     def checks_of(self, epn: str) -> list[tuple[str, Check]]:
         """Every check of an EPN's copies with the copy's destination, the oldest first."""
-        if self._engine is None:
-            return []
         query = (
             select(checks, copies.c.destination)
             .join(copies, copies.c.id == checks.c.copy_id)
@@ -335,18 +318,11 @@ class Catalogue:
             .where(experiments.c.epn == epn)
             .order_by(checks.c.id)
         )
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             return [(row.destination, check_of(row)) for row in db.execute(query)]
 
     def _holdings(self, row: Row[Any]) -> Holdings:
-        assert self._engine is not None  # there is a copy
-        return Holdings(self.path, self._engine, row.id, row.experiment_id)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        assert self._engine is not None
-        with translated(self.path), self._engine.begin() as connection:
-            yield connection
+        return Holdings(self._database, row.id, row.experiment_id)
 
 
 def _find(copy: Copy) -> Any:

@@ -20,7 +20,6 @@ from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.errors import (
     ExperimentAbsent,
-    HostKeyRefused,
     ListingError,
     ListingRefused,
     Stopped,
@@ -131,9 +130,7 @@ def list_tree(
         kind = ListingRefused if ended.code == _PARTLY else ListingError
         if is_absent(ended.stderr):
             kind = ExperimentAbsent
-        if explanation.distrust:
-            kind = HostKeyRefused
-        raise kind(explanation.reason, hint=explanation.hint)
+        raise explanation.as_error(kind)
 
 
 def transfer_tree(  # noqa: PLR0913, PLR0917 - from where to where, how, how long, and who hears
@@ -270,10 +267,7 @@ def compare_files(  # noqa: PLR0913, PLR0917 - two trees, what of them, and how 
         raise Stopped("stopped while rsync compared checksums")
     if ended.code not in (0, _PARTLY, VANISHED):
         explanation = explain(ended.code, ended.stderr)
-        kind = ListingError if is_lost(ended.code) else ListingRefused
-        if explanation.distrust:
-            kind = HostKeyRefused
-        raise kind(explanation.reason, hint=explanation.hint)
+        raise explanation.as_error(ListingError if is_lost(ended.code) else ListingRefused)
 
 
 def require() -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from asynchy.domain.experiment import Entry, Kind
 from asynchy.domain.paths import is_inside
 from asynchy.domain.text import shown
+from asynchy.errors import HostKeyRefused, ListingError
 
 _LISTED = re.compile(
     rb"(?P<kind>[-dlpscbD])(?P<mode>[r-][w-][xsS-][r-][w-][xsS-][r-][w-][xtT-])\S? +"
@@ -93,7 +94,6 @@ _HOST_KEYS: tuple[tuple[str, str, str], ...] = (
 """What ssh says of a server that is not known to be the facility's: pattern, reason, hint."""
 
 _CAUSES = (
-    *_HOST_KEYS,
     (
         r"Load key .*(incorrect passphrase|passphrase)|read_passphrase",
         "the SSH key has a passphrase",
@@ -168,6 +168,10 @@ class Explanation:
     hint: str | None
     distrust: bool = False
     """Whether it may be another server: nothing is tried again until a person has looked."""
+
+    def as_error(self, kind: type[ListingError]) -> ListingError:
+        """An error of this kind, where no other server may be behind it."""
+        return (HostKeyRefused if self.distrust else kind)(self.reason, hint=self.hint)
 
 
 def parse_listed(line: bytes) -> Entry | None:
@@ -260,11 +264,11 @@ def cause(words: str) -> Explanation | None:
 
     An error of the system is told as rsync tells it: `No space left on device (28)`.
     """
-    for pattern, reason, hint in _CAUSES:
-        if (match := re.search(pattern, words)) is not None:
-            seen = match.groupdict().get("seen") or "another one"
-            distrust = reason in {reason for _, reason, _ in _HOST_KEYS}
-            return Explanation(reason, hint.replace("{seen}", seen), distrust)
+    for distrust, causes in ((True, _HOST_KEYS), (False, _CAUSES)):
+        for pattern, reason, hint in causes:
+            if (match := re.search(pattern, words)) is not None:
+                seen = match.groupdict().get("seen") or "another one"
+                return Explanation(reason, hint.replace("{seen}", seen), distrust)
     return None
 
 

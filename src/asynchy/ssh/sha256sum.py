@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
-from asynchy.errors import HostKeyRefused, ListingError, Stopped
+from asynchy.errors import ListingError, Stopped
 from asynchy.ssh import child, slots
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync_output import explain, is_lost
@@ -72,9 +72,7 @@ def digests(  # noqa: PLR0913, PLR0917 - what, from where, and how long
     if ended.silent:
         raise ListingError(f"sha256sum at the facility said nothing for {patience:.0f} s")
     if is_lost(ended.code):
-        explanation = explain(ended.code, ended.stderr)
-        kind = HostKeyRefused if explanation.distrust else ListingError
-        raise kind(explanation.reason, hint=explanation.hint)
+        raise explain(ended.code, ended.stderr).as_error(ListingError)
     return ended
 
 

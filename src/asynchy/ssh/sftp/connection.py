@@ -15,12 +15,13 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import IO, Self
 
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
-from asynchy.errors import HostKeyRefused, ListingError, SftpNotOffered, Stopped
+from asynchy.errors import ListingError, SftpNotOffered, Stopped
 from asynchy.ssh import child, slots
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync_output import Explanation, cause
@@ -292,8 +293,8 @@ class Connection:
             return ListingError("the server ended the SFTP connection")
         found = cause(words) or Explanation("ssh ended the SFTP connection", None)
         last = words.splitlines()[-1]  # before it stand banners, and pages about host keys
-        kind = HostKeyRefused if found.distrust else ListingError
-        return kind(f"{found.reason}: {shown(last, limit=200)}", hint=found.hint)
+        reason = f"{found.reason}: {shown(last, limit=200)}"
+        return replace(found, reason=reason).as_error(ListingError)
 
     def _no_sftp(self, error: ProtocolError) -> ListingError:
         return ListingError(
