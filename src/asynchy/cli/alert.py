@@ -23,7 +23,7 @@ from asynchy.plan.alert import Alert
 from asynchy.service.alert import deliver, look, mail_log
 from asynchy.service.alone import alone
 from asynchy.service.board import Board
-from asynchy.service.site import cycle_site_of
+from asynchy.service.cycle_site import cycle_site_of
 
 log = logging.getLogger(__name__)
 

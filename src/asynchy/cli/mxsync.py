@@ -22,10 +22,10 @@ from asynchy.domain.stop import Stop
 from asynchy.service.alone import alone
 from asynchy.service.board import Board
 from asynchy.service.cycle import run_cycle
+from asynchy.service.cycle_site import cycle_site_of
 from asynchy.service.daemon import Config, Daemon
 from asynchy.service.planning import make_plan
 from asynchy.service.reporter import Every, log_transfers, notify, reporting, tell_systemd
-from asynchy.service.site import cycle_site_of
 from asynchy.service.work import exit_code_for
 
 log = logging.getLogger(__name__)

@@ -24,8 +24,8 @@ from asynchy.notify.smtp import MailServer, Security, send
 from asynchy.notify.words import Around, Templates, written
 from asynchy.plan.alert import Alert, Found, Unknown, overdue, suggest
 from asynchy.plan.at_risk import AtRisk
+from asynchy.service.cycle_site import CycleSite
 from asynchy.service.heard import Heard
-from asynchy.service.site import CycleSite
 from asynchy.service.standings import asked_level, hear, risks
 from asynchy.service.tasks import all_at_once
 

@@ -10,8 +10,8 @@ from asynchy.config import EquipmentEntry
 from asynchy.domain.text import count, duration
 from asynchy.domain.visit import EquipmentVisits
 from asynchy.plan.select import CURRENT, before, reference
+from asynchy.service.cycle_site import CycleSite
 from asynchy.service.heard import Heard
-from asynchy.service.site import CycleSite
 from asynchy.service.standings import hear
 from asynchy.service.tasks import all_at_once
 

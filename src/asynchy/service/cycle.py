@@ -10,7 +10,7 @@ from asynchy.domain.epn import Epn
 from asynchy.errors import CatalogueError
 from asynchy.plan.outcome import Left, Plan
 from asynchy.service.bring import Outcome
-from asynchy.service.site import CycleSite
+from asynchy.service.cycle_site import CycleSite
 from asynchy.service.work import Report, Work
 
 log = logging.getLogger(__name__)

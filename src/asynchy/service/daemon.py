@@ -16,9 +16,9 @@ from asynchy.domain.text import duration
 from asynchy.errors import AsynchyError, ExitCode, Stopped
 from asynchy.service.board import Board
 from asynchy.service.cycle import run_cycle
+from asynchy.service.cycle_site import cycle_site_of
 from asynchy.service.heard import Heard
 from asynchy.service.planning import make_plan
-from asynchy.service.site import cycle_site_of
 from asynchy.service.work import Report
 
 log = logging.getLogger(__name__)

@@ -20,8 +20,9 @@ from asynchy.plan.select import CURRENT
 from asynchy.service.alone import alone
 from asynchy.service.ask import SKEW, apart
 from asynchy.service.board import Board
+from asynchy.service.cycle_site import CycleSite, cycle_site_of
 from asynchy.service.heard import Heard
-from asynchy.service.site import CycleSite, Site, cycle_site_of, site_of
+from asynchy.service.site import Site, site_of
 from asynchy.ssh import probe
 from asynchy.ssh.rsync_output import known_holes
 from asynchy.verify.destination import room

@@ -10,8 +10,8 @@ from asynchy.plan.decide import SecondLook, before_listing, map_to_project
 from asynchy.plan.outcome import Due, LeftOut, Plan
 from asynchy.plan.select import Candidate, select
 from asynchy.service.ask import ask_visits
+from asynchy.service.cycle_site import CycleSite
 from asynchy.service.fitting import fitting
-from asynchy.service.site import CycleSite
 
 log = logging.getLogger(__name__)
 

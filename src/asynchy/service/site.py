@@ -8,21 +8,18 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from asynchy.catalogue import Catalogue, IgnoreList
+from asynchy.catalogue import Catalogue
 from asynchy.catalogue.contents import Listing
-from asynchy.config import Settings, Shared
+from asynchy.config import Shared
 from asynchy.domain.experiment import Copy, Entry, Survey
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import duration
 from asynchy.errors import ListingError
 from asynchy.facility.digests import Way
 from asynchy.facility.listing import list_experiment
-from asynchy.facility.portal import Portal
-from asynchy.plan.decide import Rules
 from asynchy.plan.engine import Means
 from asynchy.service.board import Board
 from asynchy.service.engines import engine_for, prepare
-from asynchy.service.heard import Heard
 from asynchy.ssh.remote import Remote
 from asynchy.transfer.crew import Crew
 from asynchy.transfer.engine import Engine
@@ -125,18 +122,6 @@ class Site:
         return not self.stop.wait(seconds)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CycleSite(Site):
-    """What a cycle of mxsync works with besides: the portal, and whose data is whose."""
-
-    settings: Settings
-    portal: Portal
-    rules: Rules
-    ignore: IgnoreList
-    heard: dict[int, Heard] = field(default_factory=dict)
-    """By equipment: what the portal told in an earlier try of this cycle."""
-
-
 def site_of(settings: Shared, stop: Stop, board: Board, *, write: bool) -> Site:
     """The site that a config describes; without `write`, the catalogue is only looked at.
 
@@ -153,35 +138,6 @@ def site_of(settings: Shared, stop: Stop, board: Board, *, write: bool) -> Site:
         catalogue=Catalogue.open(path) if write else Catalogue.peek(path),
         stop=stop,
         board=board,
-    )
-
-
-def cycle_site_of(settings: Settings, stop: Stop, board: Board, *, write: bool) -> CycleSite:
-    """What a `config.yml` describes; without `write`, the catalogue is only looked at.
-
-    Raises:
-        CatalogueError: the catalogue cannot be used.
-        ConfigError: `ca-bundle` or the proxy of the environment cannot be used.
-    """
-    site = site_of(settings, stop, board, write=write)
-    return CycleSite(
-        remote=site.remote,
-        means=site.means,
-        crew=site.crew,
-        catalogue=site.catalogue,
-        stop=stop,
-        board=board,
-        settings=settings,
-        portal=Portal(
-            settings.base_url, stop=stop, ca_bundle=settings.ca_bundle, timeout=settings.timeout
-        ),
-        rules=Rules(
-            epn_cap_map=settings.epn_cap_map,
-            source_path=settings.source_path,
-            destination_root=settings.destination_root_path,
-            destination_path=settings.destination_path,
-        ),
-        ignore=IgnoreList(settings.ignore),
     )
 
 

@@ -17,7 +17,8 @@ from asynchy.errors import NothingKnown
 from asynchy.plan.at_risk import Risks, at_risk
 from asynchy.plan.reconcile import Reconciled, Terms, reconcile
 from asynchy.plan.standing import Asked, Standing, standings
-from asynchy.service.site import CycleSite, means_of
+from asynchy.service.cycle_site import CycleSite
+from asynchy.service.site import means_of
 
 
 def asked_level(settings: Shared) -> Level | None:
