@@ -26,9 +26,6 @@ from asynchy.domain.paths import is_inside
 from asynchy.domain.text import shown
 from asynchy.errors import ImportRefused
 
-TIMEZONE = "Australia/Melbourne"
-"""Where the originals ran."""
-
 _FILES = frozenset({"epn", "path", "size", "modified"})
 _EPNS = frozenset({"epn", "size", "modified"})
 _BATCH = 10_000

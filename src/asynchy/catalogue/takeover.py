@@ -9,7 +9,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from asynchy.catalogue.filesystem import settle
-from asynchy.catalogue.importing import TIMEZONE, import_file, is_original
+from asynchy.catalogue.importing import import_file, is_original
+from asynchy.domain.experiment import TIMEZONE
 from asynchy.domain.text import count
 from asynchy.errors import CatalogueError, ImportRefused
 

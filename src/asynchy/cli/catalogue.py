@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -19,30 +19,20 @@ from asynchy.catalogue.exporting import (
     write_original,
 )
 from asynchy.catalogue.figures import figures
-from asynchy.catalogue.importing import TIMEZONE, Taken, import_file
+from asynchy.catalogue.importing import Taken, import_file
 from asynchy.cli.failing import fails_with_words, say
+from asynchy.cli.originals import FORMAT, zone
 from asynchy.cli.rows import write_csv, write_json
 from asynchy.cli.show_catalogue import show_figures
 from asynchy.config import load_shared
+from asynchy.domain.experiment import TIMEZONE
 from asynchy.domain.text import count, shown
 from asynchy.errors import ExitCode, ExportRefused, ImportRefused
-
-ORIGINAL = "sqlite-original"
 
 
 @click.group("catalogue")
 def catalogue_group() -> None:
     """Look after the catalogue."""
-
-
-def zone(_context: click.Context, _option: click.Parameter, value: str) -> ZoneInfo:
-    """The time zone of that name, as an option's callback."""
-    try:
-        return ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise click.BadParameter(
-            f"found {shown(value)!r}; accepted is a time zone such as {TIMEZONE}"
-        ) from None
 
 
 @catalogue_group.command("import")
@@ -111,10 +101,10 @@ def stats(config: Path, /, as_json: bool) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["csv", "json", ORIGINAL]),
+    type=click.Choice(["csv", "json", FORMAT]),
     default="csv",
     show_default=True,
-    help=f"{ORIGINAL}: the files, in an SQLite file of the original as-walker's layout.",
+    help=f"{FORMAT}: the files, in an SQLite file of the original as-walker's layout.",
 )
 @click.option("--files", "every_file", is_flag=True, help="A row a file, and not an experiment.")
 @click.option(
@@ -125,7 +115,7 @@ def stats(config: Path, /, as_json: bool) -> None:
     default=TIMEZONE,
     show_default=True,
     callback=zone,
-    help=f"With {ORIGINAL}: the zone of its naive times.",
+    help=f"With {FORMAT}: the zone of its naive times.",
 )
 @click.pass_obj
 @fails_with_words
@@ -134,9 +124,9 @@ def export(
 ) -> None:
     """Write what is known for other programs."""
     path = load_shared(config).settings.catalogue_path
-    if form == ORIGINAL:
+    if form == FORMAT:
         if output is None:
-            raise click.UsageError(f"--format {ORIGINAL} goes with --output FILE")
+            raise click.UsageError(f"--format {FORMAT} goes with --output FILE")
         written = write_original(path, output, timezone)
         click.echo(f"{count(written, 'file')} written to {output}")
         return

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gc
-from importlib import import_module
 from pathlib import Path
 
 import click
+
+from asynchy.cli.loading import loaded
 
 _COMMANDS = {
     "alert": "alert.alert_command",
@@ -27,39 +27,31 @@ _COMMANDS = {
 
 
 class _Commands(click.Group):
-    """Loads a command when it is used: to load all of them takes longer than many a command."""
+    """Loads a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return _loaded(_COMMANDS[cmd_name]) if cmd_name in _COMMANDS else None
-
-
-def _loaded(where: str) -> click.Command:
-    module, name = where.split(".")
-    gc.disable()  # all of it stays: to look through it for garbage takes a fifth of the time
-    try:
-        command: click.Command = getattr(import_module(f"asynchy.cli.{module}"), name)
-    finally:
-        gc.freeze()
-        gc.enable()
-    return command
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = loaded(_COMMANDS[cmd_name])
+        return command
 
 
 def as_walker() -> None:
     """The original's command of that name."""
-    _loaded("walk.as_walker")()
+    loaded("walk.as_walker")()
 
 
 def epnalert() -> None:
     """The original's command of that name."""
-    _loaded("alert.epnalert")()
+    loaded("alert.epnalert")()
 
 
 def mxsync() -> None:
     """The original's command of that name."""
-    _loaded("mxsync.mxsync")()
+    loaded("mxsync.mxsync")()
 
 
 @click.group(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,25 +10,15 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from asynchy.cli import logs
-from asynchy.cli.bars import bars
 from asynchy.cli.failing import fails_with_words
+from asynchy.cli.loading import loaded
 from asynchy.cli.running import at_least, named_epns, until_stopped
-from asynchy.cli.show import show_plan, show_report
 from asynchy.cli.signals import Signals
-from asynchy.config import Shared, load_shared
+from asynchy.config import load_shared
 from asynchy.config.values import FacilityPath
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
-from asynchy.plan.backlog import Wish
-from asynchy.service.apart import bring_apart
-from asynchy.service.board import Board
-from asynchy.service.bring import bring
-from asynchy.service.reporter import log_transfers, reporting
-from asynchy.service.site import means_of, site_of
-from asynchy.service.sync import exit_code_of, plan_sync
-from asynchy.service.work import Work, exit_code_for
-
-log = logging.getLogger(__name__)
+from asynchy.service.ahead import connect
 
 
 def _prefix(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
@@ -119,37 +106,10 @@ def sync(file: Path, /, **options: Any) -> int:
     """Sync data from a configured asynchy remote."""
     settings = load_shared(file).settings
     logs.set_up(settings.log_level, settings.log_files.sync)
+    connect(settings)
 
     def work(stop: Stop, signals: Signals) -> int:
-        return _sync(settings, stop, options) or (signals.exit_code if stop.asked else 0)
+        code: int = loaded("syncing.run")(settings, stop, options)
+        return code or (signals.exit_code if stop.asked else 0)
 
     return until_stopped(work)
-
-
-def _sync(settings: Shared, stop: Stop, options: dict[str, Any]) -> int:
-    means = replace(means_of(settings), partial=options["partial"], compress=options["compress"])
-    board = Board()
-    site = site_of(settings, stop, board, write=not options["dry_run"])
-    parallel = options["parallel"]
-    site = replace(site, means=means, retries=options["retry"], transfers_here=not parallel)
-    plan = plan_sync(site, _wish(options), options["threads"])
-    if options["dry_run"]:
-        show_plan(plan)
-        return exit_code_for(plan, ())
-    apart = bring_apart(settings, means, options["retry"]) if parallel else bring
-    with bars(board), reporting([log_transfers(board)]):
-        report = Work(site, plan, bring=apart).run(options["threads"])
-    show_report(report)
-    return 0 if stop.asked else exit_code_of(report)
-
-
-def _wish(options: dict[str, Any]) -> Wish:
-    return Wish(
-        destination=Path(os.path.normpath(Path(options["dest"]).expanduser().absolute())),
-        source_prefix=options["src_prefix"],
-        newest_first=options["order"] == "DESC",
-        limit=options["limit"],
-        epns=options["epns"],
-        since=options["since"],
-        until=options["until"],
-    )

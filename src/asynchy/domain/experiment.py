@@ -11,6 +11,9 @@ from pathlib import Path
 
 from asynchy.domain.epn import Epn
 
+TIMEZONE = "Australia/Melbourne"
+"""Where the facility is and the original programs ran: their naive times are of it."""
+
 
 @dataclass(frozen=True, order=True)
 class Experiment:

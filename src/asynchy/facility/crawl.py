@@ -12,7 +12,7 @@ from typing import Protocol
 
 from asynchy.domain.bounds import Bounds, check_path
 from asynchy.domain.experiment import Entry, Kind
-from asynchy.domain.paths import is_inside, is_wanted
+from asynchy.domain.paths import is_name, is_wanted
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.errors import AsynchyError, Stopped
@@ -174,7 +174,7 @@ def _help(remote: Remote, pile: _Pile, handler: Handler, stop: Stop, after: floa
     if pile.over.wait(after):
         return
     try:
-        with Connection(remote, _Enough(stop, pile.over)) as connection:
+        with Connection(remote, _Enough(stop, pile.over), listing=True) as connection:
             connection.use(stop)
             try:
                 _Lister(connection, pile, handler).run()
@@ -369,7 +369,7 @@ class _Listing:
             if name.name in (b".", b".."):
                 continue
             self._barren = 0
-            if _is_name(name.name) and not is_wanted(name.name):
+            if is_name(name.name) and not is_wanted(name.name):
                 unwanted += 1
                 continue
             try:
@@ -414,11 +414,6 @@ def _refusal(answer: Answer) -> Refused:
     return Refused(f"the server says: {shown(answer.message, limit=200)} ({answer.code})")
 
 
-def _is_name(name: bytes) -> bool:
-    """Whether it is one name, and no path that leads anywhere else."""
-    return is_inside(name) and b"/" not in name
-
-
 def _entry(folder: Folder, name: Name) -> Entry:
     """An entry as it is told.
 
@@ -426,12 +421,10 @@ def _entry(folder: Folder, name: Name) -> Entry:
         ValueError: it has no usable name, or it is not told what it is.
     """
     path = folder.below(name.name)
-    if not _is_name(name.name):
+    if not is_name(name.name):
         raise ValueError(f"a name that leads out of the experiment: {shown(name.name, limit=200)}")
     check_path(folder.root, path)
-    size, mode, modified = (
-        name.attributes.size, name.attributes.mode, name.attributes.modified,
-    )  # fmt: skip
+    size, mode, modified = name.attributes
     if size is None or mode is None or modified is None:
         raise ValueError(f"the server does not tell what {shown(name.name, limit=200)} is")
     kind = _KINDS.get(stat.S_IFMT(mode), Kind.SPECIAL)

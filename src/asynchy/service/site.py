@@ -18,6 +18,7 @@ from asynchy.errors import ListingError
 from asynchy.facility.digests import Way
 from asynchy.facility.listing import list_experiment
 from asynchy.plan.engine import Means
+from asynchy.service.ahead import remote_of
 from asynchy.service.board import Board
 from asynchy.service.engines import engine_for, prepare
 from asynchy.ssh.remote import Remote
@@ -138,20 +139,6 @@ def site_of(settings: Shared, stop: Stop, board: Board, *, write: bool) -> Site:
         catalogue=Catalogue.open(path) if write else Catalogue.peek(path),
         stop=stop,
         board=board,
-    )
-
-
-def remote_of(settings: Shared) -> Remote:
-    """The SFTP service as the config names it."""
-    return Remote(
-        host=settings.host,
-        user=settings.user,
-        port=settings.port,
-        key_file=settings.key_file,
-        known_hosts=settings.known_hosts,
-        timeout=settings.timeout,
-        connections=settings.max_connections,
-        entries=settings.max_entries,
     )
 
 

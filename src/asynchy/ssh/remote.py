@@ -34,8 +34,10 @@ class Remote:
     entries: int = 20_000_000
     """How many entries an experiment has at most that is listed there."""
 
-    def ssh_command(self) -> list[str]:
+    def ssh_command(self, *, compressed: bool = False) -> list[str]:
         """The ssh command line up to, not including, the host.
+
+        `compressed`: what is said on it is compressed, whatever ssh_config says.
 
         Raises:
             ToolMissing: there is no ssh on this machine.
@@ -54,6 +56,8 @@ class Remote:
             "ControlMaster=no",  # a connection carries 2 MB a round trip; sharing one only costs
             "ControlPath=none",
         ]
+        if compressed:
+            options.append("Compression=yes")
         if self.key_file:
             options.append("IdentitiesOnly=yes")
         if self.known_hosts:

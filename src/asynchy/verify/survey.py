@@ -71,9 +71,13 @@ class Surveyor:
 
     def _note(self, entry: Entry) -> None:
         # A folder's size and time say nothing about its data, and rsync does not compare them.
-        facts = (entry.size, entry.modified) if entry.kind is Kind.FILE else ()
-        text = repr((entry.kind.value, entry.path, *facts)).encode()
-        digest = int.from_bytes(hashlib.blake2b(text, digest_size=_FINGERPRINT_BITS // 8).digest())
+        if entry.kind is Kind.FILE:
+            text = f"('file', {entry.path!r}, {entry.size}, {entry.modified})"
+        else:
+            text = f"('folder', {entry.path!r})"
+        digest = int.from_bytes(
+            hashlib.blake2b(text.encode(), digest_size=_FINGERPRINT_BITS // 8).digest()
+        )
         self._fingerprint = (self._fingerprint + digest) % (1 << _FINGERPRINT_BITS)
 
     def _at_home(self, entry: Entry) -> os.stat_result | None:

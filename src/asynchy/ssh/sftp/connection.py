@@ -57,8 +57,14 @@ class Connection:
         ToolMissing: ssh is not installed.
     """
 
-    def __init__(self, remote: Remote, stop: Stop, *, patient: bool = True) -> None:
-        """Connect; unless `patient`, a host that has no connection to spare is an error, too."""
+    def __init__(
+        self, remote: Remote, stop: Stop, *, patient: bool = True, listing: bool = False
+    ) -> None:
+        """Begin to connect; `open` waits for it.
+
+        Unless `patient`, a host that has no connection to spare is an error, too. `listing`: it
+        carries names, which compress to a tenth: over a distance, TCP gathers speed but slowly.
+        """
         self.version = 0
         """The version of the protocol that the server speaks."""
         self.limits = Limits(0, 0, 0, 0)
@@ -75,7 +81,7 @@ class Connection:
         self._heard = time.monotonic()
         self._slot = slots.take(remote, stop, patient=patient)
         self._process = child.start(
-            [*remote.ssh_command(), "-s", "--", remote.host, "sftp"],
+            [*remote.ssh_command(compressed=listing), "-s", "--", remote.host, "sftp"],
             number=signal.SIGKILL,  # it has nothing to keep, and may hear nothing else
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -91,9 +97,11 @@ class Connection:
             fcntl.fcntl(self._stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
         self._writing = False
         self._gathering = _SHORTEST
+        with contextlib.suppress(BrokenPipeError):  # ssh's last words say why
+            os.write(self._stdin.fileno(), packets.init())
 
     def __enter__(self) -> Self:
-        self.open()
+        self.open(self._stop)
         return self
 
     def __exit__(
@@ -109,8 +117,14 @@ class Connection:
         """Requests that have no answer yet."""
         return len(self._waiting)
 
-    def open(self) -> None:
+    @property
+    def is_open(self) -> bool:
+        """Whether it was connected, when it was last heard of."""
+        return self.version > 0
+
+    def open(self, stop: Stop) -> None:
         """Wait until it is connected; where it cannot be, it is closed."""
+        self._stop = stop
         try:
             self._greet()
         except BaseException:
@@ -179,7 +193,6 @@ class Connection:
         self._slot.release()
 
     def _greet(self) -> None:
-        self._out.append(memoryview(packets.init()))
         greeting: list[memoryview] = []
         while not greeting:
             greeting += self._move(_TICK)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 from asynchy.domain.stop import Stop
-from asynchy.errors import ListingError
+from asynchy.errors import AsynchyError, ListingError
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.sftp.connection import Connection
 from asynchy.ssh.shelf import Shelf
@@ -30,11 +30,10 @@ def connection(remote: Remote, stop: Stop) -> Iterator[Connection]:
     Raises:
         ListingError, SftpNotOffered, Stopped, ToolMissing: as `Connection`.
     """
-    with _lock:
-        shelf = _shelves.setdefault(remote, Shelf(remote))
+    shelf = _shelf(remote)
     found = _idle(shelf, stop)
-    if found is None:
-        found = _opened(remote, stop)
+    if found is None or not found.is_open:
+        found = _opened(remote, stop, found)
         _round_trips[remote] = found.round_trip
     try:
         yield found
@@ -42,6 +41,14 @@ def connection(remote: Remote, stop: Stop) -> Iterator[Connection]:
         found.close()
         raise
     shelf.put(found)
+
+
+def begin(remote: Remote) -> None:
+    """Begin to connect, for who asks for a connection in a moment, and hears what is wrong."""
+    shelf = _shelf(remote)
+    if shelf.open:
+        with contextlib.suppress(AsynchyError):
+            shelf.put(Connection(remote, Stop(), patient=False, listing=True))
 
 
 def close_all() -> None:
@@ -60,23 +67,31 @@ def remember_round_trip(remote: Remote, seconds: float) -> None:
     _round_trips[remote] = seconds
 
 
-def _opened(remote: Remote, stop: Stop) -> Connection:
+def _shelf(remote: Remote) -> Shelf[Connection]:
+    with _lock:
+        return _shelves.setdefault(remote, Shelf(remote))
+
+
+def _opened(remote: Remote, stop: Stop, begun: Connection | None) -> Connection:
     """A new connection; tried twice where it is refused at once, as sshd does with some of many."""
     began = time.monotonic()
-    found = Connection(remote, stop)
+    found = begun or Connection(remote, stop, listing=True)
     try:
-        found.open()
+        found.open(stop)
     except ListingError as error:
         soon = time.monotonic() - began < _AT_ONCE
         if not error.transient or not soon or stop.wait(_PAUSE):
             raise
-        found = Connection(remote, stop)
-        found.open()
+        found = Connection(remote, stop, listing=True)
+        found.open(stop)
     return found
 
 
 def _idle(shelf: Shelf[Connection], stop: Stop) -> Connection | None:
+    """One that was kept, or begun and not opened yet."""
     while (found := shelf.take()) is not None:
+        if not found.is_open:
+            return found
         try:
             found.use(stop)
         except ListingError:  # it was lost meanwhile

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 VERSION = 3
 LIMITS = b"limits@openssh.com"
@@ -27,6 +27,15 @@ _LONGEST_HANDLE = 256
 
 _HEAD = struct.Struct(">I")
 _READ = struct.Struct(">QI")
+_REQUEST = struct.Struct(">IBII")
+"""Length of the packet, its type and number, and the length of a text."""
+_ANSWER = struct.Struct(">BII")
+"""Type and number, and the length of a text or a code."""
+_READ_ONLY = _HEAD.pack(1) + _HEAD.pack(0)
+"""What a file is opened for (SSH_FXF_READ), and no attributes."""
+_ALL_TOLD = 0xF
+_ATTRIBUTES = struct.Struct(">IQIIIII")
+"""Where all are told: flags, size, user, group, mode, last read, last modified."""
 
 
 class ProtocolError(ValueError):
@@ -54,6 +63,9 @@ class Kind(IntEnum):
     EXTENDED_REPLY = 201
 
 
+_DATA, _HANDLE = int(Kind.DATA), int(Kind.HANDLE)
+
+
 class Code(IntEnum):
     """What a STATUS says, as far as it matters here."""
 
@@ -64,8 +76,7 @@ class Code(IntEnum):
     FAILURE = 4
 
 
-@dataclass(frozen=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What is told of a file; None where it is not told."""
 
     size: int | None = None
@@ -104,8 +115,7 @@ class Data:
     data: memoryview
 
 
-@dataclass(frozen=True)
-class Name:
+class Name(NamedTuple):
     """One entry of a folder."""
 
     name: bytes
@@ -142,59 +152,52 @@ Answer: TypeAlias = Status | Handle | Data | Names | Attributes | Reply
 
 def init() -> bytes:
     """The first packet of a connection."""
-    return _packet(bytes([Kind.INIT]) + _HEAD.pack(VERSION))
+    return _HEAD.pack(1 + _HEAD.size) + bytes([Kind.INIT]) + _HEAD.pack(VERSION)
 
 
 def open_file(number: int, path: bytes) -> bytes:
     """Open a file for reading."""
-    return _request(Kind.OPEN, number, _string(path) + _HEAD.pack(1) + _HEAD.pack(0))
+    return _request(Kind.OPEN, number, path, _READ_ONLY)
 
 
 def read(number: int, handle: bytes, offset: int, length: int) -> bytes:
     """Read so many bytes at an offset; the answer may hold fewer."""
-    return _request(Kind.READ, number, _string(handle) + _READ.pack(offset, length))
+    return _request(Kind.READ, number, handle, _READ.pack(offset, length))
 
 
 def close(number: int, handle: bytes) -> bytes:
     """Close a file or a folder."""
-    return _request(Kind.CLOSE, number, _string(handle))
+    return _request(Kind.CLOSE, number, handle)
 
 
 def lstat(number: int, path: bytes) -> bytes:
     """Ask for the attributes of a path, symbolic links not followed."""
-    return _request(Kind.LSTAT, number, _string(path))
+    return _request(Kind.LSTAT, number, path)
 
 
 def open_folder(number: int, path: bytes) -> bytes:
     """Open a folder for listing."""
-    return _request(Kind.OPENDIR, number, _string(path))
+    return _request(Kind.OPENDIR, number, path)
 
 
 def read_folder(number: int, handle: bytes) -> bytes:
     """Ask for the next entries of a folder."""
-    return _request(Kind.READDIR, number, _string(handle))
+    return _request(Kind.READDIR, number, handle)
 
 
 def real_path(number: int, path: bytes) -> bytes:
     """Ask for the absolute path of a path."""
-    return _request(Kind.REALPATH, number, _string(path))
+    return _request(Kind.REALPATH, number, path)
 
 
 def extended(number: int, name: bytes) -> bytes:
     """An extension's request that has no arguments."""
-    return _request(Kind.EXTENDED, number, _string(name))
+    return _request(Kind.EXTENDED, number, name)
 
 
-def _request(kind: Kind, number: int, body: bytes) -> bytes:
-    return _packet(bytes([kind]) + _HEAD.pack(number) + body)
-
-
-def _packet(payload: bytes) -> bytes:
-    return _HEAD.pack(len(payload)) + payload
-
-
-def _string(text: bytes) -> bytes:
-    return _HEAD.pack(len(text)) + text
+def _request(kind: Kind, number: int, text: bytes, rest: bytes = b"") -> bytes:
+    length = _ANSWER.size + len(text) + len(rest)
+    return _REQUEST.pack(length, kind, number, len(text)) + text + rest
 
 
 class Framer:
@@ -274,6 +277,13 @@ def parse_answer(payload: Payload) -> tuple[int, Answer]:
     Raises:
         ProtocolError: it is none.
     """
+    if len(payload) >= _ANSWER.size:  # what nearly always comes is taken at one go
+        kind, number, length = _ANSWER.unpack_from(payload)
+        if length == len(payload) - _ANSWER.size:
+            if kind == _DATA:
+                return number, Data(memoryview(payload)[_ANSWER.size :])
+            if kind == _HANDLE and length <= _LONGEST_HANDLE:
+                return number, Handle(bytes(payload[_ANSWER.size :]))
     fields = _Fields(payload)
     kind, number = fields.byte(), fields.number()
     parser = _PARSERS.get(kind)
@@ -299,9 +309,9 @@ def parse_limits(body: bytes) -> Limits:
 class _Fields:
     """The fields of a payload, taken one after the other."""
 
-    def __init__(self, payload: Payload) -> None:
+    def __init__(self, payload: Payload, at: int = 0) -> None:
         self._payload = memoryview(payload)
-        self._at = 0
+        self._at = at
 
     @property
     def left(self) -> int:
@@ -357,12 +367,33 @@ def _names(fields: _Fields) -> Names:
     count = fields.number()
     if count * 12 > fields.left:  # the least that an entry takes
         raise ProtocolError(f"{count:,} entries in a packet of {fields.left:,} bytes")
+    data, at = fields.rest(), 0
     found = []
-    for _ in range(count):
-        name = fields.string()
-        fields.string()  # the line that `ls -l` would print; for people
-        found.append(Name(name, _attributes(fields)))
+    try:
+        for _ in range(count):
+            (length,) = _HEAD.unpack_from(data, at)
+            begin = at + _HEAD.size
+            name = data[begin : begin + length]
+            at = begin + length
+            (length,) = _HEAD.unpack_from(data, at)
+            at += _HEAD.size + length  # the line that `ls -l` would print is for people
+            told, at = _told(data, at)
+            found.append(Name(name, told))
+    except struct.error:
+        raise ProtocolError("a packet that ends too early") from None
+    if at != len(data):
+        raise ProtocolError(f"{len(data) - at} bytes too many in a packet of names")
     return Names(tuple(found))
+
+
+def _told(data: bytes, at: int) -> tuple[Attributes, int]:
+    """The attributes at a place, and the place behind them; struct.error where there are none."""
+    (flags,) = _HEAD.unpack_from(data, at)
+    if flags == _ALL_TOLD:
+        _, size, _, _, mode, _, modified = _ATTRIBUTES.unpack_from(data, at)
+        return Attributes(size, mode, modified), at + _ATTRIBUTES.size
+    fields = _Fields(data, at)
+    return _attributes(fields), len(data) - fields.left
 
 
 def _attributes(fields: _Fields) -> Attributes:
