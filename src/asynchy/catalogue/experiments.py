@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_,
 
 from asynchy.catalogue.schema import experiments
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Experiment
+from asynchy.domain.experiment import Amount, Experiment
 from asynchy.plan.backlog import Known
 
 _PLACELESS: tuple[ColumnElement[bool], ...] = (
@@ -101,6 +101,7 @@ def known(db: Connection) -> list[Known]:
             source=row.source,
             modified=row.modified,
             changed=row.changed,
+            amount=None if row.files is None else Amount(row.bytes or 0, row.files),
             vanished=row.vanished,
             completed_elsewhere=row.completed_elsewhere,
         )

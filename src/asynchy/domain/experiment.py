@@ -50,6 +50,14 @@ class Copy:
         return self.experiment.epn
 
 
+@dataclass(frozen=True)
+class Amount:
+    """How much there is of something."""
+
+    bytes: int
+    files: int
+
+
 class Kind(Enum):
     """What an entry of a listing is."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from asynchy.domain.experiment import Copy, Experiment
+from asynchy.domain.experiment import Amount, Copy, Experiment
 from asynchy.domain.text import moment
 from asynchy.plan.decide import History, claimed
 from asynchy.plan.outcome import Due, Left, LeftOut, Why
@@ -28,6 +28,8 @@ class Known:
     """The time of its latest file; None where that is not known."""
     changed: datetime | None
     """When a walk or an import last found anything new in it."""
+    amount: Amount | None
+    """Its files, where a walk, a listing or an import has seen them."""
     vanished: datetime | None
     """When a walk no longer found it; None: it is there, as far as is known."""
     completed_elsewhere: bool
@@ -123,7 +125,9 @@ def _decide(known: Known, copy: Copy, history: History, *, named: bool) -> Due |
         return Due(copy, Why.DIFFERENT)
     if fetched is not None:
         return Due(copy, Why.CHANGED)
-    return Due(copy, Why.AGAIN if history.attempts else Why.NEW)
+    if history.attempts:
+        return Due(copy, Why.AGAIN)
+    return Due(copy, Why.NEW, expected=known.amount)
 
 
 def _not_to_be_had(known: Known, copy: Copy, fetched: datetime | None) -> LeftOut | None:

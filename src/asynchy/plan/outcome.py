@@ -10,7 +10,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Copy, Experiment, Survey
+from asynchy.domain.experiment import Amount, Copy, Experiment, Survey
 
 
 class _Reason(NamedTuple):
@@ -86,6 +86,8 @@ class Due:
     why: Why
     unsure: str | None = None
     """Why it may not be marked complete even if all of it arrives."""
+    expected: Amount | None = None
+    """What will have to be fetched, where the catalogue knows that already."""
 
     @property
     def experiment(self) -> Experiment:

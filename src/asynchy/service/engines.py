@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asynchy.domain.experiment import Amount
 from asynchy.facility.listing import offers_sftp
 from asynchy.plan.engine import Means, choose
 from asynchy.ssh.sftp import kept
@@ -9,7 +10,7 @@ from asynchy.transfer.crew import Crew
 from asynchy.transfer.engine import Engine
 from asynchy.transfer.rsync import RsyncEngine
 from asynchy.transfer.sftp import SftpEngine
-from asynchy.transfer.tuning import at_first
+from asynchy.transfer.tuning import at_first, worth
 
 
 def engine_for(means: Means, crew: Crew) -> Engine:
@@ -27,8 +28,11 @@ def engine_for(means: Means, crew: Crew) -> Engine:
     )
 
 
-def prepare(means: Means, crew: Crew) -> None:
-    """Have streams ready soon: a transfer that will take some will begin in a moment."""
+def prepare(means: Means, crew: Crew, amount: Amount | None) -> None:
+    """Have streams ready soon: a transfer will begin in a moment, of so much where it is known."""
     name, _ = choose(means, offers_sftp=offers_sftp(crew.remote))
     if name == "sftp":
-        crew.prepare(means.streams or at_first(kept.round_trip(crew.remote)))
+        wanted = at_first(kept.round_trip(crew.remote))
+        if amount is not None:
+            wanted = min(wanted, worth(amount.bytes, amount.files))
+        crew.prepare(means.streams or wanted)

@@ -35,8 +35,9 @@ def fitting(
     rooms: dict[int, Room] = {}
     with ThreadPoolExecutor(at_a_time) as pool:
         listings = [pool.submit(_survey, site, item) for item in due]
-        if any(item.why is Why.NEW for item in due):
-            site.prepare()  # while the listings connect
+        new = next((item for item in due if item.why is Why.NEW), None)
+        if new is not None:
+            site.prepare(new.expected)  # while the listings connect
         for item, listing in zip(due, listings, strict=True):
             while wait([listing], _TICK).not_done:
                 site.board.beat()
@@ -58,7 +59,7 @@ def fitting(
 
 def _survey(site: Site, due: Due) -> Survey | LeftOut:
     try:
-        return site.survey(due.copy)
+        return site.survey(due.copy, expected=due.expected)
     except ExperimentAbsent:
         if due.why is Why.LATE:
             gone = "it is no longer at the facility"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from asynchy.catalogue import Catalogue
 from asynchy.catalogue.contents import Listing
 from asynchy.config import Shared
-from asynchy.domain.experiment import Copy, Entry, Survey
+from asynchy.domain.experiment import Amount, Copy, Entry, Survey
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import duration
 from asynchy.errors import ListingError
@@ -71,15 +72,16 @@ class Site:
         """The engine for a transfer, once the experiment has been listed."""
         return engine_for(self.means, self.crew)
 
-    def prepare(self) -> None:
-        """Have connections ready soon, since there will be something to transfer."""
+    def prepare(self, amount: Amount | None) -> None:
+        """Have connections ready soon: there will be something to transfer, perhaps so much."""
         if self.catalogue.writing and self.transfers_here:
-            prepare(self.means, self.crew)
+            prepare(self.means, self.crew, amount)
 
-    def survey(self, copy: Copy, *, look: bool = True) -> Survey:
+    def survey(self, copy: Copy, *, look: bool = True, expected: Amount | None = None) -> Survey:
         """List an experiment and hold it against its copy at home; store the listing.
 
-        Unless `look`, all that was listed is taken to be at home.
+        Unless `look`, all that was listed is taken to be at home. `expected` is what will have to
+        be fetched, where that is known.
 
         Raises:
             CatalogueError: the listing cannot be stored.
@@ -93,18 +95,9 @@ class Site:
                 size_only=self.means.compare == "size",
             )
             listing = self.catalogue.listing(copy)
-
-            def hear(
-                entry: Entry, surveyor: Surveyor = surveyor, listing: Listing | None = listing
-            ) -> None:
-                at_home = surveyor.add(entry)
-                if listing is not None:
-                    listing.add(entry, at_home)
-                    if surveyor.missing_bytes - entry.size < _MUCH <= surveyor.missing_bytes:
-                        self.prepare()
-
+            hearing = _Hearing(self, surveyor, listing, expected)
             try:
-                list_experiment(self.remote, copy.source, hear, self.stop)
+                list_experiment(self.remote, copy.source, hearing.hear, self.stop)
                 break
             except ListingError as error:
                 if not (error.transient and self.try_again(tries, f"{copy.epn}: {error}")):
@@ -121,6 +114,27 @@ class Site:
         seconds = min(2**tries, _LONGEST_PAUSE)
         log.warning("%s; trying again in %s", what, duration(seconds))
         return not self.stop.wait(seconds)
+
+
+class _Hearing:
+    """Takes what is listed: held against what is at home, stored, streams connected meanwhile."""
+
+    def __init__(
+        self, site: Site, surveyor: Surveyor, listing: Listing | None, expected: Amount | None
+    ) -> None:
+        self._site = site
+        self._surveyor = surveyor
+        self._listing = listing
+        self._expected = expected
+        self._pays_from: float = _MUCH if expected is None else 0
+
+    def hear(self, entry: Entry) -> None:
+        at_home = self._surveyor.add(entry)
+        if self._listing is not None:
+            self._listing.add(entry, at_home)
+        if self._surveyor.missing_bytes >= self._pays_from:
+            self._pays_from = math.inf
+            self._site.prepare(self._expected)
 
 
 def site_of(settings: Shared, stop: Stop, board: Board, *, write: bool) -> Site:
