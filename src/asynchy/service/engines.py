@@ -8,6 +8,7 @@ from asynchy.plan.engine import Means, choose
 from asynchy.ssh.sftp import kept
 from asynchy.transfer.crew import Crew
 from asynchy.transfer.engine import Engine
+from asynchy.transfer.processors import cores
 from asynchy.transfer.rsync import RsyncEngine
 from asynchy.transfer.sftp import SftpEngine
 from asynchy.transfer.tuning import at_first, worth
@@ -32,7 +33,7 @@ def prepare(means: Means, crew: Crew, amount: Amount | None) -> None:
     """Have streams ready soon: a transfer will begin in a moment, of so much where it is known."""
     name, _ = choose(means, offers_sftp=offers_sftp(crew.remote))
     if name == "sftp":
-        wanted = at_first(kept.round_trip(crew.remote))
+        wanted = at_first(kept.round_trip(crew.remote), cores())
         if amount is not None:
             wanted = min(wanted, worth(amount.bytes, amount.files))
         crew.prepare(means.streams or wanted)

@@ -22,6 +22,7 @@ from asynchy.transfer.home import Home, drop, make_folders, make_scratch, scratc
 from asynchy.transfer.journal import Part
 from asynchy.transfer.leftovers import drop_partial_files
 from asynchy.transfer.messages import Fault, Task
+from asynchy.transfer.processors import cores, idle_seconds
 from asynchy.transfer.streams import Ended, Streams
 from asynchy.transfer.tuning import Tuner, worth
 from asynchy.tree import opened
@@ -106,7 +107,7 @@ class _Run:
             engine.crew,
             self._task(),
             self.parts.prepared(made),
-            Tuner(self._most(cut), engine.streams, engine.round_trip, len(os.sched_getaffinity(0))),
+            Tuner(self._most(cut), cores(), idle_seconds, engine.streams, engine.round_trip),
             self.parts.durable,
             lambda moved, files: on_progress(resumed + moved, files),
         )

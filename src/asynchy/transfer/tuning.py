@@ -8,6 +8,7 @@ the limit. Near by one or two streams use all of that, and more only cost.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -16,7 +17,11 @@ CARRIED = 2_000_000
 _AT_FIRST = 320_000_000
 """Bytes a second that are aimed at before anything has been measured: what two cores decrypt."""
 _NEAR = 2
-"""Streams where the distance is no limit."""
+"""Streams where the distance is no limit, and there are processors for them."""
+_BUSY = 2
+"""Processors that a stream keeps busy near by: its own process and its ssh."""
+_IDLE = 0.5
+"""Processors that must have nothing to do before a further stream is tried."""
 _FILE = 4096
 """What a file costs besides its bytes, in bytes."""
 _FAR = 0.004
@@ -42,11 +47,15 @@ def worth(size: int, files: int) -> int:
     return max(1, (size + files * _FILE) // (10 * CARRIED))
 
 
-def at_first(round_trip: float | None) -> int:
-    """How many streams are wanted over a distance (in seconds) before anything was measured."""
+def at_first(round_trip: float | None, cores: int) -> int:
+    """How many streams are wanted before anything was measured.
+
+    Over a distance (in seconds), on a machine with so many processors.
+    """
+    near = max(1, min(_NEAR, cores // _BUSY))
     if round_trip is None or round_trip < _FAR:
-        return _NEAR
-    return max(_NEAR, math.ceil(_AT_FIRST * round_trip / CARRIED))
+        return near
+    return max(near, math.ceil(_AT_FIRST * round_trip / CARRIED))
 
 
 class _Trial(Enum):
@@ -60,12 +69,14 @@ class Tuner:
 
     most: int
     """More are never wanted."""
+    cores: int
+    """Processors of this machine."""
+    idle: Callable[[], float]
+    """Seconds that those have had nothing to do since some time, added up."""
     fixed: int | None = None
     """So many, where the config says it."""
     round_trip: float | None = None
     """Seconds, where it is known already."""
-    cores: int = 1 << 10
-    """Processors of this machine."""
     wanted: int = field(init=False)
     """How many there should be now."""
     _from: float | None = None
@@ -73,20 +84,21 @@ class Tuner:
     _since: float | None = None
     """When the measuring began, and what had moved by then."""
     _had: int = 0
+    _was_idle: float = 0.0
     _trial: tuple[_Trial, int, float] | None = None
     """What is being tried, and the number and the rate (in bytes a second) before."""
     _to_try: list[_Trial] = field(default_factory=lambda: list(_Trial))
     _settled: float = 0.0
 
     def __post_init__(self) -> None:
-        self.wanted = min(self.most, self.fixed or at_first(self.round_trip))
+        self.wanted = min(self.most, self.fixed or at_first(self.round_trip, self.cores))
 
     def ready(self, round_trip: float) -> None:
         """A stream is connected, its round trip (in seconds) measured."""
         self._from = self._since = None  # what is measured begins anew
         if self.round_trip is None:
             self.round_trip = round_trip
-            self.wanted = min(self.most, self.fixed or at_first(round_trip))
+            self.wanted = min(self.most, self.fixed or at_first(round_trip, self.cores))
         self.round_trip = min(self.round_trip, round_trip)
 
     def look(self, now: float, streams: int, moved: int) -> None:
@@ -96,15 +108,15 @@ class Tuner:
         if self._from is None:
             self._from = now + 4 * self.round_trip  # while they gather speed
         if now < self._from or self._since is None:
-            self._since, self._had = now, moved
+            self._begin(now, moved)
             return
         seconds = now - self._since
         if seconds < max(_LOOK, 8 * self.round_trip):
             return
-        rate = (moved - self._had) / seconds
-        self._since, self._had = now, moved
+        rate, idle = (moved - self._had) / seconds, (self.idle() - self._was_idle) / seconds
+        self._begin(now, moved)
         if streams == self.wanted:
-            self._decide(now, streams, rate)
+            self._decide(now, streams, rate, idle)
 
     def refused(self, streams: int) -> None:
         """The server did not take a further stream: be content with those that there are."""
@@ -115,14 +127,18 @@ class Tuner:
         """Another transfer waits for a connection."""
         self.wanted = max(1, min(self.wanted, streams - 1))
 
-    def _decide(self, now: float, streams: int, rate: float) -> None:
+    def _begin(self, now: float, moved: int) -> None:
+        """Measure from now on."""
+        self._since, self._had, self._was_idle = now, moved, self.idle()
+
+    def _decide(self, now: float, streams: int, rate: float, idle: float) -> None:
         if self._trial is not None:
             self._judge(rate)
         elif not self._to_try and now - self._settled > _AGAIN:
             self._to_try = list(_Trial)
         while self._trial is None and self._to_try and self.wanted == streams:
             trial = self._to_try[0]
-            number = self._number(trial, streams, rate)
+            number = self._number(trial, streams, rate, idle)
             if number == streams:
                 self._to_try.pop(0)
             else:
@@ -141,13 +157,15 @@ class Tuner:
         elif trial is _Trial.FEWER:
             self._to_try.clear()
 
-    def _number(self, trial: _Trial, streams: int, rate: float) -> int:
+    def _number(self, trial: _Trial, streams: int, rate: float, idle: float) -> int:
         """How many to try; the same where that can be no better."""
         assert self.round_trip is not None
         full = rate >= _FULL * streams * CARRIED / self.round_trip
         if trial is _Trial.MORE:
+            if idle < _IDLE:
+                return streams
             # Where the windows are not the limit, each needs a processor of its own.
-            bound = self.most if full else min(self.most, max(_NEAR, self.cores))
+            bound = self.most if full else min(self.most, streams + math.ceil(idle))
             return max(streams, min(bound, streams + max(1, streams // 2)))
         if full:
             return streams
