@@ -18,7 +18,7 @@ from asynchy.config import load_shared
 from asynchy.config.values import FacilityPath
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
-from asynchy.service.ahead import connect
+from asynchy.service import ahead
 
 
 def _prefix(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
@@ -106,7 +106,9 @@ def sync(file: Path, /, **options: Any) -> int:
     """Sync data from a configured asynchy remote."""
     settings = load_shared(file).settings
     logs.set_up(settings.log_level, settings.log_files.sync)
-    connect(settings)
+    ahead.connect(settings)
+    if not (options["dry_run"] or options["parallel"]):
+        ahead.load(settings)
 
     def work(stop: Stop, signals: Signals) -> int:
         code: int = loaded("syncing.run")(settings, stop, options)

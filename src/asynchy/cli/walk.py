@@ -16,7 +16,7 @@ from asynchy.cli.signals import Signals
 from asynchy.config import load_shared
 from asynchy.domain.experiment import TIMEZONE
 from asynchy.domain.stop import Stop
-from asynchy.service.ahead import connect
+from asynchy.service import ahead
 
 _options = together(
     click.option(
@@ -79,7 +79,7 @@ def as_walker(config: Path, **options: Any) -> int:
 def _run(config: Path, **options: Any) -> int:
     settings = load_shared(config).settings
     logs.set_up(settings.log_level, settings.log_files.sync)
-    connect(settings)
+    ahead.connect(settings)
 
     def work(stop: Stop, _signals: Signals) -> int:
         code: int = loaded("walking.run")(settings, stop, **options)

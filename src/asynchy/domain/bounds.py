@@ -24,10 +24,13 @@ def check_path(root: bytes, path: bytes) -> None:
     Raises:
         ValueError: its name or its path is longer than Linux allows.
     """
+    whole = len(root) + 1 + len(path)
+    if whole <= LONGEST_NAME:  # as nearly all are
+        return
     name = len(path) - path.rfind(b"/") - 1
     if name > LONGEST_NAME:
         raise ValueError(f"a name of {name:,} bytes")
-    if (whole := len(root) + 1 + len(path)) > LONGEST_PATH:
+    if whole > LONGEST_PATH:
         raise ValueError(f"a path of {whole:,} bytes")
 
 

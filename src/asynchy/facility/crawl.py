@@ -369,7 +369,7 @@ class _Listing:
             if name.name in (b".", b".."):
                 continue
             self._barren = 0
-            if is_name(name.name) and not is_wanted(name.name):
+            if not is_wanted(name.name) and is_name(name.name):
                 unwanted += 1
                 continue
             try:

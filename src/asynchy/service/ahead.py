@@ -5,6 +5,7 @@ from __future__ import annotations
 from asynchy.config import Shared
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.sftp import kept
+from asynchy.transfer import crew
 
 
 def connect(settings: Shared) -> None:
@@ -14,6 +15,12 @@ def connect(settings: Shared) -> None:
     """
     if settings.engine != "rsync":
         kept.begin(remote_of(settings))
+
+
+def load(settings: Shared) -> None:
+    """Begin to load the code of a transfer's streams."""
+    if settings.engine != "rsync":
+        crew.load()
 
 
 def remote_of(settings: Shared) -> Remote:

@@ -153,6 +153,13 @@ _nurseries: dict[str, _Nursery] = {}
 _lock = threading.Lock()
 
 
+def load(module: str) -> None:
+    """Have the code of a module loaded meanwhile, for companions that will run it soon."""
+    with _lock:
+        if module not in _nurseries:
+            _nurseries[module] = _Nursery(module)
+
+
 def _fork(module: str, descriptor: int) -> tuple[_Nursery, int]:
     with _lock:
         nursery = _nurseries.get(module)

@@ -6,7 +6,6 @@ and host keys all count. What is set here goes before ssh_config; everything els
 
 from __future__ import annotations
 
-import functools
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ class Remote:
             options.append("IdentitiesOnly=yes")
         if self.known_hosts:
             options.append(f"UserKnownHostsFile={_ssh_path(self.known_hosts)}")
-        if ciphers := _preferred_ciphers(self.host):
+        if ciphers := preferred_ciphers(self.host):
             options.append(f"Ciphers={ciphers}")
         command = ["ssh", "-a", "-x", "-T"]
         for option in options:
@@ -86,12 +85,22 @@ def prefer_fast(site: list[str], built_in: list[str]) -> list[str] | None:
     return [*(c for c in _FAST if c in site), *(c for c in site if c not in _FAST)]
 
 
-@functools.cache
-def _preferred_ciphers(host: str) -> str | None:
-    chosen = prefer_fast(
-        _ciphers(["ssh", "-G", "--", host]), _ciphers(["ssh", "-F", "none", "-G", "--", host])
-    )
-    return ",".join(chosen) if chosen else None
+_known: dict[str, str | None] = {}
+
+
+def preferred_ciphers(host: str) -> str | None:
+    """The value of `Ciphers` for a host; None: as ssh_config says. A process asks ssh once."""
+    if host not in _known:
+        chosen = prefer_fast(
+            _ciphers(["ssh", "-G", "--", host]), _ciphers(["ssh", "-F", "none", "-G", "--", host])
+        )
+        _known[host] = ",".join(chosen) if chosen else None
+    return _known[host]
+
+
+def remember_ciphers(host: str, ciphers: str | None) -> None:
+    """Take it from another process of ours."""
+    _known[host] = ciphers
 
 
 def _ciphers(command: list[str]) -> list[str]:

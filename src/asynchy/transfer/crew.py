@@ -5,13 +5,20 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+from asynchy.ssh import companion
 from asynchy.ssh.companion import Companion
-from asynchy.ssh.remote import Remote
+from asynchy.ssh.remote import Remote, preferred_ciphers
 from asynchy.ssh.shelf import Shelf
 from asynchy.transfer.messages import Hire
 
 AT_ONCE = 8
 """Streams that are being connected at a time: sshd drops some where there are ten (MaxStartups)."""
+_WORKER = "asynchy.transfer.worker"
+
+
+def load() -> None:
+    """Have the code of streams loaded in a moment, by a process beside this one."""
+    companion.load(_WORKER)
 
 
 @dataclass(eq=False)
@@ -55,6 +62,7 @@ class Crew:
                 self._idle.put(self._new(patient=False))
 
     def _new(self, *, patient: bool) -> Member:
-        companion = Companion("asynchy.transfer.worker")
-        companion.pipe.send(Hire(self.remote, patient, self._bandwidth))
-        return Member(companion)
+        process = Companion(_WORKER)
+        ciphers = preferred_ciphers(self.remote.host)
+        process.pipe.send(Hire(self.remote, patient, ciphers, self._bandwidth))
+        return Member(process)

@@ -18,6 +18,8 @@ class Hire:
     remote: Remote
     patient: bool
     """Whether it waits for a connection where this machine has none to spare."""
+    ciphers: str | None
+    """What ssh is to use, as `preferred_ciphers` says."""
     bandwidth: int | None
     """Bytes a second that all streams of this machine may take together."""
 

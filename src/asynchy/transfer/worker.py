@@ -19,6 +19,7 @@ from asynchy.domain.text import shown
 from asynchy.errors import AsynchyError, HostKeyRefused, Stopped
 from asynchy.plan.bundles import LARGEST, Bundle
 from asynchy.ssh.companion import Messages, to_parent
+from asynchy.ssh.remote import remember_ciphers
 from asynchy.ssh.sftp.connection import Connection
 from asynchy.ssh.sftp.packets import (
     Answer,
@@ -90,6 +91,7 @@ def main(descriptor: int) -> None:
 def _serve(pipe: Messages, stop: Stop) -> None:
     """Connect, and do one task after another until the connection is lost."""
     hire: Hire = pipe.recv()
+    remember_ciphers(hire.remote.host, hire.ciphers)
     word: Event | None = None
     try:
         with Connection(hire.remote, stop, patient=hire.patient) as connection:
