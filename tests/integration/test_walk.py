@@ -196,7 +196,7 @@ def test_the_epns_of_spreadsheets_or_of_a_list_alone(group: Group) -> None:
     "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.extra)]
 )
 def test_ended_in_the_middle_it_goes_on_where_it_was(group: Group, number: signal.Signals) -> None:
-    source = group.many_folders("12282a", 12000)
+    source = group.many_folders("12282a", 30000)
     group.experiment("12283a")
     done = "SELECT count(*) FROM files"
     with group.program.start("as-walker", "--config", group.config) as process:
@@ -205,7 +205,7 @@ def test_ended_in_the_middle_it_goes_on_where_it_was(group: Group, number: signa
         _, err = process.communicate(timeout=20)
     assert process.returncode == (-signal.SIGKILL if number is signal.SIGKILL else 143)
     listed = group.rows(done)[0][0]
-    assert 0 < listed < 12000
+    assert 0 < listed < 30000
     left = group.rows("SELECT count(*) FROM frontier")[0][0]
     assert left > 0
     (walk_id,) = group.rows("SELECT id FROM sightings WHERE ended IS NULL")[0]
@@ -222,7 +222,7 @@ def test_ended_in_the_middle_it_goes_on_where_it_was(group: Group, number: signa
 
 @pytest.mark.extra
 def test_a_server_that_goes_and_comes_back_costs_little(group: Group) -> None:
-    source = group.many_folders("12282a", 12000)
+    source = group.many_folders("12282a", 30000)
     with group.program.start("as-walker", "--config", group.config) as process:
         wait_until(lambda: group.listed > 0)
         process.send_signal(signal.SIGSTOP)  # it would be done before sshd is gone

@@ -265,6 +265,8 @@ class _Lister:
         self.handler = handler
         self.open = 0
         """Folders that are being listed."""
+        self.unfinished: list[_Listing] = []
+        """Folders of which entries came in this turn, and perhaps the end, too."""
         self._postponed: list[Folder] = []
         handles = connection.limits.handles
         self._most = min(IN_FLIGHT, handles - _SPARE) if handles > _SPARE else IN_FLIGHT
@@ -276,6 +278,9 @@ class _Lister:
                 self._begin(folder)
             if self.connection.in_flight:
                 self.connection.turn()
+                for listing in self.unfinished:
+                    listing.read_ahead()
+                self.unfinished.clear()
             elif self._postponed:  # alone, so that it is not for the others
                 self._begin(self._postponed.pop(), last_try=True)
             else:  # the others may find more
@@ -328,7 +333,7 @@ class _Listing:
     def _opened(self, answer: Answer) -> None:
         if isinstance(answer, Handle):
             self._handle = answer.handle
-            self._read_ahead()
+            self.read_ahead()
         elif (
             isinstance(answer, Status) and answer.code == Code.FAILURE and self._most is not None
         ):  # too many may be open: EMFILE has no code of its own
@@ -337,7 +342,10 @@ class _Listing:
             self._refused = _refusal(answer)
             self._settle()
 
-    def _read_ahead(self) -> None:
+    def read_ahead(self) -> None:
+        """Ask for further entries, unless the end has come; answers may overtake one another."""
+        if self._ended:
+            return
         for _ in range(min(_AHEAD, _MOST_AHEAD - self._asked)):
             self._asked += 1
             self._lister.connection.ask(
@@ -348,8 +356,7 @@ class _Listing:
         self._asked -= 1
         if isinstance(answer, Names):
             self._hand_over(answer)
-            if not self._ended:  # answers may overtake one another
-                self._read_ahead()
+            self._lister.unfinished.append(self)
         else:
             self._ended = True
             if not (isinstance(answer, Status) and answer.code == Code.EOF):

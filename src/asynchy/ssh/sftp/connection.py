@@ -13,7 +13,6 @@ import selectors
 import signal
 import subprocess
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
@@ -34,6 +33,8 @@ Request = Callable[[int], bytes]
 
 _TICK = 0.2
 """Seconds between two looks at the wish to stop."""
+_GREETING = 0.02
+"""The same while it connects: what was to be done on it may be done before it has."""
 _PIPE = 1 << 20
 """Bytes between ssh and us; more than this a user may not ask for: pipe(7)."""
 _LITTLE, _MUCH = 128 << 10, 512 << 10
@@ -74,7 +75,7 @@ class Connection:
         self._remote = remote
         self._stop = stop
         self._framer = packets.Framer()
-        self._out: deque[memoryview] = deque()
+        self._out = bytearray()
         self._waiting: dict[int, OnAnswer] = {}
         self._next = 0
         self._stderr = b""
@@ -156,7 +157,7 @@ class Connection:
         number = self._next
         self._next = (number + 1) % _NUMBERS
         self._waiting[number] = then
-        self._out.append(memoryview(request(number)))
+        self._out += request(number)
 
     def turn(self, patience: float = _TICK, *, gather: bool = False) -> None:
         """Write and read what can be, and hand over the answers.
@@ -195,7 +196,7 @@ class Connection:
     def _greet(self) -> None:
         greeting: list[memoryview] = []
         while not greeting:
-            greeting += self._move(_TICK)
+            greeting += self._move(_GREETING)
         try:
             hello = packets.parse_hello(greeting[0])
             if len(greeting) > 1:
@@ -245,25 +246,12 @@ class Connection:
 
     def _write(self) -> None:
         try:
-            while self._out:
-                # One call takes many small requests; the rest of one that was cut stays first.
-                count = os.writev(self._stdin.fileno(), list(self._first(64)))
-                self._drop(count)
+            while self._out:  # one call takes many small requests
+                del self._out[: os.write(self._stdin.fileno(), self._out)]
         except BlockingIOError:
             return
         except BrokenPipeError:
             raise self._gone() from None
-
-    def _first(self, count: int) -> list[memoryview]:
-        return [self._out[at] for at in range(min(count, len(self._out)))]
-
-    def _drop(self, count: int) -> None:
-        while count:
-            first = self._out.popleft()
-            if len(first) > count:
-                self._out.appendleft(first[count:])
-                return
-            count -= len(first)
 
     def _read(self) -> list[memoryview]:
         try:
