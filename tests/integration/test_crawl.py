@@ -13,7 +13,7 @@ import pytest
 
 from asynchy.domain.experiment import Entry, Kind
 from asynchy.domain.stop import Stop
-from asynchy.errors import ListingError, SftpNotOffered, Stopped
+from asynchy.errors import HostKeyRefused, ListingError, SftpNotOffered, Stopped
 from asynchy.facility import listing
 from asynchy.facility.crawl import DEEPEST, Folder, Refused, crawl
 from asynchy.facility.listing import list_experiment
@@ -332,3 +332,49 @@ def test_a_connection_that_was_lost_while_nobody_used_it_is_made_anew(
     found: list[Entry] = []
     list_experiment(remote_of(facility), str(source), found.append, Stop())
     assert found
+
+
+def test_a_connection_that_was_begun_is_the_one_that_lists(facility: Facility) -> None:
+    source = facility.experiment("mx", "12282a")
+    mx_experiment(source, "12282a", frames=2, frame_bytes=1000)
+    give(source)
+    before = facility.sshd_log().count("Accepted publickey")
+    kept.begin(remote_of(facility))
+    found: list[Entry] = []
+    list_experiment(remote_of(facility), str(source), found.append, Stop())
+    assert found
+    assert kept.round_trip(remote_of(facility)) is not None
+    assert facility.sshd_log().count("Accepted publickey") - before == 1
+
+
+def test_what_is_wrong_with_a_connection_that_was_begun_is_heard_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = tmp_path / "tries"
+    ssh = tmp_path / "ssh"
+    ssh.write_text(
+        f'#!/bin/sh\ncase "$*" in *-G*) exit;; esac\necho >> {tries}\n'
+        "echo 'Host key verification failed.' >&2\nexit 255\n"
+    )
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    remote = Remote(host="begun", user="nobody")
+    kept.begin(remote)
+    wait_until(tries.exists)
+    with pytest.raises(HostKeyRefused):
+        list_experiment(remote, "/data/mx/12282a", lambda _entry: None, Stop())
+    assert tries.read_text() == "\n"
+
+
+def test_where_nobody_asks_what_was_begun_is_closed(facility: Facility) -> None:
+    kept.begin(remote_of(facility))
+    kept.close_all()
+    wait_until(lambda: "ssh" not in children())
+
+
+def children() -> list[str]:
+    """The names of the processes of this one."""
+    told = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    for task in Path(f"/proc/{os.getpid()}/task").iterdir():
+        told += (task / "children").read_text().split()
+    return [Path(f"/proc/{pid}/comm").read_text().strip() for pid in told]
