@@ -82,6 +82,14 @@ def history(place: Path, facility: Facility, program: Program) -> Iterator[Histo
     yield History(folder, facility, program)
 
 
+def test_a_small_experiment_takes_one_listing_and_one_stream(history: History) -> None:
+    history.experiment("12a", 2012)
+    before = history.facility.sshd_log().count("Accepted publickey")
+    assert history.sync().returncode == 0
+    # The connection that was begun while the code was loaded lists, before and after.
+    assert history.facility.sshd_log().count("Accepted publickey") - before == 2
+
+
 def test_all_of_history_comes_home_once(history: History) -> None:
     sources = {epn: history.experiment(epn, year) for epn, year in (("12a", 2012), ("9b", 2011))}
     run = history.sync("--threads", "2")
