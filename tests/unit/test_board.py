@@ -57,6 +57,32 @@ def test_what_is_fetched_again_comes_on_top() -> None:
     assert board.overall().done == 107
 
 
+def test_what_is_read_afterwards_is_no_part_of_what_is_fetched() -> None:
+    board = Board()
+    board.plan(300)
+    board.begin(A, survey(100))
+    board.begin(B, survey(200))
+    board.arrived(A, 100, 1)
+    board.look(A, 1, 1000, "reading")
+    board.arrived(A, 600, 0)
+    assert (board.overall().done, board.overall().bytes) == (100, 300)
+    assert board.running()[A].done == 600
+    board.arrived(B, 200, 1)
+    assert (board.overall().done, board.overall().bytes) == (300, 300)
+    board.end(A)
+    board.end(B)
+    assert board.overall().done == 300
+
+
+def test_where_nothing_is_to_be_fetched_what_is_read_is_all_of_it() -> None:
+    board = Board()
+    board.plan(0)
+    board.look(A, 1, 1000, "verifying")
+    board.arrived(A, 600, 0)
+    board.end(A)
+    assert (board.overall().done, board.overall().bytes) == (600, 1000)
+
+
 def test_a_first_burst_promises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)

@@ -128,6 +128,8 @@ class Board:
         self._overall = Meter(0)
         self._ended = 0
         """Bytes that transfers brought which have ended."""
+        self._looking = True
+        """Whether the run is about files that are read, since it has none to fetch."""
         self._waiting = 0
         self._phase = "starting"
         self.next_look: datetime | None = None
@@ -152,6 +154,7 @@ class Board:
         with self._lock:
             self._overall = Meter(total)
             self._ended = 0
+            self._looking = total == 0
 
     def waiting(self, count: int) -> None:
         """Say how many experiments wait for their turn."""
@@ -165,14 +168,15 @@ class Board:
             self._begin(copy, Meter(survey.missing_bytes, survey.missing_files), more=again)
 
     def look(self, copy: Copy, files: int, total: int, doing: str) -> None:
-        """Files of a copy are read again; `doing` says what for."""
+        """Files of a copy are read again; `doing` says what for.
+
+        Where the run has files to fetch, that alone is what all of it comes to.
+        """
         with self._lock:
-            self._begin(copy, Meter(total, files, doing), more=True)
+            self._begin(copy, Meter(total, files, doing), more=self._looking)
 
     def _begin(self, copy: Copy, meter: Meter, *, more: bool) -> None:
-        before = self._meters.get(copy)
-        if before is not None:
-            self._ended += before.done
+        self._ended += self._counted(self._meters.get(copy))
         if more:
             self._overall.total += meter.total
         self._meters[copy] = meter
@@ -185,14 +189,18 @@ class Board:
             if not meter.done and not files and done:  # resumed, as its first word says
                 meter.had(done)
             meter.reached(done)
-            running = sum(meter.done for meter in self._meters.values())
-            self._overall.reached(self._ended + running)
+            if self._looking or not meter.doing:
+                running = sum(map(self._counted, self._meters.values()))
+                self._overall.reached(self._ended + running)
 
     def end(self, copy: Copy) -> None:
         """A transfer has ended."""
         with self._lock:
-            meter = self._meters.pop(copy, None)
-            self._ended += meter.done if meter else 0
+            self._ended += self._counted(self._meters.pop(copy, None))
+
+    def _counted(self, meter: Meter | None) -> int:
+        """What a meter adds to all of it."""
+        return meter.done if meter and (self._looking or not meter.doing) else 0
 
     def running(self) -> dict[Copy, Pace]:
         """The transfers that run."""
