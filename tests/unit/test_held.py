@@ -121,11 +121,49 @@ def test_what_is_not_at_home_any_more_loses_what_was_proven_of_it(place: Place) 
     listed = place.list(files, missing=(b"b",))
     assert place.catalogue.status()[0].level is None
     assert place.held.known() == 1 == listed.files - listed.missing_files
+    assert [(row.path, row.damage) for row in place.rows().values()] == [
+        (b"a", None),
+        (b"b", Damage.MISSING),
+    ]
+    history, (status,) = place.catalogue.history(place.copy), place.catalogue.status()
+    assert history.doubted and history.completed_listing is None
+    assert (status.completed, status.damaged) == (None, 1)
+    assert place.held.sum_up(NOW) is None
     assert place.take(listed, Level.SIZE)
     assert {path: row.level for path, row in place.rows().items()} == {
         b"a": Level.SOURCE,
         b"b": Level.SIZE,
     }
+
+
+@pytest.mark.parametrize(
+    ("sha256", "level"), [(SHA, Level.SOURCE), (None, None)], ids=["digest", "none"]
+)
+def test_a_missing_file_that_is_back_is_what_was_proven_only_where_a_digest_says_so(
+    place: Place, sha256: bytes | None, level: Level | None
+) -> None:
+    files = {b"a": (1, 10), b"b": (2, 20)}
+    assert place.take(place.list(files), Level.SOURCE)
+    place.held.prove([(row, SHA if row.path == b"a" else sha256) for row in place.rows().values()])
+    place.complete()
+    place.list(files, missing=(b"b",))
+    place.held.digest([(place.rows()[b"b"], SHA)])  # as an audit does
+    place.held.mark([(place.rows()[b"b"], None)])
+    assert place.held.sum_up(NOW) is level
+    assert place.catalogue.history(place.copy).doubted  # the facility is to be asked again
+
+
+def test_a_copy_that_lacks_a_file_which_the_facility_was_seen_to_have_has_no_level(
+    place: Place,
+) -> None:
+    files = {b"a": (1, 10), b"b": (2, 20)}
+    assert place.take(place.list(files), Level.SOURCE)
+    place.complete()
+    place.list({**files, b"b": (2, 21), b"c": (3, 30)}, missing=(b"b", b"c"))
+    assert place.held.sum_up(NOW) is None
+    (status,) = place.catalogue.status()
+    assert status.completed is not None and status.damaged == 0  # it has what it was to have
+    assert place.rows()[b"b"].damage is None
 
 
 def test_files_of_unknown_origin_are_seen(place: Place) -> None:
@@ -155,7 +193,7 @@ def test_a_copy_has_the_level_of_its_weakest_file(place: Place) -> None:
     assert (status.level, status.damaged, status.verified) == (Level.TRANSPORT, 0, NOW)
     place.held.prove([(rows[b"a"], None)])
     assert place.held.sum_up(NOW) is Level.TRANSPORT
-    place.held.prove([(rows[b"b"], None)])
+    place.held.prove([(rows[b"b"], SHA)])
     assert place.held.sum_up(NOW) is Level.SOURCE
     place.held.mark([(rows[b"b"], Damage.CHANGED)])
     assert place.held.sum_up(NOW) is None

@@ -167,12 +167,12 @@ copies = Table(
     Column("level", LevelNumber),  # the weakest of its files; null: nothing, or not known
     Column("verified", UtcDateTime),  # when that was last established
     Column("damaged", BigInteger, nullable=False, server_default=text("0")),  # files
-    # Complete once, until files were found to differ from the facility's; it is due again.
+    # Complete once, until files were found missing, or to differ from the facility's: due again.
     Column("doubted", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("experiment_id", "destination"),
 )
 
-held = Table(  # the files that copies hold, as they were found complete
+held = Table(  # the files that copies hold, or held, as they were found complete
     "held",
     metadata,
     Column("copy_id", Integer, primary_key=True),

@@ -202,7 +202,7 @@ def state(copy: CopyStatus) -> str:
     if last is None:
         return "not fetched yet"
     if copy.completed is None and last.verdict is Verdict.COMPLETE:
-        return "due: files differ from the facility's"
+        return "due: files are missing, or differ from the facility's"
     return f"due: {last.reason or last.verdict.value} ({moment(last.ended)})"
 
 

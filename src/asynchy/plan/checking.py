@@ -24,7 +24,7 @@ class Kept:
     copy: Copy
     complete: bool
     doubted: bool
-    """Whether files of it were found to differ from the facility's since it was completed."""
+    """Whether files were found missing, or to differ from the facility's, once complete."""
     vanished: datetime | None
     """When a walk no longer found the experiment at the facility; None: it is there."""
     attempts: int

@@ -44,7 +44,7 @@ class History:
 
     attempts: int = 0
     doubted: bool = False
-    """Whether files of it were found to differ from the facility's since it was completed."""
+    """Whether files were found missing, or to differ from the facility's, once complete."""
     completed_listing: datetime | None = None
     """When the listing began of the attempt that completed the copy."""
     claim: Claim | None = None
