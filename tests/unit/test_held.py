@@ -280,6 +280,19 @@ def test_many_files_are_read_in_order_a_page_at_a_time(
     assert place.held.undigested().amount() == (7, 7)
 
 
+def test_an_attempt_that_failed_is_unfinished_until_the_copy_is_found_complete(
+    place: Place,
+) -> None:
+    found = place.list({b"a": (1, 10)})
+    assert place.take(found, Level.SIZE)
+    place.complete()
+    assert not place.catalogue.history(place.copy).unfinished
+    place.complete(Verdict.STOPPED)
+    assert place.catalogue.history(place.copy).unfinished
+    place.catalogue.confirm(place.number, found, NOW + timedelta(seconds=1))
+    assert not place.catalogue.history(place.copy).unfinished
+
+
 def test_checks_are_only_ever_added(place: Place) -> None:
     made = [
         Check("verify", "rsync --checksum", NOW, NOW, "here", 1, 3, 99, 1, 0, 0, 0, None),

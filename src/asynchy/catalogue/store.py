@@ -19,6 +19,7 @@ from asynchy.catalogue.rows import (
     CopyStatus,
     attempt_of,
     check_of,
+    is_unfinished,
     kept_of,
     living_of,
     service_of,
@@ -84,14 +85,15 @@ class Catalogue:
             row = db.execute(_find(copy)).one_or_none()
             if row is None:
                 return History()
-            tried = db.scalar(
-                select(func.count()).select_from(attempts).where(attempts.c.copy_id == row.id)
-            )
+            mine = attempts.c.copy_id == row.id
+            tried = db.scalar(select(func.count()).select_from(attempts).where(mine))
+            latest = select(attempts).where(mine).order_by(attempts.c.id.desc()).limit(1)
             claim = db.execute(select(claims).where(claims.c.copy_id == row.id)).one_or_none()
             return History(
                 attempts=tried or 0,
                 doubted=row.doubted,
                 completed_listing=row.completed_listing,
+                unfinished=is_unfinished(row.completed, db.execute(latest).one_or_none()),
                 claim=living_of(claim),
             )
 
