@@ -92,8 +92,9 @@ def stopped_while_fetching(home: Home, *, kill: bool = False) -> None:
     """A verification that had something to fetch, and ended before anything came."""
     home.configure(engine="rsync", retention_days={"mx": 30})
     offer(home, "other", rsync="exec /bin/sleep 30")
+    begun = home.log.count("12282a: begins: ")
     with home.program.start("asynchy", "--config", home.config, "verify", "12282a") as process:
-        wait_until(lambda: "12282a: begins: " in home.log.rpartition("verifying 1 copy")[2])
+        wait_until(lambda: home.log.count("12282a: begins: ") > begun)
         process.kill() if kill else process.terminate()
         process.communicate(timeout=20)
     offer(home, "shell")
@@ -130,6 +131,38 @@ def test_files_stay_missing_after_a_verification_that_was_stopped(home: Home) ->
     assert compare_trees(source, copy) == []
     assert audit(home).returncode == 0
     assert at_risk(home).returncode == 0
+
+
+def test_a_copy_whose_verification_was_killed_is_audited_and_due(home: Home) -> None:
+    prepared(home)
+    gone = home.copy("12282a") / FRAME
+    kept = gone.rename(home.place / "kept")
+    stopped_while_fetching(home, kill=True)
+
+    run = audit(home, "12282a")
+    assert run.returncode == 1 and "1 missing" in run.stdout
+    assert only(home.status("12282a"))["history"][-1]["verdict"] == "interrupted"
+    kept.rename(gone)
+    assert audit(home, "12282a").returncode == 0
+    shown = home.program.run("asynchy", "--config", home.config, "status").stdout
+    assert "due: the process died" in shown
+    assert home.once().returncode == 0
+    assert only(home.status("12282a"))["damaged"] == 0
+
+
+def test_a_copy_that_somebody_works_on_is_not_audited_and_that_is_no_success(home: Home) -> None:
+    prepared(home)
+    offer(home, "other", sha256sum="exec /bin/sleep 60", xargs='exec /usr/bin/xargs "$@"')
+    with home.program.start("asynchy", "--config", home.config, "verify") as process:
+        wait_until(lambda: only(home.status("12282a"))["claim"])
+        run = audit(home)
+        assert run.returncode == 1
+        assert f"process {process.pid} on " in run.stdout
+        assert "12282a: not audited: process " in run.stderr
+        process.kill()
+        process.communicate()
+    offer(home, "shell")
+    assert audit(home).returncode == 0
 
 
 def test_files_without_a_digest_get_one_and_that_is_said(home: Home) -> None:

@@ -159,6 +159,13 @@ class Catalogue:
         with self._database.transaction() as db:
             db.execute(delete(claims).where(claims.c.copy_id == copy_id))
 
+    def bury(self) -> None:
+        """Record the attempts whose processes died as interrupted; they claim nothing any more."""
+        with self._database.transaction() as db:
+            for row in db.execute(select(claims)).all():
+                if living_of(row) is None:
+                    _bury(db, row, _now())
+
     def record(self, copy_id: int, attempt: Attempt, survey: Survey | None) -> None:
         """Store an attempt, and mark the copy complete where that is its verdict.
 
@@ -255,7 +262,10 @@ class Catalogue:
             return [kept_of(row, standing.get(row.id)) for row in db.execute(query)]
 
     def is_as(self, kept: Kept) -> bool:
-        """Whether nobody has worked on a copy since it was told what it is like."""
+        """Whether nobody has worked on a copy since it was told what it is like.
+
+        Whoever has claimed it since, and died, may have worked on it.
+        """
         mine = attempts.c.copy_id == kept.id
         claimed = select(claims.c.copy_id).where(claims.c.copy_id == kept.id)
         with self._database.transaction() as db:
