@@ -227,8 +227,19 @@ def test_a_file_that_cannot_be_read_is_told(home: Home) -> None:
     run = audit(home)
     assert run.returncode == 1
     assert f"not readable (Permission denied): {FRAME}" in run.stderr
-    assert "could not be read" in run.stdout
+    assert "nothing wrong in what was read; 1 file or folder could not be read" in run.stdout
     assert only(home.status())["damaged"] == 0
+
+
+def test_a_file_that_cannot_be_read_does_not_hold_the_turns_up(home: Home) -> None:
+    prepared(home)
+    (home.copy("12282a") / FRAME).chmod(0)
+    read = []
+    for _ in range(3):
+        audit(home, "--sample", "33%")
+        read.append(last_check(home)["files"])
+    assert sum(read) == only(home.status())["files"] - 1
+    assert sum(check["reason"] is not None for check in only(home.status("12282a"))["checks"]) == 1
 
 
 @pytest.mark.extra

@@ -295,8 +295,8 @@ def test_an_attempt_that_failed_is_unfinished_until_the_copy_is_found_complete(
 
 def test_checks_are_only_ever_added(place: Place) -> None:
     made = [
-        Check("verify", "rsync --checksum", NOW, NOW, "here", 1, 3, 99, 1, 0, 0, 0, None),
-        Check("audit", "at home", NOW, NOW, "here", 1, 3, 99, 0, 1, 2, 3, "stopped"),
+        Check("verify", "rsync --checksum", NOW, NOW, "here", 1, 3, 99, 1, 0, 0, 0, None, True),
+        Check("audit", "at home", NOW, NOW, "here", 1, 3, 99, 0, 1, 2, 3, "stopped", False),
     ]
     for check in made:
         place.catalogue.note(place.number, check)

@@ -314,7 +314,7 @@ def test_sync_takes_what_a_later_attempt_left_undone() -> None:
 
 
 def check(different: int = 0, reason: str | None = None) -> Check:
-    return Check("verify", "way", NOW, NOW, "here", 1, 9, 99, different, 0, 0, 0, reason)
+    return Check("verify", "way", NOW, NOW, "here", 1, 9, 99, different, 0, 0, 0, reason, True)
 
 
 COMPLETE = Judgement(Verdict.COMPLETE)

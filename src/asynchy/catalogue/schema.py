@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from asynchy.domain.level import Level
 
-REVISION = "0008"
+REVISION = "0009"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -240,6 +240,7 @@ checks = Table(  # every verification and audit of a copy; only ever added
     Column("extra", BigInteger, nullable=False),
     Column("digested", BigInteger, nullable=False),
     Column("reason", Text),
+    Column("whole", Boolean, nullable=False, server_default=false()),  # it came to its end
 )
 
 reported = Table(  # EPNs in mails that the mail server took

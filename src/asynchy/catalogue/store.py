@@ -241,7 +241,7 @@ class Catalogue:
         """Every copy, in order of EPN."""
         tried = select(func.count()).where(attempts.c.copy_id == copies.c.id)
         audits = select(func.count()).where(
-            checks.c.copy_id == copies.c.id, checks.c.kind == "audit", checks.c.reason.is_(None)
+            checks.c.copy_id == copies.c.id, checks.c.kind == "audit", checks.c.whole
         )
         audited = select(func.max(checks.c.ended)).where(
             checks.c.copy_id == copies.c.id, checks.c.kind == "audit"

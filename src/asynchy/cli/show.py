@@ -229,6 +229,8 @@ def found(check: Check) -> str:
     words = [f"{number:,} {what}" for what, number in wrong.items() if number]
     if check.digested:
         words.append(f"{check.digested:,} had no digest")
+    if not words and check.reason is not None:
+        return "nothing wrong in what was read"
     return ", ".join(words) or "nothing wrong"
 
 

@@ -88,3 +88,5 @@ class Check:
     """Files that had no SHA-256 and got one."""
     reason: str | None
     """Why it did not look at all that it was to look at; None where it did."""
+    whole: bool
+    """Whether it came to its end, be it that some files could not be read."""

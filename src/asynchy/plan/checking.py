@@ -29,7 +29,7 @@ class Kept:
     """When a walk no longer found the experiment at the facility; None: it is there."""
     attempts: int
     audits: int
-    """Audits of it that looked at all that they were to look at."""
+    """Audits of it that came to their end."""
     audited: datetime | None
     """When the latest of all its audits ended."""
     claim: Claim | None

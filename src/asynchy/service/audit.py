@@ -210,8 +210,9 @@ class _Audit:
         unreadable = sum(
             number for what, number in self._counts.items() if what.startswith("not readable")
         )
-        if unreadable and reason is None:
-            reason = f"{count(unreadable, 'file')} or folders could not be read"
+        whole = reason is None
+        if unreadable and whole:
+            reason = f"{count(unreadable, 'file or folder', 'files or folders')} could not be read"
         check = Check(
             kind="audit",
             way="at home" if self._share.of == 1 else f"at home, a {_ordinal(self._share.of)}",
@@ -226,6 +227,7 @@ class _Audit:
             extra=self._counts["extra"],
             digested=self._digested,
             reason=reason,
+            whole=whole,
         )
         self._site.catalogue.note(self._kept.id, check)
         result = Audited(self._kept, check, reason, named=dict(self._wrong))
