@@ -232,6 +232,7 @@ def test_what_is_still_to_be_proven(place: Place) -> None:
     assert paths(None) == [b"b", b"c"]
     assert paths(NOW - timedelta(hours=1)) == [b"b", b"c"]
     assert paths(NOW + timedelta(hours=1)) == [b"a", b"b", b"c"]
+    assert paths(place.rows()[b"a"].checked) == [b"a", b"b", b"c"]
 
 
 def test_a_file_that_differs_stays_known_until_it_is_proven_and_the_copy_is_not_complete(

@@ -147,7 +147,7 @@ class Holdings:
     def unproven(self, since: datetime | None = None) -> Selection:
         """The files that are at the facility, too, and not proven by its digest.
 
-        What was proven before `since` does not count.
+        What was proven before `since` does not count, nor in that second.
         """
         weak = or_(
             held.c.level.is_(None),
@@ -155,7 +155,7 @@ class Holdings:
             held.c.damage.is_not(None),
         )
         if since is not None:
-            weak = or_(weak, held.c.checked < _seconds(since))
+            weak = or_(weak, held.c.checked <= _seconds(since))
         return self._select([weak], listed=True)
 
     def different(self, *, listed: bool = False) -> Selection:
