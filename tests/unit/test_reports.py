@@ -157,6 +157,8 @@ def test_what_is_gone_is_not_at_risk_but_told_where_it_was_never_whole_at_home()
     gone = replace(seen("1a"), vanished=NOW)
     found = risk(gone, replace(seen("1b", COPY), vanished=NOW), level=Level.SOURCE)
     assert not found.items and [one.epn.text for one in found.lost] == ["1a"]
+    killed = seen("1b", replace(COPY, verdict=Verdict.INTERRUPTED))
+    assert risk(killed).items and not risk(replace(killed, vanished=NOW)).lost
 
 
 def test_one_place_under_two_names_is_one_experiment() -> None:

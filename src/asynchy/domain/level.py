@@ -38,7 +38,7 @@ class Damage(StrEnum):
     CHANGED = "changed"
     """Other bytes, another size or time than it had when it was last proven."""
     MISSING = "missing"
-    """No file lies in its place, or not as the facility was found to have it."""
+    """No file lies in its place, or none as it was proven and as the facility has it."""
 
 
 @dataclass(frozen=True)

@@ -211,7 +211,8 @@ def lack_of(one: Standing, copy: AtHome, level: Level | None, now: datetime) -> 
         return copy.reason or "not complete"
     if copy.damaged:
         return f"{count(copy.damaged, 'file')} damaged at home"
-    return _newer(one, copy.listed, now) or _unfinished(copy) or _unproven(copy.level, level)
+    newer = _newer(one, copy.listed, now)
+    return newer or _unfinished(one, copy) or _unproven(copy.level, level)
 
 
 def _newer(one: Standing, listed: datetime, now: datetime) -> str | None:
@@ -225,7 +226,9 @@ def _newer(one: Standing, listed: datetime, now: datetime) -> str | None:
     return None
 
 
-def _unfinished(copy: AtHome) -> str | None:
+def _unfinished(one: Standing, copy: AtHome) -> str | None:
+    if one.vanished is not None:  # no attempt will ever end better
+        return None
     if copy.verdict is None or copy.verdict is Verdict.COMPLETE:
         return None
     return f"the latest attempt: {copy.reason or copy.verdict.value}"
