@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from simulator.compare import compare_trees
 from simulator.experiments import awkward_names, many_small_files, mx_experiment
 from tests.conftest import Home, give, wait_until
-from tests.integration.test_verify import FRAME, flip, held, only, verify
+from tests.integration.test_verify import FRAME, flip, held, offer, only, verify
 
 
 def prepared(home: Home, epn: str = "12282a", **keys: str) -> Path:
@@ -86,6 +88,83 @@ def test_every_flipped_byte_missing_and_extra_file_is_found_and_named(home: Home
     assert (status["damaged"], status["level"]) == (0, "source")
 
 
+def stopped_while_fetching(home: Home, *, kill: bool = False) -> None:
+    """A verification that had something to fetch, and ended before anything came."""
+    home.configure(engine="rsync", retention_days={"mx": 30})
+    offer(home, "other", rsync="exec /bin/sleep 30")
+    begun = home.log.count("12282a: begins: ")
+    with home.program.start("asynchy", "--config", home.config, "verify", "12282a") as process:
+        wait_until(lambda: home.log.count("12282a: begins: ") > begun)
+        process.kill() if kill else process.terminate()
+        process.communicate(timeout=20)
+    offer(home, "shell")
+
+
+def at_risk(home: Home) -> Any:
+    return home.program.run("asynchy", "--config", home.config, "report", "at-risk")
+
+
+def test_files_stay_missing_after_a_verification_that_was_stopped(home: Home) -> None:
+    source = prepared(home)
+    assert verify(home).returncode == 0
+    copy = home.copy("12282a")
+    gone = [path for path in sorted(copy.rglob("*.cbf")) if path != copy / FRAME][:2]
+    for path in gone:
+        path.unlink()
+    stopped_while_fetching(home)
+
+    assert audit(home, "12282a").returncode == 1
+    assert (last_check(home)["missing"], last_check(home)["extra"]) == (2, 0)
+    shutil.copy2(source / gone[0].relative_to(copy), gone[0])
+    give(copy)
+    for _ in range(2):  # flipped and as it was again
+        flip(copy / FRAME)
+        assert audit(home, "12282a").returncode == 1
+        assert (last_check(home)["missing"], last_check(home)["extra"]) == (1, 0)
+    status = only(home.status("12282a"))
+    assert (status["level"], status["damaged"], status["completed"]) == (None, 1, None)
+    risk = at_risk(home)
+    assert risk.returncode == 1 and "files are missing" in risk.stdout
+
+    assert "found missing, or to differ" in home.mxsync().stdout
+    assert home.once().returncode == 0
+    assert compare_trees(source, copy) == []
+    assert audit(home).returncode == 0
+    assert at_risk(home).returncode == 0
+
+
+def test_a_copy_whose_verification_was_killed_is_audited_and_due(home: Home) -> None:
+    prepared(home)
+    gone = home.copy("12282a") / FRAME
+    kept = gone.rename(home.place / "kept")
+    stopped_while_fetching(home, kill=True)
+
+    run = audit(home, "12282a")
+    assert run.returncode == 1 and "1 missing" in run.stdout
+    assert only(home.status("12282a"))["history"][-1]["verdict"] == "interrupted"
+    kept.rename(gone)
+    assert audit(home, "12282a").returncode == 0
+    shown = home.program.run("asynchy", "--config", home.config, "status").stdout
+    assert "due: the process died" in shown
+    assert home.once().returncode == 0
+    assert only(home.status("12282a"))["damaged"] == 0
+
+
+def test_a_copy_that_somebody_works_on_is_not_audited_and_that_is_no_success(home: Home) -> None:
+    prepared(home)
+    offer(home, "other", sha256sum="exec /bin/sleep 60", xargs='exec /usr/bin/xargs "$@"')
+    with home.program.start("asynchy", "--config", home.config, "verify") as process:
+        wait_until(lambda: only(home.status("12282a"))["claim"])
+        run = audit(home)
+        assert run.returncode == 1
+        assert f"process {process.pid} on " in run.stdout
+        assert "12282a: not audited: process " in run.stderr
+        process.kill()
+        process.communicate()
+    offer(home, "shell")
+    assert audit(home).returncode == 0
+
+
 def test_files_without_a_digest_get_one_and_that_is_said(home: Home) -> None:
     prepared(home, manifest="false")
     run = audit(home)
@@ -148,8 +227,19 @@ def test_a_file_that_cannot_be_read_is_told(home: Home) -> None:
     run = audit(home)
     assert run.returncode == 1
     assert f"not readable (Permission denied): {FRAME}" in run.stderr
-    assert "could not be read" in run.stdout
+    assert "nothing wrong in what was read; 1 file or folder could not be read" in run.stdout
     assert only(home.status())["damaged"] == 0
+
+
+def test_a_file_that_cannot_be_read_does_not_hold_the_turns_up(home: Home) -> None:
+    prepared(home)
+    (home.copy("12282a") / FRAME).chmod(0)
+    read = []
+    for _ in range(3):
+        audit(home, "--sample", "33%")
+        read.append(last_check(home)["files"])
+    assert sum(read) == only(home.status())["files"] - 1
+    assert sum(check["reason"] is not None for check in only(home.status("12282a"))["checks"]) == 1
 
 
 @pytest.mark.extra

@@ -19,8 +19,8 @@ from rocrate.rocrate import ROCrate
 
 from simulator.compare import compare_trees
 from simulator.experiments import awkward_names, mx_experiment
-from tests.conftest import Group, Home, give
-from tests.integration.test_verify import FRAME, flip
+from tests.conftest import Group, Home, give, wait_until
+from tests.integration.test_verify import FRAME, flip, offer, only
 
 FILES = {
     "bag-info.txt", "bagit.txt", "manifest-sha256.txt", "ro-crate-metadata.json",
@@ -81,6 +81,17 @@ def graph(folder: Path) -> dict[str, dict[str, Any]]:
     told = json.loads((folder / "ro-crate-metadata.json").read_text())
     assert told["@context"][0] == "https://w3id.org/ro/crate/1.1/context"
     return {item["@id"]: item for item in told["@graph"]}
+
+
+def test_what_was_killed_before_is_not_in_the_way(home: Home) -> None:
+    prepared(home)
+    offer(home, "other", sha256sum="exec /bin/sleep 60", xargs='exec /usr/bin/xargs "$@"')
+    with home.program.start("asynchy", "--config", home.config, "verify") as process:
+        wait_until(lambda: only(home.status("12282a"))["claim"])
+        process.kill()
+        process.communicate()
+    run = receipt(home)
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_beside_the_data_it_is_a_bag_and_a_crate_and_needs_no_facility(home: Home) -> None:

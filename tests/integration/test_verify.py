@@ -248,6 +248,28 @@ def test_a_verification_that_was_killed_leaves_a_complete_copy(home: Home) -> No
     assert "yes: " in run.stdout, run.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [(FRAME, "found missing"), ("late.log", "did not complete it")]
+)
+def test_what_could_not_be_fetched_is_due_for_mxsync_too(home: Home, name: str, why: str) -> None:
+    source = prepared(home)
+    assert home.once().returncode == 0
+    (home.copy("12282a") / name).unlink(missing_ok=True)
+    with (source / name).open("a"):
+        (source / name).chmod(0)
+    give(source)
+    run = verify(home, "12282a")
+    assert run.returncode == 1 and "due: 1 file could not be fetched" in run.stdout
+    shown = home.program.run("asynchy", "--config", home.config, "status").stdout
+    assert "due: 1 file could not be fetched" in shown
+    assert why in home.mxsync().stdout
+    assert home.once().returncode == 1
+    (source / name).chmod(0o644)
+    assert home.once().returncode == 0
+    assert compare_trees(source, home.copy("12282a")) == []
+    assert "Nothing to transfer." in home.once().stdout
+
+
 def test_a_late_file_is_brought_home_by_a_second_look(home: Home) -> None:
     source = prepared(home)
     home.configure(recheck_after=2)
@@ -347,3 +369,21 @@ def test_copies_that_sync_made_are_verified_and_audited(group: Group) -> None:
     assert group.asynchy("verify").returncode == 0
     assert (vault / "12282a.asynchy-mismatch").is_dir()
     assert group.asynchy("audit").returncode == 0
+
+
+def test_what_verify_could_not_fetch_is_due_for_sync_too(group: Group) -> None:
+    source = group.experiment("12282a")
+    assert group.walk().returncode == 0
+    vault = group.place / "vault"
+    vault.mkdir()
+    give(vault)
+    assert group.asynchy("sync", "--dest", vault).returncode == 0
+    (vault / "12282a" / FRAME).unlink()
+    (source / FRAME).chmod(0)
+    assert group.asynchy("verify").returncode == 1
+    run = group.asynchy("sync", "--dest", vault)
+    assert run.returncode == 6 and "1 file could not be fetched" in run.stdout
+    (source / FRAME).chmod(0o644)
+    assert group.asynchy("sync", "--dest", vault).returncode == 0
+    assert compare_trees(source, vault / "12282a") == []
+    assert "Nothing to transfer." in group.asynchy("sync", "--dest", vault).stdout

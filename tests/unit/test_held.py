@@ -121,11 +121,49 @@ def test_what_is_not_at_home_any_more_loses_what_was_proven_of_it(place: Place) 
     listed = place.list(files, missing=(b"b",))
     assert place.catalogue.status()[0].level is None
     assert place.held.known() == 1 == listed.files - listed.missing_files
+    assert [(row.path, row.damage) for row in place.rows().values()] == [
+        (b"a", None),
+        (b"b", Damage.MISSING),
+    ]
+    history, (status,) = place.catalogue.history(place.copy), place.catalogue.status()
+    assert history.doubted and history.completed_listing is None
+    assert (status.completed, status.damaged) == (None, 1)
+    assert place.held.sum_up(NOW) is None
     assert place.take(listed, Level.SIZE)
     assert {path: row.level for path, row in place.rows().items()} == {
         b"a": Level.SOURCE,
         b"b": Level.SIZE,
     }
+
+
+@pytest.mark.parametrize(
+    ("sha256", "level"), [(SHA, Level.SOURCE), (None, None)], ids=["digest", "none"]
+)
+def test_a_missing_file_that_is_back_is_what_was_proven_only_where_a_digest_says_so(
+    place: Place, sha256: bytes | None, level: Level | None
+) -> None:
+    files = {b"a": (1, 10), b"b": (2, 20)}
+    assert place.take(place.list(files), Level.SOURCE)
+    place.held.prove([(row, SHA if row.path == b"a" else sha256) for row in place.rows().values()])
+    place.complete()
+    place.list(files, missing=(b"b",))
+    place.held.digest([(place.rows()[b"b"], SHA)])  # as an audit does
+    place.held.mark([(place.rows()[b"b"], None)])
+    assert place.held.sum_up(NOW) is level
+    assert place.catalogue.history(place.copy).doubted  # the facility is to be asked again
+
+
+def test_a_copy_that_lacks_a_file_which_the_facility_was_seen_to_have_has_no_level(
+    place: Place,
+) -> None:
+    files = {b"a": (1, 10), b"b": (2, 20)}
+    assert place.take(place.list(files), Level.SOURCE)
+    place.complete()
+    place.list({**files, b"b": (2, 21), b"c": (3, 30)}, missing=(b"b", b"c"))
+    assert place.held.sum_up(NOW) is None
+    (status,) = place.catalogue.status()
+    assert status.completed is not None and status.damaged == 0  # it has what it was to have
+    assert place.rows()[b"b"].damage is None
 
 
 def test_files_of_unknown_origin_are_seen(place: Place) -> None:
@@ -155,7 +193,7 @@ def test_a_copy_has_the_level_of_its_weakest_file(place: Place) -> None:
     assert (status.level, status.damaged, status.verified) == (Level.TRANSPORT, 0, NOW)
     place.held.prove([(rows[b"a"], None)])
     assert place.held.sum_up(NOW) is Level.TRANSPORT
-    place.held.prove([(rows[b"b"], None)])
+    place.held.prove([(rows[b"b"], SHA)])
     assert place.held.sum_up(NOW) is Level.SOURCE
     place.held.mark([(rows[b"b"], Damage.CHANGED)])
     assert place.held.sum_up(NOW) is None
@@ -194,6 +232,7 @@ def test_what_is_still_to_be_proven(place: Place) -> None:
     assert paths(None) == [b"b", b"c"]
     assert paths(NOW - timedelta(hours=1)) == [b"b", b"c"]
     assert paths(NOW + timedelta(hours=1)) == [b"a", b"b", b"c"]
+    assert paths(place.rows()[b"a"].checked) == [b"a", b"b", b"c"]
 
 
 def test_a_file_that_differs_stays_known_until_it_is_proven_and_the_copy_is_not_complete(
@@ -242,10 +281,23 @@ def test_many_files_are_read_in_order_a_page_at_a_time(
     assert place.held.undigested().amount() == (7, 7)
 
 
+def test_an_attempt_that_failed_is_unfinished_until_the_copy_is_found_complete(
+    place: Place,
+) -> None:
+    found = place.list({b"a": (1, 10)})
+    assert place.take(found, Level.SIZE)
+    place.complete()
+    assert not place.catalogue.history(place.copy).unfinished
+    place.complete(Verdict.STOPPED)
+    assert place.catalogue.history(place.copy).unfinished
+    place.catalogue.confirm(place.number, found, NOW + timedelta(seconds=1))
+    assert not place.catalogue.history(place.copy).unfinished
+
+
 def test_checks_are_only_ever_added(place: Place) -> None:
     made = [
-        Check("verify", "rsync --checksum", NOW, NOW, "here", 1, 3, 99, 1, 0, 0, 0, None),
-        Check("audit", "at home", NOW, NOW, "here", 1, 3, 99, 0, 1, 2, 3, "stopped"),
+        Check("verify", "rsync --checksum", NOW, NOW, "here", 1, 3, 99, 1, 0, 0, 0, None, True),
+        Check("audit", "at home", NOW, NOW, "here", 1, 3, 99, 0, 1, 2, 3, "stopped", False),
     ]
     for check in made:
         place.catalogue.note(place.number, check)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Copy, Experiment, Survey
 from asynchy.domain.level import Check
 from asynchy.domain.visit import EquipmentVisits, UnreadableVisit, Visit
+from asynchy.plan.backlog import Known, Wish, backlog
 from asynchy.plan.decide import (
     History,
     Room,
@@ -296,8 +298,23 @@ def test_what_was_found_to_differ_is_due_whatever_the_ignore_list_says(ignored: 
     assert isinstance(due, Due) and due.why is Why.DIFFERENT
 
 
+def test_what_a_later_attempt_left_undone_is_due_though_it_was_complete() -> None:
+    history = History(attempts=2, completed_listing=FETCHED, unfinished=True)
+    due = decided(ignored=True, history=history, end=-9)
+    assert isinstance(due, Due) and due.why is Why.AGAIN
+
+
+def test_sync_takes_what_a_later_attempt_left_undone() -> None:
+    known = Known(Experiment("mx", Epn("1a")), "/data/mx/1a", NOW, None, None, None, False)
+    wish = Wish(Path("/vault"))
+    history = History(attempts=2, completed_listing=NOW)
+    assert backlog([known], wish, lambda _: history) == ([], 1)
+    (due,), complete = backlog([known], wish, lambda _: replace(history, unfinished=True))
+    assert isinstance(due, Due) and (due.why, complete) == (Why.AGAIN, 0)
+
+
 def check(different: int = 0, reason: str | None = None) -> Check:
-    return Check("verify", "way", NOW, NOW, "here", 1, 9, 99, different, 0, 0, 0, reason)
+    return Check("verify", "way", NOW, NOW, "here", 1, 9, 99, different, 0, 0, 0, reason, True)
 
 
 COMPLETE = Judgement(Verdict.COMPLETE)

@@ -91,7 +91,17 @@ def test_without_a_visit_the_latest_file_stands_in_for_it_and_that_is_said() -> 
         (replace(COPY, level=None), None, None),
         (replace(COPY, level=Level.SOURCE), Level.SOURCE, None),
         (replace(COPY, damaged=3), None, "3 files damaged at home"),
-        (replace(COPY, doubted=True, completed=None), None, "files differ from the facility's"),
+        (
+            replace(COPY, doubted=True, completed=None),
+            None,
+            "files are missing, or differ from the facility's",
+        ),
+        (
+            replace(COPY, verdict=Verdict.STOPPED, reason="stopped"),
+            None,
+            "the latest attempt: stopped",
+        ),
+        (replace(COPY, verdict=Verdict.INTERRUPTED), Level.SIZE, "the latest attempt: interrupted"),
         (replace(COPY, completed=None, reason="disk full"), None, "disk full"),
         (replace(COPY, completed=None, claim=CLAIM), None, "it is being fetched"),
         (replace(COPY, completed=None, verdict=None), None, "never fetched"),
@@ -140,13 +150,15 @@ def test_what_a_person_or_an_original_waved_through_is_counted_apart() -> None:
         "an original's database",
     ]
     doubted = replace(COPY, completed=None, doubted=True)
-    assert only(seen("1a", doubted), ignored=frozenset({"1a"})).lack.startswith("files differ")
+    assert only(seen("1a", doubted), ignored=frozenset({"1a"})).lack.startswith("files are missing")
 
 
 def test_what_is_gone_is_not_at_risk_but_told_where_it_was_never_whole_at_home() -> None:
     gone = replace(seen("1a"), vanished=NOW)
     found = risk(gone, replace(seen("1b", COPY), vanished=NOW), level=Level.SOURCE)
     assert not found.items and [one.epn.text for one in found.lost] == ["1a"]
+    killed = seen("1b", replace(COPY, verdict=Verdict.INTERRUPTED))
+    assert risk(killed).items and not risk(replace(killed, vanished=NOW)).lost
 
 
 def test_one_place_under_two_names_is_one_experiment() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, select, tuple_
@@ -32,7 +33,8 @@ class Listing:
         self._holdings = holdings if holdings and not holdings.empty else None
         self._files: list[Row] = []
         self._folders: list[Entry] = []
-        self._missing: list[bytes] = []
+        self._missing: list[Entry] = []
+        self._lost = False
 
     @property
     def number(self) -> int:
@@ -44,7 +46,7 @@ class Listing:
         if entry.kind is Kind.FILE:
             self._files.append((entry.path, entry.size, entry.modified, entry.mode))
             if not at_home and self._holdings:
-                self._missing.append(entry.path)
+                self._missing.append(entry)
         elif entry.kind is Kind.FOLDER:
             self._folders.append(entry)
         if len(self._files) + len(self._folders) >= _PAGE:
@@ -57,12 +59,15 @@ class Listing:
         self._sighting.end()
         if self._holdings:
             self._holdings.forget_vanished()
+            if self._lost:
+                self._holdings.sum_up(datetime.now(UTC))
 
     def _hand_over(self) -> None:
         self._sighting.keep(self._experiment_id, self._folders)
         self._sighting.add(self._experiment_id, self._files)
         if self._holdings:
             self._holdings.lose(self._missing)
+            self._lost = self._lost or bool(self._missing)
         self._files, self._folders, self._missing = [], [], []
 
 

@@ -24,10 +24,12 @@ from sqlalchemy import (
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import copies, files, held
+from asynchy.domain.experiment import Entry
 from asynchy.domain.level import Damage, Held, Level
 
 _PAGE = 5000
 """Files read at a time: a transaction that stays open for hours would keep the WAL growing."""
+_MISSING = Damage.MISSING.value
 
 # What a listing saw: a walk may have seen something else since.
 _AS_LISTED = "experiment_id = :experiment AND since <= :listing AND seen >= :listing"
@@ -38,7 +40,7 @@ SELECT :copy, path, size, modified, :level, :now FROM files WHERE {_AS_LISTED}
 ON CONFLICT (copy_id, path) DO UPDATE SET
 size = excluded.size, modified = excluded.modified, level = excluded.level,
 checked = excluded.checked, sha256 = NULL, damage = NULL
-WHERE held.size <> excluded.size OR held.modified <> excluded.modified
+WHERE held.size <> excluded.size OR held.modified <> excluded.modified OR held.damage = 'missing'
 """  # noqa: S608 - no value in it
 _PROVE = """
 UPDATE held SET level = ?, checked = ?, sha256 = coalesce(?, sha256), damage = NULL
@@ -47,14 +49,25 @@ WHERE copy_id = ? AND path = ? AND size = ? AND modified = ?
 _DIGEST = """
 UPDATE held SET sha256 = ? WHERE copy_id = ? AND path = ? AND size = ? AND modified = ?
 """
-_LOSE = "DELETE FROM held WHERE copy_id = ? AND path = ? AND damage IS NOT 'different'"
+# Found again, a file is what was proven of it only if a digest says so.
+_SPOIL = "damage = ?, level = CASE WHEN sha256 IS NULL THEN NULL ELSE level END"
+_DAMAGE = f"""
+UPDATE held SET {_SPOIL} WHERE copy_id = ? AND path = ? AND size = ? AND modified = ?
+"""  # noqa: S608
+_LOSE = f"{_DAMAGE} AND damage IS NOT 'different'"
 _VANISHED = """
 UPDATE held SET damage = 'changed'
 WHERE copy_id = ? AND damage = 'different' AND NOT EXISTS (
     SELECT 1 FROM files WHERE experiment_id = ? AND files.path = held.path
     AND files.size = held.size AND files.modified = held.modified)
 """
-_DAMAGE = "UPDATE held SET damage = ? WHERE copy_id = ? AND path = ? AND size = ? AND modified = ?"
+_LACKS = """
+SELECT EXISTS (SELECT 1 FROM files WHERE experiment_id = copies.experiment_id AND NOT EXISTS (
+    SELECT 1 FROM held WHERE copy_id = copies.id AND held.path = files.path
+    AND held.size = files.size AND held.modified = files.modified))
+FROM copies WHERE id = ?
+"""
+_INCOMPLETE = {"completed": None, "completed_listing": None, "doubted": True}
 
 
 @dataclass(frozen=True)
@@ -106,7 +119,7 @@ class Holdings:
         query = (
             select(func.count())
             .select_from(held.join(files, self._listed()))
-            .where(held.c.copy_id == self.copy_id)
+            .where(held.c.copy_id == self.copy_id, held.c.damage.is_distinct_from(_MISSING))
         )
         with self.database.transaction() as db:
             return db.scalar(query) or 0
@@ -114,9 +127,9 @@ class Holdings:
     def take(self, listing: int, found: tuple[int, int], level: Level | None) -> bool:
         """The copy holds what a listing saw; `level` is proven of what it was not known to hold.
 
-        What is known of files with the same size and time stays. `found` is how many files and
-        bytes that listing told; False, and nothing is stored, where the catalogue knows others by
-        now.
+        What is known of files with the same size and time stays, unless they were missing. `found`
+        is how many files and bytes that listing told; False, and nothing is stored, where the
+        catalogue knows others by now.
         """
         values = {
             "copy": self.copy_id,
@@ -134,7 +147,7 @@ class Holdings:
     def unproven(self, since: datetime | None = None) -> Selection:
         """The files that are at the facility, too, and not proven by its digest.
 
-        What was proven before `since` does not count.
+        What was proven before `since` does not count, nor in that second.
         """
         weak = or_(
             held.c.level.is_(None),
@@ -142,7 +155,7 @@ class Holdings:
             held.c.damage.is_not(None),
         )
         if since is not None:
-            weak = or_(weak, held.c.checked < _seconds(since))
+            weak = or_(weak, held.c.checked <= _seconds(since))
         return self._select([weak], listed=True)
 
     def different(self, *, listed: bool = False) -> Selection:
@@ -161,18 +174,20 @@ class Holdings:
         """All files."""
         return self._select([])
 
-    def lose(self, paths: Iterable[bytes]) -> None:
-        """Files are not at home as they were listed: what was known of them holds no more.
+    def lose(self, listed: Iterable[Entry]) -> None:
+        """Files are not at home as they were listed: nothing is proven of the copy.
 
-        That one was different stays known, until it is proven that it is not.
+        Those that it held are missing, so that it is not complete until they are held again. That
+        one was different stays known, until it is proven that it is not.
         """
-        rows = [(self.copy_id, path) for path in paths]
+        rows = [(_MISSING, self.copy_id, file.path, file.size, file.modified) for file in listed]
         if not rows:
             return
+        values: dict[str, Any] = {"level": None, "verified": None}
         with self.database.transaction() as db:
             if db.exec_driver_sql(_LOSE, rows).rowcount:
-                mine = copies.c.id == self.copy_id
-                db.execute(update(copies).where(mine).values(level=None, verified=None))
+                values |= _INCOMPLETE
+            db.execute(update(copies).where(copies.c.id == self.copy_id).values(values))
 
     def differ(self, found: Iterable[Held]) -> None:
         """Files differ from the facility's: the copy is not complete, until that is mended."""
@@ -182,8 +197,7 @@ class Holdings:
         with self.database.transaction() as db:
             db.exec_driver_sql(_DAMAGE, rows)
             sum_up(db, self.copy_id, datetime.now(UTC))
-            values = {"completed": None, "completed_listing": None, "doubted": True}
-            db.execute(update(copies).where(copies.c.id == self.copy_id).values(values))
+            db.execute(update(copies).where(copies.c.id == self.copy_id).values(_INCOMPLETE))
 
     def forget_vanished(self) -> None:
         """What the facility no longer has, or has in another state, cannot differ from it.
@@ -239,7 +253,8 @@ class Holdings:
 def sum_up(db: Connection, copy_id: int, when: datetime) -> Level | None:
     """Store with a copy the weakest level of its files, and that it was established then.
 
-    None, and so stored, where nothing is proven of some file, or no file is known.
+    None, and so stored, where nothing is proven of some file, no file is known, or the facility was
+    seen to have one that the copy does not hold.
     """
     query = select(
         func.min(held.c.level).label("weakest"),
@@ -249,6 +264,8 @@ def sum_up(db: Connection, copy_id: int, when: datetime) -> Level | None:
     ).where(held.c.copy_id == copy_id)
     row = db.execute(query).one()
     level = row.weakest if row.levels == row.all and not row.damaged else None
+    if level is not None and db.exec_driver_sql(_LACKS, (copy_id,)).scalar_one():
+        level = None
     values = {"level": level, "verified": when, "damaged": row.damaged}
     db.execute(update(copies).where(copies.c.id == copy_id).values(values))
     return level

@@ -53,6 +53,13 @@ def living_of(row: Row[Any] | None) -> Claim | None:
     return claim_of(row)
 
 
+def is_unfinished(completed: datetime | None, last: Row[Any] | None) -> bool:
+    """Whether a copy was not complete after its latest attempt, nor found so since."""
+    if last is None or last.verdict == Verdict.COMPLETE:
+        return False
+    return completed is None or completed <= last.ended
+
+
 def service_of(row: Row[Any]) -> ServiceState:
     """What a service last told."""
     fields = {

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from asynchy.domain.level import Level
 
-REVISION = "0008"
+REVISION = "0009"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -167,12 +167,12 @@ copies = Table(
     Column("level", LevelNumber),  # the weakest of its files; null: nothing, or not known
     Column("verified", UtcDateTime),  # when that was last established
     Column("damaged", BigInteger, nullable=False, server_default=text("0")),  # files
-    # Complete once, until files were found to differ from the facility's; it is due again.
+    # Complete once, until files were found missing, or to differ from the facility's: due again.
     Column("doubted", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("experiment_id", "destination"),
 )
 
-held = Table(  # the files that copies hold, as they were found complete
+held = Table(  # the files that copies hold, or held, as they were found complete
     "held",
     metadata,
     Column("copy_id", Integer, primary_key=True),
@@ -240,6 +240,7 @@ checks = Table(  # every verification and audit of a copy; only ever added
     Column("extra", BigInteger, nullable=False),
     Column("digested", BigInteger, nullable=False),
     Column("reason", Text),
+    Column("whole", Boolean, nullable=False, server_default=false()),  # it came to its end
 )
 
 reported = Table(  # EPNs in mails that the mail server took

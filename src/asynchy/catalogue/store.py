@@ -19,6 +19,7 @@ from asynchy.catalogue.rows import (
     CopyStatus,
     attempt_of,
     check_of,
+    is_unfinished,
     kept_of,
     living_of,
     service_of,
@@ -84,14 +85,15 @@ class Catalogue:
             row = db.execute(_find(copy)).one_or_none()
             if row is None:
                 return History()
-            tried = db.scalar(
-                select(func.count()).select_from(attempts).where(attempts.c.copy_id == row.id)
-            )
+            mine = attempts.c.copy_id == row.id
+            tried = db.scalar(select(func.count()).select_from(attempts).where(mine))
+            latest = select(attempts).where(mine).order_by(attempts.c.id.desc()).limit(1)
             claim = db.execute(select(claims).where(claims.c.copy_id == row.id)).one_or_none()
             return History(
                 attempts=tried or 0,
                 doubted=row.doubted,
                 completed_listing=row.completed_listing,
+                unfinished=is_unfinished(row.completed, db.execute(latest).one_or_none()),
                 claim=living_of(claim),
             )
 
@@ -156,6 +158,13 @@ class Catalogue:
         """Give up the claim on a copy."""
         with self._database.transaction() as db:
             db.execute(delete(claims).where(claims.c.copy_id == copy_id))
+
+    def bury(self) -> None:
+        """Record the attempts whose processes died as interrupted; they claim nothing any more."""
+        with self._database.transaction() as db:
+            for row in db.execute(select(claims)).all():
+                if living_of(row) is None:
+                    _bury(db, row, _now())
 
     def record(self, copy_id: int, attempt: Attempt, survey: Survey | None) -> None:
         """Store an attempt, and mark the copy complete where that is its verdict.
@@ -232,7 +241,7 @@ class Catalogue:
         """Every copy, in order of EPN."""
         tried = select(func.count()).where(attempts.c.copy_id == copies.c.id)
         audits = select(func.count()).where(
-            checks.c.copy_id == copies.c.id, checks.c.kind == "audit", checks.c.reason.is_(None)
+            checks.c.copy_id == copies.c.id, checks.c.kind == "audit", checks.c.whole
         )
         audited = select(func.max(checks.c.ended)).where(
             checks.c.copy_id == copies.c.id, checks.c.kind == "audit"
@@ -253,7 +262,10 @@ class Catalogue:
             return [kept_of(row, standing.get(row.id)) for row in db.execute(query)]
 
     def is_as(self, kept: Kept) -> bool:
-        """Whether nobody has worked on a copy since it was told what it is like."""
+        """Whether nobody has worked on a copy since it was told what it is like.
+
+        Whoever has claimed it since, and died, may have worked on it.
+        """
         mine = attempts.c.copy_id == kept.id
         claimed = select(claims.c.copy_id).where(claims.c.copy_id == kept.id)
         with self._database.transaction() as db:

@@ -202,7 +202,7 @@ def state(copy: CopyStatus) -> str:
     if last is None:
         return "not fetched yet"
     if copy.completed is None and last.verdict is Verdict.COMPLETE:
-        return "due: files differ from the facility's"
+        return "due: files are missing, or differ from the facility's"
     return f"due: {last.reason or last.verdict.value} ({moment(last.ended)})"
 
 
@@ -229,6 +229,8 @@ def found(check: Check) -> str:
     words = [f"{number:,} {what}" for what, number in wrong.items() if number]
     if check.digested:
         words.append(f"{check.digested:,} had no digest")
+    if not words and check.reason is not None:
+        return "nothing wrong in what was read"
     return ", ".join(words) or "nothing wrong"
 
 

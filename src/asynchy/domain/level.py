@@ -38,7 +38,7 @@ class Damage(StrEnum):
     CHANGED = "changed"
     """Other bytes, another size or time than it had when it was last proven."""
     MISSING = "missing"
-    """No file lies in its place."""
+    """No file lies in its place, or none as it was proven and as the facility has it."""
 
 
 @dataclass(frozen=True)
@@ -88,3 +88,5 @@ class Check:
     """Files that had no SHA-256 and got one."""
     reason: str | None
     """Why it did not look at all that it was to look at; None where it did."""
+    whole: bool
+    """Whether it came to its end, be it that some files could not be read."""

@@ -112,7 +112,8 @@ def _by_date(known: Known) -> tuple[datetime, Experiment]:
 def _decide(known: Known, copy: Copy, history: History, *, named: bool) -> Due | LeftOut | None:
     """Due, or left out with the reason; None where the copy is complete."""
     fetched = history.completed_listing
-    if fetched is not None and (known.changed is None or known.changed <= fetched):
+    newer = fetched is not None and known.changed is not None and known.changed > fetched
+    if fetched is not None and not newer and not history.unfinished:
         return None
     left = None if named else _not_to_be_had(known, copy, fetched)
     if left is None and not is_plain(copy.source):
@@ -123,7 +124,7 @@ def _decide(known: Known, copy: Copy, history: History, *, named: bool) -> Due |
         return left
     if history.doubted:
         return Due(copy, Why.DIFFERENT)
-    if fetched is not None:
+    if newer:
         return Due(copy, Why.CHANGED)
     if history.attempts:
         return Due(copy, Why.AGAIN)

@@ -24,12 +24,12 @@ class Kept:
     copy: Copy
     complete: bool
     doubted: bool
-    """Whether files of it were found to differ from the facility's since it was completed."""
+    """Whether files were found missing, or to differ from the facility's, once complete."""
     vanished: datetime | None
     """When a walk no longer found the experiment at the facility; None: it is there."""
     attempts: int
     audits: int
-    """Audits of it that looked at all that they were to look at."""
+    """Audits of it that came to their end."""
     audited: datetime | None
     """When the latest of all its audits ended."""
     claim: Claim | None

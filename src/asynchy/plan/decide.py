@@ -44,9 +44,11 @@ class History:
 
     attempts: int = 0
     doubted: bool = False
-    """Whether files of it were found to differ from the facility's since it was completed."""
+    """Whether files were found missing, or to differ from the facility's, once complete."""
     completed_listing: datetime | None = None
     """When the listing began of the attempt that completed the copy."""
+    unfinished: bool = False
+    """Whether its latest attempt did not complete it, and nothing found it complete since."""
     claim: Claim | None = None
     """A claim of another process that is alive."""
 
@@ -140,7 +142,8 @@ def _why(
     if candidate.last_end > completed:
         return Why.RETURNED
     late = second_look is not None and second_look.is_due(candidate.last_end, completed)
-    return Why.LATE if late else Left.COMPLETE
+    again = Why.AGAIN if history.unfinished else Left.COMPLETE
+    return Why.LATE if late else again
 
 
 def after_listing(due: Due, survey: Survey, room: Room) -> Transfer | LeftOut:

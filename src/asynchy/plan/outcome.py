@@ -59,7 +59,7 @@ class Why(Enum):
     RETURNED = "a visit has ended since it was fetched"
     REMOVED = "fetched before, but not in ignore.yml"
     CHANGED = "something new was seen since it was fetched"
-    DIFFERENT = "files in it were found to differ from the facility's"
+    DIFFERENT = "files in it were found missing, or to differ from the facility's"
     LATE = "looked at a second time for what was written late"
     VERIFIED = "its bytes are to be compared"
     AGAIN = "an earlier attempt did not complete it"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from asynchy.domain.attempt import Verdict
 from asynchy.domain.level import Level
 from asynchy.domain.text import count, moment
 from asynchy.plan.standing import Asked, AtHome, Standing
@@ -86,8 +85,6 @@ def _hindrance(one: Standing, copy: AtHome, terms: Terms, now: datetime) -> str 
     """What stands against it though the copy is complete and proven; None: nothing."""
     if copy.claim is not None:
         return f"process {copy.claim.pid} on {copy.claim.host} works on it"
-    if copy.verdict is not None and copy.verdict is not Verdict.COMPLETE:
-        return f"the latest attempt: {copy.reason or copy.verdict.value}"
     if not terms.is_there(Path(copy.destination)):
         return "its folder at home is not there"
     for item in one.beamtimes:

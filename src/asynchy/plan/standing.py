@@ -27,11 +27,11 @@ class AtHome:
     project: str
     destination: str
     completed: datetime | None
-    """When it was last found complete; None: never, or it was found to differ since."""
+    """When it was last found complete; None: never, or files were found missing since."""
     listed: datetime | None
     """When the listing began that it was then held against."""
     doubted: bool
-    """Whether files of it were found to differ from the facility's since it was completed."""
+    """Whether files were found missing, or to differ from the facility's, once complete."""
     level: Level | None
     """The weakest level of its files; None where nothing is proven, or it is not known what."""
     damaged: int
@@ -204,14 +204,15 @@ def lack_of(one: Standing, copy: AtHome, level: Level | None, now: datetime) -> 
     `level` must be proven of every file; None: that it is complete is enough.
     """
     if copy.doubted:
-        return "files differ from the facility's"
+        return "files are missing, or differ from the facility's"
     if copy.completed is None or copy.listed is None:
         if copy.claim is not None:
             return "it is being fetched"
         return copy.reason or "not complete"
     if copy.damaged:
         return f"{count(copy.damaged, 'file')} damaged at home"
-    return _newer(one, copy.listed, now) or _unproven(copy.level, level)
+    newer = _newer(one, copy.listed, now)
+    return newer or _unfinished(one, copy) or _unproven(copy.level, level)
 
 
 def _newer(one: Standing, listed: datetime, now: datetime) -> str | None:
@@ -223,6 +224,14 @@ def _newer(one: Standing, listed: datetime, now: datetime) -> str | None:
     if one.changed is not None and one.changed > listed:
         return f"changes were seen there {moment(one.changed)}"
     return None
+
+
+def _unfinished(one: Standing, copy: AtHome) -> str | None:
+    if one.vanished is not None:  # no attempt will ever end better
+        return None
+    if copy.verdict is None or copy.verdict is Verdict.COMPLETE:
+        return None
+    return f"the latest attempt: {copy.reason or copy.verdict.value}"
 
 
 def _unproven(found: Level | None, wanted: Level | None) -> str | None:

@@ -19,6 +19,7 @@ from asynchy.domain.text import count, shown
 from asynchy.errors import ExitCode, Stopped
 from asynchy.plan.auditing import Share, finding, merged
 from asynchy.plan.checking import Kept
+from asynchy.service.bring import busy
 from asynchy.service.progress import Progress
 from asynchy.service.site import Site
 from asynchy.tree import Tree
@@ -55,8 +56,6 @@ class Audited:
     """None where it was not looked at."""
     problem: str | None = None
     """Why it was not, or not all of it."""
-    excused: bool = False
-    """Whether that is nothing wrong."""
     named: dict[str, list[str]] = field(default_factory=dict)
     """What is wrong -> the first of the files."""
 
@@ -65,7 +64,7 @@ class Audited:
         """Whether nothing is known to be wrong."""
         check = self.check
         wrong = check is not None and (check.different or check.missing or check.extra)
-        return not wrong and (self.problem is None or self.excused)
+        return not wrong and self.problem is None
 
 
 def in_order(kept: Sequence[Kept]) -> list[Kept]:
@@ -93,12 +92,11 @@ def audit(site: Site, kept: Sequence[Kept], wish: Wish) -> Iterator[Audited]:
         holdings = site.catalogue.holdings(item.id)
         if holdings.empty:
             if item.complete or wish.epns:
-                yield Audited(item, None, "it is not known what it holds")
+                yield _not_audited(item, "it is not known what it holds")
         elif item.claim is not None:
-            where = f"process {item.claim.pid} on {item.claim.host} works on it"
-            yield Audited(item, None, where, excused=True)
+            yield _not_audited(item, busy(item.copy, item.claim).reason)
         elif not item.copy.destination.is_dir():
-            yield Audited(item, None, "its folder is not there")
+            yield _not_audited(item, "its folder is not there")
         else:
             yield _Audit(site, item, holdings, wish, throttle).run()
 
@@ -208,12 +206,13 @@ class _Audit:
         if self._marked:
             self._holdings.sum_up(now)
         if not self._site.catalogue.is_as(self._kept):
-            return Audited(self._kept, None, "it was worked on meanwhile", excused=True)
+            return _not_audited(self._kept, "it was worked on meanwhile")
         unreadable = sum(
             number for what, number in self._counts.items() if what.startswith("not readable")
         )
-        if unreadable and reason is None:
-            reason = f"{count(unreadable, 'file')} or folders could not be read"
+        whole = reason is None
+        if unreadable and whole:
+            reason = f"{count(unreadable, 'file or folder', 'files or folders')} could not be read"
         check = Check(
             kind="audit",
             way="at home" if self._share.of == 1 else f"at home, a {_ordinal(self._share.of)}",
@@ -228,11 +227,17 @@ class _Audit:
             extra=self._counts["extra"],
             digested=self._digested,
             reason=reason,
+            whole=whole,
         )
         self._site.catalogue.note(self._kept.id, check)
         result = Audited(self._kept, check, reason, named=dict(self._wrong))
         _tell(result)
         return result
+
+
+def _not_audited(kept: Kept, why: str | None) -> Audited:
+    log.warning("%s: not audited: %s", kept.copy.epn, why)
+    return Audited(kept, None, why)
 
 
 def _ordinal(number: int) -> str:

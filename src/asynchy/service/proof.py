@@ -68,7 +68,7 @@ def prove(site: Site, copy: Copy, holdings: Holdings, selection: Selection) -> P
         )  # fmt: skip
         run.work(way, selection, Progress(site.board, copy, (files, total), "verifying"))
     except (AsynchyError, OSError) as error:
-        run.store(str(error))
+        run.store(str(error), whole=False)
         raise
     return run.ended()
 
@@ -169,9 +169,9 @@ class _Run:
         reason = None
         if self._uncompared:
             reason = f"{count(self._uncompared, 'file')} could not be read on one of both sides"
-        return Proof(self.store(reason), self._uncompared)
+        return Proof(self.store(reason, whole=True), self._uncompared)
 
-    def store(self, reason: str | None) -> Check:
+    def store(self, reason: str | None, *, whole: bool) -> Check:
         """Store what was done as a check."""
         check = Check(
             kind="verify",
@@ -187,6 +187,7 @@ class _Run:
             extra=0,
             digested=self._digested,
             reason=reason,
+            whole=whole,
         )
         self._site.catalogue.note(self._holdings.copy_id, check)
         return check

@@ -31,6 +31,7 @@ def known_copies(site: Site, epns: Collection[str]) -> list[Kept]:
         NothingKnown: the catalogue knows no copy, or none of an EPN that was named.
         CatalogueError: the catalogue cannot be used.
     """
+    site.catalogue.bury()
     kept = site.catalogue.kept()
     unknown = set(epns) - {item.copy.epn.text for item in kept}
     if unknown or not kept:
