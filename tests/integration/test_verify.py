@@ -190,6 +190,30 @@ def test_what_stays_different_is_reported_and_the_copy_is_not_complete(home: Hom
     assert held(home)[FRAME][0] == 3
 
 
+@pytest.mark.parametrize("tool", ["sha256sum", "rsync"])
+def test_an_image_that_is_all_there_is_is_read_once(home: Home, tool: str) -> None:
+    """Finding out which way is offered reads nothing that is read again."""
+    source = home.facility.experiment("mx", "12282a")
+    (source / "image.sqfs").write_bytes(os.urandom(3_000_000))
+    give(source)
+    home.visit("12282a")
+    assert home.once().returncode == 0
+    calls = home.place / "calls"
+    noted = f"""echo "$*" >> '{calls}'; exec {shutil.which(tool)} "$@" """
+    if tool == "rsync":
+        offer(home, "other", rsync=noted)
+    else:
+        offer(home, "other", sha256sum=noted, xargs='exec /usr/bin/xargs "$@"')
+    run = verify(home)
+    assert run.returncode == 0, run.stdout + run.stderr
+    (check,) = only(home.status("12282a"))["checks"]
+    assert (check["files"], check["bytes"], check["way"][:5]) == (1, 3_000_000, tool[:5])
+    made = [call for call in calls.read_text().splitlines() if tool != "rsync" or "-nc" in call]
+    assert len(made) == 1, made
+    before, after = home.log.index("holding 1 file, 3.00 MB"), home.log.index("compared by")
+    assert before < after
+
+
 def test_a_command_that_is_killed_at_the_facility_is_no_missing_one(home: Home) -> None:
     """A dearer way of comparing is not taken because sshd's session was killed meanwhile."""
     prepared(home)
