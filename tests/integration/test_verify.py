@@ -334,6 +334,34 @@ def test_a_copy_that_is_not_there_is_told_and_nothing_is_fetched(home: Home) -> 
     assert not home.copy("12282a").exists()
 
 
+def test_what_lies_in_the_way_at_home_is_named_and_all_else_is_fetched(home: Home) -> None:
+    source = prepared(home)
+    home.configure(engine="sftp")
+    assert home.once().returncode == 0
+    data = home.copy("12282a")
+    folder = data / "frames/ada/lysozyme 1"
+    folder.rename(home.place / "moved")
+    folder.symlink_to(home.place / "moved")
+    file = next(path for path in sorted(data.rglob("*.log")) if path.is_file())
+    file.unlink()
+    file.mkdir()
+    missing = data / ".info"
+    missing.unlink()
+    run = verify(home)
+    assert run.returncode == 1
+    told = " ".join(run.stdout.split())
+    assert "files could not be fetched, the first of them frames/ada/lysozyme 1: " in told
+    assert f"{folder}: a symbolic link lies in the way; move it away" in home.log
+    assert f"{file}: a folder lies in the way; move it away" in home.log
+    assert missing.is_file()
+    assert folder.is_symlink() and not list(data.parent.glob(".asynchy-*"))
+
+    folder.unlink()
+    file.rmdir()
+    assert verify(home).returncode == 0
+    assert compare_trees(source, data) == []
+
+
 def test_names_that_make_no_sense_are_refused(home: Home) -> None:
     prepared(home)
     assert home.once().returncode == 0
