@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -107,6 +108,21 @@ def test_a_flipped_byte_at_home_is_found_kept_aside_and_fetched_again(home: Home
         assert verify(home, "--again").returncode == 0
         last = only(home.status("12282a"))["checks"][-1]
         assert (last["files"], last["different"]) == (copy["files"], 0)
+
+
+def test_the_time_that_is_told_is_that_of_the_whole_verification(home: Home) -> None:
+    prepared(home)
+    assert home.once().returncode == 0
+    flip(home.copy("12282a") / FRAME)
+    slow = home.place / "slow"
+    once = f"""
+[ -e '{slow}' ] || {{ : > '{slow}'; /bin/sleep 5; }}
+exec /usr/bin/sha256sum "$@" """
+    offer(home, "other", sha256sum=once, xargs='exec /usr/bin/xargs "$@"')
+    run = verify(home)
+    assert run.returncode == 0, run.stdout + run.stderr
+    (took,) = re.findall(r"([0-9.]+) s$", run.stdout, re.MULTILINE)
+    assert float(took) > 5
 
 
 def test_right_after_the_transfer_where_the_config_says_so(home: Home) -> None:

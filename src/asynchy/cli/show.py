@@ -226,10 +226,10 @@ def show_checks(checks: Sequence[tuple[str, Check]]) -> None:
 def found(check: Check) -> str:
     """What a check found, in words."""
     wrong = {"different": check.different, "missing": check.missing, "extra": check.extra}
-    words = [f"{number:,} {what}" for what, number in wrong.items() if number]
+    words = [f"{number:,} {what}" for what, number in wrong.items() if number] or ["nothing wrong"]
     if check.digested:
-        words.append(f"{check.digested:,} had no digest")
-    return ", ".join(words) or "nothing wrong"
+        words.append(f"first digest of {count(check.digested, 'file')}")
+    return ", ".join(words)
 
 
 def _transfer_row(transfer: Transfer) -> Sequence[str]:
