@@ -28,6 +28,7 @@ class Tree:
 
     def __init__(self, root: Path, project: Path | None = None) -> None:
         """Open it; from the project folder on, or from itself on, no symbolic link is followed."""
+        self.root = root
         self._root = opened(project or root, root)
         self._open: OrderedDict[bytes, int] = OrderedDict()
 

@@ -61,7 +61,9 @@ def test_commands_of_a_config_with_a_portal(home: Home, what: str) -> None:
         stops(home.once(), what, 4)
     stops(home.mxsync(), what, 4)
     asynchy = ("asynchy", "--config", home.config)
-    stops(home.program.run(*asynchy, "doctor"), what, 1)
+    doctor = home.program.run(*asynchy, "doctor")
+    stops(doctor, what, 1)
+    assert "FAIL  rsync there: not asked: the server's host key is not" in doctor.stdout
     stops(home.program.run(*asynchy, "verify", "12282a"), what, 4)
     stops(home.program.run("epnalert", "--config", home.config, "--dry-run"), what, 4)
     assert other.read_text() == before
@@ -70,7 +72,10 @@ def test_commands_of_a_config_with_a_portal(home: Home, what: str) -> None:
         public = home.facility.folder / "ssh" / "host_key.pub"
         command = ["ssh-keygen", "-lf", public]
         seen = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[1]
-        assert seen in home.mxsync().stdout
+        told = home.mxsync().stdout
+        assert seen in told
+        address = f"[{home.facility.host}]:{home.facility.port}"
+        assert f"`ssh-keygen -R '{address}' -f {other}`" in told
 
 
 @pytest.mark.parametrize("what", ["changed", "unknown"])

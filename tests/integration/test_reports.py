@@ -83,6 +83,7 @@ def test_from_the_visit_to_the_day_when_it_may_be_deleted(home: Home) -> None:
     assert both["99999z"]["why"] == "belongs to no project"
     shown = report(home, "reconcile").stdout
     assert "yes: " in shown and "1 of 3 experiments may be deleted at the facility" in shown
+    assert "when it was last looked at; `asynchy audit` looks again" in shown
 
     # A file that the catalogue holds for less than proven is found by itself.
     with closing(sqlite3.connect(home.place / "catalogue.db")) as db:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -109,6 +110,21 @@ def test_a_flipped_byte_at_home_is_found_kept_aside_and_fetched_again(home: Home
         assert (last["files"], last["different"]) == (copy["files"], 0)
 
 
+def test_the_time_that_is_told_is_that_of_the_whole_verification(home: Home) -> None:
+    prepared(home)
+    assert home.once().returncode == 0
+    flip(home.copy("12282a") / FRAME)
+    slow = home.place / "slow"
+    once = f"""
+[ -e '{slow}' ] || {{ : > '{slow}'; /bin/sleep 5; }}
+exec /usr/bin/sha256sum "$@" """
+    offer(home, "other", sha256sum=once, xargs='exec /usr/bin/xargs "$@"')
+    run = verify(home)
+    assert run.returncode == 0, run.stdout + run.stderr
+    (took,) = re.findall(r"([0-9.]+) s$", run.stdout, re.MULTILINE)
+    assert float(took) > 5
+
+
 def test_right_after_the_transfer_where_the_config_says_so(home: Home) -> None:
     prepared(home)
     home.configure(verify="source")
@@ -188,6 +204,30 @@ def test_what_stays_different_is_reported_and_the_copy_is_not_complete(home: Hom
     copy = only(home.status("12282a"))
     assert copy["completed"] is not None and copy["damaged"] == 0
     assert held(home)[FRAME][0] == 3
+
+
+@pytest.mark.parametrize("tool", ["sha256sum", "rsync"])
+def test_an_image_that_is_all_there_is_is_read_once(home: Home, tool: str) -> None:
+    """Finding out which way is offered reads nothing that is read again."""
+    source = home.facility.experiment("mx", "12282a")
+    (source / "image.sqfs").write_bytes(os.urandom(3_000_000))
+    give(source)
+    home.visit("12282a")
+    assert home.once().returncode == 0
+    calls = home.place / "calls"
+    noted = f"""echo "$*" >> '{calls}'; exec {shutil.which(tool)} "$@" """
+    if tool == "rsync":
+        offer(home, "other", rsync=noted)
+    else:
+        offer(home, "other", sha256sum=noted, xargs='exec /usr/bin/xargs "$@"')
+    run = verify(home)
+    assert run.returncode == 0, run.stdout + run.stderr
+    (check,) = only(home.status("12282a"))["checks"]
+    assert (check["files"], check["bytes"], check["way"][:5]) == (1, 3_000_000, tool[:5])
+    made = [call for call in calls.read_text().splitlines() if tool != "rsync" or "-nc" in call]
+    assert len(made) == 1, made
+    before, after = home.log.index("holding 1 file, 3.00 MB"), home.log.index("compared by")
+    assert before < after
 
 
 def test_a_command_that_is_killed_at_the_facility_is_no_missing_one(home: Home) -> None:
@@ -330,6 +370,34 @@ def test_a_copy_that_is_not_there_is_told_and_nothing_is_fetched(home: Home) -> 
     assert run.returncode == 1
     assert "its folder at home is not there" in run.stdout
     assert not home.copy("12282a").exists()
+
+
+def test_what_lies_in_the_way_at_home_is_named_and_all_else_is_fetched(home: Home) -> None:
+    source = prepared(home)
+    home.configure(engine="sftp")
+    assert home.once().returncode == 0
+    data = home.copy("12282a")
+    folder = data / "frames/ada/lysozyme 1"
+    folder.rename(home.place / "moved")
+    folder.symlink_to(home.place / "moved")
+    file = next(path for path in sorted(data.rglob("*.log")) if path.is_file())
+    file.unlink()
+    file.mkdir()
+    missing = data / ".info"
+    missing.unlink()
+    run = verify(home)
+    assert run.returncode == 1
+    told = " ".join(run.stdout.split())
+    assert "files could not be fetched, the first of them frames/ada/lysozyme 1: " in told
+    assert f"{folder}: a symbolic link lies in the way; move it away" in home.log
+    assert f"{file}: a folder lies in the way; move it away" in home.log
+    assert missing.is_file()
+    assert folder.is_symlink() and not list(data.parent.glob(".asynchy-*"))
+
+    folder.unlink()
+    file.rmdir()
+    assert verify(home).returncode == 0
+    assert compare_trees(source, data) == []
 
 
 def test_names_that_make_no_sense_are_refused(home: Home) -> None:

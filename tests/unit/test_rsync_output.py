@@ -186,6 +186,19 @@ def test_the_cause_is_named(code: int, stderr: str, word: str) -> None:
     assert word in explain(code, stderr).reason
 
 
+def test_the_command_that_removes_a_changed_host_key_is_whole() -> None:
+    began = "@@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @@\n"
+    told = (
+        f"{began}it is\nSHA256:{43 * 'a'}.\nAdd correct host key in /my hosts.\n"
+        "Offending ED25519 key in /my hosts:1\n"
+        "Host key for [h]:2222 has changed and you have requested strict checking.\n"
+    )
+    assert "`ssh-keygen -R '[h]:2222' -f '/my hosts'`" in (explain(255, told).hint or "")
+    unknown = explain(255, f"{began}Host key verification failed.").hint
+    assert "another one now" in (unknown or "")
+    assert "`ssh-keygen -R '[HOST]:PORT' -f KNOWN_HOSTS_FILE`" in (unknown or "")
+
+
 @given(st.integers(-64, 255), st.text())
 def test_there_is_always_an_explanation(code: int, stderr: str) -> None:
     assert explain(code, stderr).reason

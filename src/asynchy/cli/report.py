@@ -98,8 +98,9 @@ def at_risk_command(
 def reconcile_command(config: Path, /, epns: frozenset[str], form: str, level: str | None) -> None:
     """Both sides of each experiment, and whether the facility's may be deleted, by which proof.
 
-    Without an EPN: all. What asynchy does not bring home (dot files, links, special files) is not
-    looked at.
+    Without an EPN: all. Of each file it says what was found when it was last proven or audited:
+    have copies audited just before a deletion. What asynchy does not bring home (dot files, links,
+    special files) is not looked at.
     """
     settings = load_shared(config).settings
     wanted = Level[(level or settings.proof_for_deletion).upper()]

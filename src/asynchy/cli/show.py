@@ -227,11 +227,11 @@ def found(check: Check) -> str:
     """What a check found, in words."""
     wrong = {"different": check.different, "missing": check.missing, "extra": check.extra}
     words = [f"{number:,} {what}" for what, number in wrong.items() if number]
+    if not words:
+        words = ["nothing wrong" if check.reason is None else "nothing wrong in what was read"]
     if check.digested:
-        words.append(f"{check.digested:,} had no digest")
-    if not words and check.reason is not None:
-        return "nothing wrong in what was read"
-    return ", ".join(words) or "nothing wrong"
+        words.append(f"first digest of {count(check.digested, 'file')}")
+    return ", ".join(words)
 
 
 def _transfer_row(transfer: Transfer) -> Sequence[str]:

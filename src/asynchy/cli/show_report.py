@@ -146,7 +146,8 @@ def show_reconciled(found: Sequence[Reconciled], level: Level, looked: Looked) -
     total = sum(item.standing.bytes or 0 for item in may)
     line(
         f"\n{len(may):,} of {count(len(found), 'experiment')} may be deleted at the facility "
-        f"({size(total)}): as it was listed there, each file is at home and proven ({level}). "
+        f"({size(total)}): as it was listed there, each file was at home and proven ({level}) "
+        "when it was last looked at; `asynchy audit` looks again. "
         "What asynchy does not bring home (dot files, links, special files) goes with it."
     )
     _show_looked(looked)

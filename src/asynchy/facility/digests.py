@@ -7,13 +7,9 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from pathlib import Path
 
 from asynchy.domain.level import Held
 from asynchy.domain.stop import Stop
-from asynchy.domain.text import shown
-from asynchy.errors import DigestsNotOffered, ListingError
-from asynchy.ssh import rsync, sha256sum
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.sftp.connection import Connection
 from asynchy.ssh.sftp.packets import (
@@ -54,43 +50,6 @@ class Way(Enum):
     SHA256SUM = "sha256sum at the facility"
     RSYNC = "rsync --checksum"
     READ = "second read over SFTP"
-
-
-def find_way(
-    remote: Remote, source: str, destination: Path, samples: Sequence[Held], stop: Stop
-) -> Way:
-    """The cheapest way that the server offers, found out by trying each with some files.
-
-    It is offered where it says anything of one of them: another may have vanished.
-
-    Raises:
-        DigestsNotOffered: there is none.
-        ListingError: the server cannot be reached.
-        Stopped: a stop was asked for meanwhile.
-        ToolMissing: ssh or rsync is not installed.
-    """
-    patience = patience_for(remote, samples)
-    paths = [sample.path for sample in samples]
-    if sha256sum.is_offered(remote, source, paths, stop, patience):
-        return Way.SHA256SUM
-    heard: list[bytes] = []
-    try:
-        rsync.compare_files(
-            remote, source, destination, paths, lambda path, _: heard.append(path), stop,
-            patience,
-        )  # fmt: skip
-    except ListingError as error:
-        log.info("rsync --checksum is not offered: %s", error)
-    if heard:
-        return Way.RSYNC
-    found: list[bytes] = []
-    read_again(remote, source, samples, lambda path, _: found.append(path), stop)
-    if found:
-        return Way.READ
-    raise DigestsNotOffered(
-        f"no file could be read again at the facility (tried {', '.join(map(shown, paths))})",
-        hint="see with `sftp USER@HOST` whether it is still there and may be read",
-    )
 
 
 def patience_for(remote: Remote, files: Iterable[Held]) -> float:

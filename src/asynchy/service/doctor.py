@@ -14,7 +14,7 @@ from asynchy.catalogue.filesystem import network_file_system
 from asynchy.config import EquipmentEntry, Settings, Shared
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import count, size
-from asynchy.errors import AlreadyRunning, AsynchyError
+from asynchy.errors import AlreadyRunning, AsynchyError, ListingError
 from asynchy.facility.listing import list_experiment
 from asynchy.plan.select import CURRENT
 from asynchy.service.alone import alone
@@ -109,10 +109,13 @@ def _server(site: Site, folders: Iterable[str]) -> Iterator[Finding]:
         yield Finding("round trip", True, f"{service.round_trip * 1000:.1f} ms")
     try:
         version = probe.rsync_version(remote)
+    except ListingError as error:
+        yield Finding("rsync there", False, f"not asked: {error}", error.hint)
     except AsynchyError as error:
         yield _bad("rsync there", error)
         return
-    yield Finding("rsync there", True, version or "does not tell its version")
+    else:
+        yield Finding("rsync there", True, version or "does not tell its version")
     for folder in folders:
         yield _source(site, folder)
 

@@ -18,8 +18,8 @@ from asynchy.domain.attempt import Verdict
 from asynchy.domain.experiment import Copy, Survey
 from asynchy.domain.level import Check, Held
 from asynchy.domain.text import count, shown, size
-from asynchy.errors import AsynchyError, ListingError, SftpNotOffered, Stopped
-from asynchy.facility.digests import Way, find_way, patience_for, read_again
+from asynchy.errors import AsynchyError, DigestsNotOffered, ListingError, SftpNotOffered, Stopped
+from asynchy.facility.digests import Way, patience_for, read_again
 from asynchy.plan.verdict import Judgement, Proof, verdict_on
 from asynchy.service.progress import Progress
 from asynchy.service.site import Site
@@ -36,7 +36,7 @@ _FILES = 5000
 _BYTES = 4 << 30
 """In a lot, unless one file has more."""
 _TRIED = 3
-"""Files with which a way is tried: one of them may have vanished."""
+"""Files with which the ways are tried, one after the other: one may have vanished."""
 _NAMED = 10
 """Files that are named in the log."""
 
@@ -55,18 +55,12 @@ def prove(site: Site, copy: Copy, holdings: Holdings, selection: Selection) -> P
         OSError: the copy's folder cannot be read.
     """
     files, total = selection.amount()
-    run = _Run(site, copy, holdings)
+    log.info(
+        "%s: holding %s, %s against the facility's", copy.epn, count(files, "file"), size(total)
+    )
+    run = _Run(site, copy, holdings, Progress(site.board, copy, (files, total), "verifying"))
     try:
-        in_order = sorted(itertools.islice(selection, _FILES), key=lambda file: file.size)
-        way = site.ways.get(site.remote)
-        if way is None:
-            way = find_way(site.remote, copy.source, copy.destination, in_order[:_TRIED], site.stop)
-            site.ways[site.remote] = way
-        log.info(
-            "%s: holding %s, %s against the facility's: %s",
-            copy.epn, count(files, "file"), size(total), way.value,
-        )  # fmt: skip
-        run.work(way, selection, Progress(site.board, copy, (files, total), "verifying"))
+        run.work(selection)
     except (AsynchyError, OSError) as error:
         run.store(str(error), whole=False)
         raise
@@ -144,21 +138,26 @@ def _unproven(reason: str, hint: str | None) -> Judgement:
 class _Run:
     """One comparison of a copy, stored as a check at its end."""
 
-    def __init__(self, site: Site, copy: Copy, holdings: Holdings) -> None:
+    def __init__(self, site: Site, copy: Copy, holdings: Holdings, progress: Progress) -> None:
         self._site = site
         self._copy = copy
         self._holdings = holdings
+        self._progress = progress
         self._started = site.clock.now()
         self._lock = threading.Lock()
-        self._giving_up = False
+        self._giving_up = self._answered = False
         self._way = ""
         self._files = self._bytes = self._different = self._digested = self._uncompared = 0
 
-    def work(self, way: Way, selection: Selection, progress: Progress) -> None:
+    def work(self, selection: Selection) -> None:
         """Compare all of them, several lots at a time."""
-        self._progress = progress
+        way, done = self._site.ways.get(self._site.remote), None
+        if way is None:
+            way, done = self._find_way(selection)
+            self._site.ways[self._site.remote] = way
         self._way = way.value
-        lots = _lots(selection)
+        log.info("%s: compared by %s", self._copy.epn, self._way)
+        lots = _lots(file for file in selection if file.path != done)
         at_a_time = min(self._site.means.streams or _AT_A_TIME, self._site.remote.connections)
         with ThreadPoolExecutor(at_a_time) as pool:
             for future in [pool.submit(self._take_lots, way, lots) for _ in range(at_a_time)]:
@@ -191,6 +190,37 @@ class _Run:
         )
         self._site.catalogue.note(self._holdings.copy_id, check)
         return check
+
+    def _find_way(self, selection: Selection) -> tuple[Way, bytes]:
+        """The cheapest way that the server offers, and the file that was compared to find it out.
+
+        What came of it is kept: one image may be all that there is, and take hours. Where no way
+        says anything of a file it may have vanished, and another is tried.
+        """
+        in_order = sorted(itertools.islice(selection, _FILES), key=lambda file: file.size)
+        for file, way in itertools.product(in_order[:_TRIED], Way):
+            compared = self._tried(way, file)
+            if compared is not None:
+                self._keep([file], *compared)
+                return way, file.path
+        tried = ", ".join(shown(file.path) for file in in_order[:_TRIED])
+        raise DigestsNotOffered(
+            f"no file could be read again at the facility (tried {tried})",
+            hint="see with `sftp USER@HOST` whether it is still there and may be read",
+        )
+
+    def _tried(self, way: Way, file: Held) -> Compared | None:
+        """What came of a file that was compared in a way; None where the server does not answer."""
+        self._answered = False
+        if way is not Way.RSYNC:
+            compared = self._with_patience(way, [file])
+        else:
+            try:
+                compared = self._by_rsync([file])
+            except ListingError as error:
+                log.info("rsync --checksum is not offered: %s", error)
+                return None
+        return compared if self._answered else None
 
     def _take_lots(self, way: Way, lots: Iterator[list[Held]]) -> None:
         try:
@@ -265,6 +295,7 @@ class _Run:
             site.remote, copy.source, copy.destination, sizes, hear, site.stop,
             patience_for(site.remote, lot),
         )  # fmt: skip
+        self._answered |= bool(said)
         same: list[tuple[Held, bytes | None]] = []
         same += [(file, None) for file in lot if said.get(file.path) is True]
         return same, [file for file in lot if said.get(file.path) is False]
@@ -273,11 +304,11 @@ class _Run:
         """The facility's digests, and meanwhile ours."""
         site, copy = self._site, self._copy
         there: dict[bytes, bytes] = {}
-        lost = threading.Event()
+        useless = threading.Event()
 
         def read(number: int) -> None:
-            if lost.is_set():
-                raise Stopped("the connection was lost")
+            if useless.is_set():
+                raise Stopped("there is nothing to compare it with")
             self._progress.add(number)
 
         reader = Reader(copy.destination, site.stop, 1, Throttle(None), cold=True, on_bytes=read)
@@ -292,9 +323,13 @@ class _Run:
                         site.stop, patience_for(site.remote, lot),
                     )  # fmt: skip
             except BaseException:
-                lost.set()
+                useless.set()
                 raise
+            if not there:
+                useless.set()
+                return [], []
             found = [one for one in ours.result() if one.file.path in there]
+        self._answered |= there.keys() <= {file.path for file in lot}
         same: list[tuple[Held, bytes | None]] = []
         different: list[Held] = []
         for one in found:

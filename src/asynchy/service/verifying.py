@@ -66,7 +66,7 @@ def verify(site: Site, transfer: Transfer, unsure: str | None) -> Outcome:
     Raises:
         CatalogueError: the catalogue cannot be used.
     """
-    copy, listed = transfer.copy, transfer.survey
+    copy, listed, began = transfer.copy, transfer.survey, time.monotonic()
     claim = site.catalogue.claim(copy)
     if isinstance(claim, Claim):
         return busy(copy, claim)
@@ -78,12 +78,11 @@ def verify(site: Site, transfer: Transfer, unsure: str | None) -> Outcome:
         outcome = _compare(site, transfer, claim, holdings)
         if outcome.complete and known:
             site.catalogue.confirm(claim, listed, site.clock.now())
-        return outcome
+        return replace(outcome, seconds=time.monotonic() - began)
 
 
 def _compare(site: Site, transfer: Transfer, copy_id: int, holdings: Holdings) -> Outcome:
     copy = transfer.copy
-    began = time.monotonic()
     judgement = Judgement(Verdict.COMPLETE)
     if site.means.verify == "source":
         judgement = judged(site, copy, holdings, judgement, again=False)
@@ -93,7 +92,7 @@ def _compare(site: Site, transfer: Transfer, copy_id: int, holdings: Holdings) -
             fetched = replace(transfer, why=Why.DIFFERENT, survey=survey)
             return rounds(site, fetched, copy_id, None, again=True)
     level = holdings.sum_up(site.clock.now())
-    outcome = Outcome(copy, judgement.verdict, judgement.reason, seconds=time.monotonic() - began)
+    outcome = Outcome(copy, judgement.verdict, judgement.reason)
     if outcome.complete:
         log.info("%s: verified: %s", copy.epn, level or "not all of it is known")
         write_down(site, copy, holdings)

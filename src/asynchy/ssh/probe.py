@@ -10,13 +10,16 @@ from dataclasses import dataclass
 
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
+from asynchy.errors import ListingError
 from asynchy.ssh import child
 from asynchy.ssh.remote import Remote
-from asynchy.ssh.rsync_output import known_holes
+from asynchy.ssh.rsync_output import cause, known_holes
 from asynchy.ssh.sftp.connection import Connection
 
 log = logging.getLogger(__name__)
 
+_SSH_FAILED = 255
+"""ssh(1): its own exit code, and no command's at the other end."""
 _LINES = 100
 """Lines that are looked at; rsync's `--version` has 20."""
 
@@ -42,13 +45,23 @@ def sftp(remote: Remote) -> SftpService:
 
 
 def rsync_version(remote: Remote) -> str | None:
-    """The version of the server's rsync; None where the server runs no such command for us."""
-    return _first_line([*remote.ssh_command(), remote.host, "rsync --version"], remote.timeout)
+    """The version of the server's rsync; None where the server runs no such command for us.
+
+    Raises:
+        ListingError: the server could not be asked; the message says why.
+        ToolMissing: ssh is not installed.
+    """
+    command = [*remote.ssh_command(), remote.host, "rsync --version"]
+    line, ended = _first_line(command, remote.timeout)
+    # 255 is what ssh says of a server that runs no command, too; the words tell it apart.
+    if ended.code == _SSH_FAILED and (found := cause(ended.stderr)) is not None:
+        raise found.as_error(ListingError)
+    return line
 
 
 def own_versions() -> tuple[str | None, str | None]:
     """The first lines that this machine's rsync and ssh say of themselves."""
-    return _first_line(["rsync", "--version"]), _first_line(["ssh", "-V"])
+    return _first_line(["rsync", "--version"])[0], _first_line(["ssh", "-V"])[0]
 
 
 @functools.cache
@@ -67,8 +80,11 @@ def may_have(holes: str) -> str:
     )
 
 
-def _first_line(command: list[str], seconds: int = 60) -> str | None:
-    """The first line about a version; None where none comes, or no end within that time."""
+def _first_line(command: list[str], seconds: int = 60) -> tuple[str | None, child.Ended]:
+    """The first line about a version, and how the command ended.
+
+    None where no line comes, or no end within that time.
+    """
     stop = Stop()
     lines: list[bytes] = []
     timer = threading.Timer(seconds, stop.ask)
@@ -83,4 +99,5 @@ def _first_line(command: list[str], seconds: int = 60) -> str | None:
     finally:
         timer.cancel()
     found = [line for line in lines if re.search(rb"(version|OpenSSH)", line)]
-    return shown(b" ".join(found[0].split()), limit=100) if ended.code == 0 and found else None
+    good = ended.code == 0 and found
+    return (shown(b" ".join(found[0].split()), limit=100) if good else None), ended

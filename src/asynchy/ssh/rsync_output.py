@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import calendar
 import re
+import shlex
 from dataclasses import dataclass
 
 from asynchy.domain.experiment import Entry, Kind
@@ -78,20 +79,25 @@ who may write at home, could have it read or write elsewhere, crash, or wait for
 
 _HOST_KEYS: tuple[tuple[str, str, str], ...] = (
     (
-        r"REMOTE HOST IDENTIFICATION HAS CHANGED(?:[^\0]*?(?P<seen>SHA256:[A-Za-z0-9+/]{43}))?",
+        r"REMOTE HOST IDENTIFICATION HAS CHANGED(?:[^\0]*?(?P<seen>SHA256:[A-Za-z0-9+/]{43}))?"
+        r"(?:[^\0]*?Offending \S+ key in (?P<file>[^\r\n]+):\d+)?"
+        r"(?:[^\0]*?Host key for (?P<host>\S+) has changed)?",
         "the server's host key is not the one in known_hosts",
         "somebody may be in between: ask the facility, by phone or on its web site, whether its "
-        "key is {seen} now; only then remove the old one (ssh-keygen -R) and add the new one",
+        "key is {seen} now; only then remove the old one (`ssh-keygen -R {host} -f {file}`) and "
+        "add the new one",
     ),
     (
         r"Host key verification failed|No .* host key is known",
         "the server's host key is not in known_hosts",
-        "none is accepted unseen: `ssh-keyscan HOST > new` fetches it, `ssh-keygen -lf new` tells "
-        "its fingerprint; where the facility names the same, by phone or on its web site, add it "
-        "to the file that `known-hosts` names (or ~/.ssh/known_hosts)",
+        "none is accepted unseen: `ssh-keyscan -p PORT HOST > new` fetches it, `ssh-keygen -lf "
+        "new` tells its fingerprint; where the facility names the same, by phone or on its web "
+        "site, add it to the file that `known-hosts` names (or ~/.ssh/known_hosts)",
     ),
 )
 """What ssh says of a server that is not known to be the facility's: pattern, reason, hint."""
+_UNKNOWN = {"seen": "another one", "host": "'[HOST]:PORT'", "file": "KNOWN_HOSTS_FILE"}
+"""What stands in a hint where ssh does not say it."""
 
 _CAUSES = (
     (
@@ -267,8 +273,11 @@ def cause(words: str) -> Explanation | None:
     for distrust, causes in ((True, _HOST_KEYS), (False, _CAUSES)):
         for pattern, reason, hint in causes:
             if (match := re.search(pattern, words)) is not None:
-                seen = match.groupdict().get("seen") or "another one"
-                return Explanation(reason, hint.replace("{seen}", seen), distrust)
+                told = {name: word for name, word in match.groupdict().items() if word}
+                for name, unknown in _UNKNOWN.items():
+                    word = shlex.quote(shown(told[name])) if name in told else unknown
+                    hint = hint.replace(f"{{{name}}}", word)  # noqa: PLW2901 - filled in
+                return Explanation(reason, hint, distrust)
     return None
 
 

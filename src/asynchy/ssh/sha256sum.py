@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
@@ -74,15 +74,6 @@ def digests(  # noqa: PLR0913, PLR0917 - what, from where, and how long
     if is_lost(ended.code):
         raise explain(ended.code, ended.stderr).as_error(ListingError)
     return ended
-
-
-def is_offered(
-    remote: Remote, source: str, paths: Collection[bytes], stop: Stop, patience: float
-) -> bool:
-    """Whether the server's shell runs it for us, tried with some files; raises as `digests`."""
-    found: dict[bytes, bytes] = {}
-    digests(remote, source, paths, found.__setitem__, stop, patience)
-    return bool(found) and found.keys() <= set(paths)
 
 
 def parse(line: bytes) -> tuple[bytes, bytes] | None:

@@ -17,6 +17,7 @@ from asynchy.tree import FOLDER, Tree, opened, walk_down
 
 _ABOVE = 0o2770
 """Folders that we make above the data: the project's group works in them, others stay out."""
+_WHAT = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFREG: "a file"}
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -120,21 +121,41 @@ class Home(Tree):
 
     def place(self, scratch: int, temporary: str, path: bytes) -> None:
         """Put a file that is whole in its place, over an older one."""
-        folder, name = self._place(path)
-        os.rename(temporary, name, src_dir_fd=scratch, dst_dir_fd=folder)
+        try:
+            folder, name = self._place(path)
+            os.rename(temporary, name, src_dir_fd=scratch, dst_dir_fd=folder)
+        except OSError as error:
+            raise self.in_the_way(path) or error from None
 
     def make_folder(self, entry: Entry) -> None:
         """Make a folder where there is none; those above it are there."""
         if entry.path == b".":
             return
-        folder, name = self._place(entry.path)
         try:
+            folder, name = self._place(entry.path)
             os.mkdir(name, 0o700, dir_fd=folder)
-        except FileExistsError:
-            if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+        except OSError as error:
+            if (found := self.in_the_way(entry.path, folder=True)) is not None:
+                raise found from None
+            if error.errno != errno.EEXIST:
                 raise
             return
         self.settle(entry)
+
+    def in_the_way(self, path: bytes, *, folder: bool = False) -> OSError | None:
+        """What lies where a file, or a folder, or a folder above it is to be; None: nothing."""
+        names = path.split(b"/")
+        for depth in range(1, len(names) + 1):
+            above = b"/".join(names[:depth])
+            found = self.find(above)
+            if found is None:
+                return None
+            if stat.S_ISDIR(found.st_mode) != (folder or depth < len(names)):
+                what = _WHAT.get(stat.S_IFMT(found.st_mode), "a special file")
+                number = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.ENOTDIR
+                place = os.fsencode(self.root) + b"/" + above
+                return OSError(number, f"{what} lies in the way; move it away", place)
+        return None
 
     def settle(self, entry: Entry) -> None:
         """Give a file or folder that is there the mode and the time that it is to have."""

@@ -18,7 +18,15 @@ from asynchy.ssh.remote import Remote
 from asynchy.transfer import journal
 from asynchy.transfer.crew import Crew
 from asynchy.transfer.engine import Job, OnProgress
-from asynchy.transfer.home import Home, drop, make_folders, make_scratch, scratch_of, why
+from asynchy.transfer.home import (
+    Home,
+    drop,
+    is_about_one_file,
+    make_folders,
+    make_scratch,
+    scratch_of,
+    why,
+)
 from asynchy.transfer.journal import Part
 from asynchy.transfer.leftovers import drop_partial_files
 from asynchy.transfer.messages import Fault, Task
@@ -30,6 +38,8 @@ from asynchy.tree import opened
 log = logging.getLogger(__name__)
 
 _FAILED = 1
+_NAMED = 10
+"""Things that lie in the way and are named in the log."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,9 @@ class SftpEngine:
                 result = _failed(*why(error), Ended())
         if result.ok:
             drop(copy.project_folder, scratch)
+        else:
+            with contextlib.suppress(OSError):  # what is there of files lies in it
+                scratch.rmdir()
         return result
 
 
@@ -91,12 +104,18 @@ class _Run:
         self._job = job
         self._home = home
         self.parts = _Parts(scratch, home)
+        self._blocked: tuple[bytes, ...] = ()
+        """The beginnings of paths that lead through something else than a folder at home."""
+        self._unplaced = 0
+        """Files for which there is no place, because something else lies there."""
+        self._told = 0
+        self._first = ""
 
     def fetch(self, stop: Stop, on_progress: OnProgress) -> Ended:
         for folder in self._job.contents.folders():
             if stop.asked:
                 return Ended()
-            self._home.make_folder(folder)
+            self._make(folder)
         survey = self._job.survey
         cut = Cut.of(survey.missing_bytes, survey.missing_files)
         made = bundles(self._missing(cut, stop), cut, self.parts.begun)
@@ -111,7 +130,41 @@ class _Run:
             self.parts.durable,
             lambda moved, files: on_progress(resumed + moved, files),
         )
-        return streams.run(stop)
+        ended = streams.run(stop)
+        if self._first:
+            ended.first = ended.first or self._first
+            ended.faults[Fault.NOT_PLACED] += self._unplaced or len(self._blocked)
+        return ended
+
+    def _make(self, folder: Entry) -> None:
+        """Make a folder; where something else lies in its place, leave out what is in it."""
+        if folder.path.startswith(self._blocked):
+            return
+        try:
+            self._home.make_folder(folder)
+        except OSError as error:
+            if not is_about_one_file(error):
+                raise
+            self._blocked += (folder.path + b"/",)
+            self._tell(folder, error)
+
+    def _has_place(self, entry: Entry, found: os.stat_result | None) -> bool:
+        """Whether a file can be put in its place, where that was found."""
+        blocked = entry.path.startswith(self._blocked)
+        if not blocked and (found is None or not stat.S_ISDIR(found.st_mode)):
+            return True
+        self._unplaced += 1
+        error = None if blocked else self._home.in_the_way(entry.path)
+        if error is not None:
+            self._tell(entry, error)
+        return False
+
+    def _tell(self, entry: Entry, error: OSError) -> None:
+        self._told += 1
+        words = f"{shown(entry.path, limit=200)}: {why(error)[0]}"
+        self._first = self._first or words
+        if self._told <= _NAMED:
+            log.warning("%s", words)
 
     def _most(self, cut: Cut) -> int:
         """How many streams this transfer can use."""
@@ -142,6 +195,8 @@ class _Run:
             if stop.asked:
                 return
             found = self._home.find(entry.path)
+            if not self._has_place(entry, found):
+                continue
             if not entry.is_same(found, size_only=size_only):
                 if not self.parts.completes(entry):
                     yield entry
