@@ -107,7 +107,9 @@ class Tuner:
             return
         if self._from is None:
             self._from = now + 4 * self.round_trip  # while they gather speed
-        if now < self._from or self._since is None:
+        if now < self._from:
+            return
+        if self._since is None:
             self._begin(now, moved)
             return
         seconds = now - self._since
