@@ -65,12 +65,18 @@ def scratch_of(copy: Copy) -> Path:
     return copy.destination.parent / f".asynchy-{copy.destination.name}"
 
 
-def drop(project: Path, folder: Path) -> None:
-    """Remove a folder below a project folder with all that is in it, as far as it can be."""
+def drop(project: Path, folder: Path, *, empty: bool = False) -> None:
+    """Remove a folder below a project folder with all that is in it, as far as it can be.
+
+    `empty`: only where nothing is in it.
+    """
     with contextlib.suppress(OSError):
         above = opened(project, folder.parent)
         try:
-            shutil.rmtree(folder.name, ignore_errors=True, dir_fd=above)
+            if empty:
+                os.rmdir(folder.name, dir_fd=above)
+            else:
+                shutil.rmtree(folder.name, ignore_errors=True, dir_fd=above)
         finally:
             os.close(above)
 

@@ -88,11 +88,8 @@ class SftpEngine:
                     home.flush()
             except OSError as error:
                 result = _failed(*why(error), Ended())
-        if result.ok:
-            drop(copy.project_folder, scratch)
-        else:
-            with contextlib.suppress(OSError):  # what is there of files lies in it
-                scratch.rmdir()
+        # What is there of files that are not whole yet lies in it.
+        drop(copy.project_folder, scratch, empty=not result.ok)
         return result
 
 
