@@ -104,7 +104,7 @@ def test_where_the_processors_are_busy_no_more_are_tried(round_trip: float) -> N
 
 @pytest.mark.parametrize(
     ("cores", "round_trip", "streams"),
-    [(8, 0.0002, 2), (2, 0.0002, 1), (1, 0.0002, 1), (2, None, 1), (2, 0.02, 4), (8, 0.06, 10)],
+    [(8, 0.0002, 2), (2, 0.0002, 1), (1, 0.0002, 1), (2, None, 1), (2, 0.02, 5), (8, 0.06, 14)],
 )
 def test_it_begins_with_as_many_as_distance_and_processors_take(
     cores: int, round_trip: float | None, streams: int
