@@ -15,8 +15,8 @@ from enum import Enum
 CARRIED = 2_000_000
 """Bytes that a connection carries in a round trip."""
 _AT_FIRST = 450_000_000
-"""Bytes a second that are aimed at before anything has been measured: what two cores decrypt, and a
-fifth more, since a connection carries less than its window takes (docs/performance.md)."""
+"""Bytes a second that are aimed at before anything has been measured: what two cores decrypt,
+and two fifths more, since a connection carries less than its window takes (docs/performance.md)."""
 _NEAR = 2
 """Streams where the distance is no limit, and there are processors for them."""
 _BUSY = 2
