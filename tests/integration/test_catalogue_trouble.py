@@ -50,15 +50,35 @@ def rows_of(path: Path) -> int:
 WHOLE = [(ROWS, ROWS * (ROWS - 1) // 2)]
 
 
+def hold(catalogue: sqlite3.Connection, process: subprocess.Popen[str]) -> None:
+    """Take the catalogue for ourselves in one of the moments in which the process does not write.
+
+    It is stopped for each try: a waiting lock would lose to a writer that comes back at once.
+    """
+
+    def taken() -> bool:
+        process.send_signal(signal.SIGSTOP)
+        try:
+            catalogue.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            process.send_signal(signal.SIGCONT)
+        return True
+
+    wait_until(taken)
+
+
 def test_a_walk_waits_for_the_catalogue(group: Group) -> None:
     group.many_folders("12282a", 12_000)
     with group.program.start("as-walker", "--config", group.config) as process:
         wait_until(lambda: group.listed > 0)
-        other = sqlite3.connect(group.place / "catalogue.db", isolation_level=None)
-        other.execute("PRAGMA busy_timeout=20000")
-        other.execute("BEGIN IMMEDIATE")
+        other = sqlite3.connect(group.place / "catalogue.db", isolation_level=None, timeout=0)
+        hold(other, process)
+        so_far = group.listed
         with pytest.raises(subprocess.TimeoutExpired):
             process.communicate(timeout=3)
+        assert group.listed == so_far < 12_000
         other.execute("ROLLBACK")
         other.close()
         _, err = process.communicate(timeout=60)
