@@ -18,7 +18,7 @@ import pytest
 from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
 from simulator.facility import Facility
-from tests.conftest import Home, Program, comes_in_part, give, wait_until
+from tests.conftest import Group, Home, Program, comes_in_part, give, wait_until
 
 
 @dataclass
@@ -88,6 +88,54 @@ def test_a_small_experiment_takes_one_listing_and_one_stream(history: History) -
     assert history.sync().returncode == 0
     # The connection that was begun while the code was loaded lists, before and after.
     assert history.facility.sshd_log().count("Accepted publickey") - before == 2
+
+
+def connections(facility: Facility) -> int:
+    return facility.sshd_log().count("Connection from")
+
+
+def walked_from_afar(group: Group) -> Path:
+    """An experiment that has been walked, as it seems over 100 ms."""
+    source = group.experiment("12282a")
+    big_sparse_file(source / "image.sqfs", 2**28)
+    give(source)
+    (group.place / "vault").mkdir()
+    give(group.place)
+    assert group.walk().returncode == 0
+    ((far,),) = group.rows("SELECT round_trip FROM sightings")
+    assert 0 < far < 0.1
+    with closing(sqlite3.connect(group.place / "catalogue.db")) as db, db:
+        db.execute("UPDATE sightings SET round_trip = 0.1")
+    give(group.place)
+    return source
+
+
+def test_far_away_the_streams_connect_at_once_where_the_walk_could_log_in(group: Group) -> None:
+    source = walked_from_afar(group)
+    before = connections(group.facility)
+    run = group.asynchy("sync", "--dest", group.place / "vault")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert compare_trees(source, group.place / "vault" / "12282a", modes=False) == []
+    assert connections(group.facility) - before >= 8  # with that for the listings
+    assert all(0 < far < 0.1 for (far,) in group.rows("SELECT round_trip FROM sightings")[1:])
+
+
+def test_a_key_that_is_refused_is_not_tried_by_many_again(group: Group) -> None:
+    walked_from_afar(group)
+    other = group.place / "other"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], check=True)
+    give(group.place)
+    group.configure(key_path=other)
+    tried = []
+    for _ in range(2):
+        before = connections(group.facility)
+        run = group.asynchy("sync", "--dest", group.place / "vault")
+        assert (run.returncode, "refused the SSH key" in run.stdout) == (6, True), (
+            run.stderr + run.stdout
+        )
+        tried.append(connections(group.facility) - before)
+    assert 8 <= tried[0] <= 9  # that for the listing is made twice
+    assert 2 <= tried[1] <= 3
 
 
 def test_all_of_history_comes_home_once(history: History) -> None:

@@ -41,7 +41,7 @@ class Place:
         assert listing is not None
         for path, (size, modified) in files.items():
             listing.add(Entry(Kind.FILE, path, size, modified, 0o644), path not in missing)
-        listing.finish()
+        listing.finish(None)
         total = sum(size for size, _ in files.values())
         return Survey(NOW, len(files), total, 0, 0, len(missing), 0, 0, "f", listing.number)
 

@@ -119,3 +119,18 @@ def test_what_a_walk_does_not_find_is_gone_until_it_is_seen_again(tmp_path: Path
     assert known.experiment == THERE.experiment
     later.experiments([THERE])
     assert [item.vanished for item in Catalogue.peek(catalogue).experiments()] == [None, None]
+
+
+def test_how_far_the_facility_is_is_known_from_the_latest_look_that_ended(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.db"
+    catalogue = Catalogue.open(path)
+    assert catalogue.round_trip() is None
+    Sighting.begin(path, "walk", "there").end(0.1)
+    Sighting.begin(path, "import", "walk.db").end()
+    assert catalogue.round_trip() == 0.1
+    listing = Sighting.begin(path, "listing", "/data/mx/1a")
+    assert catalogue.round_trip() is None  # perhaps nobody can log in any more
+    listing.end(0.2)
+    assert Catalogue.peek(path).round_trip() == 0.2
+    Sighting.begin(path, "listing", "/data/mx/1a").end()
+    assert catalogue.round_trip() is None  # without SFTP

@@ -52,11 +52,14 @@ class Listing:
         if len(self._files) + len(self._folders) >= _PAGE:
             self._hand_over()
 
-    def finish(self) -> None:
-        """All of it has been listed: what it no longer holds is forgotten."""
+    def finish(self, round_trip: float | None) -> None:
+        """All of it has been listed: what it no longer holds is forgotten.
+
+        `round_trip`: seconds to the facility and back, where that was measured.
+        """
         self._hand_over()
         self._sighting.finish(self._experiment_id)
-        self._sighting.end()
+        self._sighting.end(round_trip)
         if self._holdings:
             self._holdings.forget_vanished()
             if self._lost:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 
 from asynchy.domain.level import Level
 
-REVISION = "0009"
+REVISION = "0010"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -117,6 +118,8 @@ sightings = Table(
     Column("origin", Text, nullable=False),  # what was walked or listed, or the imported file
     Column("started", UtcDateTime, nullable=False),
     Column("ended", UtcDateTime),  # null: stopped in the middle, or going on
+    # Seconds to the facility and back; null: not ended, an import, or without SFTP.
+    Column("round_trip", Float),
 )
 
 files = Table(

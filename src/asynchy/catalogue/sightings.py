@@ -316,11 +316,12 @@ class Sighting:
             total = db.scalar(select(func.count()).select_from(frontier).where(bad)) or 0
             return total, [Problem(row[0], bytes(row[1]), row[2]) for row in db.execute(query)]
 
-    def end(self) -> None:
-        """It has seen everything."""
+    def end(self, round_trip: float | None = None) -> None:
+        """It has seen everything; the facility is so many seconds away, where that was measured."""
         self.flush()
+        ended = update(sightings).where(sightings.c.id == self.id)
         with self._database.transaction() as db:
-            db.execute(update(sightings).where(sightings.c.id == self.id).values(ended=_now()))
+            db.execute(ended.values(ended=_now(), round_trip=round_trip))
 
     def flush(self) -> None:
         """Write what was collected."""

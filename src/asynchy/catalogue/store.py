@@ -25,7 +25,15 @@ from asynchy.catalogue.rows import (
     service_of,
     status_of,
 )
-from asynchy.catalogue.schema import attempts, checks, claims, copies, experiments, services
+from asynchy.catalogue.schema import (
+    attempts,
+    checks,
+    claims,
+    copies,
+    experiments,
+    services,
+    sightings,
+)
 from asynchy.catalogue.takeover import take_over
 from asynchy.domain.attempt import Attempt, Claim, ServiceState, Verdict
 from asynchy.domain.experiment import Copy, Experiment, Located, Survey
@@ -116,6 +124,15 @@ class Catalogue:
         """What a copy holds."""
         with self._database.transaction() as db:
             return self._holdings(db.execute(select(copies).where(copies.c.id == copy_id)).one())
+
+    def round_trip(self) -> float | None:
+        """Seconds to the facility and back in the latest walk or listing.
+
+        None where that did not come to its end: it may be that nobody can log in any more.
+        """
+        query = select(sightings.c.round_trip).where(sightings.c.kind != "import")
+        with self._database.transaction() as db:
+            return db.scalar(query.order_by(sightings.c.id.desc()).limit(1))
 
     def experiments(self) -> list[Known]:
         """Every experiment that was ever seen."""

@@ -29,11 +29,14 @@ def engine_for(means: Means, crew: Crew) -> Engine:
     )
 
 
-def prepare(means: Means, crew: Crew, amount: Amount | None) -> None:
-    """Have streams ready soon: a transfer will begin in a moment, of so much where it is known."""
+def prepare(means: Means, crew: Crew, amount: Amount | None, beside: int) -> None:
+    """Have streams ready soon: a transfer will begin in a moment, of so much where it is known.
+
+    `beside`: how many other connections are being made.
+    """
     name, _ = choose(means, offers_sftp=offers_sftp(crew.remote))
     if name == "sftp":
         wanted = at_first(kept.round_trip(crew.remote), cores())
         if amount is not None:
             wanted = min(wanted, worth(amount.bytes, amount.files))
-        crew.prepare(means.streams or wanted)
+        crew.prepare(means.streams or wanted, beside)

@@ -37,7 +37,7 @@ def fitting(
         listings = [pool.submit(_survey, site, item) for item in due]
         new = next((item for item in due if item.why is Why.NEW), None)
         if new is not None:
-            site.prepare(new.expected)  # while the listings connect
+            site.prepare(new.expected, beside=min(at_a_time, len(due)))  # the listings' own
         for item, listing in zip(due, listings, strict=True):
             while wait([listing], _TICK).not_done:
                 site.board.beat()

@@ -17,12 +17,13 @@ from asynchy.domain.stop import Stop
 from asynchy.domain.text import duration
 from asynchy.errors import ListingError
 from asynchy.facility.digests import Way
-from asynchy.facility.listing import list_experiment
+from asynchy.facility.listing import list_experiment, offers_sftp
 from asynchy.plan.engine import Means
 from asynchy.service.ahead import remote_of
 from asynchy.service.board import Board
 from asynchy.service.engines import engine_for, prepare
 from asynchy.ssh.remote import Remote
+from asynchy.ssh.sftp import kept
 from asynchy.transfer.crew import Crew
 from asynchy.transfer.engine import Engine
 from asynchy.verify.survey import Surveyor
@@ -72,10 +73,18 @@ class Site:
         """The engine for a transfer, once the experiment has been listed."""
         return engine_for(self.means, self.crew)
 
-    def prepare(self, amount: Amount | None) -> None:
-        """Have connections ready soon: there will be something to transfer, perhaps so much."""
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds to the facility and back, where it offers SFTP and has been asked something."""
+        return kept.round_trip(self.remote) if offers_sftp(self.remote) else None
+
+    def prepare(self, amount: Amount | None, *, beside: int = 0) -> None:
+        """Have connections ready soon: there will be something to transfer, perhaps so much.
+
+        `beside`: how many others are being connected.
+        """
         if self.catalogue.writing and self.transfers_here:
-            prepare(self.means, self.crew, amount)
+            prepare(self.means, self.crew, amount, beside)
 
     def survey(self, copy: Copy, *, look: bool = True, expected: Amount | None = None) -> Survey:
         """List an experiment and hold it against its copy at home; store the listing.
@@ -104,7 +113,7 @@ class Site:
                     raise
         if listing is None:
             return surveyor.result()
-        listing.finish()
+        listing.finish(self.round_trip)
         return replace(surveyor.result(), listing=listing.number)
 
     def try_again(self, tries: int, what: str) -> bool:
@@ -146,11 +155,15 @@ def site_of(settings: Shared, stop: Stop, board: Board, *, write: bool) -> Site:
     remote = remote_of(settings)
     means = means_of(settings)
     path = settings.catalogue_path
+    catalogue = Catalogue.open(path) if write else Catalogue.peek(path)
+    far = catalogue.round_trip()
+    if far is not None and kept.round_trip(remote) is None:
+        kept.remember_round_trip(remote, far)
     return Site(
         remote=remote,
         means=means,
         crew=Crew(remote, means.bandwidth),
-        catalogue=Catalogue.open(path) if write else Catalogue.peek(path),
+        catalogue=catalogue,
         stop=stop,
         board=board,
     )

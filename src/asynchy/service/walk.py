@@ -179,7 +179,7 @@ def walk(site: Site, root: str, wanted: Wanted | None, tally: Tally) -> Walked:
         ]  # fmt: skip
         sighting.gone(item.id for item in gone)
         bad, problems = sighting.problems()
-        sighting.end()
+        sighting.end(site.round_trip)
     found = {located.experiment.epn for located in there.experiments}
     refused = [Problem(folder, b".", reason) for folder, reason in there.unlisted.items()]
     return Walked(

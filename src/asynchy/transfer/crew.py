@@ -12,7 +12,7 @@ from asynchy.ssh.shelf import Shelf
 from asynchy.transfer.messages import Hire
 
 AT_ONCE = 8
-"""Streams that are being connected at a time: sshd drops some where there are ten (MaxStartups)."""
+"""Connections that are made at a time: sshd drops some where there are ten (MaxStartups)."""
 _WORKER = "asynchy.transfer.worker"
 
 
@@ -55,10 +55,14 @@ class Crew:
         """It has nothing to do any more."""
         self._idle.put(member)
 
-    def prepare(self, number: int) -> None:
-        """Have so many ready soon, for a transfer that will begin in a moment."""
+    def prepare(self, number: int, beside: int) -> None:
+        """Have so many ready soon, for a transfer that will begin in a moment.
+
+        `beside`: how many other connections are being made.
+        """
+        number = min(number, max(1, AT_ONCE - beside))
         with self._preparing:
-            while self._idle.open and len(self._idle) < min(number, AT_ONCE):
+            while self._idle.open and len(self._idle) < number:
                 self._idle.put(self._new(patient=False))
 
     def _new(self, *, patient: bool) -> Member:
