@@ -21,7 +21,7 @@ _ENDED_HOURS_AGO = {"12282a": 24, "8020l": 48, "19754a": 72, "20345b": 30}
 
 def main(arguments: list[str]) -> int:
     """Run a facility with four experiments below the folder, and write a config file for it."""
-    if len(arguments) != 1:
+    if len(arguments) != 1 or arguments[0].startswith("-"):
         print("Usage: python -m simulator FOLDER", file=sys.stderr)
         return 2
     folder = Path(arguments[0]).absolute()
