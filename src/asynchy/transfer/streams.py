@@ -17,6 +17,7 @@ from asynchy.domain.text import count, duration, shown
 from asynchy.plan.bundles import Bundle, Extent, Piece, missing
 from asynchy.ssh import slots
 from asynchy.ssh.companion import first_heard
+from asynchy.ssh.sftp import kept
 from asynchy.transfer.crew import AT_ONCE, Crew, Member
 from asynchy.transfer.engine import OnProgress
 from asynchy.transfer.messages import (
@@ -240,6 +241,7 @@ class Streams:
             case Ready(round_trip):
                 stream.member.round_trip = round_trip
                 self._tuner.ready(round_trip)
+                kept.note_round_trip(self._crew.remote, round_trip)
                 log.debug("a stream is connected; round trip %.1f ms", 1000 * round_trip)
             case Hungry():
                 self._hungry.append(stream)

@@ -17,6 +17,8 @@ _AT_ONCE = 5.0
 """Seconds within which a server refuses a connection because it has too many that are not logged in
 yet (MaxStartups); the streams of a transfer may be among them."""
 _PAUSE = 1.0
+_RISES = 1.03
+"""How much further away the server may seem to be with each connection."""
 
 _shelves: dict[Remote, Shelf[Connection]] = {}
 _lock = threading.Lock()
@@ -34,7 +36,7 @@ def connection(remote: Remote, stop: Stop) -> Iterator[Connection]:
     found = _idle(shelf, stop)
     if found is None or not found.is_open:
         found = _opened(remote, stop, found)
-        _round_trips[remote] = found.round_trip
+        note_round_trip(remote, found.round_trip)
     try:
         yield found
     except BaseException:
@@ -58,8 +60,17 @@ def close_all() -> None:
 
 
 def round_trip(remote: Remote) -> float | None:
-    """Seconds that a question and its answer took, as far as this process has asked anything."""
+    """Seconds that a question and its answer take; None where nothing is known of it."""
     return _round_trips.get(remote)
+
+
+def note_round_trip(remote: Remote, seconds: float) -> None:
+    """Take what was measured.
+
+    A busy machine adds to it: 20 ms were measured as 34. It falls at once, and rises slowly.
+    """
+    known = _round_trips.get(remote, seconds)
+    _round_trips[remote] = min(seconds, known * _RISES)
 
 
 def remember_round_trip(remote: Remote, seconds: float) -> None:
