@@ -117,6 +117,19 @@ def test_it_begins_with_as_many_as_distance_and_processors_take(
     assert tuner.wanted == streams
 
 
+@pytest.mark.parametrize(
+    ("round_trip", "each", "streams"),
+    [(0.02, 17_000, 2), (0.1, 17_000, 9), (0.1, 0, 2), (0.02, 0, 2), (0.0002, 17_000, 2)],
+)
+def test_small_files_begin_with_fewer_for_they_keep_processors_busy(
+    round_trip: float, each: int, streams: int
+) -> None:
+    assert Tuner(16, CORES, Idle(0), None, round_trip, each).wanted == streams
+    tuner = Tuner(16, CORES, Idle(0), each=each)
+    tuner.ready(round_trip)
+    assert tuner.wanted == streams
+
+
 def test_the_config_s_number_is_the_number() -> None:
     tuner = tuner_of(16, 5)
     tuner.ready(0.1)

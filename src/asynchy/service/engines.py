@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from asynchy.domain.experiment import Amount
 from asynchy.facility.listing import offers_sftp
 from asynchy.plan.engine import Means, choose
@@ -36,7 +38,8 @@ def prepare(means: Means, crew: Crew, amount: Amount | None, beside: int) -> Non
     """
     name, _ = choose(means, offers_sftp=offers_sftp(crew.remote))
     if name == "sftp":
-        wanted = at_first(kept.round_trip(crew.remote), cores())
+        each = math.inf if amount is None else amount.bytes / max(1, amount.files)
+        wanted = at_first(kept.round_trip(crew.remote), cores(), each)
         if amount is not None:
             wanted = min(wanted, worth(amount.bytes, amount.files))
         crew.prepare(means.streams or wanted, beside)

@@ -123,7 +123,14 @@ class _Run:
             engine.crew,
             self._task(),
             self.parts.prepared(made),
-            Tuner(self._most(cut), cores(), idle_seconds, engine.streams, engine.round_trip),
+            Tuner(
+                self._most(cut),
+                cores(),
+                idle_seconds,
+                engine.streams,
+                engine.round_trip,
+                survey.missing_bytes / max(1, survey.missing_files),
+            ),
             self.parts.durable,
             lambda moved, files: on_progress(resumed + moved, files),
         )

@@ -17,6 +17,8 @@ CARRIED = 2_000_000
 _AT_FIRST = 450_000_000
 """Bytes a second that are aimed at before anything has been measured: what two cores decrypt,
 and two fifths more, since a connection carries less than its window takes (docs/performance.md)."""
+_FILES_AT_FIRST = 10_000
+"""Files a second that are aimed at then: what two cores open, write and put in their places."""
 _NEAR = 2
 """Streams where the distance is no limit, and there are processors for them."""
 _BUSY = 2
@@ -48,15 +50,16 @@ def worth(size: int, files: int) -> int:
     return max(1, (size + files * _FILE) // (10 * CARRIED))
 
 
-def at_first(round_trip: float | None, cores: int) -> int:
+def at_first(round_trip: float | None, cores: int, each: float = math.inf) -> int:
     """How many streams are wanted before anything was measured.
 
-    Over a distance (in seconds), on a machine with so many processors.
+    Over a distance (in seconds), on a machine with so many processors; `each`: bytes of a file.
     """
     near = max(1, min(_NEAR, cores // _BUSY))
     if round_trip is None or round_trip < _FAR:
         return near
-    return max(near, math.ceil(_AT_FIRST * round_trip / CARRIED))
+    aimed = min(_AT_FIRST, _FILES_AT_FIRST * each)
+    return max(near, math.ceil(aimed * round_trip / CARRIED))
 
 
 class _Trial(Enum):
@@ -78,6 +81,8 @@ class Tuner:
     """So many, where the config says it."""
     round_trip: float | None = None
     """Seconds, where it is known already."""
+    each: float = math.inf
+    """Bytes of a file, on average."""
     wanted: int = field(init=False)
     """How many there should be now."""
     _from: float | None = None
@@ -92,14 +97,14 @@ class Tuner:
     _settled: float = 0.0
 
     def __post_init__(self) -> None:
-        self.wanted = min(self.most, self.fixed or at_first(self.round_trip, self.cores))
+        self.wanted = min(self.most, self.fixed or self._at_first())
 
     def ready(self, round_trip: float) -> None:
         """A stream is connected, its round trip (in seconds) measured."""
         self._from = self._since = None  # what is measured begins anew
         if self.round_trip is None:
             self.round_trip = round_trip
-            self.wanted = min(self.most, self.fixed or at_first(round_trip, self.cores))
+            self.wanted = min(self.most, self.fixed or self._at_first())
         self.round_trip = min(self.round_trip, round_trip)
 
     def look(self, now: float, streams: int, moved: int) -> None:
@@ -129,6 +134,9 @@ class Tuner:
     def spare(self, streams: int) -> None:
         """Another transfer waits for a connection."""
         self.wanted = max(1, min(self.wanted, streams - 1))
+
+    def _at_first(self) -> int:
+        return at_first(self.round_trip, self.cores, self.each)
 
     def _begin(self, now: float, moved: int) -> None:
         """Measure from now on."""
