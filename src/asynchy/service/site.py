@@ -156,9 +156,10 @@ def site_of(settings: Shared, stop: Stop, board: Board, *, write: bool) -> Site:
     means = means_of(settings)
     path = settings.catalogue_path
     catalogue = Catalogue.open(path) if write else Catalogue.peek(path)
-    far = catalogue.round_trip()
-    if far is not None and kept.round_trip(remote) is None:
-        kept.remember_round_trip(remote, far)
+    if write and kept.round_trip(remote) is None:  # who only looks has no streams to connect
+        far = catalogue.round_trip()
+        if far is not None:
+            kept.remember_round_trip(remote, far)
     return Site(
         remote=remote,
         means=means,
