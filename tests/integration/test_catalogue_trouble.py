@@ -50,37 +50,40 @@ def rows_of(path: Path) -> int:
 WHOLE = [(ROWS, ROWS * (ROWS - 1) // 2)]
 
 
-def hold(catalogue: sqlite3.Connection, process: subprocess.Popen[str]) -> None:
-    """Take the catalogue for ourselves in one of the moments in which the process does not write.
+def hold(group: Group, process: subprocess.Popen[str]) -> sqlite3.Connection:
+    """Take the catalogue for ourselves once there is something in it.
 
-    It is stopped for each try: a waiting lock would lose to a writer that comes back at once.
+    The process is stopped for each look: it could end between a look and the try that follows, and
+    a waiting lock would lose to a writer that comes back at once.
     """
+    catalogue = sqlite3.connect(group.place / "catalogue.db", isolation_level=None, timeout=0)
 
     def taken() -> bool:
         process.send_signal(signal.SIGSTOP)
         try:
-            catalogue.execute("BEGIN IMMEDIATE")
+            if group.listed:
+                catalogue.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:
             return False
         finally:
             process.send_signal(signal.SIGCONT)
-        return True
+        return catalogue.in_transaction
 
     wait_until(taken)
+    return catalogue
 
 
 def test_a_walk_waits_for_the_catalogue(group: Group) -> None:
-    group.many_folders("12282a", 12_000)
+    for number in range(12):  # each is written once it is done
+        group.many_folders(f"{10_000 + number}a", 1000)
     with group.program.start("as-walker", "--config", group.config) as process:
-        wait_until(lambda: group.listed > 0)
-        other = sqlite3.connect(group.place / "catalogue.db", isolation_level=None, timeout=0)
-        hold(other, process)
-        so_far = group.listed
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.communicate(timeout=3)
-        assert group.listed == so_far < 12_000
-        other.execute("ROLLBACK")
-        other.close()
+        wait_until((group.place / "catalogue.db").exists)
+        with closing(hold(group, process)) as ours:
+            so_far = group.listed
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.communicate(timeout=3)
+            assert group.listed == so_far < 12_000
+            ours.execute("ROLLBACK")
         _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert group.listed == 12_000
