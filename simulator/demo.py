@@ -189,7 +189,7 @@ def _service(folder: Path, facility: Facility, config: Path) -> bool:
         _command("asynchy", "--config", config, "status", _LATE)
         print("$ kill %1", flush=True)
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(60)
     print(f"[exit code {process.returncode}]", flush=True)
     return process.returncode == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -20,8 +21,11 @@ __all__ = ["USER", "Facility", "SimulatorError"]
 
 USER = "help@massive.org.au"
 _REPOSITORY = Path(__file__).parent.parent
-_READY_WITHIN = 10.0
-_ENDS_WITHIN = 10.0
+_READY_WITHIN = 60.0
+_ENDS_WITHIN = 60.0
+"""Seconds; a busy machine takes ten to start a Python."""
+_PORTS = range(20_000, 32_768)
+"""Below those that Linux gives to whoever asks for any: ip(7), ip_local_port_range."""
 
 _SSHD_CONFIG = """\
 Port {port}
@@ -79,6 +83,8 @@ class Facility:
         self.portal = PortalHandle(tls)
         self._run_as = run_as
         self._sshd: subprocess.Popen[bytes] | None = None
+        self._reserved: socket.socket | None = None
+        """Keeps other facilities from our port, also while no sshd listens at it."""
 
     def __enter__(self) -> Self:
         """Make keys and start both services."""
@@ -106,6 +112,7 @@ class Facility:
             self.portal.stop()
         finally:
             self.stop_sshd()
+            self._give_port_back()
 
     def experiment(self, beamline: str, epn: str) -> Path:
         """The folder of an experiment, made where it is not there."""
@@ -137,7 +144,7 @@ class Facility:
             return
         chosen = self.port
         for _ in range(10):
-            self.port = chosen or _free_port(self.host)
+            self.port = chosen or self._new_port()
             began = len(self.sshd_log())
             self._launch_sshd()
             if self._answers(began):
@@ -157,6 +164,24 @@ class Facility:
         self._sshd.terminate()
         self._sshd.communicate(timeout=_ENDS_WITHIN)
         self._sshd = None
+
+    def _new_port(self) -> int:
+        """A port at which nobody listens, and which no other facility of this machine chooses."""
+        self._give_port_back()
+        for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+            reserved = _reserve(port)
+            if reserved is None:
+                continue
+            if _is_free(self.host, port):
+                self._reserved = reserved
+                return port
+            reserved.close()
+        raise SimulatorError("no port is free")
+
+    def _give_port_back(self) -> None:
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
 
     def _make_account(self) -> None:
         for name in ("host_key", "key"):
@@ -248,7 +273,7 @@ class Facility:
 
 def _banner(host: str, port: int) -> bytes:
     try:
-        with socket.create_connection((host, port), timeout=1) as connection:
+        with socket.create_connection((host, port), timeout=_READY_WITHIN) as connection:
             return connection.recv(4)
     except OSError:
         return b""
@@ -268,7 +293,22 @@ def _nss_wrapper() -> str:
     raise SimulatorError("libnss_wrapper.so is missing: install libnss-wrapper")
 
 
-def _free_port(host: str) -> int:
+def _reserve(port: int) -> socket.socket | None:
+    """Take a port's name as an abstract Unix socket, which ends with this process: unix(7)."""
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        name.bind(f"\0asynchy-simulator port {port}")
+    except OSError:
+        name.close()
+        return None
+    return name
+
+
+def _is_free(host: str, port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as sshd does
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True

@@ -23,7 +23,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from simulator.errors import SimulatorError
 
 _REPOSITORY = Path(__file__).parents[1]
-_ENDS_WITHIN = 10
+_ENDS_WITHIN = 60
 
 
 class MailSink:

@@ -176,7 +176,7 @@ class Relay:
     def _accept(self) -> None:
         client, _ = self._listening.accept()
         try:
-            server = socket.create_connection(self._server, timeout=5)
+            server = socket.create_connection(self._server, timeout=30)
         except OSError:
             self.refused += 1
             _reset(client)

@@ -61,7 +61,7 @@ def _user() -> tuple[int, int] | tuple[None, None]:
 
 def kill_descendants() -> None:
     """Kill all that descends from this process, until nothing is left."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while (below := descendants(os.getpid())) and time.monotonic() < deadline:
         for pid in below:
             with contextlib.suppress(ProcessLookupError):

@@ -107,8 +107,11 @@ def give(path: Path) -> Path:
     return path
 
 
-def wait_until(what: Callable[[], Any], seconds: float = 20) -> Any:
-    """Wait for something to become true; fail where it does not in time."""
+def wait_until(what: Callable[[], Any], seconds: float = 60) -> Any:
+    """Wait for something to become true; fail where it does not in time.
+
+    The time is for a machine that is slow and busy, where a command takes ten seconds to start.
+    """
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline, "waited in vain"
@@ -132,10 +135,8 @@ PYTHONS = (Path(sys.executable).name, Path(os.path.realpath(sys.executable)).nam
 def comes_in_part(copy: Path, least: int = 2**24) -> bool:
     """Whether a large file of a copy is on its way, by either engine."""
     scratch = copy.parent / f".asynchy-{copy.name}"
-    for path in scratch.rglob("*"):
-        with suppress(FileNotFoundError):
-            if path.is_file() and path.stat().st_size > least:
-                return True
+    with suppress(FileNotFoundError):  # a file, or the folder, has just been put in its place
+        return any(path.is_file() and path.stat().st_size > least for path in scratch.rglob("*"))
     return False
 
 
@@ -437,8 +438,13 @@ def group(place: Path, facility: Facility, program: Program) -> Group:
     return Group(folder, facility, program)
 
 
+SOON = 20.0
+"""Seconds within which a command ends that was told to stop, however busy the machine is: the five
+that it gives its helpers, and what is left to do then. What it would wait for takes minutes."""
+
+
 def interrupt(
-    process: subprocess.Popen[str], number: signal.Signals, limit: float = 10
+    process: subprocess.Popen[str], number: signal.Signals, limit: float = 60
 ) -> tuple[int, float]:
     """Send a signal and wait for the end: the exit code and how long it took."""
     began = time.monotonic()

@@ -19,7 +19,7 @@ OMIT = object()
 """As the value of an override: leave the field out."""
 
 _REPOSITORY = Path(__file__).parent.parent.parent
-_ENDS_WITHIN = 10.0
+_ENDS_WITHIN = 60.0
 _MELBOURNE = timezone(timedelta(hours=10))
 _PEOPLE = (
     {"first_names": "Ada", "last_name": "Lovelace", "email": "ada@uni.example"},

@@ -108,7 +108,7 @@ def test_a_broken_config_and_a_running_service(home: Home) -> None:
             in found.stdout
         )
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
     home.config.write_text("beamline: mx\n")
     assert doctor(home).returncode == 3
 

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from asynchy.ssh.remote import Remote
 from simulator.scratch import remove
-from tests.conftest import Home, wait_until
+from tests.conftest import SOON, Home, wait_until
 from tests.faults import check
 from tests.faults.check import EPN
 from tests.faults.plan import Kind, Plan, Strike
 from tests.faults.stage import Stage
 from tests.faults.strike import LIMIT, Aftermath, Striker, nothing
 
-_TIMEOUT = 2
+_TIMEOUT = 4
 """Seconds of silence after which the program gives a connection up while it is disturbed."""
 _MORE = 64 << 10
 """Bytes after which it is looked again for a process that was not there."""
@@ -106,7 +106,7 @@ class _Run:
         with self._start(self._command("mxsync")) as process:
             out, err = process.communicate(timeout=LIMIT)
         self._note([] if process.returncode == 0 else [f"undisturbed it fails: {out} {err}"])
-        wait_until(lambda: not self._stage.facility.sessions(), 5)
+        wait_until(lambda: not self._stage.facility.sessions())
         facility = self._stage.facility
         remote = Remote(facility.host, facility.user, self._relay.port)
         self._note(
@@ -160,7 +160,7 @@ class _Run:
                 self._relay.let_go()
                 if process.poll() is None:
                     process.kill()
-        wait_until(lambda: not check.processes(self._home.place), 6)
+        wait_until(lambda: not check.processes(self._home.place), SOON)
         complete = check.is_complete(self._home)
         if portal and not portal.how.endswith("once") and complete:
             self._note([f"complete while the portal says {portal.how}"])

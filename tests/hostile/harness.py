@@ -95,7 +95,7 @@ class Hostile:
             },
         )
 
-    def once(self, limit: float = 60) -> Run:
+    def once(self, limit: float = 100) -> Run:
         """One run of `mxsync`; what must hold after any."""
         before = dict(self._outside())
         peak = self.home.place.parent / "peak"

@@ -66,7 +66,7 @@ def lying(home: Home) -> Iterator[Hostile]:
     finally:
         server.stdin.close()
         server.stdout.close()
-        server.wait(10)
+        server.wait(60)
 
 
 @pytest.mark.extra

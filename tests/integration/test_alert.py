@@ -289,7 +289,8 @@ FAULTS = [
 def test_a_portal_that_cannot_be_asked_is_what_the_mail_says(
     office: Home, sink: MailSink, fault: dict[str, Any]
 ) -> None:
-    configure(office, sink, timeout=1)
+    silent = fault["name"] in ("stall", "drip")
+    configure(office, sink, **({"timeout": 1} if silent else {}))
     where = {} if fault["name"] == "refuse_credentials" else {"path": "visits"}
     office.facility.portal.set_fault(**fault, **where)
     run = alert(office)
@@ -300,6 +301,7 @@ def test_a_portal_that_cannot_be_asked_is_what_the_mail_says(
     assert "equipment 23: " in text_of(mail)
     assert "It was not possible to look everywhere." in html_of(mail)
     office.facility.portal.clear_faults()
+    configure(office, sink)  # a busy machine is no silent one
     assert alert(office).returncode == 0
     assert len(sink.mails) == 1
 

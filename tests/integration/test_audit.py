@@ -96,7 +96,7 @@ def stopped_while_fetching(home: Home, *, kill: bool = False) -> None:
     with home.program.start("asynchy", "--config", home.config, "verify", "12282a") as process:
         wait_until(lambda: home.log.count("12282a: begins: ") > begun)
         process.kill() if kill else process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     offer(home, "shell")
 
 
@@ -256,9 +256,9 @@ def test_an_audit_that_is_stopped_keeps_what_it_found(home: Home) -> None:
 
     command = ("asynchy", "--config", home.config, "audit", "--rate", "400kB")
     with home.program.start(*command) as process:
-        wait_until(digests, 60)
+        wait_until(digests)
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert process.returncode == 143
     found = digests()
     assert 0 < found < 3000

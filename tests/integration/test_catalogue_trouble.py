@@ -94,7 +94,17 @@ def test_an_import_that_is_killed_is_whole_after_the_next(group: Group, part: fl
     made = original(group.place / "walk.db")
     command = ("asynchy", "--config", group.config, "catalogue", "import", made)
     with group.program.start(*command) as process:
-        wait_until(lambda: group.listed > part * ROWS)
+        wait_until((group.place / "catalogue.db-wal").exists)
+
+        def so_far() -> bool:
+            """It is stopped while we look: else it could be done before it is killed."""
+            process.send_signal(signal.SIGSTOP)
+            if group.listed > part * ROWS:
+                return True
+            process.send_signal(signal.SIGCONT)
+            return False
+
+        wait_until(so_far, 200)  # it goes on for a moment at a time
         process.kill()
         process.communicate()
     assert group.listed < ROWS

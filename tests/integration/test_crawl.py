@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -205,7 +206,7 @@ def test_a_stop_is_heard_while_the_server_is_silent(scripted: Scripted) -> None:
     began = time.monotonic()
     with pytest.raises(Stopped):
         listed(scripted("mute"), stop=stop)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15  # of the 20 after which the server is given up
 
 
 def test_a_server_without_sftp_is_told_apart_from_one_that_is_gone(
@@ -214,9 +215,9 @@ def test_a_server_without_sftp_is_told_apart_from_one_that_is_gone(
     with pytest.raises(SftpNotOffered):
         listed(scripted("no subsystem"))
     monkeypatch.undo()
-    with socket.create_server(("127.0.0.1", 0)) as unused:
+    with socket.socket() as unused, pytest.raises(ListingError) as raised:
+        unused.bind(("127.0.0.1", 0))  # nobody listens there, and nobody else can
         port = unused.getsockname()[1]
-    with pytest.raises(ListingError) as raised:
         listed(Remote(host="127.0.0.1", user="nobody", port=port))
     assert not isinstance(raised.value, SftpNotOffered)
     assert "Connection refused" in str(raised.value)
@@ -374,7 +375,10 @@ def test_where_nobody_asks_what_was_begun_is_closed(facility: Facility) -> None:
 
 def children() -> list[str]:
     """The names of the processes of this one."""
-    told = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    found = []
     for task in Path(f"/proc/{os.getpid()}/task").iterdir():
-        told += (task / "children").read_text().split()
-    return [Path(f"/proc/{pid}/comm").read_text().strip() for pid in told]
+        with suppress(OSError):  # a thread, or a process, has just ended
+            for pid in (task / "children").read_text().split():
+                with suppress(OSError):
+                    found.append(Path(f"/proc/{pid}/comm").read_text().strip())
+    return found

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,11 @@ def in_mid_transfer(home: Home, engine: str, **keys: object) -> subprocess.Popen
 
 
 def has_open(process: subprocess.Popen[str], path: Path) -> bool:
-    links = Path(f"/proc/{process.pid}/fd").iterdir()
-    return any(link.is_symlink() and link.readlink() == path for link in links)
+    for link in Path(f"/proc/{process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it has just been closed
+            if link.readlink() == path:
+                return True
+    return False
 
 
 @pytest.mark.extra
@@ -52,8 +56,9 @@ def test_a_child_of_rsync_is_killed_in_mid_transfer(home: Home, name: str) -> No
     source = prepared(home)
     with in_mid_transfer(home, "rsync", streams=1) as process:
         for child in home.children(process, name):
-            os.kill(child, signal.SIGKILL)
-        out, _ = process.communicate(timeout=30)
+            with suppress(ProcessLookupError):  # it may end with the one before
+                os.kill(child, signal.SIGKILL)
+        out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "12282a" in out and "due: " in out
     assert home.ignored == ""
@@ -68,7 +73,7 @@ def parent_of(pid: int) -> int:
 @pytest.mark.parametrize("name", ["ssh", "stream"])
 def test_a_stream_is_killed_in_mid_transfer_and_another_goes_on(home: Home, name: str) -> None:
     source = prepared(home)
-    with in_mid_transfer(home, "sftp") as process:
+    with in_mid_transfer(home, "sftp", streams=2) as process:  # none of them is sent home
         names = PYTHONS if name == "stream" else ("ssh",)
         children = {pid for each in names for pid in home.children(process, each)} - {process.pid}
         of_streams = [pid for pid in children if parent_of(pid) != process.pid]
@@ -91,7 +96,7 @@ def test_mxsync_is_killed_in_mid_transfer(home: Home, engine: str) -> None:
         process.kill()
         process.communicate()
     assert children
-    wait_until(lambda: not any(map(is_alive, children)), seconds=5)
+    wait_until(lambda: not any(map(is_alive, children)))
     last = home.undisturbed(source)
     assert last["bytes"] < BIG  # the image was resumed
     assert home.status("12282a")[0]["history"][0]["verdict"] == "interrupted"
@@ -127,7 +132,7 @@ def test_the_server_goes_and_comes_back_in_mid_transfer(home: Home, engine: str)
     source = prepared(home)
     with in_mid_transfer(home, engine) as process:
         home.facility.stop_sshd()
-        out, _ = process.communicate(timeout=50)
+        out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "due: " in out
     home.facility.start_sshd()
@@ -137,8 +142,10 @@ def test_the_server_goes_and_comes_back_in_mid_transfer(home: Home, engine: str)
 def test_a_connection_is_made_again_when_the_server_is_back_at_once(home: Home) -> None:
     source = prepared(home)
     with in_mid_transfer(home, "sftp") as process:
+        process.send_signal(signal.SIGSTOP)  # a slow machine starts sshd after its last try
         home.facility.stop_sshd()
         home.facility.start_sshd()
+        process.send_signal(signal.SIGCONT)
         process.communicate(timeout=60)
     assert process.returncode == 0
     (attempt,) = home.status("12282a")[0]["history"]
@@ -150,7 +157,7 @@ def test_the_server_is_gone_for_good_in_mid_transfer(home: Home) -> None:
     source = prepared(home)
     with in_mid_transfer(home, "sftp") as process:
         home.facility.stop_sshd()
-        process.communicate(timeout=50)
+        process.communicate(timeout=60)
     again = home.once()
     assert again.returncode == 4
     assert "the server refused the connection" in again.stdout
@@ -169,9 +176,9 @@ def test_the_server_is_gone_for_ten_seconds_under_the_service(home: Home) -> Non
         back = time.monotonic() + 10
         wait_until(lambda: home.log.count("next look in") >= 2 and time.monotonic() > back)
         home.facility.start_sshd()
-        wait_until(lambda: "next look in 24 h" in home.log, 60)
+        wait_until(lambda: "next look in 24 h" in home.log)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
     assert process.returncode == 0
     last = home.status("12282a")[0]["history"][-1]
     assert (last["verdict"], last["bytes"] < BIG) == ("complete", True)
@@ -186,7 +193,7 @@ def test_a_connection_that_freezes(home: Home, engine: str) -> None:
         assert frozen
         for pid in frozen:
             os.kill(pid, signal.SIGSTOP)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=100)
         for pid in frozen:
             os.kill(pid, signal.SIGKILL)
     if engine == "rsync":
@@ -217,7 +224,6 @@ def test_the_catalogue_is_locked_by_another_process(home: Home) -> None:
 
 
 @pytest.mark.extra
-@pytest.mark.timeout(200)
 def test_the_catalogue_stays_locked(home: Home) -> None:
     source = prepared(home, big=0)
     assert home.mxsync().returncode == 0
@@ -368,7 +374,7 @@ def test_the_destination_cannot_be_written_and_then_can(home: Home) -> None:
 
 
 @pytest.mark.extra
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_two_hundred_epns_due_at_once(home: Home) -> None:
     home.configure(max_tasks=4, epn_cap_map={str(20_000 + at): "ny79" for at in range(200)})
     for at in range(200):

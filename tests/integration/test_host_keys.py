@@ -91,9 +91,9 @@ def test_commands_without_a_portal_stop_at_once_however_often_they_may_try(
         group.configure(engine=engine, **{"known-hosts": other})
         began = time.monotonic()
         stops(group.asynchy("sync", "--dest", vault, "--retry", "9"), what, 6)
-        assert time.monotonic() - began < 10  # nine pauses take minutes
+        assert time.monotonic() - began < 60  # nine pauses take minutes
     began = time.monotonic()
     stops(group.walk(), what, 4)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     stops(group.asynchy("doctor"), what, 1)
     assert arrived(vault) == []

@@ -14,7 +14,7 @@ import pytest
 
 from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
-from tests.conftest import Home, comes_in_part, give, interrupt, is_alive, wait_until
+from tests.conftest import SOON, Home, comes_in_part, give, interrupt, is_alive, wait_until
 
 
 def prepared(home: Home, epn: str = "12282a", *, big: int = 0, **keys: Any) -> Path:
@@ -50,7 +50,7 @@ def test_it_runs_a_cycle_waits_and_ends_cleanly(home: Home) -> None:
         )
         code, seconds = interrupt(process, signal.SIGTERM)
     assert code == 0
-    assert seconds < 5
+    assert seconds < SOON
     after = home.program.run("asynchy", "--config", home.config, "status")
     assert "mxsync does not run; last heard" in after.stdout
 
@@ -129,11 +129,11 @@ def test_trouble_is_told_in_the_status_and_passes(home: Home) -> None:
 
     with home.serving() as process:
         wait_until(said(home, "the cycle failed"))
-        wait_until(lambda: "ignore.yml" in status(), 30)
+        wait_until(lambda: "ignore.yml" in status())
         ignore.write_text("previouslySynched: []\n")
         process.send_signal(signal.SIGHUP)
         wait_until(said(home, "next look in 24 h"))
-        wait_until(lambda: "latest cycle" not in status(), 30)
+        wait_until(lambda: "latest cycle" not in status())
         assert interrupt(process, signal.SIGTERM)[0] == 0
     assert "12282a" in home.ignored
 
@@ -148,8 +148,9 @@ def test_stopped_in_mid_transfer_it_keeps_what_was_moved(
         wait_until(lambda: comes_in_part(home.copy("12282a")))
         children = home.children(process, "ssh")
         code, seconds = interrupt(process, number)
-    assert (code, seconds < 10) == (0, True)
-    assert children and not any(map(is_alive, children))
+    assert (code, seconds < SOON) == (0, True)
+    assert children
+    wait_until(lambda: not any(map(is_alive, children)))  # the kernel kills them after it
     assert home.once().returncode == 0
     assert compare_trees(source, home.copy("12282a")) == []
     history = home.status("12282a")[0]["history"]
@@ -164,7 +165,7 @@ def test_systemd_is_told(home: Home) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(address))
         address.chmod(0o777)
-        listener.settimeout(30)
+        listener.settimeout(60)
         environment = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "600000"}
         with home.serving(environment=environment) as process:
             while not any("waiting" in message for message in heard):
@@ -172,7 +173,7 @@ def test_systemd_is_told(home: Home) -> None:
             process.send_signal(signal.SIGTERM)
             while heard[-1] != "STOPPING=1":
                 heard.append(listener.recv(4096).decode())
-            process.communicate(timeout=10)
+            process.communicate(timeout=60)
     assert heard[0] == "READY=1"
     assert any("WATCHDOG=1" in message for message in heard)
     assert any(
@@ -187,12 +188,13 @@ def test_a_loop_that_hangs_gives_no_sign_of_life_and_ends_by_saying_where(home: 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(address))
         address.chmod(0o777)
-        listener.settimeout(30)
+        listener.settimeout(60)
         environment = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "3000000"}
         with home.serving(environment=environment) as process:
             while "waiting, next look" not in listener.recv(4096).decode():
                 pass
-            assert listener.recv(4096) == b"WATCHDOG=1"
+            while listener.recv(4096) != b"WATCHDOG=1":  # a loop that has to wait for a processor
+                pass
             (home.place / "ignore.yml").unlink()
             os.mkfifo(home.place / "ignore.yml")  # whoever opens it waits for a writer
             give(home.place)
@@ -203,7 +205,7 @@ def test_a_loop_that_hangs_gives_no_sign_of_life_and_ends_by_saying_where(home: 
                 assert message[:7] in (b"STATUS=", b"WATCHDO")
                 silent = 0 if message == b"WATCHDOG=1" else silent + 1
             process.send_signal(signal.SIGABRT)  # what systemd sends then
-            _, told = process.communicate(timeout=10)
+            _, told = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGABRT
     assert "ignorelist.py" in told and "daemon.py" in told
 

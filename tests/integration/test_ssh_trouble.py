@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
-from tests.conftest import PYTHONS, Home, comes_in_part, give, interrupt, is_alive, wait_until
+from tests.conftest import PYTHONS, SOON, Home, comes_in_part, give, interrupt, is_alive, wait_until
 
 
 def prepared(home: Home, *, big: int = 0) -> Path:
@@ -66,7 +67,7 @@ def test_a_key_with_a_passphrase_gives_a_hint_and_no_prompt(home: Home) -> None:
     locked = home.place / "locked"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", locked], check=True)
     home.configure(key_file=str(locked))
-    run = home.once(limit=20)
+    run = home.once(limit=60)
     assert run.returncode == 4
     assert "the SSH key" in run.stdout
 
@@ -168,8 +169,8 @@ def test_stopped_in_mid_transfer_it_ends_within_seconds_and_resumes(
         ended, seconds = interrupt(process, number)
     assert children
     assert ended == code
-    assert seconds < 6
-    assert not any(map(is_alive, children))
+    assert seconds < SOON
+    wait_until(lambda: not any(map(is_alive, children)))  # the kernel kills some of them after it
     assert home.ignored == ""
     assert home.status("12282a")[0]["history"][0]["verdict"] == "stopped"
 
@@ -187,21 +188,25 @@ def test_asked_twice_it_stops_at_once(home: Home, engine: str) -> None:
         children = helpers(home, process)
         for child in children:
             os.kill(child, signal.SIGSTOP)  # it will not hear SIGTERM
+        began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         wait_until(lambda: "stopping" in home.log)  # two signals at once may count as one
-        ended, seconds = interrupt(process, signal.SIGTERM)
+        ended, _ = interrupt(process, signal.SIGTERM)
     assert ended == 143
-    assert seconds < 4
-    wait_until(lambda: not any(map(is_alive, children)), seconds=2)
+    # Asked once it waits five seconds for them; two more go by until a stopped nursery is given up.
+    assert time.monotonic() - began < (7 if engine == "sftp" else 5)
+    wait_until(lambda: not any(map(is_alive, children)))
 
 
 def test_a_copy_is_never_worked_on_twice(home: Home) -> None:
     prepared(home, big=2**29)
     with in_mid_transfer(home, "sftp") as process:
+        process.send_signal(signal.SIGSTOP)  # it would be done before a slow machine has looked
         second = home.once()
         assert second.returncode == 1
         assert f"another process works on it: process {process.pid} on " in second.stdout
         assert home.status()[0]["claim"]["pid"] == process.pid
+        process.send_signal(signal.SIGCONT)
         ended, _ = interrupt(process, signal.SIGTERM)
     assert ended == 143
     assert home.status()[0]["claim"] is None

@@ -20,6 +20,9 @@ from simulator.experiments import big_sparse_file, mx_experiment
 from simulator.facility import Facility
 from tests.conftest import Group, Home, Program, comes_in_part, give, wait_until
 
+SLOWLY = "bandwidth-limit: 60 MB\n"
+"""So that what is to be disturbed goes on for seconds, however fast the machine is."""
+
 
 @dataclass
 class History:
@@ -33,16 +36,20 @@ class History:
         self.dest = self.place / "vault"
         self.dest.mkdir()
         self.config = self.place / "as.yaml"
-        self.config.write_text(
-            f"host: {self.facility.host}\nport: {self.facility.port}\n"
-            f"user: {self.facility.user}\nkeypath: {self.facility.key_file}\ndb: files.db\n"
-            f"known-hosts: {self.facility.known_hosts}\nwalk-root: {self.facility.data}\n"
-        )
+        self.configure()
         with closing(sqlite3.connect(self.place / "files.db")) as db, db:
             db.execute(
                 "CREATE TABLE files (epn TEXT, path TEXT UNIQUE, size INTEGER, modified DATETIME)"
             )
         give(self.place)
+
+    def configure(self, further: str = "") -> None:
+        """Write the config file; `further`: lines at its end."""
+        self.config.write_text(
+            f"host: {self.facility.host}\nport: {self.facility.port}\n"
+            f"user: {self.facility.user}\nkeypath: {self.facility.key_file}\ndb: files.db\n"
+            f"known-hosts: {self.facility.known_hosts}\nwalk-root: {self.facility.data}\n{further}"
+        )
 
     def experiment(self, epn: str, year: int, *, big: int = 0) -> Path:
         source = self.facility.experiment("mx", epn)
@@ -90,12 +97,16 @@ def test_a_small_experiment_takes_one_listing_and_one_stream(history: History) -
     assert history.facility.sshd_log().count("Accepted publickey") - before == 2
 
 
+FAR = 2.0
+"""Seconds of a round trip."""
+
+
 def connections(facility: Facility) -> int:
     return facility.sshd_log().count("Connection from")
 
 
 def walked_from_afar(group: Group) -> Path:
-    """An experiment that has been walked, as it seems over 100 ms."""
+    """An experiment that has been walked, as it seems from as far as no busy machine adds to it."""
     source = group.experiment("12282a")
     big_sparse_file(source / "image.sqfs", 2**28)
     give(source)
@@ -103,9 +114,9 @@ def walked_from_afar(group: Group) -> Path:
     give(group.place)
     assert group.walk().returncode == 0
     ((far,),) = group.rows("SELECT round_trip FROM sightings")
-    assert 0 < far < 0.1
+    assert 0 < far < FAR
     with closing(sqlite3.connect(group.place / "catalogue.db")) as db, db:
-        db.execute("UPDATE sightings SET round_trip = 0.1")
+        db.execute("UPDATE sightings SET round_trip = ?", [FAR])
     give(group.place)
     return source
 
@@ -116,8 +127,9 @@ def test_far_away_the_streams_connect_at_once_where_the_walk_could_log_in(group:
     run = group.asynchy("sync", "--dest", group.place / "vault")
     assert run.returncode == 0, run.stdout + run.stderr
     assert compare_trees(source, group.place / "vault" / "12282a", modes=False) == []
-    assert connections(group.facility) - before >= 8  # with that for the listings
-    assert all(0 < far < 0.1 for (far,) in group.rows("SELECT round_trip FROM sightings")[1:])
+    # With that for the listings; sshd may log them after the command has ended.
+    wait_until(lambda: connections(group.facility) - before >= 8)
+    assert all(0 < far < FAR for (far,) in group.rows("SELECT round_trip FROM sightings")[1:])
 
 
 def test_a_key_that_is_refused_is_not_tried_by_many_again(group: Group) -> None:
@@ -133,8 +145,11 @@ def test_a_key_that_is_refused_is_not_tried_by_many_again(group: Group) -> None:
         assert (run.returncode, "refused the SSH key" in run.stdout) == (6, True), (
             run.stderr + run.stdout
         )
+        wait_until(lambda: not group.facility.sessions())  # sshd has logged them
         tried.append(connections(group.facility) - before)
-    assert 8 <= tried[0] <= 9  # that for the listing is made twice
+    # All connect at once, and that for the listing twice; the end of the command ends those that
+    # a busy machine has not begun.
+    assert 4 <= tried[0] <= 9
     assert 2 <= tried[1] <= 3
 
 
@@ -190,19 +205,22 @@ def test_a_copy_at_another_destination_is_another_copy(history: History) -> None
 def test_each_in_a_process_of_its_own_whose_death_costs_it_alone(history: History) -> None:
     history.experiment("12a", 2012, big=2**29)
     history.experiment("9b", 2011)
+    history.configure(SLOWLY)
     command = history.command("sync", "--dest", history.dest, "--parallel", "--threads", "2")
     with history.program.start(*command) as process:
         wait_until(lambda: comes_in_part(history.dest / "12a"))
+        (worker,) = _workers(history, "12a")
+        os.kill(worker, signal.SIGSTOP)  # it could be done before the other has begun
         with closing(sqlite3.connect(history.place / "files.db")) as db:
             pids = {pid for (pid,) in db.execute("SELECT pid FROM claims")}
         assert process.pid not in pids
         wait_until((history.dest / "9b").is_dir)
-        (worker,) = _workers(history, "12a")
         os.kill(worker, signal.SIGKILL)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 1, out + err
     assert "its process died" in out
     assert "1 experiment completed, 1 still due." in out
+    history.configure()
     assert history.sync("--partial").returncode == 0
     assert [a["verdict"] for a in history.status("12a")["history"]] == ["interrupted", "complete"]
 
@@ -221,13 +239,15 @@ def test_ctrl_c_ends_it_cleanly_and_partial_goes_on(
     history: History, parallel: tuple[str, ...]
 ) -> None:
     source = history.experiment("12a", 2012, big=2**29)
+    history.configure(SLOWLY)
     command = history.command("sync", "--dest", history.dest, "--partial", *parallel)
     with history.program.start(*command) as process:
         wait_until(lambda: comes_in_part(history.dest / "12a"))
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "stopped; what was fetched is kept" in out
+    history.configure()
     assert history.sync("--partial", *parallel).returncode == 0
     attempts = history.status("12a")["history"]
     assert [attempt["verdict"] for attempt in attempts] == ["stopped", "complete"]

@@ -350,9 +350,9 @@ def test_a_verification_that_is_stopped_goes_on_where_it_was(home: Home) -> None
     with home.program.start(*command) as process:
         # Whoever closes a database last tidies up beside it: another user does not open it first.
         wait_until((home.place / "catalogue.db-wal").exists)
-        wait_until(lambda: proven() or process.poll() is not None, 60)
+        wait_until(lambda: proven() or process.poll() is not None)
         process.terminate()
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 143, out + err
     before = proven()
     assert 0 < before < 12_000

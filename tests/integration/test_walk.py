@@ -202,7 +202,7 @@ def test_ended_in_the_middle_it_goes_on_where_it_was(group: Group, number: signa
     with group.program.start("as-walker", "--config", group.config) as process:
         wait_until(lambda: group.listed > 0)
         process.send_signal(number)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == (-signal.SIGKILL if number is signal.SIGKILL else 143)
     listed = group.rows(done)[0][0]
     assert 0 < listed < 30000

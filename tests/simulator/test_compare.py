@@ -184,7 +184,7 @@ def test_four_gib_of_holes_are_compared_in_seconds(place: Path, at: int) -> None
         big_sparse_file(place / tree / "image.sqfs")
         os.utime(place / tree, ns=(0, 0))
     (place / "copy/image.sqfs").chmod(0o664)
-    began = time.monotonic()
+    began = time.process_time()  # whoever else is busy does not count
     assert compare_trees(place / "source", place / "copy", modes=False) == []
     with (place / "copy/image.sqfs").open("r+b") as file:
         file.seek(at)
@@ -194,7 +194,7 @@ def test_four_gib_of_holes_are_compared_in_seconds(place: Path, at: int) -> None
     os.utime(place / "copy/image.sqfs", ns=(0, (place / "source/image.sqfs").stat().st_mtime_ns))
     (line,) = compare_trees(place / "source", place / "copy", modes=False)
     assert "other bytes" in line
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_a_file_system_that_does_not_tell_its_holes_is_read_throughout(

@@ -34,7 +34,7 @@ def ssh(facility: Facility, command: str) -> list[str]:
 
 
 def said(*command: str | Path) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_another_key_is_refused(facility: Facility, place: Path) -> None:
     said("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", place / "other")
     command = ssh(facility, "true")
     command[command.index(str(facility.key_file))] = str(place / "other")
-    refused = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 255
     assert "Permission denied (publickey)" in refused.stderr
 
@@ -95,7 +95,7 @@ def test_stopped_it_ends_its_sessions_and_starts_again_on_the_same_port(
         facility.stop_sshd()
         assert facility.sessions() == set()
         assert not is_alive(session)
-        assert held.wait(timeout=10) == 255
+        assert held.wait(timeout=60) == 255
     facility.stop_sshd()  # once more does no harm
     facility.start_sshd()
     assert facility.port == port
@@ -136,11 +136,11 @@ def test_nothing_is_left_behind_when_the_parent_is_killed(bare_folder: Path) -> 
             below = descendants(parent.pid)
             parent.send_signal(signal.SIGKILL)
             try:
-                assert held.wait(timeout=10) == 255
+                assert held.wait(timeout=60) == 255
             finally:
                 held.kill()
     assert len(below) >= 4
-    wait_until(lambda: not any(map(is_alive, below)), seconds=10)
+    wait_until(lambda: not any(map(is_alive, below)))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_in_the_foreground_it_runs_until_it_is_told_to_end(
         shown = [process.stdout.readline() for _ in range(4)]
         below = descendants(process.pid)
         process.send_signal(number)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
         assert process.stderr.read() == ""
     assert shown[0].startswith("portal  http://127.0.0.1:")
     assert str(place / "new" / "config.yml") in shown[2]

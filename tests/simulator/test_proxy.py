@@ -31,7 +31,7 @@ def proxy() -> Iterator[HttpProxy]:
 def connection(proxy: HttpProxy) -> http.client.HTTPConnection:
     parts = urlsplit(proxy.url)
     assert parts.hostname is not None
-    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=5)
+    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
 
 
 def test_a_tunnel(portal: PortalHandle, proxy: HttpProxy) -> None:

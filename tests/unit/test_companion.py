@@ -36,7 +36,7 @@ def one() -> Iterator[Companion]:
 def asked(one: Companion, word: str) -> int:
     """Its process, once it has said the word again."""
     one.pipe.send(word)
-    assert one.pipe.poll(10)
+    assert one.pipe.poll(60)
     process, said = one.pipe.recv()
     assert said == word
     return int(process)
@@ -50,7 +50,7 @@ def test_it_hears_and_answers(one: Companion) -> None:
 def test_the_first_that_says_something_is_heard(one: Companion) -> None:
     other = Companion(ECHO)
     other.pipe.send("here")
-    assert first_heard([one, other], 10) == [other]
+    assert first_heard([one, other], 60) == [other]
     other.end(0.0)
 
 
@@ -77,7 +77,7 @@ def test_what_it_still_says_does_not_keep_it_from_ending(one: Companion) -> None
     for _ in range(3):
         one.pipe.send("unheard")
     one.pipe.send("end")
-    assert one.end(10.0) == 3
+    assert one.end(60.0) == 3
 
 
 def test_it_outlives_the_thread_that_made_it() -> None:

@@ -166,7 +166,7 @@ def test_many_at_once_lose_nothing(ignore: IgnoreList) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert other.wait(30) == 0
+        assert other.wait(60) == 0
     assert ignore.read() == {f"{at}{x}a" for at in (1, 2, 3, 9) for x in range(10)}
 
 

@@ -16,7 +16,7 @@ from asynchy.service.bring import Outcome
 from asynchy.service.work import Work
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_what_had_not_begun_when_it_was_stopped_holds_nothing_up() -> None:
     stop = Stop()
     board = SimpleNamespace(plan=lambda _: None, waiting=lambda _: None, beat=lambda: None)
