@@ -29,7 +29,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from asynchy.ssh.remote import Remote
 from asynchy.ssh.sftp import kept
+from asynchy.transfer.pace import place_of
 from simulator.compare import compare_trees
 from simulator.config import write_config
 from simulator.experiments import mx_experiment
@@ -417,6 +419,9 @@ def facility(place: Path) -> Iterator[Facility]:
     give(folder)
     with Facility(folder, run_as=USER) as running:
         yield running
+    remote = Remote(running.host, running.user, running.port)
+    for user in {os.getuid(), *(USER or ())[:1]}:
+        place_of(remote, user).unlink(missing_ok=True)
 
 
 @pytest.fixture

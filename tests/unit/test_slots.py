@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -74,6 +75,40 @@ def test_who_waits_is_seen_and_gets_the_next(remote: Remote) -> None:
     held[1].release()
 
 
+def test_those_who_look_are_in_nobodys_way(remote: Remote) -> None:
+    over = threading.Event()
+    seen: list[bool] = []
+
+    def look() -> None:
+        while not over.is_set():
+            seen.append(slots.wanted(remote))
+            slots.free(remote)
+
+    lookers = [threading.Thread(target=look) for _ in range(2)]
+    for looker in lookers:
+        looker.start()
+    try:
+        for _ in range(2000):
+            for slot in [slots.take(remote, Stop(), patient=False) for _ in range(2)]:
+                slot.release()
+    finally:
+        over.set()
+        for looker in lookers:
+            looker.join()
+    assert seen
+    assert not any(seen)
+
+
+def test_free_is_what_nobody_has(remote: Remote) -> None:
+    one = slots.take(remote, Stop(), patient=False)
+    assert slots.free(remote)
+    two = slots.take(remote, Stop(), patient=False)
+    assert not slots.free(remote)
+    one.release()
+    assert slots.free(remote)
+    two.release()
+
+
 def test_a_stop_ends_the_waiting(remote: Remote) -> None:
     held = [slots.take(remote, Stop(), patient=False) for _ in range(2)]
     stop = Stop()
@@ -92,3 +127,4 @@ def test_two_streams_share_one_limit(remote: Remote, monkeypatch: pytest.MonkeyP
     assert waits == sorted(waits)
     # The twentieth comes after nineteen tenths, less the burst.
     assert waits[-1] == pytest.approx(1.8)
+    pace.place_of(remote, os.getuid()).unlink()

@@ -70,27 +70,19 @@ def take(remote: Remote, stop: Stop, *, patient: bool) -> Slot:
 
 def free(remote: Remote) -> bool:
     """Whether this machine may have one more connection, as things are now."""
-    found = _first(remote, "held", remote.connections)
-    if found is not None:
-        found.release()
-    return found is not None
+    return not all(_is_taken(remote, "held", number) for number in range(remote.connections))
 
 
 def wanted(remote: Remote) -> bool:
     """Whether some process waits for a connection."""
-    mine = _first(remote, "waited", 1)
-    if mine is None:
-        return True
-    mine.release()
-    return False
+    return any(_is_taken(remote, "waited", number) for number in range(_WAITING))
 
 
 def _first(remote: Remote, kind: str, most: int) -> Slot | None:
-    server = hashlib.sha256(f"{remote.host} {remote.port}".encode()).hexdigest()[:32]
     for number in range(most):
         name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         try:
-            name.bind(f"\0asynchy {server} {kind} {number}")
+            name.bind(_address(remote, kind, number))
         except OSError as error:
             name.close()
             if error.errno != errno.EADDRINUSE:
@@ -98,3 +90,18 @@ def _first(remote: Remote, kind: str, most: int) -> Slot | None:
         else:
             return Slot(name)
     return None
+
+
+def _is_taken(remote: Remote, kind: str, number: int) -> bool:
+    """Whether some process has a name; to take it for the look would take it from another."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+        try:
+            probe.connect(_address(remote, kind, number))
+        except ConnectionRefusedError:
+            return False
+        return True
+
+
+def _address(remote: Remote, kind: str, number: int) -> str:
+    server = hashlib.sha256(f"{remote.host} {remote.port}".encode()).hexdigest()[:32]
+    return f"\0asynchy {server} {kind} {number}"

@@ -22,16 +22,21 @@ _BURST = 0.1
 """Seconds of silence that may be made up for."""
 
 
+def place_of(remote: Remote, user: int) -> Path:
+    """The file through which a user's streams from a server share their limit; it stays."""
+    name = hashlib.sha256(f"{remote.host} {remote.port}".encode()).hexdigest()[:16]
+    memory = Path("/dev/shm")  # noqa: S108 - of this user alone, and not a link
+    folder = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    return folder / f"asynchy-pace-{user}-{name}"
+
+
 class Pace:
     """The limit as one process sees it."""
 
     def __init__(self, remote: Remote, bandwidth: int) -> None:
         self._bandwidth = bandwidth
-        name = hashlib.sha256(f"{remote.host} {remote.port}".encode()).hexdigest()[:16]
-        memory = Path("/dev/shm")  # noqa: S108 - of this user alone, and not a link
-        folder = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._file = os.open(folder / f"asynchy-pace-{os.getuid()}-{name}", flags, 0o600)
+        self._file = os.open(place_of(remote, os.getuid()), flags, 0o600)
 
     def wait_for(self, count: int) -> float:
         """Take so many bytes; the seconds to wait before they may be asked for."""
