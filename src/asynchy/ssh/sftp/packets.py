@@ -63,7 +63,7 @@ class Kind(IntEnum):
     EXTENDED_REPLY = 201
 
 
-_DATA, _HANDLE = int(Kind.DATA), int(Kind.HANDLE)
+_DATA, _HANDLE, _STATUS = int(Kind.DATA), int(Kind.HANDLE), int(Kind.STATUS)
 
 
 class Code(IntEnum):
@@ -99,6 +99,10 @@ class Status:
 
     code: int
     message: bytes
+
+
+_PLAIN = {int(code): Status(code, b"") for code in (Code.OK, Code.EOF)}
+"""What is said of each file and folder; the words that come along say no more."""
 
 
 @dataclass(frozen=True)
@@ -278,11 +282,13 @@ def parse_answer(payload: Payload) -> tuple[int, Answer]:
         ProtocolError: it is none.
     """
     if len(payload) >= _ANSWER.size:  # what nearly always comes is taken at one go
-        kind, number, length = _ANSWER.unpack_from(payload)
-        if length == len(payload) - _ANSWER.size:
+        kind, number, told = _ANSWER.unpack_from(payload)
+        if kind == _STATUS and told in _PLAIN:
+            return number, _PLAIN[told]
+        if told == len(payload) - _ANSWER.size:
             if kind == _DATA:
                 return number, Data(memoryview(payload)[_ANSWER.size :])
-            if kind == _HANDLE and length <= _LONGEST_HANDLE:
+            if kind == _HANDLE and told <= _LONGEST_HANDLE:
                 return number, Handle(bytes(payload[_ANSWER.size :]))
     fields = _Fields(payload)
     kind, number = fields.byte(), fields.number()
