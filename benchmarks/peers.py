@@ -34,13 +34,14 @@ _MODES = ["--perms", "--chmod=Dg+s,ug+w,o-wx,ug+X"]
 _SHARDED = """
 set -e
 names=$(mktemp -d)
+trap 'rm -r $names' EXIT
+trap 'exit 143' TERM
 {start} --list-only -r --no-inc-recursive {host}:{source}/ > $names/all
 grep '^-' $names/all | awk '{{print substr($0, index($0, $5))}}' | split -n r/{count} - $names/part.
 for part in $names/part.*; do
     {start} -t --files-from=$part {host}:{source}/ {destination}/ &
 done
 wait
-rm -r $names
 """
 
 
