@@ -6,7 +6,8 @@ import signal
 import sqlite3
 import subprocess
 import time
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -50,26 +51,38 @@ def rows_of(path: Path) -> int:
 WHOLE = [(ROWS, ROWS * (ROWS - 1) // 2)]
 
 
+def stopped_once(
+    process: subprocess.Popen[str], what: Callable[[], bool], seconds: float = 60
+) -> None:
+    """Stop a process once something is so.
+
+    It is stopped for each look: it could be done between a look and what is to follow.
+    """
+
+    def look() -> bool:
+        process.send_signal(signal.SIGSTOP)
+        if not (found := what()):
+            process.send_signal(signal.SIGCONT)
+        return found
+
+    wait_until(look, seconds)
+
+
 def hold(group: Group, process: subprocess.Popen[str]) -> sqlite3.Connection:
     """Take the catalogue for ourselves once there is something in it.
 
-    The process is stopped for each look: it could end between a look and the try that follows, and
-    a waiting lock would lose to a writer that comes back at once.
+    A lock that waits would lose to a writer that comes back at once.
     """
     catalogue = sqlite3.connect(group.place / "catalogue.db", isolation_level=None, timeout=0)
 
     def taken() -> bool:
-        process.send_signal(signal.SIGSTOP)
-        try:
+        with suppress(sqlite3.OperationalError):
             if group.listed:
                 catalogue.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            return False
-        finally:
-            process.send_signal(signal.SIGCONT)
         return catalogue.in_transaction
 
-    wait_until(taken)
+    stopped_once(process, taken)
+    process.send_signal(signal.SIGCONT)
     return catalogue
 
 
@@ -95,16 +108,8 @@ def test_an_import_that_is_killed_is_whole_after_the_next(group: Group, part: fl
     command = ("asynchy", "--config", group.config, "catalogue", "import", made)
     with group.program.start(*command) as process:
         wait_until((group.place / "catalogue.db-wal").exists)
-
-        def so_far() -> bool:
-            """It is stopped while we look: else it could be done before it is killed."""
-            process.send_signal(signal.SIGSTOP)
-            if group.listed > part * ROWS:
-                return True
-            process.send_signal(signal.SIGCONT)
-            return False
-
-        wait_until(so_far, 200)  # it goes on for a moment at a time
+        # It goes on for a moment at a time.
+        stopped_once(process, lambda: group.listed > part * ROWS, 200)
         process.kill()
         process.communicate()
     assert group.listed < ROWS
