@@ -99,6 +99,15 @@ def test_those_who_look_are_in_nobodys_way(remote: Remote) -> None:
     assert not any(seen)
 
 
+def test_who_waits_is_seen_when_one_who_came_before_gave_up(remote: Remote) -> None:
+    one, two = (slots._first(remote, "waited", 2) for _ in range(2))
+    assert one is not None and two is not None
+    one.release()
+    assert slots.wanted(remote)
+    two.release()
+    assert not slots.wanted(remote)
+
+
 def test_free_is_what_nobody_has(remote: Remote) -> None:
     one = slots.take(remote, Stop(), patient=False)
     assert slots.free(remote)
