@@ -30,6 +30,26 @@ class Located:
     experiment: Experiment
     source: str
     """Absolute path at the facility, without a slash at the end."""
+    target: str | None = None
+    """Where the symbolic link points to that `source` is, fit to be read; None: it is a folder, or
+    a link whose target the server does not tell."""
+
+
+@dataclass(frozen=True)
+class BrokenLink:
+    """A symbolic link in the place of an experiment's or a beamline's folder, leading to none."""
+
+    path: str
+    """Its absolute path at the facility."""
+    target: str | None
+    """Where it points to, fit to be read; None: the server does not tell."""
+    reason: str
+    """Why there is no folder to list, with the target."""
+    experiment: Experiment | None = None
+    """Whose folder it would be; None: a beamline's."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from asynchy.domain.paths import is_name, is_wanted
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.errors import AsynchyError, Stopped
+from asynchy.facility import links
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.sftp import kept
 from asynchy.ssh.sftp.connection import Connection
@@ -88,7 +89,7 @@ class Refused:
 
     reason: str
     absent: bool = False
-    """Whether there is no such folder."""
+    """Whether there is no such folder: of a tree's own, that nothing at all is in its place."""
 
 
 class Handler(Protocol):
@@ -120,6 +121,7 @@ def crawl(
 ) -> None:
     """List folders and everything below them that the handler wants.
 
+    A folder of `start` may be a symbolic link to one; those below it are not followed.
     Dot files and folders are left out, save `.info`. Depth first, and a folder of `start` is taken
     once nothing else waits, so that few folders wait at a time. A further connection is made for
     each second that it goes on; one that cannot be made is done without.
@@ -340,7 +342,16 @@ class _Listing:
             self._lister.not_opened(self._folder, self._most)
         else:
             self._refused = _refusal(answer)
-            self._settle()
+            if self._refused.absent and self._folder.path == b".":
+                links.explain_absence(self._lister.connection, self._folder.full, self._explained)
+            else:
+                self._settle()
+
+    def _explained(self, problem: str | None) -> None:
+        """A tree's own folder is absent, unless there is a problem with what is there."""
+        if problem is not None:
+            self._refused = Refused(problem)
+        self._settle()
 
     def read_ahead(self) -> None:
         """Ask for further entries, unless the end has come; answers may overtake one another."""

@@ -9,6 +9,7 @@ from asynchy.domain.experiment import Entry, Kind
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.errors import ExperimentAbsent, ListingRefused, SftpNotOffered
+from asynchy.facility import links
 from asynchy.facility.crawl import Folder, Refused, crawl
 from asynchy.ssh import probe, rsync
 from asynchy.ssh.remote import Remote
@@ -41,9 +42,12 @@ def list_experiment(
 ) -> None:
     """Hand over every entry of an experiment, itself (`.`) too; not `deep`: its first level.
 
+    Its folder may be a symbolic link to one.
+
     Raises:
-        ExperimentAbsent: it is not there.
-        ListingRefused: some of it may not be read, or has a name that cannot be used.
+        ExperimentAbsent: nothing is in its place.
+        ListingRefused: some of it may not be read, or has a name that cannot be used; or in its
+            place is something else than a folder, such as a link that leads to none.
         ListingError: the facility cannot be reached, or the connection broke off.
         Stopped: a stop was asked for meanwhile.
         ToolMissing: ssh or rsync is not installed.
@@ -56,7 +60,17 @@ def list_experiment(
             log.info("%s offers no SFTP; listing with rsync", remote.host)
             probe.warn_of_holes()
             _without_sftp.add(remote)
-    rsync.list_tree(remote, source, on_entry, stop, deep=deep)
+    try:
+        rsync.list_tree(remote, source, on_entry, stop, deep=deep)
+    except ExperimentAbsent:
+        problem = links.explain_absence_by_rsync(remote, source, stop)
+        if problem is None:
+            raise
+        raise _refused(source, problem) from None
+
+
+def _refused(folder: str, reason: str) -> ListingRefused:
+    return ListingRefused(f"{folder}: {reason}", hint="ask the facility to open, rename or mend it")
 
 
 class _HandingOver:
@@ -89,7 +103,4 @@ class _HandingOver:
                 "there is no such folder at the facility",
                 hint="check `source-path` and `beamline`; the data may be gone or not there yet",
             )
-        raise ListingRefused(
-            f"{shown(folder.full)}: {refused.reason}",
-            hint="ask the facility to open, rename or mend it",
-        )
+        raise _refused(shown(folder.full), refused.reason)

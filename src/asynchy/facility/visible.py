@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Entry, Experiment, Kind, Located
+from asynchy.domain.experiment import BrokenLink, Entry, Experiment, Kind, Located
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.errors import ExperimentAbsent, ListingError, ListingRefused
-from asynchy.facility.listing import list_experiment
+from asynchy.facility.links import Followed, follow_by_rsync, follow_by_sftp
+from asynchy.facility.listing import list_experiment, offers_sftp
 from asynchy.ssh.remote import Remote
 
 log = logging.getLogger(__name__)
 
 _MOST = 1_000_000
-"""Folders in a folder of experiments: their names are held in memory."""
+"""Entries in a folder of experiments that may be one: their names are held in memory."""
 _BEAMLINE = re.compile(rb"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]{0,99}")
 
 
@@ -29,69 +31,151 @@ class Visible:
     """In order of beamline and EPN."""
     unlisted: dict[str, str]
     """Folder of a beamline that could not be listed -> why."""
+    broken: tuple[BrokenLink, ...]
+    """Symbolic links in the place of an experiment's or a beamline's folder that lead to none."""
+    other: frozenset[str]
+    """Paths named like an EPN that are neither a folder nor a link, such as files."""
 
 
 def visible(remote: Remote, root: str, stop: Stop) -> Visible:
     """The experiments in a folder at the facility and in the folders in it.
 
     Both layouts that the facility has had: `/data/<epn>`, and `/data/<beamline>/<epn>`. A folder
-    that is named like no EPN is taken for a beamline's; in that one, it is passed over.
+    that is named like no EPN is taken for a beamline's; in that one, it is passed over. A symbolic
+    link to a folder counts as that folder.
 
     Raises:
         ListingError: the folder itself could not be listed, or the connection broke off.
         Stopped: a stop was asked for meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
+    base = root.rstrip("/")
     try:
-        names = folders_in(remote, root, stop)
+        top = _look(remote, root, stop, base=base, may_be=_is_either)
     except ExperimentAbsent:
         raise ListingError(
             f"there is no {root} at the facility", hint="check `walk-root`"
         ) from None
-    base = root.rstrip("/")
-    found = _experiments("", base, names)
+    found = [top.sorted_out("")]
     unlisted: dict[str, str] = {}
-    for name in names:
-        if Epn.parse(name.decode("latin-1")) is not None:
+    for name in top.folders:
+        if _epn(name) is not None:
             continue
-        if _BEAMLINE.fullmatch(name) is None:
+        if not _is_beamline(name):
             log.info("%s/%s is neither an EPN's nor a beamline's folder", base, shown(name))
             continue
-        beamline = name.decode("ascii")
-        folder = f"{base}/{beamline}"
+        folder = f"{base}/{name.decode('ascii')}"
         try:
-            found += _experiments(beamline, folder, folders_in(remote, folder, stop))
+            found.append(visible_in(remote, folder, name.decode("ascii"), stop))
         except (ExperimentAbsent, ListingRefused) as error:
             unlisted[folder] = error.message.removeprefix(f"{folder}: ")
-    found.sort(key=lambda located: located.experiment)
-    return Visible(tuple(found), unlisted)
+    located = [one for part in found for one in part.experiments]
+    return Visible(
+        experiments=tuple(sorted(located, key=lambda one: one.experiment)),
+        unlisted=unlisted,
+        broken=tuple(link for part in found for link in part.broken),
+        other=frozenset().union(*(part.other for part in found)),
+    )
 
 
-def experiments_in(remote: Remote, folder: str, beamline: str, stop: Stop) -> list[Located]:
-    """The experiments in one folder, which is a beamline's. Raises as `folders_in`."""
-    return _experiments(beamline, folder, folders_in(remote, folder, stop))
-
-
-def _experiments(beamline: str, folder: str, names: list[bytes]) -> list[Located]:
-    epns = filter(None, (Epn.parse(name.decode("latin-1")) for name in names))
-    return [Located(Experiment(beamline, epn), f"{folder}/{epn.text}") for epn in epns]
-
-
-def folders_in(remote: Remote, folder: str, stop: Stop) -> list[bytes]:
-    """The names of the folders in a folder.
+def visible_in(remote: Remote, folder: str, beamline: str, stop: Stop) -> Visible:
+    """The experiments in one folder, which is a beamline's.
 
     Raises:
-        ListingError: it could not be listed; `ExperimentAbsent` where it is not there.
+        ListingError: it could not be listed; `ExperimentAbsent` where nothing is in its place.
         Stopped: a stop was asked for meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
-    names: list[bytes] = []
+    return _look(remote, folder, stop, base=folder, may_be=_is_epn).sorted_out(beamline)
+
+
+def experiments_in(remote: Remote, folder: str, beamline: str, stop: Stop) -> list[Located]:
+    """The experiments in one folder, as `visible_in`; links that lead nowhere are logged."""
+    found = visible_in(remote, folder, beamline, stop)
+    for link in found.broken:
+        log.error("%s", link)
+    return list(found.experiments)
+
+
+@dataclass
+class _Entries:
+    """What is in a folder of experiments."""
+
+    base: str
+    """The folder, without a slash at the end."""
+    folders: list[bytes]
+    """Names of folders, and of links that lead to one."""
+    links: dict[bytes, Followed]
+    """Links that may be an experiment's or a beamline's folder."""
+    other: list[bytes]
+    """What is named like an EPN and is neither."""
+
+    def sorted_out(self, beamline: str) -> Visible:
+        """The experiments, where the folder is a beamline's; the empty one: of no beamline."""
+        located = []
+        for name in self.folders:
+            if (epn := _epn(name)) is not None:
+                target = self.links[name].target if name in self.links else None
+                located.append(Located(Experiment(beamline, epn), f"{self.base}/{epn}", target))
+        broken = []
+        for name, link in self.links.items():
+            if link.problem is not None:
+                epn = _epn(name)
+                experiment = None if epn is None else Experiment(beamline, epn)
+                path = f"{self.base}/{name.decode('ascii')}"
+                broken.append(BrokenLink(path, link.target, link.problem, experiment))
+        return Visible(
+            experiments=tuple(sorted(located, key=lambda one: one.experiment)),
+            unlisted={},
+            broken=tuple(sorted(broken, key=lambda link: link.path)),
+            other=frozenset(f"{self.base}/{name.decode('ascii')}" for name in self.other),
+        )
+
+
+def _look(
+    remote: Remote, folder: str, stop: Stop, *, base: str, may_be: Callable[[bytes], bool]
+) -> _Entries:
+    """List a folder, and follow the links in it that are named like what it is to hold."""
+    entries = _Entries(base, [], {}, [])
+    links: list[bytes] = []
+    of_kind = {Kind.FOLDER: entries.folders, Kind.SYMLINK: links}
+    taken = 0
 
     def hear(entry: Entry) -> None:
-        if entry.kind is Kind.FOLDER and entry.path != b".":
-            if len(names) >= _MOST:
-                raise ListingRefused(f"{folder}: more than {_MOST:,} folders of experiments")
-            names.append(entry.path)
+        nonlocal taken
+        is_folder = entry.kind is Kind.FOLDER and entry.path != b"."
+        if not is_folder and not may_be(entry.path):
+            return
+        taken += 1
+        if taken > _MOST:
+            raise ListingRefused(f"{folder}: more than {_MOST:,} folders of experiments")
+        if entry.kind in of_kind:
+            of_kind[entry.kind].append(entry.path)
+        elif _is_epn(entry.path):
+            entries.other.append(entry.path)
 
     list_experiment(remote, folder, hear, stop, deep=False)
-    return names
+    if links:
+        follow = follow_by_sftp if offers_sftp(remote) else follow_by_rsync
+        entries.links = follow(remote, base, links, stop)
+    for name, link in entries.links.items():
+        if link.problem is None:
+            entries.folders.append(name)
+            log.info("%s/%s is a symbolic link to %s", base, shown(name), link.target or "a folder")
+    return entries
+
+
+def _epn(name: bytes) -> Epn | None:
+    return Epn.parse(name.decode("latin-1"))
+
+
+def _is_epn(name: bytes) -> bool:
+    return _epn(name) is not None
+
+
+def _is_beamline(name: bytes) -> bool:
+    return _BEAMLINE.fullmatch(name) is not None
+
+
+def _is_either(name: bytes) -> bool:
+    return _is_epn(name) or _is_beamline(name)

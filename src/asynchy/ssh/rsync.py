@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,11 +31,13 @@ from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync_output import (
     VANISHED,
     Explanation,
+    Named,
     explain,
     is_absent,
     is_lost,
     parse_compared,
     parse_listed,
+    parse_named,
     parse_progress,
     parse_statistic,
 )
@@ -83,7 +85,7 @@ def list_tree(
 ) -> None:
     """Hand over every entry below a folder at the facility, the folder itself (`.`) included.
 
-    Not `deep`: only what lies in the folder itself.
+    Not `deep`: only what lies in the folder itself. The folder may be a symbolic link to one.
 
     `--no-inc-recursive`: rsync's incremental recursion waits for round trips.
 
@@ -131,6 +133,55 @@ def list_tree(
         if is_absent(ended.stderr):
             kind = ExperimentAbsent
         raise explanation.as_error(kind)
+
+
+def list_named(
+    remote: Remote, folder: str, names: Sequence[bytes], stop: Stop, *, follow: bool
+) -> dict[bytes, Named]:
+    """What some entries of a folder are; those that are not there, or not told, are left out.
+
+    With `follow`, a symbolic link to a folder is a folder; one that leads to none stays a link.
+    The names hold only characters that no shell interprets. rsync(1): a slash at the end of a
+    source follows a link, and with `--relative` names begin behind `/./`.
+
+    Raises:
+        ListingError: it could not be asked.
+        Stopped: a stop was asked for meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    end = "/" if follow else ""
+    sources = [f"{folder}/./{name.decode('ascii')}{end}" for name in names]
+    command = [
+        *_start(remote),
+        "--list-only",
+        "--dirs",
+        "--relative",
+        "--links",
+        "--exclude=/*/*",
+        "--",
+        *(f"{_host(remote) if at == 0 else ''}:{source}" for at, source in enumerate(sources)),
+    ]
+    found: dict[bytes, Named] = {}
+    wanted = set(names)
+
+    def take(line: bytes) -> None:
+        named = parse_named(line)
+        if named is not None and named.name in wanted:
+            found[named.name] = named
+
+    with slots.take(remote, stop, patient=True):
+        ended = child.run(
+            command,
+            stop=stop,
+            on_stdout=take,
+            on_stderr=lambda line: log.debug("rsync: %s", shown(line)),
+            environment=_ENVIRONMENT,
+        )
+    if ended.stopped:
+        raise Stopped("stopped while listing")
+    if ended.code not in (0, _PARTLY):
+        raise explain(ended.code, ended.stderr).as_error(ListingError)
+    return found
 
 
 def transfer_tree(  # noqa: PLR0913, PLR0917 - from where to where, how, how long, and who hears
@@ -299,8 +350,11 @@ def _quoted(argument: str) -> str:
 
 
 def _address(remote: Remote, source: str) -> str:
-    host = f"[{remote.host}]" if ":" in remote.host else remote.host
-    return f"{host}:{source}/"
+    return f"{_host(remote)}:{source}/"
+
+
+def _host(remote: Remote) -> str:
+    return f"[{remote.host}]" if ":" in remote.host else remote.host
 
 
 def _words(stop: Stop) -> Callable[[bytes], None]:

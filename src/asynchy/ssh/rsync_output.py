@@ -204,6 +204,31 @@ def parse_listed(line: bytes) -> Entry | None:
     )
 
 
+@dataclass(frozen=True)
+class Named:
+    """What a path at the facility is that was asked for by its name."""
+
+    kind: Kind
+    name: bytes
+    target: bytes | None
+    """Where it points to, if it is a symbolic link."""
+
+
+def parse_named(line: bytes) -> Named | None:
+    """One line of `rsync --list-only --links`; None for any other line.
+
+    A name with ` -> ` in it is cut there: rsync does not tell the two apart.
+    """
+    match = _LISTED.fullmatch(line)
+    if match is None:
+        return None
+    kind = _KINDS.get(match["kind"], Kind.SPECIAL)
+    if kind is not Kind.SYMLINK:
+        return Named(kind, unescape(match["name"]), None)
+    name, _, target = match["name"].partition(b" -> ")
+    return Named(kind, unescape(name), unescape(target))
+
+
 def is_absent(stderr: str) -> bool:
     """Whether rsync says that the folder to be read is not there."""
     return _ABSENT.search(stderr) is not None

@@ -54,6 +54,8 @@ class Kind(IntEnum):
     OPENDIR = 11
     READDIR = 12
     REALPATH = 16
+    STAT = 17
+    READLINK = 19
     STATUS = 101
     HANDLE = 102
     DATA = 103
@@ -177,6 +179,16 @@ def close(number: int, handle: bytes) -> bytes:
 def lstat(number: int, path: bytes) -> bytes:
     """Ask for the attributes of a path, symbolic links not followed."""
     return _request(Kind.LSTAT, number, path)
+
+
+def follow(number: int, path: bytes) -> bytes:
+    """Ask for the attributes of a path (STAT), symbolic links followed."""
+    return _request(Kind.STAT, number, path)
+
+
+def read_link(number: int, path: bytes) -> bytes:
+    """Ask where a symbolic link points to; the answer is one name, without attributes of worth."""
+    return _request(Kind.READLINK, number, path)
 
 
 def open_folder(number: int, path: bytes) -> bytes:

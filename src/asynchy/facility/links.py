@@ -1,0 +1,228 @@
+"""Symbolic links in the place of a folder at the facility: where they point to, and lead to.
+
+Over SFTP: what a STATUS tells of a link that cannot be followed is one code for all of "nothing is
+there", "a part of the path is no folder" and "links that point to each other" (OpenSSH's
+sftp-server.c, `errno_to_portable`).
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from asynchy.domain.experiment import Kind
+from asynchy.domain.stop import Stop
+from asynchy.domain.text import shown
+from asynchy.ssh import rsync
+from asynchy.ssh.remote import Remote
+from asynchy.ssh.sftp import kept
+from asynchy.ssh.sftp.connection import Connection, Request
+from asynchy.ssh.sftp.packets import (
+    Answer,
+    Attributes,
+    Code,
+    Names,
+    ProtocolError,
+    Status,
+    follow,
+    lstat,
+    read_link,
+)
+
+_BATCH = 200
+"""Links that one rsync looks at: a shell at the other end takes a command of 128 KiB at most."""
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Where a symbolic link leads."""
+
+    target: str | None
+    """What it points to, fit to be read; None: the server does not tell."""
+    problem: str | None
+    """Why it leads to no folder, with the target; None: it leads to one."""
+
+
+def follow_by_sftp(
+    remote: Remote, folder: str, names: Sequence[bytes], stop: Stop
+) -> dict[bytes, Followed]:
+    """Follow symbolic links of one folder; all questions are asked at once.
+
+    Raises:
+        ListingError: the connection could not be made, or broke off.
+        Stopped: a stop was asked for meanwhile.
+        ToolMissing: ssh is not installed.
+    """
+    found: dict[bytes, Followed] = {}
+
+    def begin(connection: Connection, name: bytes) -> None:
+        path = folder.encode() + b"/" + name
+
+        def hear(answers: Sequence[Answer]) -> None:
+            found[name] = _followed(*answers)
+
+        _ask(connection, [_about(follow, path), _about(read_link, path)], hear)
+
+    with kept.connection(remote, stop) as connection:
+        for name in names:
+            begin(connection, name)
+        connection.run()
+    return found
+
+
+def follow_by_rsync(
+    remote: Remote, folder: str, names: Sequence[bytes], stop: Stop
+) -> dict[bytes, Followed]:
+    """The same without SFTP, by two runs of rsync for 200 links; one that is gone is left out.
+
+    Raises:
+        ListingError: it could not be asked.
+        Stopped: a stop was asked for meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    found: dict[bytes, Followed] = {}
+    for begin in range(0, len(names), _BATCH):
+        batch = names[begin : begin + _BATCH]
+        links = rsync.list_named(remote, folder, batch, stop, follow=False)
+        for name, end in rsync.list_named(remote, folder, batch, stop, follow=True).items():
+            target = _told(links[name].target if name in links else end.target)
+            broken = end.kind is not Kind.FOLDER
+            problem = f"{_link_to(target)}, which leads to no folder that can be read"
+            found[name] = Followed(target, problem if broken else None)
+    return found
+
+
+def explain_absence(
+    connection: Connection, path: bytes, then: Callable[[str | None], None]
+) -> None:
+    """Look again at a folder that the server calls absent, and at all folders above it.
+
+    `then` gets why it cannot be listed where something is there all the same: a link that leads to
+    no folder, in its own place or above it, or something else. None: nothing is there.
+    """
+    places = [path]
+    while above := places[-1].rpartition(b"/")[0]:
+        places.append(above)
+    requests = [_about(ask, place) for place in places for ask in (lstat, follow, read_link)]
+
+    def hear(answers: Sequence[Answer]) -> None:
+        for at, place in enumerate(places):
+            own, behind, target = answers[3 * at : 3 * at + 3]
+            if not _is_absent(own):
+                problem = _what_is_wrong(own, behind, target)
+                then(_why(shown(place), problem, itself=place == path))
+                return
+        then(None)
+
+    _ask(connection, requests, hear)
+
+
+def explain_absence_by_rsync(remote: Remote, path: str, stop: Stop) -> str | None:
+    """The same without SFTP, one place after the other.
+
+    Raises:
+        ListingError: it could not be asked.
+        Stopped: a stop was asked for meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    place = path
+    while place:
+        above, _, own = place.rpartition("/")
+        name = own.encode()
+        there = rsync.list_named(remote, above, [name], stop, follow=True).get(name)
+        if there is not None:
+            problem = None
+            if there.kind is Kind.SYMLINK:
+                problem = f"{_link_to(_told(there.target))}, which leads to no folder"
+            elif there.kind is not Kind.FOLDER:
+                problem = "it is not a folder"
+            return _why(place, problem, itself=place == path)
+        place = above
+    return None
+
+
+def _why(place: str, problem: str | None, *, itself: bool) -> str | None:
+    """Why a folder could not be listed, by what is wrong with it or with one above it."""
+    if itself:
+        return problem or "it was not there a moment ago"
+    return None if problem is None else f"because of {place}: {problem}"
+
+
+def _ask(
+    connection: Connection,
+    requests: Sequence[Request],
+    then: Callable[[Sequence[Answer]], None],
+) -> None:
+    """Ask several questions at once; `then` gets all answers, in the order of the questions."""
+    answers: dict[int, Answer] = {}
+
+    def begin(at: int, request: Request) -> None:
+        def hear(answer: Answer) -> None:
+            answers[at] = answer
+            if len(answers) == len(requests):
+                then([answers[number] for number in range(len(requests))])
+
+        connection.ask(request, hear)
+
+    for at, request in enumerate(requests):
+        begin(at, request)
+
+
+def _about(ask: Callable[[int, bytes], bytes], path: bytes) -> Request:
+    return lambda number: ask(number, path)
+
+
+def _followed(behind: Answer, pointing: Answer) -> Followed:
+    target = _target(pointing)
+    problem = _trouble(behind)
+    return Followed(target, None if problem is None else f"{_link_to(target)}, {problem}")
+
+
+def _trouble(behind: Answer) -> str | None:
+    """Why a link leads to no folder, by what is told of what is behind it; None: it does."""
+    if isinstance(behind, Attributes):
+        if behind.mode is None:
+            return "of which the server does not tell what it is"
+        return None if stat.S_ISDIR(behind.mode) else "which is not a folder"
+    if not isinstance(behind, Status):
+        raise ProtocolError(f"{type(behind).__name__} in answer to STAT")
+    match behind.code:
+        case Code.NO_SUCH_FILE:
+            return "which does not exist, or leads in a circle"
+        case Code.PERMISSION_DENIED:
+            return "which may not be read (EACCES)"
+    return f"which cannot be followed: {shown(behind.message, limit=200)} ({behind.code})"
+
+
+def _what_is_wrong(own: Answer, behind: Answer, pointing: Answer) -> str | None:
+    """Why there is no folder in a place where there is something; None: there is one."""
+    if isinstance(own, Attributes):
+        if own.mode is not None and stat.S_ISDIR(own.mode):
+            return None
+        if own.mode is not None and not stat.S_ISLNK(own.mode):
+            return "it is not a folder"
+        return _followed(behind, pointing).problem
+    if not isinstance(own, Status):
+        raise ProtocolError(f"{type(own).__name__} in answer to LSTAT")
+    if own.code == Code.PERMISSION_DENIED:
+        return "it may not be looked at (EACCES)"
+    return f"the server does not tell whether it is there: {shown(own.message, limit=200)}"
+
+
+def _is_absent(own: Answer) -> bool:
+    return isinstance(own, Status) and own.code == Code.NO_SUCH_FILE
+
+
+def _target(pointing: Answer) -> str | None:
+    if isinstance(pointing, Names) and len(pointing.names) == 1:
+        return _told(pointing.names[0].name)
+    return None
+
+
+def _told(target: bytes | None) -> str | None:
+    return None if target is None else shown(target)
+
+
+def _link_to(target: str | None) -> str:
+    return "it is a symbolic link" if target is None else f"it is a symbolic link to {target}"
