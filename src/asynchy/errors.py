@@ -134,6 +134,10 @@ class CatalogueError(AsynchyError):
     exit_code = ExitCode.STATE
 
 
+class DestinationTaken(CatalogueError):
+    """Another experiment has its copy at the destination."""
+
+
 class ImportRefused(AsynchyError):
     """A file of the original programs cannot be taken into the catalogue."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,8 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_,
 
 from asynchy.catalogue.schema import experiments
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Amount, Experiment
-from asynchy.plan.backlog import Known
+from asynchy.domain.experiment import BrokenLink, Experiment, Located
 
 _PLACELESS: tuple[ColumnElement[bool], ...] = (
     experiments.c.beamline == "",
@@ -43,9 +43,11 @@ def remember(db: Connection, experiment: Experiment, source: str, now: datetime)
 def _add(db: Connection, experiment: Experiment, source: str, now: datetime) -> int:
     columns = experiments.c
     elsewhere = select(
-        func.max(columns.completed_elsewhere), func.max(columns.moved_elsewhere)
+        func.max(columns.completed_elsewhere),
+        func.max(columns.moved_elsewhere),
+        func.max(columns.elsewhere_since),
     ).where(columns.epn == experiment.epn.text)
-    completed, moved = db.execute(elsewhere).one()
+    completed, moved, since = db.execute(elsewhere).one()
     new = insert(experiments).values(
         beamline=experiment.beamline,
         epn=experiment.epn.text,
@@ -55,6 +57,7 @@ def _add(db: Connection, experiment: Experiment, source: str, now: datetime) -> 
         last_seen=now,
         completed_elsewhere=bool(completed),
         moved_elsewhere=moved,
+        elsewhere_since=since,
     )
     return int(db.execute(new.returning(columns.id)).scalar_one())
 
@@ -91,19 +94,48 @@ def report(db: Connection, said: Reported, now: datetime) -> None:
             moved_elsewhere=func.max(func.coalesce(columns.moved_elsewhere, 0), said.moved),
         )
     )
+    if said.complete:
+        first = and_(mine, columns.elsewhere_since.is_(None))
+        db.execute(update(experiments).where(first).values(elsewhere_since=now))
 
 
-def known(db: Connection) -> list[Known]:
-    """Every experiment, as the plan of `asynchy sync` wants to know it."""
-    return [
-        Known(
-            experiment=Experiment(row.beamline, Epn(row.epn)),
-            source=row.source,
-            modified=row.modified,
-            changed=row.changed,
-            amount=None if row.files is None else Amount(row.bytes or 0, row.files),
-            vanished=row.vanished,
-            completed_elsewhere=row.completed_elsewhere,
-        )
-        for row in db.execute(select(experiments))
+def keep_visible(
+    db: Connection,
+    folder: str,
+    found: Iterable[Located],
+    broken: Iterable[BrokenLink],
+    now: datetime,
+) -> None:
+    """Store which experiments there are in a folder at the facility, all of which was listed."""
+    columns = experiments.c
+    known = {
+        Experiment(row.beamline, Epn(row.epn)): row
+        for row in db.execute(select(experiments).where(columns.source.startswith(f"{folder}/")))
+    }
+    seen = set()
+    for located in found:
+        seen.add(located.experiment)
+        row = known.get(located.experiment)
+        values = {
+            "source": located.source, "vanished": None, "problem": None,
+            "link_target": located.target,
+        }  # fmt: skip
+        if row is None or any(getattr(row, name) != value for name, value in values.items()):
+            identity = remember(db, located.experiment, located.source, now)
+            db.execute(update(experiments).where(columns.id == identity).values(values))
+    for link in broken:
+        if link.experiment is None:
+            continue
+        seen.add(link.experiment)
+        identity = remember(db, link.experiment, link.path, now)
+        values = {"problem": str(link), "link_target": link.target, "vanished": None}
+        db.execute(update(experiments).where(columns.id == identity).values(values))
+    gone = [
+        row.id
+        for experiment, row in known.items()
+        if experiment not in seen
+        and row.vanished is None
+        and row.source.rpartition("/")[0] == folder
     ]
+    for identity in gone:
+        db.execute(update(experiments).where(columns.id == identity).values(vanished=now))

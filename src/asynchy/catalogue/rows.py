@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,34 +10,10 @@ from sqlalchemy import Row
 
 from asynchy.catalogue import process
 from asynchy.domain.attempt import Attempt, Claim, ServiceState, Verdict
+from asynchy.domain.copy_record import CopyRecord, LastAttempt
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Copy, Experiment
-from asynchy.domain.level import Check, Level
-from asynchy.plan.checking import Kept
-
-
-@dataclass(frozen=True)
-class CopyStatus:
-    """One copy as `asynchy status` shows it."""
-
-    id: int
-    """Its number in this catalogue."""
-    epn: str
-    beamline: str
-    project: str
-    destination: str
-    completed: datetime | None
-    level: Level | None
-    """The weakest level of its files; None where nothing is proven, or it is not known what."""
-    verified: datetime | None
-    """When that was last established."""
-    damaged: int
-    """Files in which something was found wrong."""
-    files: int | None
-    bytes: int | None
-    attempts: int
-    last: Attempt | None
-    claim: Claim | None
+from asynchy.domain.level import Check
 
 
 def claim_of(row: Row[Any]) -> Claim:
@@ -51,13 +26,6 @@ def living_of(row: Row[Any] | None) -> Claim | None:
     if row is None or not process.is_alive(claim_of(row), row.process, datetime.now(UTC)):
         return None
     return claim_of(row)
-
-
-def is_unfinished(completed: datetime | None, last: Row[Any] | None) -> bool:
-    """Whether a copy was not complete after its latest attempt, nor found so since."""
-    if last is None or last.verdict == Verdict.COMPLETE:
-        return False
-    return completed is None or completed <= last.ended
 
 
 def service_of(row: Row[Any]) -> ServiceState:
@@ -80,43 +48,35 @@ def check_of(row: Row[Any]) -> Check:
     return Check(**{name: getattr(row, name) for name in Check.__dataclass_fields__})
 
 
-def kept_of(row: Row[Any], standing: Row[Any] | None) -> Kept:
-    """A copy with its experiment, and the claim on it."""
+def copy_record_of(row: Row[Any], lease: Row[Any] | None) -> CopyRecord:
+    """A copy with its experiment, its latest attempt, its audits, and the lease on it."""
     destination = Path(row.destination)
-    return Kept(
+    last = None
+    if row.verdict is not None:
+        last = LastAttempt(row.ended, Verdict(row.verdict), row.reason)
+    return CopyRecord(
         id=row.id,
         copy=Copy(
             experiment=Experiment(row.beamline, Epn(row.epn)),
             project=row.project,
             source=row.source,
-            project_folder=destination.parent,
+            project_folder=Path(row.project_folder or destination.parent),
             destination=destination,
         ),
-        complete=row.completed is not None,
-        doubted=row.doubted,
-        vanished=row.vanished,
-        attempts=row.tried,
-        audits=row.audits,
-        audited=row.audited,
-        claim=living_of(standing),
-    )
-
-
-def status_of(row: Row[Any], last: Row[Any] | None, claim: Row[Any] | None) -> CopyStatus:
-    """A copy with its experiment, its latest attempt, and the claim on it."""
-    return CopyStatus(
-        id=row.id,
-        epn=row.epn,
-        beamline=row.beamline,
-        project=row.project,
-        destination=row.destination,
         completed=row.completed,
+        listed=row.completed_listing,
+        suspect=row.doubted,
         level=row.level,
         verified=row.verified,
         damaged=row.damaged,
         files=row.files,
         bytes=row.bytes,
         attempts=row.tried or 0,
-        last=None if last is None else attempt_of(last),
-        claim=living_of(claim),
+        last=last,
+        audits=row.audits or 0,
+        audited=row.audited,
+        claim=living_of(lease),
+        forgotten=row.forgotten,
+        forget_reason=row.forget_reason,
+        losses=row.losses,
     )

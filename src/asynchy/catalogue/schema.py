@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from asynchy.domain.level import Level
 
-REVISION = "0010"
+REVISION = "0011"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -107,6 +107,12 @@ experiments = Table(
     # What an original's database said, which does not tell where its copy lies.
     Column("completed_elsewhere", Boolean, nullable=False, server_default=false()),
     Column("moved_elsewhere", BigInteger),
+    Column("elsewhere_since", UtcDateTime),  # up to when that can hold; null: nothing was said
+    Column("link_target", Text),  # its folder at the facility is a link to there; null: it is none
+    Column("problem", Text),  # why its folder cannot be used; null: it can, as far as is known
+    # A person said that it need not come home; null: it must. A later visit makes it due again.
+    Column("released", UtcDateTime),
+    Column("release_reason", Text),
     UniqueConstraint("beamline", "epn"),
 )
 
@@ -162,6 +168,7 @@ copies = Table(
     Column("experiment_id", ForeignKey("experiments.id"), nullable=False, index=True),
     Column("project", Text, nullable=False),
     Column("destination", Text, nullable=False),
+    Column("project_folder", Text),  # never made by us; null: not known, in copies before 0011
     Column("completed", UtcDateTime),  # when it was last found complete; null: never
     Column("completed_listing", UtcDateTime),  # when the listing began that it agrees with
     Column("files", BigInteger),  # of the latest listing
@@ -172,7 +179,14 @@ copies = Table(
     Column("damaged", BigInteger, nullable=False, server_default=text("0")),  # files
     # Complete once, until files were found missing, or to differ from the facility's: due again.
     Column("doubted", Boolean, nullable=False, server_default=false()),
+    Column("losses", Text),  # what the facility no longer has of it; null: nothing known
+    # A person said that it need not be at its place any more; its attempts and checks stay.
+    Column("forgotten", UtcDateTime),
+    Column("forget_reason", Text),
     UniqueConstraint("experiment_id", "destination"),
+    Index(  # a place belongs to one experiment
+        "uq_copies_destination", "destination", unique=True, sqlite_where=text("forgotten IS NULL")
+    ),
 )
 
 held = Table(  # the files that copies hold, or held, as they were found complete
@@ -264,11 +278,12 @@ mails = Table(  # not taken by the mail server yet; at most one
     Column("epns", Text, nullable=False),  # that it reports, a blank between them
 )
 
-due = Table(  # what mxsync left undone and has not done since
+due = Table(  # what the latest cycle of mxsync that decided on it left undone
     "due",
     metadata,
+    Column("beamline", Text, primary_key=True),
     Column("epn", Text, primary_key=True),
-    Column("project", Text, primary_key=True),
+    Column("project", Text, nullable=False),
     Column("since", UtcDateTime, nullable=False),
     Column("latest", UtcDateTime, nullable=False),
     Column("reason", Text, nullable=False),
@@ -287,6 +302,29 @@ visits = Table(  # as the portal last told of them
     Column("principal", JSON),  # a person's names, mail address, organisation; null: not told
     Column("scientists", JSON, nullable=False),  # a list of such
     Column("told", UtcDateTime, nullable=False),  # when the portal last told of it
+)
+
+portal_spans = Table(  # the last span for which the portal answered for an entry completely
+    "portal_spans",
+    metadata,
+    Column("equipment", Integer, primary_key=True, autoincrement=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+)
+
+ignore_entries = Table(  # the entries of ignore.yml that we have seen, and whose they are
+    "ignore_entries",
+    metadata,
+    Column("epn", Text, primary_key=True),
+    Column("origin", Text, nullable=False),  # ours, original, person
+    Column("since", UtcDateTime, nullable=False),  # when it was written by us, or first seen
+)
+
+state = Table(  # facts about our own state, such as which ignore.yml was written
+    "state",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
 )
 
 services = Table(

@@ -13,7 +13,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+from sqlalchemy import Row as RowOf
 from sqlalchemy import (
     Connection,
     bindparam,
@@ -270,7 +272,8 @@ class Sighting:
         mine = files.c.experiment_id == experiment_id
         row = experiments.c.id == experiment_id
         with self._database.transaction() as db:
-            before = db.scalar(select(experiments.c.files).where(row)) or 0
+            known = db.execute(select(experiments).where(row)).one()
+            before = known.files or 0
             left = select(func.count()).where(frontier.c.experiment_id == experiment_id)
             walked = self._kind == "walk" and db.scalar(left) == 0
             gone = 0
@@ -292,7 +295,7 @@ class Sighting:
             values: dict[str, object] = {"files": count, "bytes": int(size)}
             if latest is not None:
                 values["modified"] = as_time(latest)
-            if changes.any:
+            if changes.any and _is_news(known, int(size)):
                 values["changed"] = _now()
             if walked:
                 values["walk_id"] = self.id
@@ -354,6 +357,16 @@ class Sighting:
                 )
         self._files, self._folders, self._found, self._listed, self._failed = [], [], [], [], []
         self._flushed = time.monotonic()
+
+
+def _is_news(known: RowOf[Any], size: int) -> bool:
+    """Whether what was listed differs from what was known before; a first listing is no change.
+
+    Of an experiment that the original program called complete, its size was known.
+    """
+    if known.files is not None:
+        return True
+    return bool(known.completed_elsewhere) and (known.bytes or 0) != size
 
 
 def _now() -> datetime:

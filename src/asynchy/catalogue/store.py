@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,19 +13,13 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from asynchy.catalogue import process, visits
 from asynchy.catalogue.contents import Contents, Listing
 from asynchy.catalogue.database import Database
-from asynchy.catalogue.experiments import known, remember
+from asynchy.catalogue.experiments import keep_visible, remember
 from asynchy.catalogue.held import Holdings, sum_up
+from asynchy.catalogue.ignore_entries import IgnoreEntries
 from asynchy.catalogue.importing import is_original
-from asynchy.catalogue.rows import (
-    CopyStatus,
-    attempt_of,
-    check_of,
-    is_unfinished,
-    kept_of,
-    living_of,
-    service_of,
-    status_of,
-)
+from asynchy.catalogue.notifications import Notifications
+from asynchy.catalogue.overview import Overview
+from asynchy.catalogue.rows import attempt_of, check_of, living_of, service_of
 from asynchy.catalogue.schema import (
     attempts,
     checks,
@@ -36,13 +31,11 @@ from asynchy.catalogue.schema import (
 )
 from asynchy.catalogue.takeover import take_over
 from asynchy.domain.attempt import Attempt, Claim, ServiceState, Verdict
-from asynchy.domain.experiment import Copy, Experiment, Located, Survey
+from asynchy.domain.copy_record import CopyRecord
+from asynchy.domain.experiment import BrokenLink, Copy, Experiment, Located, Survey
 from asynchy.domain.level import Check
 from asynchy.domain.visit import Visit
-from asynchy.errors import CatalogueError
-from asynchy.plan.backlog import Known
-from asynchy.plan.checking import Kept
-from asynchy.plan.decide import History
+from asynchy.errors import CatalogueError, DestinationTaken
 
 
 def _now() -> datetime:
@@ -58,6 +51,9 @@ class Catalogue:
     def __init__(self, database: Database, *, writing: bool) -> None:
         self.path = database.path
         self._database = database
+        self.overview = Overview(database)
+        self.notifications = Notifications(database)
+        self.ignore_entries = IgnoreEntries(database)
         self.writing = writing
         """Whether it was opened for more than a look."""
 
@@ -87,23 +83,18 @@ class Catalogue:
             )
         return cls(Database.peek(path), writing=False)
 
-    def history(self, copy: Copy) -> History:
-        """What is known of a copy; claims of dead processes do not count."""
-        with self._database.transaction() as db:
-            row = db.execute(_find(copy)).one_or_none()
-            if row is None:
-                return History()
-            mine = attempts.c.copy_id == row.id
-            tried = db.scalar(select(func.count()).select_from(attempts).where(mine))
-            latest = select(attempts).where(mine).order_by(attempts.c.id.desc()).limit(1)
-            claim = db.execute(select(claims).where(claims.c.copy_id == row.id)).one_or_none()
-            return History(
-                attempts=tried or 0,
-                doubted=row.doubted,
-                completed_listing=row.completed_listing,
-                unfinished=is_unfinished(row.completed, db.execute(latest).one_or_none()),
-                claim=living_of(claim),
-            )
+    def copy_record(self, copy: Copy) -> CopyRecord | None:
+        """What is known of a copy; None: nothing."""
+        of_epn = self.overview.copies([copy.epn.text])
+        return next(
+            (
+                one
+                for one in of_epn
+                if one.copy.experiment == copy.experiment
+                and one.copy.destination == copy.destination
+            ),
+            None,
+        )
 
     def listing(self, copy: Copy) -> Listing | None:
         """Where a listing of an experiment is stored while it is made; None where we only look."""
@@ -134,16 +125,14 @@ class Catalogue:
         with self._database.transaction() as db:
             return db.scalar(query.order_by(sightings.c.id.desc()).limit(1))
 
-    def experiments(self) -> list[Known]:
-        """Every experiment that was ever seen."""
-        with self._database.transaction() as db:
-            return known(db)
-
     def claim(self, copy: Copy) -> int | Claim:
         """Claim a copy for this process: its id in the catalogue, or the claim that stands.
 
         A claim whose process died is taken over, and the attempt that it stood for recorded as
         interrupted.
+
+        Raises:
+            DestinationTaken: another experiment has its copy there.
         """
         pid, identity = process.me()
         with self._database.transaction() as db:
@@ -203,6 +192,7 @@ class Catalogue:
                     "completed_listing": survey.listed_at,
                     "fingerprint": survey.fingerprint,
                     "doubted": False,
+                    "losses": None,
                 }
             db.execute(update(copies).where(copies.c.id == copy_id).values(values))
             sum_up(db, copy_id, attempt.ended)
@@ -220,74 +210,50 @@ class Catalogue:
         with self._database.transaction() as db:
             db.execute(update(copies).where(copies.c.id == copy_id, complete).values(values))
 
+    def record_unlisted(self, copy: Copy, attempt: Attempt) -> None:
+        """Store that an experiment could not be listed, as an attempt for its copy."""
+        with self._database.transaction() as db:
+            values = {**asdict(attempt), "verdict": attempt.verdict.value}
+            db.execute(insert(attempts).values(copy_id=_remember(db, copy, _now()), **values))
+
+    def see(
+        self,
+        folder: str,
+        found: Iterable[Located],
+        broken: Iterable[BrokenLink],
+        now: datetime,
+    ) -> None:
+        """Store which experiments there are in a folder at the facility, all of which was listed.
+
+        One of that folder that is not among them is no longer at the facility.
+        """
+        with self._database.transaction() as db:
+            keep_visible(db, folder, found, broken, now)
+
     def note(self, copy_id: int, check: Check) -> None:
         """Store a check of a copy."""
         with self._database.transaction() as db:
             db.execute(insert(checks).values(copy_id=copy_id, **asdict(check)))
 
-    def status(self, epn: str | None = None) -> list[CopyStatus]:
-        """Every copy, or those of one EPN, in order of EPN."""
-        tried = (
-            select(
-                attempts.c.copy_id,
-                func.count().label("tried"),
-                func.max(attempts.c.id).label("last"),
-            )
-            .group_by(attempts.c.copy_id)
-            .subquery()
-        )
-        query = (
-            select(experiments.c.epn, experiments.c.beamline, copies, tried.c.tried, tried.c.last)
-            .join(copies, copies.c.experiment_id == experiments.c.id)
-            .outerjoin(tried, tried.c.copy_id == copies.c.id)
-            .order_by(experiments.c.epn, experiments.c.beamline, copies.c.destination)
-        )
-        if epn is not None:
-            query = query.where(experiments.c.epn == epn)
+    def last_attempts(self, copy_ids: Collection[int]) -> dict[int, Attempt]:
+        """The latest attempt for each of some copies, with what the programs said."""
+        latest = select(func.max(attempts.c.id)).group_by(attempts.c.copy_id)
+        query = select(attempts).where(attempts.c.id.in_(latest))
         with self._database.transaction() as db:
-            return [
-                status_of(
-                    row,
-                    db.execute(select(attempts).where(attempts.c.id == row.last)).one_or_none(),
-                    db.execute(select(claims).where(claims.c.copy_id == row.id)).one_or_none(),
-                )
-                for row in db.execute(query)
-            ]
+            wanted = set(copy_ids)
+            rows = db.execute(query)
+            return {row.copy_id: attempt_of(row) for row in rows if row.copy_id in wanted}
 
-    def kept(self) -> list[Kept]:
-        """Every copy, in order of EPN."""
-        tried = select(func.count()).where(attempts.c.copy_id == copies.c.id)
-        audits = select(func.count()).where(
-            checks.c.copy_id == copies.c.id, checks.c.kind == "audit", checks.c.whole
-        )
-        audited = select(func.max(checks.c.ended)).where(
-            checks.c.copy_id == copies.c.id, checks.c.kind == "audit"
-        )
-        query = (
-            select(
-                copies, experiments.c.epn, experiments.c.beamline, experiments.c.source,
-                experiments.c.vanished,
-                tried.scalar_subquery().label("tried"),
-                audits.scalar_subquery().label("audits"),
-                audited.scalar_subquery().label("audited"),
-            )
-            .join(experiments, experiments.c.id == copies.c.experiment_id)
-            .order_by(experiments.c.epn, experiments.c.beamline, copies.c.destination)
-        )  # fmt: skip
-        with self._database.transaction() as db:
-            standing = {row.copy_id: row for row in db.execute(select(claims))}
-            return [kept_of(row, standing.get(row.id)) for row in db.execute(query)]
-
-    def is_as(self, kept: Kept) -> bool:
-        """Whether nobody has worked on a copy since it was told what it is like.
+    def unchanged_since(self, record: CopyRecord) -> bool:
+        """Whether nobody has worked on a copy since its record was read.
 
         Whoever has claimed it since, and died, may have worked on it.
         """
-        mine = attempts.c.copy_id == kept.id
-        claimed = select(claims.c.copy_id).where(claims.c.copy_id == kept.id)
+        mine = attempts.c.copy_id == record.id
+        claimed = select(claims.c.copy_id).where(claims.c.copy_id == record.id)
         with self._database.transaction() as db:
             tried = db.scalar(select(func.count()).select_from(attempts).where(mine))
-            return tried == kept.attempts and db.execute(claimed).one_or_none() is None
+            return tried == record.attempts and db.execute(claimed).one_or_none() is None
 
     def visits_of(self, experiment: Experiment, now: datetime) -> list[Visit]:
         """The visits of an experiment that have ended and are known, the earliest first."""
@@ -369,13 +335,40 @@ def _find(copy: Copy) -> Any:
 def _remember(db: Connection, copy: Copy, now: datetime) -> int:
     """The id of the copy's row; the experiment and the copy are stored where they are new."""
     experiment_id = remember(db, copy.experiment, copy.source, now)
+    _require_free(db, copy, experiment_id)
     found = db.execute(_find(copy)).one_or_none()
+    folder = str(copy.project_folder)
     if found is not None:
+        values = {"project_folder": folder, "forgotten": None, "forget_reason": None}
+        db.execute(update(copies).where(copies.c.id == found.id).values(values))
         return int(found.id)
     new = insert(copies).values(
-        experiment_id=experiment_id, project=copy.project, destination=str(copy.destination)
+        experiment_id=experiment_id,
+        project=copy.project,
+        destination=str(copy.destination),
+        project_folder=folder,
     )
     return int(db.execute(new.returning(copies.c.id)).scalar_one())
+
+
+def _require_free(db: Connection, copy: Copy, experiment_id: int) -> None:
+    """A place belongs to one experiment."""
+    query = (
+        select(experiments.c.epn, experiments.c.beamline)
+        .join(copies, copies.c.experiment_id == experiments.c.id)
+        .where(
+            copies.c.destination == str(copy.destination),
+            copies.c.forgotten.is_(None),
+            experiments.c.id != experiment_id,
+        )
+    )
+    other = db.execute(query).one_or_none()
+    if other is not None:
+        whose = f"{other.epn} ({other.beamline})" if other.beamline else other.epn
+        raise DestinationTaken(
+            f"{copy.destination} belongs to {whose}",
+            hint="put {beamline} into destination-path, or use `asynchy sync --layout`",
+        )
 
 
 def _bury(db: Connection, row: Row[Any], now: datetime) -> None:

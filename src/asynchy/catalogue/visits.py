@@ -2,37 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, true, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from asynchy.catalogue.schema import visits
+from asynchy.catalogue.schema import portal_spans, visits
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment
 from asynchy.domain.person import Person
 from asynchy.domain.visit import Beamtime, EquipmentVisits, Visit
 
 
-def keep(db: Connection, told: Iterable[EquipmentVisits], now: datetime) -> None:
-    """Store visits; what is told of one now takes the place of what was told before.
+Known = dict[tuple[int, str], Beamtime]
+"""Visits by equipment and id at the portal."""
 
-    One that was told of before, and is not where it should be, was called off.
-    """
-    for answer in told:
+
+def keep(db: Connection, answers: Iterable[EquipmentVisits], now: datetime) -> None:
+    """Store visits; what is told of one now takes the place of what was told before."""
+    for answer in answers:
+        before = _brief(db, visits.c.equipment == answer.equipment)
         for visit in answer.visits:
             _store(db, answer, visit, now)
-        _forget(db, answer)
+        for equipment, number in before.keys() - merged(before, [answer]).keys():
+            mine = and_(visits.c.equipment == equipment, visits.c.visit == number)
+            db.execute(delete(visits).where(mine))
+        _keep_span(db, answer, now)
 
 
-def all_of(db: Connection) -> dict[tuple[int, str], Beamtime]:
-    """Every visit that is known, by equipment and id at the portal."""
+def merged(known: Known, answers: Iterable[EquipmentVisits]) -> Known:
+    """What is known of visits, and what the portal has told now.
+
+    A visit that it told of before, and that is not in a complete answer for its time, was called
+    off.
+    """
+    found = dict(known)
+    for answer in answers:
+        told = {(answer.equipment, visit.id): visit for visit in answer.visits}
+        if _is_whole(answer):
+            found = {
+                key: item
+                for key, item in found.items()
+                if key[0] != answer.equipment or key in told or not _should_be_in(answer, item)
+            }
+        found |= {key: Beamtime(visit, answer.beamline) for key, visit in told.items()}
+    return found
+
+
+def _is_whole(answer: EquipmentVisits) -> bool:
+    return not answer.unreadable and not answer.problem
+
+
+def _should_be_in(answer: EquipmentVisits, item: Beamtime) -> bool:
+    if not answer.visits or answer.since is None or answer.until is None:
+        return False  # an answer without any visit calls nothing off
+    return item.visit.start >= answer.since and item.visit.end <= answer.until
+
+
+def _keep_span(db: Connection, answer: EquipmentVisits, now: datetime) -> None:
+    """Move on the end of what was answered completely, unless a gap would be left before it."""
+    if not _is_whole(answer) or answer.since is None or answer.until is None:
+        return
+    mine = portal_spans.c.equipment == answer.equipment
+    known = db.execute(select(portal_spans).where(mine)).one_or_none()
+    if known is not None and answer.since > known.until:
+        return
+    until = min(answer.until, now)
+    if known is not None:
+        since, until = min(known.since, answer.since), max(known.until, until)
+        db.execute(update(portal_spans).where(mine).values(since=since, until=until))
+    else:
+        new = insert(portal_spans).values(
+            equipment=answer.equipment, since=answer.since, until=until
+        )
+        db.execute(new)
+
+
+def answered_until(db: Connection, equipment: Collection[int]) -> datetime | None:
+    """The end of the last span for which each of these entries was answered completely.
+
+    None: one of them never was.
+    """
+    mine = portal_spans.c.equipment.in_(sorted(equipment))
+    ends = list(db.scalars(select(portal_spans.c.until).where(mine)))
+    return min(ends) if ends and len(ends) == len(set(equipment)) else None
+
+
+def brief(db: Connection, epns: Collection[str] = ()) -> Known:
+    """Every visit that is known, or those of some EPNs, without its scientists and its title."""
+    return _brief(db, visits.c.epn.in_(sorted(epns)) if epns else true())
+
+
+def _brief(db: Connection, wanted: ColumnElement[bool]) -> Known:
+    columns = (
+        visits.c.equipment, visits.c.visit, visits.c.epn, visits.c.beamline, visits.c.start,
+        visits.c.end, visits.c.principal,
+    )  # fmt: skip
     return {
-        (row.equipment, row.visit): Beamtime(_visit(row), row.beamline)
-        for row in db.execute(select(visits))
+        (row.equipment, row.visit): Beamtime(
+            Visit(
+                row.visit,
+                Epn(row.epn),
+                row.start,
+                row.end,
+                principal=Person(**row.principal) if row.principal else None,
+            ),
+            row.beamline,
+        )
+        for row in db.execute(select(*columns).where(wanted))
     }
 
 
@@ -60,18 +140,6 @@ def _store(db: Connection, answer: EquipmentVisits, visit: Visit, now: datetime)
     }
     new = upsert(visits).values(equipment=answer.equipment, visit=visit.id, **values)
     db.execute(new.on_conflict_do_update(index_elements=["equipment", "visit"], set_=values))
-
-
-def _forget(db: Connection, answer: EquipmentVisits) -> None:
-    """Forget the visits that should have been in an answer, where it is whole."""
-    whole = answer.visits and not answer.unreadable and not answer.problem
-    if not whole or answer.since is None or answer.until is None:
-        return
-    mine = visits.c.equipment == answer.equipment
-    inside = and_(mine, visits.c.start >= answer.since, visits.c.end <= answer.until)
-    known = set(db.scalars(select(visits.c.visit).where(inside)))
-    for visit in known - {visit.id for visit in answer.visits}:
-        db.execute(delete(visits).where(mine, visits.c.visit == visit))
 
 
 def _visit(row: Row[Any]) -> Visit:

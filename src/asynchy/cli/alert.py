@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from asynchy.catalogue.alerts import Alerts
 from asynchy.cli import logs
 from asynchy.cli.failing import fails_with_words
 from asynchy.cli.running import config_option, together, until_stopped
@@ -69,7 +68,7 @@ def _run(config: Path, *, dry_run: bool, since: int | None, only_new: bool) -> i
 
     def work(stop: Stop, _signals: Signals) -> int:
         site = cycle_site_of(settings, stop, Board(), write=not dry_run)
-        alerts = (Alerts.peek if dry_run else Alerts.open)(settings.catalogue_path)
+        alerts = site.catalogue.notifications
         command = f"asynchy --config {shlex.quote(str(config.absolute()))}"
         days = since or settings.visit_day_range
         if dry_run:

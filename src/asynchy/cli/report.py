@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from asynchy.catalogue.standings import Standings
+from asynchy.catalogue import Catalogue
 from asynchy.cli.failing import fails_with_words
 from asynchy.cli.rows import write_csv, write_json
 from asynchy.cli.running import epns_argument
@@ -24,7 +24,7 @@ from asynchy.cli.show_report import (
 from asynchy.config import load_shared
 from asynchy.domain.level import Level
 from asynchy.errors import ExitCode
-from asynchy.service.standings import asked_level, reconciled, risks
+from asynchy.service.reports import asked_level, reconciled, risks
 
 _format = click.option(
     "--format",
@@ -79,7 +79,7 @@ def at_risk_command(
     if within is not None:
         found = found.within(within)
     if form == "table":
-        show_at_risk(found, Standings.peek(settings.catalogue_path).looked(), within)
+        show_at_risk(found, Catalogue.peek(settings.catalogue_path).overview.data_age(), within)
     else:
         _write(form, AT_RISK_COLUMNS, map(at_risk_row, found.items))
     return ExitCode.DUE if found.items else ExitCode.OK
@@ -106,7 +106,7 @@ def reconcile_command(config: Path, /, epns: frozenset[str], form: str, level: s
     wanted = Level[(level or settings.proof_for_deletion).upper()]
     found = reconciled(settings, wanted, epns, datetime.now(UTC))
     if form == "table":
-        show_reconciled(found, wanted, Standings.peek(settings.catalogue_path).looked())
+        show_reconciled(found, wanted, Catalogue.peek(settings.catalogue_path).overview.data_age())
     else:
         _write(form, RECONCILE_COLUMNS, map(reconcile_row, found))
 

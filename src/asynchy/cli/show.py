@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from asynchy.catalogue import Catalogue
-from asynchy.catalogue.rows import CopyStatus
 from asynchy.cli.tables import bullets, line, table
-from asynchy.domain.attempt import Attempt, ServiceState, Verdict
+from asynchy.domain.attempt import Attempt, ServiceState
+from asynchy.domain.copy_record import CopyRecord, Presence
 from asynchy.domain.experiment import Copy
 from asynchy.domain.level import Check
 from asynchy.domain.text import count, duration, moment, shown, size
-from asynchy.plan.checking import Kept
-from asynchy.plan.outcome import LeftOut, Plan, Transfer
+from asynchy.plan.experiment_state import State
+from asynchy.plan.outcome import Left, LeftOut, Plan, Transfer
+from asynchy.plan.overview import overview_of, sentences
 from asynchy.receipt.bag import ODD_NAMES
 from asynchy.receipt.crate import level_word
 from asynchy.service.audit import Audited
@@ -21,6 +22,10 @@ from asynchy.service.bring import Outcome
 from asynchy.service.receipt import Receipt
 from asynchy.service.work import Report
 from asynchy.verify.aside import folder_of
+
+
+_QUIET = (State.AT_HOME, State.SKIPPED, State.RELEASED, State.GONE, State.OUTSIDE)
+"""States about which there is nothing to do; counted beside the plan."""
 
 
 def show_plan(plan: Plan) -> None:
@@ -63,7 +68,7 @@ def show_verified(report: Report, catalogue: Catalogue, since: datetime) -> None
         for outcome, checks in made.items()
         if any(check.different for check in checks)
     ]
-    bullets("Kept aside, for it differed:", aside)
+    bullets("CopyRecord aside, for it differed:", aside)
     bullets("State that needs a look:", report.problems)
     bullets("Defects of asynchy, please report:", report.defects)
 
@@ -78,14 +83,14 @@ def _checks(copy: Copy, catalogue: Catalogue, since: datetime) -> list[Check]:
 
 def _verified_row(outcome: Outcome, checks: Sequence[Check], catalogue: Catalogue) -> Sequence[str]:
     copy = outcome.copy
-    levels = {status.destination: proven(status) for status in catalogue.status(copy.epn.text)}
+    record = catalogue.copy_record(copy)
     fetched = f"; {count(outcome.files, 'file')} fetched" if outcome.files else ""
     files, total = sum(check.files for check in checks), sum(check.bytes for check in checks)
     return (
         copy.epn.text,
         copy.project,
         f"complete{fetched}" if outcome.complete else f"due: {outcome.reason}",
-        levels.get(str(copy.destination), "-"),
+        "-" if record is None else proven(record),
         ", ".join(dict.fromkeys(check.way for check in checks)) or "-",
         f"{count(files, 'file')}, {size(total)}" if checks else "-",
         duration(outcome.seconds),
@@ -101,7 +106,7 @@ def show_audited(results: Sequence[Audited]) -> None:
     table(headings, map(_audited_row, results))
     for result in results:
         for what, names in result.named.items():
-            bullets(f"{result.kept.copy.epn}, {what}:", names)
+            bullets(f"{result.record.copy.epn}, {what}:", names)
     if any(check_is_bad(result.check) for result in results if result.check):
         line(
             "\n`asynchy verify EPN` holds a copy against the facility, and fetches again what "
@@ -109,7 +114,7 @@ def show_audited(results: Sequence[Audited]) -> None:
         )
 
 
-def show_receipt(kept: Kept, made: Receipt) -> None:
+def show_receipt(kept: CopyRecord, made: Receipt) -> None:
     """What a receipt says, where it is, and what other programs will make of it."""
     epn = kept.copy.epn
     amount = f"{count(made.files, 'file')}, {size(made.bytes)}"
@@ -128,7 +133,7 @@ def check_is_bad(check: Check) -> bool:
 
 
 def _audited_row(result: Audited) -> Sequence[str]:
-    copy, check = result.kept.copy, result.check
+    copy, check = result.record.copy, result.check
     if check is None:
         return copy.epn.text, copy.project, result.problem or "", "", "", "", str(copy.destination)
     return (
@@ -146,7 +151,12 @@ def _show_left_out(plan: Plan) -> None:
     if plan.left_out:
         line("\nLeft out:\n")
         table(("EPN", "Project", "Why", "Stays due"), map(_left_out_row, plan.left_out))
-    bullets("Could not be asked:", plan.problems)
+    overview = overview_of(plan.states)
+    quiet = [f"{overview.counts[one]:,} {one.value}" for one in _QUIET if overview.counts[one]]
+    if quiet:
+        line(f"\nNothing to do: {', '.join(quiet)}.")
+    bullets("Besides:", [*sentences(overview), *plan.notices])
+    bullets("Could not be asked:", [*plan.problems, *plan.unlisted])
     if plan.unsure:
         line(f"\nNothing can be marked complete: {plan.unsure}.")
 
@@ -164,7 +174,7 @@ def show_services(services: Sequence[ServiceState]) -> None:
         line("")
 
 
-def show_status(copies: Sequence[CopyStatus]) -> None:
+def show_status(copies: Sequence[CopyRecord]) -> None:
     """Every copy and what is known of it."""
     if not copies:
         line("The catalogue knows no copies yet.")
@@ -189,24 +199,24 @@ def show_attempts(attempts: Sequence[tuple[str, Attempt]]) -> None:
         bullets("Last words of the latest attempt:", attempts[-1][1].stderr.splitlines())
 
 
-def state(copy: CopyStatus) -> str:
+def state(copy: CopyRecord) -> str:
     """The state of a copy in a few words."""
     claim, last = copy.claim, copy.last
     if claim is not None:
         return f"process {claim.pid} on {claim.host} at work since {moment(claim.since)}"
+    if copy.was_complete and copy.presence is not Presence.THERE:
+        return f"due: its folder {copy.presence.value}; see `asynchy copies`"
+    if copy.suspect:
+        return "due: files are missing, or differ from the facility's"
     # A verification that found it complete after a failed attempt is no attempt of its own.
-    if copy.completed is not None and (
-        last is None or last.verdict is Verdict.COMPLETE or copy.completed > last.ended
-    ):
+    if copy.completed is not None and not copy.unfinished:
         return f"complete {moment(copy.completed)}"
     if last is None:
         return "not fetched yet"
-    if copy.completed is None and last.verdict is Verdict.COMPLETE:
-        return "due: files are missing, or differ from the facility's"
     return f"due: {last.reason or last.verdict.value} ({moment(last.ended)})"
 
 
-def proven(copy: CopyStatus) -> str:
+def proven(copy: CopyRecord) -> str:
     """How well it is proven that the copy holds what the facility does, in a few words."""
     if copy.damaged:
         return f"{count(copy.damaged, 'file')} damaged"
@@ -249,6 +259,8 @@ def _transfer_row(transfer: Transfer) -> Sequence[str]:
 
 def _left_out_row(item: LeftOut) -> Sequence[str]:
     stays = "yes" if item.reason.stays_due else "-"
+    if item.reason is Left.UNMAPPED:
+        stays = "needs a project (map add)"
     return item.epn.text, item.project or "-", str(item), stays
 
 
@@ -259,17 +271,17 @@ def _outcome_row(outcome: Outcome) -> Sequence[str]:
     return outcome.copy.epn.text, outcome.copy.project, result, moved, duration(outcome.seconds)
 
 
-def _status_row(copy: CopyStatus) -> Sequence[str]:
+def _status_row(copy: CopyRecord) -> Sequence[str]:
     return (
-        copy.epn,
-        copy.beamline,
-        copy.project,
+        copy.copy.epn.text,
+        copy.copy.experiment.beamline,
+        copy.copy.project,
         state(copy),
         proven(copy),
         "-" if copy.files is None else f"{copy.files:,}",
         "-" if copy.bytes is None else size(copy.bytes),
         str(copy.attempts),
-        copy.destination,
+        str(copy.copy.destination),
     )
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from asynchy.catalogue.standings import Looked
+from asynchy.catalogue.overview import DataAge
 from asynchy.cli.tables import bullets, line, table
 from asynchy.domain.experiment import Experiment
 from asynchy.domain.level import Level
 from asynchy.domain.text import count, day, moment, size
 from asynchy.plan.at_risk import AtRisk, Risks
 from asynchy.plan.reconcile import Reconciled
-from asynchy.plan.standing import AtHome, Standing
+from asynchy.domain.copy_record import CopyRecord, Presence
+from asynchy.domain.experiment_record import ExperimentRecord
 
 AT_RISK_COLUMNS = (
     "epn", "beamline", "project", "principal", "email", "files", "bytes", "why", "visit_end",
@@ -26,7 +27,7 @@ RECONCILE_COLUMNS = (
 _NAMED = 10
 
 
-def show_at_risk(found: Risks, looked: Looked, within: int | None) -> None:
+def show_at_risk(found: Risks, looked: DataAge, within: int | None) -> None:
     """What is at risk, what was left out, and how old all that is."""
     if found.items:
         headings = (">Days left", "Until", "EPN", "Beamline", "Owner", ">Size", "Why")
@@ -41,7 +42,7 @@ def show_at_risk(found: Risks, looked: Looked, within: int | None) -> None:
     bullets("Not known how many days are left:", _unknown(found))
     _names("No longer at the facility, and not whole at home", map(_lost, found.lost))
     waved = "Left out, for ignore.yml or an original's database calls it fetched (--all)"
-    _names(waved, map(_named, found.waved_through))
+    _names(waved, map(_named, found.exempt))
     _show_looked(looked)
 
 
@@ -70,16 +71,16 @@ def _named(experiment: Experiment) -> str:
     return f"{experiment.epn}{where}"
 
 
-def _lost(one: Standing) -> str:
+def _lost(one: ExperimentRecord) -> str:
     assert one.vanished is not None
     return f"{_named(one.experiment)}, {_was(one)}, gone since {moment(one.vanished)}"
 
 
-def _was(one: Standing) -> str:
+def _was(one: ExperimentRecord) -> str:
     return "never listed" if one.bytes is None else f"was {_amount(one.files, one.bytes)}"
 
 
-def _show_looked(looked: Looked) -> None:
+def _show_looked(looked: DataAge) -> None:
     portal = f"last asked {moment(looked.portal)}" if looked.portal else "never asked"
     walk = f"last walked {moment(looked.walk)}" if looked.walk else "never walked (as-walker)"
     line(f"\nAs far as is known: the portal was {portal}, the facility {walk}.")
@@ -138,12 +139,12 @@ def at_risk_row(item: AtRisk) -> dict[str, object]:
     }
 
 
-def show_reconciled(found: Sequence[Reconciled], level: Level, looked: Looked) -> None:
+def show_reconciled(found: Sequence[Reconciled], level: Level, looked: DataAge) -> None:
     """Both sides of experiments, and what may be deleted at the facility."""
     headings = ("EPN", "Beamline", "Project", "At the facility", "At home", "Delete there?")
     table(headings, map(_reconciled_cells, found))
     may = [item for item in found if item.deletable]
-    total = sum(item.standing.bytes or 0 for item in may)
+    total = sum(item.record.bytes or 0 for item in may)
     line(
         f"\n{len(may):,} of {count(len(found), 'experiment')} may be deleted at the facility "
         f"({size(total)}): as it was listed there, each file was at home and proven ({level}) "
@@ -154,7 +155,7 @@ def show_reconciled(found: Sequence[Reconciled], level: Level, looked: Looked) -
 
 
 def _reconciled_cells(item: Reconciled) -> Sequence[str]:
-    one = item.standing
+    one = item.record
     return (
         one.epn.text,
         one.experiment.beamline or "-",
@@ -165,7 +166,7 @@ def _reconciled_cells(item: Reconciled) -> Sequence[str]:
     )
 
 
-def _there(one: Standing) -> str:
+def _there(one: ExperimentRecord) -> str:
     if one.vanished is not None:
         return f"gone; {_was(one)}"
     if one.listed is None:
@@ -174,9 +175,11 @@ def _there(one: Standing) -> str:
     return f"{_amount(one.files, one.bytes)}, listed {moment(one.listed)}"
 
 
-def _at_home(copy: AtHome | None) -> str:
+def _at_home(copy: CopyRecord | None) -> str:
     if copy is None:
         return "nothing"
+    if copy.was_complete and copy.presence is not Presence.THERE:
+        return f"its folder {copy.presence.value}"
     if copy.completed is None:
         return "not complete"
     proven = f"{copy.damaged:,} damaged" if copy.damaged else str(copy.level or "level not known")
@@ -185,7 +188,7 @@ def _at_home(copy: AtHome | None) -> str:
 
 def reconcile_row(item: Reconciled) -> dict[str, object]:
     """One of them, for programs."""
-    one, copy, proof = item.standing, item.copy, item.proof
+    one, copy, proof = item.record, item.copy, item.proof
     return {
         "epn": one.epn.text,
         "beamline": one.experiment.beamline,
@@ -197,7 +200,7 @@ def reconcile_row(item: Reconciled) -> dict[str, object]:
         "files": one.files,
         "bytes": one.bytes,
         "visit_end": _iso(one.beamtimes[-1].visit.end if one.beamtimes else None),
-        "destination": copy.destination if copy else None,
+        "destination": str(copy.copy.destination) if copy else None,
         "completed": _iso(copy.completed if copy else None),
         "level": copy.level.word if copy and copy.level else None,
         "damaged": copy.damaged if copy else None,

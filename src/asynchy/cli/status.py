@@ -1,27 +1,29 @@
-"""`asynchy status`: what the catalogue knows."""
+"""`asynchy status`: what is at home, what is not, and why."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from asynchy.catalogue import Catalogue
-from asynchy.catalogue.rows import CopyStatus
 from asynchy.cli.failing import fails_with_words
 from asynchy.cli.show import show_attempts, show_checks, show_services, show_status
-from asynchy.config import load_shared
+from asynchy.cli.show_state import show_experiment, show_states
+from asynchy.config import Settings, Shared, load_shared
+from asynchy.domain.attempt import Attempt
+from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.epn import Epn
 from asynchy.domain.text import shown
-from asynchy.errors import AsynchyError
-
-
-class NotInCatalogue(AsynchyError):
-    """The catalogue has never heard of an EPN."""
+from asynchy.errors import NothingKnown
+from asynchy.plan.experiment_state import ExperimentState
+from asynchy.service.presence import copies_with_presence
+from asynchy.service.reports import ignore_entries, states
 
 
 @click.command()
@@ -30,34 +32,102 @@ class NotInCatalogue(AsynchyError):
 @click.pass_obj
 @fails_with_words
 def status(file: Path, epn: str | None, as_json: bool) -> None:
-    """Show the copies that are known, or one EPN with all attempts."""
-    if epn is not None and Epn.parse(epn) is None:
-        raise click.BadParameter(f"{shown(epn, limit=40)} is not an EPN", param_hint="EPN")
-    catalogue = Catalogue.peek(load_shared(file).settings.catalogue_path)
-    copies = catalogue.status(epn)
-    attempts = [] if epn is None else catalogue.history_of(epn)
-    checks = [] if epn is None else catalogue.checks_of(epn)
-    if epn is not None and not copies:
-        raise NotInCatalogue(
-            f"the catalogue knows no copy of {epn}", hint="`asynchy status` lists those it knows"
+    """Show what is at home, what is not and why; with an EPN, its whole story."""
+    wanted = Epn.parse(epn)
+    if epn is not None and wanted is None:
+        raise click.BadParameter(
+            f"{shown(epn, limit=40)} is not an EPN (digits and a letter, such as 12282a)",
+            param_hint="EPN",
         )
+    settings = load_shared(file).settings
+    catalogue = Catalogue.peek(settings.catalogue_path)
+    epns = [wanted.text] if wanted else []
+    found = _states(settings, catalogue, epns)
+    if found:
+        copies = [copy for item in found for copy in item.record.copies]
+    else:
+        copies = copies_with_presence(catalogue.overview.copies(epns))
     if as_json:
-        rows = [_row(copy) for copy in copies]
-        if epn is not None:
-            for row in rows:
-                row["history"] = [asdict(a) for d, a in attempts if d == row["destination"]]
-                row["checks"] = [asdict(c) for d, c in checks if d == row["destination"]]
-        click.echo(json.dumps(rows, indent=2, default=_plain))
+        _print_json(catalogue, copies, wanted)
         return
-    show_services(catalogue.services())
+    if wanted is None:
+        show_services(catalogue.services())
+        show_status(copies)
+        show_states(found)
+        return
+    if not found and not copies:
+        _explain_unknown(settings, catalogue, wanted)
+    show_experiment(found, str(file))
     show_status(copies)
+    show_attempts(catalogue.history_of(wanted.text))
+    show_checks(catalogue.checks_of(wanted.text))
+
+
+def _states(
+    settings: Shared, catalogue: Catalogue, epns: Sequence[str]
+) -> list[ExperimentState]:
+    """The states of experiments; without a `config.yml`, nobody says which are wanted."""
+    if not isinstance(settings, Settings):
+        return []
+    return states(settings, catalogue, datetime.now(UTC), epns)
+
+
+def _explain_unknown(settings: Shared, catalogue: Catalogue, epn: Epn) -> None:
+    """Say what is known of an EPN of which there is no experiment.
+
+    Raises:
+        NothingKnown: nothing is known of it.
+    """
+    said = []
+    if isinstance(settings, Settings):
+        project = settings.epn_cap_map.get(epn.proposal)
+        if project is not None:
+            said.append(f"epn_cap_map gives proposal {epn.proposal} to project {project}")
+        entry = ignore_entries(settings, catalogue, datetime.now(UTC)).get(epn.text)
+        if entry is not None:
+            said.append(f"ignore.yml has an entry for it ({entry.origin.value})")
+    known = f"; {', and '.join(said)}" if said else ""
+    raise NothingKnown(
+        f"{epn} is unknown: no visit was told, and no walk or cycle has seen it{known}",
+        hint="check the spelling; `asynchy walk` and `mxsync` find what is at the facility",
+    )
+
+
+def _print_json(catalogue: Catalogue, copies: Sequence[CopyRecord], epn: Epn | None) -> None:
+    last = catalogue.last_attempts([copy.id for copy in copies])
+    rows = [_row(copy, last) for copy in copies]
     if epn is not None:
-        show_attempts(attempts)
-        show_checks(checks)
+        if not copies:
+            raise NothingKnown(
+                f"the catalogue knows no copy of {epn}",
+                hint="`asynchy status EPN` without --json says why",
+            )
+        attempts, checks = catalogue.history_of(epn.text), catalogue.checks_of(epn.text)
+        for row in rows:
+            row["history"] = [asdict(a) for d, a in attempts if d == row["destination"]]
+            row["checks"] = [asdict(c) for d, c in checks if d == row["destination"]]
+    click.echo(json.dumps(rows, indent=2, default=_plain))
 
 
-def _row(copy: CopyStatus) -> dict[str, Any]:
-    return {**asdict(copy), "level": copy.level.word if copy.level else None}
+def _row(copy: CopyRecord, last: Mapping[int, Attempt]) -> dict[str, Any]:
+    attempt = last.get(copy.id)
+    return {
+        "id": copy.id,
+        "epn": copy.copy.epn.text,
+        "beamline": copy.copy.experiment.beamline,
+        "project": copy.copy.project,
+        "destination": str(copy.copy.destination),
+        "completed": copy.completed,
+        "present": copy.presence.name.lower(),
+        "level": copy.level.word if copy.level else None,
+        "verified": copy.verified,
+        "damaged": copy.damaged,
+        "files": copy.files,
+        "bytes": copy.bytes,
+        "attempts": copy.attempts,
+        "last": asdict(attempt) if attempt else None,
+        "claim": asdict(copy.claim) if copy.claim else None,
+    }
 
 
 def _plain(value: Any) -> str:

@@ -190,6 +190,10 @@ class Settings(Shared):
 
     visit_day_range: int = Field(default=30, ge=1, le=3660)
     """Days before the earliest current visit in which ended visits are looked for."""
+    fetch_visible: bool = False
+    """New: fetch what is visible at the SFTP service and ours, though no visit of it was told."""
+    long_visit_days: int = Field(default=7, ge=1, le=3660)
+    """New: days after which a running visit that holds others back is named."""
     destination_root_path: FilePath
     destination_path: DestinationTemplate = "{project}/{epn}/data"
     """New: where its copy goes, below `destination-root-path`."""

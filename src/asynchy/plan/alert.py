@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Experiment
+from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.info import Info
 from asynchy.domain.person import Person
 from asynchy.domain.visit import Beamtime, EquipmentVisits, Visit
 from asynchy.plan.at_risk import AtRisk
+from asynchy.plan.experiment_state import ExperimentState, State
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,10 @@ class Alert:
     """What could not be asked; while there is one, more may be unknown."""
     at_risk: tuple[AtRisk, ...] = ()
     """What is not at home, and the facility deletes soon or may have deleted."""
+    attention: tuple[str, ...] = ()
+    """What else needs a person, a sentence each."""
+    notes: tuple[str, ...] = ()
+    """What a mail says if it is sent anyway."""
 
     @property
     def past(self) -> tuple[AtRisk, ...]:
@@ -108,7 +113,9 @@ class Alert:
     @property
     def anything(self) -> bool:
         """Whether there is anything to say."""
-        return bool(self.unknown or self.overdue or self.problems or self.at_risk)
+        return bool(
+            self.unknown or self.overdue or self.problems or self.at_risk or self.attention
+        )
 
     @property
     def new(self) -> tuple[Unknown, ...]:
@@ -134,38 +141,9 @@ class Alert:
             return "EPNs could not be looked for"
         if self.at_risk:
             return "Experiments that the facility deletes soon"
-        return "Experiments that do not come home"
-
-
-@dataclass(frozen=True)
-class Found:
-    """What was found out at the facility."""
-
-    visible: frozenset[Experiment]
-    answers: Sequence[EquipmentVisits]
-
-    def unknown(self, epn_cap_map: Mapping[str, str]) -> list[Epn]:
-        """The EPNs seen anywhere whose proposal is in no project, in order."""
-        epns = {experiment.epn for experiment in self.visible}
-        for answer in self.answers:
-            epns |= {visit.epn for visit in answer.visits}
-            epns |= {visit.epn for visit in answer.unreadable if visit.epn is not None}
-        return sorted(epn for epn in epns if epn.proposal not in epn_cap_map)
-
-    def beamtimes(self, epn: Epn) -> tuple[Beamtime, ...]:
-        """Its visits, the latest first."""
-        found = [
-            Beamtime(visit, answer.beamline)
-            for answer in self.answers
-            for visit in answer.visits
-            if visit.epn == epn
-        ]
-        return tuple(sorted(found, key=lambda item: item.visit.start, reverse=True))
-
-    def beamlines(self, epn: Epn) -> tuple[str, ...]:
-        """Where its data lie, or its visits were."""
-        where = {experiment.beamline for experiment in self.visible if experiment.epn == epn}
-        return tuple(sorted(where | {item.beamline for item in self.beamtimes(epn)}))
+        if self.overdue:
+            return "Experiments that do not come home"
+        return "Experiments that need a person"
 
 
 def suggest(
@@ -215,13 +193,27 @@ def _all(visit: Visit) -> tuple[Person, ...]:
     return (*visit.scientists, *([visit.principal] if visit.principal else []))
 
 
+def unknown_epns(states: Iterable[ExperimentState]) -> dict[Epn, list[ExperimentRecord]]:
+    """The EPNs of no project, in order, with what is known of each; told now, told before, or seen."""
+    found: dict[Epn, list[ExperimentRecord]] = {}
+    for item in states:
+        if item.state is State.UNOWNED:
+            found.setdefault(item.record.epn, []).append(item.record)
+    return dict(sorted(found.items()))
+
+
 def overdue(
-    due: Iterable[Overdue], ignored: frozenset[str], days: int, now: datetime
+    states: Iterable[ExperimentState], days: int, now: datetime
 ) -> tuple[Overdue, ...]:
-    """What has been due for so many days; what somebody put into `ignore.yml` is not."""
-    old = [
-        item
-        for item in due
-        if item.epn.text not in ignored and now - item.since >= timedelta(days=days)
-    ]
+    """What has been due for that many days."""
+    old = []
+    for item in states:
+        note = item.record.note
+        if note is None or item.state not in (State.DUE, State.GONE):
+            continue
+        if now - note.since >= timedelta(days=days):
+            project = item.project or note.project
+            old.append(
+                Overdue(item.record.epn, project, note.since, note.latest, note.reason)
+            )
     return tuple(sorted(old, key=lambda item: (item.since, item.epn)))

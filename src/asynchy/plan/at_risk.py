@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from asynchy.config.values import ANY_BEAMLINE
 from asynchy.domain.experiment import Experiment
 from asynchy.domain.person import Person
-from asynchy.plan.standing import Asked, AtHome, Standing
+from asynchy.domain.copy_record import CopyRecord
+from asynchy.domain.experiment_record import ExperimentRecord
+from asynchy.plan.safety import SafetyPolicy, safe_since
 
 _LATEST = datetime(9998, 1, 1, tzinfo=UTC)
 
@@ -79,9 +81,9 @@ class Risks:
 
     items: tuple[AtRisk, ...]
     """Those past their time first, then by the days that are left, then those not known."""
-    waved_through: tuple[Experiment, ...] = ()
+    exempt: tuple[Experiment, ...] = ()
     """Left out: in `ignore.yml`, or complete by an original program, without a proof of ours."""
-    lost: tuple[Standing, ...] = ()
+    lost: tuple[ExperimentRecord, ...] = ()
     """Left out: no longer at the facility, and not whole at home."""
 
     @property
@@ -97,12 +99,12 @@ class Risks:
     def within(self, days: int) -> Risks:
         """Those that have at most so many days left, and those of which that is not known."""
         soon = [item for item in self.items if item.days_left is None or item.days_left <= days]
-        return Risks(tuple(soon), self.waved_through, self.lost)
+        return Risks(tuple(soon), self.exempt, self.lost)
 
 
 def at_risk(
-    standings: Iterable[Standing],
-    asked: Asked,
+    standings: Iterable[ExperimentRecord],
+    policy: SafetyPolicy,
     retention: Mapping[str, int],
     now: datetime,
     *,
@@ -114,43 +116,43 @@ def at_risk(
     `everything`: what was waved through, too.
     """
     items: list[AtRisk] = []
-    waved_through: list[Experiment] = []
-    lost: list[Standing] = []
+    exempt: list[Experiment] = []
+    lost: list[ExperimentRecord] = []
     for one in standings:
-        copy, lack = asked.stands(one, now)
+        copy, lack = policy.best_copy(one, now)
         if lack is None:
             continue
-        waved = asked.is_waved_through(one) and not everything
+        waved = policy.is_exempt(one) and not everything
         if one.vanished is not None:
-            _, lost_too = replace(asked, level=None).stands(one, now)
+            _, lost_too = replace(policy, level=None).best_copy(one, now)
             if lost_too is not None and not waved:
                 lost.append(one)
         elif not one.seen and not any(item.visit.start <= now for item in one.beamtimes):
             continue  # nothing was measured yet
         elif waved:
-            waved_through.append(one.experiment)
+            exempt.append(one.experiment)
         else:
-            items.append(_risk(one, copy, lack, asked, retention, now))
+            items.append(_risk(one, copy, lack, policy, retention, now))
     items.sort(key=lambda item: (item.kept_until or _LATEST, -(item.bytes or 0), item.experiment))
-    return Risks(tuple(items), tuple(waved_through), tuple(lost))
+    return Risks(tuple(items), tuple(exempt), tuple(lost))
 
 
 def _risk(  # noqa: PLR0913, PLR0917 - all that is known
-    one: Standing,
-    copy: AtHome | None,
+    one: ExperimentRecord,
+    copy: CopyRecord | None,
     lack: str,
-    asked: Asked,
+    policy: SafetyPolicy,
     retention: Mapping[str, int],
     now: datetime,
 ) -> AtRisk:
-    end = _first_end(one, None if copy is None else copy.stands_since(asked.level))
+    end = _first_end(one, None if copy is None else safe_since(copy, policy.level))
     files, total = (one.files, one.bytes)
     if copy is not None and files is None:
         files, total = copy.files, copy.bytes
     return AtRisk(
         experiment=one.experiment,
         source=one.source,
-        project=asked.project(one),
+        project=policy.project(one),
         principal=one.principal,
         files=files,
         bytes=total,
@@ -162,7 +164,7 @@ def _risk(  # noqa: PLR0913, PLR0917 - all that is known
     )
 
 
-def _first_end(one: Standing, fetched: datetime | None) -> datetime | None:
+def _first_end(one: ExperimentRecord, fetched: datetime | None) -> datetime | None:
     """The end of the first visit of which something may not be at home."""
     ends = [item.visit.end for item in one.beamtimes]
     later = [end for end in ends if fetched is None or end > fetched]

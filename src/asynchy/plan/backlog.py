@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from asynchy.domain.experiment import Amount, Copy, Experiment
+from asynchy.domain.copy_record import CopyRecord, CopyState, Presence
+from asynchy.domain.experiment import Copy, Experiment
+from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.text import moment
-from asynchy.plan.decide import History, claimed
+from asynchy.plan.decide import claimed
+from asynchy.plan.experiment_state import owners_of
 from asynchy.plan.outcome import Due, Left, LeftOut, Why
 
 _PLAIN = re.compile(r"(/[A-Za-z0-9_.@+,=-]+)+", re.ASCII)
@@ -18,29 +21,12 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Known:
-    """An experiment as the catalogue knows it."""
-
-    experiment: Experiment
-    source: str
-    """Its path at the facility as walked or imported; empty where no path was known."""
-    modified: datetime | None
-    """The time of its latest file; None where that is not known."""
-    changed: datetime | None
-    """When a walk or an import last found anything new in it."""
-    amount: Amount | None
-    """Its files, where a walk, a listing or an import has seen them."""
-    vanished: datetime | None
-    """When a walk no longer found it; None: it is there, as far as is known."""
-    completed_elsewhere: bool
-    """Whether the original program called it complete, without saying where."""
-
-
-@dataclass(frozen=True)
 class Wish:
     """What `asynchy sync` was asked for."""
 
     destination: Path
+    layout: str = "{epn}"
+    """Where the copy of an experiment goes below it: `{epn}` and `{beamline}` are replaced."""
     source_prefix: str | None = None
     """Goes before the EPN instead of the path that was walked."""
     newest_first: bool = False
@@ -50,30 +36,31 @@ class Wish:
     since: datetime | None = None
     until: datetime | None = None
 
-    def copy_of(self, known: Known) -> Copy:
+    def copy_of(self, record: ExperimentRecord) -> Copy:
         """The copy that is wanted of an experiment."""
-        epn = known.experiment.epn.text
-        source = known.source
+        epn, beamline = record.epn.text, record.experiment.beamline
+        source = record.source
         if self.source_prefix is not None or not source:
             source = f"{(self.source_prefix or '').rstrip('/')}/{epn}"
+        below = self.layout.format(epn=epn, beamline=beamline or "unknown")
         return Copy(
-            experiment=known.experiment,
+            experiment=record.experiment,
             project="",
             source=source,
             project_folder=self.destination,
-            destination=self.destination / epn,
+            destination=self.destination / below,
         )
 
-    def takes(self, known: Known) -> bool:
+    def takes(self, record: ExperimentRecord) -> bool:
         """Whether an experiment is asked for at all."""
-        if self.epns and known.experiment.epn.text not in self.epns:
+        if self.epns and record.epn.text not in self.epns:
             return False
         if self.since is None and self.until is None:
             return True
-        if known.modified is None:
+        if record.modified is None:
             return False
-        return (self.since or _NEVER) <= known.modified and (
-            self.until is None or known.modified < self.until
+        return (self.since or _NEVER) <= record.modified and (
+            self.until is None or record.modified < self.until
         )
 
 
@@ -83,21 +70,19 @@ def is_plain(source: str) -> bool:
 
 
 def backlog(
-    known: Iterable[Known], wish: Wish, history: Callable[[Copy], History]
+    records: Iterable[ExperimentRecord], wish: Wish, now: datetime
 ) -> tuple[list[Due | LeftOut], int]:
     """What is due at the destination in order of date, and how many copies are complete there.
 
-    `limit` bounds the due ones. What is not due for another reason is left out with it.
+    What is not due for another reason is left out with it. `limit` is for whoever lists what is
+    due: what cannot be listed does not count.
     """
-    in_order = sorted(filter(wish.takes, known), key=_by_date, reverse=wish.newest_first)
+    records = list(records)
+    owners = owners_of(records)
     decided: list[Due | LeftOut] = []
-    complete = due = 0
-    for item in in_order:
-        if wish.limit is not None and due >= wish.limit:
-            break
-        copy = wish.copy_of(item)
-        decision = _decide(item, copy, history(copy), named=bool(wish.epns))
-        due += isinstance(decision, Due)
+    complete = 0
+    for record in sorted(filter(wish.takes, records), key=_by_date, reverse=wish.newest_first):
+        decision = _decide(record, wish.copy_of(record), owners, now, named=bool(wish.epns))
         if decision is None:
             complete += 1
         else:
@@ -105,36 +90,87 @@ def backlog(
     return decided, complete
 
 
-def _by_date(known: Known) -> tuple[datetime, Experiment]:
-    return known.modified or _NEVER, known.experiment
+def _by_date(record: ExperimentRecord) -> tuple[datetime, Experiment]:
+    return record.modified or _NEVER, record.experiment
 
 
-def _decide(known: Known, copy: Copy, history: History, *, named: bool) -> Due | LeftOut | None:
-    """Due, or left out with the reason; None where the copy is complete."""
-    fetched = history.completed_listing
-    newer = fetched is not None and known.changed is not None and known.changed > fetched
-    if fetched is not None and not newer and not history.unfinished:
+def _decide(
+    record: ExperimentRecord,
+    wanted: Copy,
+    owners: Mapping[Path, Experiment],
+    now: datetime,
+    *,
+    named: bool,
+) -> Due | LeftOut | None:
+    """Due, or left out with the reason; None: the copy is complete."""
+    copy = record.copy_at(wanted.destination)
+    why = _why(record, copy, now)
+    absent = copy is not None and copy.was_complete and copy.presence is not Presence.THERE
+    if why is None and not absent:
         return None
-    left = None if named else _not_to_be_had(known, copy, fetched)
-    if left is None and not is_plain(copy.source):
-        left = LeftOut(copy.epn, Left.ODD_SOURCE, copy.source)
-    if left is None and history.claim is not None:
-        left = claimed(copy, history.claim)
+    left = _left(record, wanted, copy, owners)
+    if left is None and not named:
+        left = _not_to_be_had(record, wanted, copy)
     if left is not None:
         return left
-    if history.doubted:
-        return Due(copy, Why.DIFFERENT)
-    if newer:
-        return Due(copy, Why.CHANGED)
-    if history.attempts:
-        return Due(copy, Why.AGAIN)
-    return Due(copy, Why.NEW, expected=known.amount)
+    assert why is not None  # a copy that is absent is left out
+    return Due(wanted, why, expected=record.amount if why is Why.NEW else None)
 
 
-def _not_to_be_had(known: Known, copy: Copy, fetched: datetime | None) -> LeftOut | None:
-    """Why an experiment is fetched only if it is named."""
-    if known.vanished is not None:
-        return LeftOut(copy.epn, Left.GONE, f"since {moment(known.vanished)}")
-    if known.completed_elsewhere and fetched is None:
-        return LeftOut(copy.epn, Left.ELSEWHERE, "--epn fetches it all the same")
+def _why(record: ExperimentRecord, copy: CopyRecord | None, now: datetime) -> Why | None:
+    state = record.state_of(copy, now)
+    if state is CopyState.IN_PROGRESS and copy is not None:
+        state = record.state_of(replace(copy, claim=None), now)
+    if state is CopyState.STALE and copy is not None and copy.listed is not None:
+        if record.changed is not None and record.changed > copy.listed:
+            return Why.CHANGED
+        returned = any(copy.listed < item.visit.end <= now for item in record.beamtimes)
+        return Why.RETURNED if returned else None  # a visit that runs has nothing to show yet
+    return {
+        CopyState.COMPLETE: None,
+        CopyState.SUSPECT: Why.DIFFERENT,
+        CopyState.INCOMPLETE: Why.AGAIN,
+    }.get(state, Why.NEW)
+
+
+def _left(
+    record: ExperimentRecord,
+    wanted: Copy,
+    copy: CopyRecord | None,
+    owners: Mapping[Path, Experiment],
+) -> LeftOut | None:
+    """Why an experiment cannot be fetched to its place."""
+    owner = owners.get(wanted.destination, record.experiment)
+    if owner != record.experiment:
+        where = f"{owner.beamline} " if owner.beamline else ""
+        detail = f"{wanted.destination} holds {where}{owner.epn}; use --layout {{beamline}}/{{epn}}"
+        return LeftOut(record.experiment, Left.SAME_DESTINATION, detail)
+    if copy is not None and copy.was_complete and copy.presence is not Presence.THERE:
+        detail = f"{wanted.destination} {copy.presence.value}; see `asynchy copies`"
+        return LeftOut(record.experiment, Left.COPY_MISSING, detail)
+    if record.problem is not None:
+        return LeftOut(record.experiment, Left.BROKEN_LINK, record.problem)
+    if not is_plain(wanted.source):
+        return LeftOut(record.experiment, Left.ODD_SOURCE, wanted.source)
+    if copy is not None and copy.claim is not None:
+        return claimed(wanted, copy.claim)
     return None
+
+
+def _not_to_be_had(
+    record: ExperimentRecord, wanted: Copy, copy: CopyRecord | None
+) -> LeftOut | None:
+    """Why an experiment is fetched only if it is named."""
+    if record.released is not None and not record.touched_since(record.released):
+        return LeftOut(record.experiment, Left.RELEASED, record.release_reason or "")
+    if record.vanished is not None:
+        return LeftOut(record.experiment, Left.GONE, f"since {moment(record.vanished)}")
+    ours = copy is not None and copy.was_complete
+    if record.completed_elsewhere and not ours and not _outdated(record):
+        return LeftOut(record.experiment, Left.ELSEWHERE, "--epn fetches it all the same")
+    return None
+
+
+def _outdated(record: ExperimentRecord) -> bool:
+    """Whether the facility has something newer than the original program can have fetched."""
+    return record.elsewhere_since is not None and record.touched_since(record.elsewhere_since)

@@ -7,39 +7,48 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Amount, Copy, Experiment, Survey
+
+if TYPE_CHECKING:
+    from asynchy.plan.experiment_state import ExperimentState
 
 
 class _Reason(NamedTuple):
     text: str
     stays_due: bool
+    needs_person: bool = False
 
 
 class Left(Enum):
-    """Why an experiment is left out of a run, and whether it stays due for the next one."""
+    """Why an experiment is left out of a run, and what follows from that."""
 
     RUNNING = _Reason("a visit is running", False)
     LATER = _Reason("its visit ended after the running one began", False)
+    NOT_BEGUN = _Reason("its visit has not begun", False)
     IGNORED = _Reason("listed in ignore.yml", False)
     COMPLETE = _Reason("complete since its last visit", False)
     ELSEWHERE = _Reason("complete by the original program, which did not say where", False)
-    GONE = _Reason("as-walker no longer found it at the facility", False)
-    ODD_SOURCE = _Reason("its path at the facility cannot be used", True)
+    GONE = _Reason("no longer found at the facility", False)
+    RELEASED = _Reason("released by a person", False)
+    LOST = _Reason("gone from the facility, and not complete at home", True, True)
+    ODD_SOURCE = _Reason("its path at the facility cannot be used", True, True)
     INCOMPLETE = _Reason("it is not complete yet", True)
-    NO_COPY = _Reason("its folder at home is not there", True)
-    UNMAPPED = _Reason("no project for its proposal in epn_cap_map", False)
-    NO_PROJECT_FOLDER = _Reason("the project folder is not there", True)
-    SAME_DESTINATION = _Reason("another experiment has the same destination", True)
+    COPY_MISSING = _Reason("its copy at home is missing", True, True)
+    DAMAGED = _Reason("files are damaged at home; `asynchy verify` repairs them", True, True)
+    UNMAPPED = _Reason("no project for its proposal in epn_cap_map", False, True)
+    NO_PROJECT_FOLDER = _Reason("the project folder is not there", True, True)
+    SAME_DESTINATION = _Reason("another experiment has the same destination", True, True)
     CLAIMED = _Reason("another process works on it", True)
-    ABSENT = _Reason("there is no such folder at the facility", True)
+    ABSENT = _Reason("there is no such folder at the facility", True, True)
+    EMPTY = _Reason("nothing there yet: it has no files at the facility", True)
+    BROKEN_LINK = _Reason("its folder at the facility is a link that leads to no folder", True, True)
     UNLISTED = _Reason("could not be listed at the facility", True)
-    DESTINATION = _Reason("the destination cannot be read", True)
-    NO_SPACE = _Reason("not enough free space", True)
-    NO_INODES = _Reason("not enough free inodes", True)
-    UNREADABLE = _Reason("its visits could not be read", True)
+    DESTINATION = _Reason("the destination cannot be read", True, True)
+    NO_SPACE = _Reason("not enough free space", True, True)
+    NO_INODES = _Reason("not enough free inodes", True, True)
 
     @property
     def text(self) -> str:
@@ -50,6 +59,16 @@ class Left(Enum):
     def stays_due(self) -> bool:
         """Whether something has to be done before it comes home."""
         return self.value.stays_due
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether no later cycle settles it by itself."""
+        return self.value.needs_person
+
+    @property
+    def ends_well(self) -> bool:
+        """Whether a run that leaves something out for this has nothing to complain of."""
+        return not (self.stays_due or self.needs_person)
 
 
 class Why(Enum):
@@ -69,10 +88,15 @@ class Why(Enum):
 class LeftOut:
     """An experiment that this run does not transfer."""
 
-    epn: Epn
+    experiment: Experiment
     reason: Left
     detail: str = ""
     project: str | None = None
+
+    @property
+    def epn(self) -> Epn:
+        """The EPN of the experiment."""
+        return self.experiment.epn
 
     def __str__(self) -> str:
         return f"{self.reason.text}: {self.detail}" if self.detail else self.reason.text
@@ -114,6 +138,14 @@ class Plan:
     left_out: tuple[LeftOut, ...]
     problems: tuple[str, ...]
     """What could not be asked; while there is one, the visits running now are not all known."""
+    unlisted: tuple[str, ...] = ()
+    """Folders of experiments that could not be listed, so that more may be visible."""
+    states: tuple[ExperimentState, ...] = ()
+    """Of every experiment that is known; empty: the run is not about all of them."""
+    ignored: frozenset[str] = frozenset()
+    """The EPNs with an entry in `ignore.yml`."""
+    notices: tuple[str, ...] = ()
+    """What people should know besides, such as a visit that has been running for weeks."""
 
     @property
     def unsure(self) -> str | None:

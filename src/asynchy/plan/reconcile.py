@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from asynchy.domain.level import Level
 from asynchy.domain.text import count, moment
-from asynchy.plan.standing import Asked, AtHome, Standing
+from asynchy.domain.copy_record import CopyRecord
+from asynchy.domain.experiment_record import ExperimentRecord
+from asynchy.plan.safety import SafetyPolicy
 
 
 @dataclass(frozen=True)
-class Proof:
+class DeletionEvidence:
     """What is known of the files that the facility was last seen to have."""
 
     unproven: int
@@ -32,61 +33,57 @@ class Proof:
 class Reconciled:
     """An experiment on both sides."""
 
-    standing: Standing
+    record: ExperimentRecord
     project: str | None
-    copy: AtHome | None
+    copy: CopyRecord | None
     """The one that stands best for it; None: nothing of it is at home."""
     deletable: bool
     """Whether what was last listed at the facility may be deleted there."""
     why: str
     """Which proof that rests on, or why not, in words."""
-    proof: Proof | None
+    proof: DeletionEvidence | None
     """None where it did not come to that."""
 
 
 @dataclass(frozen=True)
-class Terms:
+class DeletionPolicy:
     """What must hold before the facility's files may be deleted."""
 
-    asked: Asked
+    policy: SafetyPolicy
     level: Level
     recheck_after: timedelta
     """Files may be written late for so long after a visit; zero: nobody looks a second time."""
-    is_there: Callable[[Path], bool]
-    """Whether a copy's folder is at home."""
-    prove: Callable[[AtHome], Proof]
+    prove: Callable[[CopyRecord], DeletionEvidence]
     """What is known of each of its files."""
 
 
-def reconcile(standings: Iterable[Standing], terms: Terms, now: datetime) -> list[Reconciled]:
+def reconcile(standings: Iterable[ExperimentRecord], terms: DeletionPolicy, now: datetime) -> list[Reconciled]:
     """Both sides of each experiment; nothing may be deleted unless all that is known says so."""
     return [_reconciled(one, terms, now) for one in standings]
 
 
-def _reconciled(one: Standing, terms: Terms, now: datetime) -> Reconciled:
-    copy, lack = terms.asked.stands(one, now)
+def _reconciled(one: ExperimentRecord, terms: DeletionPolicy, now: datetime) -> Reconciled:
+    copy, lack = terms.policy.best_copy(one, now)
     proof = None
     if one.vanished is not None:
         why = f"no longer there since {moment(one.vanished)}"
         why += "; never complete at home" if copy is None or copy.completed is None else ""
-        return Reconciled(one, terms.asked.project(one), copy, False, why, None)
+        return Reconciled(one, terms.policy.project(one), copy, False, why, None)
     reason = lack if copy is None else lack or _hindrance(one, copy, terms, now)
     if copy is not None and reason is None:
         proof = terms.prove(copy)
         if proof.unproven:
             reason = f"{count(proof.unproven, 'file')} there not at home, or not so proven"
     if reason is not None or copy is None or proof is None:
-        return Reconciled(one, terms.asked.project(one), copy, False, reason or "", proof)
+        return Reconciled(one, terms.policy.project(one), copy, False, reason or "", proof)
     why = _rests_on(one, copy, terms.level, proof)
-    return Reconciled(one, terms.asked.project(one), copy, True, why, proof)
+    return Reconciled(one, terms.policy.project(one), copy, True, why, proof)
 
 
-def _hindrance(one: Standing, copy: AtHome, terms: Terms, now: datetime) -> str | None:
+def _hindrance(one: ExperimentRecord, copy: CopyRecord, terms: DeletionPolicy, now: datetime) -> str | None:
     """What stands against it though the copy is complete and proven; None: nothing."""
     if copy.claim is not None:
         return f"process {copy.claim.pid} on {copy.claim.host} works on it"
-    if not terms.is_there(Path(copy.destination)):
-        return "its folder at home is not there"
     for item in one.beamtimes:
         if item.visit.start <= now < item.visit.end:
             return "a visit is running"
@@ -96,7 +93,7 @@ def _hindrance(one: Standing, copy: AtHome, terms: Terms, now: datetime) -> str 
     return None
 
 
-def _rests_on(one: Standing, copy: AtHome, level: Level, proof: Proof) -> str:
+def _rests_on(one: ExperimentRecord, copy: CopyRecord, level: Level, proof: DeletionEvidence) -> str:
     assert copy.listed is not None  # it is complete
     files = f"{count(proof.files, 'file')}, " if proof.files else "no file, "
     when = ""

@@ -10,24 +10,28 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid, parseaddr
 
-from asynchy.catalogue.alerts import Alerts, Pending
+from asynchy.catalogue.notifications import Notifications, Pending
 from asynchy.config import Settings
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment, Located
+from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.info import FILES, LARGEST, Info, parse_info
 from asynchy.domain.text import count, moment, shown
 from asynchy.domain.visit import EquipmentVisits
-from asynchy.errors import AsynchyError, ConfigError, ExitCode, ListingError, NothingKnown
+from asynchy.errors import AsynchyError, ConfigError, ExitCode, ListingError
 from asynchy.facility.reading import read_files
-from asynchy.facility.visible import experiments_in
 from asynchy.notify.smtp import MailServer, Security, send
 from asynchy.notify.words import Around, Templates, written
-from asynchy.plan.alert import Alert, Found, Unknown, overdue, suggest
+from asynchy.plan.alert import Alert, Unknown, overdue, suggest, unknown_epns
 from asynchy.plan.at_risk import AtRisk
+from asynchy.plan.experiment_state import ExperimentState
+from asynchy.plan.overview import attention, long_visits, overview_of, sentences
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.heard import Heard
-from asynchy.service.standings import asked_level, hear, risks
+from asynchy.service.planning import observe, read_ignored
+from asynchy.service.reports import asked_level, risks
 from asynchy.service.tasks import all_at_once
+from asynchy.service.visits import store_visits
 
 log = logging.getLogger(__name__)
 mail_log = logging.getLogger("asynchy.email")
@@ -41,7 +45,7 @@ class Looked:
     message: EmailMessage
 
 
-def look(site: CycleSite, alerts: Alerts, days: int, command: str) -> Looked:
+def look(site: CycleSite, alerts: Notifications, days: int, command: str) -> Looked:
     """Find out what people have to be told, and write the mail; nothing is sent.
 
     Nothing is stored but the visits, where we write.
@@ -58,41 +62,27 @@ def look(site: CycleSite, alerts: Alerts, days: int, command: str) -> Looked:
     """
     settings, now = site.settings, site.clock.now()
     _require_addresses(settings)
-    located, problems = _visible(site)
+    ignored = read_ignored(site)
     answers = _visits(site, now, days)
-    hear(site, answers)
-    problems += [answer.problem for answer in answers if answer.problem]
-    found = Found(frozenset(item.experiment for item in located), answers)
-    unknown = found.unknown(settings.epn_cap_map)
-    silent = {epn for epn in unknown if not found.beamtimes(epn)}
-    infos = _infos(site, [item for item in located if item.experiment.epn in silent])
-    reported, waiting = alerts.reported(), alerts.waiting()
-
-    def item(epn: Epn) -> Unknown:
-        told = Unknown(
-            epn=epn,
-            beamlines=found.beamlines(epn),
-            beamtimes=found.beamtimes(epn),
-            info=infos.get(epn),
-            waiting=waiting.get(epn),
-            suggestion=None,
-            reported=reported.get(epn),
-        )
-        suggestion = suggest(told.principal, told.scientists, answers, settings.epn_cap_map)
-        return replace(told, suggestion=suggestion)
-
+    store_visits(site, answers)
+    seen = observe(site, answers, ignored, now)
+    states = seen.states
+    problems = [*seen.unlisted, *(answer.problem for answer in answers if answer.problem)]
+    long = long_visits(states, seen.policy, timedelta(days=settings.long_visit_days))
     alert = Alert(
-        unknown=tuple(map(item, unknown)),
-        overdue=overdue(alerts.due(), site.ignore.read(), settings.epnalert_due_days, now),
+        unknown=_unknown(site, alerts, states, answers),
+        overdue=overdue(states, settings.epnalert_due_days, now),
         problems=tuple(problems),
-        at_risk=_at_risk(settings, answers, now),
+        at_risk=_at_risk(settings, seen.records, now),
+        attention=(*attention(states), *long),
+        notes=tuple(sentences(overview_of(states))),
     )
     for problem in alert.problems:
         log.error("%s", problem)
     log.info(
         "%s visible, %s of %s in the last %d days; %s unknown (%d new), %d due for long, "
         "%d deleted there soon",
-        count(len(located), "experiment"),
+        count(sum(record.visible for record in seen.records), "experiment"),
         count(sum(len(answer.visits) for answer in answers), "visit"),
         count(len(answers), "equipment entry", "equipment entries"),
         days,
@@ -107,7 +97,7 @@ def look(site: CycleSite, alerts: Alerts, days: int, command: str) -> Looked:
     return Looked(alert, _message(settings, alert, around))
 
 
-def deliver(site: CycleSite, alerts: Alerts, looked: Looked, *, only_new: bool) -> ExitCode:
+def deliver(site: CycleSite, alerts: Notifications, looked: Looked, *, only_new: bool) -> ExitCode:
     """Hand the mail over where there is something to say; a mail that waits goes before silence.
 
     It is stored first: a mail that the server does not take goes with the next run, which puts a
@@ -133,7 +123,9 @@ def deliver(site: CycleSite, alerts: Alerts, looked: Looked, *, only_new: bool) 
 
 
 def _is_news(alert: Alert) -> bool:
-    return bool(alert.new or alert.problems or alert.overdue or alert.at_risk)
+    return bool(
+        alert.new or alert.problems or alert.overdue or alert.at_risk or alert.attention
+    )
 
 
 def _require_addresses(settings: Settings) -> None:
@@ -150,17 +142,44 @@ def _require_addresses(settings: Settings) -> None:
         )
 
 
-def _visible(site: CycleSite) -> tuple[list[Located], list[str]]:
-    """The experiments at the SFTP service, on every beamline of the config."""
-    located: list[Located] = []
-    problems = []
-    for folder, beamline in site.settings.source_folders.items():
-        try:
-            located += experiments_in(site.remote, folder, beamline, site.stop)
-        except ListingError as error:
-            hint = f" ({error.hint})" if error.hint else ""
-            problems.append(f"SFTP service, {folder}: {error}{hint}")
-    return located, problems
+def _unknown(
+    site: CycleSite,
+    alerts: Notifications,
+    states: Sequence[ExperimentState],
+    answers: Sequence[EquipmentVisits],
+) -> tuple[Unknown, ...]:
+    """The EPNs of no project, with all that is known of them."""
+    mapping = site.settings.epn_cap_map
+    found = unknown_epns(states)
+    for answer in answers:
+        for visit in answer.unreadable:
+            if visit.epn is not None and visit.epn.proposal not in mapping:
+                found.setdefault(visit.epn, [])
+    silent = [
+        Located(record.experiment, record.source)
+        for records in found.values()
+        if not any(record.beamtimes for record in records)
+        for record in records
+        if record.visible and record.problem is None
+    ]
+    infos = _infos(site, silent)
+    reported, waiting = alerts.reported(), alerts.waiting()
+
+    def item(epn: Epn, records: Sequence[ExperimentRecord]) -> Unknown:
+        visits = [visit for record in records for visit in record.beamtimes]
+        told = Unknown(
+            epn=epn,
+            beamlines=tuple(sorted({record.experiment.beamline for record in records})),
+            beamtimes=tuple(sorted(visits, key=lambda one: one.visit.start, reverse=True)),
+            info=infos.get(epn),
+            waiting=waiting.get(epn),
+            suggestion=None,
+            reported=reported.get(epn),
+        )
+        suggestion = suggest(told.principal, told.scientists, answers, mapping)
+        return replace(told, suggestion=suggestion)
+
+    return tuple(item(epn, records) for epn, records in sorted(found.items()))
 
 
 def _visits(site: CycleSite, now: datetime, days: int) -> tuple[EquipmentVisits, ...]:
@@ -179,14 +198,11 @@ def _visits(site: CycleSite, now: datetime, days: int) -> tuple[EquipmentVisits,
 
 
 def _at_risk(
-    settings: Settings, answers: Sequence[EquipmentVisits], now: datetime
+    settings: Settings, records: Sequence[ExperimentRecord], now: datetime
 ) -> tuple[AtRisk, ...]:
     """What the facility deletes soon; nothing where the config does not say when it does."""
     level = asked_level(settings)
-    try:
-        found = risks(settings, level, now, answers)
-    except NothingKnown:
-        return ()
+    found = risks(settings, level, now, records)
     soon = found.within(settings.epnalert_at_risk_days).items
     return tuple(item for item in soon if item.days_left is not None)
 

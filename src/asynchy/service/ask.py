@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from asynchy.config import EquipmentEntry
 from asynchy.domain.text import count, duration
 from asynchy.domain.visit import EquipmentVisits
-from asynchy.plan.select import CURRENT, before, reference
+from asynchy.plan.experiment_state import CURRENT, running_visits
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.heard import Heard
-from asynchy.service.standings import hear
+from asynchy.service.visits import store_visits
 from asynchy.service.tasks import all_at_once
 
 log = logging.getLogger(__name__)
@@ -29,19 +29,24 @@ def ask_visits(site: CycleSite, now: datetime) -> tuple[EquipmentVisits, ...]:
     """What the portal says of every equipment entry; an entry that fails carries its problem.
 
     First the current visits, then all back to `visit-day-range` days before the earliest start
-    of a current one. The second question reaches up to the present: a portal that filters by
-    start shows a visit that has been running for days only there, and then the range moves back.
-    What was told is stored, where we write.
+    of a current one, or before the end of the last span that every entry answered completely,
+    whichever is earlier: after an outage nothing is missing. The second question reaches up to the
+    present: a portal that filters by start shows a visit that has been running for days only there,
+    and then the range moves back. What was told is stored, if we write.
 
     Raises:
         CatalogueError: it cannot be stored.
         Stopped: a stop was asked for meanwhile.
     """
     entries = [_heard_before(site, entry, now) for entry in site.settings.equipment]
+    answered = site.catalogue.overview.answered_until([entry.entry.id for entry in entries])
     _reach_back(site, entries, now)
     for _ in range(_ROUNDS):
-        known = [visit for entry in entries for visit in entry.visits.values()]
-        since = before(reference(known, now), site.settings.visit_day_range)
+        known = [beamtime for entry in entries for beamtime in entry.beamtimes()]
+        reference = running_visits(known, now).reference
+        if answered is not None:
+            reference = min(reference, answered)
+        since = before(reference, site.settings.visit_day_range)
         if all(entry.since <= since or entry.problem for entry in entries):
             break
         _reach_back(site, entries, since)
@@ -53,8 +58,16 @@ def ask_visits(site: CycleSite, now: datetime) -> tuple[EquipmentVisits, ...]:
     for entry in entries:
         _log(entry)
     answers = tuple(entry.told() for entry in entries)
-    hear(site, answers)
+    store_visits(site, answers)
     return answers
+
+
+def before(moment: datetime, days: int) -> datetime:
+    """The time that many days before, or the earliest there is."""
+    try:
+        return moment - timedelta(days=days)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def _heard_before(site: CycleSite, entry: EquipmentEntry, now: datetime) -> Heard:

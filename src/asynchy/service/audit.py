@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 
 from asynchy.catalogue import process
 from asynchy.catalogue.held import Holdings
+from asynchy.domain.copy_record import CopyRecord, Presence
 from asynchy.domain.level import Check, Damage, Held
 from asynchy.domain.text import count, shown
 from asynchy.errors import ExitCode, Stopped
 from asynchy.plan.auditing import Share, finding, merged
-from asynchy.plan.checking import Kept
 from asynchy.service.bring import busy
 from asynchy.service.progress import Progress
 from asynchy.service.site import Site
@@ -51,7 +51,7 @@ class Wish:
 class Audited:
     """What an audit found of one copy."""
 
-    kept: Kept
+    record: CopyRecord
     check: Check | None
     """None where it was not looked at."""
     problem: str | None = None
@@ -67,7 +67,7 @@ class Audited:
         return not wrong and self.problem is None
 
 
-def in_order(kept: Sequence[Kept]) -> list[Kept]:
+def in_order(kept: Sequence[CopyRecord]) -> list[CopyRecord]:
     """The copies in the order in which they are audited: the one that waited longest comes first.
 
     So an audit that is stopped night after night gets around all the same.
@@ -80,7 +80,7 @@ def exit_code_of(results: Collection[Audited]) -> ExitCode:
     return ExitCode.OK if all(result.good for result in results) else ExitCode.DUE
 
 
-def audit(site: Site, kept: Sequence[Kept], wish: Wish) -> Iterator[Audited]:
+def audit(site: Site, kept: Sequence[CopyRecord], wish: Wish) -> Iterator[Audited]:
     """Audit copies one after the other; each is stored, and told, once it is done.
 
     Raises:
@@ -91,12 +91,12 @@ def audit(site: Site, kept: Sequence[Kept], wish: Wish) -> Iterator[Audited]:
     for item in in_order(kept):
         holdings = site.catalogue.holdings(item.id)
         if holdings.empty:
-            if item.complete or wish.epns:
+            if item.was_complete or wish.epns:
                 yield _not_audited(item, "it is not known what it holds")
         elif item.claim is not None:
             yield _not_audited(item, busy(item.copy, item.claim).reason)
-        elif not item.copy.destination.is_dir():
-            yield _not_audited(item, "its folder is not there")
+        elif item.presence is not Presence.THERE:
+            yield _not_audited(item, f"{item.copy.destination} {item.presence.value}")
         else:
             yield _Audit(site, item, holdings, wish, throttle).run()
 
@@ -105,13 +105,13 @@ class _Audit:
     """One audit of one copy."""
 
     def __init__(
-        self, site: Site, kept: Kept, holdings: Holdings, wish: Wish, throttle: Throttle
+        self, site: Site, record: CopyRecord, holdings: Holdings, wish: Wish, throttle: Throttle
     ) -> None:
         self._site = site
-        self._kept = kept
-        self._copy = kept.copy
+        self._record = record
+        self._copy = record.copy
         self._holdings = holdings
-        self._share = Share.of_percent(wish.percent, kept.audits)
+        self._share = Share.of_percent(wish.percent, record.audits)
         self._throttle = throttle
         self._started = site.clock.now()
         self._files = self._bytes = self._digested = 0
@@ -195,7 +195,7 @@ class _Audit:
 
     def _store(self) -> None:
         self._holdings.digest(self._digests)
-        if self._marks and self._site.catalogue.is_as(self._kept):
+        if self._marks and self._site.catalogue.unchanged_since(self._record):
             self._holdings.mark(self._marks)
             self._marked = True
         self._digests, self._marks = [], []
@@ -205,8 +205,8 @@ class _Audit:
         now = self._site.clock.now()
         if self._marked:
             self._holdings.sum_up(now)
-        if not self._site.catalogue.is_as(self._kept):
-            return _not_audited(self._kept, "it was worked on meanwhile")
+        if not self._site.catalogue.unchanged_since(self._record):
+            return _not_audited(self._record, "it was worked on meanwhile")
         unreadable = sum(
             number for what, number in self._counts.items() if what.startswith("not readable")
         )
@@ -229,15 +229,15 @@ class _Audit:
             reason=reason,
             whole=whole,
         )
-        self._site.catalogue.note(self._kept.id, check)
-        result = Audited(self._kept, check, reason, named=dict(self._wrong))
+        self._site.catalogue.note(self._record.id, check)
+        result = Audited(self._record, check, reason, named=dict(self._wrong))
         _tell(result)
         return result
 
 
-def _not_audited(kept: Kept, why: str | None) -> Audited:
-    log.warning("%s: not audited: %s", kept.copy.epn, why)
-    return Audited(kept, None, why)
+def _not_audited(record: CopyRecord, why: str | None) -> Audited:
+    log.warning("%s: not audited: %s", record.copy.epn, why)
+    return Audited(record, None, why)
 
 
 def _ordinal(number: int) -> str:
@@ -245,7 +245,7 @@ def _ordinal(number: int) -> str:
 
 
 def _tell(result: Audited) -> None:
-    check, epn = result.check, result.kept.copy.epn
+    check, epn = result.check, result.record.copy.epn
     assert check is not None
     if result.good:
         log.info("%s: audited: %s as they were", epn, count(check.files, "file"))

@@ -16,7 +16,7 @@ from asynchy.domain.attempt import Attempt, Claim, EngineResult, Verdict
 from asynchy.domain.experiment import Copy, Survey
 from asynchy.domain.level import Level
 from asynchy.domain.text import count, duration, size
-from asynchy.errors import AsynchyError, ListingError, Stopped
+from asynchy.errors import AsynchyError, DestinationTaken, ListingError, Stopped
 from asynchy.plan.outcome import Transfer
 from asynchy.plan.verdict import Judgement, check_made, judge, level_of
 from asynchy.service.proof import judged, put_aside
@@ -58,7 +58,10 @@ def bring(site: Site, transfer: Transfer, unsure: str | None) -> Outcome:
         CatalogueError: the catalogue cannot be used.
     """
     copy = transfer.copy
-    claim = site.catalogue.claim(copy)
+    try:
+        claim = site.catalogue.claim(copy)
+    except DestinationTaken as error:
+        return Outcome(copy, Verdict.FAILED, error.message, error.hint)
     if isinstance(claim, Claim):
         return busy(copy, claim)
     with working_on(site, copy, claim):

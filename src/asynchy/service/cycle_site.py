@@ -11,7 +11,7 @@ from asynchy.catalogue import IgnoreList
 from asynchy.config import Settings
 from asynchy.domain.stop import Stop
 from asynchy.facility.portal import Portal
-from asynchy.plan.decide import Rules
+from asynchy.plan.experiment_state import DestinationRules
 from asynchy.service.board import Board
 from asynchy.service.heard import Heard
 from asynchy.service.site import Site, site_of
@@ -23,7 +23,7 @@ class CycleSite(Site):
 
     settings: Settings
     portal: Portal
-    rules: Rules
+    rules: DestinationRules
     ignore: IgnoreList
     heard: dict[int, Heard] = field(default_factory=dict)
     """By equipment: what the portal told in an earlier try of this cycle."""
@@ -48,7 +48,7 @@ def cycle_site_of(settings: Settings, stop: Stop, board: Board, *, write: bool) 
         portal=Portal(
             settings.base_url, stop=stop, ca_bundle=settings.ca_bundle, timeout=settings.timeout
         ),
-        rules=Rules(
+        rules=DestinationRules(
             epn_cap_map=settings.epn_cap_map,
             source_path=settings.source_path,
             destination_root=settings.destination_root_path,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
+from asynchy.catalogue import process
+from asynchy.domain.attempt import Attempt, Verdict
 from asynchy.domain.experiment import Survey
-from asynchy.errors import ExperimentAbsent, ListingError
+from asynchy.errors import CatalogueError, DestinationTaken, ExperimentAbsent, ListingError
 from asynchy.plan.decide import Room, after_listing
 from asynchy.plan.outcome import Due, Left, LeftOut, Transfer, Why
 from asynchy.service.site import Site
@@ -19,9 +23,15 @@ _TICK = 0.5
 
 
 def fitting(
-    site: Site, decided: Iterable[Due | LeftOut], at_a_time: int
+    site: Site,
+    decided: Iterable[Due | LeftOut],
+    at_a_time: int,
+    *,
+    limit: int | None = None,
 ) -> tuple[list[Transfer], list[LeftOut]]:
     """List what is due, several at a time, and keep what fits beside all that was kept before.
+
+    With a `limit`, that many at most are kept; what cannot be listed does not count.
 
     Raises:
         Stopped: a stop was asked for meanwhile.
@@ -34,44 +44,95 @@ def fitting(
     due = [item for item in one_each if isinstance(item, Due)]
     rooms: dict[int, Room] = {}
     with ThreadPoolExecutor(at_a_time) as pool:
-        listings = [pool.submit(_survey, site, item) for item in due]
+        coming = iter(due)
+        listings: deque[tuple[Due, Future[Survey | LeftOut]]] = deque()
+
+        def submit(number: int | None) -> None:
+            for item in itertools.islice(coming, number):
+                listings.append((item, pool.submit(_survey, site, item)))
+
+        submit(limit)
         new = next((item for item in due if item.why is Why.NEW), None)
         if new is not None:
             site.prepare(new.expected, beside=min(at_a_time, len(due)))  # the listings' own
-        for item, listing in zip(due, listings, strict=True):
+        while listings:
+            item, listing = listings.popleft()
             while wait([listing], _TICK).not_done:
                 site.board.beat()
-            survey = listing.result()
-            if isinstance(survey, LeftOut):
-                left_out.append(survey)
-                continue
-            folder = nearest_existing(item.copy.destination)
-            device = folder.stat().st_dev
-            free = rooms.setdefault(device, room(folder))
-            decision = after_listing(item, survey, free)
+            decision = _decision(item, listing.result(), rooms)
             if isinstance(decision, LeftOut):
                 left_out.append(decision)
-                continue
-            transfers.append(decision)
-            rooms[device] = free.less(survey)
+                submit(1)
+            else:
+                transfers.append(decision)
     return transfers, left_out
 
 
+def _decision(item: Due, survey: Survey | LeftOut, rooms: dict[int, Room]) -> Transfer | LeftOut:
+    """Whether what was listed fits beside all that was kept before; `rooms` is by device."""
+    if isinstance(survey, LeftOut):
+        return survey
+    folder = nearest_existing(item.copy.destination)
+    device = folder.stat().st_dev
+    free = rooms.setdefault(device, room(folder))
+    decision = after_listing(item, survey, free)
+    if isinstance(decision, Transfer):
+        rooms[device] = free.less(survey)
+    return decision
+
+
 def _survey(site: Site, due: Due) -> Survey | LeftOut:
+    left = Left.UNLISTED
     try:
+        if not due.copy.project_folder.is_dir():
+            folder = str(due.copy.project_folder)
+            return LeftOut(due.experiment, Left.NO_PROJECT_FOLDER, folder, due.copy.project)
         return site.survey(due.copy, expected=due.expected)
     except ExperimentAbsent:
         if due.why is Why.LATE:
             gone = "it is no longer at the facility"
-            return LeftOut(due.copy.epn, Left.COMPLETE, gone, due.copy.project)
-        return LeftOut(due.copy.epn, Left.ABSENT, due.copy.source, due.copy.project)
+            return LeftOut(due.experiment, Left.COMPLETE, gone, due.copy.project)
+        left, reason = Left.ABSENT, due.copy.source
     except ListingError as error:
-        told = f"{error} ({error.hint})" if error.hint else str(error)
-        log.error("%s: could not be listed: %s", due.copy.epn, told)
-        return LeftOut(due.copy.epn, Left.UNLISTED, told, due.copy.project)
+        reason = f"{error} ({error.hint})" if error.hint else str(error)
+        log.error("%s: could not be listed: %s", due.copy.epn, reason)
     except OSError as error:
+        left = Left.DESTINATION
         reason = f"{error.filename or due.copy.destination}: {error.strerror}"
-        return LeftOut(due.copy.epn, Left.DESTINATION, reason, due.copy.project)
+    _note_unlisted(site, due, f"{left.text}: {reason}")
+    return LeftOut(due.experiment, left, reason, due.copy.project)
+
+
+def _note_unlisted(site: Site, due: Due, reason: str) -> None:
+    """An experiment that cannot be listed leaves an attempt, if we write."""
+    if not site.catalogue.writing:
+        return
+    now = site.clock.now()
+    attempt = Attempt(
+        started=now,
+        ended=now,
+        host=process.host(),
+        pid=process.me()[0],
+        engine="",
+        chosen=None,
+        check="",
+        compare="",
+        verdict=Verdict.FAILED,
+        exit_code=None,
+        files=0,
+        bytes=0,
+        listed_at=None,
+        listed_files=None,
+        listed_bytes=None,
+        reason=reason,
+        stderr="",
+    )
+    try:
+        site.catalogue.record_unlisted(due.copy, attempt)
+    except DestinationTaken as error:
+        log.error("%s: %s", due.copy.epn, error)
+    except CatalogueError as error:
+        log.error("%s: the attempt could not be recorded: %s", due.copy.epn, error)
 
 
 def _one_a_destination(decided: Iterable[Due | LeftOut]) -> list[Due | LeftOut]:
@@ -82,8 +143,11 @@ def _one_a_destination(decided: Iterable[Due | LeftOut]) -> list[Due | LeftOut]:
         if isinstance(item, Due):
             destination = str(item.copy.destination)
             if destination in taken:
-                detail = f"{destination}; put {{beamline}} into destination-path"
-                item = LeftOut(item.copy.epn, Left.SAME_DESTINATION, detail, item.copy.project)  # noqa: PLW2901 - replaced on purpose
+                detail = (
+                    f"{destination}; put {{beamline}} into destination-path, or into "
+                    "`asynchy sync --layout`"
+                )
+                item = LeftOut(item.experiment, Left.SAME_DESTINATION, detail, item.copy.project)  # noqa: PLW2901 - replaced on purpose
             taken.add(destination)
         kept.append(item)
     return kept

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from asynchy.config import EquipmentEntry
-from asynchy.domain.visit import EquipmentVisits, UnreadableVisit, Visit
+from asynchy.domain.visit import Beamtime, EquipmentVisits, UnreadableVisit, Visit
 from asynchy.errors import PortalError
 from asynchy.facility.portal import Credentials, Portal
 
@@ -48,6 +48,10 @@ class Heard:
         self.unreadable |= dict.fromkeys(answer.unreadable)
         if answer.paging:
             self.problem = f"equipment {entry.id}: the answer hints at paging ({answer.paging})"
+
+    def beamtimes(self) -> list[Beamtime]:
+        """Its visits so far."""
+        return [Beamtime(visit, self.beamline) for visit in self.visits.values()]
 
     def told(self) -> EquipmentVisits:
         """What the plan is made of."""

@@ -1,23 +1,57 @@
-"""From the portal's visits to the plan of one run."""
+"""From all that is known and seen to the plan of one cycle."""
 
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.text import count, size
-from asynchy.plan.decide import SecondLook, before_listing, map_to_project
+from asynchy.domain.visit import EquipmentVisits
+from asynchy.errors import ExperimentAbsent, ListingError
+from asynchy.facility.visible import visible_in
+from asynchy.plan.experiment_state import (
+    ExperimentState,
+    IgnoreEntry,
+    Origin,
+    Policy,
+    RecheckPolicy,
+    State,
+    experiment_state,
+    owners_of,
+    running_visits,
+)
+from asynchy.plan.observed import FolderSeen, observed
 from asynchy.plan.outcome import Due, LeftOut, Plan
-from asynchy.plan.select import Candidate, select
+from asynchy.plan.overview import long_visits
 from asynchy.service.ask import ask_visits
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.fitting import fitting
+from asynchy.service.presence import with_presence
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Observation:
+    """What is known of all experiments after the portal and the facility were asked."""
+
+    records: tuple[ExperimentRecord, ...]
+    answers: tuple[EquipmentVisits, ...]
+    policy: Policy
+    unlisted: tuple[str, ...]
+    """Folders of experiments that could not be listed, with the reason."""
+
+    @property
+    def states(self) -> tuple[ExperimentState, ...]:
+        """The state of every experiment, in order of EPN."""
+        return tuple(experiment_state(record, self.policy) for record in self.records)
+
+
 def make_plan(site: CycleSite) -> Plan:
-    """Ask, list and decide; nothing is written.
+    """Ask, list and decide; no file is moved.
 
     Raises:
         IgnoreListError: `ignore.yml` cannot be used, so it is not known what to leave out.
@@ -25,43 +59,114 @@ def make_plan(site: CycleSite) -> Plan:
         Stopped: a stop was asked for meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
-    ignored = site.ignore.read()
-    if not site.ignore.path.exists():
-        log.info("%s is not there yet: no EPN is skipped", site.ignore.path)
+    ignored = read_ignored(site)
     now = site.clock.now()
     site.board.phase("asking the portal")
     answers = ask_visits(site, now)
-    selection = select(answers, now, site.settings.visit_day_range)
-    days = site.settings.recheck_after
-    second_look = SecondLook(now, timedelta(days=days)) if days else None
-    decided = [_due(site, candidate, ignored, second_look) for candidate in selection.candidates]
+    seen = observe(site, answers, ignored, now)
+    states = seen.states
     site.board.phase("listing what is due")
+    decided = [item for item in map(_planned, states) if item is not None]
     transfers, left_out = fitting(site, decided, site.settings.max_tasks)
     plan = Plan(
         transfers=tuple(transfers),
-        left_out=(*selection.left_out, *left_out),
-        problems=selection.problems,
+        left_out=tuple(left_out),
+        problems=tuple(answer.problem for answer in answers if answer.problem),
+        unlisted=seen.unlisted,
+        states=states,
+        ignored=frozenset(
+            epn for epn, entry in ignored.items() if entry.origin is not Origin.REMOVED
+        ),
+        notices=long_visits(states, seen.policy, timedelta(days=site.settings.long_visit_days)),
     )
+    _log(plan)
+    return plan
+
+
+def read_ignored(site: CycleSite) -> dict[str, IgnoreEntry]:
+    """The entries of `ignore.yml`, with whose they are; stored, if we write.
+
+    Raises:
+        IgnoreListError: `ignore.yml` cannot be used.
+        CatalogueError: the catalogue cannot be used.
+    """
+    now = site.clock.now()
+    epns = {epn.text for epn in site.ignore.read().epns}
+    entries = site.catalogue.ignore_entries.compare(epns, now)
+    if site.catalogue.writing:
+        site.catalogue.ignore_entries.keep(entries, now)
+    return entries
+
+
+def observe(
+    site: CycleSite,
+    answers: Sequence[EquipmentVisits],
+    ignored: dict[str, IgnoreEntry],
+    now: datetime,
+) -> Observation:
+    """Look at the facility and at home, and add it to what was known; stored, if we write.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+        Stopped: a stop was asked for meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    site.board.phase("listing the experiments at the facility")
+    folders, unlisted = _folders(site, now)
+    known = site.catalogue.overview.records(answers=answers)
+    records = with_presence(observed(known, folders, now))
+    days = site.settings.recheck_after
+    policy = Policy(
+        now=now,
+        rules=site.rules,
+        running=running_visits((item for one in records for item in one.beamtimes), now),
+        ignored=ignored,
+        recheck=RecheckPolicy(now, timedelta(days=days)) if days else None,
+        fetch_visible=site.settings.fetch_visible,
+        owners=owners_of(records),
+    )
+    return Observation(tuple(records), tuple(answers), policy, tuple(unlisted))
+
+
+def _folders(site: CycleSite, now: datetime) -> tuple[list[FolderSeen], list[str]]:
+    """The folders of experiments at the facility, and those that could not be listed."""
+    found, unlisted = [], []
+    for folder, beamline in site.settings.source_folders.items():
+        try:
+            seen = visible_in(site.remote, folder, beamline, site.stop)
+        except ExperimentAbsent:
+            log.warning("%s is not at the facility: check `source-path` and `beamline`", folder)
+            continue
+        except ListingError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            unlisted.append(f"SFTP service, {folder}: {error}{hint}")
+            continue
+        for link in seen.broken:
+            log.error("%s", link)
+        found.append(FolderSeen(folder, seen.experiments, seen.broken))
+        if site.catalogue.writing:
+            site.catalogue.see(folder, seen.experiments, seen.broken, now)
+    return found, unlisted
+
+
+def _planned(item: ExperimentState) -> Due | LeftOut | None:
+    """What the plan lists; None: there is nothing to do or to say about it by itself."""
+    if item.left is None and item.state is State.DUE and item.wanted is not None:
+        assert item.why is not None
+        return Due(item.wanted, item.why)
+    if item.left is None or item.state is State.SKIPPED:
+        return None
+    return LeftOut(item.experiment, item.left, item.reason, item.project)
+
+
+def _log(plan: Plan) -> None:
     log.info(
         "plan: %s to transfer (%s to write), %d left out",
         count(len(plan.transfers), "experiment"),
         size(sum(transfer.survey.missing_bytes for transfer in plan.transfers)),
         len(plan.left_out),
     )
-    return plan
-
-
-def _due(
-    site: CycleSite, candidate: Candidate, ignored: frozenset[str], second_look: SecondLook | None
-) -> Due | LeftOut:
-    copy = map_to_project(candidate, site.rules)
-    if isinstance(copy, LeftOut):
-        return copy
-    return before_listing(
-        candidate,
-        copy,
-        ignored=copy.epn.text in ignored,
-        history=site.catalogue.history(copy),
-        folder_there=copy.project_folder.is_dir(),
-        second_look=second_look,
-    )
+    for folder in plan.unlisted:
+        log.error("%s", folder)
+    for notice in plan.notices:
+        log.warning("%s", notice)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asynchy.domain.attempt import Claim
+from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.text import moment, shown
 from asynchy.errors import ReceiptRefused
-from asynchy.plan.checking import Kept
 from asynchy.receipt.bag import place_beside
 from asynchy.service import audit
 from asynchy.service.bring import busy, working_on
@@ -32,7 +32,7 @@ class Wish:
     """Bytes a second at most."""
 
 
-def receipt(site: Site, wish: Wish) -> tuple[Kept, Receipt]:
+def receipt(site: Site, wish: Wish) -> tuple[CopyRecord, Receipt]:
     """Make a receipt.
 
     Raises:
@@ -43,7 +43,7 @@ def receipt(site: Site, wish: Wish) -> tuple[Kept, Receipt]:
     """
     kept = _chosen(known_copies(site, [wish.epn]), wish)
     copy = kept.copy
-    if not kept.complete:
+    if kept.completed is None:
         raise ReceiptRefused(
             f"the copy of {copy.epn} in {copy.destination} is not complete",
             hint=f"`asynchy status {copy.epn}` says why",
@@ -58,7 +58,8 @@ def receipt(site: Site, wish: Wish) -> tuple[Kept, Receipt]:
     folder = (wish.folder or place_beside(copy.destination)).absolute()
     digests = f"of each file as it was read on {moment(site.clock.now())}" if wish.read else KNOWN
     with working_on(site, copy, claim):
-        if site.catalogue.history(copy).attempts != kept.attempts:
+        now = site.catalogue.copy_record(copy)
+        if now is None or now.attempts != kept.attempts:
             raise ReceiptRefused(f"{copy.epn} was worked on meanwhile", hint="try again")
         holdings = site.catalogue.holdings(kept.id)
         try:
@@ -73,7 +74,7 @@ def receipt(site: Site, wish: Wish) -> tuple[Kept, Receipt]:
     return kept, made
 
 
-def _chosen(kept: list[Kept], wish: Wish) -> Kept:
+def _chosen(kept: list[CopyRecord], wish: Wish) -> CopyRecord:
     places = [str(item.copy.destination) for item in kept]
     if wish.destination is not None:
         kept = [item for item in kept if item.copy.destination == wish.destination.absolute()]
@@ -87,7 +88,7 @@ def _chosen(kept: list[Kept], wish: Wish) -> Kept:
     )
 
 
-def _read_again(site: Site, kept: Kept, rate: int | None) -> None:
+def _read_again(site: Site, kept: CopyRecord, rate: int | None) -> None:
     """Audit a copy: digests that miss are made; what is not as it was has no receipt."""
     wish = audit.Wish(frozenset({kept.copy.epn.text}), rate=rate)
     for result in audit.audit(site, [kept], wish):

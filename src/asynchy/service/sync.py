@@ -9,6 +9,7 @@ from asynchy.errors import DestinationMissing, ExitCode, NothingKnown
 from asynchy.plan.backlog import Wish, backlog
 from asynchy.plan.outcome import LeftOut, Plan
 from asynchy.service.fitting import fitting
+from asynchy.service.presence import with_presence
 from asynchy.service.site import Site
 from asynchy.service.work import Report
 
@@ -30,21 +31,22 @@ def plan_sync(site: Site, wish: Wish, at_a_time: int) -> Plan:
             f"{wish.destination} is not there",
             hint=f"mount it, or make it: mkdir {wish.destination}",
         )
-    known = site.catalogue.experiments()
-    if not known:
+    records = with_presence(site.catalogue.overview.records())
+    records = [record for record in records if record.seen]
+    if not records:
         raise NothingKnown(
             f"{site.catalogue.path} knows no experiments",
             hint="`as-walker` finds those at the facility",
         )
-    unknown = wish.epns - {item.experiment.epn.text for item in known}
+    unknown = wish.epns - {record.epn.text for record in records}
     if unknown:
         raise NothingKnown(
             f"the catalogue does not know {', '.join(sorted(unknown))}",
             hint="`as-walker` finds what is new at the facility",
         )
     site.board.phase("listing what is due")
-    decided, complete = backlog(known, wish, site.catalogue.history)
-    transfers, left_out = fitting(site, decided, at_a_time)
+    decided, complete = backlog(records, wish, site.clock.now())
+    transfers, left_out = fitting(site, decided, at_a_time, limit=wish.limit)
     log.info(
         "plan: %s to transfer (%s to write), %s there already, %d left out",
         count(len(transfers), "experiment"),
@@ -68,7 +70,7 @@ def exit_code_of(report: Report) -> ExitCode:
 
 def exit_code_for(*, complete: int, failed: int, left_out: tuple[LeftOut, ...]) -> ExitCode:
     """All, some or none; what is left out and does not stay due counts as neither."""
-    failed += sum(item.reason.stays_due for item in left_out)
+    failed += sum(not item.reason.ends_well for item in left_out)
     if not failed:
         return ExitCode.OK
     return ExitCode.DUE if complete else ExitCode.NONE

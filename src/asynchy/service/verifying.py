@@ -12,11 +12,14 @@ from asynchy.domain.attempt import Claim, Verdict
 from asynchy.domain.level import Level
 from asynchy.domain.text import count
 from asynchy.errors import NothingKnown
-from asynchy.plan.checking import Kept, to_verify
+from asynchy.domain.copy_record import CopyRecord
+from asynchy.domain.experiment_record import ExperimentRecord
+from asynchy.plan.checking import to_verify
 from asynchy.plan.outcome import Plan, Transfer, Why
 from asynchy.plan.verdict import Judgement
 from asynchy.service.bring import Outcome, busy, hold, rounds, without_different, working_on
 from asynchy.service.fitting import fitting
+from asynchy.service.presence import with_presence
 from asynchy.service.proof import judged
 from asynchy.service.receipt import write_down
 from asynchy.service.site import Site
@@ -24,23 +27,28 @@ from asynchy.service.site import Site
 log = logging.getLogger(__name__)
 
 
-def known_copies(site: Site, epns: Collection[str]) -> list[Kept]:
-    """The copies of the EPNs that are named, or all.
+def known_records(site: Site, epns: Collection[str]) -> list[ExperimentRecord]:
+    """The experiments with copies, those of the EPNs that are named, or all.
 
     Raises:
         NothingKnown: the catalogue knows no copy, or none of an EPN that was named.
         CatalogueError: the catalogue cannot be used.
     """
     site.catalogue.bury()
-    kept = site.catalogue.kept()
-    unknown = set(epns) - {item.copy.epn.text for item in kept}
-    if unknown or not kept:
+    records = [one for one in site.catalogue.overview.records(epns) if one.copies]
+    unknown = set(epns) - {record.epn.text for record in records}
+    if unknown or not records:
         of = f" of {', '.join(sorted(unknown))}" if unknown else ""
         raise NothingKnown(
             f"{site.catalogue.path} knows no copy{of}",
             hint="`mxsync` and `asynchy sync` make them; `asynchy status` lists those it knows",
         )
-    return [item for item in kept if not epns or item.copy.epn.text in epns]
+    return with_presence(records)
+
+
+def known_copies(site: Site, epns: Collection[str]) -> list[CopyRecord]:
+    """The copies of the EPNs that are named, or all. Raises as `known_records`."""
+    return [copy for record in known_records(site, epns) for copy in record.copies]
 
 
 def plan_verification(site: Site, epns: Collection[str], at_a_time: int) -> Plan:
@@ -52,9 +60,9 @@ def plan_verification(site: Site, epns: Collection[str], at_a_time: int) -> Plan
         Stopped: a stop was asked for meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
-    kept = known_copies(site, epns)
+    records = known_records(site, epns)
     site.board.phase("listing what is to be verified")
-    decided = to_verify(kept, epns, lambda folder: folder.is_dir())
+    decided = to_verify(records, epns)
     transfers, left_out = fitting(site, decided, at_a_time)
     log.info("verifying %s", count(len(transfers), "copy", "copies"))
     return Plan(tuple(transfers), tuple(left_out), problems=())

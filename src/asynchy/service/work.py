@@ -40,33 +40,22 @@ class Report:
 
 
 def exit_code_for(plan: Plan, outcomes: tuple[Outcome, ...]) -> ExitCode:
-    """UNASKED where something could not be asked, DUE where something stays due, else OK."""
-    if plan.problems or any(item.reason is Left.UNLISTED for item in plan.left_out):
+    """UNASKED if something could not be asked, DUE if something is due or needs a person."""
+    unlisted = plan.unlisted or any(item.reason is Left.UNLISTED for item in plan.left_out)
+    if plan.problems or unlisted:
         return ExitCode.UNASKED
-    stays = any(item.reason.stays_due for item in plan.left_out)
-    if stays or any(not outcome.complete for outcome in outcomes):
+    open_ends = any(not item.reason.ends_well for item in plan.left_out)
+    if open_ends or any(not outcome.complete for outcome in outcomes):
         return ExitCode.DUE
     return ExitCode.OK
 
 
 class Work:
-    """Carries out one plan.
+    """Carries out one plan."""
 
-    `then` hears of each experiment that came home; an `AsynchyError` that it raises is a problem of
-    the report.
-    """
-
-    def __init__(
-        self,
-        site: Site,
-        plan: Plan,
-        *,
-        then: Callable[[Outcome], None] | None = None,
-        bring: Bring = bring,
-    ) -> None:
+    def __init__(self, site: Site, plan: Plan, *, bring: Bring = bring) -> None:
         self._site = site
         self._plan = plan
-        self._then = then
         self._bring = bring
         self._stopping = False
         self._outcomes: list[Outcome] = []
@@ -120,10 +109,3 @@ class Work:
             self._defects.append(f"{copy.epn}: {error!r}")
             outcome = Outcome(copy, Verdict.FAILED, "an error that asynchy did not expect")
         self._outcomes.append(outcome)
-        if not outcome.complete or self._then is None:
-            return
-        try:
-            self._then(outcome)
-        except AsynchyError as error:
-            log.error("%s: complete, but %s (%s)", copy.epn, error, error.hint)
-            self._problems.append(str(error))

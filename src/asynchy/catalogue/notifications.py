@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import and_, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import due, experiments, mails, reported
 from asynchy.domain.epn import Epn
-from asynchy.plan.alert import Overdue, Reported, Waiting
+from asynchy.domain.experiment import Experiment
+from asynchy.plan.alert import Reported, Waiting
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Pending:
     """What it reports."""
 
 
-class Alerts:
+class Notifications:
     """The catalogue's side of alerts.
 
     All methods raise `CatalogueError` where the database cannot be used.
@@ -34,16 +34,6 @@ class Alerts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    @classmethod
-    def open(cls, path: Path) -> Alerts:
-        """For writing."""
-        return cls(Database.open(path))
-
-    @classmethod
-    def peek(cls, path: Path) -> Alerts:
-        """For reading alone."""
-        return cls(Database.peek(path))
 
     def reported(self) -> dict[Epn, Reported]:
         """Every EPN that was reported."""
@@ -100,29 +90,32 @@ class Alerts:
                 changes = {"latest": now, "times": reported.c.times + 1}
                 db.execute(new.on_conflict_do_update(index_elements=["epn"], set_=changes))
 
-    def due(self) -> list[Overdue]:
-        """What mxsync has left undone."""
-        with self._database.transaction() as db:
-            return [
-                Overdue(Epn(row.epn), row.project, row.since, row.latest, row.reason)
-                for row in db.execute(select(due))
-            ]
-
     def note(
-        self, undone: Mapping[tuple[Epn, str], str], done: Iterable[Epn], now: datetime
+        self,
+        undone: Mapping[Experiment, tuple[str, str]],
+        done: Iterable[Experiment],
+        now: datetime,
     ) -> None:
-        """What a cycle has left undone, by EPN and project, with the reason; and what it has done.
+        """What a cycle has left undone, with the project and the reason; and what it has done.
 
         What it says nothing of stays: a visit that has left the range of days is no less due.
         """
         with self._database.transaction() as db:
-            for epn in done:
-                db.execute(delete(due).where(due.c.epn == epn.text))
-            for (epn, project), reason in undone.items():
-                new = upsert(due).values(
-                    epn=epn.text, project=project, since=now, latest=now, reason=reason
+            for experiment in done:
+                mine = and_(
+                    due.c.beamline == experiment.beamline, due.c.epn == experiment.epn.text
                 )
-                changes = {"latest": now, "reason": reason}
+                db.execute(delete(due).where(mine))
+            for experiment, (project, reason) in undone.items():
+                new = upsert(due).values(
+                    beamline=experiment.beamline,
+                    epn=experiment.epn.text,
+                    project=project,
+                    since=now,
+                    latest=now,
+                    reason=reason,
+                )
+                changes = {"latest": now, "reason": reason, "project": project}
                 db.execute(
-                    new.on_conflict_do_update(index_elements=["epn", "project"], set_=changes)
+                    new.on_conflict_do_update(index_elements=["beamline", "epn"], set_=changes)
                 )

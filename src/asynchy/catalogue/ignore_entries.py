@@ -1,0 +1,84 @@
+"""Whose the entries of `ignore.yml` are: ours, the original program's, or a person's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from asynchy.catalogue.database import Database
+from asynchy.catalogue.schema import ignore_entries, state
+from asynchy.plan.experiment_state import IgnoreEntry, Origin
+
+_READ = "ignore.yml read"
+
+
+class IgnoreEntries:
+    """The catalogue's side of `ignore.yml`.
+
+    All methods raise `CatalogueError` if the database cannot be used.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def compare(self, epns: Collection[str], now: datetime) -> dict[str, IgnoreEntry]:
+        """The entries that are in the file now, and those of ours that a person has taken out.
+
+        What was there when the file was first read is the original program's; what came later, and
+        was not written by us, is a person's.
+        """
+        with self._database.transaction() as db:
+            known = {
+                row.epn: IgnoreEntry(Origin(row.origin), row.since)
+                for row in db.execute(select(ignore_entries))
+            }
+            read = db.scalar(select(state.c.value).where(state.c.name == _READ))
+        unknown = Origin.ORIGINAL if read is None else Origin.PERSON
+        found = {}
+        for epn in epns:
+            entry = known.get(epn)
+            if entry is None or entry.origin is Origin.REMOVED:
+                entry = IgnoreEntry(unknown, now)
+            found[epn] = entry
+        for epn in known.keys() - found.keys():
+            if known[epn].origin in (Origin.OURS, Origin.REMOVED):
+                found[epn] = IgnoreEntry(Origin.REMOVED, known[epn].since)
+        return found
+
+    def keep(self, entries: Mapping[str, IgnoreEntry], now: datetime) -> None:
+        """Store what `compare` found."""
+        with self._database.transaction() as db:
+            before = {
+                row.epn: IgnoreEntry(Origin(row.origin), row.since)
+                for row in db.execute(select(ignore_entries))
+            }
+            gone = before.keys() - entries.keys()
+            for epn in gone:
+                db.execute(delete(ignore_entries).where(ignore_entries.c.epn == epn))
+            changed = {epn: one for epn, one in entries.items() if before.get(epn) != one}
+            _store(db, changed)
+            mark = upsert(state).values(name=_READ, value=now.isoformat())
+            db.execute(mark.on_conflict_do_nothing())
+
+    def add(self, entries: Mapping[str, IgnoreEntry]) -> None:
+        """Store entries that are about to be written to the file."""
+        with self._database.transaction() as db:
+            _store(db, entries)
+
+
+def _store(db: Connection, entries: Mapping[str, IgnoreEntry]) -> None:
+    if not entries:
+        return
+    new = upsert(ignore_entries)
+    new = new.on_conflict_do_update(
+        index_elements=["epn"],
+        set_={"origin": new.excluded.origin, "since": new.excluded.since},
+    )
+    rows = [
+        {"epn": epn, "origin": entry.origin.value, "since": entry.since}
+        for epn, entry in entries.items()
+    ]
+    db.execute(new, rows)

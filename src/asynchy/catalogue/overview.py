@@ -1,0 +1,276 @@
+"""What is known of every experiment, at the facility and at home, with the portal's visits."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, func, select
+
+from asynchy.catalogue import visits as visit_rows
+from asynchy.catalogue.database import Database
+from asynchy.catalogue.rows import copy_record_of
+from asynchy.catalogue.schema import (
+    UtcDateTime,
+    attempts,
+    checks,
+    claims,
+    copies,
+    due,
+    experiments,
+    files,
+    held,
+    reported,
+    sightings,
+    visits,
+)
+from asynchy.domain.copy_record import CopyRecord
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Experiment
+from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
+from asynchy.domain.level import Level
+from asynchy.domain.visit import Beamtime, EquipmentVisits
+from asynchy.plan.reconcile import DeletionEvidence
+
+_WAYS = {
+    Level.SIZE: "size and time",
+    Level.TRANSPORT: "rsync's checksum as it arrived",
+}
+"""How what no check has proven was proven."""
+
+
+@dataclass(frozen=True)
+class DataAge:
+    """When the facility was last looked at, so that people know how old all this is."""
+
+    portal: datetime | None
+    """When the portal last told of a visit; None: never."""
+    walk: datetime | None
+    """When the latest walk ended; None: there was none."""
+
+
+class Overview:
+    """The records of experiments and copies. One query each, however many there are.
+
+    All methods raise `CatalogueError` if the database cannot be used.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def records(
+        self, epns: Collection[str] = (), answers: Iterable[EquipmentVisits] = ()
+    ) -> list[ExperimentRecord]:
+        """Every experiment that is known, or those of some EPNs, in order of EPN.
+
+        `answers` of the portal count, though they may not be stored.
+        """
+        with self._database.transaction() as db:
+            found = _experiments(db, epns)
+            beamtimes = visit_rows.brief(db, epns)
+        told = visit_rows.merged(beamtimes, answers)
+        return combine(
+            found,
+            (item for item in told.values() if not epns or item.visit.epn.text in epns),
+        )
+
+    def copies(self, epns: Collection[str] = ()) -> list[CopyRecord]:
+        """Every copy, or those of some EPNs, in order of EPN."""
+        with self._database.transaction() as db:
+            by_experiment = _copies(db, epns)
+        found = [copy for some in by_experiment.values() for copy in some]
+        return sorted(
+            found,
+            key=lambda one: (one.copy.epn, one.copy.experiment.beamline, one.copy.destination),
+        )
+
+    def visits(self) -> list[Beamtime]:
+        """Every visit that is known, without its scientists and its title."""
+        with self._database.transaction() as db:
+            return list(visit_rows.brief(db).values())
+
+    def keep_visits(self, answers: Iterable[EquipmentVisits], now: datetime) -> None:
+        """Store the visits that the portal told of, and the spans that it answered completely.
+
+        A visit that it told of before, and does not although it should, was called off.
+        """
+        with self._database.transaction() as db:
+            visit_rows.keep(db, answers, now)
+
+    def answered_until(self, equipment: Collection[int]) -> datetime | None:
+        """The end of the last span for which each of these entries was answered completely.
+
+        None: one of them never was.
+        """
+        with self._database.transaction() as db:
+            return visit_rows.answered_until(db, equipment)
+
+    def data_age(self) -> DataAge:
+        """When the facility was last looked at."""
+        walks = select(func.max(sightings.c.ended)).where(sightings.c.kind == "walk")
+        with self._database.transaction() as db:
+            return DataAge(db.scalar(select(func.max(visits.c.told))), db.scalar(walks))
+
+    def evidence(self, copy: CopyRecord, level: Level) -> DeletionEvidence:
+        """What is known of each file that the facility was last seen to have; reads all of them."""
+        same = and_(
+            held.c.copy_id == copy.id,
+            held.c.path == files.c.path,
+            held.c.size == files.c.size,
+            held.c.modified == files.c.modified,
+            held.c.level >= int(level),
+            held.c.damage.is_(None),
+        )
+        of = select(copies.c.experiment_id).where(copies.c.id == copy.id).scalar_subquery()
+        query = (
+            select(
+                func.count().label("files"),
+                func.count(held.c.path).label("proven"),
+                func.coalesce(func.sum(held.c.size), 0).label("bytes"),
+                func.min(held.c.checked).label("first"),
+                func.max(held.c.checked).label("last"),
+                func.min(held.c.level).label("level"),
+            )
+            .select_from(files.outerjoin(held, same))
+            .where(files.c.experiment_id == of)
+        )
+        with self._database.transaction() as db:
+            row = db.execute(query).one()
+            ways = _ways(db, copy.id, row.level)
+        return DeletionEvidence(
+            unproven=row.files - row.proven,
+            files=row.proven,
+            bytes=int(row.bytes),
+            ways=ways,
+            first=_time(row.first),
+            last=_time(row.last),
+        )
+
+
+def _experiments(db: Connection, epns: Collection[str]) -> list[ExperimentRecord]:
+    at_home = _copies(db, epns)
+    listed = _listed(db)
+    notes = {
+        Experiment(row.beamline, Epn(row.epn)): DueNote(
+            row.project, row.since, row.latest, row.reason
+        )
+        for row in db.execute(_of(select(due), due.c.epn, epns))
+    }
+    mailed = set(db.scalars(select(reported.c.epn)))
+    rows = db.execute(_of(select(experiments), experiments.c.epn, epns))
+    return [_experiment(row, at_home.get(row.id, ()), listed, notes, mailed) for row in rows]
+
+
+def _of(query: Select[Any], column: Any, epns: Collection[str]) -> Select[Any]:
+    return query.where(column.in_(sorted(epns))) if epns else query
+
+
+def _copies(db: Connection, epns: Collection[str]) -> dict[int, tuple[CopyRecord, ...]]:
+    """By experiment its copies that were not forgotten, in order of destination."""
+    tried = (
+        select(
+            attempts.c.copy_id,
+            func.count().label("tried"),
+            func.max(attempts.c.id).label("last"),
+        )
+        .group_by(attempts.c.copy_id)
+        .subquery()
+    )
+    audits = (
+        select(
+            checks.c.copy_id,
+            func.count().filter(checks.c.whole).label("audits"),
+            func.max(checks.c.ended).label("audited"),
+        )
+        .where(checks.c.kind == "audit")
+        .group_by(checks.c.copy_id)
+        .subquery()
+    )
+    query = (
+        select(
+            copies, experiments.c.epn, experiments.c.beamline, experiments.c.source,
+            tried.c.tried, audits.c.audits, audits.c.audited,
+            attempts.c.verdict, attempts.c.reason, attempts.c.ended,
+        )
+        .join(experiments, experiments.c.id == copies.c.experiment_id)
+        .outerjoin(tried, tried.c.copy_id == copies.c.id)
+        .outerjoin(attempts, attempts.c.id == tried.c.last)
+        .outerjoin(audits, audits.c.copy_id == copies.c.id)
+        .where(copies.c.forgotten.is_(None))
+        .order_by(copies.c.destination)
+    )  # fmt: skip
+    leases = {row.copy_id: row for row in db.execute(select(claims))}
+    found: defaultdict[int, list[CopyRecord]] = defaultdict(list)
+    for row in db.execute(_of(query, experiments.c.epn, epns)):
+        found[row.experiment_id].append(copy_record_of(row, leases.get(row.id)))
+    return {experiment: tuple(some) for experiment, some in found.items()}
+
+
+def _listed(db: Connection) -> dict[str, datetime]:
+    """By path at the facility when all of an experiment was last listed."""
+    ended = func.max(func.coalesce(sightings.c.ended, sightings.c.started), type_=UtcDateTime)
+    alone = (
+        select(sightings.c.origin, ended)
+        .where(sightings.c.kind == "listing", sightings.c.ended.is_not(None))
+        .group_by(sightings.c.origin)
+    )
+    walked = (
+        select(experiments.c.source, ended)
+        .join(sightings, sightings.c.id == experiments.c.walk_id)
+        .group_by(experiments.c.source)
+    )
+    found = dict(db.execute(alone).tuples().all())
+    for source, when in db.execute(walked).tuples():
+        found[source] = max(when, found.get(source, when))
+    return found
+
+
+def _experiment(
+    row: Row[Any],
+    at_home: tuple[CopyRecord, ...],
+    listed: Mapping[str, datetime],
+    notes: Mapping[Experiment, DueNote],
+    mailed: Collection[str],
+) -> ExperimentRecord:
+    experiment = Experiment(row.beamline, Epn(row.epn))
+    return ExperimentRecord(
+        experiment=experiment,
+        source=row.source,
+        seen=True,
+        visible=bool(row.source) and row.vanished is None,
+        link_target=row.link_target,
+        problem=row.problem,
+        listed=listed.get(row.source),
+        files=row.files,
+        bytes=row.bytes,
+        modified=row.modified,
+        changed=row.changed,
+        vanished=row.vanished,
+        completed_elsewhere=row.completed_elsewhere,
+        elsewhere_since=row.elsewhere_since,
+        released=row.released,
+        release_reason=row.release_reason,
+        copies=at_home,
+        note=notes.get(experiment),
+        mailed=row.epn in mailed,
+    )
+
+
+def _ways(db: Connection, copy_id: int, weakest: Level | None) -> tuple[str, ...]:
+    """How the files of a copy were proven, in words."""
+    if weakest is None:
+        return ()
+    if weakest is not Level.SOURCE:
+        return (_WAYS[weakest],)
+    query = select(checks.c.way).where(
+        checks.c.copy_id == copy_id, checks.c.kind == "verify", checks.c.files > 0
+    )
+    return tuple(dict.fromkeys(db.scalars(query.order_by(checks.c.id))))
+
+
+def _time(seconds: int | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,100 @@
+"""The states of experiments, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from asynchy.cli.tables import bullets, line, table
+from asynchy.domain.text import count, moment
+from asynchy.plan.experiment_state import ExperimentState, State
+from asynchy.plan.outcome import Left
+from asynchy.plan.overview import overview_of, sentences
+from asynchy.plan.safety import name_of
+
+_LISTED = frozenset({State.DUE, State.WAITING, State.UNOWNED, State.GONE})
+_QUIET = (State.SKIPPED, State.RELEASED, State.OUTSIDE)
+
+
+def show_states(states: Sequence[ExperimentState]) -> None:
+    """What is not at home, and why; what is left alone is counted."""
+    listed = [item for item in states if item.state in _LISTED]
+    if listed:
+        line("\nNot at home:\n")
+        table(("EPN", "Beamline", "Project", "State", "Why"), map(_row, listed))
+    overview = overview_of(states)
+    quiet = [f"{overview.counts[one]:,} {one.value}" for one in _QUIET if overview.counts[one]]
+    if quiet:
+        line(f"\nLeft alone: {', '.join(quiet)}.")
+    bullets("Besides:", sentences(overview))
+
+
+def show_experiment(states: Sequence[ExperimentState], config: str) -> None:
+    """The state of the experiments of one EPN, why, and what to do."""
+    for item in states:
+        record = item.record
+        line(f"{name_of(item.experiment)}: {item.state.value}")
+        if item.state is State.DUE or item.reason:
+            line(f"  why: {why(item)}")
+        if item.project is not None:
+            line(f"  project: {item.project}")
+        if item.wanted is not None:
+            line(f"  place at home: {item.wanted.destination}")
+        if record.link_target is not None:
+            line(f"  at the facility: {record.source}, a link to {record.link_target}")
+        for visit in record.beamtimes:
+            line(f"  visit: {moment(visit.visit.start)} to {moment(visit.visit.end)}")
+        step = next_step(item, config)
+        if step is not None:
+            line(f"  next step: {step}")
+        line("")
+
+
+def why(item: ExperimentState) -> str:
+    """Why an experiment is in its state, in one sentence."""
+    parts = []
+    if item.left is not None and item.left.text not in item.reason:
+        parts.append(item.left.text)
+    elif item.why is not None and item.left is None:
+        parts.append(item.why.value)
+    if item.reason:
+        parts.append(item.reason)
+    note = item.record.note
+    if note is not None and item.state is State.DUE and item.left is None:
+        parts.append(f"the latest cycle ({moment(note.latest)}): {note.reason}")
+    return "; ".join(dict.fromkeys(parts))
+
+
+def next_step(item: ExperimentState, config: str) -> str | None:
+    """What happens next, or what a person has to do; None: nothing."""
+    epn = item.record.epn
+    if item.state is State.UNOWNED:
+        return f"asynchy --config {config} map add {epn.proposal} PROJECT"
+    if item.state is State.OUTSIDE:
+        return "set `fetch-visible: true` to fetch all that is visible"
+    if item.left in (Left.COPY_MISSING, Left.LOST):
+        return f"asynchy --config {config} copies list {epn}, then move, forget or refetch"
+    if item.left is Left.DAMAGED:
+        return f"asynchy --config {config} verify {epn}"
+    if item.state is State.WAITING:
+        return "it is fetched once the visit has ended"
+    if item.state is State.DUE and item.left is None:
+        return "the next cycle of mxsync fetches it"
+    return None
+
+
+def _row(item: ExperimentState) -> Sequence[str]:
+    project = item.project or ("needs a project" if item.state is State.UNOWNED else "-")
+    return (
+        item.record.epn.text,
+        item.experiment.beamline or "-",
+        project,
+        item.state.value,
+        why(item),
+    )
+
+
+def counted(states: Sequence[ExperimentState]) -> str:
+    """How many experiments are at home and how many are not, in one line."""
+    overview = overview_of(states)
+    parts = [f"{number:,} {state.value}" for state, number in overview.counts.items()]
+    return f"{count(len(states), 'experiment')}: {', '.join(parts)}"

@@ -1,0 +1,165 @@
+"""An experiment with all that is known of it, at the facility and at home."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from asynchy.domain.copy_record import CopyRecord, CopyState, copy_state
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Amount, Experiment
+from asynchy.domain.person import Person
+from asynchy.domain.visit import Beamtime
+
+
+@dataclass(frozen=True)
+class DueNote:
+    """What a cycle has left undone."""
+
+    project: str
+    since: datetime
+    """When it was first left undone."""
+    latest: datetime
+    """When it was last tried, or looked at."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class ExperimentRecord:
+    """One experiment, with its copies and visits."""
+
+    experiment: Experiment
+    source: str = ""
+    """Its path at the facility; empty: not known."""
+    seen: bool = False
+    """Whether anybody has looked for it there; otherwise only the portal has told of it."""
+    visible: bool = False
+    """Whether a folder of it was seen at the facility, and not found to be gone since."""
+    link_target: str | None = None
+    """Where its folder, a symbolic link at the facility, leads; None: it is no link."""
+    problem: str | None = None
+    """Why its folder at the facility cannot be used; None: it can, as far as is known."""
+    listed: datetime | None = None
+    """When all of it was last listed there; None: never."""
+    files: int | None = None
+    """As it was last listed there; None: its files were never looked at."""
+    bytes: int | None = None
+    modified: datetime | None = None
+    """The time of its latest file."""
+    changed: datetime | None = None
+    """When something new was last found in it."""
+    vanished: datetime | None = None
+    """When it was no longer found at the facility; None: it is there, as far as is known."""
+    completed_elsewhere: bool = False
+    """Whether the original program called it complete, without saying where."""
+    elsewhere_since: datetime | None = None
+    """Up to when that can hold; None: the original said nothing."""
+    released: datetime | None = None
+    """When a person said that it need not come home; None: it must."""
+    release_reason: str | None = None
+    copies: tuple[CopyRecord, ...] = ()
+    """Those that must be at their places, in order of destination."""
+    beamtimes: tuple[Beamtime, ...] = ()
+    """Its visits that are known, in order of their end."""
+    note: DueNote | None = None
+    mailed: bool = False
+    """Whether a mail has named its EPN as one of unknown ownership."""
+
+    @property
+    def epn(self) -> Epn:
+        """The EPN of the experiment."""
+        return self.experiment.epn
+
+    @property
+    def amount(self) -> Amount | None:
+        """Its files, if a walk, a listing or an import has seen them."""
+        return None if self.files is None else Amount(self.bytes or 0, self.files)
+
+    @property
+    def principal(self) -> Person | None:
+        """Who led its latest visit; None: not known."""
+        told = [item.visit.principal for item in self.beamtimes if item.visit.principal]
+        return told[-1] if told else None
+
+    def copy_at(self, destination: Path) -> CopyRecord | None:
+        """The copy at a place; None: the catalogue knows none there."""
+        return next((one for one in self.copies if one.copy.destination == destination), None)
+
+    def state_of(self, copy: CopyRecord | None, now: datetime) -> CopyState:
+        """The state of one of its copies."""
+        state = copy_state(copy, self.beamtimes, self.changed, now)
+        if state is CopyState.INCOMPLETE and self.vanished and copy and copy.completed:
+            return CopyState.COMPLETE  # no attempt will ever end better
+        return state
+
+    def last_end(self, before: datetime) -> datetime | None:
+        """When the latest of its visits ended that had ended before a time; None: none had."""
+        return max((b.visit.end for b in self.beamtimes if b.visit.end < before), default=None)
+
+    def touched_since(self, moment: datetime) -> bool:
+        """Whether a visit ended, or the files at the facility changed, after a time."""
+        seen = [self.modified, self.changed, *(item.visit.end for item in self.beamtimes)]
+        return any(when is not None and when > moment for when in seen)
+
+
+def combine(
+    known: Iterable[ExperimentRecord], beamtimes: Iterable[Beamtime]
+) -> list[ExperimentRecord]:
+    """Experiments with their visits, and those that only a visit tells of, in order of EPN.
+
+    One that was seen below no beamline's folder has the visits of its EPN on any beamline. One that
+    is known under two names, but has one path at the facility, is one.
+    """
+    records = _as_one(known)
+    by_epn: defaultdict[Epn, list[Experiment]] = defaultdict(list)
+    for experiment in records:
+        by_epn[experiment.epn].append(experiment)
+    visits: defaultdict[Experiment, list[Beamtime]] = defaultdict(list)
+    for item in beamtimes:
+        experiment = Experiment(item.beamline, item.visit.epn)
+        placeless = [one for one in by_epn[item.visit.epn] if not one.beamline]
+        owner = placeless[0] if experiment not in records and placeless else experiment
+        visits[owner].append(item)
+    found = []
+    for one in {*records, *visits}:
+        record = records.get(one) or ExperimentRecord(one)
+        mine = visits.get(one)
+        if mine:
+            record = replace(
+                record, beamtimes=tuple(sorted(mine, key=lambda item: item.visit.end))
+            )
+        found.append(record)
+    found.sort(key=lambda one: (one.epn, one.experiment.beamline))
+    return found
+
+
+def _as_one(known: Iterable[ExperimentRecord]) -> dict[Experiment, ExperimentRecord]:
+    records: dict[Experiment, ExperimentRecord] = {}
+    by_place: dict[tuple[Epn, str], Experiment] = {}
+    for one in sorted(known, key=lambda item: item.experiment, reverse=True):  # "" comes last
+        first = by_place.setdefault((one.epn, one.source or str(one.experiment)), one.experiment)
+        records[first] = _merged(records[first], one) if first in records else one
+    return records
+
+
+def _merged(one: ExperimentRecord, other: ExperimentRecord) -> ExperimentRecord:
+    newer, older = (one, other) if _is_later(one.listed, other.listed) else (other, one)
+    files = newer if newer.files is not None else older
+    return replace(
+        newer,
+        experiment=one.experiment,
+        files=files.files,
+        bytes=files.bytes,
+        modified=files.modified,
+        changed=one.changed if _is_later(one.changed, other.changed) else other.changed,
+        completed_elsewhere=one.completed_elsewhere or other.completed_elsewhere,
+        elsewhere_since=one.elsewhere_since or other.elsewhere_since,
+        copies=one.copies + other.copies,
+    )
+
+
+def _is_later(one: datetime | None, other: datetime | None) -> bool:
+    return one is not None and (other is None or one >= other)

@@ -1,0 +1,380 @@
+"""The state of an experiment: one pure function, from which every command derives it.
+
+At any moment each known experiment is in exactly one state. Nothing leaves the comparison by
+itself: not by leaving a time window, and not by a changed mapping or another destination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from pathlib import Path
+
+from asynchy.domain.copy_record import CopyRecord, CopyState, Presence
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Copy, Experiment
+from asynchy.domain.experiment_record import ExperimentRecord
+from asynchy.domain.text import count, moment
+from asynchy.domain.visit import Beamtime, Visit
+from asynchy.plan.outcome import Left, Why
+
+CURRENT = timedelta(hours=1)
+"""A visit that runs now or begins within this time is current (the original's rule)."""
+
+
+class State(Enum):
+    """Where an experiment stands; the value is the word that people read."""
+
+    AT_HOME = "at home"
+    DUE = "due"
+    WAITING = "waiting"
+    UNOWNED = "no project"
+    SKIPPED = "skipped"
+    RELEASED = "released"
+    OUTSIDE = "not asked for"
+    GONE = "gone from the facility"
+
+
+class Origin(Enum):
+    """Who wrote an entry of `ignore.yml`. The values are stored in the catalogue."""
+
+    OURS = "ours"
+    """This program, when all known copies of the EPN were complete."""
+    ORIGINAL = "original"
+    """It was there when this program first read the file: the original program wrote it."""
+    PERSON = "person"
+    """It came later, and this program did not write it."""
+    REMOVED = "removed"
+    """It was ours, and a person has taken it out: its EPN is fetched again."""
+
+
+@dataclass(frozen=True)
+class IgnoreEntry:
+    """An entry of `ignore.yml`."""
+
+    origin: Origin
+    since: datetime
+    """When it was written, or first read."""
+
+
+@dataclass(frozen=True)
+class DestinationRules:
+    """What the config says of where experiments are and where their copies go."""
+
+    epn_cap_map: Mapping[str, str]
+    source_path: str
+    destination_root: Path
+    destination_path: str
+
+    def project_of(self, epn: Epn) -> str | None:
+        """The project that owns an EPN's data; None: nobody has said."""
+        return self.epn_cap_map.get(epn.proposal)
+
+    def copy_of(self, experiment: Experiment, project: str, known_source: str = "") -> Copy:
+        """The copy of an experiment that the rules ask for.
+
+        `known_source` is its path as the facility spells it, if it was seen there.
+        """
+        names = {
+            "project": project,
+            "epn": experiment.epn.text,
+            "beamline": experiment.beamline,
+        }
+        source = self.source_path.format(**names)
+        return Copy(
+            experiment=experiment,
+            project=project,
+            source=known_source if known_source.lower() == source.lower() else source,
+            project_folder=self.destination_root / project,
+            destination=self.destination_root / self.destination_path.format(**names),
+        )
+
+
+@dataclass(frozen=True)
+class RecheckPolicy:
+    """When a complete experiment is listed once more, for what was written late."""
+
+    now: datetime
+    after: timedelta
+    """Time after the end of its visit."""
+
+    def is_due(self, visit_end: datetime, completed_listing: datetime) -> bool:
+        """Whether it is; a listing made that long after the visit was that look."""
+        return completed_listing - visit_end < self.after <= self.now - visit_end
+
+
+@dataclass(frozen=True)
+class Running:
+    """The current visits: what they hold back, and since when."""
+
+    since: Mapping[Epn, datetime] = field(default_factory=dict)
+    """EPN with a current visit -> its start."""
+    reference: datetime = datetime.max.replace(tzinfo=UTC)
+    """What ended before this may be fetched."""
+    longest: tuple[Beamtime, ...] = ()
+    """The current visits that began before `reference` plus nothing: those that set it."""
+
+
+def is_current(visit: Visit, now: datetime) -> bool:
+    """Whether the visit runs now or begins within the hour."""
+    return visit.start <= now + CURRENT and visit.end >= now
+
+
+def running_visits(beamtimes: Iterable[Beamtime], now: datetime) -> Running:
+    """The visits that are current at a time."""
+    current = [item for item in beamtimes if is_current(item.visit, now)]
+    since: dict[Epn, datetime] = {}
+    for item in current:
+        epn, start = item.visit.epn, item.visit.start
+        since[epn] = min(start, since.get(epn, start))
+    reference = min([now, *(item.visit.start for item in current)])
+    first = tuple(item for item in current if item.visit.start == reference)
+    return Running(since, reference, first)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What decides on an experiment besides what is known of it."""
+
+    now: datetime
+    rules: DestinationRules
+    running: Running
+    ignored: Mapping[str, IgnoreEntry] = field(default_factory=dict)
+    """The entries of `ignore.yml`, by EPN."""
+    recheck: RecheckPolicy | None = None
+    """None: no complete experiment is listed a second time."""
+    fetch_visible: bool = False
+    """Whether what is visible at the SFTP service is due, though the portal never told of it."""
+    owners: Mapping[Path, Experiment] = field(default_factory=dict)
+    """Destination -> the experiment whose copy is there."""
+
+
+@dataclass(frozen=True)
+class ExperimentState:
+    """The state of one experiment, and what follows from it."""
+
+    record: ExperimentRecord
+    state: State
+    reason: str = ""
+    """Why it is in that state, for people; empty: the state says it all."""
+    project: str | None = None
+    wanted: Copy | None = None
+    """The copy that the config asks for; None: nobody has said whose it is."""
+    copy: CopyRecord | None = None
+    """The copy that counts for it; None: there is none."""
+    why: Why | None = None
+    """Why it is due."""
+    left: Left | None = None
+    """Why it is not fetched by itself, if it is not."""
+
+    @property
+    def experiment(self) -> Experiment:
+        """Whose state it is."""
+        return self.record.experiment
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the copy that counts is at another place than the config asks for."""
+        copy, wanted = self.copy, self.wanted
+        at_home = self.state is State.AT_HOME and copy is not None and wanted is not None
+        return at_home and copy.copy.destination != wanted.destination  # type: ignore[union-attr]
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether it will not come right by itself."""
+        return self.state is State.UNOWNED or (self.left is not None and self.left.needs_person)
+
+
+def experiment_state(record: ExperimentRecord, policy: Policy) -> ExperimentState:
+    """The state of an experiment; the rules in the order in which they count."""
+    made = _released(record) or _skipped(record, policy)
+    if made is not None:
+        return made
+    project = policy.rules.project_of(record.epn)
+    if project is None:
+        detail = f"proposal {record.epn.proposal} is not in epn_cap_map"
+        return ExperimentState(record, State.UNOWNED, detail, left=Left.UNMAPPED)
+    wanted = policy.rules.copy_of(record.experiment, project, record.source)
+    return _Owned(record, policy, project, wanted).state()
+
+
+def _released(record: ExperimentRecord) -> ExperimentState | None:
+    if record.released is None or record.touched_since(record.released):
+        return None
+    reason = f"{moment(record.released)}: {record.release_reason or 'no reason was given'}"
+    return ExperimentState(record, State.RELEASED, reason)
+
+
+def _skipped(record: ExperimentRecord, policy: Policy) -> ExperimentState | None:
+    entry = policy.ignored.get(record.epn.text)
+    if entry is None or entry.origin in (Origin.OURS, Origin.REMOVED):
+        return None
+    if entry.origin is Origin.PERSON:
+        return ExperimentState(record, State.SKIPPED, "listed in ignore.yml", left=Left.IGNORED)
+    ours = any(copy.was_complete for copy in record.copies)
+    if ours or record.touched_since(entry.since):
+        return None
+    reason = "listed in ignore.yml by the original program"
+    return ExperimentState(record, State.SKIPPED, reason, left=Left.IGNORED)
+
+
+@dataclass(frozen=True)
+class _Owned:
+    """An experiment of a project of ours that nobody skips."""
+
+    record: ExperimentRecord
+    policy: Policy
+    project: str
+    wanted: Copy
+
+    def state(self) -> ExperimentState:
+        record, policy = self.record, self.policy
+        waiting = self._waiting()
+        if waiting is not None:
+            return waiting
+        copy = record.copy_at(self.wanted.destination)
+        if copy is None or not copy.was_complete:
+            elsewhere = self._elsewhere()
+            if elsewhere is not None:
+                return elsewhere
+        absent = self._absent(copy)
+        if absent is not None:
+            return absent
+        if record.vanished is not None and (copy is None or copy.completed is None):
+            return self._gone(copy)
+        why = self._why(copy)
+        if why is None:
+            return self._complete(copy)
+        if not self._is_obligation(copy):
+            return self._made(State.OUTSIDE, "visible at the SFTP service; never in a visit")
+        return self._due(copy, why)
+
+    def _made(self, state: State, reason: str = "", **more: object) -> ExperimentState:
+        return ExperimentState(
+            self.record, state, reason, project=self.project, wanted=self.wanted, **more
+        )  # type: ignore[arg-type]
+
+    def _waiting(self) -> ExperimentState | None:
+        """A visit runs, or has not begun: nothing is fetched that is still being written."""
+        record, running, now = self.record, self.policy.running, self.policy.now
+        since = running.since.get(record.epn)
+        if since is not None:
+            return self._made(
+                State.WAITING, f"a visit is running since {moment(since)}", left=Left.RUNNING
+            )
+        if not record.beamtimes or record.last_end(running.reference) is not None:
+            return None
+        if record.last_end(now) is not None:
+            return self._made(State.WAITING, Left.LATER.text, left=Left.LATER)
+        return self._made(State.WAITING, "its visit has not begun", left=Left.NOT_BEGUN)
+
+    def _elsewhere(self) -> ExperimentState | None:
+        """A copy that we completed at another place counts while nothing newer is known."""
+        entry = self.policy.ignored.get(self.record.epn.text)
+        if entry is None or entry.origin is not Origin.OURS:
+            return None
+        for copy in self.record.copies:
+            if self.record.state_of(copy, self.policy.now) is not CopyState.COMPLETE:
+                continue
+            if self._late(copy) or self._absent(copy) is not None:
+                continue
+            return self._made(State.AT_HOME, f"in {copy.copy.destination}", copy=copy)
+        return None
+
+    def _absent(self, copy: CopyRecord | None) -> ExperimentState | None:
+        """What the catalogue calls complete must be at its place; a person decides what follows."""
+        if copy is None or not copy.was_complete or copy.presence is Presence.THERE:
+            return None
+        unmounted = copy.presence is Presence.UNMOUNTED
+        left = Left.NO_PROJECT_FOLDER if unmounted else Left.COPY_MISSING
+        place = copy.copy.project_folder if unmounted else copy.copy.destination
+        reason = str(place) if unmounted else f"{place} {copy.presence.value}"
+        return self._made(State.DUE, reason, copy=copy, why=Why.DIFFERENT, left=left)
+
+    def _gone(self, copy: CopyRecord | None) -> ExperimentState:
+        assert self.record.vanished is not None
+        reason = f"since {moment(self.record.vanished)}, and not complete at home"
+        return self._made(State.GONE, reason, copy=copy, left=Left.LOST)
+
+    def _complete(self, copy: CopyRecord | None) -> ExperimentState:
+        assert copy is not None
+        if copy.damaged:
+            reason = count(copy.damaged, "file")
+            return self._made(
+                State.DUE, reason, copy=copy, why=Why.DIFFERENT, left=Left.DAMAGED
+            )
+        if self.record.vanished is not None:
+            reason = f"since {moment(self.record.vanished)}; complete at home"
+            return self._made(State.GONE, reason, copy=copy)
+        return self._made(State.AT_HOME, copy=copy)
+
+    def _why(self, copy: CopyRecord | None) -> Why | None:
+        """Why the copy is due; None: it is not."""
+        record, policy = self.record, self.policy
+        if copy is not None and copy.suspect:
+            return Why.DIFFERENT
+        if copy is None or copy.completed is None or copy.listed is None:
+            if copy is not None and copy.attempts:
+                return Why.AGAIN
+            return Why.RETURNED if any(other.was_complete for other in record.copies) else Why.NEW
+        entry = policy.ignored.get(record.epn.text)
+        if entry is not None and entry.origin is Origin.REMOVED:
+            return Why.REMOVED
+        last_end = record.last_end(policy.running.reference)
+        if last_end is not None and last_end > copy.listed:
+            return Why.RETURNED
+        state = record.state_of(copy, policy.now)
+        if record.vanished is None and record.changed and record.changed > copy.listed:
+            return Why.CHANGED
+        if self._late(copy) and record.vanished is None:
+            return Why.LATE
+        return Why.AGAIN if state is CopyState.INCOMPLETE else None
+
+    def _late(self, copy: CopyRecord) -> bool:
+        recheck = self.policy.recheck
+        last_end = self.record.last_end(self.policy.running.reference)
+        if recheck is None or last_end is None or copy.listed is None:
+            return False
+        return recheck.is_due(last_end, copy.listed)
+
+    def _is_obligation(self, copy: CopyRecord | None) -> bool:
+        """Whether it was ever asked for: told, mailed, tried, due, or all that is visible is."""
+        record = self.record
+        tried = copy is not None and (copy.attempts > 0 or copy.was_complete)
+        known = bool(record.beamtimes) or record.mailed or record.note is not None
+        return known or tried or self.policy.fetch_visible
+
+    def _due(self, copy: CopyRecord | None, why: Why) -> ExperimentState:
+        left, reason = self._blocker(copy)
+        return self._made(State.DUE, reason, copy=copy, why=why, left=left)
+
+    def _blocker(self, copy: CopyRecord | None) -> tuple[Left | None, str]:
+        """Why it cannot be fetched now, though it is due."""
+        if self.record.problem is not None:
+            return Left.BROKEN_LINK, self.record.problem
+        owner = self.policy.owners.get(self.wanted.destination, self.record.experiment)
+        if owner != self.record.experiment:
+            return Left.SAME_DESTINATION, same_destination(self.wanted.destination, owner)
+        if copy is not None and copy.claim is not None:
+            claim = copy.claim
+            detail = f"process {claim.pid} on {claim.host} since {moment(claim.since)}"
+            return Left.CLAIMED, detail
+        return None, ""
+
+
+def same_destination(destination: Path, owner: Experiment) -> str:
+    """That a place belongs to another experiment, and what to do, for people."""
+    whose = f"{owner.epn} ({owner.beamline})" if owner.beamline else str(owner.epn)
+    return f"{destination} belongs to {whose}; put {{beamline}} into destination-path"
+
+
+def owners_of(records: Iterable[ExperimentRecord]) -> dict[Path, Experiment]:
+    """Destination -> the experiment whose copy is there, of all copies that are known."""
+    return {
+        copy.copy.destination: record.experiment
+        for record in records
+        for copy in record.copies
+        if copy.was_complete or copy.attempts
+    }

@@ -1,0 +1,107 @@
+"""What a cycle leaves alone, counted and named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from asynchy.domain.experiment import Experiment
+from asynchy.domain.text import count, moment
+from asynchy.plan.experiment_state import ExperimentState, Policy, State
+from asynchy.plan.outcome import Left
+from asynchy.plan.safety import name_of
+
+_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Overview:
+    """How many experiments are in which state, and those that people should know by name."""
+
+    counts: Counter[State]
+    elsewhere: tuple[ExperimentState, ...]
+    """Complete at another place than the config asks for."""
+    outside: tuple[Experiment, ...]
+    """Visible and ours, but never in a visit: only `fetch-visible` makes them due."""
+    shrunk: tuple[ExperimentState, ...]
+    """The facility no longer has all that their copies hold."""
+
+
+def overview_of(states: Iterable[ExperimentState]) -> Overview:
+    """The overview of the states of all experiments."""
+    found = list(states)
+    return Overview(
+        counts=Counter(item.state for item in found),
+        elsewhere=tuple(item for item in found if item.is_elsewhere),
+        outside=tuple(item.experiment for item in found if item.state is State.OUTSIDE),
+        shrunk=tuple(item for item in found if item.copy is not None and item.copy.losses),
+    )
+
+
+def named(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def sentences(overview: Overview) -> list[str]:
+    """What a plan, a status and a mail say of it, a sentence each."""
+    said = []
+    if overview.outside:
+        number = count(len(overview.outside), "experiment is", "experiments are")
+        names = named([name_of(one) for one in overview.outside])
+        said.append(
+            f"{number} visible at the SFTP service and ours, but in no visit that the portal told "
+            f"of: {names}. `fetch-visible: true` fetches what is visible."
+        )
+    for item in overview.elsewhere:
+        said.append(f"{name_of(item.experiment)} is complete at another place: {item.reason}")
+    for item in overview.shrunk:
+        assert item.copy is not None
+        said.append(f"{name_of(item.experiment)}: {item.copy.losses}")
+    return said
+
+
+def attention(states: Iterable[ExperimentState]) -> tuple[str, ...]:
+    """What will not come right by itself, a sentence each; a missing mount is named once.
+
+    EPNs without a project are not among it: a mail has a part of its own for them.
+    """
+    said: dict[str, int] = {}
+    for item in states:
+        if item.left is None or not item.needs_person or item.state is State.UNOWNED:
+            continue
+        if item.left is Left.NO_PROJECT_FOLDER:
+            key = f"{item.reason} is missing or empty: is it mounted?"
+        else:
+            detail = f": {item.reason}" if item.reason else ""
+            key = f"{name_of(item.experiment)}: {item.left.text}{detail}"
+        said[key] = said.get(key, 0) + 1
+    return tuple(
+        f"{text} ({count(number, 'experiment')})" if number > 1 else text
+        for text, number in said.items()
+    )
+
+
+def long_visits(
+    states: Iterable[ExperimentState], policy: Policy, limit: timedelta
+) -> tuple[str, ...]:
+    """Visits that have been running for longer than a limit, with what they hold back."""
+    old = [
+        item
+        for item in policy.running.longest
+        if policy.now - item.visit.start > limit
+    ]
+    if not old:
+        return ()
+    held = [item for item in states if item.left in (Left.RUNNING, Left.LATER)]
+    names = named([name_of(item.experiment) for item in held])
+    return tuple(
+        f"A visit of {item.visit.epn} on {item.beamline} has been running since "
+        f"{moment(item.visit.start)}, until {moment(item.visit.end)}. It holds back "
+        f"{count(len(held), 'experiment')}: {names}. If its times are wrong, ask the facility to "
+        "correct them."
+        for item in old
+    )

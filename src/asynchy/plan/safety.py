@@ -1,0 +1,126 @@
+"""Whether what the facility has of an experiment is safe at home, and what that lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from asynchy.domain.copy_record import CopyRecord, CopyState, Presence, newer_at_facility
+from asynchy.domain.experiment import Experiment
+from asynchy.domain.experiment_record import ExperimentRecord
+from asynchy.domain.level import Level
+from asynchy.domain.text import count
+from asynchy.plan.experiment_state import IgnoreEntry, Origin
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class SafetyPolicy:
+    """What must hold of a copy, and who says what is to become of an experiment."""
+
+    level: Level | None
+    """What must be proven of every file; None: that it is complete is enough."""
+    epn_cap_map: Mapping[str, str] | None = None
+    """Proposal -> project; None: there is no such mapping, so that none is missing in it."""
+    ignored: Mapping[str, IgnoreEntry] = field(default_factory=dict)
+    """The entries of `ignore.yml`, by EPN."""
+
+    def project(self, one: ExperimentRecord) -> str | None:
+        """Whose an experiment is; None: nobody has said."""
+        named = [copy.copy.project for copy in one.copies if copy.copy.project]
+        mapped = (self.epn_cap_map or {}).get(one.epn.proposal)
+        return mapped or (named[0] if named else None)
+
+    def is_exempt(self, one: ExperimentRecord) -> bool:
+        """Whether a person, or an original program, said that it needs no transfer, unproven.
+
+        What was found to differ, was completed here, or has changed since, is due all the same.
+        """
+        if one.released is not None and not one.touched_since(one.released):
+            return True
+        if any(copy.was_complete for copy in one.copies):
+            return False
+        entry = self.ignored.get(one.epn.text)
+        if entry is not None and entry.origin is Origin.PERSON:
+            return True
+        if entry is not None and entry.origin is Origin.ORIGINAL:
+            return not one.touched_since(entry.since)
+        if not one.completed_elsewhere:
+            return False
+        return one.elsewhere_since is None or not one.touched_since(one.elsewhere_since)
+
+    def best_copy(
+        self, one: ExperimentRecord, now: datetime
+    ) -> tuple[CopyRecord | None, str | None]:
+        """The copy that counts most for an experiment, and what it lacks; None: nothing."""
+        lacks = [(copy, lack_of(one, copy, self.level, now)) for copy in one.copies]
+        for copy, lack in lacks:
+            if lack is None:
+                return copy, None
+        if lacks:  # of those that lack something, the one that was complete last
+            copy, lack = max(lacks, key=lambda item: (item[0].completed or _NEVER, item[0].id))
+            if copy.was_complete or copy.unfinished:
+                return copy, lack
+        return None, self._unfetched(one, now)
+
+    def _unfetched(self, one: ExperimentRecord, now: datetime) -> str:
+        if self.is_exempt(one):
+            if one.released is not None:
+                return f"released by a person: {one.release_reason or 'no reason was given'}"
+            said = "an original's database" if one.completed_elsewhere else "ignore.yml"
+            return f"{said} calls it fetched, and nothing proves it"
+        if self.epn_cap_map is not None and one.epn.proposal not in self.epn_cap_map:
+            return "belongs to no project"
+        if any(copy.claim for copy in one.copies):
+            return "it is being fetched"
+        if any(item.visit.start <= now < item.visit.end for item in one.beamtimes):
+            return "a visit is running"
+        return one.note.reason if one.note is not None else "never fetched"
+
+
+def lack_of(
+    one: ExperimentRecord, copy: CopyRecord, level: Level | None, now: datetime
+) -> str | None:
+    """Why a copy does not stand for all that the facility has, for people; None: it does.
+
+    `level` must be proven of every file; None: that it is complete is enough.
+    """
+    if copy.was_complete and copy.presence is not Presence.THERE:
+        return f"its folder at home {copy.presence.value}"
+    state = one.state_of(copy, now)
+    if copy.suspect:
+        return CopyState.SUSPECT.value
+    if copy.completed is None or copy.listed is None:
+        if state is CopyState.IN_PROGRESS:
+            return "it is being fetched"
+        return (copy.last.reason if copy.last else None) or "not complete"
+    if copy.damaged:
+        return f"{count(copy.damaged, 'file')} damaged at home"
+    newer = newer_at_facility(copy.listed, one.beamtimes, one.changed, now)
+    if newer is not None:
+        return newer
+    if copy.unfinished and copy.last is not None and one.vanished is None:
+        return f"the latest attempt: {copy.last.reason or copy.last.verdict.value}"
+    return unproven(copy.level, level)
+
+
+def unproven(found: Level | None, wanted: Level | None) -> str | None:
+    """What a level of proof lacks, for people; None: nothing."""
+    if wanted is None or (found is not None and found >= wanted):
+        return None
+    return f"complete, proven by {found} alone" if found else "complete, but not known how proven"
+
+
+def safe_since(copy: CopyRecord, level: Level | None) -> datetime | None:
+    """When the facility was listed for what a copy holds, so proven; None: it holds no such."""
+    there = copy.presence is Presence.THERE
+    sound = there and copy.completed is not None and not copy.suspect and not copy.damaged
+    return copy.listed if sound and unproven(copy.level, level) is None else None
+
+
+def name_of(experiment: Experiment) -> str:
+    """An experiment for people: `12282a (mx)`."""
+    where = f" ({experiment.beamline})" if experiment.beamline else ""
+    return f"{experiment.epn}{where}"

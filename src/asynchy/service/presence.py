@@ -1,0 +1,73 @@
+"""Whether what the catalogue calls complete is at its place at home: one look for each copy."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from asynchy.domain.copy_record import CopyRecord, Presence
+from asynchy.domain.experiment_record import ExperimentRecord
+
+
+def with_presence(records: Iterable[ExperimentRecord]) -> list[ExperimentRecord]:
+    """The records, with what is at the places of the copies that are or were complete."""
+    look = _Look()
+    return [
+        replace(record, copies=tuple(map(look.at, record.copies))) if record.copies else record
+        for record in records
+    ]
+
+
+def copies_with_presence(copies: Iterable[CopyRecord]) -> list[CopyRecord]:
+    """Copies, with what is at their places."""
+    return list(map(_Look().at, copies))
+
+
+class _Look:
+    """Looks at places; what is above them is looked at once."""
+
+    def __init__(self) -> None:
+        self._mounted: dict[Path, bool] = {}
+
+    def at(self, copy: CopyRecord) -> CopyRecord:
+        if not copy.was_complete:
+            return copy
+        presence = self._presence(copy)
+        return copy if presence is copy.presence else replace(copy, presence=presence)
+
+    def _presence(self, copy: CopyRecord) -> Presence:
+        place = copy.copy.destination
+        try:
+            found = place.lstat()
+            if stat.S_ISLNK(found.st_mode):
+                return Presence.LINK
+            if not stat.S_ISDIR(found.st_mode):
+                return Presence.MISSING
+            if copy.files and _is_empty(place):
+                return Presence.EMPTY
+        except (FileNotFoundError, NotADirectoryError):
+            return Presence.MISSING if self._is_mounted(copy) else Presence.UNMOUNTED
+        except OSError:
+            return Presence.UNREADABLE
+        return Presence.THERE
+
+    def _is_mounted(self, copy: CopyRecord) -> bool:
+        """Whether the folder that is never made by us is there, and something in it.
+
+        The folder of a mount that is gone is empty.
+        """
+        folder = copy.copy.project_folder
+        if folder not in self._mounted:
+            try:
+                self._mounted[folder] = not _is_empty(folder)
+            except OSError:
+                self._mounted[folder] = False
+        return self._mounted[folder]
+
+
+def _is_empty(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return next(entries, None) is None

@@ -1,0 +1,163 @@
+"""What reports are made of: the catalogue's records of both sides, and what the config asks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from asynchy.catalogue import Catalogue
+from asynchy.config import Settings, Shared
+from asynchy.config.ignore_file import IgnoreFile
+from asynchy.domain.experiment_record import ExperimentRecord
+from asynchy.domain.level import Level
+from asynchy.errors import NothingKnown
+from asynchy.plan.at_risk import Risks, at_risk
+from asynchy.plan.experiment_state import (
+    DestinationRules,
+    ExperimentState,
+    IgnoreEntry,
+    Policy,
+    RecheckPolicy,
+    experiment_state,
+    owners_of,
+    running_visits,
+)
+from asynchy.plan.reconcile import DeletionPolicy, Reconciled, reconcile
+from asynchy.plan.safety import SafetyPolicy
+from asynchy.service.presence import with_presence
+from asynchy.service.site import means_of
+
+
+def asked_level(settings: Shared) -> Level | None:
+    """What must be proven of a copy, as the config asks; None: that it is complete is enough."""
+    if settings.verify == "source":
+        return Level.SOURCE
+    return Level.SIZE if means_of(settings).looks else None
+
+
+def safety_policy(settings: Shared, catalogue: Catalogue, level: Level | None) -> SafetyPolicy:
+    """What must hold of a copy, with that level of proof.
+
+    Raises:
+        IgnoreListError: `ignore.yml` cannot be used.
+        CatalogueError: the catalogue cannot be used.
+    """
+    policy = SafetyPolicy(level)
+    if not isinstance(settings, Settings):
+        return policy
+    ignored = ignore_entries(settings, catalogue, datetime.now(UTC))
+    return replace(policy, epn_cap_map=settings.epn_cap_map, ignored=ignored)
+
+
+def ignore_entries(
+    settings: Settings, catalogue: Catalogue, now: datetime
+) -> dict[str, IgnoreEntry]:
+    """The entries of `ignore.yml`, with whose they are; nothing is stored.
+
+    Raises:
+        IgnoreListError: `ignore.yml` cannot be used.
+        CatalogueError: the catalogue cannot be used.
+    """
+    epns = {epn.text for epn in IgnoreFile(settings.ignore).read().epns}
+    return catalogue.ignore_entries.compare(epns, now)
+
+
+def destination_rules(settings: Settings) -> DestinationRules:
+    """What the config says of where experiments are and where their copies go."""
+    return DestinationRules(
+        epn_cap_map=settings.epn_cap_map,
+        source_path=settings.source_path,
+        destination_root=settings.destination_root_path,
+        destination_path=settings.destination_path,
+    )
+
+
+def states(
+    settings: Settings, catalogue: Catalogue, now: datetime, epns: Collection[str] = ()
+) -> list[ExperimentState]:
+    """The states of experiments, from the catalogue and from what is at home alone.
+
+    Raises:
+        IgnoreListError: `ignore.yml` cannot be used.
+        CatalogueError: the catalogue cannot be used.
+    """
+    records = with_presence(catalogue.overview.records(epns))
+    visits = (item for one in records for item in one.beamtimes)
+    days = settings.recheck_after
+    policy = Policy(
+        now=now,
+        rules=destination_rules(settings),
+        running=running_visits(catalogue.overview.visits() if epns else visits, now),
+        ignored=ignore_entries(settings, catalogue, now),
+        recheck=RecheckPolicy(now, timedelta(days=days)) if days else None,
+        fetch_visible=settings.fetch_visible,
+        owners=owners_of(records),
+    )
+    return [experiment_state(record, policy) for record in records]
+
+
+def known(catalogue: Catalogue, epns: Collection[str] = ()) -> list[ExperimentRecord]:
+    """The experiments that the catalogue knows: those of the EPNs that are named; none: all.
+
+    Raises:
+        NothingKnown: it knows nothing, or not an EPN that was named.
+        CatalogueError: the catalogue cannot be used.
+    """
+    found = with_presence(catalogue.overview.records(epns))
+    unknown = set(epns) - {one.epn.text for one in found}
+    if unknown:
+        raise NothingKnown(
+            f"{catalogue.path} does not know {', '.join(sorted(unknown))}",
+            hint="`as-walker` finds what is new at the facility",
+        )
+    if not found:
+        raise NothingKnown(
+            f"{catalogue.path} knows no experiments",
+            hint="`mxsync --execute` and `as-walker` find out what is at the facility",
+        )
+    return found
+
+
+def risks(
+    settings: Shared,
+    level: Level | None,
+    now: datetime,
+    records: Sequence[ExperimentRecord] | None = None,
+    *,
+    everything: bool = False,
+) -> Risks:
+    """What is not at home, with that level of proof, before the facility deletes it.
+
+    `records`: those of the catalogue, if they were read already.
+
+    Raises:
+        NothingKnown: the catalogue knows nothing.
+        IgnoreListError: `ignore.yml` cannot be used.
+        CatalogueError: the catalogue cannot be used.
+    """
+    catalogue = Catalogue.peek(settings.catalogue_path)
+    policy = safety_policy(settings, catalogue, level)
+    found = known(catalogue) if records is None else records
+    return at_risk(found, policy, settings.retention_days, now, everything=everything)
+
+
+def reconciled(
+    settings: Shared, level: Level, epns: Collection[str], now: datetime
+) -> list[Reconciled]:
+    """Both sides of the EPNs that are named, or of all, and what may be deleted at the facility.
+
+    Raises:
+        NothingKnown: the catalogue knows nothing, or not an EPN that was named.
+        IgnoreListError: `ignore.yml` cannot be used.
+        CatalogueError: the catalogue cannot be used.
+    """
+    catalogue = Catalogue.peek(settings.catalogue_path)
+    days = settings.recheck_after if isinstance(settings, Settings) else 0
+    terms = DeletionPolicy(
+        policy=safety_policy(settings, catalogue, level),
+        level=level,
+        recheck_after=timedelta(days=days),
+        prove=lambda copy: catalogue.overview.evidence(copy, level),
+    )
+    return reconcile(known(catalogue, epns), terms, now)
