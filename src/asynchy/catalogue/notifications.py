@@ -102,9 +102,7 @@ class Notifications:
         """
         with self._database.transaction() as db:
             for experiment in done:
-                mine = and_(
-                    due.c.beamline == experiment.beamline, due.c.epn == experiment.epn.text
-                )
+                mine = and_(due.c.beamline == experiment.beamline, due.c.epn == experiment.epn.text)
                 db.execute(delete(due).where(mine))
             for experiment, (project, reason) in undone.items():
                 new = upsert(due).values(

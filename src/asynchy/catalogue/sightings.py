@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row as RowOf
 from sqlalchemy import (
     Connection,
     bindparam,
@@ -28,6 +27,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy import Row as RowOf
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.experiments import Reported, remember, report

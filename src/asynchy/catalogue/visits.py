@@ -16,7 +16,6 @@ from asynchy.domain.experiment import Experiment
 from asynchy.domain.person import Person
 from asynchy.domain.visit import Beamtime, EquipmentVisits, Visit
 
-
 Known = dict[tuple[int, str], Beamtime]
 """Visits by equipment and id at the portal."""
 

@@ -23,7 +23,6 @@ from asynchy.service.receipt import Receipt
 from asynchy.service.work import Report
 from asynchy.verify.aside import folder_of
 
-
 _QUIET = (State.AT_HOME, State.SKIPPED, State.RELEASED, State.GONE, State.OUTSIDE)
 """States about which there is nothing to do; counted beside the plan."""
 

@@ -7,13 +7,13 @@ from datetime import datetime
 
 from asynchy.catalogue.overview import DataAge
 from asynchy.cli.tables import bullets, line, table
+from asynchy.domain.copy_record import CopyRecord, Presence
 from asynchy.domain.experiment import Experiment
+from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Level
 from asynchy.domain.text import count, day, moment, size
 from asynchy.plan.at_risk import AtRisk, Risks
 from asynchy.plan.reconcile import Reconciled
-from asynchy.domain.copy_record import CopyRecord, Presence
-from asynchy.domain.experiment_record import ExperimentRecord
 
 AT_RISK_COLUMNS = (
     "epn", "beamline", "project", "principal", "email", "files", "bytes", "why", "visit_end",

@@ -67,19 +67,21 @@ def why(item: ExperimentState) -> str:
 def next_step(item: ExperimentState, config: str) -> str | None:
     """What happens next, or what a person has to do; None: nothing."""
     epn = item.record.epn
-    if item.state is State.UNOWNED:
-        return f"asynchy --config {config} map add {epn.proposal} PROJECT"
-    if item.state is State.OUTSIDE:
-        return "set `fetch-visible: true` to fetch all that is visible"
-    if item.left in (Left.COPY_MISSING, Left.LOST):
-        return f"asynchy --config {config} copies list {epn}, then move, forget or refetch"
-    if item.left is Left.DAMAGED:
-        return f"asynchy --config {config} verify {epn}"
-    if item.state is State.WAITING:
-        return "it is fetched once the visit has ended"
+    call = f"asynchy --config {config}"
+    by_reason = {
+        Left.COPY_MISSING: f"{call} copies list {epn}, then move, forget or refetch",
+        Left.LOST: f"{call} copies forget {epn} --reason …, once nothing can be done",
+        Left.DAMAGED: f"{call} verify {epn}",
+    }
+    if item.left in by_reason:
+        return by_reason[item.left]
     if item.state is State.DUE and item.left is None:
         return "the next cycle of mxsync fetches it"
-    return None
+    return {
+        State.UNOWNED: f"{call} map add {epn.proposal} PROJECT",
+        State.OUTSIDE: "set `fetch-visible: true` to fetch all that is visible",
+        State.WAITING: "it is fetched once the visit has ended",
+    }.get(item.state)
 
 
 def _row(item: ExperimentState) -> Sequence[str]:

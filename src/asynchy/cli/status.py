@@ -63,9 +63,7 @@ def status(file: Path, epn: str | None, as_json: bool) -> None:
     show_checks(catalogue.checks_of(wanted.text))
 
 
-def _states(
-    settings: Shared, catalogue: Catalogue, epns: Sequence[str]
-) -> list[ExperimentState]:
+def _states(settings: Shared, catalogue: Catalogue, epns: Sequence[str]) -> list[ExperimentState]:
     """The states of experiments; without a `config.yml`, nobody says which are wanted."""
     if not isinstance(settings, Settings):
         return []

@@ -128,9 +128,7 @@ def combine(
         record = records.get(one) or ExperimentRecord(one)
         mine = visits.get(one)
         if mine:
-            record = replace(
-                record, beamtimes=tuple(sorted(mine, key=lambda item: item.visit.end))
-            )
+            record = replace(record, beamtimes=tuple(sorted(mine, key=lambda item: item.visit.end)))
         found.append(record)
     found.sort(key=lambda one: (one.epn, one.experiment.beamline))
     return found

@@ -113,9 +113,7 @@ class Alert:
     @property
     def anything(self) -> bool:
         """Whether there is anything to say."""
-        return bool(
-            self.unknown or self.overdue or self.problems or self.at_risk or self.attention
-        )
+        return bool(self.unknown or self.overdue or self.problems or self.at_risk or self.attention)
 
     @property
     def new(self) -> tuple[Unknown, ...]:
@@ -194,7 +192,7 @@ def _all(visit: Visit) -> tuple[Person, ...]:
 
 
 def unknown_epns(states: Iterable[ExperimentState]) -> dict[Epn, list[ExperimentRecord]]:
-    """The EPNs of no project, in order, with what is known of each; told now, told before, or seen."""
+    """The EPNs of no project, in order, each with its experiments."""
     found: dict[Epn, list[ExperimentRecord]] = {}
     for item in states:
         if item.state is State.UNOWNED:
@@ -202,9 +200,7 @@ def unknown_epns(states: Iterable[ExperimentState]) -> dict[Epn, list[Experiment
     return dict(sorted(found.items()))
 
 
-def overdue(
-    states: Iterable[ExperimentState], days: int, now: datetime
-) -> tuple[Overdue, ...]:
+def overdue(states: Iterable[ExperimentState], days: int, now: datetime) -> tuple[Overdue, ...]:
     """What has been due for that many days."""
     old = []
     for item in states:
@@ -213,7 +209,5 @@ def overdue(
             continue
         if now - note.since >= timedelta(days=days):
             project = item.project or note.project
-            old.append(
-                Overdue(item.record.epn, project, note.since, note.latest, note.reason)
-            )
+            old.append(Overdue(item.record.epn, project, note.since, note.latest, note.reason))
     return tuple(sorted(old, key=lambda item: (item.since, item.epn)))

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from asynchy.config.values import ANY_BEAMLINE
-from asynchy.domain.experiment import Experiment
-from asynchy.domain.person import Person
 from asynchy.domain.copy_record import CopyRecord
+from asynchy.domain.experiment import Experiment
 from asynchy.domain.experiment_record import ExperimentRecord
+from asynchy.domain.person import Person
 from asynchy.plan.safety import SafetyPolicy, safe_since
 
 _LATEST = datetime(9998, 1, 1, tzinfo=UTC)

@@ -12,9 +12,7 @@ from asynchy.plan.decide import claimed
 from asynchy.plan.outcome import Due, Left, LeftOut, Why
 
 
-def to_verify(
-    records: Iterable[ExperimentRecord], epns: Collection[str]
-) -> list[Due | LeftOut]:
+def to_verify(records: Iterable[ExperimentRecord], epns: Collection[str]) -> list[Due | LeftOut]:
     """The copies that are, or were, complete; those of the EPNs that are named, or all.
 
     What is not to be had is left out, with the reason.

@@ -20,6 +20,7 @@ from asynchy.domain.text import count, moment
 from asynchy.domain.visit import Beamtime, Visit
 from asynchy.plan.outcome import Left, Why
 
+_NEVER_ENDS = datetime.max.replace(tzinfo=UTC)
 CURRENT = timedelta(hours=1)
 """A visit that runs now or begins within this time is current (the original's rule)."""
 
@@ -111,10 +112,10 @@ class Running:
 
     since: Mapping[Epn, datetime] = field(default_factory=dict)
     """EPN with a current visit -> its start."""
-    reference: datetime = datetime.max.replace(tzinfo=UTC)
+    reference: datetime = _NEVER_ENDS
     """What ended before this may be fetched."""
-    longest: tuple[Beamtime, ...] = ()
-    """The current visits that began before `reference` plus nothing: those that set it."""
+    first: tuple[Beamtime, ...] = ()
+    """The current visits that began first, so that they set the reference."""
 
 
 def is_current(visit: Visit, now: datetime) -> bool:
@@ -230,20 +231,16 @@ class _Owned:
     wanted: Copy
 
     def state(self) -> ExperimentState:
-        record, policy = self.record, self.policy
-        waiting = self._waiting()
-        if waiting is not None:
-            return waiting
-        copy = record.copy_at(self.wanted.destination)
-        if copy is None or not copy.was_complete:
-            elsewhere = self._elsewhere()
-            if elsewhere is not None:
-                return elsewhere
-        absent = self._absent(copy)
-        if absent is not None:
-            return absent
-        if record.vanished is not None and (copy is None or copy.completed is None):
-            return self._gone(copy)
+        copy = self.record.copy_at(self.wanted.destination)
+        return (
+            self._waiting()
+            or self._elsewhere(copy)
+            or self._absent(copy)
+            or self._gone(copy)
+            or self._by_copy(copy)
+        )
+
+    def _by_copy(self, copy: CopyRecord | None) -> ExperimentState:
         why = self._why(copy)
         if why is None:
             return self._complete(copy)
@@ -251,10 +248,18 @@ class _Owned:
             return self._made(State.OUTSIDE, "visible at the SFTP service; never in a visit")
         return self._due(copy, why)
 
-    def _made(self, state: State, reason: str = "", **more: object) -> ExperimentState:
+    def _made(
+        self,
+        state: State,
+        reason: str = "",
+        *,
+        copy: CopyRecord | None = None,
+        why: Why | None = None,
+        left: Left | None = None,
+    ) -> ExperimentState:
         return ExperimentState(
-            self.record, state, reason, project=self.project, wanted=self.wanted, **more
-        )  # type: ignore[arg-type]
+            self.record, state, reason, self.project, self.wanted, copy, why, left
+        )
 
     def _waiting(self) -> ExperimentState | None:
         """A visit runs, or has not begun: nothing is fetched that is still being written."""
@@ -270,17 +275,18 @@ class _Owned:
             return self._made(State.WAITING, Left.LATER.text, left=Left.LATER)
         return self._made(State.WAITING, "its visit has not begun", left=Left.NOT_BEGUN)
 
-    def _elsewhere(self) -> ExperimentState | None:
+    def _elsewhere(self, copy: CopyRecord | None) -> ExperimentState | None:
         """A copy that we completed at another place counts while nothing newer is known."""
+        if copy is not None and copy.was_complete:
+            return None
         entry = self.policy.ignored.get(self.record.epn.text)
         if entry is None or entry.origin is not Origin.OURS:
             return None
-        for copy in self.record.copies:
-            if self.record.state_of(copy, self.policy.now) is not CopyState.COMPLETE:
+        for other in self.record.copies:
+            if self.record.state_of(other, self.policy.now) is not CopyState.COMPLETE:
                 continue
-            if self._late(copy) or self._absent(copy) is not None:
-                continue
-            return self._made(State.AT_HOME, f"in {copy.copy.destination}", copy=copy)
+            place = f"in {other.copy.destination}"
+            return self._absent(other) or self._made(State.AT_HOME, place, copy=other)
         return None
 
     def _absent(self, copy: CopyRecord | None) -> ExperimentState | None:
@@ -293,8 +299,10 @@ class _Owned:
         reason = str(place) if unmounted else f"{place} {copy.presence.value}"
         return self._made(State.DUE, reason, copy=copy, why=Why.DIFFERENT, left=left)
 
-    def _gone(self, copy: CopyRecord | None) -> ExperimentState:
-        assert self.record.vanished is not None
+    def _gone(self, copy: CopyRecord | None) -> ExperimentState | None:
+        """It is no longer at the facility, and not complete at home."""
+        if self.record.vanished is None or (copy is not None and copy.completed is not None):
+            return None
         reason = f"since {moment(self.record.vanished)}, and not complete at home"
         return self._made(State.GONE, reason, copy=copy, left=Left.LOST)
 
@@ -302,9 +310,7 @@ class _Owned:
         assert copy is not None
         if copy.damaged:
             reason = count(copy.damaged, "file")
-            return self._made(
-                State.DUE, reason, copy=copy, why=Why.DIFFERENT, left=Left.DAMAGED
-            )
+            return self._made(State.DUE, reason, copy=copy, why=Why.DIFFERENT, left=Left.DAMAGED)
         if self.record.vanished is not None:
             reason = f"since {moment(self.record.vanished)}; complete at home"
             return self._made(State.GONE, reason, copy=copy)
@@ -312,25 +318,31 @@ class _Owned:
 
     def _why(self, copy: CopyRecord | None) -> Why | None:
         """Why the copy is due; None: it is not."""
-        record, policy = self.record, self.policy
         if copy is not None and copy.suspect:
             return Why.DIFFERENT
-        if copy is None or copy.completed is None or copy.listed is None:
-            if copy is not None and copy.attempts:
-                return Why.AGAIN
-            return Why.RETURNED if any(other.was_complete for other in record.copies) else Why.NEW
+        if copy is not None and copy.completed is not None and copy.listed is not None:
+            return self._why_again(copy, copy.listed)
+        if copy is not None and copy.attempts:
+            return Why.AGAIN
+        return Why.RETURNED if any(one.was_complete for one in self.record.copies) else Why.NEW
+
+    def _why_again(self, copy: CopyRecord, listed: datetime) -> Why | None:
+        """Why a complete copy is due again; None: it is not."""
+        record, policy = self.record, self.policy
         entry = policy.ignored.get(record.epn.text)
         if entry is not None and entry.origin is Origin.REMOVED:
             return Why.REMOVED
         last_end = record.last_end(policy.running.reference)
-        if last_end is not None and last_end > copy.listed:
+        if last_end is not None and last_end > listed:
             return Why.RETURNED
-        state = record.state_of(copy, policy.now)
-        if record.vanished is None and record.changed and record.changed > copy.listed:
+        if record.vanished is not None:
+            return None
+        if record.changed is not None and record.changed > listed:
             return Why.CHANGED
-        if self._late(copy) and record.vanished is None:
+        if self._late(copy):
             return Why.LATE
-        return Why.AGAIN if state is CopyState.INCOMPLETE else None
+        unfinished = record.state_of(copy, policy.now) is CopyState.INCOMPLETE
+        return Why.AGAIN if unfinished else None
 
     def _late(self, copy: CopyRecord) -> bool:
         recheck = self.policy.recheck

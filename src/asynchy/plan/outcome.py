@@ -44,7 +44,9 @@ class Left(Enum):
     CLAIMED = _Reason("another process works on it", True)
     ABSENT = _Reason("there is no such folder at the facility", True, True)
     EMPTY = _Reason("nothing there yet: it has no files at the facility", True)
-    BROKEN_LINK = _Reason("its folder at the facility is a link that leads to no folder", True, True)
+    BROKEN_LINK = _Reason(
+        "its folder at the facility is a link that leads to no folder", True, True
+    )
     UNLISTED = _Reason("could not be listed at the facility", True)
     DESTINATION = _Reason("the destination cannot be read", True, True)
     NO_SPACE = _Reason("not enough free space", True, True)

@@ -89,11 +89,7 @@ def long_visits(
     states: Iterable[ExperimentState], policy: Policy, limit: timedelta
 ) -> tuple[str, ...]:
     """Visits that have been running for longer than a limit, with what they hold back."""
-    old = [
-        item
-        for item in policy.running.longest
-        if policy.now - item.visit.start > limit
-    ]
+    old = [item for item in policy.running.first if policy.now - item.visit.start > limit]
     if not old:
         return ()
     held = [item for item in states if item.left in (Left.RUNNING, Left.LATER)]

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from asynchy.domain.level import Level
-from asynchy.domain.text import count, moment
 from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.experiment_record import ExperimentRecord
+from asynchy.domain.level import Level
+from asynchy.domain.text import count, moment
 from asynchy.plan.safety import SafetyPolicy
 
 
@@ -57,7 +57,9 @@ class DeletionPolicy:
     """What is known of each of its files."""
 
 
-def reconcile(standings: Iterable[ExperimentRecord], terms: DeletionPolicy, now: datetime) -> list[Reconciled]:
+def reconcile(
+    standings: Iterable[ExperimentRecord], terms: DeletionPolicy, now: datetime
+) -> list[Reconciled]:
     """Both sides of each experiment; nothing may be deleted unless all that is known says so."""
     return [_reconciled(one, terms, now) for one in standings]
 
@@ -80,7 +82,9 @@ def _reconciled(one: ExperimentRecord, terms: DeletionPolicy, now: datetime) -> 
     return Reconciled(one, terms.policy.project(one), copy, True, why, proof)
 
 
-def _hindrance(one: ExperimentRecord, copy: CopyRecord, terms: DeletionPolicy, now: datetime) -> str | None:
+def _hindrance(
+    one: ExperimentRecord, copy: CopyRecord, terms: DeletionPolicy, now: datetime
+) -> str | None:
     """What stands against it though the copy is complete and proven; None: nothing."""
     if copy.claim is not None:
         return f"process {copy.claim.pid} on {copy.claim.host} works on it"
@@ -93,7 +97,9 @@ def _hindrance(one: ExperimentRecord, copy: CopyRecord, terms: DeletionPolicy, n
     return None
 
 
-def _rests_on(one: ExperimentRecord, copy: CopyRecord, level: Level, proof: DeletionEvidence) -> str:
+def _rests_on(
+    one: ExperimentRecord, copy: CopyRecord, level: Level, proof: DeletionEvidence
+) -> str:
     assert copy.listed is not None  # it is complete
     files = f"{count(proof.files, 'file')}, " if proof.files else "no file, "
     when = ""

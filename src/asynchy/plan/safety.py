@@ -89,21 +89,22 @@ def lack_of(
     """
     if copy.was_complete and copy.presence is not Presence.THERE:
         return f"its folder at home {copy.presence.value}"
-    state = one.state_of(copy, now)
     if copy.suspect:
         return CopyState.SUSPECT.value
     if copy.completed is None or copy.listed is None:
-        if state is CopyState.IN_PROGRESS:
+        if copy.claim is not None:
             return "it is being fetched"
         return (copy.last.reason if copy.last else None) or "not complete"
     if copy.damaged:
         return f"{count(copy.damaged, 'file')} damaged at home"
     newer = newer_at_facility(copy.listed, one.beamtimes, one.changed, now)
-    if newer is not None:
-        return newer
-    if copy.unfinished and copy.last is not None and one.vanished is None:
-        return f"the latest attempt: {copy.last.reason or copy.last.verdict.value}"
-    return unproven(copy.level, level)
+    return newer or _unfinished(one, copy) or unproven(copy.level, level)
+
+
+def _unfinished(one: ExperimentRecord, copy: CopyRecord) -> str | None:
+    if one.vanished is not None or not copy.unfinished or copy.last is None:
+        return None  # of what is gone, no attempt will ever end better
+    return f"the latest attempt: {copy.last.reason or copy.last.verdict.value}"
 
 
 def unproven(found: Level | None, wanted: Level | None) -> str | None:

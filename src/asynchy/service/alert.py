@@ -123,9 +123,7 @@ def deliver(site: CycleSite, alerts: Notifications, looked: Looked, *, only_new:
 
 
 def _is_news(alert: Alert) -> bool:
-    return bool(
-        alert.new or alert.problems or alert.overdue or alert.at_risk or alert.attention
-    )
+    return bool(alert.new or alert.problems or alert.overdue or alert.at_risk or alert.attention)
 
 
 def _require_addresses(settings: Settings) -> None:

@@ -12,8 +12,8 @@ from asynchy.domain.visit import EquipmentVisits
 from asynchy.plan.experiment_state import CURRENT, running_visits
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.heard import Heard
-from asynchy.service.visits import store_visits
 from asynchy.service.tasks import all_at_once
+from asynchy.service.visits import store_visits
 
 log = logging.getLogger(__name__)
 

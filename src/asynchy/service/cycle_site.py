@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from asynchy.catalogue import IgnoreList
 from asynchy.config import Settings
+from asynchy.config.ignore_file import IgnoreFile
 from asynchy.domain.stop import Stop
 from asynchy.facility.portal import Portal
 from asynchy.plan.experiment_state import DestinationRules
@@ -24,7 +24,7 @@ class CycleSite(Site):
     settings: Settings
     portal: Portal
     rules: DestinationRules
-    ignore: IgnoreList
+    ignore: IgnoreFile
     heard: dict[int, Heard] = field(default_factory=dict)
     """By equipment: what the portal told in an earlier try of this cycle."""
 
@@ -54,5 +54,5 @@ def cycle_site_of(settings: Settings, stop: Stop, board: Board, *, write: bool) 
             destination_root=settings.destination_root_path,
             destination_path=settings.destination_path,
         ),
-        ignore=IgnoreList(settings.ignore),
+        ignore=IgnoreFile(settings.ignore),
     )

@@ -16,7 +16,7 @@ from asynchy.domain.stop import Stop
 from asynchy.domain.text import count, size
 from asynchy.errors import AlreadyRunning, AsynchyError, ListingError
 from asynchy.facility.listing import list_experiment
-from asynchy.plan.select import CURRENT
+from asynchy.plan.experiment_state import CURRENT
 from asynchy.service.alone import alone
 from asynchy.service.ask import SKEW, apart
 from asynchy.service.board import Board
@@ -168,7 +168,7 @@ def _state(settings: Shared) -> Iterator[Finding]:
         to_do = "make the folder, writable for this user"
         yield Finding("catalogue", False, f"{path.parent} cannot be written", to_do)
     else:
-        known = count(len(Catalogue.peek(path).status()), "copy", "copies")
+        known = count(len(Catalogue.peek(path).overview.copies()), "copy", "copies")
         yield Finding("catalogue", True, f"{path}, {known} known")
     try:
         with alone(path, "service"):

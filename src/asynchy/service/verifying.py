@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from asynchy.catalogue.held import Holdings
 from asynchy.domain.attempt import Claim, Verdict
+from asynchy.domain.copy_record import CopyRecord
+from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Level
 from asynchy.domain.text import count
 from asynchy.errors import NothingKnown
-from asynchy.domain.copy_record import CopyRecord
-from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.plan.checking import to_verify
 from asynchy.plan.outcome import Plan, Transfer, Why
 from asynchy.plan.verdict import Judgement

@@ -21,7 +21,7 @@ SELECT id FROM copies WHERE EXISTS (
 _FORGET = f"""
 UPDATE copies SET forgotten = CURRENT_TIMESTAMP, completed = NULL, completed_listing = NULL,
 level = NULL, doubted = 0,
-forget_reason = 'another experiment has the same destination (found when the catalogue was upgraded)'
+forget_reason = 'another experiment has the same destination (found by an upgrade)'
 WHERE id IN ({_SHARED})
 """  # noqa: S608 - no value in it
 _OURS = """
