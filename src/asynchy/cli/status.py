@@ -13,10 +13,9 @@ import click
 from asynchy.catalogue import Catalogue
 from asynchy.catalogue.rows import CopyStatus
 from asynchy.cli.failing import fails_with_words
+from asynchy.cli.running import named_epn
 from asynchy.cli.show import show_attempts, show_checks, show_services, show_status
 from asynchy.config import load_shared
-from asynchy.domain.epn import Epn
-from asynchy.domain.text import shown
 from asynchy.errors import AsynchyError
 
 
@@ -25,14 +24,12 @@ class NotInCatalogue(AsynchyError):
 
 
 @click.command()
-@click.argument("epn", required=False)
+@click.argument("epn", required=False, callback=named_epn)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 @fails_with_words
 def status(file: Path, epn: str | None, as_json: bool) -> None:
     """Show the copies that are known, or one EPN with all attempts."""
-    if epn is not None and Epn.parse(epn) is None:
-        raise click.BadParameter(f"{shown(epn, limit=40)} is not an EPN", param_hint="EPN")
     catalogue = Catalogue.peek(load_shared(file).settings.catalogue_path)
     copies = catalogue.status(epn)
     attempts = [] if epn is None else catalogue.history_of(epn)

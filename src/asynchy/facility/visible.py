@@ -28,7 +28,7 @@ class Visible:
     experiments: tuple[Located, ...]
     """In order of beamline and EPN."""
     unlisted: dict[str, str]
-    """Folder of a beamline that could not be listed -> why."""
+    """Folder of a beamline that could not be listed, or second folder of one EPN -> why."""
 
 
 def visible(remote: Remote, root: str, stop: Stop) -> Visible:
@@ -52,7 +52,7 @@ def visible(remote: Remote, root: str, stop: Stop) -> Visible:
     found = _experiments("", base, names)
     unlisted: dict[str, str] = {}
     for name in names:
-        if Epn.parse(name.decode("latin-1")) is not None:
+        if _epn(name) is not None:
             continue
         if _BEAMLINE.fullmatch(name) is None:
             log.info("%s/%s is neither an EPN's nor a beamline's folder", base, shown(name))
@@ -63,18 +63,46 @@ def visible(remote: Remote, root: str, stop: Stop) -> Visible:
             found += _experiments(beamline, folder, folders_in(remote, folder, stop))
         except (ExperimentAbsent, ListingRefused) as error:
             unlisted[folder] = error.message.removeprefix(f"{folder}: ")
-    found.sort(key=lambda located: located.experiment)
-    return Visible(tuple(found), unlisted)
+    experiments, second = _one_folder_each(found)
+    return Visible(tuple(experiments), unlisted | second)
 
 
 def experiments_in(remote: Remote, folder: str, beamline: str, stop: Stop) -> list[Located]:
     """The experiments in one folder, which is a beamline's. Raises as `folders_in`."""
-    return _experiments(beamline, folder, folders_in(remote, folder, stop))
+    return _one_folder_each(_experiments(beamline, folder, folders_in(remote, folder, stop)))[0]
+
+
+def _one_folder_each(found: list[Located]) -> tuple[list[Located], dict[str, str]]:
+    """The experiments in order, and what else is spelled like one of them -> why it is left out.
+
+    12282A and 12282a are one EPN, and their files would be mixed up at home.
+    """
+    chosen: dict[Experiment, Located] = {}
+    second: dict[str, str] = {}
+    # Swapped, lower case comes first: it is how EPNs are stored and, as far as known, spelled.
+    for located in sorted(found, key=lambda item: (item.experiment, item.source.swapcase())):
+        first = chosen.setdefault(located.experiment, located)
+        if first is not located:
+            why = f"left out: {first.source} is a folder of the same EPN; ask the facility"
+            log.warning("%s: %s", located.source, why)
+            second[located.source] = why
+    return list(chosen.values()), second
 
 
 def _experiments(beamline: str, folder: str, names: list[bytes]) -> list[Located]:
-    epns = filter(None, (Epn.parse(name.decode("latin-1")) for name in names))
-    return [Located(Experiment(beamline, epn), f"{folder}/{epn.text}") for epn in epns]
+    # The folder's own spelling: the facility tells 12282A and 12282a apart.
+    return [
+        Located(Experiment(beamline, epn), f"{folder}/{name.decode('ascii')}")
+        for name in names
+        if (epn := _epn(name)) is not None
+    ]
+
+
+def _epn(name: bytes) -> Epn | None:
+    """The EPN that a folder is named after, in whatever case; blanks around it are no EPN's."""
+    text = name.decode("latin-1")
+    epn = Epn.parse(text)
+    return epn if epn is not None and epn.text == text.lower() else None
 
 
 def folders_in(remote: Remote, folder: str, stop: Stop) -> list[bytes]:

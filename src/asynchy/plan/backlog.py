@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Amount, Copy, Experiment
 from asynchy.domain.text import moment
 from asynchy.plan.decide import History, claimed
@@ -55,7 +56,9 @@ class Wish:
         epn = known.experiment.epn.text
         source = known.source
         if self.source_prefix is not None or not source:
-            source = f"{(self.source_prefix or '').rstrip('/')}/{epn}"
+            folder = source.rpartition("/")[2]  # spelled as it is at the facility
+            folder = folder if Epn.parse(folder) == known.experiment.epn else epn
+            source = f"{(self.source_prefix or '').rstrip('/')}/{folder}"
         return Copy(
             experiment=known.experiment,
             project="",
