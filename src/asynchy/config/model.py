@@ -190,6 +190,8 @@ class Settings(Shared):
 
     visit_day_range: int = Field(default=30, ge=1, le=3660)
     """Days before the earliest current visit in which ended visits are looked for."""
+    long_visit_days: int = Field(default=7, ge=1, le=3660)
+    """New: days since its start after which a running visit that holds others back is named."""
     destination_root_path: FilePath
     destination_path: DestinationTemplate = "{project}/{epn}/data"
     """New: where its copy goes, below `destination-root-path`."""
