@@ -15,7 +15,7 @@ import tenacity
 from asynchy.domain.secret import masked
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import count, shown
-from asynchy.domain.visit import UnreadableVisit, Visit
+from asynchy.domain.visit import Booking, UnreadableVisit, Visit
 from asynchy.errors import PortalError, PortalRefused, PortalUnavailable, Stopped
 from asynchy.facility.portal.answers import VisitsAnswer, parse_token, parse_visits
 from asynchy.facility.portal.http import Answer, Http
@@ -64,10 +64,10 @@ class Portal:
     def visits(
         self, credentials: Credentials, equipment: int, start: datetime, end: datetime
     ) -> VisitsAnswer:
-        """The visits of a piece of equipment between two zone-aware times, merged by id.
+        """The visits of a piece of equipment between two zone-aware times; repeats are merged.
 
-        Whether the portal filters by overlap or by start is not documented: more may come than
-        was asked for.
+        Two visits with one id that differ in EPN or time are both in it. Whether the portal filters
+        by overlap or by start is not documented: more may come than was asked for.
 
         Raises:
             PortalUnavailable: no usable answer came, after several tries.
@@ -75,12 +75,12 @@ class Portal:
             PortalError: the answer cannot be used.
             Stopped: a stop was asked for meanwhile.
         """
-        visits: dict[str, Visit] = {}
+        visits: dict[Booking, Visit] = {}
         unreadable: dict[UnreadableVisit, None] = {}
         paging: str | None = None
         for since, until in windows(start, end):
             answer = self._again(lambda: self._window(credentials, equipment, since, until))  # noqa: B023 - called at once
-            visits |= {visit.id: visit for visit in answer.visits}
+            visits |= {visit.booking: visit for visit in answer.visits}
             unreadable |= dict.fromkeys(answer.unreadable)
             paging = paging or answer.paging
         log.debug("portal: equipment %d: %s", equipment, count(len(visits), "visit"))
