@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 
+from asynchy.domain.stop import Stop
+from asynchy.domain.visit import Visit
+from asynchy.errors import PortalUnavailable, Stopped
+from asynchy.facility.portal import Credentials, Portal
 from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
 from simulator.facility import Facility
-from simulator.portal.handle import OMIT
+from simulator.portal.handle import OMIT, PortalHandle
 from simulator.proxy import HttpProxy
 from tests.conftest import USER, Home, Program, comes_in_part, give, interrupt, wait_until
 
@@ -252,6 +260,72 @@ def test_epnalert_has_a_line_about_a_visit_that_cannot_be_read(home: Home) -> No
     assert "equipment 23: not every running visit is known: visit 99: its EPN is none" in run.stdout
 
 
+def credentials() -> Credentials:
+    return Credentials(**PortalHandle().accounts[0])
+
+
+def ask(home: Home, stop: Stop | None = None, days: int = 60) -> list[Visit]:
+    """Ask as a program of its own does, window after window."""
+    portal = Portal(home.facility.portal.url, stop=stop or Stop())
+    now = datetime.now(UTC)
+    return list(portal.visits(credentials(), 23, now - timedelta(days=days), now).visits)
+
+
+def test_two_programs_that_end_each_others_sessions_both_get_their_answers(home: Home) -> None:
+    home.visit("12282a")
+    home.facility.portal.one_session_per_user(True)
+    begin = threading.Barrier(2)
+
+    def program(_number: int) -> list[Visit]:
+        begin.wait()
+        return ask(home)
+
+    with ThreadPoolExecutor(2) as programs:
+        answers = list(programs.map(program, range(2)))
+    assert [[visit.epn.text for visit in visits] for visits in answers] == [["12282a"]] * 2
+
+
+def test_a_session_that_is_ended_again_and_again_is_told_after_some_tries(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    home.facility.portal.set_fault("status", path="visits", code=401)
+    with pytest.raises(PortalUnavailable, match="another program logs in as help@massive") as error:
+        ask(home)
+    assert "a portal user or client of its own" in (error.value.hint or "")
+    waits = re.findall(r"trying again in ([0-9.]+) s", caplog.text)
+    assert len(waits) == 3 and len(set(waits)) == 3
+    tokens = [item for item in home.facility.portal.requests() if item.path.endswith("token")]
+    assert len(tokens) == 4  # one for each try
+
+
+def test_a_stop_is_heard_while_another_programs_session_is_waited_for(home: Home) -> None:
+    home.facility.portal.set_fault("status", path="visits", code=401)
+    stop = Stop()
+    with ThreadPoolExecutor(1) as programs:
+        asking = programs.submit(ask, home, stop)
+        wait_until(lambda: len(home.facility.portal.requests()) >= 4)
+        stop.ask()
+        with pytest.raises(Stopped):
+            asking.result(timeout=60)
+
+
+def test_equipment_that_never_had_a_visit_is_told_from_equipment_in_use(home: Home) -> None:
+    home.visit("12282a", ended=24 * 200)
+    portal = Portal(home.facility.portal.url, stop=Stop())
+    now = datetime.now(UTC)
+
+    def had_visits(equipment: int, days: int) -> bool:
+        return portal.has_visits(credentials(), equipment, now - timedelta(days=days), now)
+
+    assert had_visits(23, 366)
+    assert not had_visits(23, 100)
+    assert not had_visits(99, 366)
+    home.facility.portal.add_raw_visit(99, "cannot be read")
+    home.facility.portal.clear_requests()
+    assert had_visits(99, 366)
+    assert len(home.facility.portal.requests()) == 1
+
+
 def test_https_with_an_authority_of_ones_own_through_a_proxy(place: Path, program: Program) -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
@@ -292,7 +366,7 @@ def test_https_with_an_authority_of_ones_own_through_a_proxy(place: Path, progra
 
 IN_THE_SERVICE: list[tuple[dict[str, Any], str | None]] = [
     ({"name": "status", "code": 500}, "answers HTTP 500"),
-    ({"name": "status", "code": 401}, "refuses a token that it has just given"),
+    ({"name": "status", "code": 401}, "refuses the token that it has just given"),
     ({"name": "status", "code": 401, "times": 1}, None),  # a new token, and all is well
     ({"name": "malformed"}, "not JSON"),
     ({"name": "reset"}, "broke off its answer"),
