@@ -150,6 +150,10 @@ class PortalHandle:
         """Let every token that was given out, and the next one, expire after so many uses."""
         self._order("expire_tokens_after", uses=uses)
 
+    def one_session_per_user(self, one: bool) -> None:
+        """Whether a new log-in ends older tokens; what the real one does is not known (no)."""
+        self._order("one_session_per_user", one=one)
+
     def filter_by(self, way: Literal["overlap", "start"]) -> None:
         """Filter visits by "overlap" or by "start"; what the real one does is not known."""
         self._order("filter_by", way=way)

@@ -33,6 +33,7 @@ class State:
         self._uses: int | None = None
         self._by_start = False
         self._windows_limited = True
+        self._one_session = False
         self.refusal = 200
 
     def add_visit(self, equipment: int, visit: Any) -> None:
@@ -75,6 +76,10 @@ class State:
         with self._lock:
             self._tokens = dict.fromkeys(self._tokens, uses)
             self._uses = uses
+
+    def one_session_per_user(self, one: bool) -> None:
+        """Whether a new log-in ends the tokens that the user was given before."""
+        self._one_session = one
 
     def filter_by(self, way: str) -> None:
         """Filter visits by "overlap" with the time asked for, or by "start" within it."""
@@ -126,6 +131,8 @@ class State:
             return None
         token = secrets.token_hex(16)
         with self._lock:
+            if self._one_session:  # there is one user
+                self._tokens.clear()
             self._tokens[token] = self._uses
             self._uses = None
         return token

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 
+from asynchy.domain.stop import Stop
+from asynchy.domain.visit import Visit
+from asynchy.errors import PortalUnavailable, Stopped
+from asynchy.facility.portal import Credentials, Portal
 from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
 from simulator.facility import Facility
+from simulator.portal.handle import OMIT, PortalHandle
 from simulator.proxy import HttpProxy
 from tests.conftest import USER, Home, Program, comes_in_part, give, interrupt, wait_until
 
@@ -141,7 +150,7 @@ def test_a_portal_that_is_gone_is_an_error_and_not_no_visits(home: Home) -> None
 def test_visits_that_cannot_be_read_are_named_and_the_others_served(home: Home) -> None:
     source = prepared(home)
     portal = home.facility.portal
-    for epn in ("../../etc", "", "9" * 10_000, None, 17, "x\x1b[31m"):
+    for epn in ("../../etc", "", "9" * 10_000, None, 1.7, "x\x1b[31m"):
         visit = home.visit("12282a")
         portal.add_raw_visit(23, {**visit, "id": f"raw {str(epn)[:9]}", "epn": epn})
     portal.add_raw_visit(23, "not a visit")
@@ -150,9 +159,13 @@ def test_visits_that_cannot_be_read_are_named_and_the_others_served(home: Home) 
     del no_scientist["proposal"]
     portal.add_raw_visit(23, no_scientist)
     run = home.once()
+    assert run.returncode == 4
     assert compare_trees(source, home.copy("12282a")) == []
-    assert "12282a" in home.ignored
-    assert "its EPN is none: ../../etc" in run.stderr
+    assert home.ignored == ""
+    assert "visit raw ../../etc: its EPN is none: ../../etc" in run.stdout
+    assert "and 4 more" in run.stdout
+    assert "equipment 23: visit raw 1.7: its EPN is none: 1.7" in run.stderr
+    assert "an entry of the answer: not a visit: not a visit; visit raw" in run.stdout
     assert "\x1b" not in run.stderr
     assert len(run.stderr) < 5000
     assert not any(home.storage.parent.glob("etc"))
@@ -165,10 +178,152 @@ def test_an_epn_with_a_visit_of_unknown_times_is_fetched_but_not_marked_complete
     visit = {**home.visit("12282a"), "id": 99, "start_time": "2026-11-24T08:00:00"}
     home.facility.portal.add_raw_visit(23, visit)
     run = home.once()
-    assert run.returncode == 1
-    assert "a visit of it could not be read" in run.stdout
+    assert run.returncode == 4
+    assert "visit 99 (12282a): its start_time is no time with a zone" in run.stdout
     assert compare_trees(source, home.copy("12282a")) == []
     assert home.ignored == ""
+
+
+ODD: list[tuple[str, Any]] = [
+    ("epn", None),
+    ("epn", OMIT),
+    ("epn", "EPN 12282a"),
+    ("epn", ["12282a"]),
+    ("id", None),
+    ("start_time", None),
+    ("end_time", "tomorrow"),
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), ODD, ids=["null", "none", "text", "list", "id", "start", "end"]
+)
+def test_a_running_visit_that_cannot_be_read_keeps_every_copy_from_being_complete(
+    home: Home, key: str, value: Any
+) -> None:
+    source = prepared(home)
+    running = {**home.visit("12282a", ended=-5), key: value}
+    home.facility.portal.clear_visits()
+    home.visit("12282a")
+    told = {name: item for name, item in running.items() if item is not OMIT}
+    home.facility.portal.add_raw_visit(23, told)
+    run = home.once()
+    assert run.returncode == 4
+    assert "equipment 23: not every running visit is known" in run.stdout
+    assert home.ignored == ""
+    assert compare_trees(source, home.copy("12282a")) == []
+
+    home.facility.portal.clear_visits()
+    home.visit("12282a")
+    assert home.once().returncode == 0
+    assert "12282a" in home.ignored
+
+
+@pytest.mark.parametrize("epn", [" 12282a", "12282A", "12282A\n"])
+def test_a_running_visit_holds_its_epn_back_however_that_is_written(home: Home, epn: str) -> None:
+    prepared(home)
+    home.visit(epn, ended=-5)
+    run = home.once()
+    assert run.returncode == 0
+    assert "a visit is running" in run.stdout
+    assert home.ignored == "" and not home.copy("12282a").exists()
+
+
+def test_an_epn_that_is_a_number_in_json_comes_home(home: Home) -> None:
+    home.configure(epn_cap_map={"1234": "ny79"})
+    source = home.facility.experiment("mx", "1234")
+    mx_experiment(source, "1234", frames=2, frame_bytes=1000)
+    give(source)
+    home.facility.portal.add_raw_visit(23, {**home.visit("1234"), "epn": 1234})
+    assert home.once().returncode == 0  # and no contradiction: both tell the same visit
+    assert compare_trees(source, home.copy("1234")) == []
+    assert home.status(" 1234 ")[0]["completed"] is not None
+
+
+def test_two_visits_with_one_id_keep_every_copy_from_being_complete(home: Home) -> None:
+    source = prepared(home)
+    home.visit("12283a", ended=30)
+    home.facility.portal.add_raw_visit(23, {**home.visit("8020l", ended=-5), "id": 1001})
+    run = home.once()
+    assert run.returncode == 4
+    assert "visit 1001 is told in 2 ways: " in run.stdout
+    assert compare_trees(source, home.copy("12282a")) == []
+    assert home.ignored == ""
+
+
+def test_epnalert_has_a_line_about_a_visit_that_cannot_be_read(home: Home) -> None:
+    prepared(home)
+    home.configure(**{f"epnalert-template-{part}": OMIT for part in ("folder", "text", "html")})
+    home.facility.portal.add_raw_visit(23, {**home.visit("12282a", ended=-5), "id": 99, "epn": ""})
+    run = home.program.run("epnalert", "--config", home.config, "--dry-run")
+    assert run.returncode == 4
+    assert "equipment 23: not every running visit is known: visit 99: its EPN is none" in run.stdout
+
+
+def credentials() -> Credentials:
+    return Credentials(**PortalHandle().accounts[0])
+
+
+def ask(home: Home, stop: Stop | None = None, days: int = 60) -> list[Visit]:
+    """Ask as a program of its own does, window after window."""
+    portal = Portal(home.facility.portal.url, stop=stop or Stop())
+    now = datetime.now(UTC)
+    return list(portal.visits(credentials(), 23, now - timedelta(days=days), now).visits)
+
+
+def test_two_programs_that_end_each_others_sessions_both_get_their_answers(home: Home) -> None:
+    home.visit("12282a")
+    home.facility.portal.one_session_per_user(True)
+    begin = threading.Barrier(2)
+
+    def program(_number: int) -> list[Visit]:
+        begin.wait()
+        return ask(home)
+
+    with ThreadPoolExecutor(2) as programs:
+        answers = list(programs.map(program, range(2)))
+    assert [[visit.epn.text for visit in visits] for visits in answers] == [["12282a"]] * 2
+
+
+def test_a_session_that_is_ended_again_and_again_is_told_after_some_tries(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    home.facility.portal.set_fault("status", path="visits", code=401)
+    with pytest.raises(PortalUnavailable, match="another program logs in as help@massive") as error:
+        ask(home)
+    assert "a portal user or client of its own" in (error.value.hint or "")
+    waits = re.findall(r"trying again in ([0-9.]+) s", caplog.text)
+    assert len(waits) == 3 and len(set(waits)) == 3
+    tokens = [item for item in home.facility.portal.requests() if item.path.endswith("token")]
+    assert len(tokens) == 4  # one for each try
+
+
+def test_a_stop_is_heard_while_another_programs_session_is_waited_for(home: Home) -> None:
+    home.facility.portal.set_fault("status", path="visits", code=401)
+    stop = Stop()
+    with ThreadPoolExecutor(1) as programs:
+        asking = programs.submit(ask, home, stop)
+        wait_until(lambda: len(home.facility.portal.requests()) >= 4)
+        stop.ask()
+        with pytest.raises(Stopped):
+            asking.result(timeout=60)
+
+
+def test_equipment_that_never_had_a_visit_is_told_from_equipment_in_use(home: Home) -> None:
+    home.visit("12282a", ended=24 * 200)
+    portal = Portal(home.facility.portal.url, stop=Stop())
+    now = datetime.now(UTC)
+
+    def had_visits(equipment: int, days: int) -> bool:
+        return portal.has_visits(credentials(), equipment, now - timedelta(days=days), now)
+
+    assert had_visits(23, 366)
+    assert not had_visits(23, 100)
+    assert not had_visits(99, 366)
+    home.facility.portal.add_raw_visit(99, "cannot be read")
+    home.facility.portal.clear_requests()
+    assert had_visits(99, 366)
+    assert len(home.facility.portal.requests()) == 1
 
 
 def test_https_with_an_authority_of_ones_own_through_a_proxy(place: Path, program: Program) -> None:
@@ -211,7 +366,7 @@ def test_https_with_an_authority_of_ones_own_through_a_proxy(place: Path, progra
 
 IN_THE_SERVICE: list[tuple[dict[str, Any], str | None]] = [
     ({"name": "status", "code": 500}, "answers HTTP 500"),
-    ({"name": "status", "code": 401}, "refuses a token that it has just given"),
+    ({"name": "status", "code": 401}, "refuses the token that it has just given"),
     ({"name": "status", "code": 401, "times": 1}, None),  # a new token, and all is well
     ({"name": "malformed"}, "not JSON"),
     ({"name": "reset"}, "broke off its answer"),

@@ -208,6 +208,16 @@ def test_tokens_expire_on_demand_and_after_uses(portal: PortalHandle) -> None:
     assert [visits(portal, token).status for _ in range(3)] == [200, 200, 200]
 
 
+def test_a_new_log_in_ends_older_tokens_if_a_user_has_one_session(portal: PortalHandle) -> None:
+    first, second = token_of(portal), token_of(portal)
+    assert [visits(portal, token).status for token in (first, second)] == [200, 200]
+    portal.one_session_per_user(True)
+    third = token_of(portal)
+    assert [visits(portal, token).status for token in (first, second, third)] == [401, 401, 200]
+    assert log_in(portal, password="wrong").json["meta"]
+    assert visits(portal, third).status == 200
+
+
 @pytest.mark.parametrize("base", ["", "/api/v1"])
 @pytest.mark.parametrize(
     ("path", "expected"),

@@ -125,6 +125,7 @@ def test_the_new_keys_have_defaults(tmp_path: Path) -> None:
     assert settings.destination_path == "{project}/{epn}/data"
     assert settings.catalogue_path == tmp_path / "catalogue.db"
     assert (settings.compare, settings.symlinks, settings.special_files) == ("time", False, False)
+    assert settings.long_visit_days == 7
     assert settings.beamline_of(settings.equipment[0]) == "mx"
 
 
@@ -573,6 +574,7 @@ def test_a_problem_beside_a_merged_mapping_has_its_own_line(tmp_path: Path) -> N
         ("sync-frequency-hours: 0", "a number above 0"),
         ("sync-frequency-hours: -1", "a number above 0"),
         ("sync-frequency-hours: often", "a number"),
+        ("long-visit-days: 0", "a number of at least 1"),
         ("visit-day-range: 0", "a number of at least 1"),
         ("timeout: 0", "a number of at least 1"),
         ("symlinks: maybe", "true or false"),

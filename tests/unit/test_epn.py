@@ -26,13 +26,16 @@ def test_an_epn_and_its_proposal(text: str, proposal: str) -> None:
         "12-a",
         "../../etc",
         "12282a/",
-        "12282a\n",
-        " 12282a",
+        "12 282a",
+        "\u200b12282a",
         "१२३",
         "9" * 10_000,
         None,
-        12282,
+        True,
+        -1,
+        10**12,
         1.5,
+        1234.0,
         b"12282a",
         ["12282a"],
     ],
@@ -64,6 +67,22 @@ def test_the_longest_and_the_oddest_epns(text: str) -> None:
     epn = Epn.parse(text)
     assert epn is not None
     assert epn.proposal == text.rstrip("aAB")
+    assert epn.text == text.lower()
+
+
+@pytest.mark.parametrize(
+    "value", ["12282a", "12282A", " 12282a", "12282a ", "\t12282A\r\n", "\u00a012282a"]
+)
+def test_epns_that_differ_in_blanks_and_case_are_equal(value: str) -> None:
+    epn = Epn.parse(value)
+    assert epn == Epn("12282a") == Epn(value)
+    assert (str(epn), len({epn, Epn("12282a")})) == ("12282a", 1)
+
+
+@pytest.mark.parametrize(("value", "text"), [(1234, "1234"), (0, "0"), (10**12 - 1, "9" * 12)])
+def test_an_integer_is_an_epn_as_its_text(value: int, text: str) -> None:
+    epn = Epn.parse(value)
+    assert epn is not None and epn.text == text
 
 
 @pytest.mark.parametrize(
@@ -81,6 +100,5 @@ def test_what_is_no_proposal(text: str) -> None:
     assert not is_proposal(text)
 
 
-def test_epns_have_an_order_and_are_told_apart_by_case() -> None:
-    assert sorted([Epn("8020l"), Epn("12282b"), Epn("12282a")])[0] == Epn("12282a")
-    assert Epn("12282a") != Epn("12282A")
+def test_epns_have_an_order_in_which_case_does_not_count() -> None:
+    assert sorted([Epn("8020l"), Epn("12282B"), Epn("12282a")])[0] == Epn("12282a")

@@ -217,12 +217,40 @@ def test_what_is_no_visit_at_all_is_named(item: Any) -> None:
 
 @pytest.mark.parametrize(
     "epn",
-    [12282, 1234.5, True, "12282A/..", "12282a\n", " 12282a", "\uff11\uff12a", "9" * 10_240, "\0"],
+    [-1, 10**12, 1234.5, True, "12282A/..", "12 282a", "\uff11\uff12a", "9" * 10_240, "\0"],
 )
 def test_a_strange_epn_is_named_shortly_and_printably(epn: Any) -> None:
     (found,) = parse_visits(answer({**GOOD, "epn": epn})).unreadable
     assert found.epn is None
     assert found.reason.isprintable() and len(found.reason) < 100
+
+
+@pytest.mark.parametrize(
+    ("epn", "text"), [(1234, "1234"), ("12282A", "12282a"), (" 12282a\n", "12282a")]
+)
+def test_an_epn_is_read_as_a_number_and_in_any_case_and_blanks(epn: Any, text: str) -> None:
+    (visit,) = parse_visits(answer({**GOOD, "epn": epn})).visits
+    assert visit.epn.text == text
+
+
+def test_an_id_is_a_number_or_a_text_without_blanks_around_it() -> None:
+    found = parse_visits(answer({**GOOD, "id": 7}, {**GOOD, "id": " 7 "}, {**GOOD, "id": ""}))
+    assert [visit.id for visit in found.visits] == ["7", "7"]
+    assert [str(item) for item in found.unreadable] == ["a visit of 12282a: its id is none: empty"]
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ({**GOOD, "epn": None}, "visit 7: its EPN is none: missing"),
+        ({**GOOD, "end_time": "x"}, "visit 7 (12282a): its end_time is no time with a zone: x"),
+        ({**GOOD, "id": "\x1b[31m", "epn": 1.5}, "visit \\x1b[31m: its EPN is none: 1.5"),
+        (["12282a"], "an entry of the answer: not a visit: ['12282a']"),
+    ],
+)
+def test_an_unreadable_visit_is_named_by_what_is_known_of_it(item: Any, words: str) -> None:
+    (found,) = parse_visits(answer(item)).unreadable
+    assert str(found) == words
 
 
 @pytest.mark.parametrize(

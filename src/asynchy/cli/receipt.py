@@ -10,13 +10,11 @@ import click
 from asynchy.cli import logs
 from asynchy.cli.bars import bars
 from asynchy.cli.failing import fails_with_words
-from asynchy.cli.running import rate_option, until_stopped
+from asynchy.cli.running import named_epn, rate_option, until_stopped
 from asynchy.cli.show import show_receipt
 from asynchy.cli.signals import Signals
 from asynchy.config import Shared, load_shared
-from asynchy.domain.epn import Epn
 from asynchy.domain.stop import Stop
-from asynchy.domain.text import shown
 from asynchy.service.board import Board
 from asynchy.service.receipting import Wish, receipt
 from asynchy.service.reporter import log_transfers, reporting
@@ -26,7 +24,7 @@ _folder = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command("receipt")
-@click.argument("epn")
+@click.argument("epn", callback=named_epn)
 @click.option("--out", metavar="DIR", type=_folder, help="Where it goes.  [default: the copy's]")
 @click.option("--copy", metavar="DIR", type=_folder, help="Of which copy, where there are several.")
 @click.option("--unread", is_flag=True, help="Trust the digests that are known; read no file.")
@@ -40,9 +38,6 @@ def receipt_command(file: Path, /, **options: Any) -> int:
     asked, and the data are not touched. Where the copy is called `data`, its receipt beside it
     makes a whole bag.
     """
-    if Epn.parse(options["epn"]) is None:
-        text = shown(options["epn"], limit=40)
-        raise click.BadParameter(f"{text} is not an EPN", param_hint="EPN")
     settings = load_shared(file).settings
     logs.set_up(settings.log_level, settings.log_files.sync)
     wish = Wish(

@@ -46,11 +46,22 @@ def together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _
 def named_epns(
     _context: click.Context, _option: click.Parameter, value: tuple[str, ...]
 ) -> frozenset[str]:
-    """The EPNs that were named; what is none is a wrong use of the command line."""
-    for text in value:
-        if Epn.parse(text) is None:
-            raise click.BadParameter(f"{shown(text, limit=40)} is not an EPN")
-    return frozenset(value)
+    """The EPNs that were named, in the form in which they are stored."""
+    return frozenset(map(_epn, value))
+
+
+def named_epn(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """The EPN that was named, if any, in the form in which it is stored."""
+    return None if value is None else _epn(value)
+
+
+def _epn(text: str) -> str:
+    epn = Epn.parse(text)
+    if epn is None:
+        raise click.BadParameter(
+            f"{shown(text, limit=40)} is not an EPN (digits and a letter, such as 12282a)"
+        )
+    return epn.text
 
 
 epns_argument = click.argument(

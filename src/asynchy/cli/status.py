@@ -13,13 +13,13 @@ import click
 
 from asynchy.catalogue import Catalogue
 from asynchy.cli.failing import fails_with_words
+from asynchy.cli.running import named_epn
 from asynchy.cli.show import show_attempts, show_checks, show_services, show_status
 from asynchy.cli.show_state import show_experiment, show_states
 from asynchy.config import Settings, Shared, load_shared
 from asynchy.domain.attempt import Attempt
 from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.epn import Epn
-from asynchy.domain.text import shown
 from asynchy.errors import NothingKnown
 from asynchy.plan.experiment_state import ExperimentState
 from asynchy.service.presence import copies_with_presence
@@ -27,18 +27,13 @@ from asynchy.service.reports import ignore_entries, states
 
 
 @click.command()
-@click.argument("epn", required=False)
+@click.argument("epn", required=False, callback=named_epn)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 @fails_with_words
 def status(file: Path, epn: str | None, as_json: bool) -> None:
     """Show what is at home, what is not and why; with an EPN, its whole story."""
-    wanted = Epn.parse(epn)
-    if epn is not None and wanted is None:
-        raise click.BadParameter(
-            f"{shown(epn, limit=40)} is not an EPN (digits and a letter, such as 12282a)",
-            param_hint="EPN",
-        )
+    wanted = Epn(epn) if epn is not None else None
     settings = load_shared(file).settings
     catalogue = Catalogue.peek(settings.catalogue_path)
     epns = [wanted.text] if wanted else []

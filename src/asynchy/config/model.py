@@ -193,7 +193,7 @@ class Settings(Shared):
     fetch_visible: bool = False
     """New: fetch what is visible at the SFTP service and ours, though no visit of it was told."""
     long_visit_days: int = Field(default=7, ge=1, le=3660)
-    """New: days after which a running visit that holds others back is named."""
+    """New: days since its start after which a running visit that holds others back is named."""
     destination_root_path: FilePath
     destination_path: DestinationTemplate = "{project}/{epn}/data"
     """New: where its copy goes, below `destination-root-path`."""

@@ -9,6 +9,7 @@ from asynchy.domain.text import shown
 
 _EPN = re.compile(r"(?P<proposal>[0-9]{1,12})[A-Za-z]{0,8}", re.ASCII)
 _PROPOSAL = re.compile(r"[0-9]{1,12}", re.ASCII)
+_NUMBERS = range(10**12)
 
 
 def is_proposal(text: str) -> bool:
@@ -20,25 +21,37 @@ def is_proposal(text: str) -> bool:
 class Epn:
     """An experiment number such as `12282a`: digits (the proposal), then usually letters.
 
-    Whatever passes here is safe as one path segment.
+    People and the portal write one EPN in several ways; they are equal without blanks around them
+    and without case. Whatever passes here is safe as one path segment.
     """
 
     text: str
+    """The one form that is stored and compared: without blanks, letters in lower case.
+
+    A folder at the facility may be spelled in another way: its path is `Located.source`.
+    """
 
     def __post_init__(self) -> None:
-        """Refuse anything that is not an EPN.
+        """Bring the text into its one form, and refuse anything that is not an EPN.
 
         Raises:
             ValueError: the text is not an EPN.
         """
-        if not _EPN.fullmatch(self.text):
+        text = self.text.strip()
+        if not _EPN.fullmatch(text):
             raise ValueError(f"not an EPN: {shown(self.text, limit=40)}")
+        object.__setattr__(self, "text", text.lower())  # frozen: nobody else changes it
 
     @classmethod
-    def parse(cls, text: object) -> Epn | None:
-        """The EPN that the value is, or None where it is none."""
-        if isinstance(text, str) and _EPN.fullmatch(text):
-            return cls(text)
+    def parse(cls, value: object) -> Epn | None:
+        """The EPN that the value is, or None if it is not one.
+
+        An integer is taken as its text: JSON and YAML have a bare EPN such as 1234 as a number.
+        """
+        if isinstance(value, int) and not isinstance(value, bool) and value in _NUMBERS:
+            value = str(value)
+        if isinstance(value, str) and _EPN.fullmatch(value.strip()):
+            return cls(value)
         return None
 
     @property

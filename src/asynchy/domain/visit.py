@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from asynchy.domain.epn import Epn
 from asynchy.domain.person import Person
+from asynchy.domain.text import shown
+
+Booking = tuple[str, Epn, datetime, datetime]
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,30 @@ class Visit:
     """The proposal's; empty where it is not told."""
     principal: Person | None = None
     scientists: tuple[Person, ...] = ()
+
+    @property
+    def booking(self) -> Booking:
+        """Id, EPN, start and end: equal in repeats of one visit.
+
+        Title and people say nothing about who measures when, and may be edited meanwhile.
+        """
+        return self.id, self.epn, self.start, self.end
+
+
+def contradictions(visits: Iterable[Visit]) -> list[str]:
+    """What is told of visits that have one id and differ in EPN or time, in words."""
+    by_id: dict[str, dict[Booking, None]] = {}
+    for visit in visits:
+        by_id.setdefault(visit.id, {})[visit.booking] = None
+    return [
+        f"visit {shown(identity, limit=60)} is told in {len(bookings)} ways: "
+        + ", ".join(
+            f"{epn} from {start.isoformat()} to {end.isoformat()}"
+            for _, epn, start, end in list(bookings)[:3]
+        )
+        for identity, bookings in by_id.items()
+        if len(bookings) > 1
+    ]
 
 
 @dataclass(frozen=True)
@@ -40,6 +68,14 @@ class UnreadableVisit:
 
     epn: Epn | None
     reason: str
+    id: str | None = None
+
+    def __str__(self) -> str:
+        if self.id is not None:
+            epn = f" ({self.epn})" if self.epn else ""
+            return f"visit {shown(self.id, limit=60)}{epn}: {self.reason}"
+        named = f"a visit of {self.epn}" if self.epn else "an entry of the answer"
+        return f"{named}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +87,8 @@ class EquipmentVisits:
     visits: tuple[Visit, ...] = ()
     unreadable: tuple[UnreadableVisit, ...] = ()
     problem: str | None = None
-    """Why the answer may not be whole; None where it is."""
+    """Why not every running visit is known: the portal could not be asked, the answer may not be
+    whole, or some of it cannot be read or contradicts itself. None if all is known."""
     since: datetime | None = None
     """It was asked for the visits from this time on, …"""
     until: datetime | None = None

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import BrokenLink, Entry, Experiment, Kind, Located
@@ -30,11 +31,34 @@ class Visible:
     experiments: tuple[Located, ...]
     """In order of beamline and EPN."""
     unlisted: dict[str, str]
-    """Folder of a beamline that could not be listed -> why."""
+    """Folder of a beamline that could not be listed, or second folder of one EPN -> why."""
     broken: tuple[BrokenLink, ...]
     """Symbolic links in the place of an experiment's or a beamline's folder that lead to none."""
-    other: frozenset[str]
+    other: dict[str, Epn]
     """Paths named like an EPN that are neither a folder nor a link, such as files."""
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether every folder that may hold experiments could be listed."""
+        return not self.unlisted and all(link.experiment for link in self.broken)
+
+    @property
+    def epns(self) -> set[Epn]:
+        """The EPNs after which something is named, whether or not it can be listed."""
+        found = {located.experiment.epn for located in self.experiments}
+        links = {link.experiment.epn for link in self.broken if link.experiment is not None}
+        return found | links | set(self.other.values())
+
+    def may_hold(self, source: str) -> bool:
+        """Whether something is in the place of an experiment that was not found, or may be.
+
+        It may be where the folder above it could not be listed.
+        """
+        return source in self._occupied or source.rpartition("/")[0] in self._occupied
+
+    @cached_property
+    def _occupied(self) -> frozenset[str]:
+        return frozenset([*self.unlisted, *self.other, *(link.path for link in self.broken)])
 
 
 def visible(remote: Remote, root: str, stop: Stop) -> Visible:
@@ -72,9 +96,9 @@ def visible(remote: Remote, root: str, stop: Stop) -> Visible:
     located = [one for part in found for one in part.experiments]
     return Visible(
         experiments=tuple(sorted(located, key=lambda one: one.experiment)),
-        unlisted=unlisted,
+        unlisted={key: why for part in found for key, why in part.unlisted.items()} | unlisted,
         broken=tuple(link for part in found for link in part.broken),
-        other=frozenset().union(*(part.other for part in found)),
+        other={path: epn for part in found for path, epn in part.other.items()},
     )
 
 
@@ -107,7 +131,7 @@ class _Entries:
     """Names of folders, and of links that lead to one."""
     links: dict[bytes, Followed]
     """Links that may be an experiment's or a beamline's folder."""
-    other: list[bytes]
+    other: list[Epn]
     """What is named like an EPN and is neither."""
 
     def sorted_out(self, beamline: str) -> Visible:
@@ -116,7 +140,10 @@ class _Entries:
         for name in self.folders:
             if (epn := _epn(name)) is not None:
                 target = self.links[name].target if name in self.links else None
-                located.append(Located(Experiment(beamline, epn), f"{self.base}/{epn}", target))
+                # The folder's own spelling: the facility tells 12282A and 12282a apart.
+                path = f"{self.base}/{name.decode('ascii')}"
+                located.append(Located(Experiment(beamline, epn), path, target))
+        experiments, second = _one_folder_each(located)
         broken = []
         for name, link in self.links.items():
             if link.problem is not None:
@@ -125,10 +152,10 @@ class _Entries:
                 path = f"{self.base}/{name.decode('ascii')}"
                 broken.append(BrokenLink(path, link.target, link.problem, experiment))
         return Visible(
-            experiments=tuple(sorted(located, key=lambda one: one.experiment)),
-            unlisted={},
+            experiments=tuple(experiments),
+            unlisted=second,
             broken=tuple(sorted(broken, key=lambda link: link.path)),
-            other=frozenset(f"{self.base}/{name.decode('ascii')}" for name in self.other),
+            other={f"{self.base}/{epn}": epn for epn in self.other},
         )
 
 
@@ -151,8 +178,8 @@ def _look(
             raise ListingRefused(f"{folder}: more than {_MOST:,} folders of experiments")
         if entry.kind in of_kind:
             of_kind[entry.kind].append(entry.path)
-        elif _is_epn(entry.path):
-            entries.other.append(entry.path)
+        elif (epn := _epn(entry.path)) is not None:
+            entries.other.append(epn)
 
     list_experiment(remote, folder, hear, stop, deep=False)
     if links:
@@ -165,8 +192,28 @@ def _look(
     return entries
 
 
+def _one_folder_each(found: list[Located]) -> tuple[list[Located], dict[str, str]]:
+    """The experiments in order, and what else is spelled like one of them -> why it is left out.
+
+    12282A and 12282a are one EPN, and their files would be mixed up at home.
+    """
+    chosen: dict[Experiment, Located] = {}
+    second: dict[str, str] = {}
+    # Swapped, lower case comes first: it is how EPNs are stored and, as far as known, spelled.
+    for located in sorted(found, key=lambda item: (item.experiment, item.source.swapcase())):
+        first = chosen.setdefault(located.experiment, located)
+        if first is not located:
+            why = f"left out: {first.source} is a folder of the same EPN; ask the facility"
+            log.warning("%s: %s", located.source, why)
+            second[located.source] = why
+    return list(chosen.values()), second
+
+
 def _epn(name: bytes) -> Epn | None:
-    return Epn.parse(name.decode("latin-1"))
+    """The EPN that a folder is named after, in whatever case; blanks around it are no EPN's."""
+    text = name.decode("latin-1")
+    epn = Epn.parse(text)
+    return epn if epn is not None and epn.text == text.lower() else None
 
 
 def _is_epn(name: bytes) -> bool:

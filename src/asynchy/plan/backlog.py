@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from asynchy.domain.copy_record import CopyRecord, CopyState, Presence
+from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Copy, Experiment
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.text import moment
@@ -41,7 +42,9 @@ class Wish:
         epn, beamline = record.epn.text, record.experiment.beamline
         source = record.source
         if self.source_prefix is not None or not source:
-            source = f"{(self.source_prefix or '').rstrip('/')}/{epn}"
+            folder = source.rpartition("/")[2]  # spelled as it is at the facility
+            folder = folder if Epn.parse(folder) == record.epn else epn
+            source = f"{(self.source_prefix or '').rstrip('/')}/{folder}"
         below = self.layout.format(epn=epn, beamline=beamline or "unknown")
         return Copy(
             experiment=record.experiment,

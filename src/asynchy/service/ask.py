@@ -11,7 +11,7 @@ from asynchy.domain.text import count, duration
 from asynchy.domain.visit import EquipmentVisits
 from asynchy.plan.experiment_state import CURRENT, running_visits
 from asynchy.service.cycle_site import CycleSite
-from asynchy.service.heard import Heard
+from asynchy.service.heard import NAMED, Heard
 from asynchy.service.tasks import all_at_once
 from asynchy.service.visits import store_visits
 
@@ -47,12 +47,12 @@ def ask_visits(site: CycleSite, now: datetime) -> tuple[EquipmentVisits, ...]:
         if answered is not None:
             reference = min(reference, answered)
         since = before(reference, site.settings.visit_day_range)
-        if all(entry.since <= since or entry.problem for entry in entries):
+        if all(entry.since <= since or entry.failure for entry in entries):
             break
         _reach_back(site, entries, since)
     else:
         for entry in entries:
-            entry.problem = entry.problem or f"equipment {entry.entry.id}: visits without end"
+            entry.failure = entry.failure or f"equipment {entry.entry.id}: visits without end"
     _doubt(entries, site.portal.clock_offset)
     site.heard.update({entry.entry.id: entry for entry in entries if not entry.problem})
     for entry in entries:
@@ -96,7 +96,7 @@ def _doubt(entries: Sequence[Heard], offset: float | None) -> None:
     if offset is None or abs(offset) <= SKEW:
         return
     for entry in entries:
-        entry.problem = entry.problem or (
+        entry.failure = entry.failure or (
             f"equipment {entry.entry.id}: this machine's clock is {apart(offset)}"
             " (have it set: chrony, ntpd)"
         )
@@ -113,6 +113,5 @@ def _log(entry: Heard) -> None:
             entry.beamline,
             count(len(entry.visits), "visit"),
         )
-    for visit in entry.unreadable:
-        whose = visit.epn or "no EPN"
-        log.warning("equipment %d: visit left out (%s): %s", number, whose, visit.reason)
+    for doubt in entry.doubts[NAMED:]:
+        log.error("equipment %d: %s", number, doubt)

@@ -6,9 +6,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from asynchy.config import EquipmentEntry
-from asynchy.domain.visit import Beamtime, EquipmentVisits, UnreadableVisit, Visit
+from asynchy.domain.visit import (
+    Beamtime,
+    Booking,
+    EquipmentVisits,
+    UnreadableVisit,
+    Visit,
+    contradictions,
+)
 from asynchy.errors import PortalError
 from asynchy.facility.portal import Credentials, Portal
+
+NAMED = 3
+"""Visits that a problem names; a mail with hundreds of them would not be read."""
 
 
 @dataclass
@@ -19,35 +29,51 @@ class Heard:
     beamline: str
     since: datetime
     until: datetime
-    visits: dict[str, Visit] = field(default_factory=dict)
+    visits: dict[Booking, Visit] = field(default_factory=dict)
     unreadable: dict[UnreadableVisit, None] = field(default_factory=dict)
-    problem: str | None = None
+    failure: str | None = None
+    """Why it could not be asked, or not whole."""
 
     def reach_back(self, portal: Portal, since: datetime) -> None:
         """Ask for what is not known yet since a time.
 
         An entry that has failed is not asked further: what it told may have gaps.
         """
-        if self.problem is not None or since >= self.since:
+        if self.failure is not None or since >= self.since:
             return
         entry = self.entry
-        credentials = Credentials(
-            username=entry.username,
-            password=entry.password.get_secret_value(),
-            client_name=entry.client_name,
-            client_password=entry.client_password.get_secret_value(),
-        )
         try:
-            answer = portal.visits(credentials, entry.id, since, self.since)
+            answer = portal.visits(credentials_of(entry), entry.id, since, self.since)
         except PortalError as error:
             hint = f" ({error.hint})" if error.hint else ""
-            self.problem = f"equipment {entry.id}: {error}{hint}"
+            self.failure = f"equipment {entry.id}: {error}{hint}"
             return
         self.since = since
-        self.visits |= {visit.id: visit for visit in answer.visits}
+        self.visits |= {visit.booking: visit for visit in answer.visits}
         self.unreadable |= dict.fromkeys(answer.unreadable)
         if answer.paging:
-            self.problem = f"equipment {entry.id}: the answer hints at paging ({answer.paging})"
+            self.failure = f"equipment {entry.id}: the answer hints at paging ({answer.paging})"
+
+    @property
+    def problem(self) -> str | None:
+        """Why not every running visit is known; None if all are."""
+        doubts = self.doubts
+        if not doubts:
+            return self.failure
+        more = f"; and {len(doubts) - NAMED} more" if len(doubts) > NAMED else ""
+        problem = (
+            f"equipment {self.entry.id}: not every running visit is known:"
+            f" {'; '.join(doubts[:NAMED])}{more} (tell the facility)"
+        )
+        return f"{self.failure}; {problem}" if self.failure else problem
+
+    @property
+    def doubts(self) -> list[str]:
+        """The visits that cannot be read, and those that contradict each other, in words.
+
+        Any of them may be running, and of any EPN.
+        """
+        return [*map(str, self.unreadable), *contradictions(self.visits.values())]
 
     def beamtimes(self) -> list[Beamtime]:
         """Its visits so far."""
@@ -64,3 +90,13 @@ class Heard:
             since=self.since,
             until=self.until,
         )
+
+
+def credentials_of(entry: EquipmentEntry) -> Credentials:
+    """Who asks for the visits of an equipment entry."""
+    return Credentials(
+        username=entry.username,
+        password=entry.password.get_secret_value(),
+        client_name=entry.client_name,
+        client_password=entry.client_password.get_secret_value(),
+    )

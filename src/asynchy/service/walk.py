@@ -197,8 +197,8 @@ def walk(site: Site, root: str, wanted: Wanted | None, tally: Tally) -> Walked:
 
 def _would_be_seen(located: Located, root: str, unlisted: dict[str, str]) -> bool:
     """Whether an experiment lies where a walk looks and could look."""
-    folder, _, epn = located.source.rpartition("/")
-    if epn != located.experiment.epn.text or folder in unlisted:
+    folder, _, name = located.source.rpartition("/")
+    if Epn.parse(name) != located.experiment.epn or folder in unlisted:
         return False
     base = root.rstrip("/")
     return folder in (base, f"{base}/{located.experiment.beamline}")

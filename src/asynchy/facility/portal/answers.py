@@ -107,30 +107,29 @@ def _error_message(answer: Any) -> str:
 def _visit(item: Any) -> Visit | UnreadableVisit:
     if not isinstance(item, dict):
         return UnreadableVisit(None, f"not a visit: {_found(item)}")
-    epn = Epn.parse(item.get("epn"))
+    epn, identity = Epn.parse(item.get("epn")), _identity(item.get("id"))
     if epn is None:
-        return UnreadableVisit(None, f"its EPN is none: {_found(item.get('epn'))}")
-    identity = item.get("id")
-    if isinstance(identity, bool) or not isinstance(identity, (int, str)):
-        return UnreadableVisit(epn, f"its id is none: {_found(identity)}")
+        return UnreadableVisit(None, f"its EPN is none: {_found(item.get('epn'))}", identity)
+    if identity is None:
+        return UnreadableVisit(epn, f"its id is none: {_found(item.get('id'))}")
     times: list[datetime] = []
     for key in ("start_time", "end_time"):
         time = _time(item.get(key))
         if time is None:
             return UnreadableVisit(
-                epn, f"its {key} is no time with a zone: {_found(item.get(key))}"
+                epn, f"its {key} is no time with a zone: {_found(item.get(key))}", identity
             )
         times.append(time)
     if not timedelta(0) <= times[1] - times[0] <= _LONGEST:
         backwards = times[1] < times[0]
         reason = "it ends before it starts" if backwards else "it lasts longer than a year"
-        return UnreadableVisit(epn, reason)
+        return UnreadableVisit(epn, reason, identity)
     proposal = item.get("proposal")
     title = proposal.get("title") if isinstance(proposal, dict) else None
     listed = item.get("data_scientists")
     scientists = map(_person, listed if isinstance(listed, list) else [])
     return Visit(
-        str(identity),
+        identity,
         epn,
         times[0],
         times[1],
@@ -138,6 +137,13 @@ def _visit(item: Any) -> Visit | UnreadableVisit:
         principal=_person(item.get("principal_scientist")),
         scientists=tuple(person for person in scientists if person is not None),
     )
+
+
+def _identity(value: Any) -> str | None:
+    """The id of a visit, a number or a text; None if it has none."""
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return None
+    return str(value).strip() or None
 
 
 def _person(item: Any) -> Person | None:

@@ -15,7 +15,7 @@ import tenacity
 from asynchy.domain.secret import masked
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import count, shown
-from asynchy.domain.visit import UnreadableVisit, Visit
+from asynchy.domain.visit import Booking, UnreadableVisit, Visit
 from asynchy.errors import PortalError, PortalRefused, PortalUnavailable, Stopped
 from asynchy.facility.portal.answers import VisitsAnswer, parse_token, parse_visits
 from asynchy.facility.portal.http import Answer, Http
@@ -27,6 +27,10 @@ WINDOW = timedelta(days=31)
 _TRIES = 4
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 60.0
+_BACK_OFF = tenacity.wait_exponential(
+    multiplier=_FIRST_WAIT, max=_LONGEST_WAIT
+) + tenacity.wait_random(0, 0.5)
+"""Random, so that two programs that end each other's sessions do not do so in step."""
 _READ = 30.0
 
 _T = TypeVar("_T")
@@ -64,10 +68,10 @@ class Portal:
     def visits(
         self, credentials: Credentials, equipment: int, start: datetime, end: datetime
     ) -> VisitsAnswer:
-        """The visits of a piece of equipment between two zone-aware times, merged by id.
+        """The visits of a piece of equipment between two zone-aware times; repeats are merged.
 
-        Whether the portal filters by overlap or by start is not documented: more may come than
-        was asked for.
+        Two visits with one id that differ in EPN or time are both in it. Whether the portal filters
+        by overlap or by start is not documented: more may come than was asked for.
 
         Raises:
             PortalUnavailable: no usable answer came, after several tries.
@@ -75,29 +79,48 @@ class Portal:
             PortalError: the answer cannot be used.
             Stopped: a stop was asked for meanwhile.
         """
-        visits: dict[str, Visit] = {}
+        visits: dict[Booking, Visit] = {}
         unreadable: dict[UnreadableVisit, None] = {}
         paging: str | None = None
         for since, until in windows(start, end):
             answer = self._again(lambda: self._window(credentials, equipment, since, until))  # noqa: B023 - called at once
-            visits |= {visit.id: visit for visit in answer.visits}
+            visits |= {visit.booking: visit for visit in answer.visits}
             unreadable |= dict.fromkeys(answer.unreadable)
             paging = paging or answer.paging
         log.debug("portal: equipment %d: %s", equipment, count(len(visits), "visit"))
         return VisitsAnswer(tuple(visits.values()), tuple(unreadable), paging)
 
+    def has_visits(
+        self, credentials: Credentials, equipment: int, start: datetime, end: datetime
+    ) -> bool:
+        """Whether a piece of equipment has any visit between two zone-aware times.
+
+        An equipment id that does not exist is answered as one without visits. The latest time is
+        asked about first; for equipment that is in use, one request is enough. Raises as `visits`.
+        """
+        for since, until in reversed(list(windows(start, end))):
+            answer = self._again(lambda: self._window(credentials, equipment, since, until))  # noqa: B023 - called at once
+            if answer.visits or answer.unreadable:
+                return True
+        return False
+
     def _window(
         self, credentials: Credentials, equipment: int, start: datetime, end: datetime
     ) -> VisitsAnswer:
         log.debug("portal: equipment %d: visits from %s to %s", equipment, start, end)
+        kept = self._tokens.get(credentials)
         token = self._token(credentials)
         answer = self._ask_visits(token, equipment, start, end)
-        if answer.status == 401:  # the token has expired: once more with a new one
-            answer = self._ask_visits(self._token(credentials, not_=token), equipment, start, end)
+        if answer.status == 401 and token == kept:  # it has expired: once more with a new one
+            token = self._token(credentials, not_=token)
+            answer = self._ask_visits(token, equipment, start, end)
         if answer.status == 401:
-            raise PortalRefused(
-                "the portal refuses a token that it has just given",
-                hint="ask the facility whether the user may see this equipment",
+            self._forget(credentials, token)
+            raise PortalUnavailable(  # asked again after a random wait, when the other may be done
+                "the portal refuses the token that it has just given: it seems that another"
+                f" program logs in as {shown(credentials.username)}, which ends our session",
+                hint="give each program a portal user or client of its own; if there is no other"
+                " program, ask the facility whether this user may see this equipment",
             )
         answer = _without(answer, [token])  # such as in the address of a next page
         _check(answer)
@@ -128,6 +151,12 @@ class Portal:
                 token = self._log_in(credentials)
                 self._tokens[credentials] = token
             return token
+
+    def _forget(self, credentials: Credentials, token: str) -> None:
+        """Drop a token that is known to be refused, unless a newer one has replaced it."""
+        with self._lock:
+            if self._tokens.get(credentials) == token:
+                del self._tokens[credentials]
 
     def _log_in(self, credentials: Credentials) -> str:
         log.debug("portal: logging in as %s", shown(credentials.username))
@@ -223,10 +252,7 @@ def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, PortalUnavailable) and error.retry_after is not None:
         return error.retry_after
-    backed_off = tenacity.wait_exponential_jitter(
-        initial=_FIRST_WAIT, max=_LONGEST_WAIT, jitter=0.5
-    )
-    return backed_off(state)
+    return _BACK_OFF(state)
 
 
 def _say(state: tenacity.RetryCallState) -> None:
