@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import BrokenLink, Entry, Experiment, Kind, Located
@@ -33,8 +34,31 @@ class Visible:
     """Folder of a beamline that could not be listed -> why."""
     broken: tuple[BrokenLink, ...]
     """Symbolic links in the place of an experiment's or a beamline's folder that lead to none."""
-    other: frozenset[str]
+    other: dict[str, Epn]
     """Paths named like an EPN that are neither a folder nor a link, such as files."""
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether every folder that may hold experiments could be listed."""
+        return not self.unlisted and all(link.experiment for link in self.broken)
+
+    @property
+    def epns(self) -> set[Epn]:
+        """The EPNs after which something is named, whether or not it can be listed."""
+        found = {located.experiment.epn for located in self.experiments}
+        links = {link.experiment.epn for link in self.broken if link.experiment is not None}
+        return found | links | set(self.other.values())
+
+    def may_hold(self, source: str) -> bool:
+        """Whether something is in the place of an experiment that was not found, or may be.
+
+        It may be where the folder above it could not be listed.
+        """
+        return source in self._occupied or source.rpartition("/")[0] in self._occupied
+
+    @cached_property
+    def _occupied(self) -> frozenset[str]:
+        return frozenset([*self.unlisted, *self.other, *(link.path for link in self.broken)])
 
 
 def visible(remote: Remote, root: str, stop: Stop) -> Visible:
@@ -74,7 +98,7 @@ def visible(remote: Remote, root: str, stop: Stop) -> Visible:
         experiments=tuple(sorted(located, key=lambda one: one.experiment)),
         unlisted=unlisted,
         broken=tuple(link for part in found for link in part.broken),
-        other=frozenset().union(*(part.other for part in found)),
+        other={path: epn for part in found for path, epn in part.other.items()},
     )
 
 
@@ -107,7 +131,7 @@ class _Entries:
     """Names of folders, and of links that lead to one."""
     links: dict[bytes, Followed]
     """Links that may be an experiment's or a beamline's folder."""
-    other: list[bytes]
+    other: list[Epn]
     """What is named like an EPN and is neither."""
 
     def sorted_out(self, beamline: str) -> Visible:
@@ -128,7 +152,7 @@ class _Entries:
             experiments=tuple(sorted(located, key=lambda one: one.experiment)),
             unlisted={},
             broken=tuple(sorted(broken, key=lambda link: link.path)),
-            other=frozenset(f"{self.base}/{name.decode('ascii')}" for name in self.other),
+            other={f"{self.base}/{epn}": epn for epn in self.other},
         )
 
 
@@ -151,8 +175,8 @@ def _look(
             raise ListingRefused(f"{folder}: more than {_MOST:,} folders of experiments")
         if entry.kind in of_kind:
             of_kind[entry.kind].append(entry.path)
-        elif _is_epn(entry.path):
-            entries.other.append(entry.path)
+        elif (epn := _epn(entry.path)) is not None:
+            entries.other.append(epn)
 
     list_experiment(remote, folder, hear, stop, deep=False)
     if links:
