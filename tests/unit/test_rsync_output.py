@@ -13,10 +13,12 @@ from asynchy.domain.experiment import Entry, Kind
 from asynchy.domain.paths import is_inside
 from asynchy.ssh.rsync_output import (
     EXIT_CODES,
+    Named,
     explain,
     is_absent,
     is_lost,
     parse_listed,
+    parse_named,
     parse_progress,
     parse_statistic,
     unescape,
@@ -133,6 +135,25 @@ def test_a_name_that_leads_elsewhere_is_refused(name: bytes) -> None:
 def test_what_is_no_listing_is_refused(line: bytes) -> None:
     with pytest.raises(ValueError, match=r"not a (line|date)"):
         parse_listed(line)
+
+
+NAMED = b"2026/11/24 02:40:16 "
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        (b"drwxr-xr-x 4,096 " + NAMED + b"1a", None),  # numbers for people are not asked for
+        (b"drwxr-xr-x 4096 " + NAMED + b"1a", Named(Kind.FOLDER, b"1a", None)),
+        (b"-rw-r--r-- 1 " + NAMED + b"1a -> b", Named(Kind.FILE, b"1a -> b", None)),
+        (b"lrwxrwxrwx 9 " + NAMED + b"1a -> ../b/1a", Named(Kind.SYMLINK, b"1a", b"../b/1a")),
+        (b"lrwxrwxrwx 9 " + NAMED + b"1a -> a -> b", Named(Kind.SYMLINK, b"1a", b"a -> b")),
+        (b"lrwxrwxrwx 9 " + NAMED + b"1a -> x\\#012", Named(Kind.SYMLINK, b"1a", b"x\n")),
+        (b"Welcome to the facility!", None),
+    ],
+)
+def test_a_link_is_listed_with_its_target(line: bytes, named: Named | None) -> None:
+    assert parse_named(line) == named
 
 
 def test_lines_that_list_nothing() -> None:

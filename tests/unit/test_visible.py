@@ -7,10 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Entry, Experiment, Kind, Located
+from asynchy.domain.experiment import BrokenLink, Entry, Experiment, Kind, Located
 from asynchy.domain.stop import Stop
 from asynchy.errors import ListingRefused
 from asynchy.facility import visible
+from asynchy.facility.visible import Visible
 from asynchy.ssh.remote import Remote
 
 
@@ -28,7 +29,7 @@ def test_experiments_without_an_end_are_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(visible, "_MOST", 1000)
     monkeypatch.setattr(visible, "list_experiment", endless)
     with pytest.raises(ListingRefused, match="/data/mx: more than 1,000 folders of experiments"):
-        visible.folders_in(Remote("host", "user"), "/data/mx", Stop())
+        visible.visible_in(Remote("host", "user"), "/data/mx", "mx", Stop())
     assert told == 1001
 
 
@@ -64,3 +65,36 @@ def test_of_two_folders_of_one_epn_the_second_is_named_and_left_out(
     assert found.unlisted == {
         "/data/12282A": "left out: /data/12282a is a folder of the same EPN; ask the facility"
     }
+
+
+def found(**parts: object) -> Visible:
+    nothing = {"experiments": (), "unlisted": {}, "broken": (), "other": {}}
+    return Visible(**{**nothing, **parts})  # type: ignore[arg-type]
+
+
+OF_AN_EPN = BrokenLink("/data/mx/1a", "nowhere", "it leads nowhere", Experiment("mx", Epn("1a")))
+OF_A_BEAMLINE = BrokenLink("/data/mx", "nowhere", "it leads nowhere")
+
+
+@pytest.mark.parametrize(
+    ("there", "may_hold", "everywhere"),
+    [
+        (found(), False, True),
+        (found(unlisted={"/data/mx": "EACCES"}), True, False),
+        (found(unlisted={"/data/mx2": "EACCES"}), False, False),
+        (found(broken=(OF_A_BEAMLINE,)), True, False),
+        (found(broken=(OF_AN_EPN,)), True, True),
+        (found(other={"/data/mx/1a": Epn("1a")}), True, True),
+        (found(other={"/data/mx/1b": Epn("1b")}), False, True),
+    ],
+)
+def test_an_experiment_may_be_where_something_is_or_nobody_could_look(
+    there: Visible, may_hold: bool, everywhere: bool
+) -> None:
+    assert there.may_hold("/data/mx/1a") is may_hold
+    assert there.everywhere is everywhere
+
+
+def test_an_epn_is_found_that_only_a_broken_link_or_a_file_is_named_after() -> None:
+    there = found(broken=(OF_AN_EPN, OF_A_BEAMLINE), other={"/data/2b": Epn("2b")})
+    assert there.epns == {Epn("1a"), Epn("2b")}

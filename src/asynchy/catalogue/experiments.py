@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +10,8 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_,
 
 from asynchy.catalogue.schema import experiments
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import BrokenLink, Experiment, Located
+from asynchy.domain.experiment import Experiment
+from asynchy.plan.observed import FolderSeen
 
 _PLACELESS: tuple[ColumnElement[bool], ...] = (
     experiments.c.beamline == "",
@@ -99,22 +99,15 @@ def report(db: Connection, said: Reported, now: datetime) -> None:
         db.execute(update(experiments).where(first).values(elsewhere_since=now))
 
 
-def keep_visible(
-    db: Connection,
-    folder: str,
-    found: Iterable[Located],
-    broken: Iterable[BrokenLink],
-    now: datetime,
-) -> None:
+def keep_visible(db: Connection, seen: FolderSeen, now: datetime) -> None:
     """Store which experiments there are in a folder at the facility, all of which was listed."""
+    folder, epns = seen.folder, seen.epns
     columns = experiments.c
     known = {
         Experiment(row.beamline, Epn(row.epn)): row
         for row in db.execute(select(experiments).where(columns.source.startswith(f"{folder}/")))
     }
-    seen = set()
-    for located in found:
-        seen.add(located.experiment)
+    for located in seen.located:
         row = known.get(located.experiment)
         values = {
             "source": located.source, "vanished": None, "problem": None,
@@ -123,17 +116,16 @@ def keep_visible(
         if row is None or any(getattr(row, name) != value for name, value in values.items()):
             identity = remember(db, located.experiment, located.source, now)
             db.execute(update(experiments).where(columns.id == identity).values(values))
-    for link in broken:
+    for link in seen.broken:
         if link.experiment is None:
             continue
-        seen.add(link.experiment)
         identity = remember(db, link.experiment, link.path, now)
         values = {"problem": str(link), "link_target": link.target, "vanished": None}
         db.execute(update(experiments).where(columns.id == identity).values(values))
     gone = [
         row.id
         for experiment, row in known.items()
-        if experiment not in seen
+        if experiment.epn not in epns
         and row.vanished is None
         and row.source.rpartition("/")[0] == folder
     ]

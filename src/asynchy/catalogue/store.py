@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,10 +32,11 @@ from asynchy.catalogue.schema import (
 from asynchy.catalogue.takeover import take_over
 from asynchy.domain.attempt import Attempt, Claim, ServiceState, Verdict
 from asynchy.domain.copy_record import CopyRecord
-from asynchy.domain.experiment import BrokenLink, Copy, Experiment, Located, Survey
+from asynchy.domain.experiment import Copy, Experiment, Located, Survey
 from asynchy.domain.level import Check
 from asynchy.domain.visit import Visit
 from asynchy.errors import CatalogueError, DestinationTaken
+from asynchy.plan.observed import FolderSeen
 
 
 def _now() -> datetime:
@@ -216,19 +217,13 @@ class Catalogue:
             values = {**asdict(attempt), "verdict": attempt.verdict.value}
             db.execute(insert(attempts).values(copy_id=_remember(db, copy, _now()), **values))
 
-    def see(
-        self,
-        folder: str,
-        found: Iterable[Located],
-        broken: Iterable[BrokenLink],
-        now: datetime,
-    ) -> None:
+    def see(self, seen: FolderSeen, now: datetime) -> None:
         """Store which experiments there are in a folder at the facility, all of which was listed.
 
         One of that folder that is not among them is no longer at the facility.
         """
         with self._database.transaction() as db:
-            keep_visible(db, folder, found, broken, now)
+            keep_visible(db, seen, now)
 
     def note(self, copy_id: int, check: Check) -> None:
         """Store a check of a copy."""

@@ -68,7 +68,9 @@ def show_walk(walked: Walked) -> None:
         told = " and ".join(count(number, noun) for number, noun in left if number)
         line(f"Not taken, and not followed: {told}.")
     bullets("No longer at the facility:", _first(list(map(_gone, walked.gone))))
-    bullets("Asked for and not at the facility:", _first([epn.text for epn in walked.absent]))
+    unsure = "" if walked.everywhere else ", as far as its folders could be listed"
+    absent = f"Asked for and not at the facility{unsure}:"
+    bullets(absent, _first([epn.text for epn in walked.absent]))
     if walked.bad:
         bullets(
             f"{count(walked.bad, 'folder')} could not be listed; what was known of them stays:",

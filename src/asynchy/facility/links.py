@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from asynchy.domain.experiment import Kind
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
+from asynchy.errors import ListingRefused
 from asynchy.ssh import rsync
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.sftp import kept
@@ -54,9 +55,14 @@ def follow_by_sftp(
         Stopped: a stop was asked for meanwhile.
         ToolMissing: ssh is not installed.
     """
+    with kept.connection(remote, stop) as connection:
+        return _over(connection, folder, names)
+
+
+def _over(connection: Connection, folder: str, names: Sequence[bytes]) -> dict[bytes, Followed]:
     found: dict[bytes, Followed] = {}
 
-    def begin(connection: Connection, name: bytes) -> None:
+    def begin(name: bytes) -> None:
         path = folder.encode() + b"/" + name
 
         def hear(answers: Sequence[Answer]) -> None:
@@ -64,10 +70,9 @@ def follow_by_sftp(
 
         _ask(connection, [_about(follow, path), _about(read_link, path)], hear)
 
-    with kept.connection(remote, stop) as connection:
-        for name in names:
-            begin(connection, name)
-        connection.run()
+    for name in names:
+        begin(name)
+    connection.run()
     return found
 
 
@@ -76,6 +81,8 @@ def follow_by_rsync(
 ) -> dict[bytes, Followed]:
     """The same without SFTP, by two runs of rsync for 200 links; one that is gone is left out.
 
+    Where the server lets only a part be read (rrsync), further runs find what leads out of it.
+
     Raises:
         ListingError: it could not be asked.
         Stopped: a stop was asked for meanwhile.
@@ -83,13 +90,29 @@ def follow_by_rsync(
     """
     found: dict[bytes, Followed] = {}
     for begin in range(0, len(names), _BATCH):
-        batch = names[begin : begin + _BATCH]
-        links = rsync.list_named(remote, folder, batch, stop, follow=False)
-        for name, end in rsync.list_named(remote, folder, batch, stop, follow=True).items():
-            target = _told(links[name].target if name in links else end.target)
-            broken = end.kind is not Kind.FOLDER
+        found |= _batch_by_rsync(remote, folder, names[begin : begin + _BATCH], stop)
+    return found
+
+
+def _batch_by_rsync(
+    remote: Remote, folder: str, names: Sequence[bytes], stop: Stop
+) -> dict[bytes, Followed]:
+    try:
+        links = rsync.list_named(remote, folder, names, stop, follow=False)
+        ends = rsync.list_named(remote, folder, names, stop, follow=True)
+    except ListingRefused:  # for the sake of one of them
+        if len(names) == 1:
+            return {names[0]: Followed(None, f"{_link_to(None)} that may not be followed")}
+        half = len(names) // 2
+        first = _batch_by_rsync(remote, folder, names[:half], stop)
+        return first | _batch_by_rsync(remote, folder, names[half:], stop)
+    found = {}
+    for name, end in ends.items():
+        target = _told(links[name].target if name in links else end.target)
+        problem = None
+        if end.kind is not Kind.FOLDER:
             problem = f"{_link_to(target)}, which leads to no folder that can be read"
-            found[name] = Followed(target, problem if broken else None)
+        found[name] = Followed(target, problem)
     return found
 
 

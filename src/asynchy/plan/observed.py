@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import BrokenLink, Experiment, Located
 from asynchy.domain.experiment_record import ExperimentRecord
 
@@ -17,6 +18,15 @@ class FolderSeen:
     folder: str
     located: tuple[Located, ...]
     broken: tuple[BrokenLink, ...] = ()
+    other: frozenset[Epn] = frozenset()
+    """EPNs after which something is named that is neither a folder nor a link, such as a file."""
+
+    @property
+    def epns(self) -> frozenset[Epn]:
+        """The EPNs after which anything is named: an experiment of none of them is gone."""
+        found = {located.experiment.epn for located in self.located}
+        links = {link.experiment.epn for link in self.broken if link.experiment is not None}
+        return self.other | found | links
 
 
 def observed(
@@ -30,11 +40,10 @@ def observed(
     for folder in seen:
         known |= _located(known, folder.located)
         known |= _broken(known, folder.broken)
-        present = {located.experiment for located in folder.located}
-        present |= {link.experiment for link in folder.broken if link.experiment is not None}
+        present = folder.epns
         for experiment, record in list(known.items()):
             here = record.source.rpartition("/")[0] == folder.folder
-            if here and experiment not in present and record.vanished is None:
+            if here and experiment.epn not in present and record.vanished is None:
                 known[experiment] = replace(record, vanished=now, visible=False)
     return sorted(known.values(), key=lambda one: (one.epn, one.experiment.beamline))
 

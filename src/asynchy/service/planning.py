@@ -141,11 +141,13 @@ def _folders(site: CycleSite, now: datetime) -> tuple[list[FolderSeen], list[str
             hint = f" ({error.hint})" if error.hint else ""
             unlisted.append(f"SFTP service, {folder}: {error}{hint}")
             continue
+        unlisted += [f"{path}: {why}" for path, why in seen.unlisted.items()]
         for link in seen.broken:
             log.error("%s", link)
-        found.append(FolderSeen(folder, seen.experiments, seen.broken))
+        other = frozenset(seen.other.values())
+        found.append(FolderSeen(folder, seen.experiments, seen.broken, other))
         if site.catalogue.writing:
-            site.catalogue.see(folder, seen.experiments, seen.broken, now)
+            site.catalogue.see(found[-1], now)
     return found, unlisted
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from asynchy.catalogue.sightings import Changes, Problem, Sighting, Unseen
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Entry, Kind, Located
+from asynchy.domain.experiment import Entry, Experiment, Kind, Located
 from asynchy.domain.text import count, size
 from asynchy.errors import (
     ExitCode,
@@ -26,7 +26,7 @@ from asynchy.errors import (
 )
 from asynchy.facility.crawl import Folder, Refused, crawl
 from asynchy.facility.listing import list_experiment
-from asynchy.facility.visible import visible
+from asynchy.facility.visible import Visible, visible
 from asynchy.service.alone import alone
 from asynchy.service.board import Meter
 from asynchy.service.site import Site
@@ -71,7 +71,10 @@ class Walked:
     """Experiments that had been listed before it was stopped."""
     gone: tuple[Unseen, ...]
     absent: tuple[Epn, ...]
-    """What was wanted and is not at the facility."""
+    """What was wanted and was not found."""
+    everywhere: bool
+    """Whether every folder that may hold experiments could be listed; otherwise what was not found
+    may be there all the same."""
     left: dict[Kind, int]
     """Symbolic links and special files, which are not taken."""
     bad: int
@@ -162,32 +165,27 @@ def walk(site: Site, root: str, wanted: Wanted | None, tally: Tally) -> Walked:
         if sighting.resumed:
             log.info("the walk of %s goes on where it was stopped", told)
         there = visible(site.remote, root, site.stop)
-        ours = [
-            located
-            for located in there.experiments
-            if wanted is None or located.experiment.epn in wanted.epns
-        ]
+        ours = [one for one in there.experiments if _is_wanted(one.experiment, wanted)]
         log.info("%s at %s", count(len(ours), "experiment"), told)
         tally.begin(len(ours))
         walker = _Walker(site, sighting, tally)
         walker.walk(ours)
-        unseen = sighting.unseen(walker.identities)
-        gone = [
-            item for item in unseen
-            if _would_be_seen(item.located, root, there.unlisted)
-            and (wanted is None or item.located.experiment.epn in wanted.epns)
+        unseen = [
+            item for item in sighting.unseen(walker.identities)
+            if _would_be_seen(item.located, root) and _is_wanted(item.located.experiment, wanted)
         ]  # fmt: skip
+        gone = [item for item in unseen if not there.may_hold(item.located.source)]
         sighting.gone(item.id for item in gone)
         bad, problems = sighting.problems()
         sighting.end(site.round_trip)
-    found = {located.experiment.epn for located in there.experiments}
-    refused = [Problem(folder, b".", reason) for folder, reason in there.unlisted.items()]
+    refused = _refused(there, unseen, wanted)
     return Walked(
         origin=told,
         seen=tuple(sorted(walker.seen, key=lambda seen: seen.located.experiment)),
         before=walker.before,
         gone=tuple(gone),
-        absent=tuple(sorted(wanted.epns - found)) if wanted else (),
+        absent=tuple(sorted(wanted.epns - there.epns)) if wanted else (),
+        everywhere=there.everywhere,
         left=tally.left,
         bad=bad + len(refused),
         problems=tuple([*refused, *problems][:10]),
@@ -195,13 +193,35 @@ def walk(site: Site, root: str, wanted: Wanted | None, tally: Tally) -> Walked:
     )
 
 
-def _would_be_seen(located: Located, root: str, unlisted: dict[str, str]) -> bool:
-    """Whether an experiment lies where a walk looks and could look."""
+def _is_wanted(experiment: Experiment, wanted: Wanted | None) -> bool:
+    return wanted is None or experiment.epn in wanted.epns
+
+
+def _would_be_seen(located: Located, root: str) -> bool:
+    """Whether an experiment is known to be where a walk looks."""
     folder, _, name = located.source.rpartition("/")
-    if Epn.parse(name) != located.experiment.epn or folder in unlisted:
-        return False
     base = root.rstrip("/")
-    return folder in (base, f"{base}/{located.experiment.beamline}")
+    return Epn.parse(name) == located.experiment.epn and folder in (
+        base,
+        f"{base}/{located.experiment.beamline}",
+    )
+
+
+def _refused(there: Visible, unseen: Sequence[Unseen], wanted: Wanted | None) -> list[Problem]:
+    """Why folders of experiments and of beamlines could not be listed at all."""
+    problems = [Problem(folder, b".", reason) for folder, reason in there.unlisted.items()]
+    problems += [
+        Problem(link.path, b".", link.reason)
+        for link in there.broken
+        if link.experiment is None or _is_wanted(link.experiment, wanted)
+    ]
+    known = {item.located.source for item in unseen}
+    problems += [
+        Problem(path, b".", "it is not a folder")
+        for path, epn in there.other.items()
+        if path in known or (wanted is not None and epn in wanted.epns)
+    ]
+    return problems
 
 
 @dataclass

@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 
 _PARTLY = 23
 """rsync's exit code where the other side could not read all: rsync(1)."""
+_NOT_ALLOWED = "rrsync error: unsafe arg"
+"""rrsync(1) of a path that leads out of the folder that it is for; rsync then does nothing."""
 
 MODES = ("--perms", "--chmod=Dg+s,ug+w,o-wx,ug+X", "--chmod=Du-s,D-t,Fug-s,F-t")
 """The original's modes; the second rule strips setuid, sticky and setgid on files, so that no
@@ -145,6 +147,7 @@ def list_named(
     source follows a link, and with `--relative` names begin behind `/./`.
 
     Raises:
+        ListingRefused: rrsync(1) allows one of them not; it looks at where a link leads.
         ListingError: it could not be asked.
         Stopped: a stop was asked for meanwhile.
         ToolMissing: ssh or rsync is not installed.
@@ -179,6 +182,8 @@ def list_named(
         )
     if ended.stopped:
         raise Stopped("stopped while listing")
+    if _NOT_ALLOWED in ended.stderr:
+        raise ListingRefused(f"{folder}: the server allows some paths in it not to be read")
     if ended.code not in (0, _PARTLY):
         raise explain(ended.code, ended.stderr).as_error(ListingError)
     return found

@@ -60,7 +60,10 @@ EXIT_CODES = {
 }
 """rsync(1), EXIT VALUES, in our words; 255 is ssh's own."""
 
-_ABSENT = re.compile(r"(change_dir|link_stat) .* failed: No such file or directory \(2\)")
+_ABSENT = re.compile(
+    r"(change_dir|link_stat) .* failed: (No such file or directory \(2\)"
+    r"|Not a directory \(20\)|Too many levels of symbolic links \(40\))"
+)
 _LOST = frozenset({10, 12, 16, 30, 35, 255})
 """rsync(1), and 255 of ssh(1): the connection could not be made, or broke off."""
 _SIGNALS = range(129, 193)
@@ -230,7 +233,7 @@ def parse_named(line: bytes) -> Named | None:
 
 
 def is_absent(stderr: str) -> bool:
-    """Whether rsync says that the folder to be read is not there."""
+    """Whether rsync says that the folder to be read is not there, or that it is no folder."""
     return _ABSENT.search(stderr) is not None
 
 

@@ -1,0 +1,172 @@
+"""Links in the place of folders: what a server's answers mean, and how often it is waited for."""
+
+from __future__ import annotations
+
+import stat
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from asynchy.facility import crawl, links
+from asynchy.facility.crawl import Folder, Refused
+from asynchy.facility.links import Followed
+from asynchy.ssh.sftp.packets import (
+    Answer,
+    Attributes,
+    Code,
+    Handle,
+    Kind,
+    Limits,
+    Name,
+    Names,
+    ProtocolError,
+    Status,
+)
+
+FOLDER = Attributes(0, stat.S_IFDIR | 0o755, 1)
+FILE = Attributes(5, stat.S_IFREG | 0o644, 1)
+LINK = Attributes(5, stat.S_IFLNK | 0o777, 1)
+ABSENT = Status(Code.NO_SUCH_FILE, b"No such file")
+CLOSED = Status(Code.PERMISSION_DENIED, b"Permission denied")
+UNSUPPORTED = Status(8, b"Operation unsupported")
+
+
+def pointing(target: bytes) -> Names:
+    return Names((Name(target, Attributes()),))
+
+
+class Server:
+    """Answers questions about paths, all that were asked in one turn; a connection to itself."""
+
+    limits = Limits(0, 0, 0, 0)
+
+    def __init__(self, told: dict[tuple[Kind, bytes], Answer]) -> None:
+        """`told`: the answers; nothing else is there."""
+        self._told = told
+        self._asked: list[tuple[bytes, Callable[[Answer], None]]] = []
+        self.turns = 0
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._asked)
+
+    def ask(self, request: Callable[[int], bytes], then: Callable[[Answer], None]) -> None:
+        self._asked.append((request(0), then))
+
+    def turn(self) -> None:
+        self.turns += 1
+        asked, self._asked = self._asked, []
+        for packet, then in reversed(asked):  # answers may overtake one another
+            kind, _, length = struct.unpack_from(">BII", packet, 4)
+            then(self._told.get((Kind(kind), packet[13 : 13 + length]), ABSENT))
+
+    def run(self) -> None:
+        while self._asked:
+            self.turn()
+
+
+def followed(behind: Answer, own: Answer) -> Followed:
+    path = b"/data/mx/1a"
+    server = Server({(Kind.STAT, path): behind, (Kind.READLINK, path): own})
+    return links._over(server, "/data/mx", [b"1a"])[b"1a"]  # type: ignore[arg-type]
+
+
+TO_X = "it is a symbolic link to x"
+
+
+@pytest.mark.parametrize(
+    ("behind", "own", "target", "problem"),
+    [
+        (FOLDER, pointing(b"x"), "x", None),
+        (FOLDER, UNSUPPORTED, None, None),
+        (FILE, pointing(b"x"), "x", f"{TO_X}, which is not a folder"),
+        (ABSENT, pointing(b"x"), "x", f"{TO_X}, which does not exist, or leads in a circle"),
+        (
+            ABSENT,
+            UNSUPPORTED,
+            None,
+            "it is a symbolic link, which does not exist, or leads in a circle",
+        ),
+        (CLOSED, pointing(b"x"), "x", f"{TO_X}, which may not be read (EACCES)"),
+        (UNSUPPORTED, pointing(b"x"), "x", f"{TO_X}, which cannot be followed: Operation unsupported (8)"),
+        (Attributes(), pointing(b"x"), "x", f"{TO_X}, of which the server does not tell what it is"),
+        (FOLDER, pointing(b"\x1b[31m\xff"), "\\x1b[31m\\xff", None),
+        (FOLDER, Names(()), None, None),
+    ],
+)  # fmt: skip
+def test_where_a_link_leads_is_told_with_its_target(
+    behind: Answer, own: Answer, target: str | None, problem: str | None
+) -> None:
+    assert followed(behind, own) == Followed(target, problem)
+
+
+def test_an_answer_of_another_kind_is_the_server_s_fault() -> None:
+    with pytest.raises(ProtocolError, match="Handle in answer to STAT"):
+        followed(Handle(b"h"), pointing(b"x"))
+
+
+def test_all_links_of_a_folder_are_followed_in_one_turn() -> None:
+    names = [b"%da" % number for number in range(1000)]
+    server = Server({(Kind.STAT, b"/data/" + name): FOLDER for name in names[::2]})
+    found = links._over(server, "/data", names)  # type: ignore[arg-type]
+    assert [name for name in names if found[name].problem is None] == names[::2]
+    assert server.turns == 1
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.refused: list[Refused] = []
+
+    def enters(self, path: bytes) -> bool:
+        raise AssertionError
+
+    top = entries = ended = enters  # type: ignore[assignment]
+
+    def failed(self, folder: Folder, refused: Refused) -> None:
+        self.refused.append(refused)
+
+
+ROOT = b"/data/mx/1a"
+
+
+@pytest.mark.parametrize(
+    ("told", "refused"),
+    [
+        ({}, Refused("there is no such folder", absent=True)),
+        (
+            {(Kind.LSTAT, b"/data"): FOLDER, (Kind.STAT, b"/data"): FOLDER},
+            Refused("there is no such folder", absent=True),
+        ),
+        (
+            {(Kind.LSTAT, b"/data/mx"): LINK, (Kind.STAT, b"/data/mx"): FOLDER},
+            Refused("there is no such folder", absent=True),
+        ),
+        ({(Kind.LSTAT, ROOT): FILE, (Kind.STAT, ROOT): FILE}, Refused("it is not a folder")),
+        ({(Kind.LSTAT, ROOT): CLOSED}, Refused("it may not be looked at (EACCES)")),
+        (
+            {(Kind.LSTAT, ROOT): FOLDER, (Kind.STAT, ROOT): FOLDER},
+            Refused("it was not there a moment ago"),
+        ),
+        (
+            {(Kind.LSTAT, ROOT): LINK, (Kind.READLINK, ROOT): pointing(b"x")},
+            Refused(f"{TO_X}, which does not exist, or leads in a circle"),
+        ),
+        (
+            {(Kind.LSTAT, b"/data/mx"): LINK, (Kind.READLINK, b"/data/mx"): pointing(b"x")},
+            Refused(f"because of /data/mx: {TO_X}, which does not exist, or leads in a circle"),
+        ),
+        (
+            {(Kind.LSTAT, ROOT): UNSUPPORTED},
+            Refused("the server does not tell whether it is there: Operation unsupported"),
+        ),
+    ],
+)
+def test_a_tree_is_absent_only_if_nothing_is_in_its_place(
+    told: dict[tuple[Kind, bytes], Answer], refused: Refused
+) -> None:
+    server, heard = Server(told), Heard()
+    pile = crawl._Pile(iter([Folder(0, ROOT)]), 10**6)
+    crawl._Lister(server, pile, heard).run()  # type: ignore[arg-type]
+    assert heard.refused == [refused]
+    assert server.turns == 2  # the folder, and all there is to know of it
