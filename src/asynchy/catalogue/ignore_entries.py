@@ -11,6 +11,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import ignore_entries, state
 from asynchy.plan.experiment_state import IgnoreEntry, Origin
+from asynchy.plan.ignore_rules import entries_now
 
 _READ = "ignore.yml read"
 
@@ -36,17 +37,7 @@ class IgnoreEntries:
                 for row in db.execute(select(ignore_entries))
             }
             read = db.scalar(select(state.c.value).where(state.c.name == _READ))
-        unknown = Origin.ORIGINAL if read is None else Origin.PERSON
-        found = {}
-        for epn in epns:
-            entry = known.get(epn)
-            if entry is None or entry.origin is Origin.REMOVED:
-                entry = IgnoreEntry(unknown, now)
-            found[epn] = entry
-        for epn in known.keys() - found.keys():
-            if known[epn].origin in (Origin.OURS, Origin.REMOVED):
-                found[epn] = IgnoreEntry(Origin.REMOVED, known[epn].since)
-        return found
+        return entries_now(known, epns, now, first=read is None)
 
     def keep(self, entries: Mapping[str, IgnoreEntry], now: datetime) -> None:
         """Store what `compare` found."""

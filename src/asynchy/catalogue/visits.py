@@ -15,6 +15,7 @@ from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment
 from asynchy.domain.person import Person
 from asynchy.domain.visit import Beamtime, EquipmentVisits, Visit
+from asynchy.plan.visit_window import Span, is_whole, span_after
 
 Known = dict[tuple[int, str], Beamtime]
 """Visits by equipment and id at the portal."""
@@ -41,7 +42,7 @@ def merged(known: Known, answers: Iterable[EquipmentVisits]) -> Known:
     found = dict(known)
     for answer in answers:
         told = {(answer.equipment, visit.id): visit for visit in answer.visits}
-        if _is_whole(answer):
+        if is_whole(answer):
             found = {
                 key: item
                 for key, item in found.items()
@@ -49,10 +50,6 @@ def merged(known: Known, answers: Iterable[EquipmentVisits]) -> Known:
             }
         found |= {key: Beamtime(visit, answer.beamline) for key, visit in told.items()}
     return found
-
-
-def _is_whole(answer: EquipmentVisits) -> bool:
-    return not answer.unreadable and not answer.problem
 
 
 def _should_be_in(answer: EquipmentVisits, item: Beamtime) -> bool:
@@ -63,19 +60,17 @@ def _should_be_in(answer: EquipmentVisits, item: Beamtime) -> bool:
 
 def _keep_span(db: Connection, answer: EquipmentVisits, now: datetime) -> None:
     """Move on the end of what was answered completely, unless a gap would be left before it."""
-    if not _is_whole(answer) or answer.since is None or answer.until is None:
-        return
     mine = portal_spans.c.equipment == answer.equipment
-    known = db.execute(select(portal_spans).where(mine)).one_or_none()
-    if known is not None and answer.since > known.until:
+    row = db.execute(select(portal_spans).where(mine)).one_or_none()
+    known = None if row is None else Span(row.since, row.until)
+    span = span_after(known, answer, now)
+    if span is None or span == known:
         return
-    until = min(answer.until, now)
     if known is not None:
-        since, until = min(known.since, answer.since), max(known.until, until)
-        db.execute(update(portal_spans).where(mine).values(since=since, until=until))
+        db.execute(update(portal_spans).where(mine).values(since=span.since, until=span.until))
     else:
         new = insert(portal_spans).values(
-            equipment=answer.equipment, since=answer.since, until=until
+            equipment=answer.equipment, since=span.since, until=span.until
         )
         db.execute(new)
 

@@ -116,6 +116,11 @@ class Alert:
         return bool(self.unknown or self.overdue or self.problems or self.at_risk or self.attention)
 
     @property
+    def is_news(self) -> bool:
+        """Whether anything of it is more than an unknown EPN that was reported before."""
+        return bool(self.new or self.problems or self.overdue or self.at_risk or self.attention)
+
+    @property
     def new(self) -> tuple[Unknown, ...]:
         """The unknown EPNs that were never reported."""
         return tuple(item for item in self.unknown if item.reported is None)

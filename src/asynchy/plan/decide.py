@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from asynchy.domain.attempt import Claim
 from asynchy.domain.experiment import Copy, Survey
 from asynchy.domain.text import count, moment, size
-from asynchy.plan.outcome import Due, Left, LeftOut, Transfer
+from asynchy.plan.experiment_state import ExperimentState, State
+from asynchy.plan.outcome import Due, Left, LeftOut, Transfer, Why
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,42 @@ class Room:
             bytes=self.bytes - survey.missing_bytes,
             inodes=None if self.inodes is None else self.inodes - entries,
         )
+
+
+def planned(item: ExperimentState) -> Due | LeftOut | None:
+    """What a plan lists; None: there is nothing to do or to say about it by itself."""
+    if item.left is None and item.state is State.DUE and item.wanted is not None:
+        assert item.why is not None
+        return Due(item.wanted, item.why)
+    if item.left is None or item.state is State.SKIPPED:
+        return None
+    return LeftOut(item.experiment, item.left, item.reason, item.project)
+
+
+def one_a_destination(decided: Iterable[Due | LeftOut]) -> list[Due | LeftOut]:
+    """Leave out whatever would be mixed into another experiment's copy."""
+    taken: set[str] = set()
+    kept: list[Due | LeftOut] = []
+    for item in decided:
+        if isinstance(item, Due):
+            destination = str(item.copy.destination)
+            if destination in taken:
+                detail = (
+                    f"{destination}; put {{beamline}} into destination-path, or into "
+                    "`asynchy sync --layout`"
+                )
+                item = LeftOut(item.experiment, Left.SAME_DESTINATION, detail, item.copy.project)  # noqa: PLW2901 - replaced on purpose
+            taken.add(destination)
+        kept.append(item)
+    return kept
+
+
+def when_absent(due: Due) -> LeftOut:
+    """What becomes of a due copy whose folder is not at the facility when it is listed."""
+    if due.why is Why.LATE:
+        gone = "it is no longer at the facility"
+        return LeftOut(due.experiment, Left.COMPLETE, gone, due.copy.project)
+    return LeftOut(due.experiment, Left.ABSENT, due.copy.source, due.copy.project)
 
 
 def claimed(copy: Copy, claim: Claim) -> LeftOut:

@@ -110,7 +110,7 @@ def deliver(site: CycleSite, alerts: Notifications, looked: Looked, *, only_new:
     alert, now = looked.alert, site.clock.now()
     code = ExitCode.UNASKED if alert.problems else ExitCode.OK
     pending = alerts.pending()
-    if alert.anything and (pending is not None or not only_new or _is_news(alert)):
+    if alert.anything and (pending is not None or not only_new or alert.is_news):
         epns = tuple(item.epn for item in alert.unknown)
         pending = Pending(now, looked.message.as_bytes(policy=policy.SMTP), epns)
         alerts.keep(pending)
@@ -120,10 +120,6 @@ def deliver(site: CycleSite, alerts: Notifications, looked: Looked, *, only_new:
     _hand_over(site.settings, pending)
     alerts.taken(pending, now)
     return code
-
-
-def _is_news(alert: Alert) -> bool:
-    return bool(alert.new or alert.problems or alert.overdue or alert.at_risk or alert.attention)
 
 
 def _require_addresses(settings: Settings) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from asynchy.config import EquipmentEntry
 from asynchy.domain.text import count, duration
 from asynchy.domain.visit import EquipmentVisits
-from asynchy.plan.experiment_state import CURRENT, running_visits
+from asynchy.plan.experiment_state import CURRENT
+from asynchy.plan.visit_window import ask_since
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.heard import NAMED, Heard
 from asynchy.service.tasks import all_at_once
@@ -43,10 +44,7 @@ def ask_visits(site: CycleSite, now: datetime) -> tuple[EquipmentVisits, ...]:
     _reach_back(site, entries, now)
     for _ in range(_ROUNDS):
         known = [beamtime for entry in entries for beamtime in entry.beamtimes()]
-        reference = running_visits(known, now).reference
-        if answered is not None:
-            reference = min(reference, answered)
-        since = before(reference, site.settings.visit_day_range)
+        since = ask_since(known, answered, now, site.settings.visit_day_range)
         if all(entry.since <= since or entry.failure for entry in entries):
             break
         _reach_back(site, entries, since)
@@ -60,14 +58,6 @@ def ask_visits(site: CycleSite, now: datetime) -> tuple[EquipmentVisits, ...]:
     answers = tuple(entry.told() for entry in entries)
     store_visits(site, answers)
     return answers
-
-
-def before(moment: datetime, days: int) -> datetime:
-    """The time that many days before, or the earliest there is."""
-    try:
-        return moment - timedelta(days=days)
-    except OverflowError:
-        return datetime.min.replace(tzinfo=UTC)
 
 
 def _heard_before(site: CycleSite, entry: EquipmentEntry, now: datetime) -> Heard:

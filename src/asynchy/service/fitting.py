@@ -12,7 +12,7 @@ from asynchy.catalogue import process
 from asynchy.domain.attempt import Attempt, Verdict
 from asynchy.domain.experiment import Survey
 from asynchy.errors import CatalogueError, DestinationTaken, ExperimentAbsent, ListingError
-from asynchy.plan.decide import Room, after_listing
+from asynchy.plan.decide import Room, after_listing, one_a_destination, when_absent
 from asynchy.plan.outcome import Due, Left, LeftOut, Transfer, Why
 from asynchy.service.site import Site
 from asynchy.verify.destination import nearest_existing, room
@@ -39,7 +39,7 @@ def fitting(
     """
     site.engine().require()
     transfers: list[Transfer] = []
-    one_each = _one_a_destination(decided)
+    one_each = one_a_destination(decided)
     left_out = [item for item in one_each if isinstance(item, LeftOut)]
     due = [item for item in one_each if isinstance(item, Due)]
     rooms: dict[int, Room] = {}
@@ -89,10 +89,10 @@ def _survey(site: Site, due: Due) -> Survey | LeftOut:
             return LeftOut(due.experiment, Left.NO_PROJECT_FOLDER, folder, due.copy.project)
         return site.survey(due.copy, expected=due.expected)
     except ExperimentAbsent:
-        if due.why is Why.LATE:
-            gone = "it is no longer at the facility"
-            return LeftOut(due.experiment, Left.COMPLETE, gone, due.copy.project)
-        left, reason = Left.ABSENT, due.copy.source
+        absent = when_absent(due)
+        if not absent.reason.stays_due:
+            return absent
+        left, reason = absent.reason, absent.detail
     except ListingError as error:
         reason = f"{error} ({error.hint})" if error.hint else str(error)
         log.error("%s: could not be listed: %s", due.copy.epn, reason)
@@ -133,21 +133,3 @@ def _note_unlisted(site: Site, due: Due, reason: str) -> None:
         log.error("%s: %s", due.copy.epn, error)
     except CatalogueError as error:
         log.error("%s: the attempt could not be recorded: %s", due.copy.epn, error)
-
-
-def _one_a_destination(decided: Iterable[Due | LeftOut]) -> list[Due | LeftOut]:
-    """Leave out whatever would be mixed into another experiment's copy."""
-    taken: set[str] = set()
-    kept: list[Due | LeftOut] = []
-    for item in decided:
-        if isinstance(item, Due):
-            destination = str(item.copy.destination)
-            if destination in taken:
-                detail = (
-                    f"{destination}; put {{beamline}} into destination-path, or into "
-                    "`asynchy sync --layout`"
-                )
-                item = LeftOut(item.experiment, Left.SAME_DESTINATION, detail, item.copy.project)  # noqa: PLW2901 - replaced on purpose
-            taken.add(destination)
-        kept.append(item)
-    return kept

@@ -12,19 +12,19 @@ from asynchy.domain.text import count, size
 from asynchy.domain.visit import EquipmentVisits
 from asynchy.errors import ExperimentAbsent, ListingError
 from asynchy.facility.visible import visible_in
+from asynchy.plan.decide import planned
 from asynchy.plan.experiment_state import (
     ExperimentState,
     IgnoreEntry,
     Origin,
     Policy,
     RecheckPolicy,
-    State,
     experiment_state,
     owners_of,
     running_visits,
 )
 from asynchy.plan.observed import FolderSeen, observed
-from asynchy.plan.outcome import Due, LeftOut, Plan
+from asynchy.plan.outcome import Plan
 from asynchy.plan.overview import long_visits
 from asynchy.service.ask import ask_visits
 from asynchy.service.cycle_site import CycleSite
@@ -66,7 +66,7 @@ def make_plan(site: CycleSite) -> Plan:
     seen = observe(site, answers, ignored, now)
     states = seen.states
     site.board.phase("listing what is due")
-    decided = [item for item in map(_planned, states) if item is not None]
+    decided = [item for item in map(planned, states) if item is not None]
     transfers, left_out = fitting(site, decided, site.settings.max_tasks)
     plan = Plan(
         transfers=tuple(transfers),
@@ -149,16 +149,6 @@ def _folders(site: CycleSite, now: datetime) -> tuple[list[FolderSeen], list[str
         if site.catalogue.writing:
             site.catalogue.see(found[-1], now)
     return found, unlisted
-
-
-def _planned(item: ExperimentState) -> Due | LeftOut | None:
-    """What the plan lists; None: there is nothing to do or to say about it by itself."""
-    if item.left is None and item.state is State.DUE and item.wanted is not None:
-        assert item.why is not None
-        return Due(item.wanted, item.why)
-    if item.left is None or item.state is State.SKIPPED:
-        return None
-    return LeftOut(item.experiment, item.left, item.reason, item.project)
 
 
 def _log(plan: Plan) -> None:

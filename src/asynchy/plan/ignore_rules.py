@@ -1,0 +1,58 @@
+"""Whose the entries of `ignore.yml` are, and which ones a cycle adds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Experiment
+from asynchy.plan.experiment_state import ExperimentState, IgnoreEntry, Origin, State
+
+SETTLED = frozenset({State.AT_HOME, State.RELEASED, State.SKIPPED})
+"""The states in which a cycle leaves nothing undone."""
+
+
+def entries_now(
+    known: Mapping[str, IgnoreEntry], epns: Collection[str], now: datetime, *, first: bool
+) -> dict[str, IgnoreEntry]:
+    """The entries that are in the file now, and those of ours that a person has taken out.
+
+    `first`: the file was never read before. What it then holds is the original program's; what
+    comes later, and was not written by us, is a person's.
+    """
+    unknown = Origin.ORIGINAL if first else Origin.PERSON
+    found = {}
+    for epn in epns:
+        entry = known.get(epn)
+        if entry is None or entry.origin is Origin.REMOVED:
+            entry = IgnoreEntry(unknown, now)
+        found[epn] = entry
+    for epn in known.keys() - found.keys():
+        if known[epn].origin in (Origin.OURS, Origin.REMOVED):
+            found[epn] = IgnoreEntry(Origin.REMOVED, known[epn].since)
+    return found
+
+
+def epns_to_add(
+    states: Iterable[ExperimentState], ignored: Collection[str], done: Collection[Experiment]
+) -> list[Epn]:
+    """The EPNs without an entry of which every known experiment is settled.
+
+    `done` are the experiments that this cycle has completed.
+    """
+    by_epn: defaultdict[Epn, list[ExperimentState]] = defaultdict(list)
+    for item in states:
+        by_epn[item.record.epn].append(item)
+    return [
+        epn
+        for epn, items in by_epn.items()
+        if epn.text not in ignored and all(_is_settled(item, done) for item in items)
+    ]
+
+
+def _is_settled(item: ExperimentState, done: Collection[Experiment]) -> bool:
+    complete = item.copy is not None and item.copy.completed is not None
+    gone = item.state is State.GONE and complete
+    return item.experiment in done or item.state in SETTLED or gone
