@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from asynchy.domain.level import Level
 
-REVISION = "0010"
+REVISION = "0011"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -301,4 +301,18 @@ services = Table(
     Column("doing", Text, nullable=False),  # in words that people read
     Column("next_look", UtcDateTime),
     Column("trouble", Text),  # what went wrong in the latest cycle; null: nothing
+)
+
+ignored_by_us = Table(  # entries of ignore.yml that we wrote: notes, no person's wish
+    "ignored_by_us",
+    metadata,
+    Column("epn", Text, primary_key=True),
+    Column("added", UtcDateTime, nullable=False),
+)
+
+state = Table(  # what the catalogue remembers of the files beside it
+    "state",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
 )
