@@ -134,6 +134,12 @@ class CatalogueError(AsynchyError):
     exit_code = ExitCode.STATE
 
 
+class StateLost(AsynchyError):
+    """`ignore.yml` or the catalogue is missing, although something says that it existed."""
+
+    exit_code = ExitCode.STATE
+
+
 class ImportRefused(AsynchyError):
     """A file of the original programs cannot be taken into the catalogue."""
 

@@ -1,6 +1,5 @@
-"""What is known and stored: the catalogue (SQL) and `ignore.yml`."""
+"""What is known and stored: the catalogue (SQL)."""
 
-from asynchy.catalogue.ignorelist import IgnoreList
 from asynchy.catalogue.store import Catalogue
 
-__all__ = ["Catalogue", "IgnoreList"]
+__all__ = ["Catalogue"]

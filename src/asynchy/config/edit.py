@@ -26,12 +26,26 @@ def edit(path: Path, change: Callable[[CommentedMap], bool]) -> bool:
     """Change the mapping in a YAML file; whether the file was written.
 
     `change` gets the mapping as it stands in the file right now (an empty one where there is no
-    file) and says whether it changed it. It is called again where somebody edits the file
-    meanwhile, so that a hand edit is never lost. At any instant there is the old file or the new.
+    file) and says whether it changed it. The rest is as in `edit_text`.
 
     Raises:
         ValueError: the file is not YAML, or not a mapping.
         OSError: it cannot be read or written; TimeoutError: another process keeps it locked.
+    """
+    return edit_text(path, lambda text: changed(text, change))
+
+
+def edit_text(path: Path, change: Callable[[str], str | None]) -> bool:
+    """Change the text of a file that people edit, too; whether it was written.
+
+    `change` gets the text as it is in the file right now (an empty one if there is no file) and
+    returns the new one, or None if there is nothing to change. It is called again if somebody
+    edits the file meanwhile, so that a hand edit is never lost. At any instant there is the old
+    file or the new one, flushed.
+
+    Raises:
+        OSError: it cannot be read or written; TimeoutError: another process keeps it locked.
+        ValueError: the file is not UTF-8.
     """
     path = path.resolve()
     with _locked(path):
@@ -41,13 +55,25 @@ def edit(path: Path, change: Callable[[CommentedMap], bool]) -> bool:
                 text = "" if before is None else path.read_text(encoding="utf-8")
             except FileNotFoundError:  # removed this moment
                 continue
-            yaml = _yaml(text)
-            data = _mapping(yaml, text)
-            if not change(data):
+            wanted = change(text)
+            if wanted is None:
                 return False
-            if _replace(path, _dumped(yaml, data, text), before):
+            if _replace(path, wanted, before):
                 return True
     raise TimeoutError(f"{path} kept changing while it was to be written")
+
+
+def changed(text: str, change: Callable[[CommentedMap], bool]) -> str | None:
+    """The YAML text after a change of its mapping; comments and style are kept.
+
+    None if `change` says that it changed nothing.
+
+    Raises:
+        ValueError: it is not YAML, not a mapping, or a comment would be lost.
+    """
+    yaml = _yaml(text)
+    data = _mapping(yaml, text)
+    return _dumped(yaml, data, text) if change(data) else None
 
 
 def _yaml(text: str) -> YAML:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from asynchy.catalogue import IgnoreList
 from asynchy.config import Settings
 from asynchy.domain.stop import Stop
 from asynchy.facility.portal import Portal
 from asynchy.plan.decide import Rules
 from asynchy.service.board import Board
 from asynchy.service.heard import Heard
+from asynchy.service.ignore_updates import IgnoreUpdates
 from asynchy.service.site import Site, site_of
 
 
@@ -24,7 +24,7 @@ class CycleSite(Site):
     settings: Settings
     portal: Portal
     rules: Rules
-    ignore: IgnoreList
+    ignore: IgnoreUpdates
     heard: dict[int, Heard] = field(default_factory=dict)
     """By equipment: what the portal told in an earlier try of this cycle."""
 
@@ -54,5 +54,5 @@ def cycle_site_of(settings: Settings, stop: Stop, board: Board, *, write: bool) 
             destination_root=settings.destination_root_path,
             destination_path=settings.destination_path,
         ),
-        ignore=IgnoreList(settings.ignore),
+        ignore=IgnoreUpdates(settings),
     )

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from asynchy.catalogue import IgnoreList
 from asynchy.catalogue.alerts import Alerts
 from asynchy.catalogue.standings import Standings
 from asynchy.config import Settings, Shared
+from asynchy.config.ignore_file import IgnoreFile
 from asynchy.domain.level import Level
 from asynchy.domain.visit import Beamtime, EquipmentVisits, Visit
 from asynchy.errors import NothingKnown
@@ -39,7 +39,7 @@ def asked_by(settings: Shared, level: Level | None) -> Asked:
     if not isinstance(settings, Settings):
         return asked
     due = {item.epn.text: item.reason for item in Alerts.peek(settings.catalogue_path).due()}
-    ignored = IgnoreList(settings.ignore).read()
+    ignored = frozenset(epn.text for epn in IgnoreFile(settings.ignore).read().epns)
     return replace(asked, epn_cap_map=settings.epn_cap_map, ignored=ignored, due=due)
 
 

@@ -1,0 +1,209 @@
+"""`ignore.yml`: the EPNs that are skipped; asynchy adds those that it has completed.
+
+Most such files are a plain list of EPNs, in block or in flow style, with up to tens of thousands
+of entries: `plain_list.py` reads and extends them line by line. Whatever else YAML allows goes
+through the YAML parser, which needs about 0.2 ms for each entry.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml.comments import CommentedMap
+
+from asynchy.config.edit import changed, edit_text
+from asynchy.config.plain_list import parse_plain_list
+from asynchy.config.tree import Plain, Tree, TreeError, parse
+from asynchy.domain.epn import Epn
+from asynchy.domain.text import count, shown
+from asynchy.errors import IgnoreListError
+
+KEY = "previouslySynched"
+"""The original's key, to the letter."""
+
+_HINT = f"it must read `{KEY}: [12282a, …]`; nothing was changed"
+_COMMENT = "# asynchy adds an EPN when its copies are complete. Catalogue: "
+_COMMENT_LINE = re.compile(rf"^{re.escape(_COMMENT)}(.+)$", re.MULTILINE)
+_LIKE_AN_EPN = re.compile(r"(?<![A-Za-z0-9])[0-9]{3,12}[A-Za-z]{0,8}(?![A-Za-z0-9])", re.ASCII)
+_TOP = re.compile(r"(?:#[^\n]*\n)*")
+_MOST_WARNINGS = 20
+"""Warnings with a line each; the rest is counted."""
+
+
+@dataclass(frozen=True)
+class IgnoreEntries:
+    """What an `ignore.yml` says."""
+
+    epns: frozenset[Epn] = frozenset()
+    warnings: tuple[str, ...] = ()
+    """Entries that are no EPN and skip nothing: file, line and what to do."""
+    has_list: bool = False
+    """Whether there is a file with the key `previouslySynched`, be its list empty."""
+    catalogue: str | None = None
+    """The catalogue that our comment names; None: there is no such comment."""
+
+
+@dataclass(frozen=True)
+class IgnoreFile:
+    """One `ignore.yml`."""
+
+    path: Path
+
+    def read(self) -> IgnoreEntries:
+        """The entries that are in the file now; none if there is no file.
+
+        Raises:
+            IgnoreListError: the file cannot be read or understood.
+        """
+        try:
+            return self._understood(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return IgnoreEntries()
+        except OSError as error:
+            raise IgnoreListError(f"{self.path}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise IgnoreListError(f"{self.path}: not UTF-8", hint=_HINT) from None
+
+    def add_all(self, epns: Collection[Epn], catalogue: Path | None = None) -> bool:
+        """Add those of the EPNs that are not in the file yet; whether the file was written.
+
+        One read and one write, however many they are. Everything else in the file is kept, edits
+        that people make meanwhile, too. With a `catalogue`, the file also gets a comment that
+        names it, unless it has one.
+
+        Raises:
+            IgnoreListError: the file cannot be read, understood or written; it is as it was.
+        """
+        try:
+            return edit_text(self.path, lambda text: self._with(text, epns, catalogue))
+        except UnicodeDecodeError:
+            raise IgnoreListError(f"{self.path}: not UTF-8", hint=_HINT) from None
+        except ValueError as error:
+            raise IgnoreListError(f"{self.path}: {error}", hint=_HINT) from None
+        except OSError as error:
+            raise IgnoreListError(
+                f"{self.path} cannot be written: {error.strerror or error}",
+                hint=f"make {self.path.parent} writable for the user that runs asynchy",
+            ) from None
+
+    def _understood(self, text: str) -> IgnoreEntries:
+        named = _COMMENT_LINE.search(text)
+        plain = parse_plain_list(text, KEY)
+        entries: Sequence[tuple[int | None, Plain]]
+        if plain is None:
+            has_list, entries = self._parsed(text)
+        else:
+            has_list, entries = plain.has_key, plain.entries
+        found = [(line, entry, _epn(entry)) for line, entry in entries]
+        return IgnoreEntries(
+            epns=frozenset(epn for _, _, epn in found if epn is not None),
+            warnings=self._warnings((line, entry) for line, entry, epn in found if epn is None),
+            has_list=has_list,
+            catalogue=named[1] if named else None,
+        )
+
+    def _parsed(self, text: str) -> tuple[bool, list[tuple[int | None, Plain]]]:
+        """Whether the key is there, and each entry with its line; read by the YAML parser."""
+        try:
+            tree = parse(text)
+        except TreeError as error:
+            raise self._wrong(error.line, f"not YAML: {error}") from None
+        if tree.data is None:
+            return False, []
+        entries = self._list_in(tree)
+        return KEY in tree.data, [(tree.line((KEY, at)), entry) for at, entry in enumerate(entries)]
+
+    def _list_in(self, tree: Tree) -> list[Plain]:
+        data = tree.data
+        if not isinstance(data, dict):
+            raise self._wrong(1, f"no key `{KEY}`")
+        if KEY not in data and data:
+            raise self._wrong(1, f"no key `{KEY}`, but `{next(iter(data))}`")
+        if tree.repeated:
+            raise self._wrong(tree.repeated[0][1], "a key that stands there twice")
+        entries = data.get(KEY)
+        if entries is not None and not isinstance(entries, list):
+            raise self._wrong(tree.line((KEY,)), f"`{KEY}` is not a list")
+        return entries or []
+
+    def _warnings(self, odd: Iterable[tuple[int | None, Plain]]) -> tuple[str, ...]:
+        lines = [f"{self.path}:{line}: {_problem(entry)}" for line, entry in odd]
+        more = len(lines) - _MOST_WARNINGS
+        if more > 0:
+            entries = count(more, "more entry", "more entries")
+            lines[_MOST_WARNINGS:] = [f"{self.path}: {entries} that are no EPN and skip nothing"]
+        return tuple(lines)
+
+    def _with(self, text: str, epns: Collection[Epn], catalogue: Path | None) -> str | None:
+        """The text with these entries and the comment; None if it has all of them."""
+        there = self._understood(text)  # a file that cannot be understood is refused with the line
+        new = [epn.text for epn in sorted(frozenset(epns) - there.epns)]
+        if not new:
+            return None
+        wanted = _extended(text, new)
+        if catalogue is not None and there.catalogue is None:
+            wanted = _commented(wanted, catalogue)
+        if self._understood(wanted).epns != there.epns | frozenset(epns):
+            raise ValueError("entries cannot be added; write the list one entry a line, after a -")
+        return wanted
+
+    def _wrong(self, line: int | None, text: str) -> IgnoreListError:
+        where = f"{self.path}:{line}" if line else str(self.path)
+        return IgnoreListError(f"{where}: {text}", hint=_HINT)
+
+
+def _epn(entry: Plain) -> Epn | None:
+    return Epn.parse(entry.strip()) if isinstance(entry, str) else None
+
+
+def _problem(entry: Plain) -> str:
+    """What is wrong with an entry that is no EPN, and what to do."""
+    if entry is None or entry == "":
+        return "an empty entry skips nothing; write an EPN after the -, or remove the line"
+    if not isinstance(entry, str):
+        kind = "a list" if isinstance(entry, list) else "a key with a value"
+        return f"{kind} is not an EPN and skips nothing; write one EPN an entry, such as 12282a"
+    what = f"`{shown(entry, limit=60)}`"
+    meant = _LIKE_AN_EPN.findall(entry)
+    if len(meant) > 1:
+        return f"{what} is not one EPN and skips nothing; write one EPN an entry"
+    example = f"write {meant[0]}" if meant else "an EPN is digits and letters, such as 12282a"
+    return f"{what} is not an EPN and skips nothing; {example}"
+
+
+def _extended(text: str, new: list[str]) -> str:
+    """The text with more entries.
+
+    Raises:
+        ValueError: a comment would be lost.
+    """
+    plain = parse_plain_list(text, KEY)
+    if plain is not None:
+        return plain.extended(new, KEY)
+
+    def extend(data: CommentedMap) -> bool:
+        entries: Any = data.get(KEY)
+        if entries is None:
+            data[KEY] = new
+        else:
+            entries.extend(new)
+        return True
+
+    return changed(text, extend) or text
+
+
+def _commented(text: str, catalogue: Path) -> str:
+    """The text with our comment below the comments at its top; nothing else is moved.
+
+    It says to people what the entries are, and to us that there is a catalogue. The original
+    program does not see it.
+    """
+    if text.startswith("\ufeff"):  # a byte order mark must stay the first character
+        return text
+    top = _TOP.match(text)
+    end = top.end() if top else 0
+    return f"{text[:end]}{_COMMENT}{shown(str(catalogue))}\n{text[end:]}"
