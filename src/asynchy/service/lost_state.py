@@ -163,8 +163,7 @@ def _lost_catalogue(files: StateFiles) -> StateLost:
 def _lost_both(files: StateFiles, at_home: list[Path]) -> StateLost:
     others = len(at_home) - 1
     more = f" (and {count(others, 'more destination')})" if others else ""
-    both = (files.ignore, files.catalogue)
-    where = "".join(dict.fromkeys(_where(path) for path in both))
+    where = _where(files.ignore, files.catalogue)
     return StateLost(
         f"neither {files.ignore} nor the catalogue {files.catalogue} is in use yet, but data of a "
         f"due experiment are in {at_home[0]}{more}{where}",
@@ -185,23 +184,26 @@ def _elsewhere(known: str, path: Path, key: str) -> str:
     return f"mount its file system, correct `{key}` in the config, or restore it from a backup"
 
 
-def _where(path: Path) -> str:
-    """Which mount may be gone, if the folders above say so."""
-    folder = path.resolve().parent
+def _where(*missing: Path) -> str:
+    """Which mount may be gone, if the folders above what is missing say so."""
+    names = frozenset(path.name for path in missing)  # one that was just made says nothing
+    found = dict.fromkeys(_folder(path.resolve().parent, names) for path in missing)
+    return "".join(found)
+
+
+def _folder(folder: Path, but: frozenset[str]) -> str:
     if folder.exists():
-        if not _is_empty(folder):
+        if not _is_empty(folder, but):
             return ""
         return f". The folder {folder} is empty: is a file system not mounted there?"
     above = next(parent for parent in folder.parents if parent.exists())
-    empty = f", and {above} is empty" if _is_empty(above) else ""
+    empty = f", and {above} is empty" if _is_empty(above, but) else ""
     return f". There is no folder {folder}{empty}: is a file system not mounted?"
 
 
-def _is_empty(folder: Path) -> bool:
+def _is_empty(folder: Path, but: frozenset[str]) -> bool:
     try:
-        return all(
-            path.name.startswith(".") or path.name.endswith(_NOT_COUNTED)
-            for path in folder.iterdir()
-        )
+        names = [path.name for path in folder.iterdir()]
     except OSError:
         return False
+    return all(name in but or name.startswith(".") or name.endswith(_NOT_COUNTED) for name in names)
