@@ -138,6 +138,12 @@ class DestinationTaken(CatalogueError):
     """Another experiment has its copy at the destination."""
 
 
+class StateLost(AsynchyError):
+    """`ignore.yml` or the catalogue is missing, although something says that it existed."""
+
+    exit_code = ExitCode.STATE
+
+
 class ImportRefused(AsynchyError):
     """A file of the original programs cannot be taken into the catalogue."""
 

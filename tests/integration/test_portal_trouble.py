@@ -350,7 +350,7 @@ def test_https_with_an_authority_of_ones_own_through_a_proxy(place: Path, progra
         home.configure(ca_bundle=str(files[2]))
         assert home.once().returncode == 0
 
-        (home.place / "ignore.yml").unlink()
+        (home.place / "ignore.yml").write_text("previouslySynched: []\n")
         with HttpProxy() as proxy:
             program.environment["HTTPS_PROXY"] = proxy.url
             assert home.once().returncode == 0

@@ -172,7 +172,7 @@ def test_no_secret_is_written_shown_or_handed_on(home: Home, place: Path, pem: P
         watch.run("mxsync", "--execute", "--once")
         assert home.copy("12282a").is_dir()
         configure(home, sink, engine="rsync")
-        (home.place / "ignore.yml").unlink()
+        (home.place / "ignore.yml").write_text("previouslySynched: []\n")
         (home.copy("12282a") / FRAME).unlink()
         watch.run("mxsync", "--execute", "--once")
         assert watch.run("asynchy", "verify") == 0

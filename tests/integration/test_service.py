@@ -207,7 +207,7 @@ def test_a_loop_that_hangs_gives_no_sign_of_life_and_ends_by_saying_where(home: 
             process.send_signal(signal.SIGABRT)  # what systemd sends then
             _, told = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGABRT
-    assert "ignorelist.py" in told and "daemon.py" in told
+    assert "ignore_file.py" in told and "daemon.py" in told
 
 
 def test_log_lines_as_json(home: Home) -> None:

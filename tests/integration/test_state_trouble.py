@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
 from simulator.experiments import mx_experiment
-from tests.conftest import Home, give
+from tests.conftest import Home, give, wait_until
+
+OURS = "# asynchy adds an EPN when its copies are complete. Catalogue: "
 
 
 def prepared(home: Home) -> None:
@@ -31,3 +41,181 @@ def test_a_log_folder_that_is_not_there_is_a_clear_error(home: Home) -> None:
     run = home.once()
     assert run.returncode == 3
     assert "log-files" in run.stderr and "No such file" in run.stderr
+
+
+# State that is lost
+
+
+def used(home: Home) -> Path:
+    """State in a folder of its own: 12282a was fetched, 12283a is skipped by hand."""
+    state = home.place / "state"
+    state.mkdir()
+    (state / "ignore.yml").write_text("# ours\npreviouslySynched:\n- 12283a # of no use\n")
+    home.configure(ignore=str(state / "ignore.yml"))
+    prepared(home)
+    skipped = home.facility.experiment("mx", "12283a")
+    mx_experiment(skipped, "12283a", frames=1, frame_bytes=100)
+    give(skipped)
+    home.visit("12283a")
+    run = home.once()
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert not home.copy("12283a").exists()
+    return state
+
+
+def fetched_nothing(home: Home, before: set[Path], *arguments: str) -> str:
+    """Have a cycle end with 5 that fetches nothing; what it says."""
+    run = home.mxsync("--execute", *(arguments or ("--once",)))
+    assert run.returncode == 5, run.stdout + run.stderr
+    assert set(home.storage.rglob("*")) == before
+    return run.stderr
+
+
+def test_the_first_cycle_writes_who_adds_entries_and_where_the_catalogue_is(home: Home) -> None:
+    state = used(home)
+    text = (
+        f"# ours\n{OURS}{state}/catalogue.db\npreviouslySynched:\n- 12283a # of no use\n- 12282a\n"
+    )
+    assert (state / "ignore.yml").read_text() == text
+    with closing(sqlite3.connect(state / "catalogue.db")) as db:
+        assert db.execute("SELECT epn FROM ignored_by_us").fetchall() == [("12282a",)]
+        assert ("ignore-entries", "2") in db.execute("SELECT name, value FROM state").fetchall()
+
+
+def test_a_state_folder_that_is_not_mounted_stops_the_cycle_and_gets_no_ignore_yml(
+    home: Home,
+) -> None:
+    state = used(home)
+    before = set(home.storage.rglob("*"))
+    mounted = state.rename(home.place / "elsewhere")
+    state.mkdir()
+    give(state)
+    for arguments in (["--once"], []):  # and as a service
+        said = fetched_nothing(home, before, *arguments)
+        assert f"The folder {state} is empty: is a file system not mounted there?" in said
+        assert f"{state}/ignore.yml" in said and f"{state}/catalogue.db" in said
+        assert "--new-state" in said
+    assert not (state / "ignore.yml").exists()
+
+    shown = home.mxsync()
+    assert shown.returncode == 5
+    assert "never fetched" in shown.stdout  # the plan, and then what is wrong
+    assert "is a file system not mounted there?" in shown.stderr
+
+    for path in state.iterdir():
+        path.unlink()
+    state.rmdir()
+    mounted.rename(state)  # it is mounted again
+    run = home.once()
+    assert run.returncode == 0, run.stderr
+    assert not home.copy("12283a").exists()
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "comments only"])
+def test_a_lost_ignore_yml_stops_the_cycle_until_it_is_accepted(home: Home, how: str) -> None:
+    state = used(home)
+    ignore = state / "ignore.yml"
+    before = set(home.storage.rglob("*"))
+    if how == "missing":
+        ignore.unlink()
+    else:
+        ignore.write_text("" if how == "empty" else "# new\n")
+    said = fetched_nothing(home, before)
+    assert f"the catalogue {state}/catalogue.db was used with it, which had 2 entries" in said
+    assert how == "missing" or ignore.read_text() in ("", "# new\n")
+
+    run = home.once()
+    assert run.returncode == 5  # still
+    run = home.mxsync("--execute", "--once", "--new-state")
+    assert run.returncode == 0, run.stderr
+    assert home.copy("12283a").exists()
+    assert "12282a" in ignore.read_text() and "12283a" in ignore.read_text()
+    assert home.once().returncode == 0
+
+
+def test_a_lost_catalogue_stops_the_cycle_until_it_is_accepted(home: Home) -> None:
+    state = used(home)
+    catalogue = state / "catalogue.db"
+    before = set(home.storage.rglob("*"))
+    catalogue.unlink()
+    said = fetched_nothing(home, before)
+    assert f"{catalogue} is missing or empty, but {state}/ignore.yml says" in said
+    assert "asynchy catalogue rebuild" in said
+    assert not catalogue.exists()
+
+    walk = home.program.run("asynchy", "--config", home.config, "walk")  # it makes a new one
+    assert walk.returncode == 0, walk.stderr
+    assert f"{catalogue} is new" in fetched_nothing(home, before)
+
+    assert home.mxsync("--execute", "--once", "--new-state").returncode == 0
+    assert home.once().returncode == 0
+
+
+def test_an_ignore_yml_of_the_original_and_data_at_home_are_no_loss(home: Home) -> None:
+    prepared(home)
+    copy = home.copy("12282a")
+    copy.mkdir(parents=True)
+    (home.place / "ignore.yml").write_text("previouslySynched: [8020l]\n")
+    give(home.place)
+    run = home.once()
+    assert run.returncode == 0, run.stderr
+    assert home.ignored.endswith("previouslySynched: [8020l, 12282a]\n")
+
+
+def test_new_state_accepts_one_cycle_of_a_service_and_no_later_loss(home: Home) -> None:
+    state = used(home)
+    ignore = state / "ignore.yml"
+    ignore.unlink()
+    with home.serving("--new-state") as process:
+        wait_until(lambda: ignore.exists() and "12282a" in ignore.read_text())
+        wait_until(lambda: "next look in" in home.log)
+        ignore.unlink()
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "the cycle failed" in home.log)
+        assert not ignore.exists()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert f"{ignore} is missing or empty" in home.log
+
+
+def test_new_state_without_execute_is_a_wrong_use(home: Home) -> None:
+    assert home.mxsync("--new-state").returncode == 2
+
+
+def test_an_emptied_list_is_a_persons_wish_and_is_told(home: Home) -> None:
+    state = used(home)
+    (state / "ignore.yml").write_text("previouslySynched: []\n")
+    run = home.once()
+    assert run.returncode == 0, run.stderr
+    assert "the list is empty, and had 2 entries after the last cycle" in run.stderr
+    assert home.copy("12283a").exists()
+
+
+def test_meaningless_entries_are_warned_of_and_skip_nothing(home: Home) -> None:
+    prepared(home)
+    (home.place / "ignore.yml").write_text("previouslySynched:\n- mx/12282a\n- 12282a;\n")
+    give(home.place)
+    run = home.once()
+    assert run.returncode == 0, run.stderr
+    assert f"{home.place}/ignore.yml:2: `mx/12282a` is not an EPN" in run.stderr
+    assert f"{home.place}/ignore.yml:3: `12282a;` is not an EPN" in run.stderr
+    assert home.copy("12282a").exists()
+    assert home.ignored.endswith("previouslySynched:\n- mx/12282a\n- 12282a;\n- 12282a\n")
+
+
+def test_an_ignore_yml_that_goes_in_mid_cycle_is_not_made_anew(home: Home) -> None:
+    state = used(home)
+    ignore = state / "ignore.yml"
+    source = home.facility.experiment("mx", "8020l")
+    (source / "frame.cbf").write_bytes(os.urandom(2_000_000))
+    give(source)
+    home.visit("8020l")
+    home.configure(ignore=str(ignore), bandwidth_limit="1 MB", streams=1)
+    with home.serving("--once") as process:
+        wait_until(lambda: any(home.storage.rglob(".asynchy-data/*")))
+        ignore.unlink()
+        out, err = process.communicate(timeout=100)
+    assert process.returncode == 5, out + err
+    assert home.copy("8020l").exists()
+    assert f"8020l: complete, but not noted in ignore.yml: {ignore} is missing" in err
+    assert not ignore.exists()

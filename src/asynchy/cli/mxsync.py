@@ -24,8 +24,11 @@ from asynchy.service.board import Board
 from asynchy.service.cycle import run_cycle
 from asynchy.service.cycle_site import cycle_site_of
 from asynchy.service.daemon import Config, Daemon
+from asynchy.service.lost_state import lost_error, read_state_files, warn_of_entries
 from asynchy.service.planning import make_plan
 from asynchy.service.reporter import Every, log_transfers, notify, reporting, tell_systemd
+from asynchy.service.cycle import run_cycle
+from asynchy.service.cycle_preparation import prepare_cycle, require_state
 from asynchy.service.work import exit_code_for
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,11 @@ _TELL_EVERY = 5.0
 @click.option("--execute", is_flag=True, help="Transfer; without it, only the plan is shown.")
 @click.option("--once", is_flag=True, help="With --execute: run one cycle and exit.")
 @click.option(
+    "--new-state",
+    is_flag=True,
+    help="With --execute: go on although ignore.yml or the catalogue is lost.",
+)
+@click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
@@ -47,7 +55,7 @@ _TELL_EVERY = 5.0
 )
 @click.version_option(package_name="asynchy")
 @fails_with_words
-def mxsync(config: Path, execute: bool, once: bool, log_format: str) -> int:
+def mxsync(config: Path, execute: bool, once: bool, new_state: bool, log_format: str) -> int:
     """Bring experiments home from the Australian Synchrotron.
 
     Asks the portal which visits have ended, finds out which of their experiments are not at home
@@ -56,17 +64,21 @@ def mxsync(config: Path, execute: bool, once: bool, log_format: str) -> int:
     """
     if once and not execute:
         raise click.UsageError("--once goes with --execute")
+    if new_state and not execute:
+        raise click.UsageError("--new-state goes with --execute")
     logs.choose_format(log_format)
     settings = _read(config)
     board = Board()
 
     def work(stop: Stop, signals: Signals) -> int:
         if execute and not once:
-            _serve(config, settings, stop, board)
+            _serve(config, settings, stop, board, new_state=new_state)
             return signals.exit_code if stop.at_once else 0
-        return _once(settings, stop, board, execute=execute) or (
-            signals.exit_code if stop.asked else 0
-        )
+        if execute:
+            code = _once(settings, stop, board, new_state=new_state)
+        else:
+            code = _dry_run(settings, stop, board)
+        return code or (signals.exit_code if stop.asked else 0)
 
     return until_stopped(work)
 
@@ -80,22 +92,31 @@ def _read(path: Path) -> Settings:
     return loaded.settings
 
 
-def _once(settings: Settings, stop: Stop, board: Board, *, execute: bool) -> int:
-    site = cycle_site_of(settings, stop, board, write=execute)
-    plan = make_plan(site)
-    if not execute:
-        show_plan(plan)
-        return exit_code_for(plan, ())
+def _dry_run(settings: Settings, stop: Stop, board: Board) -> int:
+    files = read_state_files(settings, write=False)
+    warn_of_entries(files)
+    plan = make_plan(cycle_site_of(settings, stop, board, write=False))
+    show_plan(plan)
+    lost = lost_error(files, (transfer.copy.destination for transfer in plan.transfers))
+    if lost is not None:  # the plan is not what it would be with them
+        raise lost
+    return exit_code_for(plan, ())
+
+
+def _once(settings: Settings, stop: Stop, board: Board, *, new_state: bool) -> int:
+    site, plan = prepare_cycle(settings, stop, board, new_state=new_state)
     with bars(board), reporting([log_transfers(board)]):
         report = run_cycle(site, plan)
     show_report(report)
     return 0 if stop.asked else report.exit_code
 
 
-def _serve(path: Path, settings: Settings, stop: Stop, board: Board) -> None:
+def _serve(path: Path, settings: Settings, stop: Stop, board: Board, *, new_state: bool) -> None:
+    if not new_state:
+        require_state(settings)  # before anything is made in a folder that is not mounted
     with alone(settings.catalogue_path, "service"):
         catalogue = Catalogue.open(settings.catalogue_path)
-        daemon = Daemon(Config(path, _read, settings), stop, board)
+        daemon = Daemon(Config(path, _read, settings), stop, board, new_state=new_state)
         signal.signal(signal.SIGHUP, lambda _number, _frame: daemon.wake())
         since = datetime.now(UTC)
 

@@ -19,14 +19,22 @@ _HINTS = {
 }
 
 
+What = Literal["service", "walk", "epnalert"]
+
+
+def lock_file(catalogue: Path, what: What) -> Path:
+    """The file that carries the lock."""
+    return catalogue.with_name(f"{catalogue.name}.{what}")
+
+
 @contextlib.contextmanager
-def alone(catalogue: Path, what: Literal["service", "walk", "epnalert"]) -> Iterator[None]:
+def alone(catalogue: Path, what: What) -> Iterator[None]:
     """Hold the lock of the service, walk or epnalert that works on a catalogue.
 
     Raises:
         AlreadyRunning: another one holds it, or the lock file cannot be made.
     """
-    path = catalogue.with_name(f"{catalogue.name}.{what}")
+    path = lock_file(catalogue, what)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:

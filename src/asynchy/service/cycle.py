@@ -6,12 +6,14 @@ import logging
 from dataclasses import replace
 
 from asynchy.domain.experiment import Experiment
+from asynchy.catalogue.state_markers import StateMarkers
 from asynchy.errors import AsynchyError, CatalogueError
 from asynchy.plan.due_notes import due_notes
 from asynchy.plan.experiment_state import IgnoreEntry, Origin
 from asynchy.plan.ignore_rules import epns_to_add
 from asynchy.plan.outcome import Plan
 from asynchy.service.cycle_site import CycleSite
+from asynchy.service.lost_state import lost_error, read_state_files
 from asynchy.service.work import Report, Work
 
 log = logging.getLogger(__name__)
@@ -33,15 +35,27 @@ def run_cycle(site: CycleSite, plan: Plan) -> Report:
 
 
 def _ignore(site: CycleSite, plan: Plan, done: set[Experiment]) -> None:
-    """Add the EPNs of which all known experiments are complete to `ignore.yml`, once."""
-    new = epns_to_add(plan.states, plan.ignored, done)
-    if not new:
-        return
-    now = site.clock.now()
-    # The catalogue first: an entry of ours that it does not know would be taken for a person's.
-    entries = {epn.text: IgnoreEntry(Origin.OURS, now) for epn in new}
-    site.catalogue.ignore_entries.add(entries)
-    site.ignore.add_all(new)
+    """Add the EPNs of which all known experiments are complete to `ignore.yml`, once.
+
+    Raises:
+        IgnoreListError, CatalogueError: one of the two cannot be used.
+        StateLost: one of the two is gone, such as with a file system during the cycle.
+    """
+    files = read_state_files(site.settings, write=True)
+    lost = lost_error(files)
+    if lost is not None:
+        raise lost
+    there = {epn.text for epn in files.entries.epns}
+    new = [epn for epn in epns_to_add(plan.states, plan.ignored, done) if epn.text not in there]
+    markers = StateMarkers.open(files.catalogue)
+    if new:
+        now = site.clock.now()
+        # The catalogue first: an entry of ours that it does not know would be a person's.
+        site.catalogue.ignore_entries.add({e.text: IgnoreEntry(Origin.OURS, now) for e in new})
+        first = files.markers.ignore_comment != str(site.ignore.path)
+        site.ignore.add_all(new, files.catalogue if first else None)
+    if new or files.entries.has_list:
+        markers.note_ignore_file(site.ignore.path, len(there) + len(new), commented=bool(new))
 
 
 def _note(site: CycleSite, report: Report, done: set[Experiment]) -> None:

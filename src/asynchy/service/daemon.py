@@ -6,19 +6,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from asynchy.config import Settings
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import duration
-from asynchy.errors import AsynchyError, ExitCode, Stopped
+from asynchy.errors import AsynchyError, ExitCode, StateLost, Stopped
 from asynchy.service.board import Board
-from asynchy.service.cycle import run_cycle
-from asynchy.service.cycle_site import cycle_site_of
 from asynchy.service.heard import Heard
-from asynchy.service.planning import make_plan
+from asynchy.service.cycle import run_cycle
+from asynchy.service.cycle_preparation import prepare_cycle
 from asynchy.service.work import Report
 
 log = logging.getLogger(__name__)
@@ -65,7 +64,9 @@ class Config:
 class Daemon:
     """Runs cycles until it is asked to stop."""
 
-    def __init__(self, config: Config, stop: Stop, board: Board) -> None:
+    def __init__(
+        self, config: Config, stop: Stop, board: Board, *, new_state: bool = False
+    ) -> None:
         self.trouble: str | None = None
         self._config = config
         self._stop = stop
@@ -73,13 +74,22 @@ class Daemon:
         self._wake = threading.Event()
         self._failures = 0
         self._heard: dict[int, Heard] = {}
+        self._new_state = new_state
+        self._has_planned = False
 
     def wake(self) -> None:
         """Start a cycle now; safe in a signal handler."""
         self._wake.set()
 
     def run(self) -> None:
-        """Cycle after cycle, until asked to stop."""
+        """Cycle after cycle, until asked to stop.
+
+        With `new_state`, state that is lost is accepted, in the first cycle alone.
+
+        Raises:
+            StateLost: `ignore.yml` or the catalogue is missing in the first cycle. If they vanish
+                later, the cycles after that fail until they are back.
+        """
         while not self._stop.asked:
             self._config.refresh()
             self._board.next_look = None
@@ -96,14 +106,14 @@ class Daemon:
             self._heard.clear()  # a new cycle, and no second try of the old one
 
     def _cycle(self) -> ExitCode:
-        """One cycle; nothing that it raises ends the service."""
+        """One cycle; nothing that it raises ends the service, but lost state in the first one."""
         try:
-            site = cycle_site_of(self._config.settings, self._stop, self._board, write=True)
-            site = replace(site, heard=self._heard)
-            report = run_cycle(site, make_plan(site))
+            report = self._work()
         except Stopped:
             return ExitCode.OK
         except AsynchyError as error:
+            if isinstance(error, StateLost) and not self._has_planned:
+                raise
             log.error("the cycle failed: %s%s", error, f" ({error.hint})" if error.hint else "")
             self.trouble = str(error)
             return error.exit_code
@@ -113,6 +123,17 @@ class Daemon:
             return ExitCode.INTERNAL
         self._tell(report)
         return report.exit_code
+
+    def _work(self) -> Report:
+        site, plan = prepare_cycle(
+            self._config.settings,
+            self._stop,
+            self._board,
+            new_state=self._new_state,
+            heard=self._heard,
+        )
+        self._new_state, self._has_planned = False, True
+        return run_cycle(site, plan)
 
     def _tell(self, report: Report) -> None:
         complete = sum(outcome.complete for outcome in report.outcomes)

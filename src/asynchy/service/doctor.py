@@ -9,20 +9,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from asynchy.catalogue import Catalogue
 from asynchy.catalogue.filesystem import network_file_system
 from asynchy.config import EquipmentEntry, Settings, Shared
+from asynchy.config.ignore_file import IgnoreFile
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import count, size
 from asynchy.errors import AlreadyRunning, AsynchyError, ListingError
 from asynchy.facility.listing import list_experiment
 from asynchy.plan.experiment_state import CURRENT
-from asynchy.service.alone import alone
+from asynchy.service.alone import alone, lock_file
 from asynchy.service.ask import SKEW, apart
 from asynchy.service.board import Board
 from asynchy.service.cycle_site import CycleSite, cycle_site_of
 from asynchy.service.heard import Heard
+from asynchy.service.lost_state import lost_error, read_state_files
 from asynchy.service.site import Site, site_of
+from asynchy.service.writable import unwritable
 from asynchy.ssh import probe
 from asynchy.ssh.rsync_output import known_holes
 from asynchy.verify.destination import room
@@ -53,21 +55,29 @@ def examine(settings: Shared) -> Iterator[Finding]:
 
 
 def _examine_walk(settings: Shared) -> Iterator[Finding]:
-    site = site_of(settings, Stop(), Board(), write=False)
     yield from _programs()
+    yield from _logs(settings)
+    yield from _catalogue_file(settings)
+    site = site_of(settings, Stop(), Board(), write=False)
     yield from _server(site, [settings.walk_root])
-    yield from _state(settings)
+    yield _catalogue(site)
+    yield _service(settings)
 
 
 def _examine_cycle(settings: Settings) -> Iterator[Finding]:
-    site = cycle_site_of(settings, Stop(), Board(), write=False)
     yield from _programs()
+    yield from _ignore_file(settings)
+    yield from _logs(settings)
+    yield from _catalogue_file(settings)
+    site = cycle_site_of(settings, Stop(), Board(), write=False)
     for entry in settings.equipment:
         yield _portal(site, entry)
     yield _clock(site)
     yield from _server(site, settings.source_folders)
     yield from _destination(settings)
-    yield from _state(settings)
+    yield _catalogue(site)
+    yield from _lost(settings)
+    yield _service(settings)
 
 
 def _programs() -> Iterator[Finding]:
@@ -158,23 +168,74 @@ def _project(folder: Path) -> Finding:
     return Finding(what, True, f"{folder} is writable")
 
 
-def _state(settings: Shared) -> Iterator[Finding]:
+def _ignore_file(settings: Settings) -> Iterator[Finding]:
+    """It is replaced by a new file beside it, so its folder must be writable, too."""
+    path = settings.ignore
+    try:
+        entries = IgnoreFile(path).read()
+    except AsynchyError as error:
+        yield _bad("ignore.yml", error)
+        return
+    problem = unwritable(path, beside=[f".{path.name}.lock"])
+    if problem is not None:
+        yield Finding("ignore.yml", False, *problem)
+        return
+    number = count(len(entries.epns), "entry", "entries")
+    found = number if entries.has_list else "no list yet"
+    yield Finding("ignore.yml", True, f"{path} can be written, {found}")
+    for warning in entries.warnings:
+        yield Finding("ignore.yml", True, warning)
+
+
+def _logs(settings: Shared) -> Iterator[Finding]:
+    """Each rotates: it is renamed, under a lock beside it."""
+    files = settings.log_files
+    for name, path in (("sync", files.sync), ("epnalert", files.epnalert), ("email", files.email)):
+        if path is None:
+            continue
+        problem = unwritable(path, beside=[f".__{path.name.removesuffix('.log')}.lock"])
+        if problem is not None:
+            yield Finding(f"log {name}", False, *problem)
+        else:
+            yield Finding(f"log {name}", True, f"{path} can be written")
+
+
+def _catalogue_file(settings: Shared) -> Iterator[Finding]:
     path = settings.catalogue_path
     kind = network_file_system(path.parent)
     if kind is not None:
         to_do = "set `catalogue` to a path on a local disk"
         yield Finding("catalogue", False, f"{path} lies on a network file system ({kind})", to_do)
-    elif not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
-        to_do = "make the folder, writable for this user"
-        yield Finding("catalogue", False, f"{path.parent} cannot be written", to_do)
-    else:
-        known = count(len(Catalogue.peek(path).overview.copies()), "copy", "copies")
-        yield Finding("catalogue", True, f"{path}, {known} known")
+        return
+    problem = unwritable(path, beside=[f"{path.name}-wal", f"{path.name}-shm"])
+    if problem is not None:
+        yield Finding("catalogue", False, *problem)
+
+
+def _catalogue(site: Site) -> Finding:
+    known = count(len(site.catalogue.overview.copies()), "copy", "copies")
+    return Finding("catalogue", True, f"{site.catalogue.path}, {known} known")
+
+
+def _lost(settings: Settings) -> Iterator[Finding]:
+    """Whether `ignore.yml` or the catalogue is missing; what cannot be used was said before."""
     try:
-        with alone(path, "service"):
-            yield Finding("service", True, "none runs on this catalogue")
+        error = lost_error(read_state_files(settings, write=False))
+    except AsynchyError:
+        return
+    if error is not None:
+        yield _bad("state", error)
+
+
+def _service(settings: Shared) -> Finding:
+    none = Finding("service", True, "none runs on this catalogue")
+    if not lock_file(settings.catalogue_path, "service").exists():
+        return none
+    try:
+        with alone(settings.catalogue_path, "service"):
+            return none
     except AlreadyRunning as error:
-        yield Finding("service", True, str(error))
+        return Finding("service", True, str(error))
 
 
 def _bad(what: str, error: AsynchyError) -> Finding:

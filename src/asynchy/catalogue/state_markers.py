@@ -1,0 +1,88 @@
+"""What the catalogue remembers of `ignore.yml`: that it was there, and how long its list was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from asynchy.catalogue import schema
+from asynchy.catalogue.database import Database
+
+_IN_USE = "in-use"
+_IGNORE_FILE = "ignore-file"
+_IGNORE_ENTRIES = "ignore-entries"
+_IGNORE_COMMENT = "ignore-comment"
+
+
+@dataclass(frozen=True)
+class Markers:
+    """What was noted at the end of earlier cycles."""
+
+    in_use: bool = False
+    """Whether a cycle of mxsync has begun with this catalogue; otherwise it is new."""
+    ignore_file: str | None = None
+    """The `ignore.yml` that was last in use; None: none was."""
+    ignore_entries: int = 0
+    """How many EPNs it had then."""
+    ignore_comment: str | None = None
+    """The `ignore.yml` that got our comment; people may have removed it since."""
+
+
+class StateMarkers:
+    """The notes in one catalogue.
+
+    All methods raise `CatalogueError` if the database cannot be used.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, path: Path) -> StateMarkers:
+        """For writing."""
+        return cls(Database.open(path))
+
+    @classmethod
+    def peek(cls, path: Path) -> StateMarkers:
+        """For reading alone."""
+        return cls(Database.peek(path))
+
+    def read(self) -> Markers:
+        """What was noted."""
+        with self._database.transaction() as db:
+            return read_markers(db)
+
+    def begin(self, *, forget_ignore_file: bool = False) -> None:
+        """Note that the catalogue is in use; a lost `ignore.yml` that was accepted is forgotten."""
+        with self._database.transaction() as db:
+            _put(db, _IN_USE, "yes")
+            if forget_ignore_file:
+                names = (_IGNORE_FILE, _IGNORE_ENTRIES, _IGNORE_COMMENT)
+                db.execute(delete(schema.state).where(schema.state.c.name.in_(names)))
+
+    def note_ignore_file(self, path: Path, entries: int, *, commented: bool) -> None:
+        """Note the `ignore.yml` in use and the number of its EPNs."""
+        with self._database.transaction() as db:
+            _put(db, _IGNORE_FILE, str(path))
+            _put(db, _IGNORE_ENTRIES, str(entries))
+            if commented:
+                _put(db, _IGNORE_COMMENT, str(path))
+
+
+def read_markers(db: Connection) -> Markers:
+    """What was noted."""
+    found: dict[str, str] = {row.name: row.value for row in db.execute(select(schema.state))}
+    return Markers(
+        in_use=_IN_USE in found,
+        ignore_file=found.get(_IGNORE_FILE),
+        ignore_entries=int(found.get(_IGNORE_ENTRIES, 0)),
+        ignore_comment=found.get(_IGNORE_COMMENT),
+    )
+
+
+def _put(db: Connection, name: str, value: str) -> None:
+    new = upsert(schema.state).values(name=name, value=value)
+    db.execute(new.on_conflict_do_update(index_elements=["name"], set_={"value": value}))

@@ -1,0 +1,209 @@
+"""`ignore.yml` or the catalogue is missing, although something says that it existed.
+
+Without them nothing is known to be at home, nobody's wish to skip an EPN is known, and reports
+are empty. The usual cause is a file system that is not mounted, or a wrong path in the config. So
+a cycle that writes ends before it makes a new file in place of the missing one.
+
+The catalogue remembers the `ignore.yml` that it was used with. `ignore.yml` names the catalogue
+in a comment. If both are missing, data at the destinations of due experiments tell.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+
+from asynchy.catalogue import Catalogue
+from asynchy.catalogue.state_markers import Markers, StateMarkers
+from asynchy.config import Settings
+from asynchy.config.ignore_file import IgnoreEntries, IgnoreFile
+from asynchy.domain.text import count
+from asynchy.errors import StateLost
+
+log = logging.getLogger(__name__)
+
+_ACCEPT = "`mxsync --execute --once --new-state` accepts the loss"
+_NOT_COUNTED = (".lock", ".log", ".service", ".walk", "-shm", "-wal")
+"""Ends of the names of files that are made in passing, in a folder that is not mounted, too."""
+
+
+class Lost(Enum):
+    """Which of the two is missing."""
+
+    IGNORE_FILE = auto()
+    CATALOGUE = auto()
+    BOTH = auto()
+
+
+@dataclass(frozen=True)
+class StateFiles:
+    """Where the two are, and what each says of itself and of the other."""
+
+    ignore: Path
+    catalogue: Path
+    entries: IgnoreEntries
+    markers: Markers
+
+    def lost(self, at_home: Iterable[Path] = ()) -> Lost | None:
+        """What is missing; `at_home`: destinations of due experiments that hold data."""
+        if self.markers.in_use:
+            missing = self.markers.ignore_entries and not self.entries.has_list
+            return Lost.IGNORE_FILE if missing else None
+        if self.entries.catalogue is not None:
+            return Lost.CATALOGUE
+        return Lost.BOTH if not self.entries.has_list and any(at_home) else None
+
+
+def read_state_files(settings: Settings, *, write: bool) -> StateFiles:
+    """Look at both; with `write`, a catalogue of an older version is upgraded, but none is made.
+
+    Raises:
+        IgnoreListError: `ignore.yml` cannot be used.
+        CatalogueError: the catalogue cannot be used.
+    """
+    path = settings.catalogue_path
+    entries = IgnoreFile(settings.ignore).read()
+    if write and _has_content(path):
+        Catalogue.open(path)  # it takes over a database of the original asynchy
+        markers = StateMarkers.open(path).read()
+    else:
+        markers = StateMarkers.peek(path).read()
+    return StateFiles(settings.ignore, path, entries, markers)
+
+
+def lost_error(files: StateFiles, due: Iterable[Path] = ()) -> StateLost | None:
+    """The error to end with if something is missing: what, where to look, what to do.
+
+    `due`: the destinations of due experiments; each is looked at only if it matters.
+    """
+    at_home = [path for path in due if holds_data(path)] if _are_new(files) else []
+    lost = files.lost(at_home)
+    if lost is Lost.IGNORE_FILE:
+        return _lost_ignore_file(files)
+    if lost is Lost.CATALOGUE:
+        return _lost_catalogue(files)
+    return _lost_both(files, at_home) if lost is Lost.BOTH else None
+
+
+def begin(files: StateFiles) -> None:
+    """Note in the catalogue that it is in use from now on, and what was accepted as lost.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    accepted = files.lost() is Lost.IGNORE_FILE
+    if accepted or not files.markers.in_use:
+        StateMarkers.open(files.catalogue).begin(forget_ignore_file=accepted)
+
+
+def warn_of_entries(files: StateFiles) -> None:
+    """Log what in `ignore.yml` means nothing, and that a person seems to have emptied it."""
+    for warning in files.entries.warnings:
+        log.warning("%s", warning)
+    before = files.markers.ignore_entries
+    if files.entries.has_list and before and not files.entries.epns:
+        log.warning(
+            "%s: the list is empty, and had %s after the last cycle; every experiment is compared "
+            "again. If nobody emptied it on purpose, restore it from a backup",
+            files.ignore,
+            count(before, "entry", "entries"),
+        )
+
+
+def holds_data(destination: Path) -> bool:
+    """Whether there is anything in the folder; one that cannot be read may hold something."""
+    try:
+        with os.scandir(destination) as entries:
+            return next(entries, None) is not None
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+
+
+def _are_new(files: StateFiles) -> bool:
+    return not files.markers.in_use and not files.entries.has_list
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _lost_ignore_file(files: StateFiles) -> StateLost:
+    known = files.markers.ignore_file or str(files.ignore)
+    entries = count(files.markers.ignore_entries, "entry", "entries")
+    what = "has no list" if _has_content(files.ignore) else "is missing or empty"
+    return StateLost(
+        f"{files.ignore} {what}, but the catalogue {files.catalogue} was used with "
+        f"{_same_or(known, files.ignore)}, which had {entries}{_where(files.ignore)}",
+        hint=f"{_elsewhere(known, files.ignore, 'ignore')}; {_ACCEPT}: EPNs that were skipped by "
+        "hand are fetched then",
+    )
+
+
+def _lost_catalogue(files: StateFiles) -> StateLost:
+    known = files.entries.catalogue or ""
+    what = "is new" if _has_content(files.catalogue) else "is missing or empty"
+    return StateLost(
+        f"{files.catalogue} {what}, but {files.ignore} says that it was used with "
+        f"{_same_or(known, files.catalogue)}{_where(files.catalogue)}",
+        hint=f"{_elsewhere(known, files.catalogue, 'catalogue')}; `asynchy catalogue rebuild` "
+        f"compares everything at home and makes a new one; {_ACCEPT}: then nothing is known to be "
+        "proven, and all entries of ignore.yml skip their EPNs",
+    )
+
+
+def _lost_both(files: StateFiles, at_home: list[Path]) -> StateLost:
+    others = len(at_home) - 1
+    more = f" (and {count(others, 'more destination')})" if others else ""
+    where = _where(files.ignore, files.catalogue)
+    return StateLost(
+        f"neither {files.ignore} nor the catalogue {files.catalogue} is in use yet, but data of a "
+        f"due experiment are in {at_home[0]}{more}{where}",
+        hint="mount their file system, correct `ignore` and `catalogue` in the config, or restore "
+        "them from a backup; `asynchy catalogue rebuild` compares everything at home; "
+        f"{_ACCEPT}, and is right if asynchy was never used here: what is at home is compared, not "
+        "fetched again",
+    )
+
+
+def _same_or(known: str, path: Path) -> str:
+    return "it" if known == str(path) else known
+
+
+def _elsewhere(known: str, path: Path, key: str) -> str:
+    if known and known != str(path) and Path(known).exists():
+        return f"name {known} as `{key}` in the config, or move it to {path}"
+    return f"mount its file system, correct `{key}` in the config, or restore it from a backup"
+
+
+def _where(*missing: Path) -> str:
+    """Which mount may be gone, if the folders above what is missing say so."""
+    names = frozenset(path.name for path in missing)  # one that was just made says nothing
+    found = dict.fromkeys(_folder(path.resolve().parent, names) for path in missing)
+    return "".join(found)
+
+
+def _folder(folder: Path, but: frozenset[str]) -> str:
+    if folder.exists():
+        if not _is_empty(folder, but):
+            return ""
+        return f". The folder {folder} is empty: is a file system not mounted there?"
+    above = next(parent for parent in folder.parents if parent.exists())
+    empty = f", and {above} is empty" if _is_empty(above, but) else ""
+    return f". There is no folder {folder}{empty}: is a file system not mounted?"
+
+
+def _is_empty(folder: Path, but: frozenset[str]) -> bool:
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except OSError:
+        return False
+    return all(name in but or name.startswith(".") or name.endswith(_NOT_COUNTED) for name in names)
