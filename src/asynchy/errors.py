@@ -144,6 +144,12 @@ class StateLost(AsynchyError):
     exit_code = ExitCode.STATE
 
 
+class CopyRefused(AsynchyError):
+    """What a person asked for cannot be done with a copy."""
+
+    exit_code = ExitCode.DUE
+
+
 class ImportRefused(AsynchyError):
     """A file of the original programs cannot be taken into the catalogue."""
 

@@ -170,16 +170,17 @@ def _of(query: Select[Any], column: Any, epns: Collection[str]) -> Select[Any]:
 
 def _copies(db: Connection, epns: Collection[str]) -> dict[int, tuple[CopyRecord, ...]]:
     """By experiment its copies that were not forgotten, in order of destination."""
-    tried = (
-        select(
-            attempts.c.copy_id,
-            func.count().label("tried"),
-            func.max(attempts.c.id).label("last"),
-        )
-        .group_by(attempts.c.copy_id)
-        .subquery()
+    mine = (
+        select(copies.c.id)
+        .join(experiments, experiments.c.id == copies.c.experiment_id)
+        .where(experiments.c.epn.in_(sorted(epns)))
     )
-    audits = (
+    tries = select(
+        attempts.c.copy_id,
+        func.count().label("tried"),
+        func.max(attempts.c.id).label("last"),
+    ).group_by(attempts.c.copy_id)
+    audited = (
         select(
             checks.c.copy_id,
             func.count().filter(checks.c.whole).label("audits"),
@@ -187,8 +188,11 @@ def _copies(db: Connection, epns: Collection[str]) -> dict[int, tuple[CopyRecord
         )
         .where(checks.c.kind == "audit")
         .group_by(checks.c.copy_id)
-        .subquery()
     )
+    if epns:
+        tries = tries.where(attempts.c.copy_id.in_(mine))
+        audited = audited.where(checks.c.copy_id.in_(mine))
+    tried, audits = tries.subquery(), audited.subquery()
     query = (
         select(
             copies, experiments.c.epn, experiments.c.beamline, experiments.c.source,

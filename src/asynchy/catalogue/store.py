@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from asynchy.catalogue.schema import (
     claims,
     copies,
     experiments,
+    held,
     services,
     sightings,
 )
@@ -161,6 +162,68 @@ class Catalogue:
         with self._database.transaction() as db:
             db.execute(update(claims).where(claims.c.copy_id == copy_id).values(heartbeat=_now()))
 
+    def forget_copy(self, record: CopyRecord, reason: str, now: datetime) -> None:
+        """A copy need not be at its place any more, and its experiment need not come home.
+
+        Its attempts and checks stay. A later visit makes the experiment due again.
+        """
+        with self._database.transaction() as db:
+            self._reset(db, record.id, forgotten=now, forget_reason=reason)
+            experiment = select(copies.c.experiment_id).where(copies.c.id == record.id)
+            others = select(copies.c.id).where(
+                copies.c.experiment_id == experiment.scalar_subquery(),
+                copies.c.completed.is_not(None),
+            )
+            if db.execute(others).first() is None:
+                mine = experiments.c.id == experiment.scalar_subquery()
+                values = {"released": now, "release_reason": reason}
+                db.execute(update(experiments).where(mine).values(values))
+
+    def release_experiment(self, experiment: Experiment, reason: str, now: datetime) -> None:
+        """An experiment need not come home; a later visit makes it due again."""
+        with self._database.transaction() as db:
+            found = remember(db, experiment, "", now)
+            values = {"released": now, "release_reason": reason}
+            db.execute(update(experiments).where(experiments.c.id == found).values(values))
+
+    def refetch_copy(self, record: CopyRecord) -> None:
+        """A copy is to be fetched again: nothing of it is complete, or known to be at home."""
+        with self._database.transaction() as db:
+            self._reset(db, record.id)
+            experiment = select(copies.c.experiment_id).where(copies.c.id == record.id)
+            mine = experiments.c.id == experiment.scalar_subquery()
+            db.execute(update(experiments).where(mine).values(released=None, release_reason=None))
+
+    def move_copy(self, record: CopyRecord, destination: Path, project_folder: Path) -> None:
+        """A copy is at another place from now on; what is known of its files stays.
+
+        Raises:
+            DestinationTaken: another experiment has its copy there.
+        """
+        moved = replace(record.copy, destination=destination, project_folder=project_folder)
+        with self._database.transaction() as db:
+            experiment_id = db.scalar(
+                select(copies.c.experiment_id).where(copies.c.id == record.id)
+            )
+            require_free(db, moved, int(experiment_id or 0))
+            other = db.execute(_find(moved)).one_or_none()
+            if other is not None and other.id != record.id:
+                raise DestinationTaken(
+                    f"the catalogue knows a copy of {record.copy.epn} in {destination} already",
+                    hint=f"`asynchy copies forget {record.copy.epn}` lets go of the old one",
+                )
+            values = {"destination": str(destination), "project_folder": str(project_folder)}
+            db.execute(update(copies).where(copies.c.id == record.id).values(values))
+
+    @staticmethod
+    def _reset(db: Connection, copy_id: int, **values: Any) -> None:
+        nothing = {
+            "completed": None, "completed_listing": None, "fingerprint": None, "level": None,
+            "verified": None, "damaged": 0, "doubted": False, "losses": None,
+        }  # fmt: skip
+        db.execute(update(copies).where(copies.c.id == copy_id).values(**nothing, **values))
+        db.execute(delete(held).where(held.c.copy_id == copy_id))
+
     def release(self, copy_id: int) -> None:
         """Give up the claim on a copy."""
         with self._database.transaction() as db:
@@ -193,7 +256,6 @@ class Catalogue:
                     "completed_listing": survey.listed_at,
                     "fingerprint": survey.fingerprint,
                     "doubted": False,
-                    "losses": None,
                 }
             db.execute(update(copies).where(copies.c.id == copy_id).values(values))
             sum_up(db, copy_id, attempt.ended)
@@ -216,6 +278,11 @@ class Catalogue:
         with self._database.transaction() as db:
             values = {**asdict(attempt), "verdict": attempt.verdict.value}
             db.execute(insert(attempts).values(copy_id=_remember(db, copy, _now()), **values))
+
+    def note_losses(self, copy_id: int, losses: str | None) -> None:
+        """Store what the facility no longer has of a copy, for people; None: it has all of it."""
+        with self._database.transaction() as db:
+            db.execute(update(copies).where(copies.c.id == copy_id).values(losses=losses))
 
     def see(self, seen: FolderSeen, now: datetime) -> None:
         """Store which experiments there are in a folder at the facility, all of which was listed.
@@ -330,7 +397,7 @@ def _find(copy: Copy) -> Any:
 def _remember(db: Connection, copy: Copy, now: datetime) -> int:
     """The id of the copy's row; the experiment and the copy are stored where they are new."""
     experiment_id = remember(db, copy.experiment, copy.source, now)
-    _require_free(db, copy, experiment_id)
+    require_free(db, copy, experiment_id)
     found = db.execute(_find(copy)).one_or_none()
     folder = str(copy.project_folder)
     if found is not None:
@@ -346,7 +413,7 @@ def _remember(db: Connection, copy: Copy, now: datetime) -> int:
     return int(db.execute(new.returning(copies.c.id)).scalar_one())
 
 
-def _require_free(db: Connection, copy: Copy, experiment_id: int) -> None:
+def require_free(db: Connection, copy: Copy, experiment_id: int) -> None:
     """A place belongs to one experiment."""
     query = (
         select(experiments.c.epn, experiments.c.beamline)

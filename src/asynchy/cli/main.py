@@ -13,6 +13,7 @@ _COMMANDS = {
     "audit": "audit.audit_command",
     "catalogue": "catalogue.catalogue_group",
     "config": "config.config_group",
+    "copies": "copies.copies_group",
     "doctor": "doctor.doctor",
     "init": "init.init",
     "map": "map.map_group",

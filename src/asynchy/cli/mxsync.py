@@ -22,13 +22,12 @@ from asynchy.domain.stop import Stop
 from asynchy.service.alone import alone
 from asynchy.service.board import Board
 from asynchy.service.cycle import run_cycle
+from asynchy.service.cycle_preparation import prepare_cycle, require_state
 from asynchy.service.cycle_site import cycle_site_of
 from asynchy.service.daemon import Config, Daemon
 from asynchy.service.lost_state import lost_error, read_state_files, warn_of_entries
 from asynchy.service.planning import make_plan
 from asynchy.service.reporter import Every, log_transfers, notify, reporting, tell_systemd
-from asynchy.service.cycle import run_cycle
-from asynchy.service.cycle_preparation import prepare_cycle, require_state
 from asynchy.service.work import exit_code_for
 
 log = logging.getLogger(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.service import ahead
 
+_LAYOUT_PART = re.compile(r"(?!\.{1,2}$)(?:\{epn\}|\{beamline\}|[A-Za-z0-9_.@+-])+", re.ASCII)
+
 
 def _prefix(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
     if value is None:
@@ -29,6 +32,17 @@ def _prefix(_context: click.Context, _option: click.Parameter, value: str | None
     except ValidationError as error:
         words = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise click.BadParameter(f"found {shown(value)!r}; accepted is {words}") from None
+
+
+def _layout(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    parts = value.split("/")
+    allowed = all(_LAYOUT_PART.fullmatch(part) for part in parts) and ".." not in parts
+    if not allowed or "{epn}" not in value:
+        raise click.BadParameter(
+            f"found {shown(value)!r}; accepted is a relative path with {{epn}}, such as "
+            "{beamline}/{epn}"
+        )
+    return value
 
 
 class _Order(click.ParamType[str]):
@@ -99,6 +113,13 @@ class _Day(click.ParamType[datetime]):
 )
 @click.option("--since", type=_Day(), help="Only what was last modified on this day or later.")
 @click.option("--until", type=_Day(), help="Only what was last modified before this day.")
+@click.option(
+    "--layout",
+    default="{epn}",
+    show_default=True,
+    callback=_layout,
+    help="Where the copy of an EPN goes below --dest, such as {beamline}/{epn}.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
 @click.pass_obj
 @fails_with_words

@@ -46,6 +46,7 @@ def run(settings: Shared, stop: Stop, options: dict[str, Any]) -> int:
 def _wish(options: dict[str, Any]) -> Wish:
     return Wish(
         destination=Path(os.path.normpath(Path(options["dest"]).expanduser().absolute())),
+        layout=options["layout"],
         source_prefix=options["src_prefix"],
         newest_first=options["order"] == "DESC",
         limit=options["limit"],

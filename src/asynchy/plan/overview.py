@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from asynchy.domain.experiment import Experiment
 from asynchy.domain.text import count, moment
@@ -14,6 +14,7 @@ from asynchy.plan.outcome import Left
 from asynchy.plan.safety import name_of
 
 _NAMED = 10
+_LOSSES_TOLD = timedelta(days=14)
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,17 @@ def sentences(overview: Overview) -> list[str]:
     return said
 
 
-def attention(states: Iterable[ExperimentState]) -> tuple[str, ...]:
+def attention(states: Iterable[ExperimentState], now: datetime) -> tuple[str, ...]:
     """What will not come right by itself, a sentence each; a missing mount is named once.
 
-    EPNs without a project are not among it: a mail has a part of its own for them.
+    EPNs without a project are not among it: a mail has a part of its own for them. What the
+    facility lost of a copy is repeated for some days.
     """
     said: dict[str, int] = {}
     for item in states:
+        copy = item.copy
+        if copy and copy.losses and copy.listed and now - copy.listed < _LOSSES_TOLD:
+            said[f"{name_of(item.experiment)}: {copy.losses}"] = 1
         if item.left is None or not item.needs_person or item.state is State.UNOWNED:
             continue
         if item.left is Left.NO_PROJECT_FOLDER:

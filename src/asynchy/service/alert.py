@@ -74,7 +74,7 @@ def look(site: CycleSite, alerts: Notifications, days: int, command: str) -> Loo
         overdue=overdue(states, settings.epnalert_due_days, now),
         problems=tuple(problems),
         at_risk=_at_risk(settings, seen.records, now),
-        attention=(*attention(states), *long),
+        attention=(*attention(states, now), *long),
         notes=tuple(sentences(overview_of(states))),
     )
     for problem in alert.problems:

@@ -96,7 +96,7 @@ def audit(site: Site, kept: Sequence[CopyRecord], wish: Wish) -> Iterator[Audite
         elif item.claim is not None:
             yield _not_audited(item, busy(item.copy, item.claim).reason)
         elif item.presence is not Presence.THERE:
-            yield _not_audited(item, f"{item.copy.destination} {item.presence.value}")
+            yield _absent(site, item)
         else:
             yield _Audit(site, item, holdings, wish, throttle).run()
 
@@ -233,6 +233,22 @@ class _Audit:
         result = Audited(self._record, check, reason, named=dict(self._wrong))
         _tell(result)
         return result
+
+
+def _absent(site: Site, record: CopyRecord) -> Audited:
+    """Store that a copy was not at its place."""
+    reason = f"{record.copy.destination} {record.presence.value}"
+    now = site.clock.now()
+    pid, _ = process.me()
+    site.catalogue.note(
+        record.id,
+        Check(
+            "audit", "at home", now, now, process.host(), pid,
+            files=0, bytes=0, different=0, missing=0, extra=0, digested=0,
+            reason=reason, whole=False,
+        ),
+    )  # fmt: skip
+    return _not_audited(record, reason)
 
 
 def _not_audited(record: CopyRecord, why: str | None) -> Audited:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from asynchy.domain.experiment import Experiment
 from asynchy.catalogue.state_markers import StateMarkers
+from asynchy.domain.experiment import Experiment
 from asynchy.errors import AsynchyError, CatalogueError
 from asynchy.plan.due_notes import due_notes
 from asynchy.plan.experiment_state import IgnoreEntry, Origin

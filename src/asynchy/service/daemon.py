@@ -15,9 +15,9 @@ from asynchy.domain.stop import Stop
 from asynchy.domain.text import duration
 from asynchy.errors import AsynchyError, ExitCode, StateLost, Stopped
 from asynchy.service.board import Board
-from asynchy.service.heard import Heard
 from asynchy.service.cycle import run_cycle
 from asynchy.service.cycle_preparation import prepare_cycle
+from asynchy.service.heard import Heard
 from asynchy.service.work import Report
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from asynchy.catalogue import process
+from asynchy.catalogue.losses import losses
 from asynchy.domain.attempt import Attempt, Verdict
-from asynchy.domain.experiment import Survey
+from asynchy.domain.experiment import Amount, Survey
 from asynchy.errors import CatalogueError, DestinationTaken, ExperimentAbsent, ListingError
 from asynchy.plan.decide import Room, after_listing, one_a_destination, when_absent
 from asynchy.plan.outcome import Due, Left, LeftOut, Transfer, Why
+from asynchy.plan.shrinking import shrinking
 from asynchy.service.site import Site
 from asynchy.verify.destination import nearest_existing, room
 
@@ -87,7 +89,9 @@ def _survey(site: Site, due: Due) -> Survey | LeftOut:
         if not due.copy.project_folder.is_dir():
             folder = str(due.copy.project_folder)
             return LeftOut(due.experiment, Left.NO_PROJECT_FOLDER, folder, due.copy.project)
-        return site.survey(due.copy, expected=due.expected)
+        survey = site.survey(due.copy, expected=due.expected)
+        _note_losses(site, due, survey)
+        return survey
     except ExperimentAbsent:
         absent = when_absent(due)
         if not absent.reason.stays_due:
@@ -101,6 +105,23 @@ def _survey(site: Site, due: Due) -> Survey | LeftOut:
         reason = f"{error.filename or due.copy.destination}: {error.strerror}"
     _note_unlisted(site, due, f"{left.text}: {reason}")
     return LeftOut(due.experiment, left, reason, due.copy.project)
+
+
+def _note_losses(site: Site, due: Due, survey: Survey) -> None:
+    """Report what the facility no longer has of a copy that was complete, if we write.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    record = site.catalogue.copy_record(due.copy) if survey.listing is not None else None
+    if record is None or not record.was_complete:
+        return
+    held = Amount(record.bytes or 0, record.files or 0)
+    listed = Amount(survey.bytes, survey.files)
+    found = shrinking(held, listed, losses(site.catalogue.holdings(record.id)))
+    if found is not None:
+        log.warning("%s: %s", due.copy.epn, found.summary)
+    site.catalogue.note_losses(record.id, found.summary if found else None)
 
 
 def _note_unlisted(site: Site, due: Due, reason: str) -> None:
