@@ -122,8 +122,8 @@ def test_status_before_anything_is_known_makes_no_catalogue(program: Program, pl
     assert answer.returncode == 0
     assert "knows no copies yet" in answer.stdout
     unknown = program.run("asynchy", "--config", path, "status", "12282a", environment=environment)
-    assert unknown.returncode == 1
-    assert "knows no copy of 12282a" in unknown.stderr
+    assert unknown.returncode == 5
+    assert "12282a is unknown" in unknown.stderr
     assert sorted(item.name for item in place.iterdir()) == ["config.yml"]
 
 

@@ -40,12 +40,13 @@ def test_from_the_visit_to_the_day_when_it_may_be_deleted(home: Home) -> None:
     measured(home, "12282a", 20.5)
     measured(home, "99999z", 28.5)
     measured(home, "77777c", None)
-    assert home.once().returncode == 0
+    assert home.once().returncode == 1  # two belong to nobody
 
     # Only the visit is known of what belongs to nobody.
-    assert report(home, "at-risk", "--within", "0").returncode == 0
+    found = rows(home, "at-risk", "--within", "0")
+    assert found.keys() == {"77777c"}  # it is not known how many days are left
     found = rows(home, "at-risk", "--within", "1")
-    assert found.keys() == {"99999z"}
+    assert found.keys() == {"99999z", "77777c"}
     nobodys = found["99999z"]
     assert (nobodys["days_left"], nobodys["bytes"], nobodys["why"]) == (
         1,
@@ -54,7 +55,7 @@ def test_from_the_visit_to_the_day_when_it_may_be_deleted(home: Home) -> None:
     )
     assert (nobodys["principal"], nobodys["project"]) == ("Ada Lovelace", None)
     table = report(home, "at-risk").stdout
-    assert "1 experiment, unknown size for 1." in table
+    assert "2 experiments, unknown size for 2." in table
     assert "never walked" in table and "12282a" not in table
 
     # A walk finds more, and how much; more proof is asked for than `verify` does.
@@ -120,15 +121,15 @@ def test_a_visit_that_is_moved_or_called_off_counts_as_it_is_now(home: Home) -> 
     home.configure(retention_days=30)
     stays = home.visit("99998a", ended=24 * 5)
     moved = home.visit("99999z", ended=24 * 20)
-    assert home.once().returncode == 0
+    assert home.once().returncode == 1
     assert rows(home, "at-risk").keys() == {"99998a", "99999z"}
     home.facility.portal.clear_visits()
     home.facility.portal.add_raw_visit(
         23, {**stays, "end_time": moved["end_time"], "start_time": moved["start_time"]}
     )
-    assert home.mxsync().returncode == 0  # a look alone stores nothing
+    assert home.mxsync().returncode == 1  # a look alone stores nothing
     assert rows(home, "at-risk")["99998a"]["days_left"] == 24
-    assert home.once().returncode == 0
+    assert home.once().returncode == 1
     found = rows(home, "at-risk")
     assert found.keys() == {"99998a"} and found["99998a"]["days_left"] == 9
 
@@ -138,7 +139,7 @@ def test_without_retention_nobody_knows_how_long_and_it_says_so(home: Home) -> N
     home.visit("12282a", ended=24)  # without data
     (home.place / "ignore.yml").write_text("previouslySynched: [12282a]\n")
     give(home.place)
-    assert home.once().returncode == 0
+    assert home.once().returncode == 1  # 99999z belongs to nobody
     found = rows(home, "at-risk", "--within", "5")["99999z"]
     assert (found["days_left"], found["retention_days"], found["kept_until"]) == (None, None, None)
     shown = report(home, "at-risk").stdout

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from asynchy.catalogue import Catalogue
+from asynchy.cli.show_state import show_quiet
 from asynchy.cli.tables import bullets, line, table
 from asynchy.domain.attempt import Attempt, ServiceState
 from asynchy.domain.copy_record import CopyRecord, Presence
 from asynchy.domain.experiment import Copy
 from asynchy.domain.level import Check
 from asynchy.domain.text import count, duration, moment, shown, size
-from asynchy.plan.experiment_state import State
 from asynchy.plan.outcome import Left, LeftOut, Plan, Transfer
-from asynchy.plan.overview import overview_of, sentences
 from asynchy.receipt.bag import ODD_NAMES
 from asynchy.receipt.crate import level_word
 from asynchy.service.audit import Audited
@@ -22,9 +21,6 @@ from asynchy.service.bring import Outcome
 from asynchy.service.receipt import Receipt
 from asynchy.service.work import Report
 from asynchy.verify.aside import folder_of
-
-_QUIET = (State.AT_HOME, State.SKIPPED, State.RELEASED, State.GONE, State.OUTSIDE)
-"""States about which there is nothing to do; counted beside the plan."""
 
 
 def show_plan(plan: Plan) -> None:
@@ -150,11 +146,7 @@ def _show_left_out(plan: Plan) -> None:
     if plan.left_out:
         line("\nLeft out:\n")
         table(("EPN", "Project", "Why", "Stays due"), map(_left_out_row, plan.left_out))
-    overview = overview_of(plan.states)
-    quiet = [f"{overview.counts[one]:,} {one.value}" for one in _QUIET if overview.counts[one]]
-    if quiet:
-        line(f"\nNothing to do: {', '.join(quiet)}.")
-    bullets("Besides:", [*sentences(overview), *plan.notices])
+    show_quiet(plan.states, plan.notices)
     bullets("Could not be asked:", [*plan.problems, *plan.unlisted])
     if plan.unsure:
         line(f"\nNothing can be marked complete: {plan.unsure}.")

@@ -12,7 +12,14 @@ from asynchy.plan.overview import overview_of, sentences
 from asynchy.plan.safety import name_of
 
 _LISTED = frozenset({State.DUE, State.WAITING, State.UNOWNED, State.GONE})
-_QUIET = (State.SKIPPED, State.RELEASED, State.OUTSIDE)
+
+_QUIET = {
+    State.AT_HOME: "at home",
+    State.SKIPPED: "skipped (listed in ignore.yml)",
+    State.RELEASED: "released by a person",
+    State.OUTSIDE: "visible, but in no visit",
+}
+"""States about which there is nothing to do."""
 
 
 def show_states(states: Sequence[ExperimentState]) -> None:
@@ -21,11 +28,18 @@ def show_states(states: Sequence[ExperimentState]) -> None:
     if listed:
         line("\nNot at home:\n")
         table(("EPN", "Beamline", "Project", "State", "Why"), map(_row, listed))
+    show_quiet(states)
+
+
+def show_quiet(states: Sequence[ExperimentState], notices: Sequence[str] = ()) -> None:
+    """How many experiments there is nothing to do about, and what people should know besides."""
     overview = overview_of(states)
-    quiet = [f"{overview.counts[one]:,} {one.value}" for one in _QUIET if overview.counts[one]]
+    quiet = [
+        f"{overview.counts[one]:,} {words}" for one, words in _QUIET.items() if overview.counts[one]
+    ]
     if quiet:
-        line(f"\nLeft alone: {', '.join(quiet)}.")
-    bullets("Besides:", sentences(overview))
+        line(f"\nNothing to do: {', '.join(quiet)}.")
+    bullets("Besides:", [*sentences(overview), *notices])
 
 
 def show_experiment(states: Sequence[ExperimentState], config: str) -> None:

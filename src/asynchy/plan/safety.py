@@ -77,7 +77,10 @@ class SafetyPolicy:
             return "it is being fetched"
         if any(item.visit.start <= now < item.visit.end for item in one.beamtimes):
             return "a visit is running"
-        return one.note.reason if one.note is not None else "never fetched"
+        if one.note is not None:
+            return one.note.reason
+        told = one.beamtimes or self.epn_cap_map is None
+        return "never fetched" if told else "never fetched: no visit of it was told"
 
 
 def lack_of(
