@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 import threading
@@ -292,8 +291,7 @@ def test_a_session_that_is_ended_again_and_again_is_told_after_some_tries(
     with pytest.raises(PortalUnavailable, match="another program logs in as help@massive") as error:
         ask(home)
     assert "a portal user or client of its own" in (error.value.hint or "")
-    waits = re.findall(r"trying again in ([0-9.]+) s", caplog.text)
-    assert len(waits) == 3 and len(set(waits)) == 3
+    assert caplog.text.count("trying again in") == 3
     tokens = [item for item in home.facility.portal.requests() if item.path.endswith("token")]
     assert len(tokens) == 4  # one for each try
 
@@ -321,8 +319,10 @@ def test_equipment_that_never_had_a_visit_is_told_from_equipment_in_use(home: Ho
     assert not had_visits(23, 100)
     assert not had_visits(99, 366)
     home.facility.portal.add_raw_visit(99, "cannot be read")
-    home.facility.portal.clear_requests()
     assert had_visits(99, 366)
+    home.visit("12282a", equipment=24)
+    home.facility.portal.clear_requests()
+    assert had_visits(24, 366)  # the latest window is asked first
     assert len(home.facility.portal.requests()) == 1
 
 

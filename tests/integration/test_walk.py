@@ -108,6 +108,31 @@ def test_the_second_walk_tells_what_changed(group: Group) -> None:
     assert group.rows("SELECT count(*) FROM experiments WHERE vanished IS NOT NULL") == [(0,)]
 
 
+def test_a_folder_in_upper_case_is_found_brought_home_and_missed_when_it_is_gone(
+    group: Group, place: Path
+) -> None:
+    source = group.experiment("12282A")
+    assert group.walk().returncode == 0
+    assert group.rows("SELECT epn, source FROM experiments") == [("12282a", str(source))]
+    vault = place / "vault"
+    vault.mkdir()
+    give(vault)
+    run = group.asynchy("sync", "--dest", vault, "--epn", "12282A")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert there(vault / "12282a") == there(source)
+
+    source.rename(group.facility.data / "mx" / "put-away")
+    assert "0 new, 0 changed, 1 no longer there" in group.walk().stdout
+
+
+def test_two_folders_of_one_epn_are_not_mixed_up_and_the_second_is_named(group: Group) -> None:
+    first, second = group.experiment("12282a"), group.experiment("12282A")
+    run = group.walk()
+    assert run.returncode == 1
+    assert f"{second}: left out: {first} is a folder of the same EPN" in run.stdout
+    assert list(group.files) == [str(first)]
+
+
 def test_walk_then_sync_then_walk_finds_nothing_to_do(group: Group) -> None:
     group.experiment("12282a")
     group.experiment("8020l", "")

@@ -313,6 +313,16 @@ def test_sync_takes_what_a_later_attempt_left_undone() -> None:
     assert isinstance(due, Due) and (due.why, complete) == (Why.AGAIN, 0)
 
 
+@pytest.mark.parametrize(
+    ("walked", "source"),
+    [("/data/mx/1A", "/other/1A"), ("/data/mx/1a", "/other/1a"), ("", "/other/1a")],
+)
+def test_a_source_prefix_goes_before_the_folder_as_it_is_spelled(walked: str, source: str) -> None:
+    known = Known(Experiment("mx", Epn("1a")), walked, NOW, None, None, None, False)
+    copy = Wish(Path("/vault"), source_prefix="/other/").copy_of(known)
+    assert (copy.source, copy.destination) == (source, Path("/vault/1a"))
+
+
 def check(different: int = 0, reason: str | None = None) -> Check:
     return Check("verify", "way", NOW, NOW, "here", 1, 9, 99, different, 0, 0, 0, reason, True)
 

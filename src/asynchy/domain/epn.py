@@ -48,7 +48,7 @@ class Epn:
 
         An integer is taken as its text: JSON and YAML have a bare EPN such as 1234 as a number.
         """
-        if isinstance(value, int) and not isinstance(value, bool) and value in _NUMBERS:
+        if isinstance(value, int) and value in _NUMBERS:  # a bool's text is no EPN's
             value = str(value)
         if isinstance(value, str) and _EPN.fullmatch(value.strip()):
             return cls(value)

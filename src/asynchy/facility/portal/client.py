@@ -27,7 +27,7 @@ WINDOW = timedelta(days=31)
 _TRIES = 4
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 60.0
-_BACK_OFF = tenacity.wait_exponential(
+BACK_OFF = tenacity.wait_exponential(
     multiplier=_FIRST_WAIT, max=_LONGEST_WAIT
 ) + tenacity.wait_random(0, 0.5)
 """Random, so that two programs that end each other's sessions do not do so in step."""
@@ -115,7 +115,6 @@ class Portal:
             token = self._token(credentials, not_=token)
             answer = self._ask_visits(token, equipment, start, end)
         if answer.status == 401:
-            self._forget(credentials, token)
             raise PortalUnavailable(  # asked again after a random wait, when the other may be done
                 "the portal refuses the token that it has just given: it seems that another"
                 f" program logs in as {shown(credentials.username)}, which ends our session",
@@ -151,12 +150,6 @@ class Portal:
                 token = self._log_in(credentials)
                 self._tokens[credentials] = token
             return token
-
-    def _forget(self, credentials: Credentials, token: str) -> None:
-        """Drop a token that is known to be refused, unless a newer one has replaced it."""
-        with self._lock:
-            if self._tokens.get(credentials) == token:
-                del self._tokens[credentials]
 
     def _log_in(self, credentials: Credentials) -> str:
         log.debug("portal: logging in as %s", shown(credentials.username))
@@ -252,7 +245,7 @@ def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, PortalUnavailable) and error.retry_after is not None:
         return error.retry_after
-    return _BACK_OFF(state)
+    return BACK_OFF(state)
 
 
 def _say(state: tenacity.RetryCallState) -> None:
