@@ -16,7 +16,9 @@ from asynchy.ssh.remote import Remote
 from simulator.compare import compare_trees
 from simulator.experiments import mx_experiment
 from simulator.facility import Facility
+from simulator.mail import MailSink
 from tests.conftest import Group, Home, give
+from tests.integration.test_alert import alert, configure, text_of
 from tests.integration.test_crawl import remote_of
 from tests.integration.test_verify import WAYS, offer, only, verify
 
@@ -103,6 +105,26 @@ def test_a_link_to_no_folder_is_handed_over_with_its_target(
     assert of_epn.reason.startswith(f"it is a symbolic link to {target}, which ")
     assert (of_beamline.path, of_beamline.experiment) == (str(facility.data / "bl"), None)
     assert list(there.other) == [str(facility.data / "mx" / "3c")]
+
+
+def test_a_server_that_lets_a_part_be_read_hides_only_links_that_lead_out_of_it(
+    facility: Facility, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = remote_of(facility)
+    monkeypatch.setattr(listing, "_without_sftp", {remote})
+    facility.experiment("mx", "1a")
+    for number in range(5):
+        (facility.data / "mx" / f"{number}b").symlink_to("1a")
+    (facility.data / "mx" / "3c").symlink_to(facility.folder / "home")
+    rrsync = f"{shutil.which('rrsync')} -ro {facility.data}"
+    facility.programs = {"rsync": f'SSH_ORIGINAL_COMMAND="rsync $*" exec {rrsync}'}
+    facility.stop_sshd()
+    facility.start_sshd()
+    there = visible_in(remote, "/mx", "mx", Stop())
+    epns = [one.experiment.epn.text for one in there.experiments]
+    assert epns == ["0b", "1a", "1b", "2b", "3b", "4b"]
+    (link,) = there.broken
+    assert str(link) == "/mx/3c: it is a symbolic link that may not be followed"
 
 
 def listed(remote: Remote, source: Path) -> list[Entry]:
@@ -254,6 +276,23 @@ def test_a_copy_of_what_is_a_link_is_verified_in_each_way(home: Home, way: str) 
     copy = only(home.status("12282a"))
     (check,) = copy["checks"]
     assert (check["way"], check["different"], check["files"]) == (WAYS[way], 0, copy["files"])
+
+
+def test_an_epn_that_is_a_link_is_mailed_with_what_its_info_says(home: Home, place: Path) -> None:
+    source = home.facility.experiment("mx", "77777a")
+    mx_experiment(source, "77777a", frames=1, frame_bytes=10)
+    moved(source)
+    (source.parent / "88888a").symlink_to("nowhere")
+    give(source.parent)
+    with MailSink(place / "mails") as sink:
+        configure(home, sink)
+        run = alert(home)
+        assert run.returncode == 0, run.stderr
+        (mail,) = sink.mails
+    text = text_of(mail)
+    assert "77777a" in text
+    assert "Ada Lovelace <ada@uni.example>, says .info" in text
+    assert f"{source.parent / '88888a'}: it is a symbolic link to nowhere, which" in run.stderr
 
 
 def test_asynchy_sync_brings_home_what_became_a_link(group: Group) -> None:
