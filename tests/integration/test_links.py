@@ -9,7 +9,7 @@ import pytest
 
 from asynchy.domain.experiment import Entry
 from asynchy.domain.stop import Stop
-from asynchy.errors import ExperimentAbsent, ListingRefused
+from asynchy.errors import ExperimentAbsent, ListingRefused, NotAFolder
 from asynchy.facility import listing
 from asynchy.facility.visible import visible, visible_in
 from asynchy.ssh.remote import Remote
@@ -145,6 +145,7 @@ def test_an_experiment_with_something_in_its_place_is_not_absent(
         (source.parent / "closed").chmod(0o755)
         assert "may not be read" in str(raised.value)
     else:
+        assert isinstance(raised.value, NotAFolder)
         told = f"{source}: it is a symbolic link to {target}, which "
         assert str(raised.value).startswith(told)
 
@@ -153,7 +154,7 @@ def test_an_experiment_below_a_link_to_nothing_is_not_absent(
     facility: Facility, remote: Remote
 ) -> None:
     (facility.data / "mx").symlink_to("nowhere")
-    with pytest.raises(ListingRefused) as raised:
+    with pytest.raises(NotAFolder) as raised:
         listed(remote, facility.data / "mx" / "1a")
     assert "is a symbolic link to nowhere" in str(raised.value)
     assert str(facility.data / "mx") in str(raised.value)
@@ -276,6 +277,20 @@ def test_a_copy_of_what_is_a_link_is_verified_in_each_way(home: Home, way: str) 
     copy = only(home.status("12282a"))
     (check,) = copy["checks"]
     assert (check["way"], check["different"], check["files"]) == (WAYS[way], 0, copy["files"])
+
+
+def test_mxsync_keeps_an_epn_due_whose_folder_is_a_link_to_nothing(home: Home) -> None:
+    source = home.facility.experiment("mx", "12282a")
+    mx_experiment(source, "12282a", frames=1, frame_bytes=10)
+    give(source)
+    home.visit("12282a")
+    place = moved(source)
+    place.rename(home.facility.data / "elsewhere")
+    run = home.once()
+    assert run.returncode != 0, run.stdout + run.stderr
+    problem = f"{source}: it is a symbolic link to {place}, which does not exist"
+    assert f"12282a: could not be listed: {problem}" in run.stderr
+    assert "there is no such folder at the facility" not in run.stdout + run.stderr
 
 
 def test_an_epn_that_is_a_link_is_mailed_with_what_its_info_says(home: Home, place: Path) -> None:

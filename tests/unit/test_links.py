@@ -143,23 +143,31 @@ ROOT = b"/data/mx/1a"
             {(Kind.LSTAT, b"/data/mx"): LINK, (Kind.STAT, b"/data/mx"): FOLDER},
             Refused("there is no such folder", absent=True),
         ),
-        ({(Kind.LSTAT, ROOT): FILE, (Kind.STAT, ROOT): FILE}, Refused("it is not a folder")),
-        ({(Kind.LSTAT, ROOT): CLOSED}, Refused("it may not be looked at (EACCES)")),
+        (
+            {(Kind.LSTAT, ROOT): FILE, (Kind.STAT, ROOT): FILE},
+            Refused("it is not a folder", replaced=True),
+        ),
+        ({(Kind.LSTAT, ROOT): CLOSED}, Refused("it may not be looked at (EACCES)", replaced=True)),
         (
             {(Kind.LSTAT, ROOT): FOLDER, (Kind.STAT, ROOT): FOLDER},
-            Refused("it was not there a moment ago"),
+            Refused("it was not there a moment ago", replaced=True),
         ),
         (
             {(Kind.LSTAT, ROOT): LINK, (Kind.READLINK, ROOT): pointing(b"x")},
-            Refused(f"{TO_X}, which does not exist, or leads in a circle"),
+            Refused(f"{TO_X}, which does not exist, or leads in a circle", replaced=True),
         ),
         (
             {(Kind.LSTAT, b"/data/mx"): LINK, (Kind.READLINK, b"/data/mx"): pointing(b"x")},
-            Refused(f"because of /data/mx: {TO_X}, which does not exist, or leads in a circle"),
+            Refused(
+                f"because of /data/mx: {TO_X}, which does not exist, or leads in a circle",
+                replaced=True,
+            ),
         ),
         (
             {(Kind.LSTAT, ROOT): UNSUPPORTED},
-            Refused("the server does not tell whether it is there: Operation unsupported"),
+            Refused(
+                "the server does not tell whether it is there: Operation unsupported", replaced=True
+            ),
         ),
     ],
 )
