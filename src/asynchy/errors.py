@@ -103,6 +103,12 @@ class ListingRefused(ListingError):
     transient = False
 
 
+class NotAFolder(ListingRefused):
+    """In the place of its folder at the facility is something else, such as a link to none."""
+
+    exit_code = ExitCode.DUE
+
+
 class DigestsNotOffered(ListingError):
     """The server offers no way to compare what files hold."""
 

@@ -9,14 +9,16 @@ import pytest
 
 from asynchy.domain.experiment import Entry
 from asynchy.domain.stop import Stop
-from asynchy.errors import ExperimentAbsent, ListingRefused
+from asynchy.errors import ExperimentAbsent, ListingRefused, NotAFolder
 from asynchy.facility import listing
 from asynchy.facility.visible import visible, visible_in
 from asynchy.ssh.remote import Remote
 from simulator.compare import compare_trees
 from simulator.experiments import mx_experiment
 from simulator.facility import Facility
+from simulator.mail import MailSink
 from tests.conftest import Group, Home, give
+from tests.integration.test_alert import alert, configure, text_of
 from tests.integration.test_crawl import remote_of
 from tests.integration.test_verify import WAYS, offer, only, verify
 
@@ -105,6 +107,26 @@ def test_a_link_to_no_folder_is_handed_over_with_its_target(
     assert list(there.other) == [str(facility.data / "mx" / "3c")]
 
 
+def test_a_server_that_lets_a_part_be_read_hides_only_links_that_lead_out_of_it(
+    facility: Facility, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = remote_of(facility)
+    monkeypatch.setattr(listing, "_without_sftp", {remote})
+    facility.experiment("mx", "1a")
+    for number in range(5):
+        (facility.data / "mx" / f"{number}b").symlink_to("1a")
+    (facility.data / "mx" / "3c").symlink_to(facility.folder / "home")
+    rrsync = f"{shutil.which('rrsync')} -ro {facility.data}"
+    facility.programs = {"rsync": f'SSH_ORIGINAL_COMMAND="rsync $*" exec {rrsync}'}
+    facility.stop_sshd()
+    facility.start_sshd()
+    there = visible_in(remote, "/mx", "mx", Stop())
+    epns = [one.experiment.epn.text for one in there.experiments]
+    assert epns == ["0b", "1a", "1b", "2b", "3b", "4b"]
+    (link,) = there.broken
+    assert str(link) == "/mx/3c: it is a symbolic link that may not be followed"
+
+
 def listed(remote: Remote, source: Path) -> list[Entry]:
     found: list[Entry] = []
     listing.list_experiment(remote, str(source), found.append, Stop())
@@ -123,6 +145,7 @@ def test_an_experiment_with_something_in_its_place_is_not_absent(
         (source.parent / "closed").chmod(0o755)
         assert "may not be read" in str(raised.value)
     else:
+        assert isinstance(raised.value, NotAFolder)
         told = f"{source}: it is a symbolic link to {target}, which "
         assert str(raised.value).startswith(told)
 
@@ -131,7 +154,7 @@ def test_an_experiment_below_a_link_to_nothing_is_not_absent(
     facility: Facility, remote: Remote
 ) -> None:
     (facility.data / "mx").symlink_to("nowhere")
-    with pytest.raises(ListingRefused) as raised:
+    with pytest.raises(NotAFolder) as raised:
         listed(remote, facility.data / "mx" / "1a")
     assert "is a symbolic link to nowhere" in str(raised.value)
     assert str(facility.data / "mx") in str(raised.value)
@@ -254,6 +277,37 @@ def test_a_copy_of_what_is_a_link_is_verified_in_each_way(home: Home, way: str) 
     copy = only(home.status("12282a"))
     (check,) = copy["checks"]
     assert (check["way"], check["different"], check["files"]) == (WAYS[way], 0, copy["files"])
+
+
+def test_mxsync_keeps_an_epn_due_whose_folder_is_a_link_to_nothing(home: Home) -> None:
+    source = home.facility.experiment("mx", "12282a")
+    mx_experiment(source, "12282a", frames=1, frame_bytes=10)
+    give(source)
+    home.visit("12282a")
+    place = moved(source)
+    place.rename(home.facility.data / "elsewhere")
+    run = home.once()
+    assert run.returncode != 0, run.stdout + run.stderr
+    problem = f"{source}: it is a symbolic link to {place}, which does not exist"
+    assert f"12282a: could not be listed: {problem}" in run.stderr
+    assert "there is no such folder at the facility" not in run.stdout + run.stderr
+
+
+def test_an_epn_that_is_a_link_is_mailed_with_what_its_info_says(home: Home, place: Path) -> None:
+    source = home.facility.experiment("mx", "77777a")
+    mx_experiment(source, "77777a", frames=1, frame_bytes=10)
+    moved(source)
+    (source.parent / "88888a").symlink_to("nowhere")
+    give(source.parent)
+    with MailSink(place / "mails") as sink:
+        configure(home, sink)
+        run = alert(home)
+        assert run.returncode == 0, run.stderr
+        (mail,) = sink.mails
+    text = text_of(mail)
+    assert "77777a" in text
+    assert "Ada Lovelace <ada@uni.example>, says .info" in text
+    assert f"{source.parent / '88888a'}: it is a symbolic link to nowhere, which" in run.stderr
 
 
 def test_asynchy_sync_brings_home_what_became_a_link(group: Group) -> None:

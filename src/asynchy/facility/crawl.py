@@ -90,6 +90,8 @@ class Refused:
     reason: str
     absent: bool = False
     """Whether there is no such folder: of a tree's own, that nothing at all is in its place."""
+    replaced: bool = False
+    """Whether something else is in the place of a tree's own folder, such as a link to none."""
 
 
 class Handler(Protocol):
@@ -350,7 +352,7 @@ class _Listing:
     def _explained(self, problem: str | None) -> None:
         """A tree's own folder is absent, unless there is a problem with what is there."""
         if problem is not None:
-            self._refused = Refused(problem)
+            self._refused = Refused(problem, replaced=True)
         self._settle()
 
     def read_ahead(self) -> None:

@@ -31,6 +31,8 @@ from asynchy.ssh.sftp.packets import (
     read_link,
 )
 
+_IN_FLIGHT = 1000
+"""Links that are asked about at a time over SFTP: a server may tell of a million."""
 _BATCH = 200
 """Links that one rsync looks at: a shell at the other end takes a command of 128 KiB at most."""
 
@@ -48,7 +50,7 @@ class Followed:
 def follow_by_sftp(
     remote: Remote, folder: str, names: Sequence[bytes], stop: Stop
 ) -> dict[bytes, Followed]:
-    """Follow symbolic links of one folder; all questions are asked at once.
+    """Follow symbolic links of one folder, a thousand in a round trip.
 
     Raises:
         ListingError: the connection could not be made, or broke off.
@@ -70,9 +72,10 @@ def _over(connection: Connection, folder: str, names: Sequence[bytes]) -> dict[b
 
         _ask(connection, [_about(follow, path), _about(read_link, path)], hear)
 
-    for name in names:
-        begin(name)
-    connection.run()
+    for at in range(0, len(names), _IN_FLIGHT):
+        for name in names[at : at + _IN_FLIGHT]:
+            begin(name)
+        connection.run()
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from asynchy.domain.experiment import Entry, Kind
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
-from asynchy.errors import ExperimentAbsent, ListingRefused, SftpNotOffered
+from asynchy.errors import ExperimentAbsent, ListingRefused, NotAFolder, SftpNotOffered
 from asynchy.facility import links
 from asynchy.facility.crawl import Folder, Refused, crawl
 from asynchy.ssh import probe, rsync
@@ -46,8 +46,8 @@ def list_experiment(
 
     Raises:
         ExperimentAbsent: nothing is in its place.
-        ListingRefused: some of it may not be read, or has a name that cannot be used; or in its
-            place is something else than a folder, such as a link that leads to none.
+        ListingRefused: some of it may not be read, or has a name that cannot be used.
+        NotAFolder: something else is in its place, such as a link that leads to no folder.
         ListingError: the facility cannot be reached, or the connection broke off.
         Stopped: a stop was asked for meanwhile.
         ToolMissing: ssh or rsync is not installed.
@@ -66,11 +66,14 @@ def list_experiment(
         problem = links.explain_absence_by_rsync(remote, source, stop)
         if problem is None:
             raise
-        raise _refused(source, problem) from None
+        raise _refused(NotAFolder, source, problem) from None
 
 
-def _refused(folder: str, reason: str) -> ListingRefused:
-    return ListingRefused(f"{folder}: {reason}", hint="ask the facility to open, rename or mend it")
+def _refused(kind: type[ListingRefused], folder: str, reason: str) -> ListingRefused:
+    hint = "ask the facility to open, rename or mend it"
+    if kind is NotAFolder:
+        hint = "ask the facility where its data are now"
+    return kind(f"{folder}: {reason}", hint=hint)
 
 
 class _HandingOver:
@@ -103,4 +106,5 @@ class _HandingOver:
                 "there is no such folder at the facility",
                 hint="check `source-path` and `beamline`; the data may be gone or not there yet",
             )
-        raise _refused(shown(folder.full), refused.reason)
+        kind = NotAFolder if refused.replaced else ListingRefused
+        raise _refused(kind, shown(folder.full), refused.reason)
