@@ -11,7 +11,7 @@ from asynchy.config import Settings
 from asynchy.config.ignore_file import IgnoreFile
 from asynchy.domain.epn import Epn
 from asynchy.errors import AsynchyError
-from asynchy.service.lost_state import StateFiles, lost_error, read_state_files
+from asynchy.service.lost_state import StateFiles, lost_since_begin, read_state_files
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class IgnoreUpdates:
             epns, self._epns = frozenset(self._epns), set()
         try:
             files = read_state_files(self._settings, write=True)
-            lost = lost_error(files)  # a file system that went away during the cycle
+            lost = lost_since_begin(files)  # a file system may have gone
             if lost is not None:
                 raise lost
             self._write(files, epns - files.entries.epns, now)
