@@ -6,6 +6,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from simulator.experiments import mx_experiment
 from tests.conftest import Group, Home, give, wait_until
 
@@ -22,6 +24,7 @@ def prepared(home: Home) -> None:
 
 def test_a_patient_in_good_health(home: Home) -> None:
     prepared(home)
+    before = {path.name for path in home.place.rglob("*")}
     found = doctor(home)
     assert found.returncode == 0, found.stdout + found.stderr
     assert "FAIL" not in found.stdout
@@ -37,12 +40,17 @@ def test_a_patient_in_good_health(home: Home) -> None:
         f"ok    source {home.facility.data}/mx: 1 entry",
         f"ok    destination: {home.storage}, ",
         f"ok    project ny79: {home.storage}/ny79 is writable\n",
+        f"ok    ignore.yml: {home.place}/ignore.yml can be written, no list yet",
+        f"ok    log sync: {home.place}/logs/sync.log can be written",
+        f"ok    log epnalert: {home.place}/logs/epnalert.log can be written",
+        f"ok    log email: {home.place}/logs/email.log can be written",
         f"ok    catalogue: {home.place}/catalogue.db, 0 copies known",
         "ok    service: none runs on this catalogue",
         "Ready for the first cycle.",
     ):
         assert line in found.stdout, line
-    assert not (home.place / "catalogue.db").exists()
+    made = {path.name for path in home.place.rglob("*")} - before
+    assert made == set()
 
 
 def test_everything_that_can_be_wrong(home: Home) -> None:
@@ -71,8 +79,106 @@ def test_everything_that_can_be_wrong(home: Home) -> None:
     assert "canary" not in found.stdout + found.stderr
 
 
-def lock(folder: Path) -> None:
-    folder.chmod(0o555)
+def lock(path: Path) -> None:
+    path.chmod(0o555 if path.is_dir() else 0o444)
+
+
+def state_elsewhere(home: Home) -> Path:
+    """Three files of state in folders of their own."""
+    place = home.place / "state"
+    for name in ("ignore", "logs", "catalogue"):
+        (place / name).mkdir(parents=True)
+    logs = {name: str(place / "logs" / f"{name}.log") for name in ("sync", "epnalert", "email")}
+    home.configure(
+        ignore=str(place / "ignore" / "ignore.yml"),
+        catalogue=str(place / "catalogue" / "catalogue.db"),
+        log_files=logs,
+    )
+    prepared(home)
+    return place
+
+
+@pytest.mark.parametrize(
+    ("folder", "lines"),
+    [
+        ("ignore", ["ignore.yml: {}/ignore.yml"]),
+        ("logs", ["log sync: {}/sync.log", "log epnalert: {}/epnalert.log", "log email: {}/email.log"]),
+        ("catalogue", ["catalogue: {}/catalogue.db"]),
+    ],
+)  # fmt: skip
+def test_state_whose_folder_is_closed_or_gone_is_named_with_what_to_do(
+    home: Home, folder: str, lines: list[str]
+) -> None:
+    place = state_elsewhere(home) / folder
+    lock(place)
+    found = doctor(home)
+    assert found.returncode == 1
+    for line in lines:
+        expected = (
+            f"FAIL  {line.format(place)} cannot be written: no permission to write in {place}\n"
+        )
+        assert f"{expected}      make {place} writable for user " in found.stdout
+    assert found.stdout.count("FAIL") == len(lines) + 1  # and the last line
+
+    place.rmdir()
+    found = doctor(home)
+    for line in lines:
+        expected = f"FAIL  {line.format(place)} cannot be written: {place} does not exist\n"
+        assert f"{expected}      make the folder {place}" in found.stdout
+    assert not place.exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "what"),
+    [
+        ("ignore/ignore.yml", "ignore.yml"), ("ignore/.ignore.yml.lock", "ignore.yml"),
+        ("logs/email.log", "log email"), ("logs/.__sync.lock", "log sync"), ("catalogue/catalogue.db", "catalogue"),
+    ],
+)  # fmt: skip
+def test_state_that_is_a_closed_file_is_named_and_stays_as_it_is(
+    home: Home, file: str, what: str
+) -> None:
+    path = state_elsewhere(home) / file
+    path.touch()
+    give(path.parent)
+    lock(path)
+    found = doctor(home)
+    assert found.returncode == 1
+    assert f"FAIL  {what}: {path} cannot be written: no permission\n" in found.stdout
+    assert path.read_text() == ""
+
+
+def test_state_that_is_a_folder_is_named(home: Home) -> None:
+    path = state_elsewhere(home) / "logs" / "sync.log"
+    path.mkdir()
+    assert f"FAIL  log sync: {path} cannot be written: it is not a file" in doctor(home).stdout
+
+
+def test_entries_of_ignore_yml_that_mean_nothing_are_named(home: Home) -> None:
+    prepared(home)
+    ignore = home.place / "ignore.yml"
+    ignore.write_text("previouslySynched:\n- 1a\n- 12282a;\n")
+    give(ignore)
+    found = doctor(home)
+    assert found.returncode == 0
+    assert f"ok    ignore.yml: {ignore} can be written, 1 entry\n" in found.stdout
+    assert f"ignore.yml: {ignore}:3: `12282a;` is not an EPN" in found.stdout
+    ignore.write_text("previouslySynched: [oops\n")
+    found = doctor(home)
+    assert found.returncode == 1
+    assert f"FAIL  ignore.yml: {ignore}:" in found.stdout
+    assert "portal, equipment 23: credentials accepted" in found.stdout  # it goes on
+
+
+def test_lost_state_is_named_before_a_cycle_meets_it(home: Home) -> None:
+    prepared(home)
+    home.visit("12282a")
+    assert home.once().returncode == 0
+    (home.place / "ignore.yml").unlink()
+    found = doctor(home)
+    assert found.returncode == 1
+    assert f"FAIL  state: {home.place}/ignore.yml is missing or empty" in found.stdout
+    assert "--new-state" in found.stdout
 
 
 def test_a_server_that_is_gone_and_a_portal_that_is_gone(home: Home) -> None:

@@ -203,6 +203,22 @@ def test_meaningless_entries_are_warned_of_and_skip_nothing(home: Home) -> None:
     assert home.ignored.endswith("previouslySynched:\n- mx/12282a\n- 12282a;\n- 12282a\n")
 
 
+def test_a_cycle_that_is_stopped_notes_what_was_complete(home: Home) -> None:
+    prepared(home)
+    source = home.facility.experiment("mx", "8020l")
+    (source / "frame.cbf").write_bytes(os.urandom(8_000_000))
+    give(source)
+    home.visit("8020l", ended=12)  # the later one, so it is the second
+    home.configure(bandwidth_limit="500 kB", streams=1, max_tasks=1)
+    with home.serving("--once") as process:
+        wait_until(lambda: any((home.storage / "ny79/8020l").rglob(".asynchy-data/*")))
+        assert home.copy("12282a").exists() and "12282a" not in home.ignored
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=100)
+    assert process.returncode == 143
+    assert home.ignored.endswith("previouslySynched:\n- 12282a\n")
+
+
 def test_an_ignore_yml_that_goes_in_mid_cycle_is_not_made_anew(home: Home) -> None:
     state = used(home)
     ignore = state / "ignore.yml"

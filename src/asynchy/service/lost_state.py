@@ -89,6 +89,18 @@ def lost_error(files: StateFiles, due: Iterable[Path] = ()) -> StateLost | None:
     return _lost_both(files, at_home) if lost is Lost.BOTH else None
 
 
+def lost_since_begin(files: StateFiles) -> StateLost | None:
+    """The error if something has gone since this cycle called `begin`."""
+    error = lost_error(files)
+    if error is not None or files.markers.in_use:
+        return error
+    return StateLost(
+        f"{files.ignore} and the catalogue {files.catalogue} went away during the cycle"
+        f"{_where(files.ignore, files.catalogue)}",
+        hint="mount their file system, or restore them from a backup",
+    )
+
+
 def begin(files: StateFiles) -> None:
     """Note in the catalogue that it is in use from now on, and what was accepted as lost.
 
