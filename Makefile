@@ -3,7 +3,7 @@ PYTHON = .venv/bin/python
 # Four at a time, however few the processors: most of them wait for something most of the time.
 PYTEST = $(PYTHON) -m pytest --numprocesses 4 --dist worksteal
 
-.PHONY: help demo test test-all faults bench bench-quick bench-catalogue fuzz lint format types layers check pins set-up clean
+.PHONY: help demo test-unit test test-all test-bare faults bench bench-quick bench-catalogue fuzz lint format types layers check pins set-up clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -11,12 +11,19 @@ help: ## list the targets
 demo: set-up ## bring experiments home from a simulated facility, and compare
 	@$(PYTHON) -m simulator.demo
 
-test: set-up ## all tests that must pass before a change lands (under 10 minutes)
+test-unit: ## the pure tests, which need Python alone (under a minute)
+	@scripts/set-up --unit
+	@$(PYTEST) tests/unit
+
+test: set-up ## tests against a real sshd, rsync, portal and mail server (6 minutes)
 	@$(PYTEST) -m "not extra"
 
-test-all: test ## test, and what needs more time, Debian packages or rights
+test-all: test ## test, and what needs more time, Debian packages or rights (12 minutes)
 	@scripts/set-up --all
 	@$(PYTEST) -m extra
+
+test-bare: ## `make demo test` on bare Debian 12 and 13, as root and as a user (root, an hour; SUITE, USER)
+	@scripts/test-bare $(if $(findstring command line,$(origin USER)),$(USER))
 
 faults: set-up ## bring experiments home while all goes wrong, 200 times (root: disks fill, too; RUNS, SEED, JOBS, ONLY)
 	@$(PYTHON) -m tests.faults
@@ -50,7 +57,7 @@ types: set-up ## mypy --strict
 layers: set-up ## import-linter: the layers of docs/architecture.md
 	@.venv/bin/lint-imports
 
-check: lint types layers test ## everything that CI runs
+check: lint types layers test-all ## all that CI runs
 
 format: set-up ## let ruff format the code
 	@.venv/bin/ruff check --fix .
@@ -59,7 +66,7 @@ format: set-up ## let ruff format the code
 pins: set-up ## pin the dependencies of pyproject.toml anew, with hashes (needs uv)
 	@scripts/pins
 
-set-up: ## make .venv, install what is missing
+set-up: ## make .venv, install what is missing (test and demo do)
 	@scripts/set-up
 
 clean: ## remove what the targets made

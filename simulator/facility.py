@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import shutil
@@ -40,6 +41,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 MaxStartups {max_startups}
+{penalties}
 {path}
 LogLevel VERBOSE
 """
@@ -210,7 +212,7 @@ class Facility:
             for path in paths:
                 os.lchown(path, *self._run_as)
 
-    def _sshd_config(self) -> str:
+    def _sshd_config(self, sshd: str) -> str:
         subsystem = f"Subsystem sftp {self.sftp_server}" if self.offers_sftp else ""
         return _SSHD_CONFIG.format(
             host=self.host,
@@ -218,6 +220,7 @@ class Facility:
             folder=self.folder,
             subsystem=subsystem,
             max_startups=self.max_startups,
+            penalties=_no_penalties(sshd),
             path="" if self.programs is None else f"SetEnv PATH={self._offered(self.programs)}",
         )
 
@@ -238,7 +241,7 @@ class Facility:
             raise SimulatorError("sshd is missing: install openssh-server")
         _tool("rsync", "rsync")
         folder = self.folder / "ssh"
-        (folder / "sshd_config").write_text(self._sshd_config())
+        (folder / "sshd_config").write_text(self._sshd_config(sshd))
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         environment = {
@@ -277,6 +280,18 @@ def _banner(host: str, port: int) -> bytes:
             return connection.recv(4)
     except OSError:
         return b""
+
+
+@functools.cache
+def _no_penalties(sshd: str) -> str:
+    """The line that has sshd answer a client whose keys it refused; empty where it always does.
+
+    From 9.8 on, sshd drops the connections of an address for seconds after a refused key:
+    sshd_config(5), PerSourcePenalties. An older sshd does not start with an unknown keyword.
+    """
+    probe = [sshd, "-t", "-f", "/dev/null", "-o", "PerSourcePenalties=no"]
+    answer = subprocess.run(probe, capture_output=True, check=False).stderr
+    return "" if b"Bad configuration option" in answer else "PerSourcePenalties no"
 
 
 def _tool(name: str, package: str) -> str:

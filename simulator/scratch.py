@@ -27,7 +27,12 @@ def _memory() -> Path | None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder with all in it, read-only folders too."""
-    for path, _, _ in os.walk(os.fsencode(folder)):
+    """Remove a folder with all in it, also folders without write or read permission."""
+    folders = [os.fsencode(folder)]
+    while folders:
+        path = folders.pop()
+        # Before it is listed: an ordinary user may have no right to read it.
         Path(os.fsdecode(path)).chmod(0o700)
-    shutil.rmtree(folder)
+        with os.scandir(path) as entries:
+            folders += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    shutil.rmtree(os.fsencode(folder))

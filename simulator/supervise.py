@@ -43,10 +43,11 @@ def main(arguments: list[str]) -> int:
         group=group,
         extra_groups=None if user is None else [],
     ) as process:
-        while process.poll() is None and not asked:
+        while process.returncode is None and not asked:
+            _reap(process)
             if select.select([sys.stdin], [], [], 0.05)[0] and not os.read(0, 1024):
                 break
-        kill_descendants()
+        _kill_descendants(process)
         process.wait()
     return 0
 
@@ -59,18 +60,29 @@ def _user() -> tuple[int, int] | tuple[None, None]:
     return user, group
 
 
-def kill_descendants() -> None:
+def _reap(process: subprocess.Popen[bytes]) -> bool:
+    """Wait for all children that have ended; whether others are left.
+
+    Orphans that came to us would stay defunct. The status of the command is left to its Popen.
+    """
+    try:
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid == process.pid:
+                process.wait()
+            else:
+                os.waitpid(ended.si_pid, 0)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _kill_descendants(process: subprocess.Popen[bytes]) -> None:
     """Kill all that descends from this process, until nothing is left."""
     deadline = time.monotonic() + 30
-    while (below := descendants(os.getpid())) and time.monotonic() < deadline:
-        for pid in below:
+    while _reap(process) and time.monotonic() < deadline:
+        for pid in descendants(os.getpid()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return
         time.sleep(0.01)
 
 

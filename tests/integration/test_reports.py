@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 import sqlite3
 from contextlib import closing
 from typing import Any
 
 from simulator.experiments import mx_experiment
+from simulator.scratch import remove
 from tests.conftest import Group, Home, give
 from tests.integration.test_verify import flip
 
@@ -110,7 +110,7 @@ def test_from_the_visit_to_the_day_when_it_may_be_deleted(home: Home) -> None:
     assert not rows(home, "reconcile", code=0)["12282a"]["may_be_deleted"]
 
     # What is gone there is not at risk; what never came home is told all the same.
-    shutil.rmtree(home.facility.data / "mx" / "77777c")
+    remove(home.facility.data / "mx" / "77777c")
     assert home.program.run("asynchy", "--config", home.config, "walk").returncode == 0
     assert "77777c" not in rows(home, "at-risk")
     assert "No longer at the facility, and not whole at home: 1" in report(home, "at-risk").stdout

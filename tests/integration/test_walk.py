@@ -17,6 +17,7 @@ import openpyxl
 import pytest
 
 from simulator.experiments import awkward_names
+from simulator.scratch import remove
 from tests.conftest import Group, give, wait_until
 
 
@@ -85,9 +86,7 @@ def test_the_second_walk_tells_what_changed(group: Group) -> None:
     (first / "late.log").write_text("late")
     (first / "frames" / ".info").write_text("longer than it was before, by far")
     next(first.rglob("*.cbf")).unlink()
-    for path in sorted(gone.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    gone.rmdir()
+    remove(gone)
     give(first)
     run = group.walk()
     assert run.returncode == 0, run.stderr

@@ -143,6 +143,14 @@ def test_nothing_is_left_behind_when_the_parent_is_killed(bare_folder: Path) -> 
     wait_until(lambda: not any(map(is_alive, below)))
 
 
+def test_an_orphan_of_a_session_that_ends_does_not_stay_defunct(facility: Facility) -> None:
+    command = "setsid sleep 600 >/dev/null 2>&1 </dev/null & echo $!"
+    orphan = int(said(*ssh(facility, command)))
+    wait_until(lambda: facility.sessions() == {orphan})  # sshd, its parent, has ended
+    os.kill(orphan, signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{orphan}").exists(), seconds=20)
+
+
 @pytest.mark.parametrize(
     ("missing", "package"),
     [("ssh-keygen", "openssh-client"), ("rsync", "rsync"), ("sshd", "openssh-server")],

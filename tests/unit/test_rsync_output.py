@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import os
-import subprocess
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -269,42 +266,6 @@ def test_absence_is_told_from_other_failures() -> None:
         'rsync: [sender] change_dir "/data/mx/1a" failed: No such file or directory (2)'
     )
     assert not is_absent('rsync: [sender] opendir "/data/mx/1a" failed: Permission denied (13)')
-
-
-NASTY = [
-    b"plain.h5", b" leading", b"trailing ", b"a -> b", b"new\nline", b"cr\rhere", b"tab\there", b"\x1b[31mred",
-    b"\xff\xfe", "caf\u00e9".encode(), b"\\#012", b"\\#134#012", b"\\", b"\\\\", b"a\\#999", b"\\#", b"#012", b"-rf", b"\x7f",
-    b"1,234", b"*", b"x" * 255, b"2026_11_24 02:40:16 x", b"skipping x", b".info",
-]  # fmt: skip
-
-
-def test_what_the_real_rsync_lists_is_what_lies_there(tmp_path: Path) -> None:
-    root = tmp_path / "mx"
-    folder = root / os.fsdecode(b"odd\nfolder\xff")
-    folder.mkdir(parents=True)
-    expected = {(Kind.FOLDER, b".", 0, 10**9), (Kind.FOLDER, b"odd\nfolder\xff", 0, 10**9)}
-    for at, name in enumerate(NASTY):
-        for around, prefix in ((root, b""), (folder, b"odd\nfolder\xff/")):
-            path = around / os.fsdecode(name)
-            with path.open("wb") as file:
-                file.truncate(at * 10**9)
-            os.utime(path, (at - 5, at - 5))
-            expected.add((Kind.FILE, prefix + name, at * 10**9, at - 5))
-    (root / "link -> x").symlink_to("a -> b")
-    os.mkfifo(root / "pipe")
-    for path in (root / "link -> x", root / "pipe", folder, root):
-        os.utime(path, (10**9, 10**9), follow_symlinks=False)
-    expected |= {(Kind.SYMLINK, b"link -> x", 6, 10**9), (Kind.SPECIAL, b"pipe", 0, 10**9)}
-    listed = subprocess.run(
-        ["rsync", "--list-only", "--recursive", "--no-human-readable", "--", f"{root}/"],
-        capture_output=True, check=True, env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
-    ).stdout.splitlines()  # fmt: skip
-    found = [entry for entry in map(parse_listed, listed) if entry is not None]
-    assert len(found) == len(expected)
-    assert expected == {
-        (one.kind, one.path, 0 if one.kind is Kind.FOLDER else one.size, one.modified)
-        for one in found
-    }
 
 
 @pytest.mark.parametrize(
