@@ -20,19 +20,57 @@ from asynchy.catalogue.exporting import (
 )
 from asynchy.catalogue.figures import figures
 from asynchy.catalogue.importing import Taken, import_file
+from asynchy.cli import logs
+from asynchy.cli.bars import bars
 from asynchy.cli.failing import fails_with_words, say
 from asynchy.cli.originals import FORMAT, zone
 from asynchy.cli.rows import write_csv, write_json
+from asynchy.cli.running import until_stopped
+from asynchy.cli.show import show_rebuilt
 from asynchy.cli.show_catalogue import show_figures
-from asynchy.config import load_shared
+from asynchy.config import Settings, load, load_shared
 from asynchy.domain.experiment import TIMEZONE
+from asynchy.domain.stop import Stop
 from asynchy.domain.text import count, shown
 from asynchy.errors import ExitCode, ExportRefused, ImportRefused
+from asynchy.service.alone import alone
+from asynchy.service.board import Board
+from asynchy.service.cycle_site import cycle_site_of
+from asynchy.service.lost_state import begin, read_state_files
+from asynchy.service.rebuild import rebuild
+from asynchy.service.reporter import log_transfers, reporting
 
 
 @click.group("catalogue")
 def catalogue_group() -> None:
     """Look after the catalogue."""
+
+
+@catalogue_group.command("rebuild")
+@click.pass_obj
+@fails_with_words
+def rebuild_catalogue(config: Path, /) -> int:
+    """Compare everything at home with the facility, and record what is complete.
+
+    For a catalogue that was lost. Every experiment of epn_cap_map whose place at home holds data is
+    listed at the facility and compared by size and time, whatever ignore.yml says and however old
+    its visit is. Nothing is fetched: what is not complete is due in the next cycle of mxsync.
+    """
+    settings = load(config).settings
+    logs.set_up(settings.log_level, settings.log_files.sync)
+    return until_stopped(lambda stop, _signals: _rebuild(settings, stop))
+
+
+def _rebuild(settings: Settings, stop: Stop) -> int:
+    board = Board()
+    with alone(settings.catalogue_path, "service"):
+        site = cycle_site_of(settings, stop, board, write=True)
+        with bars(board), reporting([log_transfers(board)]):
+            made = rebuild(site)
+        begin(read_state_files(settings, write=True))
+    show_rebuilt(made)
+    open_ends = made.incomplete or made.unmatched
+    return made.report.exit_code or (ExitCode.DUE if open_ends else ExitCode.OK)
 
 
 @catalogue_group.command("import")

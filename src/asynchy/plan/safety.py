@@ -67,20 +67,24 @@ class SafetyPolicy:
 
     def _unfetched(self, one: ExperimentRecord, now: datetime) -> str:
         if self.is_exempt(one):
-            if one.released is not None:
-                return f"released by a person: {one.release_reason or 'no reason was given'}"
-            said = "an original's database" if one.completed_elsewhere else "ignore.yml"
-            return f"{said} calls it fetched, and nothing proves it"
+            return _said_of(one)
         if self.epn_cap_map is not None and one.epn.proposal not in self.epn_cap_map:
             return "belongs to no project"
         if any(copy.claim for copy in one.copies):
             return "it is being fetched"
         if any(item.visit.start <= now < item.visit.end for item in one.beamtimes):
             return "a visit is running"
-        if one.note is not None:
-            return one.note.reason
         told = one.beamtimes or self.epn_cap_map is None
-        return "never fetched" if told else "never fetched: no visit of it was told"
+        never = "never fetched" if told else "never fetched: no visit of it was told"
+        return one.note.reason if one.note is not None else never
+
+
+def _said_of(one: ExperimentRecord) -> str:
+    """Who said that an experiment needs no transfer."""
+    if one.released is not None:
+        return f"released by a person: {one.release_reason or 'no reason was given'}"
+    said = "an original's database" if one.completed_elsewhere else "ignore.yml"
+    return f"{said} calls it fetched, and nothing proves it"
 
 
 def lack_of(

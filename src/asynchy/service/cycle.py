@@ -13,7 +13,7 @@ from asynchy.plan.experiment_state import IgnoreEntry, Origin
 from asynchy.plan.ignore_rules import epns_to_add
 from asynchy.plan.outcome import Plan
 from asynchy.service.cycle_site import CycleSite
-from asynchy.service.lost_state import lost_error, read_state_files
+from asynchy.service.lost_state import lost_since_begin, read_state_files
 from asynchy.service.work import Report, Work
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def _ignore(site: CycleSite, plan: Plan, done: set[Experiment]) -> None:
         StateLost: one of the two is gone, such as with a file system during the cycle.
     """
     files = read_state_files(site.settings, write=True)
-    lost = lost_error(files)
+    lost = lost_since_begin(files)
     if lost is not None:
         raise lost
     there = {epn.text for epn in files.entries.epns}
