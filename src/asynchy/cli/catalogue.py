@@ -21,24 +21,16 @@ from asynchy.catalogue.exporting import (
 from asynchy.catalogue.figures import figures
 from asynchy.catalogue.importing import Taken, import_file
 from asynchy.cli import logs
-from asynchy.cli.bars import bars
 from asynchy.cli.failing import fails_with_words, say
+from asynchy.cli.loading import loaded
 from asynchy.cli.originals import FORMAT, zone
 from asynchy.cli.rows import write_csv, write_json
 from asynchy.cli.running import until_stopped
-from asynchy.cli.show import show_rebuilt
 from asynchy.cli.show_catalogue import show_figures
-from asynchy.config import Settings, load, load_shared
+from asynchy.config import load, load_shared
 from asynchy.domain.experiment import TIMEZONE
-from asynchy.domain.stop import Stop
 from asynchy.domain.text import count, shown
 from asynchy.errors import ExitCode, ExportRefused, ImportRefused
-from asynchy.service.alone import alone
-from asynchy.service.board import Board
-from asynchy.service.cycle_site import cycle_site_of
-from asynchy.service.lost_state import begin, read_state_files
-from asynchy.service.rebuild import rebuild
-from asynchy.service.reporter import log_transfers, reporting
 
 
 @click.group("catalogue")
@@ -58,19 +50,7 @@ def rebuild_catalogue(config: Path, /) -> int:
     """
     settings = load(config).settings
     logs.set_up(settings.log_level, settings.log_files.sync)
-    return until_stopped(lambda stop, _signals: _rebuild(settings, stop))
-
-
-def _rebuild(settings: Settings, stop: Stop) -> int:
-    board = Board()
-    with alone(settings.catalogue_path, "service"):
-        site = cycle_site_of(settings, stop, board, write=True)
-        with bars(board), reporting([log_transfers(board)]):
-            made = rebuild(site)
-        begin(read_state_files(settings, write=True))
-    show_rebuilt(made)
-    open_ends = made.incomplete or made.unmatched
-    return made.report.exit_code or (ExitCode.DUE if open_ends else ExitCode.OK)
+    return until_stopped(lambda stop, _signals: loaded("rebuilding.run")(settings, stop))
 
 
 @catalogue_group.command("import")

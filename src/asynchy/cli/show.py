@@ -18,7 +18,6 @@ from asynchy.receipt.bag import ODD_NAMES
 from asynchy.receipt.crate import level_word
 from asynchy.service.audit import Audited
 from asynchy.service.bring import Outcome
-from asynchy.service.rebuild import Rebuilt
 from asynchy.service.receipt import Receipt
 from asynchy.service.work import Report
 from asynchy.verify.aside import folder_of
@@ -90,22 +89,6 @@ def _verified_row(outcome: Outcome, checks: Sequence[Check], catalogue: Catalogu
         ", ".join(dict.fromkeys(check.way for check in checks)) or "-",
         f"{count(files, 'file')}, {size(total)}" if checks else "-",
         duration(outcome.seconds),
-    )
-
-
-def show_rebuilt(made: Rebuilt) -> None:
-    """What a catalogue was rebuilt from."""
-    show_report(made.report)
-    bullets(
-        "Not complete at home; the next cycle fetches what is missing:",
-        [
-            f"{item.copy.epn}: {count(item.survey.missing_files, 'file')} missing or different"
-            for item in made.incomplete
-        ],
-    )
-    bullets(
-        "At home and not at the facility, so nothing can be compared:",
-        [str(path) for path in made.unmatched],
     )
 
 
