@@ -108,6 +108,11 @@ class Overview:
         with self._database.transaction() as db:
             return visit_rows.answered_until(db, equipment)
 
+    def never_visited(self, equipment: Collection[int]) -> list[int]:
+        """The equipment entries that the portal has answered for, and never told a visit of."""
+        with self._database.transaction() as db:
+            return visit_rows.never_visited(db, equipment)
+
     def data_age(self) -> DataAge:
         """When the facility was last looked at."""
         walks = select(func.max(sightings.c.ended)).where(sightings.c.kind == "walk")

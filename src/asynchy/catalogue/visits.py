@@ -7,7 +7,18 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    delete,
+    exists,
+    insert,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.schema import portal_spans, visits
@@ -83,6 +94,15 @@ def answered_until(db: Connection, equipment: Collection[int]) -> datetime | Non
     mine = portal_spans.c.equipment.in_(sorted(equipment))
     ends = list(db.scalars(select(portal_spans.c.until).where(mine)))
     return min(ends) if ends and len(ends) == len(set(equipment)) else None
+
+
+def never_visited(db: Connection, equipment: Collection[int]) -> list[int]:
+    """The equipment entries that the portal has answered for, and never told a visit of."""
+    answered = select(portal_spans.c.equipment).where(
+        portal_spans.c.equipment.in_(sorted(equipment)),
+        ~exists().where(visits.c.equipment == portal_spans.c.equipment),
+    )
+    return list(db.scalars(answered.order_by(portal_spans.c.equipment)))
 
 
 def brief(db: Connection, epns: Collection[str] = ()) -> Known:

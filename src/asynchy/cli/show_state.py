@@ -22,13 +22,13 @@ _QUIET = {
 """States about which there is nothing to do."""
 
 
-def show_states(states: Sequence[ExperimentState]) -> None:
+def show_states(states: Sequence[ExperimentState], notices: Sequence[str] = ()) -> None:
     """What is not at home, and why; what is left alone is counted."""
     listed = [item for item in states if item.state in _LISTED]
     if listed:
         line("\nNot at home:\n")
         table(("EPN", "Beamline", "Project", "State", "Why"), map(_row, listed))
-    show_quiet(states)
+    show_quiet(states, notices)
 
 
 def show_quiet(states: Sequence[ExperimentState], notices: Sequence[str] = ()) -> None:

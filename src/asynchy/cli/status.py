@@ -23,7 +23,7 @@ from asynchy.domain.epn import Epn
 from asynchy.errors import NothingKnown
 from asynchy.plan.experiment_state import ExperimentState
 from asynchy.service.presence import copies_with_presence
-from asynchy.service.reports import ignore_entries, states
+from asynchy.service.reports import ignore_entries, notices, states
 
 
 @click.command()
@@ -37,7 +37,7 @@ def status(file: Path, epn: str | None, as_json: bool) -> None:
     settings = load_shared(file).settings
     catalogue = Catalogue.peek(settings.catalogue_path)
     epns = [wanted.text] if wanted else []
-    found = _states(settings, catalogue, epns)
+    found, besides = _states(settings, catalogue, epns)
     if found:
         copies = [copy for item in found for copy in item.record.copies]
     else:
@@ -48,7 +48,7 @@ def status(file: Path, epn: str | None, as_json: bool) -> None:
     if wanted is None:
         show_services(catalogue.services())
         show_status(copies)
-        show_states(found)
+        show_states(found, besides)
         return
     if not found and not copies:
         _explain_unknown(settings, catalogue, wanted)
@@ -58,11 +58,17 @@ def status(file: Path, epn: str | None, as_json: bool) -> None:
     show_checks(catalogue.checks_of(wanted.text))
 
 
-def _states(settings: Shared, catalogue: Catalogue, epns: Sequence[str]) -> list[ExperimentState]:
-    """The states of experiments; without a `config.yml`, nobody says which are wanted."""
+def _states(
+    settings: Shared, catalogue: Catalogue, epns: Sequence[str]
+) -> tuple[list[ExperimentState], list[str]]:
+    """The states of experiments, and what people should know besides.
+
+    Without a `config.yml`, nobody says which experiments are wanted.
+    """
     if not isinstance(settings, Settings):
-        return []
-    return states(settings, catalogue, datetime.now(UTC), epns)
+        return [], []
+    found, policy = states(settings, catalogue, datetime.now(UTC), epns)
+    return found, notices(settings, catalogue, found, policy)
 
 
 def _explain_unknown(settings: Shared, catalogue: Catalogue, epn: Epn) -> None:

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from asynchy.catalogue.filesystem import network_file_system
@@ -21,7 +21,7 @@ from asynchy.service.alone import alone, lock_file
 from asynchy.service.ask import SKEW, apart
 from asynchy.service.board import Board
 from asynchy.service.cycle_site import CycleSite, cycle_site_of
-from asynchy.service.heard import Heard
+from asynchy.service.heard import Heard, credentials_of
 from asynchy.service.lost_state import lost_error, read_state_files
 from asynchy.service.site import Site, site_of
 from asynchy.service.writable import unwritable
@@ -64,6 +64,10 @@ def _examine_walk(settings: Shared) -> Iterator[Finding]:
     yield _service(settings)
 
 
+_PAST_DAYS = 366
+"""Equipment that had no visit for that long is probably named by a wrong id."""
+
+
 def _examine_cycle(settings: Settings) -> Iterator[Finding]:
     yield from _programs()
     yield from _ignore_file(settings)
@@ -95,6 +99,10 @@ def _portal(site: CycleSite, entry: EquipmentEntry) -> Finding:
     heard.reach_back(site.portal, now)
     if heard.problem:
         return Finding(what, False, heard.problem, "see above; then ask the facility")
+    past = now - timedelta(days=_PAST_DAYS)
+    if not heard.visits and not site.portal.has_visits(credentials_of(entry), entry.id, past, now):
+        never = f"credentials accepted, but no visit in the last {_PAST_DAYS} days"
+        return Finding(what, True, never, "check that it is the id of your beamline's equipment")
     return Finding(what, True, f"credentials accepted, {count(len(heard.visits), 'current visit')}")
 
 

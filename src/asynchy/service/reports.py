@@ -23,6 +23,7 @@ from asynchy.plan.experiment_state import (
     owners_of,
     running_visits,
 )
+from asynchy.plan.overview import long_visits
 from asynchy.plan.reconcile import DeletionPolicy, Reconciled, reconcile
 from asynchy.plan.safety import SafetyPolicy
 from asynchy.service.presence import with_presence
@@ -75,7 +76,7 @@ def destination_rules(settings: Settings) -> DestinationRules:
 
 def states(
     settings: Settings, catalogue: Catalogue, now: datetime, epns: Collection[str] = ()
-) -> list[ExperimentState]:
+) -> tuple[list[ExperimentState], Policy]:
     """The states of experiments, from the catalogue and from what is at home alone.
 
     Raises:
@@ -94,7 +95,22 @@ def states(
         fetch_visible=settings.fetch_visible,
         owners=owners_of(records),
     )
-    return [experiment_state(record, policy) for record in records]
+    return [experiment_state(record, policy) for record in records], policy
+
+
+def notices(
+    settings: Settings, catalogue: Catalogue, found: Sequence[ExperimentState], policy: Policy
+) -> list[str]:
+    """What people should know besides the states of experiments, a sentence each.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    never = catalogue.overview.never_visited([entry.id for entry in settings.equipment])
+    said = [
+        f"The portal never told a visit of equipment {number}: is the id right?" for number in never
+    ]
+    return [*long_visits(found, policy, timedelta(days=settings.long_visit_days)), *said]
 
 
 def known(catalogue: Catalogue, epns: Collection[str] = ()) -> list[ExperimentRecord]:

@@ -32,14 +32,19 @@ WHERE copies.completed IS NOT NULL GROUP BY experiments.epn
 """
 _DUE = """
 INSERT OR IGNORE INTO due (beamline, epn, project, since, latest, reason)
-SELECT coalesce(experiments.beamline, ''), old.epn, old.project, old.since, old.latest, old.reason
-FROM due_by_epn old LEFT JOIN experiments ON experiments.epn = old.epn
+SELECT coalesce(experiments.beamline, ''), lower(old.epn), old.project, old.since, old.latest,
+old.reason FROM due_by_epn old LEFT JOIN experiments ON experiments.epn = lower(old.epn)
 ORDER BY old.since
 """
+_LOWER = ("experiments", "visits", "reported")
+"""Tables with EPNs, which are compared without case from now on; one that is there twice stays."""
 
 
 def upgrade() -> None:
     """Add what is new; entries for EPNs that were completed here count as ours, as they did."""
+    for table in _LOWER:
+        op.execute(f"UPDATE OR IGNORE {table} SET epn = lower(epn) WHERE epn <> lower(epn)")  # noqa: S608
+    op.execute("UPDATE mails SET epns = lower(epns)")
     op.create_table(
         "state",
         sa.Column("name", sa.Text, primary_key=True),
