@@ -83,6 +83,7 @@ def next_step(item: ExperimentState, config: str) -> str | None:
     epn = item.record.epn
     call = f"asynchy --config {config}"
     by_reason = {
+        Left.UNMOUNTED: f"mount it; if the copy was moved or removed: {call} copies list {epn}",
         Left.COPY_MISSING: f"{call} copies list {epn}, then move, forget or refetch",
         Left.LOST: f"{call} copies forget {epn} --reason …, once nothing can be done",
         Left.DAMAGED: f"{call} verify {epn}",

@@ -294,7 +294,7 @@ class _Owned:
         if copy is None or not copy.was_complete or copy.presence is Presence.THERE:
             return None
         unmounted = copy.presence is Presence.UNMOUNTED
-        left = Left.NO_PROJECT_FOLDER if unmounted else Left.COPY_MISSING
+        left = Left.UNMOUNTED if unmounted else Left.COPY_MISSING
         place = copy.copy.project_folder if unmounted else copy.copy.destination
         reason = str(place) if unmounted else f"{place} {copy.presence.value}"
         return self._made(State.DUE, reason, copy=copy, why=Why.DIFFERENT, left=left)

@@ -37,6 +37,9 @@ class Left(Enum):
     ODD_SOURCE = _Reason("its path at the facility cannot be used", True, True)
     INCOMPLETE = _Reason("it is not complete yet", True)
     COPY_MISSING = _Reason("its copy at home is missing", True, True)
+    UNMOUNTED = _Reason(
+        "its copy at home cannot be reached: the folder above it is missing or empty", True, True
+    )
     DAMAGED = _Reason("files are damaged at home; `asynchy verify` repairs them", True, True)
     UNMAPPED = _Reason("no project for its proposal in epn_cap_map", False, True)
     NO_PROJECT_FOLDER = _Reason("the project folder is not there", True, True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from asynchy.catalogue import process
@@ -56,6 +56,8 @@ class Audited:
     """None where it was not looked at."""
     problem: str | None = None
     """Why it was not, or not all of it."""
+    superseded: bool = False
+    """Whether it is not at its place, and another complete copy of the experiment is."""
     named: dict[str, list[str]] = field(default_factory=dict)
     """What is wrong -> the first of the files."""
 
@@ -64,7 +66,7 @@ class Audited:
         """Whether nothing is known to be wrong."""
         check = self.check
         wrong = check is not None and (check.different or check.missing or check.extra)
-        return not wrong and self.problem is None
+        return self.superseded or (not wrong and self.problem is None)
 
 
 def in_order(kept: Sequence[CopyRecord]) -> list[CopyRecord]:
@@ -88,6 +90,11 @@ def audit(site: Site, kept: Sequence[CopyRecord], wish: Wish) -> Iterator[Audite
         Stopped: a stop was asked for meanwhile; what was found until then is stored.
     """
     throttle = Throttle(wish.rate)
+    safe = {
+        item.copy.experiment
+        for item in kept
+        if item.completed is not None and item.presence is Presence.THERE
+    }
     for item in in_order(kept):
         holdings = site.catalogue.holdings(item.id)
         if holdings.empty:
@@ -96,7 +103,7 @@ def audit(site: Site, kept: Sequence[CopyRecord], wish: Wish) -> Iterator[Audite
         elif item.claim is not None:
             yield _not_audited(item, busy(item.copy, item.claim).reason)
         elif item.presence is not Presence.THERE:
-            yield _absent(site, item)
+            yield _absent(site, item, superseded=item.copy.experiment in safe)
         else:
             yield _Audit(site, item, holdings, wish, throttle).run()
 
@@ -235,7 +242,7 @@ class _Audit:
         return result
 
 
-def _absent(site: Site, record: CopyRecord) -> Audited:
+def _absent(site: Site, record: CopyRecord, *, superseded: bool) -> Audited:
     """Store that a copy was not at its place."""
     reason = f"{record.copy.destination} {record.presence.value}"
     now = site.clock.now()
@@ -248,7 +255,9 @@ def _absent(site: Site, record: CopyRecord) -> Audited:
             reason=reason, whole=False,
         ),
     )  # fmt: skip
-    return _not_audited(record, reason)
+    if superseded:
+        reason += f"; another copy is complete: `asynchy copies forget {record.copy.epn}`"
+    return replace(_not_audited(record, reason), superseded=superseded)
 
 
 def _not_audited(record: CopyRecord, why: str | None) -> Audited:
