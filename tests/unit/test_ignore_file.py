@@ -569,10 +569,20 @@ def test_without_new_entries_no_comment_is_written(ignore: IgnoreFile) -> None:
     assert ignore.path.read_text() == "previouslySynched: [9a]\n"
 
 
-def test_a_byte_order_mark_stays_the_first_character(ignore: IgnoreFile) -> None:
+def test_a_byte_order_mark_is_no_part_of_the_first_key(ignore: IgnoreFile) -> None:
     ignore.path.write_text("\ufeffpreviouslySynched:\n- 1a\n")
     ignore.add_all([Epn("9a")], Path("/catalogue.db"))
     assert epns(ignore) == {"1a", "9a"}
+    assert ignore.read().catalogue == "/catalogue.db"
+
+
+@pytest.mark.parametrize("character", ["\x85", "\u2028", "\u2029", "\x0c", "\x07"])
+def test_what_the_yaml_parser_refuses_is_no_plain_list(ignore: IgnoreFile, character: str) -> None:
+    text = f"previouslySynched:\n- 1a # why{character}- 2b\n"
+    ignore.path.write_text(text)
+    with pytest.raises(IgnoreListError, match="not YAML"):
+        ignore.read()
+    assert parse_plain_list(text, KEY) is None
 
 
 pieces = st.sampled_from(

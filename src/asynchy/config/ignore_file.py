@@ -202,8 +202,6 @@ def _commented(text: str, catalogue: Path) -> str:
     It says to people what the entries are, and to us that there is a catalogue. The original
     program does not see it.
     """
-    if text.startswith("\ufeff"):  # a byte order mark must stay the first character
-        return text
     top = _TOP.match(text)
     end = top.end() if top else 0
     return f"{text[:end]}{_COMMENT}{shown(str(catalogue))}\n{text[end:]}"
