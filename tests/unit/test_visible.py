@@ -49,7 +49,7 @@ def test_a_folder_in_upper_case_keeps_its_spelling_in_its_path(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folders(monkeypatch, b"12282A", b"8020l", b" 12283a", b"12283a\x85", b"old")
-    found = visible.experiments_in(Remote("host", "user"), "/data/mx", "mx", Stop())
+    found = list(visible.visible_in(Remote("host", "user"), "/data/mx", "mx", Stop()).experiments)
     assert found == [
         Located(Experiment("mx", Epn("12282a")), "/data/mx/12282A"),
         Located(Experiment("mx", Epn("8020l")), "/data/mx/8020l"),

@@ -177,7 +177,8 @@ class Sighting:
         identity = remember(db, located.experiment, located.source, _now())
         row = experiments.c.id == identity
         if self._kind == "walk":
-            db.execute(update(experiments).where(row).values(vanished=None))
+            values = {"vanished": None, "problem": None, "link_target": located.target}
+            db.execute(update(experiments).where(row).values(values))
         return identity, db.scalar(select(experiments.c.walk_id).where(row))
 
     def unseen(self, seen: Collection[int]) -> list[Unseen]:

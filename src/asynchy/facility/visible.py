@@ -113,14 +113,6 @@ def visible_in(remote: Remote, folder: str, beamline: str, stop: Stop) -> Visibl
     return _look(remote, folder, stop, base=folder, may_be=_is_epn).sorted_out(beamline)
 
 
-def experiments_in(remote: Remote, folder: str, beamline: str, stop: Stop) -> list[Located]:
-    """The experiments in one folder, as `visible_in`; links that lead nowhere are logged."""
-    found = visible_in(remote, folder, beamline, stop)
-    for link in found.broken:
-        log.error("%s", link)
-    return list(found.experiments)
-
-
 @dataclass
 class _Entries:
     """What is in a folder of experiments."""

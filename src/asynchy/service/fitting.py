@@ -12,7 +12,13 @@ from asynchy.catalogue import process
 from asynchy.catalogue.losses import losses
 from asynchy.domain.attempt import Attempt, Verdict
 from asynchy.domain.experiment import Amount, Survey
-from asynchy.errors import CatalogueError, DestinationTaken, ExperimentAbsent, ListingError
+from asynchy.errors import (
+    CatalogueError,
+    DestinationTaken,
+    ExperimentAbsent,
+    ListingError,
+    NotAFolder,
+)
 from asynchy.plan.decide import Room, after_listing, one_a_destination, when_absent
 from asynchy.plan.outcome import Due, Left, LeftOut, Transfer, Why
 from asynchy.plan.shrinking import shrinking
@@ -97,6 +103,8 @@ def _survey(site: Site, due: Due) -> Survey | LeftOut:
         if not absent.reason.stays_due:
             return absent
         left, reason = absent.reason, absent.detail
+    except NotAFolder as error:
+        left, reason = Left.BROKEN_LINK, str(error)
     except ListingError as error:
         reason = f"{error} ({error.hint})" if error.hint else str(error)
         log.error("%s: could not be listed: %s", due.copy.epn, reason)
