@@ -314,6 +314,10 @@ class _Owned:
         if self.record.vanished is not None:
             reason = f"since {moment(self.record.vanished)}; complete at home"
             return self._made(State.GONE, reason, copy=copy)
+        last_end = self.record.last_end(self.policy.now)
+        if last_end is not None and copy.listed is not None and last_end > copy.listed:
+            # It is fetched again once the visit that was running then has ended, too.
+            return self._made(State.WAITING, Left.LATER.text, copy=copy, left=Left.LATER)
         return self._made(State.AT_HOME, copy=copy)
 
     def _why(self, copy: CopyRecord | None) -> Why | None:
