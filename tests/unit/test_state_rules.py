@@ -23,6 +23,7 @@ from asynchy.plan.experiment_state import (
     experiment_state,
     running_visits,
 )
+from asynchy.plan.ignore_rules import epns_to_add
 from asynchy.plan.outcome import Left, Why
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -86,3 +87,20 @@ def test_a_copy_older_than_a_visit_that_must_wait_is_not_at_home() -> None:
     assert state(returned).why is Why.RETURNED
     found = state(returned, others=(visit(-5, 1, "12283b"),))
     assert (found.state, found.left) == (State.WAITING, Left.LATER)
+
+
+def test_what_is_gone_from_the_facility_and_lost_at_home_is_gone() -> None:
+    lost = record(
+        copy(-10, presence=Presence.MISSING),
+        visits=(visit(-20, -19),), visible=False, vanished=days(-1),
+    )  # fmt: skip
+    found = state(lost)
+    assert (found.state, found.left, found.needs_person) == (State.GONE, Left.COPY_MISSING, True)
+    assert epns_to_add([found], (), ()) == []
+
+
+def test_what_is_gone_from_the_facility_and_whole_at_home_needs_nobody() -> None:
+    whole = record(copy(-10), visits=(visit(-20, -19),), visible=False, vanished=days(-1))
+    found = state(whole)
+    assert (found.state, found.needs_person) == (State.GONE, False)
+    assert epns_to_add([found], (), ()) == [Epn("12282a")]

@@ -297,6 +297,9 @@ class _Owned:
         left = Left.UNMOUNTED if unmounted else Left.COPY_MISSING
         place = copy.copy.project_folder if unmounted else copy.copy.destination
         reason = str(place) if unmounted else f"{place} {copy.presence.value}"
+        if self.record.vanished is not None:
+            reason = f"since {moment(self.record.vanished)}; at home: {reason}"
+            return self._made(State.GONE, reason, copy=copy, left=left)
         return self._made(State.DUE, reason, copy=copy, why=Why.DIFFERENT, left=left)
 
     def _gone(self, copy: CopyRecord | None) -> ExperimentState | None:

@@ -54,5 +54,5 @@ def epns_to_add(
 
 def _is_settled(item: ExperimentState, done: Collection[Experiment]) -> bool:
     complete = item.copy is not None and item.copy.completed is not None
-    gone = item.state is State.GONE and complete
+    gone = item.state is State.GONE and complete and item.left is None
     return item.experiment in done or item.state in SETTLED or gone
