@@ -104,3 +104,14 @@ def test_what_is_gone_from_the_facility_and_whole_at_home_needs_nobody() -> None
     found = state(whole)
     assert (found.state, found.needs_person) == (State.GONE, False)
     assert epns_to_add([found], (), ()) == [Epn("12282a")]
+
+
+def test_a_copy_at_another_place_is_looked_at_a_second_time() -> None:
+    ours = IgnoreEntry(Origin.OURS, days(-9))
+    elsewhere = Path("/elsewhere")
+    young = state(record(copy(-2, root=elsewhere), visits=(visit(-4, -3),)), entry=ours)
+    assert (young.state, young.is_elsewhere) == (State.AT_HOME, True)
+    old = state(record(copy(-9, root=elsewhere), visits=(visit(-11, -10),)), entry=ours)
+    assert old.state is State.DUE
+    again = state(record(copy(-2, root=elsewhere), visits=(visit(-11, -10),)), entry=ours)
+    assert again.state is State.AT_HOME

@@ -283,7 +283,8 @@ class _Owned:
         if entry is None or entry.origin is not Origin.OURS:
             return None
         for other in self.record.copies:
-            if self.record.state_of(other, self.policy.now) is not CopyState.COMPLETE:
+            complete = self.record.state_of(other, self.policy.now) is CopyState.COMPLETE
+            if not complete or (self.record.vanished is None and self._late(other)):
                 continue
             place = f"in {other.copy.destination}"
             return self._absent(other) or self._made(State.AT_HOME, place, copy=other)
