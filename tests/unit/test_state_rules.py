@@ -23,7 +23,7 @@ from asynchy.plan.experiment_state import (
     experiment_state,
     running_visits,
 )
-from asynchy.plan.ignore_rules import epns_to_add
+from asynchy.plan.ignore_rules import entries_now, epns_to_add
 from asynchy.plan.outcome import Left, Why
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -115,3 +115,14 @@ def test_a_copy_at_another_place_is_looked_at_a_second_time() -> None:
     assert old.state is State.DUE
     again = state(record(copy(-2, root=elsewhere), visits=(visit(-11, -10),)), entry=ours)
     assert again.state is State.AT_HOME
+
+
+def test_an_entry_that_was_taken_out_has_its_epn_fetched_again_once() -> None:
+    visits = (visit(-30, -29),)
+    ours = {"12282a": IgnoreEntry(Origin.OURS, days(-19))}
+    removed = entries_now(ours, (), days(-5), first=False)
+    assert removed == entries_now(removed, (), days(-4), first=False)
+    (entry,) = removed.values()
+    assert entry == IgnoreEntry(Origin.REMOVED, days(-5))
+    assert state(record(copy(-20), visits=visits), entry=entry).why is Why.REMOVED
+    assert state(record(copy(-4), visits=visits), entry=entry).state is State.AT_HOME

@@ -57,7 +57,7 @@ class IgnoreEntry:
 
     origin: Origin
     since: datetime
-    """When it was written, or first read."""
+    """When it was written, or first read; of one that was taken out: when that was first seen."""
 
 
 @dataclass(frozen=True)
@@ -338,7 +338,7 @@ class _Owned:
         """Why a complete copy is due again; None: it is not."""
         record, policy = self.record, self.policy
         entry = policy.ignored.get(record.epn.text)
-        if entry is not None and entry.origin is Origin.REMOVED:
+        if entry is not None and entry.origin is Origin.REMOVED and listed < entry.since:
             return Why.REMOVED
         last_end = record.last_end(policy.running.reference)
         if last_end is not None and last_end > listed:

@@ -30,8 +30,10 @@ def entries_now(
             entry = IgnoreEntry(unknown, now)
         found[epn] = entry
     for epn in known.keys() - found.keys():
-        if known[epn].origin in (Origin.OURS, Origin.REMOVED):
-            found[epn] = IgnoreEntry(Origin.REMOVED, known[epn].since)
+        if known[epn].origin is Origin.OURS:
+            found[epn] = IgnoreEntry(Origin.REMOVED, now)
+        elif known[epn].origin is Origin.REMOVED:
+            found[epn] = known[epn]
     return found
 
 
