@@ -126,3 +126,13 @@ def test_an_entry_that_was_taken_out_has_its_epn_fetched_again_once() -> None:
     assert entry == IgnoreEntry(Origin.REMOVED, days(-5))
     assert state(record(copy(-20), visits=visits), entry=entry).why is Why.REMOVED
     assert state(record(copy(-4), visits=visits), entry=entry).state is State.AT_HOME
+
+
+def test_without_a_visit_the_second_look_comes_after_the_latest_file() -> None:
+    def looked(listed: float, modified: float) -> State:
+        one = record(copy(listed), modified=days(modified))
+        return state(one, fetch_visible=True).state
+
+    assert looked(-8, -9) is State.DUE
+    assert looked(-1, -9) is State.AT_HOME
+    assert looked(-3, -4) is State.AT_HOME  # not yet

@@ -353,11 +353,17 @@ class _Owned:
         return Why.AGAIN if unfinished else None
 
     def _late(self, copy: CopyRecord) -> bool:
-        recheck = self.policy.recheck
-        last_end = self.record.last_end(self.policy.running.reference)
-        if recheck is None or last_end is None or copy.listed is None:
+        """Whether it has to be looked at once more, for what was written late.
+
+        Of an experiment that no visit was told of, the latest file is taken for the visit's end.
+        """
+        recheck, record = self.policy.recheck, self.record
+        end = record.last_end(self.policy.running.reference)
+        if end is None and not record.beamtimes:
+            end = record.modified
+        if recheck is None or end is None or copy.listed is None:
             return False
-        return recheck.is_due(last_end, copy.listed)
+        return recheck.is_due(end, copy.listed)
 
     def _is_obligation(self, copy: CopyRecord | None) -> bool:
         """Whether it was ever asked for: told, mailed, tried, due, or all that is visible is."""
