@@ -78,3 +78,19 @@ def test_a_change_seen_after_the_listing_counts_after_the_attempt(
     survey = Survey(NOW, 1, 9, 0, 0, 0, 0, 0, "fingerprint")
     catalogue.record(number, attempt(Verdict.COMPLETE, NOW + timedelta(hours=1)), survey)
     assert the_record(catalogue).changed == seen
+
+
+def test_what_was_never_seen_at_the_facility_is_not_gone_from_it(catalogue: Catalogue) -> None:
+    catalogue.record_unlisted(COPY, attempt(Verdict.FAILED, NOW))
+    catalogue.see(FolderSeen("/data/mx", ()), NOW)
+    found = the_record(catalogue)
+    assert (found.vanished, found.visible, len(found.copies)) == (None, False, 1)
+
+
+def test_what_was_seen_and_could_not_be_listed_can_be_gone(catalogue: Catalogue) -> None:
+    located = Located(COPY.experiment, COPY.source)
+    catalogue.see(FolderSeen("/data/mx", (located,)), NOW)
+    catalogue.record_unlisted(COPY, attempt(Verdict.FAILED, NOW))
+    catalogue.see(FolderSeen("/data/mx", ()), NOW)
+    found = the_record(catalogue)
+    assert (found.vanished, found.source) == (NOW, COPY.source)

@@ -279,7 +279,9 @@ class Catalogue:
         """Store that an experiment could not be listed, as an attempt for its copy."""
         with self._database.transaction() as db:
             values = {**asdict(attempt), "verdict": attempt.verdict.value}
-            db.execute(insert(attempts).values(copy_id=_remember(db, copy, _now()), **values))
+            # Where it should be is not where it was seen: what never was there is not gone.
+            copy_id = _remember(db, replace(copy, source=""), _now())
+            db.execute(insert(attempts).values(copy_id=copy_id, **values))
 
     def note_losses(self, copy_id: int, losses: str | None) -> None:
         """Store what the facility no longer has of a copy, for people; None: it has all of it."""
