@@ -231,8 +231,8 @@ def _listed(db: Connection) -> dict[str, datetime]:
         .join(sightings, sightings.c.id == experiments.c.walk_id)
         .group_by(experiments.c.source)
     )
-    found = dict(db.execute(alone).tuples().all())
-    for source, when in db.execute(walked).tuples():
+    found: dict[str, datetime] = {row.origin: row[1] for row in db.execute(alone)}
+    for source, when in db.execute(walked):
         found[source] = max(when, found.get(source, when))
     return found
 

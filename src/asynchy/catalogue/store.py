@@ -258,6 +258,8 @@ class Catalogue:
                     "doubted": False,
                 }
             db.execute(update(copies).where(copies.c.id == copy_id).values(values))
+            if attempt.verdict is Verdict.COMPLETE:
+                _correct_future(db, copy_id, attempt.ended, survey.listed_at)
             sum_up(db, copy_id, attempt.ended)
 
     def confirm(self, copy_id: int, survey: Survey, now: datetime) -> None:
@@ -277,7 +279,9 @@ class Catalogue:
         """Store that an experiment could not be listed, as an attempt for its copy."""
         with self._database.transaction() as db:
             values = {**asdict(attempt), "verdict": attempt.verdict.value}
-            db.execute(insert(attempts).values(copy_id=_remember(db, copy, _now()), **values))
+            # Where it should be is not where it was seen: what never was there is not gone.
+            copy_id = _remember(db, replace(copy, source=""), _now())
+            db.execute(insert(attempts).values(copy_id=copy_id, **values))
 
     def note_losses(self, copy_id: int, losses: str | None) -> None:
         """Store what the facility no longer has of a copy, for people; None: it has all of it."""
@@ -431,6 +435,19 @@ def require_free(db: Connection, copy: Copy, experiment_id: int) -> None:
             f"{copy.destination} belongs to {whose}",
             hint="put {beamline} into destination-path, or use `asynchy sync --layout`",
         )
+
+
+def _correct_future(db: Connection, copy_id: int, now: datetime, listed: datetime) -> None:
+    """A change that was seen in the future was seen by a wrong clock, and is in the listing.
+
+    Otherwise the experiment would be fetched in every cycle until that time has come.
+    """
+    mine = select(copies.c.experiment_id).where(copies.c.id == copy_id).scalar_subquery()
+    db.execute(
+        update(experiments)
+        .where(experiments.c.id == mine, experiments.c.changed > now)
+        .values(changed=listed)
+    )
 
 
 def _bury(db: Connection, row: Row[Any], now: datetime) -> None:

@@ -57,7 +57,7 @@ class IgnoreEntry:
 
     origin: Origin
     since: datetime
-    """When it was written, or first read."""
+    """When it was written, or first read; of one that was taken out: when that was first seen."""
 
 
 @dataclass(frozen=True)
@@ -283,7 +283,8 @@ class _Owned:
         if entry is None or entry.origin is not Origin.OURS:
             return None
         for other in self.record.copies:
-            if self.record.state_of(other, self.policy.now) is not CopyState.COMPLETE:
+            complete = self.record.state_of(other, self.policy.now) is CopyState.COMPLETE
+            if not complete or (self.record.vanished is None and self._late(other)):
                 continue
             place = f"in {other.copy.destination}"
             return self._absent(other) or self._made(State.AT_HOME, place, copy=other)
@@ -297,6 +298,9 @@ class _Owned:
         left = Left.UNMOUNTED if unmounted else Left.COPY_MISSING
         place = copy.copy.project_folder if unmounted else copy.copy.destination
         reason = str(place) if unmounted else f"{place} {copy.presence.value}"
+        if self.record.vanished is not None:
+            reason = f"since {moment(self.record.vanished)}; at home: {reason}"
+            return self._made(State.GONE, reason, copy=copy, left=left)
         return self._made(State.DUE, reason, copy=copy, why=Why.DIFFERENT, left=left)
 
     def _gone(self, copy: CopyRecord | None) -> ExperimentState | None:
@@ -314,6 +318,10 @@ class _Owned:
         if self.record.vanished is not None:
             reason = f"since {moment(self.record.vanished)}; complete at home"
             return self._made(State.GONE, reason, copy=copy)
+        last_end = self.record.last_end(self.policy.now)
+        if last_end is not None and copy.listed is not None and last_end > copy.listed:
+            # It is fetched again once the visit that was running then has ended, too.
+            return self._made(State.WAITING, Left.LATER.text, copy=copy, left=Left.LATER)
         return self._made(State.AT_HOME, copy=copy)
 
     def _why(self, copy: CopyRecord | None) -> Why | None:
@@ -330,7 +338,7 @@ class _Owned:
         """Why a complete copy is due again; None: it is not."""
         record, policy = self.record, self.policy
         entry = policy.ignored.get(record.epn.text)
-        if entry is not None and entry.origin is Origin.REMOVED:
+        if entry is not None and entry.origin is Origin.REMOVED and listed < entry.since:
             return Why.REMOVED
         last_end = record.last_end(policy.running.reference)
         if last_end is not None and last_end > listed:
@@ -345,11 +353,17 @@ class _Owned:
         return Why.AGAIN if unfinished else None
 
     def _late(self, copy: CopyRecord) -> bool:
-        recheck = self.policy.recheck
-        last_end = self.record.last_end(self.policy.running.reference)
-        if recheck is None or last_end is None or copy.listed is None:
+        """Whether it has to be looked at once more, for what was written late.
+
+        Of an experiment that no visit was told of, the latest file is taken for the visit's end.
+        """
+        recheck, record = self.policy.recheck, self.record
+        end = record.last_end(self.policy.running.reference)
+        if end is None and not record.beamtimes:
+            end = record.modified
+        if recheck is None or end is None or copy.listed is None:
             return False
-        return recheck.is_due(last_end, copy.listed)
+        return recheck.is_due(end, copy.listed)
 
     def _is_obligation(self, copy: CopyRecord | None) -> bool:
         """Whether it was ever asked for: told, mailed, tried, due, or all that is visible is."""

@@ -30,8 +30,10 @@ def entries_now(
             entry = IgnoreEntry(unknown, now)
         found[epn] = entry
     for epn in known.keys() - found.keys():
-        if known[epn].origin in (Origin.OURS, Origin.REMOVED):
-            found[epn] = IgnoreEntry(Origin.REMOVED, known[epn].since)
+        if known[epn].origin is Origin.OURS:
+            found[epn] = IgnoreEntry(Origin.REMOVED, now)
+        elif known[epn].origin is Origin.REMOVED:
+            found[epn] = known[epn]
     return found
 
 
@@ -54,5 +56,5 @@ def epns_to_add(
 
 def _is_settled(item: ExperimentState, done: Collection[Experiment]) -> bool:
     complete = item.copy is not None and item.copy.completed is not None
-    gone = item.state is State.GONE and complete
+    gone = item.state is State.GONE and complete and item.left is None
     return item.experiment in done or item.state in SETTLED or gone

@@ -1,0 +1,96 @@
+"""What the catalogue's records say after attempts, where a drawn world found a defect."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from asynchy.catalogue import Catalogue
+from asynchy.domain.attempt import Attempt, Verdict
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Copy, Entry, Experiment, Kind, Located, Survey
+from asynchy.domain.experiment_record import ExperimentRecord
+from asynchy.plan.observed import FolderSeen
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+COPY = Copy(
+    Experiment("mx", Epn("12282a")),
+    "ny79",
+    "/data/mx/12282a",
+    Path("/projects/ny79"),
+    Path("/projects/ny79/12282a/data"),
+)
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Catalogue:
+    return Catalogue.open(tmp_path / "catalogue.db")
+
+
+def attempt(verdict: Verdict, ended: datetime) -> Attempt:
+    return Attempt(
+        started=ended, ended=ended, host="here", pid=1, engine="rsync", chosen=None,
+        check="transport", compare="time", verdict=verdict, exit_code=0, files=1, bytes=9,
+        listed_at=ended, listed_files=1, listed_bytes=9, reason=None, stderr="",
+    )  # fmt: skip
+
+
+def list_file(catalogue: Catalogue, size: int) -> None:
+    listing = catalogue.listing(COPY)
+    assert listing is not None
+    listing.add(Entry(Kind.FILE, b"a", size, 0, 0o644), at_home=True)
+    listing.finish(None)
+
+
+def the_record(catalogue: Catalogue) -> ExperimentRecord:
+    (found,) = catalogue.overview.records()
+    return found
+
+
+@pytest.mark.parametrize("verdict", [Verdict.COMPLETE, Verdict.TRANSFERRED])
+def test_a_change_seen_in_the_future_is_over_once_the_copy_is_complete(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, verdict: Verdict
+) -> None:
+    future = NOW + timedelta(days=400)
+    monkeypatch.setattr("asynchy.catalogue.sightings._now", lambda: future)
+    list_file(catalogue, 8)
+    list_file(catalogue, 9)
+    assert the_record(catalogue).changed == future
+    number = catalogue.claim(COPY)
+    assert isinstance(number, int)
+    survey = Survey(NOW, 1, 9, 0, 0, 0, 0, 0, "fingerprint")
+    catalogue.record(number, attempt(verdict, NOW + timedelta(hours=1)), survey)
+    changed = NOW if verdict is Verdict.COMPLETE else future
+    assert the_record(catalogue).changed == changed
+
+
+def test_a_change_seen_after_the_listing_counts_after_the_attempt(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = NOW + timedelta(minutes=5)
+    monkeypatch.setattr("asynchy.catalogue.sightings._now", lambda: seen)
+    list_file(catalogue, 8)
+    list_file(catalogue, 9)
+    number = catalogue.claim(COPY)
+    assert isinstance(number, int)
+    survey = Survey(NOW, 1, 9, 0, 0, 0, 0, 0, "fingerprint")
+    catalogue.record(number, attempt(Verdict.COMPLETE, NOW + timedelta(hours=1)), survey)
+    assert the_record(catalogue).changed == seen
+
+
+def test_what_was_never_seen_at_the_facility_is_not_gone_from_it(catalogue: Catalogue) -> None:
+    catalogue.record_unlisted(COPY, attempt(Verdict.FAILED, NOW))
+    catalogue.see(FolderSeen("/data/mx", ()), NOW)
+    found = the_record(catalogue)
+    assert (found.vanished, found.visible, len(found.copies)) == (None, False, 1)
+
+
+def test_what_was_seen_and_could_not_be_listed_can_be_gone(catalogue: Catalogue) -> None:
+    located = Located(COPY.experiment, COPY.source)
+    catalogue.see(FolderSeen("/data/mx", (located,)), NOW)
+    catalogue.record_unlisted(COPY, attempt(Verdict.FAILED, NOW))
+    catalogue.see(FolderSeen("/data/mx", ()), NOW)
+    found = the_record(catalogue)
+    assert (found.vanished, found.source) == (NOW, COPY.source)

@@ -1,0 +1,138 @@
+"""Rules of the state of an experiment in which a drawn world (tests/worlds) found a defect."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from asynchy.domain.copy_record import CopyRecord, Presence
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Copy, Experiment
+from asynchy.domain.experiment_record import ExperimentRecord
+from asynchy.domain.level import Level
+from asynchy.domain.visit import Beamtime, Visit
+from asynchy.plan.experiment_state import (
+    DestinationRules,
+    ExperimentState,
+    IgnoreEntry,
+    Origin,
+    Policy,
+    RecheckPolicy,
+    State,
+    experiment_state,
+    running_visits,
+)
+from asynchy.plan.ignore_rules import entries_now, epns_to_add
+from asynchy.plan.outcome import Left, Why
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+EXPERIMENT = Experiment("mx", Epn("12282a"))
+ROOT = Path("/projects")
+
+
+def days(number: float) -> datetime:
+    return NOW + timedelta(days=number)
+
+
+def visit(start: float, end: float, epn: str = "12282a") -> Beamtime:
+    return Beamtime(Visit(f"{epn} {start}", Epn(epn), days(start), days(end)), "mx")
+
+
+def copy(listed: float, *, root: Path = ROOT, **changes: object) -> CopyRecord:
+    project = root / "ny79"
+    place = Copy(EXPERIMENT, "ny79", "/data/mx/12282a", project, project / "12282a" / "data")
+    made = CopyRecord(
+        id=1, copy=place, completed=days(listed), listed=days(listed), suspect=False,
+        level=Level.SIZE, verified=days(listed), damaged=0, files=3, bytes=99, attempts=1, last=None,
+    )  # fmt: skip
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def record(
+    *copies: CopyRecord, visits: tuple[Beamtime, ...] = (), **changes: object
+) -> ExperimentRecord:
+    made = ExperimentRecord(
+        EXPERIMENT, "/data/mx/12282a", seen=True, visible=True, copies=copies, beamtimes=visits
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def state(
+    one: ExperimentRecord,
+    *,
+    others: tuple[Beamtime, ...] = (),
+    entry: IgnoreEntry | None = None,
+    fetch_visible: bool = False,
+) -> ExperimentState:
+    rules = DestinationRules(
+        epn_cap_map={"12282": "ny79"},
+        source_path="/data/{beamline}/{epn}",
+        destination_root=ROOT,
+        destination_path="{project}/{epn}/data",
+    )
+    policy = Policy(
+        now=NOW,
+        rules=rules,
+        running=running_visits((*one.beamtimes, *others), NOW),
+        ignored={} if entry is None else {"12282a": entry},
+        recheck=RecheckPolicy(NOW, timedelta(days=7)),
+        fetch_visible=fetch_visible,
+    )
+    return experiment_state(one, policy)
+
+
+def test_a_copy_older_than_a_visit_that_must_wait_is_not_at_home() -> None:
+    returned = record(copy(-10), visits=(visit(-20, -19), visit(-4, -3)))
+    assert state(returned).why is Why.RETURNED
+    found = state(returned, others=(visit(-5, 1, "12283b"),))
+    assert (found.state, found.left) == (State.WAITING, Left.LATER)
+
+
+def test_what_is_gone_from_the_facility_and_lost_at_home_is_gone() -> None:
+    lost = record(
+        copy(-10, presence=Presence.MISSING),
+        visits=(visit(-20, -19),), visible=False, vanished=days(-1),
+    )  # fmt: skip
+    found = state(lost)
+    assert (found.state, found.left, found.needs_person) == (State.GONE, Left.COPY_MISSING, True)
+    assert epns_to_add([found], (), ()) == []
+
+
+def test_what_is_gone_from_the_facility_and_whole_at_home_needs_nobody() -> None:
+    whole = record(copy(-10), visits=(visit(-20, -19),), visible=False, vanished=days(-1))
+    found = state(whole)
+    assert (found.state, found.needs_person) == (State.GONE, False)
+    assert epns_to_add([found], (), ()) == [Epn("12282a")]
+
+
+def test_a_copy_at_another_place_is_looked_at_a_second_time() -> None:
+    ours = IgnoreEntry(Origin.OURS, days(-9))
+    elsewhere = Path("/elsewhere")
+    young = state(record(copy(-2, root=elsewhere), visits=(visit(-4, -3),)), entry=ours)
+    assert (young.state, young.is_elsewhere) == (State.AT_HOME, True)
+    old = state(record(copy(-9, root=elsewhere), visits=(visit(-11, -10),)), entry=ours)
+    assert old.state is State.DUE
+    again = state(record(copy(-2, root=elsewhere), visits=(visit(-11, -10),)), entry=ours)
+    assert again.state is State.AT_HOME
+
+
+def test_an_entry_that_was_taken_out_has_its_epn_fetched_again_once() -> None:
+    visits = (visit(-30, -29),)
+    ours = {"12282a": IgnoreEntry(Origin.OURS, days(-19))}
+    removed = entries_now(ours, (), days(-5), first=False)
+    assert removed == entries_now(removed, (), days(-4), first=False)
+    (entry,) = removed.values()
+    assert entry == IgnoreEntry(Origin.REMOVED, days(-5))
+    assert state(record(copy(-20), visits=visits), entry=entry).why is Why.REMOVED
+    assert state(record(copy(-4), visits=visits), entry=entry).state is State.AT_HOME
+
+
+def test_without_a_visit_the_second_look_comes_after_the_latest_file() -> None:
+    def looked(listed: float, modified: float) -> State:
+        one = record(copy(listed), modified=days(modified))
+        return state(one, fetch_visible=True).state
+
+    assert looked(-8, -9) is State.DUE
+    assert looked(-1, -9) is State.AT_HOME
+    assert looked(-3, -4) is State.AT_HOME  # not yet
