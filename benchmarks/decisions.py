@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def _fill(database: Database, source: Path, storage: Path, number: int, entries:
         ])  # fmt: skip
 
 
-def _measure(what: str, command: list[str | Path], rounds: int) -> None:
+def _measure(what: str, command: Sequence[str | Path], rounds: int) -> None:
     taken = []
     for _ in range(rounds):
         began = time.monotonic()
