@@ -41,11 +41,11 @@ def main() -> int:
         with Facility(place / "facility") as facility:
             config = _make(place / "home", facility, number, entries)
             scripts = Path(sys.executable).parent
-            _measure("cycle, nothing due", [scripts / "mxsync", "--config", config], rounds)
-            _measure("status", [scripts / "asynchy", "--config", config, "status"], rounds)
-            one = [scripts / "asynchy", "--config", config, "status", _epn(number - 1)]
+            _measure("cycle, nothing due", [str(scripts / "mxsync"), "--config", config], rounds)
+            _measure("status", [str(scripts / "asynchy"), "--config", config, "status"], rounds)
+            one = [str(scripts / "asynchy"), "--config", config, "status", _epn(number - 1)]
             _measure("status EPN", one, rounds)
-            report = [scripts / "asynchy", "--config", config, "report", "at-risk"]
+            report = [str(scripts / "asynchy"), "--config", config, "report", "at-risk"]
             _measure("report at-risk", report, rounds)
     finally:
         remove(place)
