@@ -39,7 +39,7 @@ def main() -> int:
         (place / "facility").mkdir()
         (place / "home" / "logs").mkdir(parents=True)
         with Facility(place / "facility") as facility:
-            config = _make(place / "home", facility, number, entries)
+            config = str(_make(place / "home", facility, number, entries))
             scripts = Path(sys.executable).parent
             _measure("cycle, nothing due", [str(scripts / "mxsync"), "--config", config], rounds)
             _measure("status", [str(scripts / "asynchy"), "--config", config, "status"], rounds)
