@@ -27,6 +27,8 @@ from simulator.scratch import new_folder, remove
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PROJECTS = 40
+EPNS = 20
+"""Of one proposal."""
 
 
 def main() -> int:
@@ -52,18 +54,26 @@ def main() -> int:
     return 0
 
 
+def _proposal(at: int) -> str:
+    return str(10_000 + at // EPNS)
+
+
+def _project(at: int) -> str:
+    return f"p{at // EPNS % PROJECTS}"
+
+
 def _epn(at: int) -> str:
-    return f"{10_000 + at}a"
+    return f"{_proposal(at)}{chr(ord('a') + at % EPNS)}"
 
 
 def _make(home: Path, facility: Facility, number: int, entries: int) -> Path:
     storage = home / "storage"
     for at in range(number):
         (facility.data / "mx" / _epn(at)).mkdir(parents=True)
-        folder = storage / f"p{at % PROJECTS}" / _epn(at) / "data"
+        folder = storage / _project(at) / _epn(at) / "data"
         folder.mkdir(parents=True)
         (folder / "one").touch()
-    mapping = {str(10_000 + at): f"p{at % PROJECTS}" for at in range(number)}
+    mapping = {_proposal(at): _project(at) for at in range(0, number, EPNS)}
     config = write_config(home / "config.yml", facility, destination=storage, epn_cap_map=mapping)
     listed = "".join(f"- {_epn(at)}\n" for at in range(entries))
     (home / "ignore.yml").write_text(f"previouslySynched:\n{listed}")
@@ -77,15 +87,15 @@ def _fill(database: Database, source: Path, storage: Path, number: int, entries:
     done = NOW - timedelta(days=40)
     with database.transaction() as db:
         db.execute(experiments.insert(), [
-            {"id": at + 1, "beamline": "mx", "epn": _epn(at), "proposal": str(10_000 + at),
+            {"id": at + 1, "beamline": "mx", "epn": _epn(at), "proposal": _proposal(at),
              "source": f"{source}/{_epn(at)}", "first_seen": ended, "last_seen": done,
              "files": 1, "bytes": 10}
             for at in range(number)
         ])  # fmt: skip
         db.execute(copies.insert(), [
-            {"id": at + 1, "experiment_id": at + 1, "project": f"p{at % PROJECTS}",
-             "destination": str(storage / f"p{at % PROJECTS}" / _epn(at) / "data"),
-             "project_folder": str(storage / f"p{at % PROJECTS}"),
+            {"id": at + 1, "experiment_id": at + 1, "project": _project(at),
+             "destination": str(storage / _project(at) / _epn(at) / "data"),
+             "project_folder": str(storage / _project(at)),
              "completed": done, "completed_listing": done, "files": 1, "bytes": 10,
              "level": Level.SIZE, "verified": done}
             for at in range(number)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,18 +16,47 @@ from asynchy.domain.text import shown
 _WIDE = 240
 """Columns where the output is no terminal: nothing is cut in a file or a pipe."""
 
+_MANY = 500
+"""Rows of a table from which on each is one line, however wide the terminal."""
+
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table without its empty columns; a heading that begins with `>` is over numbers."""
-    cells = [tuple(row) for row in rows]
+    cells = [tuple(map(_safe, row)) for row in rows]
     shown_ones = [at for at in range(len(headings)) if any(row[at] for row in cells)]
+    if len(cells) > _MANY:
+        _long_table([headings[at] for at in shown_ones], cells, shown_ones)
+        return
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for heading in (headings[at] for at in shown_ones):
         justify = "right" if heading.startswith(">") else "left"
         made.add_column(heading.lstrip(">"), justify=justify, overflow="fold")  # type: ignore[arg-type]
     for row in cells:
-        made.add_row(*(Text(_safe(row[at])) for at in shown_ones))
+        made.add_row(*(Text(row[at]) for at in shown_ones))
     _console().print(made)
+
+
+def _long_table(
+    headings: Sequence[str], cells: Sequence[Sequence[str]], columns: Sequence[int]
+) -> None:
+    """Print a table of many rows, each on one line: to break lines takes a second a thousand."""
+    widths = [
+        max(len(heading.lstrip(">")), *(cell_len(row[at]) for row in cells))
+        for heading, at in zip(headings, columns, strict=True)
+    ]
+    right = [heading.startswith(">") for heading in headings]
+
+    def laid_out(texts: Iterable[str]) -> str:
+        parts = []
+        for text, width, is_right in zip(texts, widths, right, strict=True):
+            blanks = " " * (width - cell_len(text))
+            parts.append(blanks + text if is_right else text + blanks)
+        return "   ".join(parts).rstrip()
+
+    lines = [laid_out(heading.lstrip(">") for heading in headings)]
+    lines.append("─" * max(len(lines[0]), sum(widths) + 3 * (len(widths) - 1)))
+    lines += [laid_out(row[at] for at in columns) for row in cells]
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def bullets(heading: str, lines: Sequence[str]) -> None:
