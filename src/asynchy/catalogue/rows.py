@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,12 @@ def check_of(row: Row[Any]) -> Check:
     return Check(**{name: getattr(row, name) for name in Check.__dataclass_fields__})
 
 
+@functools.lru_cache(1000)
+def _folder(path: str) -> Path:
+    """The path of a project folder, of which many copies have the same."""
+    return Path(path)
+
+
 def copy_record_of(row: Row[Any], lease: Row[Any] | None) -> CopyRecord:
     """A copy with its experiment, its latest attempt, its audits, and the lease on it."""
     destination = Path(row.destination)
@@ -60,7 +67,7 @@ def copy_record_of(row: Row[Any], lease: Row[Any] | None) -> CopyRecord:
             experiment=Experiment(row.beamline, Epn(row.epn)),
             project=row.project,
             source=row.source,
-            project_folder=Path(row.project_folder or destination.parent),
+            project_folder=_folder(row.project_folder or str(destination.parent)),
             destination=destination,
         ),
         completed=row.completed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from datetime import datetime
@@ -11,12 +12,14 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Text,
     and_,
     delete,
     exists,
     insert,
     select,
     true,
+    type_coerce,
     update,
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -113,7 +116,7 @@ def brief(db: Connection, epns: Collection[str] = ()) -> Known:
 def _brief(db: Connection, wanted: ColumnElement[bool]) -> Known:
     columns = (
         visits.c.equipment, visits.c.visit, visits.c.epn, visits.c.beamline, visits.c.start,
-        visits.c.end, visits.c.principal,
+        visits.c.end, type_coerce(visits.c.principal, Text).label("principal"),
     )  # fmt: skip
     return {
         (row.equipment, row.visit): Beamtime(
@@ -122,7 +125,7 @@ def _brief(db: Connection, wanted: ColumnElement[bool]) -> Known:
                 Epn(row.epn),
                 row.start,
                 row.end,
-                principal=Person(**row.principal) if row.principal else None,
+                principal=_person(row.principal),
             ),
             row.beamline,
         )
@@ -139,6 +142,12 @@ def ended_of(db: Connection, experiment: Experiment, now: datetime) -> list[Visi
     if experiment.beamline:
         query = query.where(visits.c.beamline == experiment.beamline)
     return [_visit(row) for row in db.execute(query.order_by(visits.c.start, visits.c.visit))]
+
+
+def _person(text: str | None) -> Person | None:
+    """A person from the JSON that is stored; most visits have none, or one of a few."""
+    found = None if text is None else json.loads(text)
+    return Person(**found) if found else None
 
 
 def _store(db: Connection, answer: EquipmentVisits, visit: Visit, now: datetime) -> None:

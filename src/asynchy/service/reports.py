@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -84,24 +84,32 @@ def states(
         CatalogueError: the catalogue cannot be used.
     """
     records = with_presence(catalogue.overview.records(epns))
-    policy = cycle_policy(settings, catalogue, records, now)
+    policy = cycle_policy(settings, catalogue, records, now, whole=not epns)
     return [experiment_state(record, policy) for record in records], policy
 
 
 def cycle_policy(
-    settings: Settings, catalogue: Catalogue, records: Iterable[ExperimentRecord], now: datetime
+    settings: Settings,
+    catalogue: Catalogue,
+    records: Sequence[ExperimentRecord],
+    now: datetime,
+    *,
+    whole: bool = True,
 ) -> Policy:
     """What decides on experiments in a cycle of mxsync, as far as the catalogue knows.
+
+    `whole`: whether `records` are those of all experiments, so that all visits are among them.
 
     Raises:
         IgnoreListError: `ignore.yml` cannot be used.
         CatalogueError: the catalogue cannot be used.
     """
     days = settings.recheck_after
+    told = (item for one in records for item in one.beamtimes)
     return Policy(
         now=now,
         rules=destination_rules(settings),
-        running=running_visits(catalogue.overview.visits(), now),
+        running=running_visits(told if whole else catalogue.overview.visits(), now),
         ignored=ignore_entries(settings, catalogue, now),
         recheck=RecheckPolicy(now, timedelta(days=days)) if days else None,
         fetch_visible=settings.fetch_visible,
