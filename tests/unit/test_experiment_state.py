@@ -344,7 +344,7 @@ def test_files_that_an_audit_found_damaged_need_a_person() -> None:
 def test_a_copy_that_is_not_at_its_place_needs_a_person(presence: Presence, suspect: bool) -> None:
     copy = copy_of(HERE, None if suspect else -5, suspect=suspect, presence=presence)
     found = state(record_of(ENDED, copies=(copy,)))
-    left = Left.NO_PROJECT_FOLDER if presence is Presence.UNMOUNTED else Left.COPY_MISSING
+    left = Left.UNMOUNTED if presence is Presence.UNMOUNTED else Left.COPY_MISSING
     assert told(found) == (State.DUE, left) and found.needs_person
     if presence is Presence.UNMOUNTED:
         assert found.reason == "/projects/ny79"  # one sentence for all experiments below it

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from asynchy.service.ignore_updates import IgnoreUpdates
+from asynchy.service.whole_cycle import carry_out
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.state_markers import StateMarkers, ignored_by_us
@@ -16,8 +18,6 @@ from asynchy.domain.epn import Epn
 from asynchy.errors import IgnoreListError
 from asynchy.plan.outcome import Plan
 from asynchy.service import whole_cycle
-from asynchy.service.ignore_updates import IgnoreUpdates
-from asynchy.service.whole_cycle import carry_out
 from asynchy.service.work import Report
 
 NOW = datetime.now(UTC)
