@@ -53,7 +53,7 @@ from tests.tools.records import (
 ENDED = visit("1a", -17, -9)
 HERE, OLD = wanted(experiment_of()), old_place(experiment_of())
 OURS = IgnoreEntry(Origin.OURS, hours(-5))
-REMOVED = IgnoreEntry(Origin.REMOVED, hours(-5))
+REMOVED = IgnoreEntry(Origin.REMOVED, hours(-3))
 
 
 def state(record: ExperimentRecord, *others: Beamtime, **changes: Any) -> ExperimentState:
@@ -117,6 +117,7 @@ def test_an_entry_of_the_original_skips_until_the_facility_was_touched(
         (-9, 1, OURS, (State.AT_HOME, None)),
         (-10, 1, OURS, (State.DUE, Why.RETURNED)),
         (-5, 1, REMOVED, (State.DUE, Why.REMOVED)),
+        (-2, 1, REMOVED, (State.AT_HOME, None)),  # it was fetched again since
         (None, 1, REMOVED, (State.DUE, Why.AGAIN)),
     ],
 )
@@ -344,7 +345,7 @@ def test_files_that_an_audit_found_damaged_need_a_person() -> None:
 def test_a_copy_that_is_not_at_its_place_needs_a_person(presence: Presence, suspect: bool) -> None:
     copy = copy_of(HERE, None if suspect else -5, suspect=suspect, presence=presence)
     found = state(record_of(ENDED, copies=(copy,)))
-    left = Left.NO_PROJECT_FOLDER if presence is Presence.UNMOUNTED else Left.COPY_MISSING
+    left = Left.UNMOUNTED if presence is Presence.UNMOUNTED else Left.COPY_MISSING
     assert told(found) == (State.DUE, left) and found.needs_person
     if presence is Presence.UNMOUNTED:
         assert found.reason == "/projects/ny79"  # one sentence for all experiments below it
@@ -434,10 +435,15 @@ def test_a_copy_elsewhere_waits_with_its_experiment_for_a_later_visit() -> None:
     assert told(found) == (State.WAITING, Left.LATER)
 
 
-def test_a_copy_elsewhere_is_not_fetched_again_for_a_second_look() -> None:
+@pytest.mark.parametrize(
+    ("after", "result"), [(8, (State.DUE, Why.NEW)), (3, (State.AT_HOME, None))]
+)
+def test_a_second_look_at_a_copy_elsewhere_fetches_it_to_the_new_place(
+    after: float, result: tuple[State, Left | Why | None]
+) -> None:
+    recheck = RecheckPolicy(NOW, timedelta(hours=after))
     record = record_of(ENDED, copies=(copy_of(OLD),))
-    found = state(record, ignored={"1a": OURS}, recheck=RecheckPolicy(NOW, timedelta(hours=8)))
-    assert found.is_elsewhere
+    assert told(state(record, ignored={"1a": OURS}, recheck=recheck)) == result
 
 
 def test_of_several_copies_elsewhere_one_that_is_there_counts() -> None:
@@ -456,6 +462,23 @@ def test_an_attempt_at_the_new_place_does_not_hide_the_copy_elsewhere() -> None:
 
 
 # Gone, links, destinations
+
+
+@pytest.mark.parametrize(
+    ("presence", "left"),
+    [(Presence.MISSING, Left.COPY_MISSING), (Presence.UNMOUNTED, Left.UNMOUNTED)],
+)
+def test_what_is_gone_on_both_sides_needs_a_person_unless_another_copy_is_whole(
+    presence: Presence, left: Left
+) -> None:
+    absent = copy_of(HERE, presence=presence)
+    found = state(record_of(ENDED, vanished=hours(-1), copies=(absent,)))
+    assert told(found) == (State.GONE, left) and found.needs_person
+    two = record_of(ENDED, vanished=hours(-1), copies=(absent, copy_of(OLD)))
+    found = state(two)
+    assert told(found) == (State.GONE, None) and found.is_settled
+    damaged = replace(two, copies=(absent, copy_of(OLD, damaged=1)))
+    assert state(damaged).left is left
 
 
 def test_what_is_gone_and_not_complete_at_home_needs_a_person() -> None:
@@ -664,12 +687,7 @@ def test_after_a_complete_run_nothing_is_due(world: World) -> None:
     for record in records:
         item = planned(experiment_state(record, policy))
         after.append(completed_now(record, item.copy) if isinstance(item, Due) else record)
-    # A cycle writes an entry of ours once an EPN that was taken out is complete again.
-    ours = {
-        epn: OURS if entry.origin is Origin.REMOVED else entry
-        for epn, entry in policy.ignored.items()
-    }
-    assert due(after, replace(policy, ignored=ours)) == set()
+    assert due(after, policy) == set()
 
 
 @given(worlds())

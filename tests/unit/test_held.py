@@ -12,6 +12,7 @@ from asynchy.catalogue import Catalogue
 from asynchy.catalogue.held import Holdings
 from asynchy.catalogue.sightings import Sighting
 from asynchy.domain.attempt import Attempt, Verdict
+from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Copy, Entry, Experiment, Kind, Located, Survey
 from asynchy.domain.level import Check, Damage, Held, Level
@@ -51,6 +52,12 @@ class Place:
 
     def rows(self) -> dict[bytes, Held]:
         return {row.path: row for row in self.held.everything()}
+
+    def record(self) -> CopyRecord:
+        """What the catalogue knows of the copy."""
+        found = self.catalogue.copy_record(self.copy)
+        assert found is not None
+        return found
 
     def complete(self, verdict: Verdict = Verdict.COMPLETE) -> None:
         self.catalogue.record(self.number, attempt(verdict), Survey(NOW, 1, 1, 0, 0, 0, 0, 0, "f"))
@@ -117,17 +124,16 @@ def test_what_is_not_at_home_any_more_loses_what_was_proven_of_it(place: Place) 
     files = {b"a": (1, 10), b"b": (2, 20)}
     assert place.take(place.list(files), Level.SOURCE)
     place.complete()
-    assert place.catalogue.status()[0].level is Level.SOURCE
+    assert place.record().level is Level.SOURCE
     listed = place.list(files, missing=(b"b",))
-    assert place.catalogue.status()[0].level is None
+    assert place.record().level is None
     assert place.held.known() == 1 == listed.files - listed.missing_files
     assert [(row.path, row.damage) for row in place.rows().values()] == [
         (b"a", None),
         (b"b", Damage.MISSING),
     ]
-    history, (status,) = place.catalogue.history(place.copy), place.catalogue.status()
-    assert history.doubted and history.completed_listing is None
-    assert (status.completed, status.damaged) == (None, 1)
+    record = place.record()
+    assert record.suspect and (record.completed, record.listed, record.damaged) == (None, None, 1)
     assert place.held.sum_up(NOW) is None
     assert place.take(listed, Level.SIZE)
     assert {path: row.level for path, row in place.rows().items()} == {
@@ -150,7 +156,7 @@ def test_a_missing_file_that_is_back_is_what_was_proven_only_where_a_digest_says
     place.held.digest([(place.rows()[b"b"], SHA)])  # as an audit does
     place.held.mark([(place.rows()[b"b"], None)])
     assert place.held.sum_up(NOW) is level
-    assert place.catalogue.history(place.copy).doubted  # the facility is to be asked again
+    assert place.record().suspect  # the facility is to be asked again
 
 
 def test_a_copy_that_lacks_a_file_which_the_facility_was_seen_to_have_has_no_level(
@@ -161,8 +167,8 @@ def test_a_copy_that_lacks_a_file_which_the_facility_was_seen_to_have_has_no_lev
     place.complete()
     place.list({**files, b"b": (2, 21), b"c": (3, 30)}, missing=(b"b", b"c"))
     assert place.held.sum_up(NOW) is None
-    (status,) = place.catalogue.status()
-    assert status.completed is not None and status.damaged == 0  # it has what it was to have
+    record = place.record()
+    assert record.completed is not None and record.damaged == 0  # it has what it was to have
     assert place.rows()[b"b"].damage is None
 
 
@@ -189,22 +195,22 @@ def test_a_copy_has_the_level_of_its_weakest_file(place: Place) -> None:
     assert place.take(place.list({b"a": (1, 10), b"b": (2, 20)}), Level.TRANSPORT)
     rows = place.rows()
     place.complete()
-    (status,) = place.catalogue.status()
-    assert (status.level, status.damaged, status.verified) == (Level.TRANSPORT, 0, NOW)
+    record = place.record()
+    assert (record.level, record.damaged, record.verified) == (Level.TRANSPORT, 0, NOW)
     place.held.prove([(rows[b"a"], None)])
     assert place.held.sum_up(NOW) is Level.TRANSPORT
     place.held.prove([(rows[b"b"], SHA)])
     assert place.held.sum_up(NOW) is Level.SOURCE
     place.held.mark([(rows[b"b"], Damage.CHANGED)])
     assert place.held.sum_up(NOW) is None
-    assert place.catalogue.status()[0].damaged == 1
+    assert place.record().damaged == 1
     place.held.mark([(rows[b"b"], None)])
     assert place.held.sum_up(NOW) is Level.SOURCE
 
 
 def test_of_a_copy_that_is_not_known_to_hold_anything_nothing_is_proven(place: Place) -> None:
     place.complete()
-    assert place.catalogue.status()[0].level is None
+    assert place.record().level is None
 
 
 def test_what_is_proven_of_another_size_or_time_counts_for_nothing(place: Place) -> None:
@@ -241,20 +247,19 @@ def test_a_file_that_differs_stays_known_until_it_is_proven_and_the_copy_is_not_
     files = {b"a": (1, 10), b"b": (2, 20)}
     assert place.take(place.list(files), Level.SIZE)
     place.complete()
-    assert not place.catalogue.history(place.copy).doubted
+    assert not place.record().suspect
     place.held.differ([place.rows()[b"b"]])
-    history = place.catalogue.history(place.copy)
-    assert history.doubted and history.completed_listing is None
-    (status,) = place.catalogue.status()
-    assert (status.completed, status.level, status.damaged) == (None, None, 1)
+    record = place.record()
+    assert record.suspect and (record.completed, record.listed) == (None, None)
+    assert (record.level, record.damaged) == (None, 1)
     assert place.take(place.list(files, missing=(b"b",)), Level.SIZE)
     (row,) = place.held.different(listed=True)
     assert row.path == b"b"
     place.held.prove([(row, SHA)])
     place.complete()
-    history = place.catalogue.history(place.copy)
-    assert not history.doubted and history.completed_listing == NOW
-    assert place.catalogue.status()[0].damaged == 0
+    record = place.record()
+    assert not record.suspect and record.listed == NOW
+    assert place.record().damaged == 0
 
 
 def test_what_is_gone_from_the_facility_cannot_differ_from_it(place: Place) -> None:
@@ -264,7 +269,7 @@ def test_what_is_gone_from_the_facility_cannot_differ_from_it(place: Place) -> N
     place.list({b"a": (1, 10)})
     assert list(place.held.different()) == []
     assert place.rows()[b"b"].damage is Damage.CHANGED
-    assert place.catalogue.history(place.copy).doubted
+    assert place.record().suspect
 
 
 def test_many_files_are_read_in_order_a_page_at_a_time(
@@ -287,11 +292,11 @@ def test_an_attempt_that_failed_is_unfinished_until_the_copy_is_found_complete(
     found = place.list({b"a": (1, 10)})
     assert place.take(found, Level.SIZE)
     place.complete()
-    assert not place.catalogue.history(place.copy).unfinished
+    assert not place.record().unfinished
     place.complete(Verdict.STOPPED)
-    assert place.catalogue.history(place.copy).unfinished
+    assert place.record().unfinished
     place.catalogue.confirm(place.number, found, NOW + timedelta(seconds=1))
-    assert not place.catalogue.history(place.copy).unfinished
+    assert not place.record().unfinished
 
 
 def test_checks_are_only_ever_added(place: Place) -> None:

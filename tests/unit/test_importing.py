@@ -140,11 +140,12 @@ def test_an_original_named_as_the_catalogue_is_taken_over(tmp_path: Path) -> Non
     )
     with pytest.raises(CatalogueError, match="database of the original"):
         Catalogue.peek(path)
-    known = {item.experiment.epn.text: item for item in Catalogue.open(path).experiments()}
-    assert {epn: item.completed_elsewhere for epn, item in known.items()} == {
-        "1a": False,
-        "2b": True,
-    }
+    known = {item.epn.text: item for item in Catalogue.open(path).overview.records()}
+    said = {epn: (one.completed_elsewhere, one.elsewhere_since) for epn, one in known.items()}
+    assert said["1a"] == (False, None)
+    completed, since = said["2b"]
+    assert completed and since is not None
+    assert not known["2b"].touched_since(since)
     assert rows(path, "SELECT epn, complete FROM epns ORDER BY 1") == [("1a", 0), ("2b", 1)]
     assert rows(tmp_path / "files.db.original", "SELECT epn, complete FROM epns") == [
         ("1a", 0),

@@ -212,7 +212,7 @@ def test_of_two_experiments_with_one_destination_the_first_is_fetched() -> None:
 # What a run leaves out, and what it ends with
 
 STAYS_DUE = {
-    Left.LOST, Left.ODD_SOURCE, Left.INCOMPLETE, Left.COPY_MISSING, Left.DAMAGED,
+    Left.LOST, Left.ODD_SOURCE, Left.INCOMPLETE, Left.COPY_MISSING, Left.UNMOUNTED, Left.DAMAGED,
     Left.NO_PROJECT_FOLDER, Left.SAME_DESTINATION, Left.CLAIMED, Left.ABSENT, Left.EMPTY,
     Left.BROKEN_LINK, Left.UNLISTED, Left.DESTINATION, Left.NO_SPACE, Left.NO_INODES,
 }  # fmt: skip

@@ -332,7 +332,7 @@ def cycle(*beamtimes: Beamtime, entry: Origin = Origin.OURS, **changes: object) 
     ],
 )
 def test_nothing_may_be_deleted_that_is_not_at_home_for_mxsync(policy: Policy, no: str) -> None:
-    one = seen("1a", PROVEN)
+    one = seen("1a", replace(PROVEN, listed=ago(0.1)))
     assert not why(one, cycle=None).startswith("no")
     assert not why(one, cycle=cycle()).startswith("no")
     assert why(one, cycle=policy).startswith(f"no: {no}")

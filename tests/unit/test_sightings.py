@@ -115,10 +115,11 @@ def test_what_a_walk_does_not_find_is_gone_until_it_is_seen_again(tmp_path: Path
     assert (unseen.id, unseen.located, unseen.complete) == (there, THERE, False)
     later.gone([there])
     assert later.unseen({here}) == []
-    (known,) = [item for item in Catalogue.peek(catalogue).experiments() if item.vanished]
-    assert known.experiment == THERE.experiment
+    (known,) = [item for item in Catalogue.peek(catalogue).overview.records() if item.vanished]
+    assert (known.experiment, known.visible) == (THERE.experiment, False)
     later.experiments([THERE])
-    assert [item.vanished for item in Catalogue.peek(catalogue).experiments()] == [None, None]
+    records = Catalogue.peek(catalogue).overview.records()
+    assert [(item.vanished, item.visible) for item in records] == [(None, True)] * 2
 
 
 def test_how_far_the_facility_is_is_known_from_the_latest_look_that_ended(tmp_path: Path) -> None:

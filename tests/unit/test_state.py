@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import sqlite3
 import subprocess
@@ -12,12 +11,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
 
 import asynchy.catalogue
 from asynchy.catalogue import Catalogue, database, process
@@ -25,6 +22,7 @@ from asynchy.catalogue.database import Database
 from asynchy.catalogue.filesystem import kind_at
 from asynchy.catalogue.schema import REVISION, metadata
 from asynchy.domain.attempt import Attempt, Claim, Verdict
+from asynchy.domain.copy_record import CopyRecord, LastAttempt
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Copy, Experiment, Survey
 from asynchy.errors import CatalogueError
@@ -69,9 +67,15 @@ def claimed(catalogue: Catalogue, copy: Copy) -> int:
     return found
 
 
-def test_an_unknown_copy_has_no_history(catalogue: Catalogue, copy: Copy) -> None:
-    history = catalogue.history(copy)
-    assert (history.attempts, history.completed_listing, history.claim) == (0, None, None)
+def record_of(catalogue: Catalogue, copy: Copy) -> CopyRecord:
+    found = catalogue.copy_record(copy)
+    assert found is not None
+    return found
+
+
+def test_an_unknown_copy_has_no_record(catalogue: Catalogue, copy: Copy) -> None:
+    assert catalogue.copy_record(copy) is None
+    assert catalogue.overview.records() == catalogue.overview.copies() == []
 
 
 def test_a_claim_holds_until_it_is_released(
@@ -82,7 +86,7 @@ def test_a_claim_holds_until_it_is_released(
     standing = other.claim(copy)
     assert isinstance(standing, Claim)
     assert (standing.host, standing.pid) == (process.host(), os.getpid())
-    assert other.history(copy).claim == standing
+    assert record_of(other, copy).claim == standing
     catalogue.beat(number)
     again = other.claim(copy)
     assert isinstance(again, Claim) and again.heartbeat >= standing.heartbeat
@@ -97,10 +101,10 @@ def test_only_a_complete_attempt_marks_a_copy_complete(
     catalogue: Catalogue, copy: Copy, verdict: Verdict, complete: bool
 ) -> None:
     catalogue.record(claimed(catalogue, copy), attempt(verdict), SURVEY)
-    (status,) = catalogue.status()
-    assert (status.completed is not None) == complete
-    assert (catalogue.history(copy).completed_listing == NOW) == complete
-    assert (status.files, status.bytes, status.attempts) == (3, 99, 1)
+    record = record_of(catalogue, copy)
+    assert (record.completed is not None) == (record.listed == NOW) == complete
+    assert (record.files, record.bytes, record.attempts) == (3, 99, 1)
+    assert record.last == LastAttempt(NOW + timedelta(minutes=5), verdict, None)
 
 
 def test_attempts_are_only_ever_added(catalogue: Catalogue, copy: Copy) -> None:
@@ -109,8 +113,10 @@ def test_attempts_are_only_ever_added(catalogue: Catalogue, copy: Copy) -> None:
     for one in made:
         catalogue.record(number, one, SURVEY)
     assert [found for _, found in catalogue.history_of("12282a")] == made
-    assert catalogue.status("12282a")[0].last == made[1]
-    assert catalogue.status("99999z") == []
+    assert catalogue.last_attempts([number]) == {number: made[1]}
+    assert catalogue.last_attempts([number + 1]) == {}
+    assert record_of(catalogue, copy).attempts == 2
+    assert catalogue.overview.copies(["99999z"]) == catalogue.history_of("99999z") == []
 
 
 def test_a_copy_elsewhere_is_another_copy(catalogue: Catalogue, copy: Copy, tmp_path: Path) -> None:
@@ -119,7 +125,7 @@ def test_a_copy_elsewhere_is_another_copy(catalogue: Catalogue, copy: Copy, tmp_
         copy.experiment, "kx12", copy.source, tmp_path / "kx12", tmp_path / "kx12" / "data"
     )
     claimed(catalogue, elsewhere)
-    assert len(catalogue.status()) == 2
+    assert [one.copy for one in catalogue.overview.copies()] == [elsewhere, copy]
 
 
 def test_the_claim_of_a_process_that_was_killed_is_taken_over(
@@ -135,7 +141,7 @@ def test_the_claim_of_a_process_that_was_killed_is_taken_over(
     )
     killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert killed.returncode == -9
-    assert catalogue.history(copy).claim is None
+    assert record_of(catalogue, copy).claim is None
     claimed(catalogue, copy)
     ((_, interrupted),) = catalogue.history_of("12282a")
     assert interrupted.verdict is Verdict.INTERRUPTED
@@ -159,15 +165,14 @@ def test_a_pid_that_was_used_again_is_another_process() -> None:
 
 def test_peeking_makes_nothing(tmp_path: Path, copy: Copy) -> None:
     found = Catalogue.peek(tmp_path / "catalogue.db")
-    assert (
-        found.status() == [] and found.history(copy).attempts == 0 and found.history_of("1a") == []
-    )
+    assert found.overview.records() == found.overview.copies() == found.history_of("1a") == []
+    assert found.copy_record(copy) is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_peeking_beside_a_writer(catalogue: Catalogue, copy: Copy, tmp_path: Path) -> None:
     claimed(catalogue, copy)
-    assert len(Catalogue.peek(tmp_path / "catalogue.db").status()) == 1
+    assert len(Catalogue.peek(tmp_path / "catalogue.db").overview.copies()) == 1
     before = sorted(path.name for path in tmp_path.iterdir())
     assert before == ["catalogue.db"]
 
@@ -254,11 +259,6 @@ def test_the_kind_of_file_system_is_found(path: str, kind: str) -> None:
     assert kind_at(MOUNTS, Path(path)) == kind
 
 
-def test_status_is_plain_data(catalogue: Catalogue, copy: Copy) -> None:
-    claimed(catalogue, copy)
-    assert json.loads(json.dumps([status.epn for status in catalogue.status()])) == ["12282a"]
-
-
 # More of the catalogue
 
 
@@ -274,7 +274,7 @@ def test_the_claim_of_a_process_that_died_unreaped_is_taken_over(
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as child:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and not yet waited for
-        assert catalogue.history(copy).claim is None
+        assert record_of(catalogue, copy).claim is None
         claimed(catalogue, copy)
 
 
@@ -294,8 +294,9 @@ def test_a_claim_of_another_host_is_taken_over_once_it_is_stale(
 ) -> None:
     number = claimed(catalogue, copy)
     elsewhere(tmp_path, minutes)
-    assert (catalogue.history(copy).claim is None) == stale
-    assert (catalogue.status()[0].claim is None) == stale
+    assert (record_of(catalogue, copy).claim is None) == stale
+    (of_experiment,) = catalogue.overview.records()[0].copies
+    assert (of_experiment.claim is None) == stale
     found = catalogue.claim(copy)
     assert (found == number) == stale
     verdicts = [one.verdict for _, one in catalogue.history_of("12282a")]
@@ -342,12 +343,13 @@ def test_what_was_complete_stays_so_while_a_later_attempt_fails(
     )
     catalogue.record(number, attempt(Verdict.FAILED, NOW + timedelta(hours=1)), later)
     catalogue.record(number, attempt(Verdict.STOPPED, NOW + timedelta(hours=2)), None)
-    assert catalogue.history(copy).completed_listing == NOW
-    (status,) = catalogue.status()
-    assert (status.completed, status.files, status.attempts) == (NOW + timedelta(minutes=5), 4, 3)
-    assert status.last is not None and status.last.verdict is Verdict.STOPPED
+    record = record_of(catalogue, copy)
+    assert (record.completed, record.listed) == (NOW + timedelta(minutes=5), NOW)
+    assert (record.files, record.attempts, record.unfinished) == (4, 3, True)
+    assert record.last is not None and record.last.verdict is Verdict.STOPPED
     catalogue.record(number, attempt(Verdict.COMPLETE, NOW + timedelta(hours=3)), later)
-    assert catalogue.history(copy).completed_listing == later.listed_at
+    record = record_of(catalogue, copy)
+    assert (record.listed, record.unfinished) == (later.listed_at, False)
 
 
 def test_an_attempt_comes_back_as_it_was_stored(catalogue: Catalogue, copy: Copy) -> None:
@@ -370,9 +372,12 @@ def test_an_attempt_comes_back_as_it_was_stored(catalogue: Catalogue, copy: Copy
 def test_every_time_that_is_read_has_a_zone(catalogue: Catalogue, copy: Copy) -> None:
     number = claimed(catalogue, copy)
     catalogue.record(number, attempt(Verdict.COMPLETE), SURVEY)
-    (status,) = catalogue.status()
-    assert status.claim is not None and status.last is not None and status.completed is not None
-    moments = [status.completed, status.claim.since, status.claim.heartbeat, status.last.listed_at]
+    record = record_of(catalogue, copy)
+    assert record.claim is not None and record.last is not None
+    moments = [
+        record.completed, record.listed, record.claim.since, record.claim.heartbeat,
+        record.last.ended, *(one.listed_at for _, one in catalogue.history_of("12282a")),
+    ]  # fmt: skip
     assert all(one is not None and one.utcoffset() == timedelta(0) for one in moments)
 
 
@@ -385,9 +390,9 @@ def test_a_copy_is_known_by_beamline_epn_and_destination(
         dataclasses.replace(copy, experiment=Experiment("mx", Epn("12282b"))),
         dataclasses.replace(copy, destination=tmp_path / "elsewhere"),
     ]
-    assert [catalogue.history(other).attempts for other in others] == [0, 0, 0]
+    assert [catalogue.copy_record(other) for other in others] == [None, None, None]
     moved = dataclasses.replace(copy, source="/data/12282a", project="other")
-    assert catalogue.history(moved).completed_listing == NOW
+    assert record_of(catalogue, moved).listed == NOW
 
 
 def test_what_a_service_told_last_is_kept(catalogue: Catalogue, tmp_path: Path) -> None:
@@ -407,14 +412,14 @@ def test_what_a_service_told_last_is_kept(catalogue: Catalogue, tmp_path: Path) 
 @pytest.mark.parametrize("name", ["a b.db", "a?b#c%20d.db", "\u00fc;&.db", "file:x.db"])
 def test_a_catalogue_may_have_any_name(tmp_path: Path, copy: Copy, name: str) -> None:
     claimed(Catalogue.open(tmp_path / name), copy)
-    assert len(Catalogue.peek(tmp_path / name).status()) == 1
+    assert len(Catalogue.peek(tmp_path / name).overview.copies()) == 1
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_an_empty_file_is_a_catalogue_without_anything(tmp_path: Path, copy: Copy) -> None:
     path = tmp_path / "catalogue.db"
     path.touch()  # what a kill in the middle of making it leaves
-    assert Catalogue.peek(path).status() == []
+    assert Catalogue.peek(path).overview.copies() == []
     assert path.read_bytes() == b""
     claimed(Catalogue.open(path), copy)
 
@@ -424,33 +429,6 @@ def test_a_catalogue_that_cannot_be_made_is_named(tmp_path: Path, name: str) -> 
     with pytest.raises(CatalogueError, match="unable to open database file") as caught:
         Catalogue.open(tmp_path / name)
     assert str(tmp_path) in caught.value.message
-
-
-def test_a_catalogue_of_an_older_version_is_backed_up_and_upgraded(tmp_path: Path) -> None:
-    path = tmp_path / "catalogue.db"
-    config = Config()
-    folder = Path(asynchy.catalogue.__file__).parent / "migrations"
-    config.set_main_option("script_location", str(folder))
-    config.set_main_option("path_separator", "os")
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        connection.exec_driver_sql(
-            "INSERT INTO experiments VALUES (1, 'mx', '12282a', '12282', '/d', '2026-01-01 00:00:00', '2026-01-01 00:00:00')"
-        )
-        connection.exec_driver_sql(
-            "INSERT INTO copies VALUES (1, 1, 'ny79', '/p/data', NULL, '2026-01-02 03:04:05', 7, 8, 'f')"
-        )
-    engine.dispose()
-    with pytest.raises(CatalogueError, match=r"schema 0001"):
-        Catalogue.peek(path)
-    (status,) = Catalogue.open(path).status()
-    assert (status.epn, status.files, status.bytes) == ("12282a", 7, 8)
-    old = sqlite3.connect(tmp_path / "catalogue.db.0001")
-    assert old.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
-    assert old.execute("SELECT epn FROM experiments").fetchall() == [("12282a",)]
-    old.close()
 
 
 def test_a_link_to_a_network_file_system_is_refused_too(
@@ -477,7 +455,7 @@ def test_a_torn_page_is_an_error_and_no_wrong_answer(tmp_path: Path, copy: Copy)
     path.write_bytes(data)
     for opening in (Catalogue.open, Catalogue.peek):
         with pytest.raises(CatalogueError) as caught:
-            opening(path).status()
+            opening(path).overview.copies()
         assert str(path) in caught.value.message
     assert path.read_bytes() == bytes(data)
 

@@ -166,7 +166,14 @@ def _experiments(db: Connection, epns: Collection[str]) -> list[ExperimentRecord
     }
     mailed = set(db.scalars(select(reported.c.epn)))
     rows = db.execute(_of(select(experiments), experiments.c.epn, epns))
-    return [_experiment(row, at_home.get(row.id, ()), listed, notes, mailed) for row in rows]
+    found = [_experiment(row, at_home.get(row.id, ()), listed, notes, mailed) for row in rows]
+    # What is due stays known, though nobody has seen it at the facility and no visit tells of it.
+    noted = notes.keys() - {one.experiment for one in found}
+    return found + [
+        ExperimentRecord(one, note=notes[one], mailed=one.epn.text in mailed)
+        for one in noted
+        if one.beamline
+    ]
 
 
 def _of(query: Select[Any], column: Any, epns: Collection[str]) -> Select[Any]:
@@ -231,9 +238,10 @@ def _listed(db: Connection) -> dict[str, datetime]:
         .join(sightings, sightings.c.id == experiments.c.walk_id)
         .group_by(experiments.c.source)
     )
-    found: dict[str, datetime] = {row.origin: row[1] for row in db.execute(alone)}
-    for source, when in db.execute(walked):
-        found[source] = max(when, found.get(source, when))
+    found: dict[str, datetime] = {}
+    for query in (alone, walked):
+        for source, when in db.execute(query):
+            found[source] = max(when, found.get(source, when))
     return found
 
 

@@ -288,7 +288,7 @@ class _Owned:
         entry = self.policy.ignored.get(self.record.epn.text)
         if entry is None or entry.origin is not Origin.OURS:
             return None
-        sound = [one for one in self.record.copies if self._why_stale(one) in (None, Why.LATE)]
+        sound = [one for one in self.record.copies if self._why_stale(one) is None]
         there = [one for one in sound if one.presence is Presence.THERE]
         other = next(iter(there or sound), None)
         if other is None:
@@ -305,20 +305,25 @@ class _Owned:
         reason = str(place) if unmounted else f"{place} {copy.presence.value}"
         if self.record.vanished is not None:
             reason = f"since {moment(self.record.vanished)}; at home: {reason}"
-            return self._made(State.GONE, reason, copy=copy, left=left)
+            return self._whole_elsewhere() or self._made(State.GONE, reason, copy=copy, left=left)
         return self._made(State.DUE, reason, copy=copy, why=Why.DIFFERENT, left=left)
 
     def _gone(self, copy: CopyRecord | None) -> ExperimentState | None:
         """It is no longer at the facility, and not complete at its place at home."""
         if self.record.vanished is None or (copy is not None and copy.completed is not None):
             return None
-        since = f"since {moment(self.record.vanished)}"
-        whole = next(filter(self._is_whole, self.record.copies), None)
-        if whole is not None:
-            reason = f"{since}; complete in {whole.copy.destination}"
-            return self._made(State.GONE, reason, copy=whole)
-        reason = f"{since}, and not complete at home"
-        return self._made(State.GONE, reason, copy=copy, left=Left.LOST)
+        reason = f"since {moment(self.record.vanished)}, and not complete at home"
+        lost = self._made(State.GONE, reason, copy=copy, left=Left.LOST)
+        return self._whole_elsewhere() or lost
+
+    def _whole_elsewhere(self) -> ExperimentState | None:
+        """It is no longer at the facility, and a copy at another place has all of it."""
+        copy = next(filter(self._is_whole, self.record.copies), None)
+        if copy is None or self.record.vanished is None:
+            return None
+        since = moment(self.record.vanished)
+        reason = f"since {since}; complete in {copy.copy.destination}"
+        return self._made(State.GONE, reason, copy=copy)
 
     def _is_whole(self, copy: CopyRecord) -> bool:
         """Whether a copy has all that the facility is known to have had."""

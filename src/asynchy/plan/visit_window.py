@@ -53,6 +53,6 @@ def span_after(known: Span | None, answer: EquipmentVisits, now: datetime) -> Sp
     until = min(answer.until, now)
     if known is None:
         return Span(answer.since, until)
-    if answer.since > known.until:
+    if answer.since > known.until or until < known.since:
         return known
     return Span(min(known.since, answer.since), max(known.until, until))

@@ -85,7 +85,8 @@ def move(catalogue: Catalogue, record: CopyRecord, destination: Path, folder: Pa
     wrong = list(_wrong(holdings, destination))
     if wrong or not number:
         names = ", ".join(wrong[:_NAMED])
-        what = f"{count(len(wrong), 'file')} of {number:,} are not there as they were: {names}"
+        one, many = f"file of {number:,} is not there as it was", "are not there as they were"
+        what = f"{count(len(wrong), one, f'files of {number:,} {many}')}: {names}"
         raise CopyRefused(
             f"{destination}: {what if number else 'it is not known what the copy holds'}",
             hint=f"`asynchy copies refetch {record.copy.epn}` fetches it again to its old place",

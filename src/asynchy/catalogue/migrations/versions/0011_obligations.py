@@ -20,20 +20,26 @@ SELECT id FROM copies WHERE EXISTS (
 """
 _FORGET = f"""
 UPDATE copies SET forgotten = CURRENT_TIMESTAMP, completed = NULL, completed_listing = NULL,
-level = NULL, doubted = 0,
+fingerprint = NULL, level = NULL, verified = NULL, damaged = 0, doubted = 0,
 forget_reason = 'another experiment has the same destination (found by an upgrade)'
 WHERE id IN ({_SHARED})
 """  # noqa: S608 - no value in it
+_NOT_HELD = "DELETE FROM held WHERE copy_id IN (SELECT id FROM copies WHERE forgotten IS NOT NULL)"
+_IN_USE = "INSERT INTO state SELECT 'in-use', 'yes' WHERE EXISTS (SELECT 1 FROM copies)"
 _OURS = """
 INSERT INTO ignore_entries (epn, origin, since)
-SELECT experiments.epn, 'ours', max(copies.completed) FROM copies
+SELECT lower(experiments.epn), 'ours', max(copies.completed) FROM copies
 JOIN experiments ON experiments.id = copies.experiment_id
-WHERE copies.completed IS NOT NULL GROUP BY experiments.epn
+WHERE copies.completed IS NOT NULL GROUP BY lower(experiments.epn)
 """
 _DUE = """
 INSERT OR IGNORE INTO due (beamline, epn, project, since, latest, reason)
-SELECT coalesce(experiments.beamline, ''), lower(old.epn), old.project, old.since, old.latest,
-old.reason FROM due_by_epn old LEFT JOIN experiments ON experiments.epn = lower(old.epn)
+SELECT coalesce(
+    experiments.beamline,
+    (SELECT beamline FROM visits WHERE visits.epn = lower(old.epn) ORDER BY "end" DESC LIMIT 1),
+    ''
+), lower(old.epn), old.project, old.since, old.latest, old.reason
+FROM due_by_epn old LEFT JOIN experiments ON experiments.epn = lower(old.epn)
 ORDER BY old.since
 """
 _LOWER = ("experiments", "visits", "reported")
@@ -73,6 +79,7 @@ def upgrade() -> None:
     op.add_column("copies", sa.Column("forget_reason", sa.Text))
     op.add_column("copies", sa.Column("losses", sa.Text))
     op.execute(_FORGET)
+    op.execute(_NOT_HELD)
     op.create_index(
         "uq_copies_destination",
         "copies",
@@ -80,6 +87,7 @@ def upgrade() -> None:
         unique=True,
         sqlite_where=sa.text("forgotten IS NULL"),
     )
+    op.execute(_IN_USE)
     op.execute(_OURS)
     op.rename_table("due", "due_by_epn")
     op.create_table(

@@ -1,0 +1,306 @@
+"""A person decides about a copy that is not at its place: move, forget, refetch, release."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from asynchy.catalogue import Catalogue
+from asynchy.domain.attempt import Attempt, Verdict
+from asynchy.domain.copy_record import CopyRecord, Presence
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Copy, Entry, Experiment, Kind, Survey
+from asynchy.domain.experiment_record import ExperimentRecord
+from asynchy.domain.level import Level
+from asynchy.domain.visit import EquipmentVisits, Visit
+from asynchy.errors import CopyRefused, DestinationTaken, NothingKnown
+from asynchy.plan.experiment_state import (
+    DestinationRules,
+    ExperimentState,
+    Policy,
+    State,
+    experiment_state,
+    owners_of,
+    running_visits,
+)
+from asynchy.plan.outcome import Why
+from asynchy.service.copies import chosen_copy, move, release
+
+NOW = datetime.now(UTC)
+EPN = Epn("12282a")
+FILES = {b"a": b"1", b"deep/b\xff": b"22"}
+
+
+class Home:
+    """A catalogue with a complete copy of one experiment, and its files."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.catalogue = Catalogue.open(place / "catalogue.db")
+        self.copy = self.copy_at(place / "ny79" / "12282a" / "data")
+        self.number = self.complete(self.copy)
+        self.write(self.copy.destination)
+
+    def copy_at(self, destination: Path, beamline: str = "mx") -> Copy:
+        source = f"/data/{beamline}/12282a"
+        return Copy(Experiment(beamline, EPN), "ny79", source, self.place / "ny79", destination)
+
+    def complete(self, copy: Copy) -> int:
+        number = self.catalogue.claim(copy)
+        assert isinstance(number, int)
+        listing = self.catalogue.listing(copy)
+        assert listing is not None
+        for path, data in FILES.items():
+            listing.add(Entry(Kind.FILE, path, len(data), 1000, 0o644), at_home=True)
+        listing.finish(None)
+        assert listing.number is not None
+        size = sum(map(len, FILES.values()))
+        self.catalogue.holdings(number).take(listing.number, (len(FILES), size), Level.SIZE)
+        survey = Survey(NOW, len(FILES), size, 1, 0, 0, 0, 0, "f", listing.number)
+        self.catalogue.record(number, attempt(), survey)
+        self.catalogue.release(number)
+        return number
+
+    def write(self, folder: Path) -> None:
+        for name, data in FILES.items():
+            path = folder / os.fsdecode(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            os.utime(path, (1000, 1000))
+
+    def chosen(self, place: Path | None = None) -> CopyRecord:
+        return chosen_copy(self.catalogue, EPN, place)
+
+    @property
+    def record(self) -> ExperimentRecord:
+        (found,) = self.catalogue.overview.records([EPN.text])
+        return found
+
+    def told(self, ended: timedelta) -> None:
+        """The portal tells of a visit that ended so long ago."""
+        end = NOW - ended
+        visit = Visit("1", EPN, end - timedelta(hours=8), end)
+        self.catalogue.overview.keep_visits([EquipmentVisits(23, "mx", (visit,))], NOW)
+
+    def state(self) -> ExperimentState:
+        rules = DestinationRules(
+            {"12282": "ny79"}, "/data/{beamline}/{epn}", self.place, "{project}/{epn}/data"
+        )
+        now = datetime.now(UTC)
+        running = running_visits(self.record.beamtimes, now)
+        policy = Policy(now, rules, running, owners=owners_of([self.record]))
+        return experiment_state(self.record, policy)
+
+
+def attempt() -> Attempt:
+    return Attempt(
+        started=NOW, ended=NOW, host="here", pid=1, engine="rsync", chosen=None, check="size",
+        compare="time", verdict=Verdict.COMPLETE, exit_code=0, files=2, bytes=3, listed_at=NOW,
+        listed_files=2, listed_bytes=3, reason=None, stderr="",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+# Which copy
+
+
+def test_the_only_copy_of_an_epn_is_chosen_with_what_is_at_its_place(home: Home) -> None:
+    assert home.chosen().copy == home.copy
+    home.copy.destination.rename(home.place / "elsewhere")
+    assert home.chosen().presence is Presence.MISSING
+
+
+def test_of_several_copies_one_must_be_named(home: Home) -> None:
+    other = home.copy_at(home.place / "vault")
+    home.complete(other)
+    with pytest.raises(CopyRefused, match=r"12282a has 2 copies: .*vault") as caught:
+        home.chosen()
+    assert caught.value.hint == "name one with --copy"
+    assert home.chosen(other.destination).copy.destination == other.destination
+
+
+def test_a_copy_that_nobody_knows_is_named(home: Home) -> None:
+    with pytest.raises(NothingKnown, match="knows no copy of 12282a in /nowhere"):
+        home.chosen(Path("/nowhere"))
+    with pytest.raises(NothingKnown, match="knows no copy of 99999z"):
+        chosen_copy(home.catalogue, Epn("99999z"), None)
+
+
+def test_a_copy_that_a_process_works_on_is_refused(home: Home) -> None:
+    home.catalogue.claim(home.copy)
+    with pytest.raises(CopyRefused, match=f"process {os.getpid()} on .* works on"):
+        home.chosen()
+
+
+# Move
+
+
+def test_a_copy_that_was_moved_keeps_what_is_known_of_its_files(home: Home) -> None:
+    destination = home.place / "new" / "12282a"
+    destination.parent.mkdir()
+    home.copy.destination.rename(destination)
+    before = home.chosen()
+    moved = move(home.catalogue, before, destination, destination.parent)
+    assert (moved.files, moved.destination, moved.record) == (2, destination, before)
+    after = home.chosen()
+    assert after.copy == replace(
+        before.copy, destination=destination, project_folder=destination.parent
+    )
+    assert after.presence is Presence.THERE
+    assert (after.id, after.completed, after.level) == (before.id, before.completed, Level.SIZE)
+    assert [row.path for row in home.catalogue.holdings(after.id).everything()] == sorted(FILES)
+    assert len(home.catalogue.history_of("12282a")) == 1
+
+
+def spoil(folder: Path, how: str) -> None:
+    path = folder / "a"
+    if how == "missing":
+        path.unlink()
+    elif how == "size":
+        path.write_bytes(b"longer")
+        os.utime(path, (1000, 1000))
+    elif how == "time":
+        os.utime(path, (1001, 1001))
+    elif how == "link":
+        path.rename(folder.parent / "a")
+        path.symlink_to(folder.parent / "a")
+
+
+@pytest.mark.parametrize("how", ["missing", "size", "time", "link"])
+def test_a_place_where_a_file_is_not_as_it_was_is_refused(home: Home, how: str) -> None:
+    destination = home.place / "new"
+    home.copy.destination.rename(destination)
+    spoil(destination, how)
+    with pytest.raises(CopyRefused, match=r"1 file of 2 is not there as it was: a$") as caught:
+        move(home.catalogue, home.chosen(), destination, home.place)
+    assert caught.value.hint and "refetch 12282a" in caught.value.hint
+    assert home.chosen().copy == home.copy
+
+
+def test_names_of_missing_files_are_escaped_and_more_files_do_no_harm(home: Home) -> None:
+    destination = home.place / "new"
+    home.copy.destination.rename(destination)
+    (destination / "more").write_text("x")
+    (destination / os.fsdecode(b"deep/b\xff")).unlink()
+    with pytest.raises(CopyRefused, match=r"deep/b\\xff$"):
+        move(home.catalogue, home.chosen(), destination, home.place)
+    home.write(destination)
+    assert move(home.catalogue, home.chosen(), destination, home.place).files == 2
+
+
+@pytest.mark.parametrize("kind", ["nothing", "file", "link"])
+def test_only_a_folder_is_a_place(home: Home, kind: str) -> None:
+    destination = home.place / "new"
+    if kind == "file":
+        destination.write_text("x")
+    elif kind == "link":
+        destination.symlink_to(home.copy.destination)
+    with pytest.raises(CopyRefused, match="is not a folder"):
+        move(home.catalogue, home.chosen(), destination, home.place)
+
+
+def test_a_copy_of_which_no_file_is_known_cannot_be_moved(home: Home) -> None:
+    record = home.chosen()
+    home.catalogue.refetch_copy(record)
+    destination = home.place / "new"
+    home.write(destination)
+    with pytest.raises(CopyRefused, match="not known what the copy holds"):
+        move(home.catalogue, record, destination, home.place)
+
+
+@pytest.mark.parametrize("beamline", ["mx", "saxs"])
+def test_a_place_that_another_copy_has_is_refused(home: Home, beamline: str) -> None:
+    taken = home.place / "vault"
+    home.complete(home.copy_at(taken, beamline))
+    home.write(taken)
+    with pytest.raises(DestinationTaken, match="vault"):
+        move(home.catalogue, home.chosen(home.copy.destination), taken, home.place)
+    assert home.chosen(home.copy.destination).copy == home.copy
+
+
+# Forget, refetch, release
+
+
+def test_a_copy_that_is_forgotten_releases_its_experiment_until_a_later_visit(home: Home) -> None:
+    home.told(timedelta(hours=9))
+    home.catalogue.forget_copy(home.chosen(), "measured again", NOW)
+    record = home.record
+    assert (record.copies, record.released, record.release_reason) == ((), NOW, "measured again")
+    assert home.state().state is State.RELEASED
+    assert len(home.catalogue.history_of("12282a")) == 1  # what was done stays known
+    assert list(home.catalogue.holdings(home.number).everything()) == []
+    home.told(timedelta(hours=-1))
+    assert home.state().state is State.WAITING
+    later = replace(home.record.beamtimes[0].visit, end=NOW + timedelta(microseconds=1))
+    home.catalogue.overview.keep_visits([EquipmentVisits(23, "mx", (later,))], NOW)
+    found = home.state()
+    assert (found.state, found.why) == (State.DUE, Why.NEW)
+    assert home.complete(home.copy) == home.number  # the same row, no longer forgotten
+    assert home.state().record.copies[0].attempts == 2
+
+
+def test_while_another_copy_is_complete_the_experiment_is_not_released(home: Home) -> None:
+    other = home.copy_at(home.place / "vault")
+    home.complete(other)
+    home.catalogue.forget_copy(home.chosen(other.destination), "too many", NOW)
+    assert home.record.released is None
+    assert [one.copy for one in home.record.copies] == [home.copy]
+
+
+def test_the_place_of_a_forgotten_copy_is_free_for_another_experiment(home: Home) -> None:
+    other = home.copy_at(home.copy.destination, "saxs")
+    with pytest.raises(DestinationTaken, match=r"belongs to 12282a \(mx\)"):
+        home.catalogue.claim(other)
+    home.catalogue.forget_copy(home.chosen(), "moved away", NOW)
+    assert isinstance(home.catalogue.claim(other), int)
+
+
+def test_a_copy_that_is_to_be_fetched_again_is_due_and_proves_nothing(home: Home) -> None:
+    home.told(timedelta(hours=9))
+    assert home.state().state is State.AT_HOME
+    home.catalogue.release_experiment(home.record.experiment, "?", NOW)
+    home.catalogue.refetch_copy(home.chosen())
+    (copy,) = home.record.copies
+    assert (copy.completed, copy.listed, copy.level, copy.suspect) == (None, None, None, False)
+    assert copy.attempts == 1 and home.record.released is None
+    assert list(home.catalogue.holdings(copy.id).everything()) == []
+    found = home.state()
+    assert (found.state, found.why) == (State.DUE, Why.AGAIN)
+
+
+def test_every_experiment_of_an_epn_without_a_copy_is_released(home: Home) -> None:
+    visits = [
+        EquipmentVisits(number, beamline, (Visit("1", Epn("99999a"), NOW, NOW),))
+        for number, beamline in ((23, "mx"), (30, "saxs"))
+    ]
+    home.catalogue.overview.keep_visits(visits, NOW)
+    assert release(home.catalogue, Epn("99999a"), "not ours", NOW) == 2
+    found = home.catalogue.overview.records(["99999a"])
+    assert [(one.released, one.release_reason) for one in found] == [(NOW, "not ours")] * 2
+    with pytest.raises(NothingKnown, match="does not know 1z"):
+        release(home.catalogue, Epn("1z"), "x", NOW)
+
+
+def test_whether_anybody_worked_on_a_copy_since_is_known(home: Home) -> None:
+    record = home.chosen()
+    assert home.catalogue.unchanged_since(record)
+    home.catalogue.claim(home.copy)
+    assert not home.catalogue.unchanged_since(record)
+    home.catalogue.release(home.number)
+    assert home.catalogue.unchanged_since(record)
+    home.catalogue.record(home.number, attempt(), None)
+    assert not home.catalogue.unchanged_since(record)
+
+
+def test_what_the_facility_lost_is_kept_until_it_is_there_again(home: Home) -> None:
+    for losses in ("1 file is gone", None):
+        home.catalogue.note_losses(home.number, losses)
+        assert home.chosen().losses == losses

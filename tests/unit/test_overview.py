@@ -1,0 +1,160 @@
+"""What a cycle leaves alone, in sentences, and what needs a person."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from asynchy.domain.copy_record import Presence
+from asynchy.domain.experiment import Experiment
+from asynchy.domain.experiment_record import ExperimentRecord
+from asynchy.domain.visit import Beamtime
+from asynchy.plan.experiment_state import (
+    ExperimentState,
+    IgnoreEntry,
+    Origin,
+    State,
+    experiment_state,
+)
+from asynchy.plan.overview import attention, long_visits, named, overview_of, sentences
+from tests.tools.records import (
+    NOW,
+    copy_of,
+    experiment_of,
+    hours,
+    old_place,
+    policy_of,
+    record_of,
+    visit,
+    wanted,
+)
+
+LOSSES = "the facility no longer lists 1 file (9 B): a; …"
+
+
+def ended(epn: str, **changes: Any) -> ExperimentRecord:
+    return record_of(visit(epn, -17, -9), epn=epn, **changes)
+
+
+def states(*records: ExperimentRecord, **changes: Any) -> list[ExperimentState]:
+    policy = policy_of(*records, **changes)
+    return [experiment_state(record, policy) for record in records]
+
+
+def copies(epn: str, **changes: Any) -> dict[str, Any]:
+    return {"copies": (copy_of(wanted(experiment_of(epn)), **changes),)}
+
+
+def test_states_are_counted_and_what_is_at_another_place_or_outside_or_shrunk_is_named() -> None:
+    elsewhere = ended("1a", copies=(copy_of(old_place(experiment_of("1a"))),))
+    shrunk = ended("1b", **copies("1b", losses=LOSSES))
+    found = overview_of(
+        states(
+            elsewhere, shrunk, record_of(epn="1c"), record_of(epn="2d"), ended("2e"), ended("77a"),
+            ignored={"1a": IgnoreEntry(Origin.OURS, NOW)},
+        )
+    )  # fmt: skip
+    assert found.counts == {
+        State.AT_HOME: 2, State.OUTSIDE: 2, State.DUE: 1, State.UNOWNED: 1,
+    }  # fmt: skip
+    assert sentences(found) == [
+        "2 experiments are visible at the SFTP service and ours, but in no visit that the portal "
+        "told of: 1c (mx), 2d (mx). `fetch-visible: true` fetches what is visible.",
+        "1a (mx) is complete at another place: in /old/mx/1a",
+        f"1b (mx): {LOSSES}",
+    ]
+
+
+def test_of_what_needs_nothing_there_is_no_sentence() -> None:
+    assert sentences(overview_of(states(ended("1a"), ended("1b", **copies("1b"))))) == []
+    assert sentences(overview_of([])) == []
+
+
+def test_one_that_is_outside_is_said_in_the_singular() -> None:
+    (said,) = sentences(overview_of(states(record_of(epn="1c"))))
+    assert said.startswith("1 experiment is visible")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(1, "n0"), (10, "n8, n9"), (11, "n9 and 1 more"), (1234, "n9 and 1,224 more")],
+)
+def test_ten_names_are_told_and_the_others_counted(number: int, text: str) -> None:
+    assert named([f"n{at}" for at in range(number)]).endswith(text)
+
+
+def test_nothing_needs_attention_that_settles_by_itself_or_has_a_part_of_its_own() -> None:
+    fine = states(
+        ended("1a"),
+        ended("1b", **copies("1b")),
+        ended("77a"),
+        record_of(epn="1c"),
+        ended("1d", released=hours(-1)),
+        ended("1e", vanished=hours(-1), **copies("1e")),
+        record_of(visit("2a", -1, 1), epn="2a"),
+    )
+    assert attention(fine, NOW) == ()
+
+
+def test_what_needs_a_person_is_said_with_its_name_and_reason() -> None:
+    found = states(
+        ended("1a", problem="/data/mx/1a: a link to /x, which is missing"),
+        ended("1b", **copies("1b", damaged=2)),
+        ended("1c", **copies("1c", presence=Presence.MISSING)),
+        ended("1d", vanished=hours(-1)),
+    )
+    assert attention(found, NOW) == (
+        "1a (mx): its folder at the facility is a link that leads to no folder: "
+        "/data/mx/1a: a link to /x, which is missing",
+        "1b (mx): files are damaged at home; `asynchy verify` repairs them: 2 files",
+        "1c (mx): its copy at home is missing: /projects/ny79/mx/1c/data is missing",
+        "1d (mx): gone from the facility, and not complete at home: since "
+        f"{found[3].reason.removeprefix('since ')}",
+    )
+
+
+def test_a_mount_that_is_missing_is_named_once() -> None:
+    gone = [ended(epn, **copies(epn, presence=Presence.UNMOUNTED)) for epn in ("1a", "1b", "2c")]
+    assert attention(states(*gone), NOW) == (
+        "/projects/ny79 is missing or empty: is it mounted? (2 experiments)",
+        "/projects/kx12 is missing or empty: is it mounted?",
+    )
+
+
+@pytest.mark.parametrize(("days", "told"), [(0, True), (13.9, True), (14, False)])
+def test_what_the_facility_lost_is_repeated_for_two_weeks(days: float, told: bool) -> None:
+    item = ended("1a", **copies("1a", losses=LOSSES))
+    later = hours(-5) + timedelta(days=days)
+    assert attention(states(item), later) == ((f"1a (mx): {LOSSES}",) if told else ())
+
+
+def test_an_experiment_without_a_beamline_is_named_without_one() -> None:
+    bare = record_of(experiment=Experiment("", experiment_of("1c").epn))
+    (said,) = sentences(overview_of(states(bare)))
+    assert "told of: 1c. " in said
+
+
+def long(*records: ExperimentRecord, running: tuple[Beamtime, ...], days: float) -> tuple[str, ...]:
+    policy = policy_of(*records, more=running)
+    found = [experiment_state(record, policy) for record in records]
+    return long_visits(found, policy, timedelta(days=days))
+
+
+def test_a_visit_that_runs_for_long_is_named_with_what_it_holds_back() -> None:
+    running = visit("2z", -100, 2, "saxs")
+    held = record_of(visit("1a", -17, -9)), record_of(visit("2z", -200, -150), epn="2z")
+    free = record_of(visit("1b", -300, -200), epn="1b")
+    assert long(*held, free, running=(running,), days=5) == ()
+    (said,) = long(*held, free, running=(running,), days=4)
+    assert said.startswith("A visit of 2z on saxs has been running since 2026-11-20")
+    assert "It holds back 2 experiments: 1a (mx), 2z (mx)." in said
+    assert "ask the facility" in said
+
+
+def test_of_several_long_visits_those_that_began_first_are_named() -> None:
+    first, second = visit("2y", -200, 2), visit("2z", -100, 2)
+    (said,) = long(record_of(visit("1a", -17, -9)), running=(second, first), days=1)
+    assert "A visit of 2y " in said
+    assert long(running=(visit("2y", 0.5, 9),), days=1) == ()

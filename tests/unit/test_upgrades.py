@@ -1,0 +1,342 @@
+"""A catalogue of any older version becomes one of this version, and keeps what it knows."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+import asynchy.catalogue
+from asynchy.catalogue import Catalogue, process
+from asynchy.catalogue.database import Database
+from asynchy.catalogue.schema import REVISION, metadata
+from asynchy.catalogue.state_markers import Markers, StateMarkers
+from asynchy.domain.attempt import Verdict
+from asynchy.domain.copy_record import CopyRecord
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Experiment
+from asynchy.domain.experiment_record import DueNote, ExperimentRecord
+from asynchy.domain.level import Level
+from asynchy.errors import CatalogueError
+from asynchy.plan.decide import planned
+from asynchy.plan.experiment_state import (
+    DestinationRules,
+    IgnoreEntry,
+    Origin,
+    Policy,
+    experiment_state,
+    owners_of,
+    running_visits,
+)
+from asynchy.plan.outcome import Due, Left, LeftOut, Why
+
+OLDER = [f"{number:04}" for number in range(1, int(REVISION))]
+DAY = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def at(days: int) -> str:
+    """A time as SQLAlchemy stores it."""
+    return (DAY + timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+class Old:
+    """A catalogue of an older version; rows are given by the columns that matter."""
+
+    def __init__(self, path: Path, revision: str) -> None:
+        self.path, self.revision = path, revision
+        config = Config()
+        folder = Path(asynchy.catalogue.__file__).parent / "migrations"
+        config.set_main_option("script_location", str(folder))
+        config.set_main_option("path_separator", "os")
+        engine = create_engine(f"sqlite:///{path}")
+        with engine.begin() as db:
+            config.attributes["connection"] = db
+            command.upgrade(config, revision)
+        engine.dispose()
+
+    def has(self, revision: str) -> bool:
+        """Whether it has what came with a version."""
+        return self.revision >= revision
+
+    def add(self, table: str, **values: Any) -> None:
+        names = ", ".join(f'"{name}"' for name in values)
+        marks = ", ".join("?" for _ in values)
+        with closing(sqlite3.connect(self.path)) as db, db:
+            db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))
+
+    def experiment(self, number: int, epn: str, beamline: str = "mx", **more: Any) -> None:
+        self.add(
+            "experiments", id=number, beamline=beamline, epn=epn, proposal=epn[:-1],
+            source=f"/data/{beamline}/{epn}", first_seen=at(0), last_seen=at(1), **more,
+        )  # fmt: skip
+
+    def copy(
+        self, number: int, experiment: int, destination: str, completed: int | None, **more: Any
+    ) -> None:
+        when = None if completed is None else at(completed)
+        self.add(
+            "copies", id=number, experiment_id=experiment, project="ny79", destination=destination,
+            completed=when, completed_listing=when, files=7, bytes=8, fingerprint="f", **more,
+        )  # fmt: skip
+
+    def attempt(self, copy: int, verdict: str, ended: int, reason: str | None = None) -> None:
+        self.add(
+            "attempts", copy_id=copy, started=at(ended - 1), ended=at(ended), host="old", pid=7,
+            engine="rsync", check="size", compare="time", verdict=verdict, exit_code=0, files=1,
+            bytes=2, listed_at=at(ended - 1), listed_files=7, listed_bytes=8, reason=reason,
+            stderr="said",
+        )  # fmt: skip
+
+    def visit(self, number: int, epn: str, beamline: str, end: int) -> None:
+        self.add(
+            "visits", equipment=23, visit=str(number), epn=epn, beamline=beamline,
+            start=at(end - 1), end=at(end), title="t", principal="null", scientists="[]",
+            told=at(end),
+        )  # fmt: skip
+
+    def due(self, epn: str, project: str, since: int, reason: str) -> None:
+        self.add("due", epn=epn, project=project, since=at(since), latest=at(9), reason=reason)
+
+
+@pytest.fixture(params=OLDER)
+def old(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Old]:
+    yield Old(tmp_path / "catalogue.db", request.param)
+
+
+@pytest.fixture
+def latest(tmp_path: Path) -> Old:
+    """Of the version before this one."""
+    return Old(tmp_path / "catalogue.db", OLDER[-1])
+
+
+def records(catalogue: Catalogue) -> dict[str, ExperimentRecord]:
+    return {f"{one.epn} {one.experiment.beamline}": one for one in catalogue.overview.records()}
+
+
+def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(query).fetchall()
+
+
+def test_every_older_version_becomes_this_one_and_keeps_a_copy_of_itself(old: Old) -> None:
+    old.experiment(1, "12282a")
+    with pytest.raises(CatalogueError, match=f"schema {old.revision}"):
+        Catalogue.peek(old.path)
+    with Database.open(old.path).transaction() as db:
+        assert compare_metadata(MigrationContext.configure(db), metadata) == []
+    assert [one.epn.text for one in Catalogue.peek(old.path).overview.records()] == ["12282a"]
+    kept = old.path.with_name(f"catalogue.db.{old.revision}")
+    assert rows(kept, "SELECT version_num FROM alembic_version") == [(old.revision,)]
+    assert rows(kept, "SELECT epn FROM experiments") == [("12282a",)]
+
+
+def test_copies_attempts_and_claims_of_every_older_version_stay(old: Old) -> None:
+    old.experiment(1, "12282a")
+    old.experiment(2, "12282b")
+    old.copy(1, 1, "/p/ny79/12282a/data", 3)
+    old.copy(2, 2, "/p/ny79/12282b/data", None)
+    old.attempt(1, "failed", 2, "disk full")
+    old.attempt(1, "complete", 3)
+    old.attempt(2, "stopped", 4, "stopped")
+    pid, identity = process.me()
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    old.add(
+        "claims", copy_id=2, host=process.host(), pid=pid, process=identity, since=now,
+        heartbeat=now,
+    )  # fmt: skip
+    catalogue = Catalogue.open(old.path)
+    found = records(catalogue)
+    (first,), (second,) = found["12282a mx"].copies, found["12282b mx"].copies
+    assert (first.completed, first.listed) == (DAY + timedelta(days=3),) * 2
+    assert (first.files, first.bytes, first.attempts, first.level) == (7, 8, 2, None)
+    assert first.last is not None and first.last.verdict is Verdict.COMPLETE
+    assert (first.suspect, first.damaged, first.forgotten, first.losses) == (False, 0, None, None)
+    assert first.copy.source == "/data/mx/12282a"
+    assert first.copy.project_folder == Path("/p/ny79/12282a")  # it was not stored before
+    assert (second.completed, second.attempts, second.unfinished) == (None, 1, True)
+    assert second.claim is not None and second.claim.pid == pid
+    verdicts = [(one.verdict, one.reason) for _, one in catalogue.history_of("12282a")]
+    assert verdicts == [(Verdict.FAILED, "disk full"), (Verdict.COMPLETE, None)]
+
+
+def test_entries_of_completed_epns_are_ours_and_others_are_the_originals(old: Old) -> None:
+    for number, epn in enumerate(("12282a", "12282b", "12282c"), 1):
+        old.experiment(number, epn)
+    old.copy(1, 1, "/p/1", 3)
+    old.copy(2, 1, "/p/2", 5)
+    old.copy(3, 2, "/p/3", None)
+    catalogue, now = Catalogue.open(old.path), datetime.now(UTC)
+    found = catalogue.ignore_entries.compare({"12282a", "12282b"}, now)
+    assert found == {
+        "12282a": IgnoreEntry(Origin.OURS, DAY + timedelta(days=5)),
+        "12282b": IgnoreEntry(Origin.ORIGINAL, now),
+    }
+    taken_out = catalogue.ignore_entries.compare(set(), now)
+    assert {epn: one.origin for epn, one in taken_out.items()} == {"12282a": Origin.REMOVED}
+
+
+def test_a_catalogue_with_copies_was_in_use_and_one_without_is_new(old: Old) -> None:
+    old.experiment(1, "12282a")
+    other = Old(old.path.with_name("other.db"), old.revision)
+    other.experiment(1, "12282a")
+    other.copy(1, 1, "/p/1", None)
+    assert StateMarkers.open(old.path).read() == Markers()
+    assert StateMarkers.open(other.path).read() == Markers(in_use=True)
+
+
+@pytest.mark.parametrize("old", OLDER[4:], indirect=True)  # the table came with 0005
+def test_what_was_due_keeps_since_when_and_why_with_its_beamline(old: Old) -> None:
+    old.experiment(1, "12282a")
+    old.experiment(2, "12282b", "saxs")
+    old.due("12282a", "ny79", 2, "disk full")
+    old.due("12282a", "other", 1, "not enough free space")  # its project has changed since
+    old.due("12282b", "kx12", 3, "cut off")
+    old.due("12283a", "kx12", 4, "the project folder is not there")
+    if old.has("0008"):
+        old.visit(1, "12283a", "imbl", 3)
+        old.visit(2, "12283a", "saxs", 5)
+    catalogue = Catalogue.open(old.path)
+    found = records(catalogue)
+
+    def note(project: str, since: int, reason: str) -> DueNote:
+        latest = DAY + timedelta(days=9)
+        return DueNote(project, DAY + timedelta(days=since), latest, reason)
+
+    assert found["12282a mx"].note == note("other", 1, "not enough free space")
+    assert found["12282b saxs"].note == note("kx12", 3, "cut off")
+    if old.has("0008"):
+        assert found["12283a saxs"].note == note("kx12", 4, "the project folder is not there")
+    assert rows(old.path, "SELECT count(*) FROM due") == [(3,)]
+    assert rows(old.path, "SELECT name FROM sqlite_master WHERE name = 'due_by_epn'") == []
+
+
+@pytest.mark.parametrize("old", OLDER[2:], indirect=True)  # the column came with 0003
+def test_what_an_original_called_complete_holds_up_to_when_it_was_last_seen(old: Old) -> None:
+    old.experiment(1, "12282a", completed_elsewhere=1)
+    old.experiment(2, "12282b")
+    found = records(Catalogue.open(old.path))
+    assert found["12282a mx"].elsewhere_since == DAY + timedelta(days=1)
+    assert found["12282b mx"].elsewhere_since is None
+
+
+def test_an_epn_that_was_stored_in_capitals_is_found_in_small_letters(latest: Old) -> None:
+    latest.experiment(1, "12282A")
+    latest.experiment(2, "12283B")
+    latest.experiment(3, "12283b")  # the same one: both rows stay, and are read as one
+    latest.copy(1, 1, "/p/12282A/data", 3)
+    latest.copy(2, 2, "/p/12283B/data", 3)
+    latest.visit(1, "12282A", "mx", 2)
+    latest.visit(2, "99999Z", "mx", 2)
+    latest.due("12282A", "ny79", 2, "cut off")
+    latest.add("reported", epn="99999Z", first=at(1), latest=at(2), times=2)
+    latest.add("mails", created=at(3), message=b"m", epns="99999Z 1A")
+    catalogue = Catalogue.open(latest.path)
+    found = records(catalogue)
+    assert found.keys() == {"12282a mx", "12283b mx", "99999z mx"}
+    assert len(found["12282a mx"].copies) == len(found["12283b mx"].copies) == 1
+    assert len(found["12282a mx"].beamtimes) == 1
+    note = found["12282a mx"].note
+    assert note is not None and note.reason == "cut off"
+    entries = catalogue.ignore_entries.compare({"12282a", "12283b"}, datetime.now(UTC))
+    assert {one.origin for one in entries.values()} == {Origin.OURS}
+    assert catalogue.notifications.reported().keys() == {Epn("99999z")}
+    mail = catalogue.notifications.pending()
+    assert mail is not None and mail.epns == (Epn("99999z"), Epn("1a"))
+
+
+def test_levels_files_and_visits_stay(latest: Old) -> None:
+    latest.experiment(1, "12282a")
+    latest.copy(1, 1, "/p/1", 3, level=3, verified=at(4), damaged=0, doubted=0)
+    latest.add("held", copy_id=1, path=b"a", size=1, modified=2, level=3, checked=9)
+    latest.visit(1, "12282a", "mx", 2)
+    catalogue = Catalogue.open(latest.path)
+    (record,) = catalogue.overview.records()
+    (copy,) = record.copies
+    assert (copy.level, copy.verified) == (Level.SOURCE, DAY + timedelta(days=4))
+    assert [row.path for row in catalogue.holdings(1).everything()] == [b"a"]
+    assert [item.visit.end for item in record.beamtimes] == [DAY + timedelta(days=2)]
+    assert catalogue.overview.answered_until([23]) is None  # the portal is asked once as before
+
+
+def kept_of(old: Old) -> dict[int, CopyRecord]:
+    return {one.id: one for one in Catalogue.open(old.path).overview.copies()}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "keeps"),
+    [(3, 5, 2), (5, 3, 1), (3, None, 1), (None, 3, 2), (None, None, 2), (3, 3, 2)],
+)
+def test_of_two_copies_with_one_destination_the_later_complete_one_keeps_it(
+    old: Old, first: int | None, second: int | None, keeps: int
+) -> None:
+    old.experiment(1, "12282a", "mx")
+    old.experiment(2, "12282a", "saxs")
+    old.copy(1, 1, "/p/12282a/data", first)
+    old.copy(2, 2, "/p/12282a/data", second)
+    old.copy(3, 2, "/p/elsewhere", None)
+    if old.has("0007"):
+        for copy in (1, 2, 3):
+            old.add("held", copy_id=copy, path=b"a", size=1, modified=2, checked=9)
+    assert kept_of(old).keys() == {keeps, 3}
+    lost = 3 - keeps
+    ((reason, when, completed, fingerprint),) = rows(
+        old.path,
+        f"SELECT forget_reason, forgotten, completed, fingerprint FROM copies WHERE id = {lost}",
+    )
+    assert reason == "another experiment has the same destination (found by an upgrade)"
+    assert when is not None and (completed, fingerprint) == (None, None)
+    held = {copy for (copy,) in rows(old.path, "SELECT copy_id FROM held")}
+    assert held == ({keeps, 3} if old.has("0007") else set())
+
+
+def test_of_many_copies_with_one_destination_one_keeps_it(old: Old) -> None:
+    for number, beamline in enumerate(("mx", "saxs", "imbl", "xfm"), 1):
+        old.experiment(number, "12282a", beamline)
+        old.copy(number, number, "/p/12282a/data", number % 3 or None)
+    assert kept_of(old).keys() == {2}
+
+
+@pytest.mark.parametrize(
+    ("destination_path", "result"),
+    [("{epn}/data", Left.SAME_DESTINATION), ("{beamline}/{epn}/data", Why.NEW)],
+)
+def test_an_experiment_that_has_lost_its_place_to_another_is_due(
+    old: Old, destination_path: str, result: Left | Why
+) -> None:
+    old.experiment(1, "12282a", "mx")
+    old.experiment(2, "12282a", "saxs")
+    old.copy(1, 1, "/p/12282a/data", 3)
+    old.copy(2, 2, "/p/12282a/data", 5)
+    old.attempt(1, "complete", 3)
+    old.attempt(2, "complete", 5)
+    if old.has("0008"):
+        old.visit(1, "12282a", "mx", 2)
+    catalogue, now = Catalogue.open(old.path), datetime.now(UTC)
+    found = catalogue.overview.records()
+    policy = Policy(
+        now=now,
+        rules=DestinationRules(
+            {"12282": "p"}, "/data/{beamline}/{epn}", Path("/p"), destination_path
+        ),
+        running=running_visits((), now),
+        ignored=catalogue.ignore_entries.compare({"12282a"}, now),
+        fetch_visible=True,
+        owners=owners_of(found),
+    )
+    (mx,) = [one for one in found if one.experiment == Experiment("mx", Epn("12282a"))]
+    assert mx.copies == ()
+    item = planned(experiment_state(mx, policy))
+    assert item is not None
+    assert (item.reason if isinstance(item, LeftOut) else item.why) is result
+    if isinstance(item, Due):
+        assert isinstance(catalogue.claim(item.copy), int)

@@ -1,0 +1,134 @@
+"""For which time the portal is asked, and for which time its answers are known to be whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asynchy.catalogue import Catalogue
+from asynchy.domain.visit import Beamtime, EquipmentVisits, UnreadableVisit
+from asynchy.plan.visit_window import Span, ask_since, before, is_whole, span_after
+from tests.tools.records import NOW, hours, visit
+
+
+def answer(
+    since: float | None, until: float | None, *told: Beamtime, equipment: int = 23
+) -> EquipmentVisits:
+    start, end = (None if at is None else hours(at) for at in (since, until))
+    visits = tuple(item.visit for item in told)
+    return EquipmentVisits(equipment, "mx", visits, since=start, until=end)
+
+
+# From when on it is asked
+
+
+def test_the_days_are_counted_back_from_the_earliest_current_visit() -> None:
+    assert ask_since([], None, NOW, 30) == NOW - timedelta(days=30)
+    running = [visit("1a", -8, 2), visit("1b", -99, -98), visit("2c", -7, 9)]
+    assert ask_since(running, None, NOW, 1) == hours(-8 - 24)
+    assert ask_since([visit("1a", 0.9, 3)], None, NOW, 1) == hours(-24)
+
+
+def test_after_an_outage_it_is_asked_from_before_the_last_whole_answer_on() -> None:
+    assert ask_since([], hours(-1000), NOW, 1) == hours(-1024)
+    assert ask_since([visit("1a", -8, 2)], hours(-2), NOW, 1) == hours(-32)
+    assert ask_since([visit("1a", -8, 2)], hours(-2000), NOW, 1) == hours(-2024)
+
+
+def test_a_time_before_the_calendar_begins_is_its_beginning() -> None:
+    earliest = datetime.min.replace(tzinfo=NOW.tzinfo)
+    assert before(earliest, 30) == before(NOW, 10**6) == earliest
+
+
+# What is known without a gap
+
+
+def test_a_whole_answer_moves_the_end_of_the_span_on_and_never_into_the_future() -> None:
+    assert span_after(None, answer(-9, 1), NOW) == Span(hours(-9), NOW)
+    known = Span(hours(-50), hours(-5))
+    assert span_after(known, answer(-9, 1), NOW) == Span(hours(-50), NOW)
+    assert span_after(known, answer(-60, -40), NOW) == Span(hours(-60), hours(-5))
+
+
+def test_an_answer_after_a_gap_moves_nothing() -> None:
+    known = Span(hours(-50), hours(-20))
+    assert span_after(known, answer(-19.9, 1), NOW) == known
+    assert span_after(known, answer(-20, 1), NOW) == Span(hours(-50), NOW)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        replace(answer(-9, 1), problem="paging"),
+        replace(answer(-9, 1), unreadable=(UnreadableVisit(None, "no end"),)),
+        answer(None, None),
+        answer(-9, None),
+    ],
+)
+def test_an_answer_that_is_not_whole_moves_nothing(part: EquipmentVisits) -> None:
+    for known in (None, Span(hours(-50), hours(-5))):
+        assert span_after(known, part, NOW) == known
+    assert is_whole(part) == (part.problem is None and not part.unreadable)
+
+
+@given(st.lists(st.tuples(st.floats(-500, 10), st.floats(0, 100)), max_size=9))
+def test_a_span_never_has_a_gap(asked: list[tuple[float, float]]) -> None:
+    """Every hour of it was in an answer."""
+    span, answers = None, []
+    for since, length in asked:
+        answers.append((hours(since), hours(since + length)))
+        span = span_after(span, answer(since, since + length), NOW)
+    if span is None or span.until <= span.since:
+        return
+    moment = span.since
+    while moment < span.until:
+        reached = max((end for start, end in answers if start <= moment < end), default=None)
+        assert reached is not None
+        moment = reached
+
+
+# As it is stored
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Catalogue:
+    return Catalogue.open(tmp_path / "catalogue.db")
+
+
+def test_all_is_answered_up_to_the_earliest_end_of_all_entries(catalogue: Catalogue) -> None:
+    assert catalogue.overview.answered_until([23, 24]) is None
+    catalogue.overview.keep_visits([answer(-9, -1)], NOW)
+    assert catalogue.overview.answered_until([23]) == hours(-1)
+    assert catalogue.overview.answered_until([23, 24]) is None
+    catalogue.overview.keep_visits([answer(-9, -3, equipment=24)], NOW)
+    assert catalogue.overview.answered_until([23, 24]) == hours(-3)
+    catalogue.overview.keep_visits([replace(answer(-9, 0), problem="down")], NOW)
+    assert catalogue.overview.answered_until([23]) == hours(-1)
+
+
+def test_a_visit_that_is_told_no_more_although_it_should_be_was_called_off(
+    catalogue: Catalogue,
+) -> None:
+    off, stays, older = visit("1a", -9, -8), visit("1b", -7, -6), visit("2a", -99, -98)
+    catalogue.overview.keep_visits([answer(-200, 1, off, stays, older)], NOW)
+    again = answer(-50, 1, stays)
+    catalogue.overview.keep_visits([replace(again, problem="paging")], NOW)
+    assert len(catalogue.overview.visits()) == 3
+    catalogue.overview.keep_visits([answer(-50, 1)], NOW)  # none at all: that is no answer
+    assert len(catalogue.overview.visits()) == 3
+    catalogue.overview.keep_visits([again], NOW)
+    assert {item.visit.epn.text for item in catalogue.overview.visits()} == {"1b", "2a"}
+
+
+def test_answers_count_though_they_are_not_stored(catalogue: Catalogue) -> None:
+    told = visit("1a", -9, -8)
+    catalogue.overview.keep_visits([answer(-50, 1, told)], NOW)
+    moved = replace(told.visit, end=hours(-2))
+    (record,) = catalogue.overview.records(answers=[replace(answer(-50, 1), visits=(moved,))])
+    assert [item.visit for item in record.beamtimes] == [moved]
+    assert [item.visit for item in catalogue.overview.visits()] == [told.visit]
