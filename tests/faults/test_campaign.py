@@ -17,6 +17,7 @@ CANNOT = frozenset[Kind]() if ROOT else {Kind.DISK}
 """Faults that this user cannot make."""
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_goes_wrong_all_of_it_comes_home_and_nothing_is_left(seed: int) -> None:
     (result,) = campaign([seed])

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Experiment
+from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
 from asynchy.domain.info import LARGEST, parse_info
 from asynchy.domain.person import Person, on_one_line
-from asynchy.domain.visit import EquipmentVisits, UnreadableVisit, Visit
+from asynchy.domain.visit import EquipmentVisits, Visit
 from asynchy.notify.tables import in_rows, table
-from asynchy.plan.alert import Found, Overdue, overdue, suggest
+from asynchy.plan.alert import overdue, suggest, unknown_epns
+from asynchy.plan.experiment_state import ExperimentState, IgnoreEntry, Origin, experiment_state
+from tests.tools.records import NOW, copy_of, experiment_of, policy_of, record_of, wanted
+from tests.tools.records import visit as told
 
-NOW = datetime(2026, 11, 24, tzinfo=UTC)
 ADA = Person("Ada", "Lovelace", "ada@uni.example")
 ZOE = Person("Zoë", "Nguyễn", "zoe@uni.example")
 JO = Person("Jo", "Doe", "jo@uni.example")
@@ -63,25 +66,59 @@ def test_nobody_is_taken_for_another_of_the_same_name_and_a_draw_is_no_suggestio
     assert suggested(upper, [], *known) is not None
 
 
-def test_what_is_unknown_is_looked_for_everywhere() -> None:
-    answers = [
-        EquipmentVisits(23, "mx", (visit("1a", 2), visit("7a", 3), visit("7a", 1))),
-        EquipmentVisits(24, "mx2", (visit("7a", 2),), (UnreadableVisit(Epn("8b"), "no end"),)),
+def states(*records: ExperimentRecord, **changes: Any) -> list[ExperimentState]:
+    policy = policy_of(*records, **changes)
+    return [experiment_state(record, policy) for record in records]
+
+
+def test_every_experiment_of_an_epn_without_a_project_is_looked_for() -> None:
+    records = combine(
+        [record_of(experiment=experiment_of(epn)) for epn in ("9c", "1d")],
+        [
+            told("1a", -20, -10), told("7a", -40, -30), told("7a", -20, -10),
+            told("7a", -30, -20, "saxs"), told("8b", 30, 40),
+        ],
+    )  # fmt: skip
+    found = unknown_epns(states(*records))
+    assert list(found) == [Epn("7a"), Epn("8b"), Epn("9c")]
+    assert [one.experiment.beamline for one in found[Epn("7a")]] == ["mx", "saxs"]
+    assert len(found[Epn("7a")][0].beamtimes) == 2
+
+
+def test_an_epn_that_a_person_skips_or_released_belongs_to_nobody_and_is_not_asked_for() -> None:
+    skipped, released = record_of(epn="7a"), record_of(epn="8b", released=NOW)
+    entry = IgnoreEntry(Origin.PERSON, NOW)
+    assert unknown_epns(states(skipped, released, ignored={"7a": entry})) == {}
+
+
+def test_what_was_left_undone_for_some_days_is_overdue_the_oldest_first() -> None:
+    def noted(epn: str, days: float, **changes: Any) -> ExperimentRecord:
+        since = NOW - timedelta(days=days)
+        return record_of(
+            told(epn, -900, -890), epn=epn, note=DueNote("old", since, NOW, f"why {epn}"), **changes
+        )
+
+    at_home = copy_of(wanted(experiment_of("1d")))
+    lost = noted("1e", 9, vanished=NOW)
+    records = [
+        noted("1a", 2), noted("1b", 3), noted("2c", 9), noted("1d", 9, copies=(at_home,)), lost,
+        noted("9f", 9), noted("1g", 9, vanished=NOW, copies=(copy_of(wanted(experiment_of("1g"))),)),
+        record_of(told("1h", -900, -890), epn="1h"),
+    ]  # fmt: skip
+    found = overdue(states(*records), 3, NOW)
+    assert [one.epn.text for one in found] == ["1e", "2c", "1b"]
+    assert [(one.project, one.reason) for one in found] == [
+        ("ny79", "why 1e"),
+        ("kx12", "why 2c"),
+        ("ny79", "why 1b"),
     ]
-    found = Found(frozenset({Experiment("mx", Epn("9c")), Experiment("mx", Epn("2d"))}), answers)
-    assert found.unknown(MAPPING) == [Epn("7a"), Epn("8b"), Epn("9c")]
-    assert [item.visit.id for item in found.beamtimes(Epn("7a"))] == ["7a 1", "7a 2", "7a 3"]
-    assert found.beamlines(Epn("7a")) == ("mx", "mx2")
-    assert found.beamlines(Epn("9c")) == ("mx",)
+    assert (found[0].since, found[0].latest) == (NOW - timedelta(days=9), NOW)
 
 
-def test_what_is_overdue() -> None:
-    def item(epn: str, days: int) -> Overdue:
-        return Overdue(Epn(epn), "p", NOW - timedelta(days=days), NOW, "why")
-
-    due = [item("1a", 2), item("2b", 3), item("3c", 9), item("4d", 9)]
-    found = overdue(due, frozenset({"4d"}), 3, NOW)
-    assert [one.epn.text for one in found] == ["3c", "2b"]
+def test_what_waits_for_a_running_visit_is_not_overdue() -> None:
+    note = DueNote("ny79", NOW - timedelta(days=9), NOW, "why")
+    record = record_of(told("1a", -900, -890), told("1a", -1, 1), note=note)
+    assert overdue(states(record), 3, NOW) == ()
 
 
 def test_tables_are_those_of_the_original() -> None:

@@ -2,65 +2,75 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from asynchy.domain.attempt import Claim
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Copy, Experiment
-from asynchy.plan.checking import Kept, to_verify
+from asynchy.domain.copy_record import Presence
+from asynchy.domain.experiment_record import ExperimentRecord
+from asynchy.plan.checking import to_verify
 from asynchy.plan.outcome import Due, Left, LeftOut, Why
+from tests.tools.records import NOW, copy_of, experiment_of, old_place, record_of, wanted
 
-NOW = datetime.now(UTC)
 
-
-def kept(epn: str = "12282a", source: str = "/data/mx/12282a", **changes: Any) -> Kept:
-    folder = Path("/projects/ny79") / epn
-    copy = Copy(Experiment("mx", Epn(epn)), "ny79", source, folder, folder / "data")
-    values = {
-        "id": 1, "complete": True, "doubted": False, "vanished": None, "attempts": 1,
-        "audits": 0, "audited": None, "claim": None, **changes,
-    }  # fmt: skip
-    return Kept(copy=copy, **values)
+def kept(epn: str = "1a", **changes: Any) -> ExperimentRecord:
+    """An experiment with one copy, complete unless the changes say something else."""
+    vanished = changes.pop("vanished", None)
+    copy = replace(wanted(experiment_of(epn)), **changes.pop("copy", {}))
+    record = replace(copy_of(copy), **changes)
+    return record_of(epn=epn, vanished=vanished, copies=(record,))
 
 
 def test_all_that_are_complete_or_were_are_taken() -> None:
-    given = [kept("1a"), kept("2b", complete=False), kept("3c", complete=False, doubted=True)]
-    found = to_verify(given, (), lambda folder: True)
+    given = [kept("1a"), kept("1b", completed=None), kept("1c", completed=None, suspect=True)]
+    found = to_verify(given, ())
     assert [(item.copy.epn.text, item.why) for item in found if isinstance(item, Due)] == [
         ("1a", Why.VERIFIED),
-        ("3c", Why.DIFFERENT),
+        ("1c", Why.DIFFERENT),
     ]
     assert len(found) == 2
+
+
+def test_every_copy_of_an_experiment_is_taken_wherever_it_is() -> None:
+    experiment = experiment_of()
+    places = wanted(experiment), old_place(experiment)
+    record = record_of(copies=tuple(map(copy_of, places)))
+    found = to_verify([record], ())
+    assert [item.copy for item in found if isinstance(item, Due)] == list(places)
 
 
 @pytest.mark.parametrize(
     ("item", "named", "reason"),
     [
-        (kept(complete=False), True, Left.INCOMPLETE),
-        (kept(source=""), False, Left.ODD_SOURCE),
-        (kept(source="/data/$(x)"), False, Left.ODD_SOURCE),
+        (kept(completed=None), True, Left.INCOMPLETE),
+        (kept(copy={"source": ""}), False, Left.ODD_SOURCE),
+        (kept(copy={"source": "/data/$(x)"}), False, Left.ODD_SOURCE),
         (kept(claim=Claim("here", 1, NOW, NOW)), False, Left.CLAIMED),
         (kept(vanished=NOW), False, Left.GONE),
     ],
 )
 def test_what_is_not_to_be_had_is_left_out_with_the_reason(
-    item: Kept, named: bool, reason: Left
+    item: ExperimentRecord, named: bool, reason: Left
 ) -> None:
-    (found,) = to_verify([item], {"12282a"} if named else (), lambda folder: True)
+    (found,) = to_verify([item], {"1a"} if named else ())
     assert isinstance(found, LeftOut) and found.reason is reason
+    assert (found.experiment, found.project) == (item.experiment, "ny79")
 
 
-def test_a_copy_that_is_not_there_is_never_fetched_anew() -> None:
-    (found,) = to_verify([kept()], (), lambda folder: False)
-    assert isinstance(found, LeftOut) and found.reason is Left.NO_COPY
-    assert found.reason.stays_due
+@pytest.mark.parametrize("presence", [one for one in Presence if one is not Presence.THERE])
+@pytest.mark.parametrize("suspect", [False, True])
+def test_a_copy_that_is_not_there_is_never_fetched_again(presence: Presence, suspect: bool) -> None:
+    given = kept(presence=presence, suspect=suspect)
+    for epns in ((), ("1a",)):
+        (found,) = to_verify([given], epns)
+        assert isinstance(found, LeftOut) and found.reason is Left.COPY_MISSING
+        assert found.reason.stays_due and found.reason.needs_person
+        assert presence.value in found.detail and "asynchy copies" in found.detail
 
 
 def test_those_that_are_named_alone_and_then_whatever_a_walk_said() -> None:
-    given = [kept("1a"), kept("2b", vanished=NOW)]
-    (found,) = to_verify(given, {"2b"}, lambda folder: True)
+    given = [kept("1a"), kept("1b", vanished=NOW)]
+    (found,) = to_verify(given, {"1b"})
     assert isinstance(found, Due)

@@ -1,220 +1,44 @@
+"""What is listed, whether it fits, what came of it; and what `asynchy sync` chooses."""
+
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from asynchy.domain.attempt import Claim, EngineResult, Verdict
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Copy, Experiment, Survey
+from asynchy.domain.attempt import EngineResult, Verdict
+from asynchy.domain.copy_record import CopyRecord, Presence
+from asynchy.domain.experiment import Amount, Copy, Experiment, Survey
+from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Check
-from asynchy.domain.visit import EquipmentVisits, UnreadableVisit, Visit
-from asynchy.plan.backlog import Known, Wish, backlog
-from asynchy.plan.decide import (
-    History,
-    Room,
-    Rules,
-    SecondLook,
-    after_listing,
-    before_listing,
-    map_to_project,
-)
+from asynchy.errors import ExitCode
+from asynchy.plan.backlog import Wish, backlog, is_plain
+from asynchy.plan.decide import Room, after_listing, one_a_destination, planned, when_absent
+from asynchy.plan.experiment_state import experiment_state
 from asynchy.plan.outcome import Due, Left, LeftOut, Plan, Transfer, Why
-from asynchy.plan.select import Candidate, Selection, select
 from asynchy.plan.verdict import Judgement, Proof, check_made, judge, verdict_on
-
-NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-RULES = Rules(
-    {"12282": "ny79"}, "/data/{beamline}/{epn}", Path("/projects"), "{project}/{epn}/data"
+from asynchy.service.bring import Outcome
+from asynchy.service.work import exit_code_for
+from tests.tools.records import (
+    CLAIM,
+    NOW,
+    copy_of,
+    experiment_of,
+    failed,
+    hours,
+    policy_of,
+    record_of,
+    visit,
+    wanted,
 )
 
-
-def hours(number: float) -> datetime:
-    return NOW + timedelta(hours=number)
-
-
-def visit(epn: str, start: float, end: float) -> Visit:
-    return Visit(f"{epn} {start} {end}", Epn(epn), hours(start), hours(end))
-
-
-def told(
-    *visits: Visit, equipment: int = 23, beamline: str = "mx", problem: str | None = None
-) -> EquipmentVisits:
-    return EquipmentVisits(equipment, beamline, visits, (), problem)
-
-
-def chosen(selection: Selection) -> list[str]:
-    return [candidate.experiment.epn.text for candidate in selection.candidates]
-
-
-def left(selection: Selection) -> dict[str, Left]:
-    return {item.epn.text: item.reason for item in selection.left_out}
-
-
-def test_an_ended_visit_is_chosen_the_oldest_first() -> None:
-    found = select([told(visit("2b", -20, -10), visit("1a", -50, -40))], NOW, 30)
-    assert chosen(found) == ["1a", "2b"]
-    assert found.left_out == ()
-
-
-@pytest.mark.parametrize(("start", "end"), [(-1, 1), (0.5, 8), (-3, 0), (1, 9)])
-def test_a_running_visit_on_any_equipment_holds_the_epn_back(start: float, end: float) -> None:
-    found = select(
-        [told(visit("1a", -50, -40)), told(visit("1a", start, end), equipment=24)], NOW, 30
-    )
-    assert chosen(found) == []
-    assert left(found) == {"1a": Left.RUNNING}
-
-
-def test_only_what_ended_before_the_earliest_running_visit_began() -> None:
-    found = select(
-        [told(visit("1a", -30, -9), visit("2b", -20, -7)), told(visit("9z", -8, 2), equipment=24)],
-        NOW,
-        30,
-    )
-    assert chosen(found) == ["1a"]
-    assert left(found) == {"9z": Left.RUNNING, "2b": Left.LATER}
-
-
-def test_the_day_range_counts_back_from_the_earliest_running_visit() -> None:
-    visits = told(visit("1a", -40, -25), visit("2b", -60, -33), visit("9z", -8, 2))
-    assert chosen(select([visits], NOW, 1)) == ["1a"]
-    assert chosen(select([visits], NOW, 2)) == ["2b", "1a"]
-
-
-def test_a_visit_beyond_the_hour_is_not_current() -> None:
-    found = select([told(visit("1a", -30, -9), visit("1a", 1.5, 9))], NOW, 30)
-    assert chosen(found) == ["1a"]
-
-
-def test_the_same_epn_on_two_beamlines_is_two_experiments() -> None:
-    found = select(
-        [told(visit("1a", -30, -9)), told(visit("1a", -40, -20), equipment=30, beamline="saxs")],
-        NOW,
-        30,
-    )
-    assert [candidate.experiment for candidate in found.candidates] == [
-        Experiment("saxs", Epn("1a")),
-        Experiment("mx", Epn("1a")),
-    ]
-
-
-def test_unreadable_visits_follow_their_epn() -> None:
-    answer = EquipmentVisits(
-        23, "mx", (visit("1a", -30, -9),),
-        (UnreadableVisit(Epn("1a"), "no end"), UnreadableVisit(Epn("2b"), "no start"), UnreadableVisit(None, "?")),
-    )  # fmt: skip
-    found = select([answer], NOW, 30)
-    assert found.candidates[0].unreadable == "no end"
-    assert left(found) == {"2b": Left.UNREADABLE}
-
-
-def test_problems_are_handed_on() -> None:
-    found = select(
-        [told(visit("1a", -30, -9)), told(equipment=24, problem="equipment 24: gone")], NOW, 30
-    )
-    assert chosen(found) == ["1a"]
-    assert found.problems == ("equipment 24: gone",)
-    assert Plan((), (), found.problems).unsure is not None
-    assert Plan((), (), ()).unsure is None
-
-
-epns = st.sampled_from(["1a", "1b", "2a", "12282a"])
-visits_ = st.builds(
-    lambda epn, start, length: visit(epn, start, start + length),
-    epns, st.floats(-2000, 30), st.floats(0, 100),
-)  # fmt: skip
-answers = st.lists(st.lists(visits_, max_size=6).map(lambda v: told(*v)), max_size=4)
-
-
-@given(answers, st.integers(1, 60))
-def test_an_epn_is_never_both_chosen_and_held_back(found: list[EquipmentVisits], days: int) -> None:
-    selection = select(found, NOW, days)
-    running = {epn for epn, why in left(selection).items() if why is Left.RUNNING}
-    assert not running & set(chosen(selection))
-    for candidate in selection.candidates:
-        assert candidate.last_end < NOW
-
-
-@given(answers, st.integers(1, 60), st.randoms())
-def test_the_order_of_the_answers_does_not_matter(
-    found: list[EquipmentVisits], days: int, chance: st.DataObject
-) -> None:
-    shuffled = list(found)
-    chance.shuffle(shuffled)  # type: ignore[attr-defined]
-    one, two = select(found, NOW, days), select(shuffled, NOW, days)
-    assert (one.candidates, set(one.left_out)) == (two.candidates, set(two.left_out))
-
-
-def candidate(end: float = -9, *, unreadable: str | None = None) -> Candidate:
-    return Candidate(Experiment("mx", Epn("12282a")), hours(end), unreadable)
-
-
-COPY = RULES.copy_of(candidate(), "ny79")
-
-
-def decided(
-    *, ignored: bool = False, history: History | None = None, there: bool = True, end: float = -9
-) -> Due | LeftOut:
-    return before_listing(
-        candidate(end), COPY, ignored=ignored, history=history or History(), folder_there=there
-    )
-
-
-def test_where_it_comes_from_and_where_it_goes() -> None:
-    copy = map_to_project(candidate(), RULES)
-    assert not isinstance(copy, LeftOut)
-    assert copy.source == "/data/mx/12282a"
-    assert copy.destination == Path("/projects/ny79/12282a/data")
-    assert copy.project_folder == Path("/projects/ny79")
-
-
-def test_a_proposal_without_a_project_is_left_to_epnalert() -> None:
-    found = map_to_project(Candidate(Experiment("mx", Epn("99999a")), NOW), RULES)
-    assert isinstance(found, LeftOut)
-    assert (found.reason, found.reason.stays_due) == (Left.UNMAPPED, False)
-
-
-FETCHED = hours(-5)
-
-
-@pytest.mark.parametrize(
-    ("ignored", "completed", "attempts", "end", "result"),
-    [
-        (False, None, 0, -9, Why.NEW),
-        (False, None, 2, -9, Why.AGAIN),
-        (False, FETCHED, 1, -9, Why.REMOVED),
-        (True, None, 0, -9, Left.IGNORED),
-        (True, None, 2, -9, Left.IGNORED),
-        (True, FETCHED, 1, -9, Left.COMPLETE),
-        (True, FETCHED, 1, -5, Left.COMPLETE),
-        (True, FETCHED, 1, -4, Why.RETURNED),
-    ],
-)
-def test_due_or_not(
-    ignored: bool, completed: datetime | None, attempts: int, end: float, result: Why | Left
-) -> None:
-    history = History(attempts=attempts, completed_listing=completed)
-    found = decided(ignored=ignored, history=history, end=end)
-    assert (found.why if isinstance(found, Due) else found.reason) is result
-
-
-def test_a_missing_project_folder_keeps_it_due() -> None:
-    found = decided(there=False)
-    assert isinstance(found, LeftOut)
-    assert found.reason is Left.NO_PROJECT_FOLDER and found.reason.stays_due
-    assert "/projects/ny79" in str(found)
-
-
-def test_a_copy_that_another_process_works_on_is_left_to_it() -> None:
-    found = decided(history=History(claim=Claim("node7", 4711, NOW, NOW)))
-    assert isinstance(found, LeftOut)
-    assert found.reason is Left.CLAIMED
-    assert "process 4711 on node7" in str(found)
+COPY = wanted(experiment_of())
+EXPERIMENT = COPY.experiment
 
 
 def survey(fingerprint: str = "f", *, files: int = 0, size: int = 0, folders: int = 0) -> Survey:
@@ -239,88 +63,6 @@ def test_it_must_fit(room: Room, result: Left | None) -> None:
 def test_what_is_planned_is_no_longer_free() -> None:
     assert Room(500, 8).less(survey(files=5, size=500, folders=3)) == Room(0, 0)
     assert Room(500, None).less(survey(files=5, size=500)) == Room(0, None)
-
-
-def test_an_unreadable_visit_makes_a_transfer_unsure() -> None:
-    due = before_listing(
-        candidate(unreadable="no end"), COPY, ignored=False, history=History(), folder_there=True
-    )
-    assert isinstance(due, Due) and due.unsure is not None
-    transfer = after_listing(due, survey(), Room(1, 1))
-    assert isinstance(transfer, Transfer) and transfer.unsure == due.unsure
-
-
-@given(answers, st.integers(1, 60), st.integers(0, 1000))
-def test_the_plan_after_a_complete_run_is_empty(
-    found: list[EquipmentVisits], days: int, later: int
-) -> None:
-    for item in select(found, NOW, days).candidates:
-        copy = RULES.copy_of(item, "ny79")
-        done = History(attempts=1, completed_listing=NOW)
-        again = before_listing(item, copy, ignored=True, history=done, folder_there=True)
-        assert isinstance(again, LeftOut) and again.reason is Left.COMPLETE
-
-
-@given(end=st.floats(-1000, -1), listed=st.floats(-1000, 0), days=st.integers(1, 30))
-def test_what_is_complete_is_looked_at_once_more_when_its_time_has_come(
-    end: float, listed: float, days: int
-) -> None:
-    """Due from so many days after the visit on, until a listing was made after that."""
-    history = History(attempts=1, completed_listing=hours(listed))
-    found = before_listing(
-        candidate(end),
-        COPY,
-        ignored=True,
-        history=history,
-        folder_there=True,
-        second_look=SecondLook(NOW, timedelta(days=days)),
-    )
-    came = hours(end) + timedelta(days=days)
-    if hours(listed) < hours(end):
-        assert isinstance(found, Due) and found.why is Why.RETURNED
-    elif hours(listed) < came <= NOW:
-        assert isinstance(found, Due) and found.why is Why.LATE
-    else:
-        assert isinstance(found, LeftOut) and found.reason is Left.COMPLETE
-
-
-def test_a_hand_made_entry_is_never_looked_at_a_second_time() -> None:
-    found = before_listing(
-        candidate(-1000), COPY, ignored=True, history=History(), folder_there=True,
-        second_look=SecondLook(NOW, timedelta(days=1)),
-    )  # fmt: skip
-    assert isinstance(found, LeftOut) and found.reason is Left.IGNORED
-
-
-@pytest.mark.parametrize("ignored", [True, False])
-def test_what_was_found_to_differ_is_due_whatever_the_ignore_list_says(ignored: bool) -> None:
-    due = decided(ignored=ignored, history=History(attempts=2, doubted=True))
-    assert isinstance(due, Due) and due.why is Why.DIFFERENT
-
-
-def test_what_a_later_attempt_left_undone_is_due_though_it_was_complete() -> None:
-    history = History(attempts=2, completed_listing=FETCHED, unfinished=True)
-    due = decided(ignored=True, history=history, end=-9)
-    assert isinstance(due, Due) and due.why is Why.AGAIN
-
-
-def test_sync_takes_what_a_later_attempt_left_undone() -> None:
-    known = Known(Experiment("mx", Epn("1a")), "/data/mx/1a", NOW, None, None, None, False)
-    wish = Wish(Path("/vault"))
-    history = History(attempts=2, completed_listing=NOW)
-    assert backlog([known], wish, lambda _: history) == ([], 1)
-    (due,), complete = backlog([known], wish, lambda _: replace(history, unfinished=True))
-    assert isinstance(due, Due) and (due.why, complete) == (Why.AGAIN, 0)
-
-
-@pytest.mark.parametrize(
-    ("walked", "source"),
-    [("/data/mx/1A", "/other/1A"), ("/data/mx/1a", "/other/1a"), ("", "/other/1a")],
-)
-def test_a_source_prefix_goes_before_the_folder_as_it_is_spelled(walked: str, source: str) -> None:
-    known = Known(Experiment("mx", Epn("1a")), walked, NOW, None, None, None, False)
-    copy = Wish(Path("/vault"), source_prefix="/other/").copy_of(known)
-    assert (copy.source, copy.destination) == (source, Path("/vault/1a"))
 
 
 def check(different: int = 0, reason: str | None = None) -> Check:
@@ -415,170 +157,6 @@ def test_complete_needs_everything(
     assert (found.verdict is Verdict.COMPLETE) == all_well
 
 
-# The edges of the rules
-
-
-@pytest.mark.parametrize(
-    ("end", "chosen_", "left_"),
-    [
-        (-8 - 24, ["1a"], {}),
-        (-8 - 24.001, [], {}),
-        (-8.001, ["1a"], {}),
-        (-8, [], {"1a": Left.LATER}),
-        (-0.001, [], {"1a": Left.LATER}),
-    ],
-)
-def test_the_edges_of_the_range(end: float, chosen_: list[str], left_: dict[str, Left]) -> None:
-    found = select([told(visit("1a", -100, end)), told(visit("9z", -8, 2), equipment=24)], NOW, 1)
-    assert chosen(found) == chosen_
-    assert left(found) == {"9z": Left.RUNNING, **left_}
-
-
-def test_without_a_running_visit_the_range_counts_back_from_now() -> None:
-    answers_ = [told(visit("1a", -99, -24), visit("2b", -99, -24.1), visit("3c", -9, -0.001))]
-    assert chosen(select(answers_, NOW, 1)) == ["1a", "3c"]
-
-
-def test_what_begins_within_the_hour_moves_no_range() -> None:
-    found = select([told(visit("1a", -9, -0.01), visit("9z", 0.9, 3))], NOW, 30)
-    assert (chosen(found), left(found)) == (["1a"], {"9z": Left.RUNNING})
-
-
-def test_an_earlier_visit_is_fetched_though_a_later_one_has_to_wait() -> None:
-    found = select([told(visit("1a", -90, -80), visit("1a", -9, -7), visit("9z", -8, 2))], NOW, 30)
-    assert [(one.experiment.epn.text, one.last_end) for one in found.candidates] == [
-        ("1a", hours(-80))
-    ]
-    assert left(found) == {"9z": Left.RUNNING}
-
-
-@pytest.mark.parametrize("ends", [(-80, -40, -60), (-40, -60, -80), (-80, -60, -40)])
-def test_the_latest_of_the_ended_visits_counts(ends: tuple[float, ...]) -> None:
-    found = select([told(*(visit("1a", end - 8, end) for end in ends))], NOW, 30)
-    assert [one.last_end for one in found.candidates] == [hours(-40)]
-
-
-def test_a_running_visit_on_another_beamline_holds_every_experiment_of_the_epn_back() -> None:
-    found = select(
-        [
-            told(visit("1a", -50, -40)),
-            told(visit("1a", -50, -40), visit("1a", -1, 1), equipment=30, beamline="saxs"),
-        ],
-        NOW,
-        30,
-    )
-    assert found.candidates == ()
-    assert found.left_out == (LeftOut(Epn("1a"), Left.RUNNING),)
-
-
-def test_an_epn_is_left_out_once_for_the_weightiest_reason() -> None:
-    answer = EquipmentVisits(
-        23, "mx", (visit("1a", -1, 1), visit("2b", -0.5, -0.2), visit("1a", -30, -20)),
-        (UnreadableVisit(Epn("1a"), "x"), UnreadableVisit(Epn("2b"), "x"), UnreadableVisit(Epn("3c"), "x")),
-    )  # fmt: skip
-    assert select([answer], NOW, 30).left_out == (
-        LeftOut(Epn("1a"), Left.RUNNING),
-        LeftOut(Epn("2b"), Left.LATER),
-        LeftOut(Epn("3c"), Left.UNREADABLE, "x"),
-    )
-
-
-def test_no_answers_choose_nothing_and_keep_the_problem() -> None:
-    found = select([told(problem="equipment 23: gone"), told(problem="equipment 24: gone")], NOW, 9)
-    assert found == Selection((), (), ("equipment 23: gone", "equipment 24: gone"))
-
-
-@pytest.mark.parametrize("zone", [timezone(timedelta(hours=11)), timezone(timedelta(hours=-9))])
-def test_the_zone_of_a_time_does_not_matter(zone: timezone) -> None:
-    visits = [visit("1a", -50, -40), visit("2b", -9, -8), visit("9z", -8.5, 2)]
-    moved = [
-        Visit(one.id, one.epn, one.start.astimezone(zone), one.end.astimezone(zone))
-        for one in visits
-    ]
-    assert select([told(*moved)], NOW, 2) == select([told(*visits)], NOW, 2)
-
-
-@pytest.mark.parametrize(
-    "zone", [UTC, timezone(timedelta(hours=10)), timezone(timedelta(hours=-9))]
-)
-@pytest.mark.parametrize(
-    ("start", "end"),
-    [
-        (datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59)),
-        (datetime(1, 1, 1), datetime(2026, 11, 24, 10)),
-        (datetime(2026, 11, 1), datetime(9999, 12, 31, 23, 59)),
-        (datetime(9999, 12, 31), datetime(9999, 12, 31, 23, 59)),
-    ],
-)
-def test_an_absurd_time_at_the_portal_stops_no_run(
-    start: datetime, end: datetime, zone: timezone
-) -> None:
-    absurd = Visit("1", Epn("9z"), start.replace(tzinfo=zone), end.replace(tzinfo=zone))
-    found = select([told(visit("1a", -50, -40)), told(absurd, equipment=24)], NOW, 30)
-    assert isinstance(found, Selection)
-
-
-@settings(max_examples=40)
-@given(answers, st.integers(1, 60))
-def test_no_epn_with_a_visit_in_the_range_is_lost(found: list[EquipmentVisits], days: int) -> None:
-    selection = select(found, NOW, days)
-    told_of = {one.epn.text for answer in found for one in answer.visits
-               if one.start <= hours(1) and one.end >= NOW - timedelta(days=days)}  # fmt: skip
-    assert told_of <= {*chosen(selection), *left(selection)}
-    assert not set(chosen(selection)) & set(left(selection))
-
-
-@settings(max_examples=40)
-@given(answers, st.integers(1, 60))
-def test_a_visit_that_is_told_twice_counts_once(found: list[EquipmentVisits], days: int) -> None:
-    assert select([*found, *found], NOW, days) == select(found, NOW, days)
-
-
-@settings(max_examples=40)
-@given(answers, st.integers(1, 60), epns)
-def test_one_more_running_visit_never_lets_more_be_fetched(
-    found: list[EquipmentVisits], days: int, epn: str
-) -> None:
-    before = set(chosen(select(found, NOW, 10_000)))
-    after = chosen(select([*found, told(visit(epn, -1, 1))], NOW, 10_000))
-    assert set(after) <= before - {epn}
-
-
-STAYS_DUE = {
-    Left.NO_PROJECT_FOLDER, Left.SAME_DESTINATION, Left.CLAIMED, Left.ABSENT, Left.UNLISTED,
-    Left.DESTINATION, Left.ODD_SOURCE, Left.NO_SPACE, Left.NO_INODES, Left.UNREADABLE,
-    Left.INCOMPLETE, Left.NO_COPY,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("reason", list(Left))
-def test_which_reasons_keep_an_experiment_due(reason: Left) -> None:
-    assert reason.stays_due == (reason in STAYS_DUE)
-    assert str(LeftOut(Epn("1a"), reason, "why")) == f"{reason.text}: why"
-
-
-@pytest.mark.parametrize(("ignored", "there"), [(True, True), (True, False)])
-def test_what_is_ignored_needs_neither_folder_nor_claim(ignored: bool, there: bool) -> None:
-    history = History(claim=Claim("node7", 4711, NOW, NOW))
-    found = decided(ignored=ignored, history=history, there=there)
-    assert isinstance(found, LeftOut) and found.reason is Left.IGNORED
-
-
-def test_the_proposal_is_mapped_to_the_letter() -> None:
-    rules = Rules(
-        {"0123": "a", "123": "b"}, "/data/{epn}", Path("/p"), "{project}/{beamline}/{epn}"
-    )
-    copies = [
-        map_to_project(Candidate(Experiment("mx", Epn(text)), NOW), rules)
-        for text in ("0123a", "123a", "00123a")
-    ]
-    assert [found.destination if isinstance(found, Copy) else found.reason for found in copies] == [
-        Path("/p/a/mx/0123a"),
-        Path("/p/b/mx/123a"),
-        Left.UNMAPPED,
-    ]
-
-
 def test_what_is_at_home_already_needs_no_room() -> None:
     assert isinstance(after_listing(Due(COPY, Why.AGAIN), survey(), Room(0, 0)), Transfer)
 
@@ -599,3 +177,265 @@ def test_a_failure_tells_the_engines_reason() -> None:
 def test_the_reason_of_a_transfer_that_may_not_count_is_told() -> None:
     found = judge(result(), survey(), survey(), unsure="the portal is down")
     assert found.reason == "all of it is at home, but the portal is down"
+
+
+def test_a_folder_without_files_is_never_called_complete() -> None:
+    empty = replace(survey(), files=0, bytes=0, folders=3)
+    for why in (Why.NEW, Why.AGAIN, Why.RETURNED):
+        found = after_listing(Due(COPY, why), empty, Room(10**9, None))
+        assert isinstance(found, LeftOut) and found.reason is Left.EMPTY
+        assert not found.reason.ends_well and not found.reason.needs_person
+        assert str(found) == f"nothing there yet: it has no files at the facility: {COPY.source}"
+
+
+def test_a_plan_is_unsure_while_not_all_was_asked() -> None:
+    assert Plan((), (), ("equipment 24: gone",)).unsure is not None
+    assert Plan((), (), ()).unsure is None
+
+
+@pytest.mark.parametrize("why", list(Why))
+def test_an_absent_folder_stays_due_unless_its_copy_is_complete(why: Why) -> None:
+    found = when_absent(Due(COPY, why))
+    assert found.reason is (Left.COMPLETE if why is Why.LATE else Left.ABSENT)
+    assert found.reason.stays_due == (why is not Why.LATE)
+
+
+def test_of_two_experiments_with_one_destination_the_first_is_fetched() -> None:
+    other = replace(COPY, experiment=experiment_of("1a", "saxs"))
+    given = [Due(COPY, Why.NEW), LeftOut(EXPERIMENT, Left.RUNNING), Due(other, Why.NEW)]
+    first, second, third = one_a_destination(given)
+    assert (first, second) == (given[0], given[1])
+    assert isinstance(third, LeftOut) and third.reason is Left.SAME_DESTINATION
+    assert third.experiment == other.experiment and "--layout" in third.detail
+
+
+# What a run leaves out, and what it ends with
+
+STAYS_DUE = {
+    Left.LOST, Left.ODD_SOURCE, Left.INCOMPLETE, Left.COPY_MISSING, Left.DAMAGED,
+    Left.NO_PROJECT_FOLDER, Left.SAME_DESTINATION, Left.CLAIMED, Left.ABSENT, Left.EMPTY,
+    Left.BROKEN_LINK, Left.UNLISTED, Left.DESTINATION, Left.NO_SPACE, Left.NO_INODES,
+}  # fmt: skip
+SETTLE_BY_THEMSELVES = {Left.INCOMPLETE, Left.CLAIMED, Left.EMPTY, Left.UNLISTED}
+
+
+@pytest.mark.parametrize("reason", list(Left))
+def test_which_reasons_keep_an_experiment_due_and_which_need_a_person(reason: Left) -> None:
+    assert reason.stays_due == (reason in STAYS_DUE)
+    assert reason.needs_person == (
+        reason is Left.UNMAPPED or reason in STAYS_DUE - SETTLE_BY_THEMSELVES
+    )
+    assert reason.ends_well == (reason not in STAYS_DUE | {Left.UNMAPPED})
+    assert str(LeftOut(EXPERIMENT, reason, "why")) == f"{reason.text}: why"
+
+
+def ended(*left: Left, outcomes: tuple[Outcome, ...] = (), **changes: Any) -> ExitCode:
+    plan = Plan((), tuple(LeftOut(EXPERIMENT, one) for one in left), (), **changes)
+    return exit_code_for(plan, outcomes)
+
+
+def test_a_run_ends_well_if_nothing_is_due_and_nothing_needs_a_person() -> None:
+    assert ended() is ExitCode.OK
+    fine = Left.RUNNING, Left.LATER, Left.NOT_BEGUN, Left.IGNORED, Left.COMPLETE, Left.RELEASED
+    assert ended(*fine, outcomes=(Outcome(COPY, Verdict.COMPLETE, None),)) is ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    "reason", [one for one in Left if not one.ends_well and one is not Left.UNLISTED]
+)
+def test_a_run_that_leaves_something_undone_says_so(reason: Left) -> None:
+    assert ended(Left.RUNNING, reason) is ExitCode.DUE
+
+
+def test_a_run_with_a_transfer_that_is_not_complete_says_so() -> None:
+    assert ended(outcomes=(Outcome(COPY, Verdict.CHANGED, "x"),)) is ExitCode.DUE
+
+
+def test_a_run_that_could_not_ask_or_list_says_so_before_all() -> None:
+    assert ended(Left.UNLISTED, Left.NO_SPACE) is ExitCode.UNASKED
+    assert ended(unlisted=("SFTP service, /data/mx: no",)) is ExitCode.UNASKED
+    assert exit_code_for(Plan((), (), ("equipment 23: gone",)), ()) is ExitCode.UNASKED
+
+
+def test_a_plan_lists_what_is_due_and_names_what_is_left_out_and_no_more() -> None:
+    def item(record: ExperimentRecord) -> Due | LeftOut | None:
+        return planned(experiment_state(record, policy_of(record)))
+
+    ended_visit = visit("1a", -17, -9)
+    due = item(record_of(ended_visit))
+    assert due == Due(wanted(experiment_of()), Why.NEW)
+    left = item(record_of(ended_visit, visit("1a", -1, 1)))
+    assert isinstance(left, LeftOut)
+    assert (left.reason, left.project) == (Left.RUNNING, "ny79")
+    assert item(record_of(ended_visit, copies=(copy_of(COPY),))) is None
+    assert item(record_of()) is None  # visible alone: the overview names it
+
+
+# What `asynchy sync` chooses
+
+WISH = Wish(Path("/vault"))
+
+
+def vault(epn: str = "1a", beamline: str = "mx") -> Copy:
+    return WISH.copy_of(record_of(experiment=experiment_of(epn, beamline)))
+
+
+def synced(record: ExperimentRecord, wish: Wish = WISH) -> Due | LeftOut | None:
+    """What becomes of one experiment; None: its copy is complete."""
+    decided, complete = backlog([record], wish, NOW)
+    assert len(decided) + complete == 1
+    return next(iter(decided), None)
+
+
+def why_of(record: ExperimentRecord, wish: Wish = WISH) -> Why | Left | None:
+    found = synced(record, wish)
+    if found is None:
+        return None
+    return found.why if isinstance(found, Due) else found.reason
+
+
+def in_vault(record: ExperimentRecord, **changes: Any) -> ExperimentRecord:
+    completed = changes.pop("completed", -5)
+    return replace(record, copies=(copy_of(vault(), completed, **changes),))
+
+
+ENDED = visit("1a", -17, -9)
+
+
+@pytest.mark.parametrize(
+    ("record", "result"),
+    [
+        (record_of(), Why.NEW),
+        (in_vault(record_of()), None),
+        (in_vault(record_of(ENDED)), None),
+        (in_vault(record_of(ENDED), completed=-10), Why.RETURNED),
+        (in_vault(record_of(ENDED, visit("1a", -1, 1))), None),  # nothing to show yet
+        (in_vault(record_of(changed=hours(-4))), Why.CHANGED),
+        (in_vault(record_of(changed=hours(-6))), None),
+        (in_vault(record_of(), last=failed(-4)), Why.AGAIN),
+        (in_vault(record_of(), completed=None), Why.AGAIN),
+        (in_vault(record_of(), completed=None, suspect=True), Why.DIFFERENT),
+        (in_vault(record_of(), claim=CLAIM), None),
+        (in_vault(record_of(), completed=None, claim=CLAIM), Left.CLAIMED),
+        (in_vault(record_of(), presence=Presence.EMPTY), Left.COPY_MISSING),
+        (in_vault(record_of(), completed=None, presence=Presence.MISSING), Why.AGAIN),
+        (record_of(problem="a broken link"), Left.BROKEN_LINK),
+        (record_of(source="/data/$(x)/1a"), Left.ODD_SOURCE),
+    ],
+)
+def test_what_sync_fetches_and_why(record: ExperimentRecord, result: Why | Left | None) -> None:
+    assert why_of(record) is result
+
+
+@pytest.mark.parametrize(
+    ("record", "reason", "named"),
+    [
+        (record_of(vanished=NOW), Left.GONE, Why.NEW),
+        (record_of(released=hours(-1)), Left.RELEASED, Why.NEW),
+        (record_of(completed_elsewhere=True), Left.ELSEWHERE, Why.NEW),
+        (record_of(ENDED, released=hours(-10)), Why.NEW, Why.NEW),
+        (
+            record_of(ENDED, completed_elsewhere=True, elsewhere_since=hours(-10)),
+            Why.NEW,
+            Why.NEW,
+        ),
+    ],
+)
+def test_what_sync_fetches_only_if_it_is_named(
+    record: ExperimentRecord, reason: Left | Why, named: Why
+) -> None:
+    assert why_of(record) is reason
+    assert why_of(record, replace(WISH, epns=frozenset({"1a"}))) is named
+
+
+def test_sync_counts_a_copy_that_is_gone_from_the_facility_as_complete() -> None:
+    assert synced(in_vault(record_of(vanished=NOW), last=failed(-4))) is None
+
+
+def test_sync_leaves_a_place_alone_that_holds_another_experiment() -> None:
+    mine = record_of()
+    saxs = experiment_of("1a", "saxs")
+    other = record_of(experiment=saxs, copies=(copy_of(replace(vault(), experiment=saxs)),))
+    decided, complete = backlog([mine, other], WISH, NOW)
+    (left,) = decided
+    assert complete == 1
+    assert isinstance(left, LeftOut) and left.reason is Left.SAME_DESTINATION
+    assert left.detail == "/vault/1a holds saxs 1a; use --layout {beamline}/{epn}"
+    apart = replace(WISH, layout="{beamline}/{epn}")
+    assert all(isinstance(item, Due) for item in backlog([mine, other], apart, NOW)[0])
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_sync_goes_by_date_and_knows_how_much_is_new(newest_first: bool) -> None:
+    records = [
+        record_of(epn=epn, modified=hours(at), files=3, bytes=99)
+        for epn, at in (("1b", -2), ("1a", -3), ("1c", -1))
+    ]
+    decided, _ = backlog(records, replace(WISH, newest_first=newest_first), NOW)
+    order = [item.experiment.epn.text for item in decided]
+    assert order == (["1c", "1b", "1a"] if newest_first else ["1a", "1b", "1c"])
+    assert all(isinstance(item, Due) and item.expected == Amount(99, 3) for item in decided)
+    again = synced(in_vault(record_of(files=3, bytes=99), completed=None))
+    assert isinstance(again, Due) and again.expected is None
+
+
+def test_sync_takes_all_and_leaves_the_limit_to_the_listing() -> None:
+    """What cannot be listed must not use the limit up, so the decision does not apply it."""
+    records = [record_of(epn=f"{number}a") for number in range(1, 6)]
+    decided, _ = backlog(records, replace(WISH, limit=2), NOW)
+    assert len(decided) == 5
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "taken"),
+    [(None, None, True), (-4, -2, True), (-3, None, True), (-2, None, False), (None, -3, False)],
+)
+def test_sync_takes_what_was_last_written_in_a_time(
+    since: float | None, until: float | None, taken: bool
+) -> None:
+    start, end = (None if at is None else hours(at) for at in (since, until))
+    wish = replace(WISH, since=start, until=end)
+    decided, _ = backlog([record_of(modified=hours(-3))], wish, NOW)
+    assert bool(decided) == taken
+    never = backlog([record_of()], wish, NOW)[0]
+    assert bool(never) == (since is until is None)
+
+
+@pytest.mark.parametrize(
+    ("record", "wish", "source"),
+    [
+        (record_of(), WISH, "/data/mx/1a"),
+        (record_of(source="/data/MX/1A"), replace(WISH, source_prefix="/old/"), "/old/1A"),
+        (record_of(source=""), replace(WISH, source_prefix="/"), "/1a"),
+        (record_of(source=""), WISH, "/1a"),
+        (record_of(source="/data/mx/21a"), replace(WISH, source_prefix="/"), "/1a"),
+    ],
+)
+def test_sync_takes_the_path_that_was_seen_or_the_prefix_that_is_given(
+    record: ExperimentRecord, wish: Wish, source: str
+) -> None:
+    assert wish.copy_of(record).source == source
+
+
+def test_an_experiment_without_a_beamline_has_a_place_in_a_layout_with_one() -> None:
+    record = record_of(experiment=Experiment("", experiment_of().epn))
+    wish = replace(WISH, layout="{beamline}/{epn}")
+    assert wish.copy_of(record).destination == Path("/vault/unknown/1a")
+
+
+@pytest.mark.parametrize("odd", ["", "data", "/", "/data/", "/data//x", "/a b", "/a;b", "/ü"])
+def test_a_path_that_a_shell_could_interpret_is_not_plain(odd: str) -> None:
+    assert not is_plain(odd)
+    assert is_plain("/data/mx/12282a@b.c,d=e+f-g_h")
+
+
+def test_sync_looks_at_the_record_of_its_place_alone() -> None:
+    elsewhere = CopyRecord(**{**vars(copy_of(COPY)), "id": 7})
+    assert why_of(record_of(copies=(elsewhere,))) is Why.NEW
+
+
+def test_time_passes_without_an_obligation_ending() -> None:
+    record = record_of(visit("1a", -17, -9))
+    for days in (1, 100, 10_000):
+        later = policy_of(record, now=NOW + timedelta(days=days))
+        assert isinstance(planned(experiment_state(record, later)), Due)

@@ -9,28 +9,46 @@ from pathlib import Path
 import pytest
 
 from asynchy.domain.attempt import Claim, Verdict
+from asynchy.domain.copy_record import CopyRecord, LastAttempt, Presence
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Experiment
+from asynchy.domain.experiment import Copy, Experiment
+from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
 from asynchy.domain.level import Level
 from asynchy.domain.person import Person
 from asynchy.domain.visit import Beamtime, Visit
 from asynchy.plan.at_risk import AtRisk, Risks, at_risk
-from asynchy.plan.reconcile import Proof, Terms, reconcile
-from asynchy.plan.standing import Asked, AtHome, Standing, standings
+from asynchy.plan.experiment_state import (
+    DestinationRules,
+    IgnoreEntry,
+    Origin,
+    Policy,
+    running_visits,
+)
+from asynchy.plan.reconcile import DeletionEvidence, DeletionPolicy, reconcile
+from asynchy.plan.safety import SafetyPolicy, safe_since
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 MAPPING = {"1": "one"}
 RETENTION = {"mx": 30}
-COPY = AtHome(
-    id=1, project="one", destination="/home/one/1a/data", completed=NOW, listed=NOW, doubted=False,
-    level=Level.SIZE, damaged=0, files=2, bytes=10, verdict=Verdict.COMPLETE, reason=None,
-    claim=None,
+COPY = CopyRecord(
+    id=1,
+    copy=Copy(
+        Experiment("mx", Epn("1a")), "one", "/data/mx/1a", Path("/home/one"),
+        Path("/home/one/1a/data"),
+    ),
+    completed=NOW, listed=NOW, suspect=False, level=Level.SIZE, verified=NOW, damaged=0, files=2,
+    bytes=10, attempts=1, last=LastAttempt(NOW, Verdict.COMPLETE, None),
 )  # fmt: skip
 CLAIM = Claim("vm", 7, NOW, NOW)
+PERSON = IgnoreEntry(Origin.PERSON, NOW)
 
 
 def ago(days: float) -> datetime:
     return NOW - timedelta(days=days)
+
+
+def last(verdict: Verdict, reason: str | None = None) -> LastAttempt:
+    return LastAttempt(NOW, verdict, reason)
 
 
 def beamtime(epn: str, ended: float, beamline: str = "mx", who: Person | None = None) -> Beamtime:
@@ -39,19 +57,21 @@ def beamtime(epn: str, ended: float, beamline: str = "mx", who: Person | None = 
     return Beamtime(Visit(f"{epn} {ended}", Epn(epn), start, ago(ended), principal=who), beamline)
 
 
-def seen(epn: str, *copies: AtHome, beamline: str = "mx", ended: float = 20) -> Standing:
-    return Standing(
+def seen(
+    epn: str, *copies: CopyRecord, beamline: str = "mx", ended: float = 20
+) -> ExperimentRecord:
+    return ExperimentRecord(
         Experiment(beamline, Epn(epn)), f"/data/{beamline}/{epn}", seen=True, listed=NOW, files=2,
         bytes=10, modified=ago(40), copies=copies, beamtimes=(beamtime(epn, ended, beamline),),
     )  # fmt: skip
 
 
-def risk(*known: Standing, level: Level | None = Level.SIZE, **keys: object) -> Risks:
-    asked = Asked(level, MAPPING, **keys)  # type: ignore[arg-type]
-    return at_risk(known, asked, RETENTION, NOW)
+def risk(*known: ExperimentRecord, level: Level | None = Level.SIZE, **keys: object) -> Risks:
+    policy = SafetyPolicy(level, MAPPING, **keys)  # type: ignore[arg-type]
+    return at_risk(known, policy, RETENTION, NOW)
 
 
-def only(*known: Standing, **keys: object) -> AtRisk:
+def only(*known: ExperimentRecord, **keys: object) -> AtRisk:
     (item,) = risk(*known, **keys).items
     return item
 
@@ -92,23 +112,32 @@ def test_without_a_visit_the_latest_file_stands_in_for_it_and_that_is_said() -> 
         (replace(COPY, level=Level.SOURCE), Level.SOURCE, None),
         (replace(COPY, damaged=3), None, "3 files damaged at home"),
         (
-            replace(COPY, doubted=True, completed=None),
+            replace(COPY, suspect=True, completed=None),
             None,
             "files are missing, or differ from the facility's",
         ),
         (
-            replace(COPY, verdict=Verdict.STOPPED, reason="stopped"),
+            replace(COPY, last=last(Verdict.STOPPED, "stopped")),
             None,
             "the latest attempt: stopped",
         ),
-        (replace(COPY, verdict=Verdict.INTERRUPTED), Level.SIZE, "the latest attempt: interrupted"),
-        (replace(COPY, completed=None, reason="disk full"), None, "disk full"),
+        (
+            replace(COPY, last=last(Verdict.INTERRUPTED)),
+            Level.SIZE,
+            "the latest attempt: interrupted",
+        ),
+        (replace(COPY, completed=None, last=last(Verdict.FAILED, "disk full")), None, "disk full"),
         (replace(COPY, completed=None, claim=CLAIM), None, "it is being fetched"),
-        (replace(COPY, completed=None, verdict=None), None, "never fetched"),
+        (replace(COPY, completed=None, attempts=0, last=None), None, "never fetched"),
+        *(
+            (replace(COPY, presence=one), None, f"its folder at home {one.value}")
+            for one in Presence
+            if one is not Presence.THERE
+        ),
         (replace(COPY, listed=ago(20.1)), None, "a visit has ended since it was fetched"),
     ],
 )
-def test_what_a_copy_lacks(copy: AtHome, level: Level | None, lack: str | None) -> None:
+def test_what_a_copy_lacks(copy: CopyRecord, level: Level | None, lack: str | None) -> None:
     found = [item.lack for item in risk(seen("1a", copy), level=level).items]
     assert found == ([lack] if lack else [])
 
@@ -119,7 +148,7 @@ def test_one_good_copy_is_enough() -> None:
 
 def test_something_new_is_counted_from_the_last_visit_a_part_from_its_own() -> None:
     late = replace(seen("1a", replace(COPY, listed=ago(1))), changed=NOW)
-    assert only(late).lack.startswith("changes were seen there 2026-11-2")
+    assert only(late).lack == "changes were seen at the facility since it was fetched"
     visits = (beamtime("1a", 28), beamtime("1a", 25), beamtime("1a", 3))
     late = replace(late, beamtimes=visits)
     assert only(late).days_left == 27
@@ -130,57 +159,113 @@ def test_something_new_is_counted_from_the_last_visit_a_part_from_its_own() -> N
 
 def test_what_only_the_portal_knows_and_whose_it_is() -> None:
     ada = Person("Ada", "Lovelace", "ada@uni.example")
-    known = standings([], [beamtime("7a", 5, who=ada), beamtime("7a", 90)])
+    known = combine([], [beamtime("7a", 5, who=ada), beamtime("7a", 90)])
     item = only(*known)
     assert (item.lack, item.project, item.principal) == ("belongs to no project", None, ada)
     assert (item.bytes, item.days_left) == (None, -60)
-    assert not risk(*standings([], [beamtime("7a", -9)])).items  # it has not begun
-    assert only(*standings([], [beamtime("1a", -0.1)])).lack == "a visit is running"
-    assert only(*standings([], [beamtime("1a", 1)]), due={"1a": "no room"}).lack == "no room"
+    assert not risk(*combine([], [beamtime("7a", -9)])).items  # it has not begun
+    assert only(*combine([], [beamtime("1a", -0.1)])).lack == "a visit is running"
+    (told,) = combine([], [beamtime("1a", 1)])
+    noted = replace(told, note=DueNote("one", NOW, NOW, "no room"))
+    assert only(noted).lack == "no room"
 
 
 def test_what_a_person_or_an_original_waved_through_is_counted_apart() -> None:
     known = [seen("1a"), replace(seen("1b"), completed_elsewhere=True)]
-    found = risk(*known, ignored=frozenset({"1a"}))
-    assert not found.items and len(found.waved_through) == 2
-    asked = Asked(None, MAPPING, frozenset({"1a"}))
-    everything = at_risk(known, asked, RETENTION, NOW, everything=True)
+    found = risk(*known, ignored={"1a": PERSON})
+    assert not found.items and len(found.exempt) == 2
+    policy = SafetyPolicy(None, MAPPING, {"1a": PERSON})
+    everything = at_risk(known, policy, RETENTION, NOW, everything=True)
     assert [item.lack.partition(" calls")[0] for item in everything.items] == [
         "ignore.yml",
         "an original's database",
     ]
-    doubted = replace(COPY, completed=None, doubted=True)
-    assert only(seen("1a", doubted), ignored=frozenset({"1a"})).lack.startswith("files are missing")
+    suspect = replace(COPY, completed=None, suspect=True)
+    assert only(seen("1a", suspect), ignored={"1a": PERSON}).lack.startswith("files are missing")
+
+
+@pytest.mark.parametrize(
+    ("entry", "exempt"),
+    [
+        (IgnoreEntry(Origin.PERSON, ago(99)), True),
+        (IgnoreEntry(Origin.ORIGINAL, ago(19)), True),
+        (IgnoreEntry(Origin.ORIGINAL, ago(21)), False),  # a visit has ended since
+        (IgnoreEntry(Origin.OURS, ago(1)), False),
+        (IgnoreEntry(Origin.REMOVED, ago(1)), False),
+    ],
+)
+def test_an_entry_exempts_what_a_person_or_the_original_wrote(
+    entry: IgnoreEntry, exempt: bool
+) -> None:
+    found = risk(seen("1a"), ignored={"1a": entry})
+    assert (len(found.exempt), len(found.items)) == ((1, 0) if exempt else (0, 1))
+
+
+@pytest.mark.parametrize(("since", "exempt"), [(None, True), (19, True), (21, False)])
+def test_what_an_originals_database_says_holds_until_the_facility_was_touched(
+    since: float | None, exempt: bool
+) -> None:
+    when = None if since is None else ago(since)
+    record = replace(seen("1a"), completed_elsewhere=True, elsewhere_since=when)
+    assert SafetyPolicy(None, MAPPING).is_exempt(record) == exempt
+
+
+@pytest.mark.parametrize(("released", "exempt"), [(19, True), (21, False)])
+def test_what_a_person_released_is_exempt_with_the_reason_until_the_facility_was_touched(
+    released: float, exempt: bool
+) -> None:
+    record = replace(seen("1a"), released=ago(released), release_reason="measured again")
+    found = risk(record)
+    assert (len(found.exempt), len(found.items)) == ((1, 0) if exempt else (0, 1))
+    policy = SafetyPolicy(None, MAPPING)
+    (item,) = at_risk([record], policy, RETENTION, NOW, everything=True).items
+    said = "released by a person: measured again"
+    assert item.lack == (said if exempt else "never fetched")
+
+
+def test_only_a_sound_copy_that_is_there_says_since_when_its_files_are_safe() -> None:
+    assert safe_since(COPY, Level.SIZE) == NOW
+    for copy in (
+        replace(COPY, presence=Presence.EMPTY), replace(COPY, damaged=1),
+        replace(COPY, completed=None, suspect=True), replace(COPY, completed=None),
+        replace(COPY, level=None),
+    ):  # fmt: skip
+        assert safe_since(copy, Level.SIZE) is None
 
 
 def test_what_is_gone_is_not_at_risk_but_told_where_it_was_never_whole_at_home() -> None:
     gone = replace(seen("1a"), vanished=NOW)
     found = risk(gone, replace(seen("1b", COPY), vanished=NOW), level=Level.SOURCE)
     assert not found.items and [one.epn.text for one in found.lost] == ["1a"]
-    killed = seen("1b", replace(COPY, verdict=Verdict.INTERRUPTED))
+    killed = seen("1b", replace(COPY, last=last(Verdict.INTERRUPTED)))
     assert risk(killed).items and not risk(replace(killed, vanished=NOW)).lost
 
 
 def test_one_place_under_two_names_is_one_experiment() -> None:
     loose = replace(seen("1a"), experiment=Experiment("", Epn("1a")), source="/data/1a", bytes=12)
     ours = replace(seen("1a", COPY), source="/data/1a", listed=ago(1))
-    (one,) = standings([loose, ours], [beamtime("1a", 3)])
+    (one,) = combine([loose, ours], [beamtime("1a", 3)])
     assert (one.experiment.beamline, one.copies, one.bytes) == ("mx", (COPY,), 12)
-    (one,) = standings([loose], [beamtime("1a", 3, "mx2")])
+    (one,) = combine([loose], [beamtime("1a", 3, "mx2")])
     assert one.experiment.beamline == "" and len(one.beamtimes) == 1
-    assert len(standings([seen("1a"), seen("1a", beamline="saxs")], [])) == 2
+    assert len(combine([seen("1a"), seen("1a", beamline="saxs")], [])) == 2
 
 
 PROVEN = replace(COPY, level=Level.SOURCE)
-PROOF = Proof(0, 2, 10, ("sha256sum at the facility",), ago(1), NOW)
+PROOF = DeletionEvidence(0, 2, 10, ("sha256sum at the facility",), ago(1), NOW)
 
 
-def why(one: Standing, proof: Proof = PROOF, *, there: bool = True, recheck: int = 7) -> str:
-    terms = Terms(
-        Asked(Level.SOURCE, MAPPING), Level.SOURCE, timedelta(days=recheck),
-        is_there=lambda folder: there and folder == Path(COPY.destination),
-        prove=lambda _copy: proof,
-    )  # fmt: skip
+def why(
+    one: ExperimentRecord,
+    proof: DeletionEvidence = PROOF,
+    *,
+    recheck: int = 7,
+    cycle: Policy | None = None,
+) -> str:
+    policy = SafetyPolicy(Level.SOURCE, MAPPING)
+    terms = DeletionPolicy(
+        policy, Level.SOURCE, timedelta(days=recheck), prove=lambda _: proof, cycle=cycle
+    )
     (found,) = reconcile([one], terms, NOW)
     assert found.deletable == (one.copies != () and found.why.startswith("2 files"))
     return found.why if found.deletable else f"no: {found.why}"
@@ -201,7 +286,7 @@ def test_what_may_be_deleted_and_by_which_proof() -> None:
         (seen("1a", COPY), "complete, proven by size alone"),
         (seen("1a", replace(PROVEN, claim=CLAIM)), "process 7 on vm works on it"),
         (
-            seen("1a", replace(PROVEN, verdict=Verdict.FAILED, reason="cut off")),
+            seen("1a", replace(PROVEN, last=last(Verdict.FAILED, "cut off"))),
             "the latest attempt: cut off",
         ),
         (seen("1a", PROVEN, ended=3), "may be written late; to be listed again after 2026-11-28"),
@@ -209,17 +294,52 @@ def test_what_may_be_deleted_and_by_which_proof() -> None:
         (replace(seen("1a", PROVEN), vanished=NOW), "no longer there since 2026-11-24"),
         (
             replace(seen("1a", replace(PROVEN, listed=ago(1))), changed=NOW),
-            "changes were seen there",
+            "changes were seen at the facility",
         ),
     ],
 )
-def test_what_stands_against_it(one: Standing, no: str) -> None:
+def test_what_stands_against_it(one: ExperimentRecord, no: str) -> None:
     assert why(one).startswith(f"no: {no}")
 
 
-def test_every_file_must_be_proven_and_the_folder_be_there() -> None:
+def test_every_file_must_be_proven_and_the_copy_be_there() -> None:
     assert why(seen("1a", PROVEN), replace(PROOF, unproven=1)) == (
         "no: 1 file there not at home, or not so proven"
     )
-    assert why(seen("1a", PROVEN), there=False) == "no: its folder at home is not there"
+    for presence in (Presence.MISSING, Presence.EMPTY, Presence.UNMOUNTED):
+        gone = seen("1a", replace(PROVEN, presence=presence))
+        assert why(gone) == f"no: its folder at home {presence.value}"
     assert not why(seen("1a", PROVEN, ended=3), recheck=0).startswith("no")
+
+
+RULES = DestinationRules(MAPPING, "/data/mx/{epn}", Path("/home"), "{project}/{epn}/data")
+
+
+def cycle(*beamtimes: Beamtime, entry: Origin = Origin.OURS, **changes: object) -> Policy:
+    ignored = {"1a": IgnoreEntry(entry, NOW)}
+    policy = Policy(NOW, RULES, running_visits(beamtimes, NOW), ignored)
+    return replace(policy, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("policy", "no"),
+    [
+        (cycle(beamtime("1a", -0.1, "saxs")), "waiting: a visit is running since 2026-11-2"),
+        (cycle(beamtime("1a", -0.36)), "waiting: a visit is running since 2026-11-2"),
+        (cycle(entry=Origin.REMOVED), "due"),
+        (cycle(entry=Origin.PERSON), "skipped: listed in ignore.yml"),
+        (cycle(rules=replace(RULES, epn_cap_map={})), "no project: proposal 1 is not in"),
+    ],
+)
+def test_nothing_may_be_deleted_that_is_not_at_home_for_mxsync(policy: Policy, no: str) -> None:
+    one = seen("1a", PROVEN)
+    assert not why(one, cycle=None).startswith("no")
+    assert not why(one, cycle=cycle()).startswith("no")
+    assert why(one, cycle=policy).startswith(f"no: {no}")
+
+
+def test_nothing_may_be_deleted_before_its_next_visit_or_after_its_release() -> None:
+    coming = replace(seen("1a", PROVEN), beamtimes=(beamtime("1a", -9),))
+    assert why(coming, cycle=cycle()) == "no: waiting: its visit has not begun"
+    released = replace(seen("1a", PROVEN), released=NOW, release_reason="measured again")
+    assert why(released, cycle=cycle()).endswith("measured again")

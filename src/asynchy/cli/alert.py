@@ -73,7 +73,10 @@ def _run(config: Path, *, dry_run: bool, since: int | None, only_new: bool) -> i
         days = since or settings.visit_day_range
         if dry_run:
             looked = look(site, alerts, days, command)
-            _show(looked.message)
+            if looked.alert.anything:
+                _show(looked.message)
+            else:
+                click.echo("Nothing to tell.")
             return ExitCode.UNASKED if looked.alert.problems else ExitCode.OK
         with alone(settings.catalogue_path, "epnalert"):
             looked = look(site, alerts, days, command)
@@ -89,6 +92,7 @@ def _summary(alert: Alert) -> str:
         f"{count(len(alert.unknown), 'EPN')} of no project ({len(alert.new)} new), "
         f"{count(len(alert.overdue), 'experiment')} due for long"
         + (f", {len(alert.at_risk)} deleted there soon" if alert.at_risk else "")
+        + (f", {count(len(alert.attention), 'thing')} for a person" if alert.attention else "")
     )
     return f"{told}; not all could be asked" if alert.problems else told
 

@@ -251,12 +251,6 @@ def _warnings(path: Path, settings: Shared, data: Any, given: frozenset[str]) ->
         url = urlsplit(settings.base_url)
         if url.scheme == "http" and url.hostname not in _HERE:
             found.append(f"{path}: base-url is http, so passwords travel unencrypted; use https")
-        if settings.recheck_after >= settings.visit_day_range:
-            found.append(
-                f"{path}: nothing is looked at a second time: recheck-after "
-                f"({settings.recheck_after}) is not before visit-day-range "
-                f"({settings.visit_day_range}) ends"
-            )
     for key, file_ in (("key-file", settings.key_file), ("known-hosts", settings.known_hosts)):
         if file_ and not file_.is_file():
             found.append(f"{path}: {key}: there is no file {file_}")

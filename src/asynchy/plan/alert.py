@@ -210,7 +210,7 @@ def overdue(states: Iterable[ExperimentState], days: int, now: datetime) -> tupl
     old = []
     for item in states:
         note = item.record.note
-        if note is None or item.state not in (State.DUE, State.GONE):
+        if note is None or item.is_settled or item.state not in (State.DUE, State.GONE):
             continue
         if now - note.since >= timedelta(days=days):
             project = item.project or note.project

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from asynchy.domain.experiment import Copy, Experiment
-from asynchy.plan.ignore_rules import SETTLED
 from asynchy.plan.outcome import Plan
 
 
@@ -34,6 +33,6 @@ def due_notes(
         if item.reason.stays_due
     }
     undone |= {copy.experiment: (copy.project, reason) for copy, reason in failed}
-    settled = {item.experiment for item in plan.states if item.state in SETTLED}
+    settled = {item.experiment for item in plan.states if item.is_settled}
     noted = {item.experiment for item in plan.states if item.record.note is not None}
     return DueNotes(undone, (({*done} | settled) & noted) - undone.keys())

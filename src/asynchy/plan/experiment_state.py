@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 
-from asynchy.domain.copy_record import CopyRecord, CopyState, Presence
+from asynchy.domain.copy_record import CopyRecord, Presence, newer_at_facility
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Copy, Experiment
 from asynchy.domain.experiment_record import ExperimentRecord
@@ -183,6 +183,12 @@ class ExperimentState:
         return at_home and copy.copy.destination != wanted.destination  # type: ignore[union-attr]
 
     @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to do for it, as far as is known."""
+        settled = (State.AT_HOME, State.RELEASED, State.SKIPPED)
+        return self.state in settled or (self.state is State.GONE and self.left is None)
+
+    @property
     def needs_person(self) -> bool:
         """Whether it will not come right by itself."""
         return self.state is State.UNOWNED or (self.left is not None and self.left.needs_person)
@@ -276,19 +282,18 @@ class _Owned:
         return self._made(State.WAITING, "its visit has not begun", left=Left.NOT_BEGUN)
 
     def _elsewhere(self, copy: CopyRecord | None) -> ExperimentState | None:
-        """A copy that we completed at another place counts while nothing newer is known."""
+        """A copy that we completed at another place counts while nothing newer can be fetched."""
         if copy is not None and copy.was_complete:
             return None
         entry = self.policy.ignored.get(self.record.epn.text)
         if entry is None or entry.origin is not Origin.OURS:
             return None
-        for other in self.record.copies:
-            complete = self.record.state_of(other, self.policy.now) is CopyState.COMPLETE
-            if not complete or (self.record.vanished is None and self._late(other)):
-                continue
-            place = f"in {other.copy.destination}"
-            return self._absent(other) or self._made(State.AT_HOME, place, copy=other)
-        return None
+        sound = [one for one in self.record.copies if self._why_stale(one) in (None, Why.LATE)]
+        there = [one for one in sound if one.presence is Presence.THERE]
+        other = next(iter(there or sound), None)
+        if other is None:
+            return None
+        return self._absent(other) or self._complete(other, f"in {other.copy.destination}")
 
     def _absent(self, copy: CopyRecord | None) -> ExperimentState | None:
         """What the catalogue calls complete must be at its place; a person decides what follows."""
@@ -304,25 +309,40 @@ class _Owned:
         return self._made(State.DUE, reason, copy=copy, why=Why.DIFFERENT, left=left)
 
     def _gone(self, copy: CopyRecord | None) -> ExperimentState | None:
-        """It is no longer at the facility, and not complete at home."""
+        """It is no longer at the facility, and not complete at its place at home."""
         if self.record.vanished is None or (copy is not None and copy.completed is not None):
             return None
-        reason = f"since {moment(self.record.vanished)}, and not complete at home"
+        since = f"since {moment(self.record.vanished)}"
+        whole = next(filter(self._is_whole, self.record.copies), None)
+        if whole is not None:
+            reason = f"{since}; complete in {whole.copy.destination}"
+            return self._made(State.GONE, reason, copy=whole)
+        reason = f"{since}, and not complete at home"
         return self._made(State.GONE, reason, copy=copy, left=Left.LOST)
 
-    def _complete(self, copy: CopyRecord | None) -> ExperimentState:
-        assert copy is not None
+    def _is_whole(self, copy: CopyRecord) -> bool:
+        """Whether a copy has all that the facility is known to have had."""
+        if copy.completed is None or copy.listed is None or copy.damaged:
+            return False
+        record, now = self.record, self.policy.now
+        newer = newer_at_facility(copy.listed, record.beamtimes, record.changed, now)
+        return newer is None and copy.presence is Presence.THERE
+
+    def _complete(self, copy: CopyRecord | None, place: str = "") -> ExperimentState:
+        """Nothing newer can be fetched; `place`: where it is, if not where the config asks."""
+        assert copy is not None and copy.listed is not None
+        record, now = self.record, self.policy.now
         if copy.damaged:
             reason = count(copy.damaged, "file")
             return self._made(State.DUE, reason, copy=copy, why=Why.DIFFERENT, left=Left.DAMAGED)
-        if self.record.vanished is not None:
-            reason = f"since {moment(self.record.vanished)}; complete at home"
-            return self._made(State.GONE, reason, copy=copy)
-        last_end = self.record.last_end(self.policy.now)
-        if last_end is not None and copy.listed is not None and last_end > copy.listed:
-            # It is fetched again once the visit that was running then has ended, too.
+        newer = newer_at_facility(copy.listed, record.beamtimes, record.changed, now)
+        if record.vanished is not None:
+            complete = f"complete {place or 'at home'}"
+            reason = f"since {moment(record.vanished)}; {newer or complete}"
+            return self._made(State.GONE, reason, copy=copy, left=Left.LOST if newer else None)
+        if newer is not None:
             return self._made(State.WAITING, Left.LATER.text, copy=copy, left=Left.LATER)
-        return self._made(State.AT_HOME, copy=copy)
+        return self._made(State.AT_HOME, place, copy=copy)
 
     def _why(self, copy: CopyRecord | None) -> Why | None:
         """Why the copy is due; None: it is not."""
@@ -332,7 +352,14 @@ class _Owned:
             return self._why_again(copy, copy.listed)
         if copy is not None and copy.attempts:
             return Why.AGAIN
-        return Why.RETURNED if any(one.was_complete for one in self.record.copies) else Why.NEW
+        stale = map(self._why_stale, self.record.copies)
+        return next((why for why in stale if why in (Why.RETURNED, Why.CHANGED)), Why.NEW)
+
+    def _why_stale(self, copy: CopyRecord) -> Why | None:
+        """Why a copy at another place does not count any more; None: it does."""
+        if copy.completed is None or copy.listed is None or copy.suspect:
+            return Why.AGAIN
+        return self._why_again(copy, copy.listed)
 
     def _why_again(self, copy: CopyRecord, listed: datetime) -> Why | None:
         """Why a complete copy is due again; None: it is not."""
@@ -347,10 +374,9 @@ class _Owned:
             return None
         if record.changed is not None and record.changed > listed:
             return Why.CHANGED
-        if self._late(copy):
-            return Why.LATE
-        unfinished = record.state_of(copy, policy.now) is CopyState.INCOMPLETE
-        return Why.AGAIN if unfinished else None
+        if copy.unfinished:
+            return Why.AGAIN
+        return Why.LATE if self._late(copy) else None
 
     def _late(self, copy: CopyRecord) -> bool:
         """Whether it has to be looked at once more, for what was written late.
@@ -358,12 +384,10 @@ class _Owned:
         Of an experiment that no visit was told of, the latest file is taken for the visit's end.
         """
         recheck, record = self.policy.recheck, self.record
-        end = record.last_end(self.policy.running.reference)
-        if end is None and not record.beamtimes:
-            end = record.modified
+        end = record.last_end(self.policy.now) if record.beamtimes else record.modified
         if recheck is None or end is None or copy.listed is None:
             return False
-        return recheck.is_due(end, copy.listed)
+        return end < self.policy.running.reference and recheck.is_due(end, copy.listed)
 
     def _is_obligation(self, copy: CopyRecord | None) -> bool:
         """Whether it was ever asked for: told, mailed, tried, due, or all that is visible is."""

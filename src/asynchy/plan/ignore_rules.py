@@ -8,10 +8,7 @@ from datetime import datetime
 
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment
-from asynchy.plan.experiment_state import ExperimentState, IgnoreEntry, Origin, State
-
-SETTLED = frozenset({State.AT_HOME, State.RELEASED, State.SKIPPED})
-"""The states in which a cycle leaves nothing undone."""
+from asynchy.plan.experiment_state import ExperimentState, IgnoreEntry, Origin
 
 
 def entries_now(
@@ -50,11 +47,6 @@ def epns_to_add(
     return [
         epn
         for epn, items in by_epn.items()
-        if epn.text not in ignored and all(_is_settled(item, done) for item in items)
+        if epn.text not in ignored
+        and all(item.is_settled or item.experiment in done for item in items)
     ]
-
-
-def _is_settled(item: ExperimentState, done: Collection[Experiment]) -> bool:
-    complete = item.copy is not None and item.copy.completed is not None
-    gone = item.state is State.GONE and complete and item.left is None
-    return item.experiment in done or item.state in SETTLED or gone

@@ -10,6 +10,7 @@ from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Level
 from asynchy.domain.text import count, moment
+from asynchy.plan.experiment_state import Policy, State, experiment_state
 from asynchy.plan.safety import SafetyPolicy
 
 
@@ -55,6 +56,8 @@ class DeletionPolicy:
     """Files may be written late for so long after a visit; zero: nobody looks a second time."""
     prove: Callable[[CopyRecord], DeletionEvidence]
     """What is known of each of its files."""
+    cycle: Policy | None = None
+    """What decides on an experiment for mxsync; None: the config has no such rules."""
 
 
 def reconcile(
@@ -94,7 +97,11 @@ def _hindrance(
         look = item.visit.end + terms.recheck_after
         if item.visit.end <= now and copy.listed is not None and copy.listed < look:
             return f"may be written late; to be listed again after {moment(look)}"
-    return None
+    if terms.cycle is None:
+        return None
+    found = experiment_state(one, terms.cycle)
+    reason = f": {found.reason}" if found.reason else ""
+    return None if found.state is State.AT_HOME else f"{found.state.value}{reason}"
 
 
 def _rests_on(

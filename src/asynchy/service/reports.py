@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -84,18 +84,29 @@ def states(
         CatalogueError: the catalogue cannot be used.
     """
     records = with_presence(catalogue.overview.records(epns))
-    visits = (item for one in records for item in one.beamtimes)
+    policy = cycle_policy(settings, catalogue, records, now)
+    return [experiment_state(record, policy) for record in records], policy
+
+
+def cycle_policy(
+    settings: Settings, catalogue: Catalogue, records: Iterable[ExperimentRecord], now: datetime
+) -> Policy:
+    """What decides on experiments in a cycle of mxsync, as far as the catalogue knows.
+
+    Raises:
+        IgnoreListError: `ignore.yml` cannot be used.
+        CatalogueError: the catalogue cannot be used.
+    """
     days = settings.recheck_after
-    policy = Policy(
+    return Policy(
         now=now,
         rules=destination_rules(settings),
-        running=running_visits(catalogue.overview.visits() if epns else visits, now),
+        running=running_visits(catalogue.overview.visits(), now),
         ignored=ignore_entries(settings, catalogue, now),
         recheck=RecheckPolicy(now, timedelta(days=days)) if days else None,
         fetch_visible=settings.fetch_visible,
         owners=owners_of(records),
     )
-    return [experiment_state(record, policy) for record in records], policy
 
 
 def notices(
@@ -169,11 +180,15 @@ def reconciled(
         CatalogueError: the catalogue cannot be used.
     """
     catalogue = Catalogue.peek(settings.catalogue_path)
-    days = settings.recheck_after if isinstance(settings, Settings) else 0
+    records, days, cycle = known(catalogue, epns), 0, None
+    if isinstance(settings, Settings):
+        days = settings.recheck_after
+        cycle = cycle_policy(settings, catalogue, records, now)
     terms = DeletionPolicy(
         policy=safety_policy(settings, catalogue, level),
         level=level,
         recheck_after=timedelta(days=days),
         prove=lambda copy: catalogue.overview.evidence(copy, level),
+        cycle=cycle,
     )
-    return reconcile(known(catalogue, epns), terms, now)
+    return reconcile(records, terms, now)

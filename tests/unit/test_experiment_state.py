@@ -1,0 +1,686 @@
+"""The state of an experiment: every rule, in the order in which the rules count."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from asynchy.domain.copy_record import CopyRecord, CopyState, Presence, copy_state
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Experiment
+from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
+from asynchy.domain.visit import Beamtime, Visit
+from asynchy.plan.decide import planned
+from asynchy.plan.experiment_state import (
+    DestinationRules,
+    ExperimentState,
+    IgnoreEntry,
+    Origin,
+    Policy,
+    RecheckPolicy,
+    State,
+    experiment_state,
+    running_visits,
+)
+from asynchy.plan.outcome import Due, Left, LeftOut, Why
+from asynchy.plan.visit_window import ask_since
+from tests.tools.records import (
+    CLAIM,
+    EPNS,
+    NOW,
+    completed_now,
+    copy_of,
+    experiment_of,
+    failed,
+    hours,
+    known,
+    old_place,
+    policy_of,
+    record_of,
+    visit,
+    visit_lists,
+    wanted,
+    worlds,
+)
+
+ENDED = visit("1a", -17, -9)
+HERE, OLD = wanted(experiment_of()), old_place(experiment_of())
+OURS = IgnoreEntry(Origin.OURS, hours(-5))
+REMOVED = IgnoreEntry(Origin.REMOVED, hours(-5))
+
+
+def state(record: ExperimentRecord, *others: Beamtime, **changes: Any) -> ExperimentState:
+    """The state of an experiment; `others` are visits of other EPNs or beamlines."""
+    return experiment_state(record, policy_of(record, more=others, **changes))
+
+
+def told(found: ExperimentState) -> tuple[State, Left | Why | None]:
+    """The state, and why it is not fetched or why it is."""
+    return found.state, found.left or found.why
+
+
+# Released, skipped, unowned
+
+
+def test_what_a_person_released_needs_no_transfer_until_something_new_is_there() -> None:
+    record = record_of(ENDED, released=hours(-5), release_reason="measured again")
+    found = state(record)
+    assert (found.state, found.left, planned(found)) == (State.RELEASED, None, None)
+    assert "measured again" in found.reason
+    assert state(replace(record, released=hours(-9.5))).state is State.DUE  # a visit ended since
+    assert state(replace(record, changed=hours(-1))).state is State.DUE
+    assert state(replace(record, modified=hours(-1))).state is State.DUE
+
+
+@pytest.mark.parametrize("copies", [(), (copy_of(HERE, None),), (copy_of(HERE),)])
+def test_an_entry_of_a_person_always_skips(copies: tuple[CopyRecord, ...]) -> None:
+    entry = IgnoreEntry(Origin.PERSON, hours(-99))
+    record = record_of(ENDED, copies=copies, changed=hours(-1))
+    found = state(record, ignored={"1a": entry}, recheck=RecheckPolicy(NOW, timedelta(hours=1)))
+    assert told(found) == (State.SKIPPED, Left.IGNORED)
+    assert planned(found) is None
+
+
+@pytest.mark.parametrize(
+    ("since", "copies", "result"),
+    [
+        (-8, (), (State.SKIPPED, Left.IGNORED)),
+        (-8, (copy_of(HERE, None),), (State.SKIPPED, Left.IGNORED)),
+        (-10, (), (State.DUE, Why.NEW)),  # a visit has ended since it was written
+        (-8, (copy_of(HERE),), (State.AT_HOME, None)),  # completed here: what we know counts
+        (-8, (copy_of(HERE, -11),), (State.DUE, Why.RETURNED)),
+    ],
+)
+def test_an_entry_of_the_original_skips_until_the_facility_was_touched(
+    since: float, copies: tuple[CopyRecord, ...], result: tuple[State, Left | Why | None]
+) -> None:
+    entry = IgnoreEntry(Origin.ORIGINAL, hours(since))
+    assert told(state(record_of(ENDED, copies=copies), ignored={"1a": entry})) == result
+
+
+@pytest.mark.parametrize(
+    ("completed", "attempts", "entry", "result"),
+    [
+        (None, 0, None, (State.DUE, Why.NEW)),
+        (None, 0, OURS, (State.DUE, Why.NEW)),
+        (None, 2, None, (State.DUE, Why.AGAIN)),
+        (None, 2, OURS, (State.DUE, Why.AGAIN)),
+        (-5, 1, None, (State.AT_HOME, None)),
+        (-5, 1, OURS, (State.AT_HOME, None)),
+        (-9, 1, OURS, (State.AT_HOME, None)),
+        (-10, 1, OURS, (State.DUE, Why.RETURNED)),
+        (-5, 1, REMOVED, (State.DUE, Why.REMOVED)),
+        (None, 1, REMOVED, (State.DUE, Why.AGAIN)),
+    ],
+)
+def test_an_entry_of_ours_is_a_note_about_our_copies_and_skips_nothing(
+    completed: float | None,
+    attempts: int,
+    entry: IgnoreEntry | None,
+    result: tuple[State, Left | Why | None],
+) -> None:
+    copies = (copy_of(HERE, completed, attempts=attempts),) if attempts else ()
+    ignored = {"1a": entry} if entry else {}
+    assert told(state(record_of(ENDED, copies=copies), ignored=ignored)) == result
+
+
+def test_an_entry_counts_for_its_epn_alone() -> None:
+    entry = IgnoreEntry(Origin.PERSON, NOW)
+    assert state(record_of(ENDED), ignored={"1b": entry}).state is State.DUE
+
+
+def test_a_proposal_without_a_project_waits_for_a_person() -> None:
+    found = state(record_of(visit("99999a", -17, -9), epn="99999a"))
+    assert told(found) == (State.UNOWNED, Left.UNMAPPED)
+    assert found.needs_person and (found.project, found.wanted) == (None, None)
+    assert found.reason == "proposal 99999 is not in epn_cap_map"
+    left = planned(found)
+    assert isinstance(left, LeftOut) and not left.reason.ends_well
+
+
+def test_the_proposal_is_mapped_to_the_letter() -> None:
+    rules = DestinationRules(
+        {"0123": "a", "123": "b"}, "/data/{epn}", Path("/p"), "{project}/{beamline}/{epn}"
+    )
+    found = {
+        epn: state(record_of(visit(epn, -17, -9), epn=epn), rules=rules)
+        for epn in ("0123a", "123a", "00123a")
+    }
+    places = {epn: item.wanted and item.wanted.destination for epn, item in found.items()}
+    assert places == {"0123a": Path("/p/a/mx/0123a"), "123a": Path("/p/b/mx/123a"), "00123a": None}
+    assert found["00123a"].state is State.UNOWNED
+
+
+@pytest.mark.parametrize(
+    ("known_source", "source"),
+    [("", "/data/mx/1a"), ("/data/MX/1A", "/data/MX/1A"), ("/data/1a", "/data/mx/1a")],
+)
+def test_a_copy_is_fetched_from_the_path_as_the_facility_spells_it(
+    known_source: str, source: str
+) -> None:
+    found = state(record_of(ENDED, source=known_source))
+    due = planned(found)
+    assert isinstance(due, Due) and due.copy == found.wanted
+    assert due.copy.source == source
+    assert due.copy.destination == Path("/projects/ny79/mx/1a/data")
+    assert due.copy.project_folder == Path("/projects/ny79")
+
+
+# Visits
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 1), (0.5, 8), (1, 9), (-3, 0)])
+@pytest.mark.parametrize("beamline", ["mx", "saxs"])
+def test_a_current_visit_on_any_beamline_holds_the_epn_back(
+    start: float, end: float, beamline: str
+) -> None:
+    current = visit("1a", start, end, beamline)
+    mine, others = ([current], []) if beamline == "mx" else ([], [current])
+    found = state(record_of(ENDED, *mine), *others)
+    assert told(found) == (State.WAITING, Left.RUNNING)
+    assert found.reason.startswith("a visit is running since 2026-11-24")
+    assert found.project == "ny79" and not found.needs_person
+
+
+def test_a_visit_beyond_the_hour_is_not_current() -> None:
+    assert state(record_of(ENDED, visit("1a", 1.5, 9))).state is State.DUE
+
+
+@pytest.mark.parametrize(
+    ("end", "result"),
+    [
+        (-8.001, (State.DUE, Why.NEW)),
+        (-8, (State.WAITING, Left.LATER)),
+        (-0.001, (State.WAITING, Left.LATER)),
+    ],
+)
+def test_only_what_ended_before_the_earliest_current_visit_began_is_fetched(
+    end: float, result: tuple[State, Left | Why]
+) -> None:
+    running = visit("2b", -8, 2, "saxs")
+    assert told(state(record_of(visit("1a", -100, end)), running)) == result
+
+
+def test_an_earlier_visit_is_fetched_though_a_later_one_has_to_wait() -> None:
+    running = visit("2b", -8, 2)
+    assert told(state(record_of(visit("1a", -90, -80), visit("1a", -9, -7)), running)) == (
+        State.DUE,
+        Why.NEW,
+    )
+
+
+@pytest.mark.parametrize("listed", [-70, -7.5])
+def test_a_copy_is_not_at_home_while_a_later_visit_of_it_has_to_wait(listed: float) -> None:
+    visits = visit("1a", -90, -80), visit("1a", -9, -7)
+    record = record_of(*visits, copies=(copy_of(HERE, listed),))
+    assert told(state(record, visit("2b", -8, 2))) == (State.WAITING, Left.LATER)
+    assert told(state(record)) == (State.DUE, Why.RETURNED)
+
+
+def test_a_visit_that_begins_within_the_hour_moves_no_reference() -> None:
+    assert state(record_of(visit("1a", -9, -0.01)), visit("2b", 0.9, 3)).state is State.DUE
+
+
+def test_what_was_never_measured_waits_for_its_visit() -> None:
+    assert told(state(record_of(visit("1a", 30, 40)))) == (State.WAITING, Left.NOT_BEGUN)
+
+
+@pytest.mark.parametrize("ends", [(-80, -40, -60), (-40, -60, -80), (-80, -60, -40)])
+def test_the_latest_visit_that_ended_counts_whatever_the_order(ends: tuple[float, ...]) -> None:
+    visits = [visit("1a", end - 8, end) for end in ends]
+    assert told(state(record_of(*visits, copies=(copy_of(HERE, -41),)))) == (
+        State.DUE,
+        Why.RETURNED,
+    )
+    assert state(record_of(*visits, copies=(copy_of(HERE, -40),))).state is State.AT_HOME
+
+
+def test_the_same_epn_on_two_beamlines_is_two_experiments() -> None:
+    saxs = experiment_of("1a", "saxs")
+    records = combine(
+        [record_of(copies=(copy_of(HERE),)), record_of(experiment=saxs)],
+        [ENDED, visit("1a", -30, -20, "saxs")],
+    )
+    found = [experiment_state(one, policy_of(*records)) for one in records]
+    assert [(one.experiment, one.state) for one in found] == [
+        (experiment_of(), State.AT_HOME),
+        (saxs, State.DUE),
+    ]
+
+
+@pytest.mark.parametrize("zone", [timezone(timedelta(hours=11)), timezone(timedelta(hours=-9))])
+def test_the_zone_of_a_time_does_not_matter(zone: timezone) -> None:
+    def moved(item: Beamtime) -> Beamtime:
+        one = item.visit
+        start, end = one.start.astimezone(zone), one.end.astimezone(zone)
+        return replace(item, visit=replace(one, start=start, end=end))
+
+    items = [visit("1a", -50, -40), visit("1a", -9, -7)]
+    running = visit("2b", -8.5, 2)
+    here = state(record_of(*items), running)
+    there = state(record_of(*map(moved, items)), moved(running))
+    assert (told(here), here.reason) == (told(there), there.reason)
+
+
+@pytest.mark.parametrize(
+    "zone", [UTC, timezone(timedelta(hours=10)), timezone(timedelta(hours=-9))]
+)
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59)),
+        (datetime(1, 1, 1), datetime(2026, 11, 24, 10)),
+        (datetime(2026, 11, 1), datetime(9999, 12, 31, 23, 59)),
+        (datetime(9999, 12, 31), datetime(9999, 12, 31, 23, 59)),
+    ],
+)
+def test_an_absurd_time_at_the_portal_stops_no_run(
+    start: datetime, end: datetime, zone: timezone
+) -> None:
+    absurd = Visit("1", Epn("2b"), start.replace(tzinfo=zone), end.replace(tzinfo=zone))
+    record = record_of(visit("1a", -50, -40))
+    recheck = RecheckPolicy(NOW, timedelta(days=9))
+    found = state(record, Beamtime(absurd, "mx"), recheck=recheck)
+    assert found.state in (State.DUE, State.WAITING)
+    assert ask_since([Beamtime(absurd, "mx")], None, NOW, 30) < NOW
+
+
+# The copy at home
+
+
+def test_what_is_due_waits_for_the_process_that_works_on_it() -> None:
+    found = state(record_of(ENDED, copies=(copy_of(HERE, None, claim=CLAIM),)))
+    assert told(found) == (State.DUE, Left.CLAIMED) and found.why is Why.AGAIN
+    assert "process 4711 on node7" in found.reason
+    skipped = IgnoreEntry(Origin.PERSON, NOW)
+    assert state(found.record, ignored={"1a": skipped}).state is State.SKIPPED
+
+
+def test_a_copy_that_is_verified_meanwhile_is_at_home() -> None:
+    assert state(record_of(ENDED, copies=(copy_of(HERE, claim=CLAIM),))).state is State.AT_HOME
+
+
+def test_something_new_that_was_seen_at_the_facility_makes_it_due() -> None:
+    record = record_of(ENDED, copies=(copy_of(HERE),), changed=hours(-4))
+    assert told(state(record)) == (State.DUE, Why.CHANGED)
+    assert state(replace(record, changed=hours(-5))).state is State.AT_HOME
+
+
+@pytest.mark.parametrize("claim", [None, CLAIM])
+def test_a_later_attempt_that_failed_makes_a_complete_copy_due(claim: Any) -> None:
+    copy = copy_of(HERE, -5, last=failed(-4), claim=claim)
+    found = state(record_of(ENDED, copies=(copy,)))
+    assert found.state is State.DUE and found.why is Why.AGAIN
+    confirmed = replace(copy, completed=hours(-3))
+    assert state(record_of(ENDED, copies=(confirmed,))).state is State.AT_HOME
+
+
+@pytest.mark.parametrize("entry", [None, OURS])
+def test_a_suspect_copy_is_due_whatever_we_wrote(entry: IgnoreEntry | None) -> None:
+    copy = copy_of(HERE, None, suspect=True, damaged=1)
+    ignored = {"1a": entry} if entry else {}
+    assert told(state(record_of(ENDED, copies=(copy,)), ignored=ignored)) == (
+        State.DUE,
+        Why.DIFFERENT,
+    )
+
+
+def test_files_that_an_audit_found_damaged_need_a_person() -> None:
+    found = state(record_of(ENDED, copies=(copy_of(HERE, damaged=3),)))
+    assert told(found) == (State.DUE, Left.DAMAGED) and found.needs_person
+    left = planned(found)
+    assert isinstance(left, LeftOut) and "3 files" in str(left) and "asynchy verify" in str(left)
+
+
+@pytest.mark.parametrize("presence", [one for one in Presence if one is not Presence.THERE])
+@pytest.mark.parametrize("suspect", [False, True])
+def test_a_copy_that_is_not_at_its_place_needs_a_person(presence: Presence, suspect: bool) -> None:
+    copy = copy_of(HERE, None if suspect else -5, suspect=suspect, presence=presence)
+    found = state(record_of(ENDED, copies=(copy,)))
+    left = Left.NO_PROJECT_FOLDER if presence is Presence.UNMOUNTED else Left.COPY_MISSING
+    assert told(found) == (State.DUE, left) and found.needs_person
+    if presence is Presence.UNMOUNTED:
+        assert found.reason == "/projects/ny79"  # one sentence for all experiments below it
+    else:
+        assert found.reason == f"{HERE.destination} {presence.value}"
+
+
+def test_a_copy_that_was_never_complete_may_be_missing() -> None:
+    copy = copy_of(HERE, None, presence=Presence.MISSING)
+    assert told(state(record_of(ENDED, copies=(copy,)))) == (State.DUE, Why.AGAIN)
+
+
+@pytest.mark.parametrize(("after", "due"), [(8.9, True), (9, True), (9.1, False)])
+def test_a_complete_copy_is_listed_once_more_when_its_time_has_come(
+    after: float, due: bool
+) -> None:
+    recheck = RecheckPolicy(NOW, timedelta(hours=after))
+    record = record_of(ENDED, copies=(copy_of(HERE, -5),))
+    found = state(record, recheck=recheck)
+    assert told(found) == ((State.DUE, Why.LATE) if due else (State.AT_HOME, None))
+    later = replace(record, copies=(copy_of(HERE, after - 9 + 0.0001),))
+    assert state(later, recheck=recheck).state is State.AT_HOME
+
+
+@given(end=st.floats(-1000, -1), listed=st.floats(-1000, 0), days=st.integers(1, 30))
+def test_a_second_look_is_due_until_a_listing_was_made_that_long_after_the_visit(
+    end: float, listed: float, days: int
+) -> None:
+    record = record_of(visit("1a", end - 8, end), copies=(copy_of(HERE, listed),))
+    found = state(record, recheck=RecheckPolicy(NOW, timedelta(days=days)))
+    came = hours(end) + timedelta(days=days)
+    if hours(listed) < hours(end):
+        assert told(found) == (State.DUE, Why.RETURNED)
+    elif hours(listed) < came <= NOW:
+        assert told(found) == (State.DUE, Why.LATE)
+    else:
+        assert told(found) == (State.AT_HOME, None)
+
+
+def test_a_second_look_waits_while_a_visit_ended_after_the_earliest_current_one_began() -> None:
+    visits = visit("1a", -250, -240), visit("1a", -120, -110)
+    record = record_of(*visits, copies=(copy_of(HERE, -100),))
+    recheck = RecheckPolicy(NOW, timedelta(days=7))
+    assert state(record, visit("2b", -115, 2), recheck=recheck).state is State.AT_HOME
+
+
+# A copy at another place
+
+
+@pytest.mark.parametrize(
+    ("changes", "entry", "result"),
+    [
+        ({}, OURS, (State.AT_HOME, None)),
+        ({"claim": CLAIM}, OURS, (State.AT_HOME, None)),
+        ({"completed": hours(-10), "listed": hours(-10)}, OURS, (State.DUE, Why.RETURNED)),
+        ({"last": failed(-4)}, OURS, (State.DUE, Why.NEW)),
+        ({"damaged": 1}, OURS, (State.DUE, Left.DAMAGED)),
+        ({"presence": Presence.MISSING}, OURS, (State.DUE, Left.COPY_MISSING)),
+        ({}, None, (State.DUE, Why.NEW)),
+        ({}, REMOVED, (State.DUE, Why.NEW)),
+        ({"completed": None, "suspect": True}, OURS, (State.DUE, Why.NEW)),
+    ],
+)
+def test_a_copy_that_we_completed_elsewhere_counts_while_nothing_newer_is_known(
+    changes: dict[str, Any], entry: IgnoreEntry | None, result: tuple[State, Left | Why | None]
+) -> None:
+    record = record_of(ENDED, copies=(replace(copy_of(OLD), **changes),))
+    found = state(record, ignored={"1a": entry} if entry else {})
+    assert told(found) == result
+    assert found.is_elsewhere == (found.state is State.AT_HOME)
+    if found.state is State.AT_HOME:
+        assert found.reason == "in /old/mx/1a"
+    if found.left is None and found.state is State.DUE:
+        due = planned(found)
+        assert isinstance(due, Due) and due.copy.destination == HERE.destination
+
+
+def test_what_changed_since_it_was_complete_elsewhere_is_due_at_the_new_place() -> None:
+    record = record_of(ENDED, copies=(copy_of(OLD),), changed=hours(-1))
+    assert told(state(record, ignored={"1a": OURS})) == (State.DUE, Why.CHANGED)
+
+
+def test_a_copy_elsewhere_waits_with_its_experiment_for_a_later_visit() -> None:
+    visits = visit("1a", -90, -80), visit("1a", -9, -7)
+    record = record_of(*visits, copies=(copy_of(OLD, -70),))
+    found = state(record, visit("2b", -8, 2), ignored={"1a": OURS})
+    assert told(found) == (State.WAITING, Left.LATER)
+
+
+def test_a_copy_elsewhere_is_not_fetched_again_for_a_second_look() -> None:
+    record = record_of(ENDED, copies=(copy_of(OLD),))
+    found = state(record, ignored={"1a": OURS}, recheck=RecheckPolicy(NOW, timedelta(hours=8)))
+    assert found.is_elsewhere
+
+
+def test_of_several_copies_elsewhere_one_that_is_there_counts() -> None:
+    gone = copy_of(replace(OLD, destination=Path("/a")), presence=Presence.MISSING)
+    record = record_of(ENDED, copies=(gone, copy_of(OLD)))
+    found = state(record, ignored={"1a": OURS})
+    assert found.is_elsewhere and found.copy is not None and found.copy.copy == OLD
+
+
+def test_an_attempt_at_the_new_place_does_not_hide_the_copy_elsewhere() -> None:
+    record = record_of(ENDED, copies=(copy_of(OLD), copy_of(HERE, None)))
+    assert state(record, ignored={"1a": OURS}).is_elsewhere
+    suspect = copy_of(HERE, None, suspect=True)
+    record = replace(record, copies=(copy_of(OLD), suspect))
+    assert told(state(record, ignored={"1a": OURS})) == (State.DUE, Why.DIFFERENT)
+
+
+# Gone, links, destinations
+
+
+def test_what_is_gone_and_not_complete_at_home_needs_a_person() -> None:
+    for copies in ((), (copy_of(HERE, None),), (copy_of(OLD, None),)):
+        found = state(record_of(ENDED, vanished=hours(-1), copies=copies))
+        assert told(found) == (State.GONE, Left.LOST)
+        assert found.needs_person and not found.is_settled
+        assert "and not complete at home" in found.reason
+
+
+@pytest.mark.parametrize("copy", [copy_of(HERE), copy_of(HERE, last=failed(-4)), copy_of(OLD)])
+@pytest.mark.parametrize("entry", [None, OURS])
+def test_what_is_gone_and_whole_at_home_needs_nothing(
+    copy: CopyRecord, entry: IgnoreEntry | None
+) -> None:
+    record = record_of(ENDED, vanished=hours(-1), copies=(copy,))
+    found = state(record, ignored={"1a": entry} if entry else {})
+    assert told(found) == (State.GONE, None)
+    assert found.is_settled and found.copy == copy and planned(found) is None
+    place = "at home" if copy.copy == HERE else "in /old/mx/1a"
+    assert found.reason.endswith(f"complete {place}")
+
+
+@pytest.mark.parametrize("place", [HERE, OLD])
+def test_what_changed_before_it_was_gone_is_not_whole_at_home(place: Any) -> None:
+    record = record_of(ENDED, vanished=hours(-1), changed=hours(-2), copies=(copy_of(place),))
+    found = state(record)
+    assert told(found) == (State.GONE, Left.LOST) and found.needs_person
+
+
+def test_a_visit_since_makes_what_is_gone_due_again() -> None:
+    record = record_of(ENDED, vanished=hours(-1), copies=(copy_of(HERE, -10),))
+    assert told(state(record)) == (State.DUE, Why.RETURNED)
+
+
+def test_a_link_that_leads_nowhere_is_named_if_its_experiment_is_due() -> None:
+    record = record_of(ENDED, problem="/data/mx/1a: leads to /x, which does not exist")
+    found = state(record)
+    assert told(found) == (State.DUE, Left.BROKEN_LINK) and found.needs_person
+    assert found.reason == record.problem
+    at_home = replace(record, copies=(copy_of(HERE),))
+    assert state(at_home).state is State.AT_HOME
+
+
+def test_a_place_with_another_experiments_copy_is_left_alone() -> None:
+    other = experiment_of("1a", "saxs")
+    found = state(record_of(ENDED), owners={HERE.destination: other})
+    assert told(found) == (State.DUE, Left.SAME_DESTINATION)
+    assert found.reason == (
+        f"{HERE.destination} belongs to 1a (saxs); put {{beamline}} into destination-path"
+    )
+    assert found.needs_person
+
+
+# What was never asked for
+
+
+def test_what_is_visible_alone_is_outside_and_named() -> None:
+    found = state(record_of())
+    assert told(found) == (State.OUTSIDE, None)
+    assert planned(found) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mailed": True},
+        {"note": DueNote("ny79", hours(-9), hours(-1), "x")},
+        {"copies": (copy_of(HERE, None),)},
+        {"beamtimes": (ENDED,)},
+    ],
+    ids=["mailed", "noted", "tried", "told"],
+)
+def test_what_was_told_mailed_noted_or_tried_once_stays_due(changes: dict[str, Any]) -> None:
+    assert state(record_of(**changes)).state is State.DUE
+
+
+def test_fetch_visible_makes_all_that_is_visible_due() -> None:
+    assert told(state(record_of(), fetch_visible=True)) == (State.DUE, Why.NEW)
+
+
+def test_a_copy_elsewhere_alone_is_no_obligation() -> None:
+    assert state(record_of(copies=(copy_of(OLD),))).state is State.OUTSIDE
+
+
+# The state of a copy
+
+
+@pytest.mark.parametrize(
+    ("copy", "result"),
+    [
+        (None, CopyState.NEVER),
+        (copy_of(HERE, forgotten=NOW), CopyState.NEVER),
+        (copy_of(HERE, None, attempts=0, last=None), CopyState.NEVER),
+        (copy_of(HERE, claim=CLAIM), CopyState.IN_PROGRESS),
+        (copy_of(HERE, None), CopyState.INCOMPLETE),
+        (copy_of(HERE, last=failed(-4)), CopyState.INCOMPLETE),
+        (copy_of(HERE, None, suspect=True), CopyState.SUSPECT),
+        (copy_of(HERE, -10), CopyState.STALE),
+        (copy_of(HERE), CopyState.COMPLETE),
+    ],
+)
+def test_the_state_of_a_copy(copy: CopyRecord | None, result: CopyState) -> None:
+    assert copy_state(copy, [ENDED], None, NOW) is result
+
+
+def test_a_copy_is_stale_once_a_visit_runs_or_a_scan_found_something_new() -> None:
+    copy = copy_of(HERE)
+    assert copy_state(copy, [ENDED, visit("1a", -1, 1)], None, NOW) is CopyState.STALE
+    assert copy_state(copy, [ENDED, visit("1a", 1, 2)], None, NOW) is CopyState.COMPLETE
+    assert copy_state(copy, [ENDED], hours(-4), NOW) is CopyState.STALE
+    assert copy_state(copy, [ENDED], hours(-6), NOW) is CopyState.COMPLETE
+
+
+# What holds whatever is known
+
+World = tuple[list[ExperimentRecord], Policy]
+
+
+def due(records: list[ExperimentRecord], policy: Policy) -> set[Experiment]:
+    found = [experiment_state(one, policy) for one in records]
+    return {item.experiment for item in found if isinstance(planned(item), Due)}
+
+
+@given(worlds())
+def test_each_experiment_has_one_state_and_what_belongs_to_it(world: World) -> None:
+    records, policy = world
+    assert len({one.experiment for one in records}) == len(records)
+    for record in records:
+        found = experiment_state(record, policy)
+        assert found.record is record
+        owned = found.state not in (State.UNOWNED, State.SKIPPED, State.RELEASED)
+        assert (found.wanted is not None) == (found.project is not None) == owned
+        assert (found.why is not None) == (found.state is State.DUE)
+        assert found.state is not State.WAITING or found.left in (
+            Left.RUNNING, Left.LATER, Left.NOT_BEGUN,
+        )  # fmt: skip
+        assert found.left is None or found.state not in (State.AT_HOME, State.OUTSIDE)
+        assert not (found.is_settled and found.needs_person)
+
+
+@given(worlds())
+def test_what_the_portal_told_is_never_outside(world: World) -> None:
+    records, policy = world
+    for record in records:
+        if record.last_end(NOW) is not None:
+            assert experiment_state(record, policy).state is not State.OUTSIDE
+
+
+@given(worlds())
+def test_no_epn_with_a_running_visit_is_fetched(world: World) -> None:
+    records, policy = world
+    assert not {one.epn for one in due(records, policy)} & policy.running.since.keys()
+
+
+@given(known(), visit_lists, st.sampled_from(EPNS), st.floats(-400, 1), st.booleans())
+def test_one_more_running_visit_never_makes_more_due(
+    records: list[ExperimentRecord], beamtimes: list[Beamtime], epn: str, start: float, look: bool
+) -> None:
+    recheck = RecheckPolicy(NOW, timedelta(days=5)) if look else None
+    plain = [replace(one, beamtimes=()) for one in records]
+    ignored = {"1a": OURS, "1b": REMOVED}
+
+    def found(told: list[Beamtime]) -> set[Experiment]:
+        combined = combine(plain, told)
+        return due(combined, policy_of(*combined, recheck=recheck, ignored=ignored))
+
+    more = visit(epn, start, 2)
+    assert found([*beamtimes, more]) <= found(beamtimes)
+
+
+@given(worlds(), st.randoms(use_true_random=False))
+def test_the_order_of_records_and_visits_does_not_matter(
+    world: World, chance: random.Random
+) -> None:
+    records, policy = world
+    shuffled = [replace(one, beamtimes=()) for one in records]
+    beamtimes = [item for one in records for item in one.beamtimes]
+    chance.shuffle(shuffled)
+    chance.shuffle(beamtimes)
+    again = combine(shuffled, beamtimes)
+    assert [one.experiment for one in again] == [one.experiment for one in records]
+    running = replace(policy, running=running_visits(beamtimes, NOW))
+    assert [told(experiment_state(one, running)) for one in again] == [
+        told(experiment_state(one, policy)) for one in records
+    ]
+
+
+@given(worlds())
+def test_a_visit_that_is_told_twice_counts_once(world: World) -> None:
+    records, policy = world
+    twice = [
+        replace(one, beamtimes=tuple(b for b in one.beamtimes for _ in "12")) for one in records
+    ]
+    assert [told(experiment_state(one, policy)) for one in twice] == [
+        told(experiment_state(one, policy)) for one in records
+    ]
+
+
+@given(worlds())
+def test_after_a_complete_run_nothing_is_due(world: World) -> None:
+    records, policy = world
+    policy = replace(policy, recheck=None)
+    assume(due(records, policy))
+    after = []
+    for record in records:
+        item = planned(experiment_state(record, policy))
+        after.append(completed_now(record, item.copy) if isinstance(item, Due) else record)
+    # A cycle writes an entry of ours once an EPN that was taken out is complete again.
+    ours = {
+        epn: OURS if entry.origin is Origin.REMOVED else entry
+        for epn, entry in policy.ignored.items()
+    }
+    assert due(after, replace(policy, ignored=ours)) == set()
+
+
+@given(worlds())
+def test_what_is_due_stays_so_whatever_is_forgotten_by_the_portal(world: World) -> None:
+    """A visit that has left the portal's answers, or its time window, ends no obligation."""
+    records, policy = world
+    for record in records:
+        found = experiment_state(record, policy)
+        if found.state is not State.DUE or found.why is not Why.NEW:
+            continue
+        if record.released or record.epn.text in policy.ignored:
+            continue  # which count until a visit ends
+        noted = replace(record, beamtimes=(), note=DueNote("ny79", hours(-9), NOW, "why"))
+        assert experiment_state(noted, policy).state is State.DUE
