@@ -53,7 +53,7 @@ from tests.tools.records import (
 ENDED = visit("1a", -17, -9)
 HERE, OLD = wanted(experiment_of()), old_place(experiment_of())
 OURS = IgnoreEntry(Origin.OURS, hours(-5))
-REMOVED = IgnoreEntry(Origin.REMOVED, hours(-5))
+REMOVED = IgnoreEntry(Origin.REMOVED, hours(-4))
 
 
 def state(record: ExperimentRecord, *others: Beamtime, **changes: Any) -> ExperimentState:
@@ -344,7 +344,7 @@ def test_files_that_an_audit_found_damaged_need_a_person() -> None:
 def test_a_copy_that_is_not_at_its_place_needs_a_person(presence: Presence, suspect: bool) -> None:
     copy = copy_of(HERE, None if suspect else -5, suspect=suspect, presence=presence)
     found = state(record_of(ENDED, copies=(copy,)))
-    left = Left.NO_PROJECT_FOLDER if presence is Presence.UNMOUNTED else Left.COPY_MISSING
+    left = Left.UNMOUNTED if presence is Presence.UNMOUNTED else Left.COPY_MISSING
     assert told(found) == (State.DUE, left) and found.needs_person
     if presence is Presence.UNMOUNTED:
         assert found.reason == "/projects/ny79"  # one sentence for all experiments below it
@@ -437,7 +437,8 @@ def test_a_copy_elsewhere_waits_with_its_experiment_for_a_later_visit() -> None:
 def test_a_copy_elsewhere_is_not_fetched_again_for_a_second_look() -> None:
     record = record_of(ENDED, copies=(copy_of(OLD),))
     found = state(record, ignored={"1a": OURS}, recheck=RecheckPolicy(NOW, timedelta(hours=8)))
-    assert found.is_elsewhere
+    due = planned(found)
+    assert isinstance(due, Due) and (due.why, due.copy) == (Why.LATE, OLD)  # looked at where it is
 
 
 def test_of_several_copies_elsewhere_one_that_is_there_counts() -> None:

@@ -7,7 +7,7 @@ itself: not by leaving a time window, and not by a changed mapping or another de
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
@@ -293,7 +293,11 @@ class _Owned:
         other = next(iter(there or sound), None)
         if other is None:
             return None
-        return self._absent(other) or self._complete(other, f"in {other.copy.destination}")
+        absent = self._absent(other)
+        if absent is None and self._why_stale(other) is Why.LATE:
+            # The second look is at the place where it is: nothing is fetched a second time.
+            return replace(self, wanted=other.copy)._due(other, Why.LATE)
+        return absent or self._complete(other, f"in {other.copy.destination}")
 
     def _absent(self, copy: CopyRecord | None) -> ExperimentState | None:
         """What the catalogue calls complete must be at its place; a person decides what follows."""
