@@ -157,7 +157,7 @@ class MemoryStore:
         for experiment, row in self._rows.items():
             if experiment not in self._made:
                 self._made[experiment] = self._record_of(row)
-        return combine(self._made.values(), self._visits.values())
+        return combine(self._made.values(), self._visits.values(), self._notes)
 
     def _record_of(self, row: _Row) -> ExperimentRecord:
         copies = [
