@@ -369,7 +369,8 @@ class _Owned:
         """Why a complete copy is due again; None: it is not."""
         record, policy = self.record, self.policy
         entry = policy.ignored.get(record.epn.text)
-        if entry is not None and entry.origin is Origin.REMOVED and listed < entry.since:
+        removed = entry is not None and entry.origin is Origin.REMOVED and listed < entry.since
+        if removed and record.vanished is None:
             return Why.REMOVED
         last_end = record.last_end(policy.running.reference)
         if last_end is not None and last_end > listed:
