@@ -105,3 +105,15 @@ def test_what_only_the_portal_told_of_keeps_its_note(catalogue: Catalogue) -> No
     catalogue.notifications.note({COPY.experiment: ("ny79", reason)}, (), NOW)
     note = the_record(catalogue).note
     assert note is not None and (note.since, note.reason) == (NOW, reason)
+
+
+@pytest.mark.parametrize(("noted", "kept"), [(400, 0), (-5, -5)], ids=["future", "past"])
+def test_a_note_of_a_wrong_clock_is_not_from_the_future(
+    catalogue: Catalogue, noted: int, kept: int
+) -> None:
+    catalogue.see(FolderSeen("/data/mx", (Located(COPY.experiment, COPY.source),)), NOW)
+    due = {COPY.experiment: ("ny79", "no space")}
+    catalogue.notifications.note(due, (), NOW + timedelta(days=noted))
+    catalogue.notifications.note(due, (), NOW)
+    note = the_record(catalogue).note
+    assert note is not None and note.since == NOW + timedelta(days=kept)
