@@ -206,7 +206,7 @@ class MemoryStore:
             self._made.pop(experiment, None)
         for experiment, (project, reason) in undone.items():
             before = self._notes.get(experiment)
-            since = now if before is None else before.since
+            since = now if before is None else min(before.since, now)
             self._notes[experiment] = DueNote(project, since, now, reason)
             self._made.pop(experiment, None)
 

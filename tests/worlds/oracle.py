@@ -258,8 +258,9 @@ class Oracle:
 
     def _each_once(self, facts: Facts, said: Said) -> Iterable[Finding]:
         times = Counter(item.name for item in said.states)
-        for name in self.known:
-            if times[name] != 1:
+        for name, known in self.known.items():
+            may_be_forgotten = not known.seen and not any(known.certain())  # it was called off
+            if times[name] != 1 and not (may_be_forgotten and not times[name]):
                 yield Finding(facts.day, _shown(name), "one state", f"{times[name]} states")
         for item in said.states:
             if item.state not in STATES:
@@ -348,6 +349,8 @@ class Oracle:
         allowed: dict[str, str] = {}
         if known.seen and not known.visible:
             allowed[GONE] = "it is gone from the facility"
+            if self._has_returned(facts, name):
+                allowed[DUE] = "and a visit has ended since it was fetched"
         if home.project is None:
             allowed[UNOWNED] = "no project is known"
         must_wait = self.is_running(name, facts.now)
@@ -357,6 +360,11 @@ class Oracle:
             allowed |= {WAITING: "its visit has not begun, or ended late", DUE: "others have ended"}
         return allowed if must_wait else self._by_copies(facts, name, allowed)
 
+    def _has_returned(self, facts: Facts, name: Name) -> bool:
+        arrivals = self.known[name].arrivals.values()
+        ends = [end for _, end in self.known[name].certain() if end <= facts.now]
+        return any(arrival.listed < end for arrival in arrivals for end in ends)
+
     def _by_copies(self, facts: Facts, name: Name, allowed: dict[str, str]) -> dict[str, str]:
         known = self.known[name]
         if self._is_level(facts, name):
@@ -365,7 +373,8 @@ class Oracle:
             allowed |= {AT_HOME: "it is complete at another place", DUE: "but not where it belongs"}
         if self._is_looked_at_again(facts, name):
             allowed[DUE] = "it has to be looked at once more"
-        if not known.arrivals and not facts.fetch_visible and not any(known.certain()):
+        arrived = facts.homes[name].destination in known.arrivals
+        if not arrived and not facts.fetch_visible and not any(known.certain()):
             allowed[OUTSIDE] = "it is visible, and no visit was told"
         if known.doubtful or name[1] in self._once or not allowed:
             allowed[DUE] = self._why_due(facts, name)
@@ -498,7 +507,9 @@ class Oracle:
             elif item.state not in (SKIPPED, RELEASED) and files:
                 found += self._end_of(facts, item, files, exempt.get(name, ()))
         for name in self.known.keys() - facility.keys():
-            item = states[name]
+            item = states.get(name)
+            if item is None:
+                continue
             ended = item.state in (SKIPPED, RELEASED, GONE, AT_HOME) or item.needs_person
             if not ended and not self.known[name].visits:
                 found.append(Finding(facts.day, _shown(name), "GONE", item.state))

@@ -430,8 +430,13 @@ class World:
         self._at(until, lambda: self._mount(folder))
 
     def _mount(self, folder: str) -> None:
-        if self.unmounted.pop(folder, None) is not None:
-            self.note(f"{folder} is mounted again")
+        if self.unmounted.pop(folder, None) is None:
+            return
+        self.note(f"{folder} is mounted again")
+        for destination, files in self.under_mounts.items():
+            below = self.home.get(destination)
+            if below and below != files and self.project_folder_of(destination) == folder:
+                self.touched.add(destination)  # what was there before is not what was brought
 
     def _some_project(self) -> str | None:
         projects = sorted(set(self.config.mapping.values()))
