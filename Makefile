@@ -28,6 +28,9 @@ test-bare: ## `make demo test` on bare Debian 12 and 13, as root and as a user (
 faults: set-up ## bring experiments home while all goes wrong, 200 times (root: disks fill, too; RUNS, SEED, JOBS, ONLY)
 	@$(PYTHON) -m tests.faults
 
+worlds: set-up ## decide in drawn worlds of 100 days, 10,000 of them, and ask an oracle (WORLDS, SEED, DAYS, JOBS)
+	@$(PYTHON) -m tests.worlds
+
 bench: ## how fast experiments come home, against other programs (root, 90 minutes; OUT, DATA, RTT, PEERS, ROUNDS, CAP)
 	@scripts/set-up --bench
 	@$(PYTHON) -m benchmarks

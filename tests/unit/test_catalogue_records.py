@@ -12,6 +12,7 @@ from asynchy.domain.attempt import Attempt, Verdict
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Copy, Entry, Experiment, Kind, Located, Survey
 from asynchy.domain.experiment_record import ExperimentRecord
+from asynchy.domain.visit import EquipmentVisits, Visit
 from asynchy.plan.observed import FolderSeen
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -94,3 +95,25 @@ def test_what_was_seen_and_could_not_be_listed_can_be_gone(catalogue: Catalogue)
     catalogue.see(FolderSeen("/data/mx", ()), NOW)
     found = the_record(catalogue)
     assert (found.vanished, found.source) == (NOW, COPY.source)
+
+
+def test_what_only_the_portal_told_of_keeps_its_note(catalogue: Catalogue) -> None:
+    visit = Visit("1", COPY.epn, NOW - timedelta(days=2), NOW - timedelta(days=1))
+    told = EquipmentVisits(23, "mx", (visit,), since=NOW - timedelta(days=9), until=NOW)
+    catalogue.overview.keep_visits([told], NOW)
+    reason = "the project folder is not there"
+    catalogue.notifications.note({COPY.experiment: ("ny79", reason)}, (), NOW)
+    note = the_record(catalogue).note
+    assert note is not None and (note.since, note.reason) == (NOW, reason)
+
+
+@pytest.mark.parametrize(("noted", "kept"), [(400, 0), (-5, -5)], ids=["future", "past"])
+def test_a_note_of_a_wrong_clock_is_not_from_the_future(
+    catalogue: Catalogue, noted: int, kept: int
+) -> None:
+    catalogue.see(FolderSeen("/data/mx", (Located(COPY.experiment, COPY.source),)), NOW)
+    due = {COPY.experiment: ("ny79", "no space")}
+    catalogue.notifications.note(due, (), NOW + timedelta(days=noted))
+    catalogue.notifications.note(due, (), NOW)
+    note = the_record(catalogue).note
+    assert note is not None and note.since == NOW + timedelta(days=kept)

@@ -435,15 +435,13 @@ def test_a_copy_elsewhere_waits_with_its_experiment_for_a_later_visit() -> None:
     assert told(found) == (State.WAITING, Left.LATER)
 
 
-@pytest.mark.parametrize(
-    ("after", "result"), [(8, (State.DUE, Why.NEW)), (3, (State.AT_HOME, None))]
-)
-def test_a_second_look_at_a_copy_elsewhere_fetches_it_to_the_new_place(
-    after: float, result: tuple[State, Left | Why | None]
-) -> None:
-    recheck = RecheckPolicy(NOW, timedelta(hours=after))
+def test_a_second_look_at_a_copy_elsewhere_is_taken_where_it_is() -> None:
     record = record_of(ENDED, copies=(copy_of(OLD),))
-    assert told(state(record, ignored={"1a": OURS}, recheck=recheck)) == result
+    found = state(record, ignored={"1a": OURS}, recheck=RecheckPolicy(NOW, timedelta(hours=8)))
+    due = planned(found)
+    assert isinstance(due, Due) and (due.why, due.copy) == (Why.LATE, OLD)
+    early = state(record, ignored={"1a": OURS}, recheck=RecheckPolicy(NOW, timedelta(hours=3)))
+    assert told(early) == (State.AT_HOME, None)
 
 
 def test_of_several_copies_elsewhere_one_that_is_there_counts() -> None:

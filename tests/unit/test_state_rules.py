@@ -136,3 +136,10 @@ def test_without_a_visit_the_second_look_comes_after_the_latest_file() -> None:
     assert looked(-8, -9) is State.DUE
     assert looked(-1, -9) is State.AT_HOME
     assert looked(-3, -4) is State.AT_HOME  # not yet
+
+
+def test_what_is_gone_is_not_due_though_its_entry_was_taken_out() -> None:
+    removed = IgnoreEntry(Origin.REMOVED, days(-1))
+    gone = record(copy(-10), visits=(visit(-20, -19),), visible=False, vanished=days(-2))
+    found = state(gone, entry=removed)
+    assert (found.state, found.needs_person) == (State.GONE, False)

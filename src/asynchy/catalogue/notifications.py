@@ -113,7 +113,13 @@ class Notifications:
                     latest=now,
                     reason=reason,
                 )
-                changes = {"latest": now, "reason": reason, "project": project}
+                changes = {
+                    # A time in the future is of a wrong clock: no mail would name it until then.
+                    "since": func.min(due.c.since, new.excluded.since),
+                    "latest": now,
+                    "reason": reason,
+                    "project": project,
+                }
                 db.execute(
                     new.on_conflict_do_update(index_elements=["beamline", "epn"], set_=changes)
                 )

@@ -69,12 +69,14 @@ class Overview:
         `answers` of the portal count, though they may not be stored.
         """
         with self._database.transaction() as db:
-            found = _experiments(db, epns)
+            notes = _notes(db, epns)
+            found = _experiments(db, epns, notes)
             beamtimes = visit_rows.brief(db, epns)
         told = visit_rows.merged(beamtimes, answers)
         return combine(
             found,
             (item for item in told.values() if not epns or item.visit.epn.text in epns),
+            notes,
         )
 
     def copies(self, epns: Collection[str] = ()) -> list[CopyRecord]:
@@ -155,15 +157,20 @@ class Overview:
         )
 
 
-def _experiments(db: Connection, epns: Collection[str]) -> list[ExperimentRecord]:
-    at_home = _copies(db, epns)
-    listed = _listed(db)
-    notes = {
+def _notes(db: Connection, epns: Collection[str]) -> dict[Experiment, DueNote]:
+    return {
         Experiment(row.beamline, Epn(row.epn)): DueNote(
             row.project, row.since, row.latest, row.reason
         )
         for row in db.execute(_of(select(due), due.c.epn, epns))
     }
+
+
+def _experiments(
+    db: Connection, epns: Collection[str], notes: Mapping[Experiment, DueNote]
+) -> list[ExperimentRecord]:
+    at_home = _copies(db, epns)
+    listed = _listed(db)
     mailed = set(db.scalars(select(reported.c.epn)))
     rows = db.execute(_of(select(experiments), experiments.c.epn, epns))
     found = [_experiment(row, at_home.get(row.id, ()), listed, notes, mailed) for row in rows]

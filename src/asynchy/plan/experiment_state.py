@@ -7,7 +7,7 @@ itself: not by leaving a time window, and not by a changed mapping or another de
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
@@ -288,12 +288,16 @@ class _Owned:
         entry = self.policy.ignored.get(self.record.epn.text)
         if entry is None or entry.origin is not Origin.OURS:
             return None
-        sound = [one for one in self.record.copies if self._why_stale(one) is None]
+        sound = [one for one in self.record.copies if self._why_stale(one) in (None, Why.LATE)]
         there = [one for one in sound if one.presence is Presence.THERE]
         other = next(iter(there or sound), None)
         if other is None:
             return None
-        return self._absent(other) or self._complete(other, f"in {other.copy.destination}")
+        absent = self._absent(other)
+        if absent is None and self._why_stale(other) is Why.LATE:
+            # The second look is at the place where it is: nothing is fetched a second time.
+            return replace(self, wanted=other.copy)._due(other, Why.LATE)
+        return absent or self._complete(other, f"in {other.copy.destination}")
 
     def _absent(self, copy: CopyRecord | None) -> ExperimentState | None:
         """What the catalogue calls complete must be at its place; a person decides what follows."""
@@ -370,7 +374,8 @@ class _Owned:
         """Why a complete copy is due again; None: it is not."""
         record, policy = self.record, self.policy
         entry = policy.ignored.get(record.epn.text)
-        if entry is not None and entry.origin is Origin.REMOVED and listed < entry.since:
+        removed = entry is not None and entry.origin is Origin.REMOVED and listed < entry.since
+        if removed and record.vanished is None:
             return Why.REMOVED
         last_end = record.last_end(policy.running.reference)
         if last_end is not None and last_end > listed:

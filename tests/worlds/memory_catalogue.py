@@ -1,0 +1,496 @@
+"""Two stores for a world: one in memory, and asynchy's own catalogue; both with one interface.
+
+The one in memory makes a world of a hundred days last milliseconds. It decides nothing: what is
+decided is called from `plan` and `catalogue.visits`. One test drives both with the same operations
+and compares the records that they give.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+from unittest import mock
+
+from asynchy.catalogue import Catalogue
+from asynchy.catalogue import visits as visit_rows
+from asynchy.catalogue.held import Holdings
+from asynchy.catalogue.losses import losses
+from asynchy.catalogue.notifications import Pending
+from asynchy.domain.attempt import Attempt, Verdict
+from asynchy.domain.copy_record import CopyRecord, LastAttempt
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import (
+    Amount,
+    Copy,
+    Entry,
+    Experiment,
+    Kind,
+    Survey,
+)
+from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
+from asynchy.domain.level import Level
+from asynchy.domain.visit import EquipmentVisits
+from asynchy.errors import DestinationTaken
+from asynchy.plan.experiment_state import IgnoreEntry
+from asynchy.plan.ignore_rules import entries_now
+from asynchy.plan.observed import FolderSeen
+from asynchy.plan.shrinking import NO_LOSSES, Losses, shrinking
+from asynchy.plan.visit_window import Span, span_after
+
+Files = Mapping[str, tuple[int, int]]
+"""By path, size in bytes and time in seconds since 1970."""
+
+
+class Store(Protocol):
+    """What a world stores; the operations of the catalogue that a cycle and a mail use."""
+
+    def answered_until(self, equipment: Collection[int]) -> datetime | None: ...
+    def keep_visits(self, answers: Sequence[EquipmentVisits], now: datetime) -> None: ...
+    def see(self, seen: FolderSeen, now: datetime) -> None: ...
+    def records(self) -> list[ExperimentRecord]: ...
+    def entries(self, epns: Collection[str], now: datetime) -> dict[str, IgnoreEntry]: ...
+    def add_entries(self, entries: Mapping[str, IgnoreEntry]) -> None: ...
+    def note(
+        self,
+        undone: Mapping[Experiment, tuple[str, str]],
+        done: Collection[Experiment],
+        now: datetime,
+    ) -> None: ...
+    def mailed(self, epns: Collection[Epn], now: datetime) -> None: ...
+    def claim(self, wanted: Copy, now: datetime) -> int: ...
+    def release_claim(self, copy_id: int) -> None: ...
+    def list_files(self, wanted: Copy, files: Files, at_home: Files, now: datetime) -> int: ...
+    def hold(self, copy_id: int, found: Survey, level: Level) -> None: ...
+    def record(self, copy_id: int, attempt: Attempt, survey: Survey | None) -> None: ...
+    def record_unlisted(self, wanted: Copy, attempt: Attempt) -> None: ...
+    def release_experiment(self, experiment: Experiment, now: datetime) -> None: ...
+    def refetch_copy(self, record: CopyRecord) -> None: ...
+    def note_losses(self, wanted: Copy, survey: Survey) -> None: ...
+    def back_up(self) -> object: ...
+    def restore(self, backup: object) -> None: ...
+
+
+@dataclass
+class _Row:
+    """An experiment."""
+
+    experiment: Experiment
+    source: str
+    vanished: datetime | None = None
+    problem: str | None = None
+    link_target: str | None = None
+    files: int | None = None
+    bytes: int | None = None
+    modified: datetime | None = None
+    changed: datetime | None = None
+    released: datetime | None = None
+    contents: Files = field(default_factory=dict)
+
+
+@dataclass
+class _Copy:
+    """A copy, with the files that it holds: by path size, time, level and whether it is missing."""
+
+    record: CopyRecord
+    held: dict[str, tuple[int, int, Level | None, bool]] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """The stand-in for the catalogue."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Experiment, _Row] = {}
+        self._copies: dict[int, _Copy] = {}
+        self._visits: visit_rows.Known = {}
+        self._spans: dict[int, Span] = {}
+        self._entries: dict[str, IgnoreEntry] = {}
+        self._read = False
+        self._notes: dict[Experiment, DueNote] = {}
+        self._mailed: set[Epn] = set()
+        self._next = 1
+        self._made: dict[Experiment, ExperimentRecord] = {}
+
+    # The portal, and what is visible.
+
+    def answered_until(self, equipment: Collection[int]) -> datetime | None:
+        ends = [self._spans[one].until for one in equipment if one in self._spans]
+        return min(ends) if ends and len(ends) == len(equipment) else None
+
+    def keep_visits(self, answers: Sequence[EquipmentVisits], now: datetime) -> None:
+        self._visits = visit_rows.merged(self._visits, answers)
+        for answer in answers:
+            span = span_after(self._spans.get(answer.equipment), answer, now)
+            if span is not None:
+                self._spans[answer.equipment] = span
+
+    def see(self, seen: FolderSeen, now: datetime) -> None:
+        for located in seen.located:
+            row = self._remember(located.experiment, located.source)
+            row.vanished, row.problem, row.link_target = None, None, located.target
+        for link in seen.broken:
+            if link.experiment is not None:
+                row = self._remember(link.experiment, link.path)
+                row.vanished, row.problem, row.link_target = None, str(link), link.target
+        epns = seen.epns
+        for experiment, row in self._rows.items():
+            here = row.source.rpartition("/")[0] == seen.folder
+            if here and experiment.epn not in epns and row.vanished is None:
+                row.vanished = now
+                self._made.pop(experiment, None)
+
+    def _remember(self, experiment: Experiment, source: str) -> _Row:
+        row = self._rows.get(experiment)
+        if row is None:
+            row = self._rows[experiment] = _Row(experiment, source)
+        row.source = source or row.source
+        self._made.pop(experiment, None)
+        return row
+
+    def records(self) -> list[ExperimentRecord]:
+        for experiment, row in self._rows.items():
+            if experiment not in self._made:
+                self._made[experiment] = self._record_of(row)
+        return combine(self._made.values(), self._visits.values(), self._notes)
+
+    def _record_of(self, row: _Row) -> ExperimentRecord:
+        copies = [
+            one.record
+            for one in self._copies.values()
+            if one.record.copy.experiment == row.experiment and one.record.forgotten is None
+        ]
+        copies.sort(key=lambda one: str(one.copy.destination))
+        return ExperimentRecord(
+            experiment=row.experiment,
+            source=row.source,
+            seen=True,
+            visible=bool(row.source) and row.vanished is None,
+            link_target=row.link_target,
+            problem=row.problem,
+            files=row.files,
+            bytes=row.bytes,
+            modified=row.modified,
+            changed=row.changed,
+            vanished=row.vanished,
+            released=row.released,
+            release_reason=None if row.released is None else "not needed",
+            copies=tuple(copies),
+            note=self._notes.get(row.experiment),
+            mailed=row.experiment.epn in self._mailed,
+        )
+
+    # `ignore.yml`, notes, mails.
+
+    def entries(self, epns: Collection[str], now: datetime) -> dict[str, IgnoreEntry]:
+        self._entries = entries_now(self._entries, epns, now, first=not self._read)
+        self._read = True
+        return dict(self._entries)
+
+    def add_entries(self, entries: Mapping[str, IgnoreEntry]) -> None:
+        self._entries |= entries
+
+    def note(
+        self,
+        undone: Mapping[Experiment, tuple[str, str]],
+        done: Collection[Experiment],
+        now: datetime,
+    ) -> None:
+        for experiment in done:
+            self._notes.pop(experiment, None)
+            self._made.pop(experiment, None)
+        for experiment, (project, reason) in undone.items():
+            before = self._notes.get(experiment)
+            since = now if before is None else min(before.since, now)
+            self._notes[experiment] = DueNote(project, since, now, reason)
+            self._made.pop(experiment, None)
+
+    def mailed(self, epns: Collection[Epn], now: datetime) -> None:
+        if not self._mailed.issuperset(epns):
+            self._mailed.update(epns)
+            self._made.clear()
+
+    # Copies.
+
+    def claim(self, wanted: Copy, now: datetime) -> int:
+        for one in self._copies.values():
+            record = one.record
+            if record.copy.destination != wanted.destination or record.forgotten is not None:
+                continue
+            if record.copy.experiment != wanted.experiment:
+                raise DestinationTaken(f"{wanted.destination} belongs to {record.copy.epn}")
+        self._remember(wanted.experiment, wanted.source)
+        kept = self._find(wanted)
+        if kept is not None:
+            place = replace(kept.record.copy, project_folder=wanted.project_folder)
+            kept.record = replace(kept.record, copy=place, forgotten=None, forget_reason=None)
+            return kept.record.id
+        number, self._next = self._next, self._next + 1
+        self._copies[number] = _Copy(_new_record(number, wanted))
+        return number
+
+    def release_claim(self, copy_id: int) -> None:
+        pass
+
+    def list_files(self, wanted: Copy, files: Files, at_home: Files, now: datetime) -> int:
+        row = self._remember(wanted.experiment, wanted.source)
+        kept = self._find(wanted)
+        lost = [] if kept is None or not kept.held else _missing(files, at_home)
+        if kept is not None and lost:
+            self._lose(kept, {path: files[path] for path in lost})
+        if row.files is not None and row.contents != files:
+            row.changed = now
+        row.files, row.bytes = len(files), sum(size for size, _ in files.values())
+        if files:
+            row.modified = datetime.fromtimestamp(max(when for _, when in files.values()), UTC)
+        row.contents, row.vanished = dict(files), None
+        if kept is not None and lost:
+            self._sum_up(kept, row, now)
+        self._next, number = self._next + 1, self._next
+        return number
+
+    def _find(self, wanted: Copy) -> _Copy | None:
+        for one in self._copies.values():
+            kept = one.record.copy
+            if (kept.experiment, kept.destination) == (wanted.experiment, wanted.destination):
+                return one
+        return None
+
+    def _lose(self, kept: _Copy, lost: Files) -> None:
+        values: dict[str, Any] = {"level": None, "verified": None}
+        for path, what in lost.items():
+            held = kept.held.get(path)
+            if held is not None and held[:2] == what:
+                kept.held[path] = (*what, None, True)
+                values |= {"completed": None, "listed": None, "suspect": True}
+        kept.record = replace(kept.record, **values)
+
+    def _sum_up(self, kept: _Copy, row: _Row, when: datetime) -> None:
+        levels = [level for _, _, level, _ in kept.held.values() if level is not None]
+        damaged = sum(missing for *_, missing in kept.held.values())
+        level = min(levels) if levels and len(levels) == len(kept.held) and not damaged else None
+        if any(kept.held.get(path, ())[:2] != what for path, what in row.contents.items()):
+            level = None
+        kept.record = replace(kept.record, level=level, verified=when, damaged=damaged)
+
+    def hold(self, copy_id: int, found: Survey, level: Level) -> None:
+        kept = self._copies[copy_id]
+        for path, what in self._rows[kept.record.copy.experiment].contents.items():
+            held = kept.held.get(path)
+            if held is None or held[:2] != what or held[3]:
+                kept.held[path] = (*what, level, False)
+
+    def record(self, copy_id: int, attempt: Attempt, survey: Survey | None) -> None:
+        kept = self._copies[copy_id]
+        row = self._rows[kept.record.copy.experiment]
+        self._made.pop(row.experiment, None)
+        self._tried(kept, attempt)
+        if survey is None:
+            return
+        values: dict[str, Any] = {"files": survey.files, "bytes": survey.bytes}
+        if attempt.verdict is Verdict.COMPLETE:
+            values |= {
+                "completed": attempt.ended,
+                "listed": survey.listed_at,
+                "suspect": False,
+            }
+            if row.changed is not None and row.changed > attempt.ended:
+                row.changed = survey.listed_at
+        kept.record = replace(kept.record, **values)
+        self._sum_up(kept, row, attempt.ended)
+
+    def record_unlisted(self, wanted: Copy, attempt: Attempt) -> None:
+        unseen = replace(wanted, source="")
+        self._tried(self._copies[self.claim(unseen, attempt.ended)], attempt)
+
+    def _tried(self, kept: _Copy, attempt: Attempt) -> None:
+        last = LastAttempt(attempt.ended, attempt.verdict, attempt.reason)
+        kept.record = replace(kept.record, attempts=kept.record.attempts + 1, last=last)
+
+    # What people and backups do.
+
+    def release_experiment(self, experiment: Experiment, now: datetime) -> None:
+        self._remember(experiment, "").released = now
+
+    def refetch_copy(self, record: CopyRecord) -> None:
+        kept = self._copies[record.id]
+        kept.held = {}
+        kept.record = replace(
+            kept.record, completed=None, listed=None, suspect=False, level=None, verified=None,
+            damaged=0, losses=None,
+        )  # fmt: skip
+        self._remember(record.copy.experiment, "").released = None
+
+    def note_losses(self, wanted: Copy, survey: Survey) -> None:
+        kept = self._find(wanted)
+        if kept is None or kept.record.forgotten is not None or not kept.record.was_complete:
+            return
+        contents = self._rows[wanted.experiment].contents
+        gone = {path: one for path, one in kept.held.items() if path not in contents}
+        less = {path: one for path, one in kept.held.items() if contents.get(path, one)[0] < one[0]}
+        lost = NO_LOSSES
+        if gone or less:
+            lost = Losses(
+                Amount(sum(one[0] for one in gone.values()), len(gone)),
+                Amount(sum(one[0] - contents[path][0] for path, one in less.items()), len(less)),
+                sum(one[3] for one in (gone | less).values()),
+                tuple(path.encode() for path in sorted(gone | less)[:3]),
+            )
+        summary = _summary(kept.record, survey, lost)
+        if summary != kept.record.losses:
+            kept.record = replace(kept.record, losses=summary)
+            self._made.pop(wanted.experiment, None)
+
+    def back_up(self) -> object:
+        return {
+            "_rows": {key: copy.copy(row) for key, row in self._rows.items()},
+            "_copies": {
+                key: _Copy(one.record, dict(one.held)) for key, one in self._copies.items()
+            },
+            "_visits": dict(self._visits),
+            "_spans": dict(self._spans),
+            "_entries": dict(self._entries),
+            "_read": self._read,
+            "_notes": dict(self._notes),
+            "_mailed": set(self._mailed),
+        }
+
+    def restore(self, backup: object) -> None:
+        assert isinstance(backup, dict)
+        rows = {key: copy.copy(row) for key, row in backup["_rows"].items()}
+        copies = {key: _Copy(one.record, dict(one.held)) for key, one in backup["_copies"].items()}
+        self.__dict__.update({key: copy.copy(value) for key, value in backup.items()})
+        self.__dict__.update(_rows=rows, _copies=copies)
+        self._made.clear()
+
+
+def _new_record(number: int, wanted: Copy) -> CopyRecord:
+    return CopyRecord(
+        id=number, copy=wanted, completed=None, listed=None, suspect=False, level=None,
+        verified=None, damaged=0, files=None, bytes=None, attempts=0, last=None,
+    )  # fmt: skip
+
+
+def _summary(record: CopyRecord, survey: Survey, lost: Losses) -> str | None:
+    """As `service.fitting` has it."""
+    held = Amount(record.bytes or 0, record.files or 0)
+    found = shrinking(held, Amount(survey.bytes, survey.files), lost)
+    return found.summary if found else None
+
+
+def _missing(files: Files, at_home: Files) -> list[str]:
+    return [path for path, what in files.items() if at_home.get(path) != what]
+
+
+class SqliteStore:
+    """The same on asynchy's own catalogue."""
+
+    _CLOCKS = ("asynchy.catalogue.store._now", "asynchy.catalogue.sightings._now")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._catalogue = Catalogue.open(path)
+        self._time = datetime(2026, 1, 1, tzinfo=UTC)
+        self._clocks = [mock.patch(name, lambda: self._time) for name in self._CLOCKS]
+        for clock in self._clocks:
+            clock.start()
+
+    def close(self) -> None:
+        """Give the catalogue its own clock back."""
+        for clock in self._clocks:
+            clock.stop()
+
+    def answered_until(self, equipment: Collection[int]) -> datetime | None:
+        return self._catalogue.overview.answered_until(equipment)
+
+    def keep_visits(self, answers: Sequence[EquipmentVisits], now: datetime) -> None:
+        self._catalogue.overview.keep_visits(answers, now)
+
+    def see(self, seen: FolderSeen, now: datetime) -> None:
+        self._catalogue.see(seen, now)
+
+    def records(self) -> list[ExperimentRecord]:
+        return self._catalogue.overview.records()
+
+    def entries(self, epns: Collection[str], now: datetime) -> dict[str, IgnoreEntry]:
+        found = self._catalogue.ignore_entries.compare(epns, now)
+        self._catalogue.ignore_entries.keep(found, now)
+        return found
+
+    def add_entries(self, entries: Mapping[str, IgnoreEntry]) -> None:
+        self._catalogue.ignore_entries.add(entries)
+
+    def note(
+        self,
+        undone: Mapping[Experiment, tuple[str, str]],
+        done: Collection[Experiment],
+        now: datetime,
+    ) -> None:
+        self._catalogue.notifications.note(undone, done, now)
+
+    def mailed(self, epns: Collection[Epn], now: datetime) -> None:
+        mail = Pending(now, b"", tuple(epns))
+        self._catalogue.notifications.keep(mail)
+        self._catalogue.notifications.taken(mail, now)
+
+    def claim(self, wanted: Copy, now: datetime) -> int:
+        self._time = now
+        found = self._catalogue.claim(wanted)
+        assert isinstance(found, int)
+        return found
+
+    def release_claim(self, copy_id: int) -> None:
+        self._catalogue.release(copy_id)
+
+    def list_files(self, wanted: Copy, files: Files, at_home: Files, now: datetime) -> int:
+        self._time = now
+        listing = self._catalogue.listing(wanted)
+        assert listing is not None
+        for path, (size, modified) in files.items():
+            entry = Entry(Kind.FILE, path.encode(), size, modified, 0o644)
+            listing.add(entry, at_home.get(path) == (size, modified))
+        listing.finish(None)
+        return listing.number
+
+    def hold(self, copy_id: int, found: Survey, level: Level) -> None:
+        holdings: Holdings = self._catalogue.holdings(copy_id)
+        assert found.listing is not None
+        assert holdings.take(found.listing, (found.files, found.bytes), level)
+
+    def record(self, copy_id: int, attempt: Attempt, survey: Survey | None) -> None:
+        self._catalogue.record(copy_id, attempt, survey)
+
+    def record_unlisted(self, wanted: Copy, attempt: Attempt) -> None:
+        self._time = attempt.ended
+        self._catalogue.record_unlisted(wanted, attempt)
+
+    def release_experiment(self, experiment: Experiment, now: datetime) -> None:
+        self._catalogue.release_experiment(experiment, "not needed", now)
+
+    def refetch_copy(self, record: CopyRecord) -> None:
+        self._catalogue.refetch_copy(record)
+
+    def note_losses(self, wanted: Copy, survey: Survey) -> None:
+        record = self._catalogue.copy_record(wanted)
+        if record is not None and record.was_complete:
+            lost = losses(self._catalogue.holdings(record.id))
+            self._catalogue.note_losses(record.id, _summary(record, survey, lost))
+
+    def back_up(self) -> object:
+        kept = self._path.with_name(f"backup-{os.urandom(4).hex()}.db")
+        with sqlite3.connect(self._path) as source, sqlite3.connect(kept) as target:
+            source.backup(target)
+        source.close()
+        target.close()
+        return kept
+
+    def restore(self, backup: object) -> None:
+        assert isinstance(backup, Path)
+        for end in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + end).unlink(missing_ok=True)
+        shutil.copyfile(backup, self._path)
