@@ -32,7 +32,7 @@ def test_a_patient_in_good_health(home: Home) -> None:
         f"ok    config: {home.config}, 1 equipment entry",
         "ok    rsync here: rsync version 3.",
         "ok    ssh here: OpenSSH_",
-        "ok    portal, equipment 23: credentials accepted, 0 current visits",
+        "ok    portal, equipment 23: credentials accepted, but no visit in the last 366 days",
         "ok    clock: ",
         "ok    SFTP service, help@massive.org.au at 127.0.0.1: host key and key accepted, version 3",
         "ok    round trip: ",

@@ -202,7 +202,7 @@ def test_a_folder_that_is_not_there_is_one_thing_wrong_and_not_all_files(home: H
     copy.rename(home.place / "elsewhere")
     run = audit(home)
     assert run.returncode == 1
-    assert "its folder is not there" in run.stdout
+    assert "is missing" in run.stdout
     assert only(home.status())["damaged"] == 0
     (home.place / "elsewhere").rename(copy)
     assert audit(home).returncode == 0

@@ -106,7 +106,7 @@ def test_from_the_visit_to_the_day_when_it_may_be_deleted(home: Home) -> None:
     (home.facility.data / "mx" / "12282a" / "late.log").write_text("late")
     give(home.facility.data)
     assert home.program.run("asynchy", "--config", home.config, "walk").returncode == 0
-    assert rows(home, "at-risk")["12282a"]["why"].startswith("changes were seen there")
+    assert rows(home, "at-risk")["12282a"]["why"].startswith("changes were seen at the facility")
     assert not rows(home, "reconcile", code=0)["12282a"]["may_be_deleted"]
 
     # What is gone there is not at risk; what never came home is told all the same.

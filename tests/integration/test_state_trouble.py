@@ -78,7 +78,8 @@ def test_the_first_cycle_writes_who_adds_entries_and_where_the_catalogue_is(home
     )
     assert (state / "ignore.yml").read_text() == text
     with closing(sqlite3.connect(state / "catalogue.db")) as db:
-        assert db.execute("SELECT epn FROM ignored_by_us").fetchall() == [("12282a",)]
+        ours = "SELECT epn FROM ignore_entries WHERE origin = 'ours'"
+        assert db.execute(ours).fetchall() == [("12282a",)]
         assert ("ignore-entries", "2") in db.execute("SELECT name, value FROM state").fetchall()
 
 

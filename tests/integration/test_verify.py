@@ -171,6 +171,8 @@ def test_rsync_does_not_vouch_for_what_was_there_before(home: Home) -> None:
     place.parent.mkdir(parents=True)
     shutil.copytree(source / "home" / "ada" / "auto", place)
     give(home.storage)
+    (home.place / "ignore.yml").write_text("previouslySynched: []\n")  # nothing was lost
+    give(home.place / "ignore.yml")
     assert home.once().returncode == 0
     copy = only(home.status("12282a"))
     assert (copy["history"][0]["check"], copy["level"]) == ("transport", "size")
@@ -289,7 +291,7 @@ def test_a_verification_that_was_killed_leaves_a_complete_copy(home: Home) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [(FRAME, "found missing"), ("late.log", "did not complete it")]
+    ("name", "why"), [(FRAME, "found missing"), ("late.log", "something new was seen")]
 )
 def test_what_could_not_be_fetched_is_due_for_mxsync_too(home: Home, name: str, why: str) -> None:
     source = prepared(home)
@@ -370,7 +372,7 @@ def test_a_copy_that_is_not_there_is_told_and_nothing_is_fetched(home: Home) -> 
     home.copy("12282a").rename(home.place / "elsewhere")
     run = verify(home)
     assert run.returncode == 1
-    assert "its folder at home is not there" in run.stdout
+    assert "its copy at home is missing" in run.stdout
     assert not home.copy("12282a").exists()
 
 

@@ -99,7 +99,7 @@ def test_the_second_walk_tells_what_changed(group: Group) -> None:
     assert "0 no longer there" in group.walk().stdout  # it is told once
     plan = group.asynchy("sync", "--dest", group.place, "--dry-run").stdout
     (left_out,) = [line for line in plan.splitlines() if line.startswith("12283a")]
-    assert "as-walker no longer found it at the facility: since" in left_out
+    assert "no longer found at the facility: since" in left_out
     named = group.asynchy("sync", "--dest", group.place, "--dry-run", "--epn", "12283a").stdout
     assert "there is no such folder at the facility" in named
     group.experiment("12283a")

@@ -8,7 +8,7 @@ from datetime import datetime
 from asynchy.catalogue import Catalogue
 from asynchy.cli.show_state import show_quiet
 from asynchy.cli.tables import bullets, line, table
-from asynchy.domain.attempt import Attempt, ServiceState
+from asynchy.domain.attempt import Attempt, ServiceState, Verdict
 from asynchy.domain.copy_record import CopyRecord, Presence
 from asynchy.domain.experiment import Copy
 from asynchy.domain.level import Check
@@ -197,7 +197,7 @@ def state(copy: CopyRecord) -> str:
         return f"process {claim.pid} on {claim.host} at work since {moment(claim.since)}"
     if copy.was_complete and copy.presence is not Presence.THERE:
         return f"due: its folder {copy.presence.value}; see `asynchy copies`"
-    if copy.suspect:
+    if copy.suspect and (last is None or last.verdict is Verdict.COMPLETE):
         return "due: files are missing, or differ from the facility's"
     # A verification that found it complete after a failed attempt is no attempt of its own.
     if copy.completed is not None and not copy.unfinished:

@@ -20,7 +20,7 @@ from asynchy.config import Settings, Shared, load_shared
 from asynchy.domain.attempt import Attempt
 from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.epn import Epn
-from asynchy.errors import NothingKnown
+from asynchy.errors import IgnoreListError, NothingKnown
 from asynchy.plan.experiment_state import ExperimentState
 from asynchy.service.presence import copies_with_presence
 from asynchy.service.reports import ignore_entries, notices, states
@@ -37,7 +37,11 @@ def status(file: Path, epn: str | None, as_json: bool) -> None:
     settings = load_shared(file).settings
     catalogue = Catalogue.peek(settings.catalogue_path)
     epns = [wanted.text] if wanted else []
-    found, besides = _states(settings, catalogue, epns)
+    problem: IgnoreListError | None = None
+    try:
+        found, besides = _states(settings, catalogue, epns)
+    except IgnoreListError as error:  # what is known without it is shown all the same
+        found, besides, problem = [], [], error
     if found:
         copies = [copy for item in found for copy in item.record.copies]
     else:
@@ -49,6 +53,8 @@ def status(file: Path, epn: str | None, as_json: bool) -> None:
         show_services(catalogue.services())
         show_status(copies)
         show_states(found, besides)
+        if problem is not None:
+            raise problem
         return
     if not found and not copies:
         _explain_unknown(settings, catalogue, wanted)

@@ -28,8 +28,10 @@ def run_cycle(site: CycleSite, plan: Plan) -> Report:
         _ignore(site, plan, done)
     except AsynchyError as error:
         # The catalogue still knows which copies are complete; the next cycle writes the entries.
-        log.error("%s (%s)", error, error.hint)
-        problems.append(str(error))
+        epns = ", ".join(sorted({experiment.epn.text for experiment in done}))
+        what = f"{epns}: complete, but not noted in ignore.yml: {error}" if epns else str(error)
+        log.error("%s (%s)", what, error.hint or "the next cycle tries again")
+        problems.append(what)
     _note(site, report, done)
     return replace(report, problems=tuple(problems))
 
