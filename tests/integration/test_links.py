@@ -289,7 +289,7 @@ def test_mxsync_keeps_an_epn_due_whose_folder_is_a_link_to_nothing(home: Home) -
     run = home.once()
     assert run.returncode == 1, run.stdout + run.stderr
     problem = f"{source}: it is a symbolic link to {place}, which does not exist"
-    assert problem in run.stdout
+    assert problem in run.stderr
     assert "its folder at the facility is a link that leads to no folder" in run.stdout
     assert "there is no such folder at the facility" not in run.stdout + run.stderr
 
