@@ -386,10 +386,11 @@ def test_a_second_look_is_due_until_a_listing_was_made_that_long_after_the_visit
 
 
 def test_a_second_look_waits_while_a_visit_ended_after_the_earliest_current_one_began() -> None:
-    visits = visit("1a", -250, -240), visit("1a", -120, -110)
+    visits = visit("1a", -250, -240), visit("1a", -190, -170)
     record = record_of(*visits, copies=(copy_of(HERE, -100),))
     recheck = RecheckPolicy(NOW, timedelta(days=7))
-    assert state(record, visit("2b", -115, 2), recheck=recheck).state is State.AT_HOME
+    assert told(state(record, recheck=recheck)) == (State.DUE, Why.LATE)
+    assert state(record, visit("2b", -175, 2), recheck=recheck).state is State.AT_HOME
 
 
 # A copy at another place
