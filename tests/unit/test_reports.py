@@ -324,8 +324,8 @@ def cycle(*beamtimes: Beamtime, entry: Origin = Origin.OURS, **changes: object) 
 @pytest.mark.parametrize(
     ("policy", "no"),
     [
-        (cycle(beamtime("1a", -0.1, "saxs")), "waiting: a visit is running since 2026-11-2"),
-        (cycle(beamtime("1a", -0.36)), "waiting: a visit is running since 2026-11-2"),
+        (cycle(beamtime("1a", -0.1, "saxs")), "waiting: a visit is running: since 2026-11-2"),
+        (cycle(beamtime("1a", -0.36)), "waiting: a visit is running: since 2026-11-2"),
         (cycle(entry=Origin.REMOVED), "due"),
         (cycle(entry=Origin.PERSON), "skipped: listed in ignore.yml"),
         (cycle(rules=replace(RULES, epn_cap_map={})), "no project: proposal 1 is not in"),

@@ -47,8 +47,8 @@ def show_experiment(states: Sequence[ExperimentState], config: str) -> None:
     for item in states:
         record = item.record
         line(f"{name_of(item.experiment)}: {item.state.value}")
-        if item.state is State.DUE or item.reason:
-            line(f"  why: {why(item)}")
+        if because := why(item):
+            line(f"  why: {because}")
         if item.project is not None:
             line(f"  project: {item.project}")
         if item.wanted is not None:

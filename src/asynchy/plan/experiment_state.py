@@ -176,6 +176,12 @@ class ExperimentState:
         return self.record.experiment
 
     @property
+    def because(self) -> str:
+        """Why it is in that state, in one sentence; empty: the state says it all."""
+        parts = [self.left.text if self.left is not None else "", self.reason]
+        return ": ".join(part for part in parts if part)
+
+    @property
     def is_elsewhere(self) -> bool:
         """Whether the copy that counts is at another place than the config asks for."""
         copy, wanted = self.copy, self.wanted
@@ -201,7 +207,7 @@ def experiment_state(record: ExperimentRecord, policy: Policy) -> ExperimentStat
         return made
     project = policy.rules.project_of(record.epn)
     if project is None:
-        detail = f"proposal {record.epn.proposal} is not in epn_cap_map"
+        detail = f"proposal {record.epn.proposal}"
         return ExperimentState(record, State.UNOWNED, detail, left=Left.UNMAPPED)
     wanted = policy.rules.copy_of(record.experiment, project, record.source)
     return _Owned(record, policy, project, wanted).state()
@@ -272,14 +278,12 @@ class _Owned:
         record, running, now = self.record, self.policy.running, self.policy.now
         since = running.since.get(record.epn)
         if since is not None:
-            return self._made(
-                State.WAITING, f"a visit is running since {moment(since)}", left=Left.RUNNING
-            )
+            return self._made(State.WAITING, f"since {moment(since)}", left=Left.RUNNING)
         if not record.beamtimes or record.last_end(running.reference) is not None:
             return None
         if record.last_end(now) is not None:
-            return self._made(State.WAITING, Left.LATER.text, left=Left.LATER)
-        return self._made(State.WAITING, "its visit has not begun", left=Left.NOT_BEGUN)
+            return self._made(State.WAITING, left=Left.LATER)
+        return self._made(State.WAITING, left=Left.NOT_BEGUN)
 
     def _elsewhere(self, copy: CopyRecord | None) -> ExperimentState | None:
         """A copy that we completed at another place counts while nothing newer can be fetched."""
@@ -350,7 +354,7 @@ class _Owned:
             reason = f"since {moment(record.vanished)}; {newer or complete}"
             return self._made(State.GONE, reason, copy=copy, left=Left.LOST if newer else None)
         if newer is not None:
-            return self._made(State.WAITING, Left.LATER.text, copy=copy, left=Left.LATER)
+            return self._made(State.WAITING, copy=copy, left=Left.LATER)
         return self._made(State.AT_HOME, place, copy=copy)
 
     def _why(self, copy: CopyRecord | None) -> Why | None:

@@ -81,8 +81,7 @@ def attention(states: Iterable[ExperimentState], now: datetime) -> tuple[str, ..
         if item.left in (Left.NO_PROJECT_FOLDER, Left.UNMOUNTED):
             key = f"{item.reason} is missing or empty: is it mounted?"
         else:
-            detail = f": {item.reason}" if item.reason else ""
-            key = f"{name_of(item.experiment)}: {item.left.text}{detail}"
+            key = f"{name_of(item.experiment)}: {item.because}"
         said[key] = said.get(key, 0) + 1
     return tuple(
         f"{text} ({count(number, 'experiment')})" if number > 1 else text

@@ -100,7 +100,7 @@ def _hindrance(
     if terms.cycle is None:
         return None
     found = experiment_state(one, terms.cycle)
-    reason = f": {found.reason}" if found.reason else ""
+    reason = f": {found.because}" if found.because else ""
     return None if found.state is State.AT_HOME else f"{found.state.value}{reason}"
 
 
