@@ -115,7 +115,8 @@ def proposal_of(epn: str) -> str:
 class World:
     """What is true, day by day."""
 
-    def __init__(self, seed: int, days: int) -> None:
+    def __init__(self, seed: int, days: int, *, quiet: int = QUIET) -> None:
+        self.quiet = quiet
         self.random = random.Random(seed)
         self.seed = seed
         self.days = days
@@ -169,7 +170,7 @@ class World:
     @property
     def quiet_from(self) -> int:
         """The day from which on nothing happens any more."""
-        return self.days - QUIET
+        return self.days - self.quiet
 
     @property
     def is_quiet(self) -> bool:
