@@ -328,7 +328,7 @@ def cycle(*beamtimes: Beamtime, entry: Origin = Origin.OURS, **changes: object) 
         (cycle(beamtime("1a", -0.36)), "waiting: a visit is running: since 2026-11-2"),
         (cycle(entry=Origin.REMOVED), "due"),
         (cycle(entry=Origin.PERSON), "skipped: listed in ignore.yml"),
-        (cycle(rules=replace(RULES, epn_cap_map={})), "no project: proposal 1 is not in"),
+        (cycle(rules=replace(RULES, epn_cap_map={})), "no project: no project for its proposal"),
     ],
 )
 def test_nothing_may_be_deleted_that_is_not_at_home_for_mxsync(policy: Policy, no: str) -> None:
