@@ -167,6 +167,9 @@ class Oracle:
 
     def __init__(self) -> None:
         self.known: dict[Name, Known] = {}
+        self._whole_until: dict[int, datetime] = {}
+        """By equipment, up to when the portal has answered a cycle without a gap."""
+        self._gaps: list[str] = []
         self._mailed: set[str] = set()
         """The words of all mails."""
         self._once: set[str] = set()
@@ -195,6 +198,15 @@ class Oracle:
             known = self.known.setdefault((beamline, epn), Known())
             known.visits[key] = (start, end)
             known.doubtful.discard(key)
+
+    def cycle_asked(self, equipment: int, since: datetime, now: datetime) -> None:
+        """A cycle has asked for all visits since a time, and was answered whole."""
+        before = self._whole_until.get(equipment)
+        if before is not None and since > before:
+            self._gaps.append(
+                f"equipment {equipment} since {since:%d %b}, not since {before:%d %b}"
+            )
+        self._whole_until[equipment] = max(now, before or now)
 
     def folder_listed(self, beamline: str, found: Mapping[str, bool]) -> None:
         """The folder of a beamline was listed: EPNs, and whether each is a broken link."""
@@ -226,12 +238,15 @@ class Oracle:
 
     def snapshot(self) -> object:
         """What a backup of the catalogue would know."""
-        return {name: known.copied() for name, known in self.known.items()}
+        known = {name: known.copied() for name, known in self.known.items()}
+        return known, dict(self._whole_until)
 
     def restored(self, snapshot: object) -> None:
         """The catalogue was restored from that backup."""
-        assert isinstance(snapshot, dict)
-        self.known = {name: known.copied() for name, known in snapshot.items()}
+        assert isinstance(snapshot, tuple)
+        known, whole_until = snapshot
+        self.known = {name: one.copied() for name, one in known.items()}
+        self._whole_until = dict(whole_until)
         self._undone.clear()
 
     # What asynchy said.
@@ -239,6 +254,9 @@ class Oracle:
     def check_day(self, facts: Facts, said: Said) -> list[Finding]:
         """What is wrong with what was said today."""
         found = list(self._each_once(facts, said))
+        gaps, self._gaps = self._gaps, []
+        expected = "a question that reaches back to the last whole answer"
+        found += [Finding(facts.day, "the portal", expected, gap) for gap in gaps]
         if facts.clock_right:
             for item in said.states:
                 if item.name in self.known:

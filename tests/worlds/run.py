@@ -198,6 +198,9 @@ class Runner:
         if abs(self.world.skew.total_seconds()) > SKEW and not self._portal_is_down():
             for entry in entries:
                 entry.failure = entry.failure or "this machine's clock is wrong"
+        for entry in entries:
+            if entry.problem is None:
+                self.oracle.cycle_asked(entry.equipment, entry.since, now)
         return self._told(entries)
 
     def _ask_for_mail(self) -> tuple[EquipmentVisits, ...]:
