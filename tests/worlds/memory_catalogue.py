@@ -157,7 +157,12 @@ class MemoryStore:
         for experiment, row in self._rows.items():
             if experiment not in self._made:
                 self._made[experiment] = self._record_of(row)
-        return combine(self._made.values(), self._visits.values(), self._notes)
+        noted = [
+            ExperimentRecord(one, note=note, mailed=one.epn in self._mailed)
+            for one, note in self._notes.items()
+            if one not in self._rows
+        ]
+        return combine([*self._made.values(), *noted], self._visits.values())
 
     def _record_of(self, row: _Row) -> ExperimentRecord:
         copies = [

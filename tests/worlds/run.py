@@ -602,7 +602,8 @@ class Runner:
         if kind is Kind.RESTORE:
             world.ignore, world.persons, world.removed = list(ignore), set(persons), set(removed)
         else:
-            world.unclear |= set(world.ignore) - set(ignore) - world.persons
+            ours = set(ignore) - persons
+            world.unclear |= set(world.ignore) - ours - world.persons
         for one in self.oracle.known.values():  # nobody has read what was changed since
             for destination, arrival in one.arrivals.items():
                 tree = world.tree(destination)

@@ -466,6 +466,7 @@ class World:
 
         def back() -> None:
             self.home[copy] = {**files, **self.home.get(copy, {})}
+            self.touched.add(copy)
             self.note(f"{copy} is moved back")
 
         self._at(until, back)

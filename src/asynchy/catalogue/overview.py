@@ -69,14 +69,12 @@ class Overview:
         `answers` of the portal count, though they may not be stored.
         """
         with self._database.transaction() as db:
-            notes = _notes(db, epns)
-            found = _experiments(db, epns, notes)
+            found = _experiments(db, epns)
             beamtimes = visit_rows.brief(db, epns)
         told = visit_rows.merged(beamtimes, answers)
         return combine(
             found,
             (item for item in told.values() if not epns or item.visit.epn.text in epns),
-            notes,
         )
 
     def copies(self, epns: Collection[str] = ()) -> list[CopyRecord]:
@@ -166,9 +164,8 @@ def _notes(db: Connection, epns: Collection[str]) -> dict[Experiment, DueNote]:
     }
 
 
-def _experiments(
-    db: Connection, epns: Collection[str], notes: Mapping[Experiment, DueNote]
-) -> list[ExperimentRecord]:
+def _experiments(db: Connection, epns: Collection[str]) -> list[ExperimentRecord]:
+    notes = _notes(db, epns)
     at_home = _copies(db, epns)
     listed = _listed(db)
     mailed = set(db.scalars(select(reported.c.epn)))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 
 from asynchy.domain.copy_record import CopyRecord, CopyState, copy_state
 from asynchy.domain.epn import Epn
@@ -26,9 +25,6 @@ class DueNote:
     latest: datetime
     """When it was last tried, or looked at."""
     reason: str
-
-
-_NO_NOTES: Mapping[Experiment, DueNote] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -110,15 +106,12 @@ class ExperimentRecord:
 
 
 def combine(
-    known: Iterable[ExperimentRecord],
-    beamtimes: Iterable[Beamtime],
-    notes: Mapping[Experiment, DueNote] = _NO_NOTES,
+    known: Iterable[ExperimentRecord], beamtimes: Iterable[Beamtime]
 ) -> list[ExperimentRecord]:
     """Experiments with their visits, and those that only a visit tells of, in order of EPN.
 
     One that was seen below no beamline's folder has the visits of its EPN on any beamline. One that
-    is known under two names, but has one path at the facility, is one. `notes` are those of what
-    only a visit tells of; the others have theirs.
+    is known under two names, but has one path at the facility, is one.
     """
     records = _as_one(known)
     by_epn: defaultdict[Epn, list[Experiment]] = defaultdict(list)
@@ -132,7 +125,7 @@ def combine(
         visits[owner].append(item)
     found = []
     for one in {*records, *visits}:
-        record = records.get(one) or ExperimentRecord(one, note=notes.get(one))
+        record = records.get(one) or ExperimentRecord(one)
         mine = visits.get(one)
         if mine:
             record = replace(record, beamtimes=tuple(sorted(mine, key=lambda item: item.visit.end)))
