@@ -209,7 +209,7 @@ def test_only_a_folder_is_a_place(home: Home, kind: str) -> None:
 
 def test_a_copy_of_which_no_file_is_known_cannot_be_moved(home: Home) -> None:
     record = home.chosen()
-    home.catalogue.refetch_copy(record)
+    home.catalogue.decisions.refetch(record)
     destination = home.place / "new"
     home.write(destination)
     with pytest.raises(CopyRefused, match="not known what the copy holds"):
@@ -231,7 +231,7 @@ def test_a_place_that_another_copy_has_is_refused(home: Home, beamline: str) -> 
 
 def test_a_copy_that_is_forgotten_releases_its_experiment_until_a_later_visit(home: Home) -> None:
     home.told(timedelta(hours=9))
-    home.catalogue.forget_copy(home.chosen(), "measured again", NOW)
+    home.catalogue.decisions.forget(home.chosen(), "measured again", NOW)
     record = home.record
     assert (record.copies, record.released, record.release_reason) == ((), NOW, "measured again")
     assert home.state().state is State.RELEASED
@@ -250,7 +250,7 @@ def test_a_copy_that_is_forgotten_releases_its_experiment_until_a_later_visit(ho
 def test_while_another_copy_is_complete_the_experiment_is_not_released(home: Home) -> None:
     other = home.copy_at(home.place / "vault")
     home.complete(other)
-    home.catalogue.forget_copy(home.chosen(other.destination), "too many", NOW)
+    home.catalogue.decisions.forget(home.chosen(other.destination), "too many", NOW)
     assert home.record.released is None
     assert [one.copy for one in home.record.copies] == [home.copy]
 
@@ -259,15 +259,15 @@ def test_the_place_of_a_forgotten_copy_is_free_for_another_experiment(home: Home
     other = home.copy_at(home.copy.destination, "saxs")
     with pytest.raises(DestinationTaken, match=r"belongs to 12282a \(mx\)"):
         home.catalogue.claim(other)
-    home.catalogue.forget_copy(home.chosen(), "moved away", NOW)
+    home.catalogue.decisions.forget(home.chosen(), "moved away", NOW)
     assert isinstance(home.catalogue.claim(other), int)
 
 
 def test_a_copy_that_is_to_be_fetched_again_is_due_and_proves_nothing(home: Home) -> None:
     home.told(timedelta(hours=9))
     assert home.state().state is State.AT_HOME
-    home.catalogue.release_experiment(home.record.experiment, "?", NOW)
-    home.catalogue.refetch_copy(home.chosen())
+    home.catalogue.decisions.release(home.record.experiment, "?", NOW)
+    home.catalogue.decisions.refetch(home.chosen())
     (copy,) = home.record.copies
     assert (copy.completed, copy.listed, copy.level, copy.suspect) == (None, None, None, False)
     assert copy.attempts == 1 and home.record.released is None

@@ -475,10 +475,10 @@ class SqliteStore:
         self._catalogue.record_unlisted(wanted, attempt)
 
     def release_experiment(self, experiment: Experiment, now: datetime) -> None:
-        self._catalogue.release_experiment(experiment, "not needed", now)
+        self._catalogue.decisions.release(experiment, "not needed", now)
 
     def refetch_copy(self, record: CopyRecord) -> None:
-        self._catalogue.refetch_copy(record)
+        self._catalogue.decisions.refetch(record)
 
     def note_losses(self, wanted: Copy, survey: Survey) -> None:
         record = self._catalogue.copy_record(wanted)

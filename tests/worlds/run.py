@@ -346,7 +346,7 @@ class Runner:
             if Kind.CRASH in self.world.down:
                 self._be_killed(transfer)
                 return None
-            outcomes.append(self._bring(transfer, plan.unsure or transfer.unsure))
+            outcomes.append(self._bring(transfer, plan.unsure))
         done = {outcome.copy.experiment for outcome in outcomes if outcome.complete}
         new = epns_to_add(plan.states, plan.ignored, done)
         now = self.world.clock

@@ -12,6 +12,8 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from asynchy.catalogue import process, visits
 from asynchy.catalogue.contents import Contents, Listing
+from asynchy.catalogue.copy_decisions import CopyDecisions
+from asynchy.catalogue.copy_rows import find_copy, remember_copy
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.experiments import keep_visible, remember
 from asynchy.catalogue.held import Holdings, sum_up
@@ -26,7 +28,6 @@ from asynchy.catalogue.schema import (
     claims,
     copies,
     experiments,
-    held,
     services,
     sightings,
 )
@@ -36,7 +37,7 @@ from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.experiment import Copy, Experiment, Located, Survey
 from asynchy.domain.level import Check
 from asynchy.domain.visit import Visit
-from asynchy.errors import CatalogueError, DestinationTaken
+from asynchy.errors import CatalogueError
 from asynchy.plan.observed import FolderSeen
 
 
@@ -56,6 +57,7 @@ class Catalogue:
         self.overview = Overview(database)
         self.notifications = Notifications(database)
         self.ignore_entries = IgnoreEntries(database)
+        self.decisions = CopyDecisions(database)
         self.writing = writing
         """Whether it was opened for more than a look."""
 
@@ -103,7 +105,7 @@ class Catalogue:
         if not self.writing:
             return None
         with self._database.transaction() as db:
-            row = db.execute(_find(copy)).one_or_none()
+            row = db.execute(find_copy(copy)).one_or_none()
         located = Located(copy.experiment, copy.source)
         return Listing(self.path, located, None if row is None else self._holdings(row))
 
@@ -139,7 +141,7 @@ class Catalogue:
         pid, identity = process.me()
         with self._database.transaction() as db:
             now = _now()
-            copy_id = _remember(db, copy, now)
+            copy_id = remember_copy(db, copy, now)
             standing = db.execute(select(claims).where(claims.c.copy_id == copy_id)).one_or_none()
             if standing is not None:
                 if (claim := living_of(standing)) is not None:
@@ -161,68 +163,6 @@ class Catalogue:
         """Say that this process still works on a copy."""
         with self._database.transaction() as db:
             db.execute(update(claims).where(claims.c.copy_id == copy_id).values(heartbeat=_now()))
-
-    def forget_copy(self, record: CopyRecord, reason: str, now: datetime) -> None:
-        """A copy need not be at its place any more, and its experiment need not come home.
-
-        Its attempts and checks stay. A later visit makes the experiment due again.
-        """
-        with self._database.transaction() as db:
-            self._reset(db, record.id, forgotten=now, forget_reason=reason)
-            experiment = select(copies.c.experiment_id).where(copies.c.id == record.id)
-            others = select(copies.c.id).where(
-                copies.c.experiment_id == experiment.scalar_subquery(),
-                copies.c.completed.is_not(None),
-            )
-            if db.execute(others).first() is None:
-                mine = experiments.c.id == experiment.scalar_subquery()
-                values = {"released": now, "release_reason": reason}
-                db.execute(update(experiments).where(mine).values(values))
-
-    def release_experiment(self, experiment: Experiment, reason: str, now: datetime) -> None:
-        """An experiment need not come home; a later visit makes it due again."""
-        with self._database.transaction() as db:
-            found = remember(db, experiment, "", now)
-            values = {"released": now, "release_reason": reason}
-            db.execute(update(experiments).where(experiments.c.id == found).values(values))
-
-    def refetch_copy(self, record: CopyRecord) -> None:
-        """A copy is to be fetched again: nothing of it is complete, or known to be at home."""
-        with self._database.transaction() as db:
-            self._reset(db, record.id)
-            experiment = select(copies.c.experiment_id).where(copies.c.id == record.id)
-            mine = experiments.c.id == experiment.scalar_subquery()
-            db.execute(update(experiments).where(mine).values(released=None, release_reason=None))
-
-    def move_copy(self, record: CopyRecord, destination: Path, project_folder: Path) -> None:
-        """A copy is at another place from now on; what is known of its files stays.
-
-        Raises:
-            DestinationTaken: another experiment has its copy there.
-        """
-        moved = replace(record.copy, destination=destination, project_folder=project_folder)
-        with self._database.transaction() as db:
-            experiment_id = db.scalar(
-                select(copies.c.experiment_id).where(copies.c.id == record.id)
-            )
-            require_free(db, moved, int(experiment_id or 0))
-            other = db.execute(_find(moved)).one_or_none()
-            if other is not None and other.id != record.id:
-                raise DestinationTaken(
-                    f"the catalogue knows a copy of {record.copy.epn} in {destination} already",
-                    hint=f"`asynchy copies forget {record.copy.epn}` lets go of the old one",
-                )
-            values = {"destination": str(destination), "project_folder": str(project_folder)}
-            db.execute(update(copies).where(copies.c.id == record.id).values(values))
-
-    @staticmethod
-    def _reset(db: Connection, copy_id: int, **values: Any) -> None:
-        nothing = {
-            "completed": None, "completed_listing": None, "fingerprint": None, "level": None,
-            "verified": None, "damaged": 0, "doubted": False, "losses": None,
-        }  # fmt: skip
-        db.execute(update(copies).where(copies.c.id == copy_id).values(**nothing, **values))
-        db.execute(delete(held).where(held.c.copy_id == copy_id))
 
     def release(self, copy_id: int) -> None:
         """Give up the claim on a copy."""
@@ -280,7 +220,7 @@ class Catalogue:
         with self._database.transaction() as db:
             values = {**asdict(attempt), "verdict": attempt.verdict.value}
             # Where it should be is not where it was seen: what never was there is not gone.
-            copy_id = _remember(db, replace(copy, source=""), _now())
+            copy_id = remember_copy(db, replace(copy, source=""), _now())
             db.execute(insert(attempts).values(copy_id=copy_id, **values))
 
     def note_losses(self, copy_id: int, losses: str | None) -> None:
@@ -384,57 +324,6 @@ class Catalogue:
 
     def _holdings(self, row: Row[Any]) -> Holdings:
         return Holdings(self._database, row.id, row.experiment_id)
-
-
-def _find(copy: Copy) -> Any:
-    return (
-        select(copies)
-        .join(experiments, experiments.c.id == copies.c.experiment_id)
-        .where(
-            experiments.c.beamline == copy.experiment.beamline,
-            experiments.c.epn == copy.epn.text,
-            copies.c.destination == str(copy.destination),
-        )
-    )
-
-
-def _remember(db: Connection, copy: Copy, now: datetime) -> int:
-    """The id of the copy's row; the experiment and the copy are stored where they are new."""
-    experiment_id = remember(db, copy.experiment, copy.source, now)
-    require_free(db, copy, experiment_id)
-    found = db.execute(_find(copy)).one_or_none()
-    folder = str(copy.project_folder)
-    if found is not None:
-        values = {"project_folder": folder, "forgotten": None, "forget_reason": None}
-        db.execute(update(copies).where(copies.c.id == found.id).values(values))
-        return int(found.id)
-    new = insert(copies).values(
-        experiment_id=experiment_id,
-        project=copy.project,
-        destination=str(copy.destination),
-        project_folder=folder,
-    )
-    return int(db.execute(new.returning(copies.c.id)).scalar_one())
-
-
-def require_free(db: Connection, copy: Copy, experiment_id: int) -> None:
-    """A place belongs to one experiment."""
-    query = (
-        select(experiments.c.epn, experiments.c.beamline)
-        .join(copies, copies.c.experiment_id == experiments.c.id)
-        .where(
-            copies.c.destination == str(copy.destination),
-            copies.c.forgotten.is_(None),
-            experiments.c.id != experiment_id,
-        )
-    )
-    other = db.execute(query).one_or_none()
-    if other is not None:
-        whose = f"{other.epn} ({other.beamline})" if other.beamline else other.epn
-        raise DestinationTaken(
-            f"{copy.destination} belongs to {whose}",
-            hint="put {beamline} into destination-path, or use `asynchy sync --layout`",
-        )
 
 
 def _correct_future(db: Connection, copy_id: int, now: datetime, listed: datetime) -> None:

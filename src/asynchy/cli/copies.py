@@ -86,7 +86,7 @@ def forget_copy(config: Path, /, epn: str, reason: str, place: Path | None) -> N
         click.echo(f"{epn}: {count(number, 'experiment')} released. A later visit is due again.")
         return
     record = service.chosen_copy(catalogue, Epn(epn), _absolute(place))
-    catalogue.forget_copy(record, reason, now)
+    catalogue.decisions.forget(record, reason, now)
     click.echo(f"{epn}: the copy in {record.copy.destination} is forgotten. No file was removed.")
 
 
@@ -100,7 +100,7 @@ def refetch_copy(config: Path, /, epn: str, place: Path | None) -> None:
     settings = load_shared(config).settings
     catalogue = Catalogue.open(settings.catalogue_path)
     record = service.chosen_copy(catalogue, Epn(epn), _absolute(place))
-    catalogue.refetch_copy(record)
+    catalogue.decisions.refetch(record)
     click.echo(f"{epn}: it is due again, to {record.copy.destination}.")
 
 

@@ -65,17 +65,13 @@ def show_experiment(states: Sequence[ExperimentState], config: str) -> None:
 
 def why(item: ExperimentState) -> str:
     """Why an experiment is in its state, in one sentence."""
-    parts = []
-    if item.left is not None and item.left.text not in item.reason:
-        parts.append(item.left.text)
-    elif item.why is not None and item.left is None:
-        parts.append(item.why.value)
-    if item.reason:
-        parts.append(item.reason)
+    parts = [item.because]
+    if item.why is not None and item.left is None:
+        parts.insert(0, item.why.value)
     note = item.record.note
     if note is not None and item.state is State.DUE and item.left is None:
         parts.append(f"the latest cycle ({moment(note.latest)}): {note.reason}")
-    return "; ".join(dict.fromkeys(parts))
+    return "; ".join(dict.fromkeys(filter(None, parts)))
 
 
 def next_step(item: ExperimentState, config: str) -> str | None:

@@ -89,4 +89,4 @@ def after_listing(due: Due, survey: Survey, room: Room) -> Transfer | LeftOut:
             Left.NO_INODES,
             f"{count(entries, 'file')} and folders to write, {max(room.inodes, 0):,} free for them",
         )
-    return Transfer(due.copy, due.why, survey, due.unsure)
+    return Transfer(due.copy, due.why, survey)

@@ -113,8 +113,6 @@ class Due:
 
     copy: Copy
     why: Why
-    unsure: str | None = None
-    """Why it may not be marked complete even if all of it arrives."""
     expected: Amount | None = None
     """What will have to be fetched, where the catalogue knows that already."""
 
@@ -131,8 +129,6 @@ class Transfer:
     copy: Copy
     why: Why
     survey: Survey
-    unsure: str | None = None
-    """Why it may not be marked complete even if all of it arrives."""
 
 
 @dataclass(frozen=True)

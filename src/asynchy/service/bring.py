@@ -65,7 +65,7 @@ def bring(site: Site, transfer: Transfer, unsure: str | None) -> Outcome:
     if isinstance(claim, Claim):
         return busy(copy, claim)
     with working_on(site, copy, claim):
-        return rounds(site, transfer, claim, unsure or transfer.unsure)
+        return rounds(site, transfer, claim, unsure)
 
 
 def busy(copy: Copy, claim: Claim) -> Outcome:

@@ -91,7 +91,7 @@ def move(catalogue: Catalogue, record: CopyRecord, destination: Path, folder: Pa
             f"{destination}: {what if number else 'it is not known what the copy holds'}",
             hint=f"`asynchy copies refetch {record.copy.epn}` fetches it again to its old place",
         )
-    catalogue.move_copy(record, destination, folder)
+    catalogue.decisions.move(record, destination, folder)
     return Moved(record, destination, number)
 
 
@@ -124,5 +124,5 @@ def release(catalogue: Catalogue, epn: Epn, reason: str, now: datetime) -> int:
             f"{catalogue.path} does not know {epn}", hint="check the spelling: `asynchy status`"
         )
     for record in records:
-        catalogue.release_experiment(record.experiment, reason, now)
+        catalogue.decisions.release(record.experiment, reason, now)
     return len(records)
