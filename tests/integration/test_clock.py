@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,9 +13,12 @@ import pytest
 
 from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
+from simulator.mail import MailSink
+from simulator.portal.handle import OMIT
 from tests.conftest import Home, comes_in_part, give, wait_until
 
 HOURS = 3600
+NO_TEMPLATES = {f"epnalert-template-{name}": OMIT for name in ("folder", "text", "html")}
 
 
 @pytest.fixture
@@ -131,3 +136,22 @@ def test_ahead_of_the_portal_nothing_is_called_complete(home: Home, clock: dict[
     assert home.once(environment=clock).returncode == 0
     assert compare_trees(experiment_of(home, "12282a"), home.copy("12282a")) == []
     assert home.status("12282a")[0]["history"][-1]["files"] == 1
+
+
+@pytest.mark.extra
+def test_ahead_of_the_portal_a_mail_says_so_and_no_answer_counts_as_whole(
+    home: Home, clock: dict[str, str]
+) -> None:
+    """Otherwise the portal would be taken to have told all visits up to a time that is to come."""
+    experiment(home, "12282a")
+    with MailSink(home.place / "mails") as sink:
+        home.configure(**{"epnalert-email-smtp": f"{sink.host}:{sink.port}"}, **NO_TEMPLATES)
+        set_clock(home, 5 * 24 * HOURS)
+        run = home.program.run("epnalert", "--config", home.config, environment=clock)
+        (mail,) = sink.mails
+    assert run.returncode == 4
+    body = mail.get_body(("plain",))
+    assert body is not None
+    assert "this machine's clock is 5 d 00 h ahead of the portal's" in body.get_content()
+    with closing(sqlite3.connect(home.place / "catalogue.db")) as db:
+        assert db.execute("SELECT count(*) FROM portal_spans").fetchone() == (0,)

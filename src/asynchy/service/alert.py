@@ -26,6 +26,7 @@ from asynchy.plan.alert import Alert, Unknown, overdue, suggest, unknown_epns
 from asynchy.plan.at_risk import AtRisk
 from asynchy.plan.experiment_state import ExperimentState
 from asynchy.plan.overview import attention, long_visits, overview_of, sentences
+from asynchy.service.ask import doubt_clock
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.heard import Heard
 from asynchy.service.planning import observe, read_ignored
@@ -188,6 +189,7 @@ def _visits(site: CycleSite, now: datetime, days: int) -> tuple[EquipmentVisits,
         return lambda: entry.reach_back(site.portal, since)
 
     all_at_once([task(entry) for entry in entries], site.stop, site.board.beat)
+    doubt_clock(entries, site.portal.clock_offset)
     return tuple(entry.told() for entry in entries)
 
 

@@ -51,7 +51,7 @@ def ask_visits(site: CycleSite, now: datetime) -> tuple[EquipmentVisits, ...]:
     else:
         for entry in entries:
             entry.failure = entry.failure or f"equipment {entry.entry.id}: visits without end"
-    _doubt(entries, site.portal.clock_offset)
+    doubt_clock(entries, site.portal.clock_offset)
     site.heard.update({entry.entry.id: entry for entry in entries if not entry.problem})
     for entry in entries:
         _log(entry)
@@ -81,8 +81,11 @@ def apart(offset: float) -> str:
     return f"{duration(abs(offset))} {'behind' if offset > 0 else 'ahead of'} the portal's"
 
 
-def _doubt(entries: Sequence[Heard], offset: float | None) -> None:
-    """By a wrong clock it is not known which visits are running."""
+def doubt_clock(entries: Sequence[Heard], offset: float | None) -> None:
+    """By a wrong clock it is not known which visits are running, nor for when the answers are.
+
+    `offset`: seconds by which the portal's clock is ahead of ours; None: it is not known.
+    """
     if offset is None or abs(offset) <= SKEW:
         return
     for entry in entries:
