@@ -195,9 +195,7 @@ class Runner:
         else:
             for entry in entries:
                 entry.failure = entry.failure or "visits without end"
-        if abs(self.world.skew.total_seconds()) > SKEW and not self._portal_is_down():
-            for entry in entries:
-                entry.failure = entry.failure or "this machine's clock is wrong"
+        self._doubt_clock(entries)
         for entry in entries:
             if entry.problem is None:
                 self.oracle.cycle_asked(entry.equipment, entry.since, now)
@@ -207,10 +205,15 @@ class Runner:
         now = self.world.clock
         entries = [_Answers(number, beamline, now, now) for number, beamline in EQUIPMENT.items()]
         self._reach(entries, before(now, self.world.config.day_range))
+        self._doubt_clock(entries)
         return self._told(entries)
 
-    def _portal_is_down(self) -> bool:
-        return set(EQUIPMENT) <= set(self.world.down.get(Kind.PORTAL_DOWN, ()))  # type: ignore[call-overload]
+    def _doubt_clock(self, entries: Iterable[_Answers]) -> None:
+        """As `service.ask`: the portal's answers tell its time, unless there is none."""
+        down = set(self.world.down.get(Kind.PORTAL_DOWN, ()))  # type: ignore[call-overload]
+        if abs(self.world.skew.total_seconds()) > SKEW and not down >= set(EQUIPMENT):
+            for entry in entries:
+                entry.failure = entry.failure or "this machine's clock is wrong"
 
     def _reach(self, entries: Iterable[_Answers], since: datetime) -> None:
         down = self.world.down
