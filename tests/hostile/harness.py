@@ -122,8 +122,9 @@ class Hostile:
     def told_by_walk(self, group: Group) -> str:
         """What a walk could not list, a line each: the folder, and why."""
         query = (
-            "SELECT source, path, problem FROM frontier"
-            " JOIN experiments ON experiments.id = experiment_id WHERE problem IS NOT NULL"
+            "SELECT source, path, frontier.problem FROM frontier"
+            " JOIN experiments ON experiments.id = experiment_id"
+            " WHERE frontier.problem IS NOT NULL"
         )
         return "\n".join(f"{source}: {problem}" for source, _, problem in group.rows(query))
 
