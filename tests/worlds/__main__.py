@@ -18,8 +18,9 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 
+from tests.worlds.events import Kind
+from tests.worlds.names import BEGIN
 from tests.worlds.run import Result, run_world
-from tests.worlds.world import BEGIN, Kind
 
 _LAST = 15
 """Events that are shown of a world in which something was found."""
