@@ -18,8 +18,8 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 
+from tests.worlds.events import Kind
 from tests.worlds.run import Result, run_world
-from tests.worlds.world import BEGIN, Kind
 
 _LAST = 15
 """Events that are shown of a world in which something was found."""
@@ -57,14 +57,10 @@ def many(seeds: range, days: int, jobs: int) -> list[Result]:
 def _replay(seed: int, days: int) -> int:
     result = run_world(seed, days)
     for day, text in result.log:
-        print(f"{_date(day)}  {text}")
+        print(f"day {day:3}  {text}")
     for finding in result.findings:
         print(f"FOUND: {finding}")
     return bool(result.findings)
-
-
-def _date(day: int) -> str:
-    return f"day {day:3} ({BEGIN.replace(month=1):%Y}, day {day})" if day < 0 else f"day {day:3}"
 
 
 def _tell(result: Result) -> None:

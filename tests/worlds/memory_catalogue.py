@@ -8,30 +8,19 @@ and compares the records that they give.
 from __future__ import annotations
 
 import copy
-import os
-import shutil
-import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Protocol
-from unittest import mock
 
-from asynchy.catalogue import Catalogue
 from asynchy.catalogue import visits as visit_rows
-from asynchy.catalogue.held import Holdings
-from asynchy.catalogue.losses import losses
-from asynchy.catalogue.notifications import Pending
 from asynchy.domain.attempt import Attempt, Verdict
 from asynchy.domain.copy_record import CopyRecord, LastAttempt
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import (
     Amount,
     Copy,
-    Entry,
     Experiment,
-    Kind,
     Survey,
 )
 from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
@@ -346,7 +335,7 @@ class MemoryStore:
                 sum(one[3] for one in (gone | less).values()),
                 tuple(path.encode() for path in sorted(gone | less)[:3]),
             )
-        summary = _summary(kept.record, survey, lost)
+        summary = loss_summary(kept.record, survey, lost)
         if summary != kept.record.losses:
             kept.record = replace(kept.record, losses=summary)
             self._made.pop(wanted.experiment, None)
@@ -381,7 +370,7 @@ def _new_record(number: int, wanted: Copy) -> CopyRecord:
     )  # fmt: skip
 
 
-def _summary(record: CopyRecord, survey: Survey, lost: Losses) -> str | None:
+def loss_summary(record: CopyRecord, survey: Survey, lost: Losses) -> str | None:
     """As `service.fitting` has it."""
     held = Amount(record.bytes or 0, record.files or 0)
     found = shrinking(held, Amount(survey.bytes, survey.files), lost)
@@ -390,112 +379,3 @@ def _summary(record: CopyRecord, survey: Survey, lost: Losses) -> str | None:
 
 def _missing(files: Files, at_home: Files) -> list[str]:
     return [path for path, what in files.items() if at_home.get(path) != what]
-
-
-class SqliteStore:
-    """The same on asynchy's own catalogue."""
-
-    _CLOCKS = ("asynchy.catalogue.store._now", "asynchy.catalogue.sightings._now")
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._catalogue = Catalogue.open(path)
-        self._time = datetime(2026, 1, 1, tzinfo=UTC)
-        self._clocks = [mock.patch(name, lambda: self._time) for name in self._CLOCKS]
-        for clock in self._clocks:
-            clock.start()
-
-    def close(self) -> None:
-        """Give the catalogue its own clock back."""
-        for clock in self._clocks:
-            clock.stop()
-
-    def answered_until(self, equipment: Collection[int]) -> datetime | None:
-        return self._catalogue.overview.answered_until(equipment)
-
-    def keep_visits(self, answers: Sequence[EquipmentVisits], now: datetime) -> None:
-        self._catalogue.overview.keep_visits(answers, now)
-
-    def see(self, seen: FolderSeen, now: datetime) -> None:
-        self._catalogue.see(seen, now)
-
-    def records(self) -> list[ExperimentRecord]:
-        return self._catalogue.overview.records()
-
-    def entries(self, epns: Collection[str], now: datetime) -> dict[str, IgnoreEntry]:
-        found = self._catalogue.ignore_entries.compare(epns, now)
-        self._catalogue.ignore_entries.keep(found, now)
-        return found
-
-    def add_entries(self, entries: Mapping[str, IgnoreEntry]) -> None:
-        self._catalogue.ignore_entries.add(entries)
-
-    def note(
-        self,
-        undone: Mapping[Experiment, tuple[str, str]],
-        done: Collection[Experiment],
-        now: datetime,
-    ) -> None:
-        self._catalogue.notifications.note(undone, done, now)
-
-    def mailed(self, epns: Collection[Epn], now: datetime) -> None:
-        mail = Pending(now, b"", tuple(epns))
-        self._catalogue.notifications.keep(mail)
-        self._catalogue.notifications.taken(mail, now)
-
-    def claim(self, wanted: Copy, now: datetime) -> int:
-        self._time = now
-        found = self._catalogue.claim(wanted)
-        assert isinstance(found, int)
-        return found
-
-    def release_claim(self, copy_id: int) -> None:
-        self._catalogue.release(copy_id)
-
-    def list_files(self, wanted: Copy, files: Files, at_home: Files, now: datetime) -> int:
-        self._time = now
-        listing = self._catalogue.listing(wanted)
-        assert listing is not None
-        for path, (size, modified) in files.items():
-            entry = Entry(Kind.FILE, path.encode(), size, modified, 0o644)
-            listing.add(entry, at_home.get(path) == (size, modified))
-        listing.finish(None)
-        return listing.number
-
-    def hold(self, copy_id: int, found: Survey, level: Level) -> None:
-        holdings: Holdings = self._catalogue.holdings(copy_id)
-        assert found.listing is not None
-        assert holdings.take(found.listing, (found.files, found.bytes), level)
-
-    def record(self, copy_id: int, attempt: Attempt, survey: Survey | None) -> None:
-        self._catalogue.record(copy_id, attempt, survey)
-
-    def record_unlisted(self, wanted: Copy, attempt: Attempt) -> None:
-        self._time = attempt.ended
-        self._catalogue.record_unlisted(wanted, attempt)
-
-    def release_experiment(self, experiment: Experiment, now: datetime) -> None:
-        self._catalogue.decisions.release(experiment, "not needed", now)
-
-    def refetch_copy(self, record: CopyRecord) -> None:
-        self._catalogue.decisions.refetch(record)
-
-    def note_losses(self, wanted: Copy, survey: Survey) -> None:
-        record = self._catalogue.copy_record(wanted)
-        if record is not None and record.was_complete:
-            lost = losses(self._catalogue.holdings(record.id))
-            self._catalogue.note_losses(record.id, _summary(record, survey, lost))
-
-    def back_up(self) -> object:
-        kept = self._path.with_name(f"backup-{os.urandom(4).hex()}.db")
-        with sqlite3.connect(self._path) as source, sqlite3.connect(kept) as target:
-            source.backup(target)
-        source.close()
-        target.close()
-        return kept
-
-    def restore(self, backup: object) -> None:
-        assert isinstance(backup, Path)
-        for end in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + end).unlink(missing_ok=True)
-        shutil.copyfile(backup, self._path)

@@ -18,8 +18,11 @@ from simulator.mail import MailSink
 from simulator.portal.handle import OMIT
 from tests.conftest import Home as Place
 from tests.conftest import give
-from tests.worlds.oracle import Arrival, Facts, Finding, Home, Oracle, Said, StateSaid
-from tests.worlds.world import BEGIN, EQUIPMENT, Config, Files, Kind, Name, Visit, World
+from tests.worlds.events import Kind
+from tests.worlds.facts import Arrival, Facts, Finding, Home, Said, StateSaid
+from tests.worlds.names import BEGIN, EQUIPMENT, Files, Name
+from tests.worlds.oracle import Oracle
+from tests.worlds.world import Config, Visit, World
 
 DAYS = 6
 _STATES = {
@@ -58,18 +61,18 @@ class ShortWorld(World):
             for _ in range(draw.randint(1, 2)):
                 self._draw_short_visit(name, draw.uniform(-4, DAYS - 4))
         for _ in range(draw.randint(1, 3)):
-            self._at(draw.randrange(1, self.quiet_from), self._event(draw.choice(_KINDS)))
-        self._at(self.quiet_from, self._become_quiet)
+            self.at(draw.randrange(1, self.quiet_from), self._event(draw.choice(_KINDS)))
+        self.at(self.quiet_from, self._become_quiet)
 
     def _draw_short_visit(self, name: Name, start_day: float) -> None:
         start = BEGIN + timedelta(days=start_day)
         end = start + timedelta(days=self.random.uniform(0.3, 1.4))
-        self._number += 1
+        self.number += 1
         equipment = next(number for number, one in EQUIPMENT.items() if one == name[0])
-        self.visits.append(Visit(str(self._number), equipment, name, start, end, start))
+        self.visits.append(Visit(str(self.number), equipment, name, start, end, start))
         for at in range(self.random.randint(1, 2)):
             day = start_day + self.random.random() * 0.3
-            self._write_at(name, day, f"v{self._number}-{at}")
+            self._write_at(name, day, f"v{self.number}-{at}")
 
     @staticmethod
     def project_folder_of(destination: str) -> str:
@@ -186,7 +189,7 @@ class Stage:
                     equipment=visit.equipment, epn=visit.name[1], start=visit.start, end=visit.end,
                     id=int(visit.number),
                 )  # fmt: skip
-        for equipment in self.world.down.get(Kind.PORTAL_DOWN, ()):  # type: ignore[attr-defined]
+        for equipment in self.world.down.get(Kind.PORTAL_DOWN, ()):
             portal.set_fault("status", equipment=equipment, path="visits", code=400)
 
     def _play_home(self) -> None:
@@ -272,7 +275,7 @@ class Stage:
     def _tell_oracle(self) -> None:
         world = self.world
         for equipment, beamline in EQUIPMENT.items():
-            if equipment not in world.down.get(Kind.PORTAL_DOWN, ()):  # type: ignore[operator]
+            if equipment not in world.down.get(Kind.PORTAL_DOWN, ()):
                 span = (world.now - timedelta(days=30), world.now + timedelta(hours=1))
                 visits = [
                     (one.number, one.name[1], one.start, one.end)

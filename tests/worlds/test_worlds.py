@@ -20,8 +20,9 @@ from asynchy.domain.visit import EquipmentVisits, Visit
 from asynchy.errors import DestinationTaken
 from asynchy.plan.experiment_state import IgnoreEntry, Origin
 from asynchy.plan.observed import FolderSeen
-from tests.worlds.memory_catalogue import MemoryStore, SqliteStore, Store
+from tests.worlds.memory_catalogue import MemoryStore, Store
 from tests.worlds.run import run_world
+from tests.worlds.sqlite_store import SqliteStore
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 

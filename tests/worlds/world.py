@@ -8,56 +8,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from enum import Enum
+from datetime import datetime, timedelta
+from typing import Any
 
-BEGIN = datetime(2026, 1, 1, 2, tzinfo=UTC)
-"""When the first cycle runs; the next ones follow every 24 hours."""
-EQUIPMENT = {23: "mx1", 24: "mx2"}
+from tests.worlds.events import HAPPENS, Kind
+from tests.worlds.names import BEGIN, EQUIPMENT, Files, Name, proposal_of, shown
+
 QUIET = 15
 """Days at the end on which nothing happens, and people answer what is asked."""
-Name = tuple[str, str]
-"""Beamline and EPN."""
-Files = dict[str, tuple[int, int]]
-"""By path, size in bytes and time in seconds since 1970."""
-
-
-class Kind(Enum):
-    """What can happen; the value is how it is told."""
-
-    PORTAL_DOWN = "the portal is down"
-    PORTAL_PARTLY = "the portal hints at further pages"
-    PORTAL_UNREADABLE = "the portal tells of a visit that cannot be understood"
-    SFTP_DOWN = "the SFTP service is down"
-    ENGINE_FAILS = "transfers break off"
-    CRASH = "the service is killed in the middle of a transfer"
-    CHANGES = "files change while they are fetched"
-    NO_CYCLE = "no cycle runs"
-    NO_MAIL = "the mail server is down"
-    CLOCK = "this machine's clock is wrong"
-    UNMOUNT_ABSENT = "a project's folder is not there"
-    UNMOUNT_EMPTY = "a project's mount is gone, its folder is empty"
-    LOSE_COPY = "a copy is deleted at home"
-    EMPTY_COPY = "a copy is emptied at home"
-    MOVE_COPY = "a copy is moved away at home, and back"
-    OLD_COPY = "a copy is restored from an old backup"
-    EDIT_COPY = "a person edits a file at home"
-    LINK = "a folder at the facility becomes a link"
-    BROKEN_LINK = "a folder at the facility becomes a broken link"
-    HIDE = "a folder at the facility cannot be seen for some days"
-    SHRINK = "a file at the facility vanishes or shrinks"
-    SKIP = "a person adds an EPN to ignore.yml"
-    UNSKIP = "a person removes an EPN from ignore.yml"
-    RELEASE = "a person releases an experiment"
-    REMAP = "a proposal gets another project"
-    UNMAP = "a proposal is taken out of epn_cap_map"
-    DESTINATION = "the config gets another destination"
-    FETCH_VISIBLE = "fetch-visible is switched"
-    RESTORE = "state is restored from last week's backup"
-    RESTORE_CATALOGUE = "the catalogue alone is restored from last week's backup"
-    MOVE_VISIT = "a visit is moved"
-    CALL_OFF = "a visit is called off"
-    RETURN = "an EPN gets a further visit"
 
 
 @dataclass
@@ -107,11 +65,6 @@ class Config:
         return project, f"{self.root}/{self.path.format(**names)}"
 
 
-def proposal_of(epn: str) -> str:
-    """The digits of an EPN."""
-    return epn.rstrip("abcdefghijklmnopqrstuvwxyz")
-
-
 class World:
     """What is true, day by day."""
 
@@ -145,7 +98,7 @@ class World:
         """Destinations where people changed single files."""
         self.unwatched: dict[Name, set[str]] = {}
         """Files that changed later than anybody looks."""
-        self.down: dict[Kind, object] = {}
+        self.down: dict[Kind, Any] = {}
         """What is down or wrong today."""
         self.restore: Kind | None = None
         """What is restored today."""
@@ -154,7 +107,8 @@ class World:
         self.log: list[tuple[int, str]] = []
         self.kinds: list[Kind] = []
         self._todo: dict[int, list[Callable[[], None]]] = {}
-        self._number = 0
+        self.number = 0
+        """Of the latest visit."""
         self._draw()
 
     @property
@@ -264,8 +218,8 @@ class World:
             self._draw_experiment(name)
         for _ in range(draw.randint(3, max(4, self.days // 8))):
             day = draw.randrange(1, max(2, self.quiet_from - 1))
-            self._at(day, self._event(draw.choice(list(Kind))))
-        self._at(self.quiet_from, self._become_quiet)
+            self.at(day, self._event(draw.choice(list(Kind))))
+        self.at(self.quiet_from, self._become_quiet)
 
     def _draw_mapping(self, proposal: str) -> None:
         draw, project = self.random, f"p{proposal[-2:]}"
@@ -277,7 +231,7 @@ class World:
             self.config.mapping[proposal] = project
             self.note(f"proposal {proposal} is mapped to {project}")
 
-        self._at(draw.randrange(1, max(2, self.quiet_from)), add)
+        self.at(draw.randrange(1, max(2, self.quiet_from)), add)
 
     def _draw_experiment(self, name: Name) -> None:
         draw = self.random
@@ -289,16 +243,17 @@ class World:
                 day = min(day + draw.uniform(0, 6), latest)
             return
         for _ in range(draw.choice([1, 1, 1, 2, 3])):
-            self._draw_visit(name, draw.uniform(-15, latest))
+            self.draw_visit(name, draw.uniform(-15, latest))
         last = max(visit.end for visit in self.visits if visit.name == name)
         if draw.random() < 0.15 and last < BEGIN:
             self.original.add(name[1])
             if name[1] not in self.ignore:
                 self.ignore.append(name[1])
         if draw.random() < 0.2:
-            self._at(self._day_of(last) + draw.randint(15, 45), lambda: self._delete(name))
+            self.at(self._day_of(last) + draw.randint(15, 45), lambda: self._delete(name))
 
-    def _draw_visit(self, name: Name, start_day: float) -> None:
+    def draw_visit(self, name: Name, start_day: float) -> None:
+        """A visit of an experiment that begins on a day, and its files."""
         draw = self.random
         long = draw.random() < 0.06
         length = draw.uniform(8, 20) if long else draw.uniform(0.3, 3)
@@ -311,9 +266,9 @@ class World:
             told = start + (end - start) * draw.random()
         elif when < 0.3:
             told = end + timedelta(days=draw.uniform(0, min(6, self.config.day_range - 1.5)))
-        self._number += 1
+        self.number += 1
         equipment = next(number for number, one in EQUIPMENT.items() if one == name[0])
-        visit = Visit(str(self._number), equipment, name, start, end, told)
+        visit = Visit(str(self.number), equipment, name, start, end, told)
         self.visits.append(visit)
         if draw.random() < 0.04:
             return  # nothing is ever measured
@@ -331,11 +286,11 @@ class World:
             folder = self.folders.setdefault(name, Folder())
             when = min(BEGIN + timedelta(days=day), self.now)
             folder.files[path] = (size, int(when.timestamp()))
-            self.note(f"{_shown(name)}: {path} appears at the facility")
+            self.note(f"{shown(name)}: {path} appears at the facility")
             if not self._is_watched(name, when):
                 self.unwatched.setdefault(name, set()).add(path)
 
-        self._at(max(0, self._day_of(BEGIN + timedelta(days=day))), write)
+        self.at(max(0, self._day_of(BEGIN + timedelta(days=day))), write)
 
     def _is_watched(self, name: Name, when: datetime) -> bool:
         """Whether somebody looks at it later than that: within the days of the second look."""
@@ -354,24 +309,26 @@ class World:
         """The first day whose cycle comes after a time."""
         return -((BEGIN - when) // timedelta(days=1))
 
-    def _at(self, day: int, event: Callable[[], None]) -> None:
+    def at(self, day: int, event: Callable[[], None]) -> None:
+        """Let something happen on a day, unless the world has ended by then."""
         if day < self.days:
             self._todo.setdefault(max(day, 0), []).append(event)
 
     def _delete(self, name: Name) -> None:
         if self.folders.pop(name, None) is not None:
-            self.note(f"{_shown(name)}: the facility deletes it")
+            self.note(f"{shown(name)}: the facility deletes it")
 
     # What happens by chance.
 
     def _event(self, kind: Kind) -> Callable[[], None]:
         def happen() -> None:
             self.kinds.append(kind)
-            _HAPPENS[kind](self)
+            HAPPENS[kind](self)
 
         return happen
 
-    def _for_days(self, kind: Kind, what: object, most: int) -> None:
+    def for_days(self, kind: Kind, what: Any, most: int) -> None:
+        """Something is down or wrong for some days."""
         days = self.random.randint(1, most)
         until = min(self.day + days, self.quiet_from)
         self.down[kind] = what
@@ -383,245 +340,7 @@ class World:
             if self.down.pop(kind, None) is not None:
                 self.note(f"no longer: {kind.value}")
 
-        self._at(until, end)
-
-    def portal_down(self) -> None:
-        what = self.random.choice([(23,), (24,), (23, 24), (23, 24)])
-        self._for_days(Kind.PORTAL_DOWN, what, 9)
-
-    def portal_partly(self) -> None:
-        self._for_days(Kind.PORTAL_PARTLY, 23, 4)
-
-    def portal_unreadable(self) -> None:
-        self._for_days(Kind.PORTAL_UNREADABLE, self.random.choice(self.names), 4)
-
-    def sftp_down(self) -> None:
-        what = self.random.choice([("mx1",), ("mx2",), ("mx1", "mx2"), ("mx1", "mx2")])
-        self._for_days(Kind.SFTP_DOWN, what, 8)
-
-    def engine_fails(self) -> None:
-        self._for_days(Kind.ENGINE_FAILS, True, 4)
-
-    def crash(self) -> None:
-        self._for_days(Kind.CRASH, True, 2)
-
-    def changes(self) -> None:
-        self._for_days(Kind.CHANGES, self.random.randint(1, 4), 2)
-
-    def no_cycle(self) -> None:
-        self._for_days(Kind.NO_CYCLE, True, 9)
-
-    def no_mail(self) -> None:
-        self._for_days(Kind.NO_MAIL, True, 4)
-
-    def clock_wrong(self) -> None:
-        draw = self.random
-        hours = draw.choice([-1, 1]) * draw.choice([1, 12, 24 * 5, 24 * 400])
-        self._for_days(Kind.CLOCK, f"{hours} h", 4)
-        self.skew = timedelta(hours=hours)
-
-    def unmount(self, how: str) -> None:
-        folder = self._some_project()
-        if folder is None or folder in self.unmounted:
-            return
-        self.unmounted[folder] = how
-        self.under_mounts.clear()
-        until = min(self.day + self.random.randint(1, 7), self.quiet_from)
-        self.note(f"{folder} is {how} until day {until}")
-        self._at(until, lambda: self._mount(folder))
-
-    def _mount(self, folder: str) -> None:
-        if self.unmounted.pop(folder, None) is None:
-            return
-        self.note(f"{folder} is mounted again")
-        for destination, files in self.under_mounts.items():
-            below = self.home.get(destination)
-            if below and below != files and self.project_folder_of(destination) == folder:
-                self.touched.add(destination)  # what was there before is not what was brought
-
-    def _some_project(self) -> str | None:
-        projects = sorted(set(self.config.mapping.values()))
-        return f"{self.config.root}/{self.random.choice(projects)}" if projects else None
-
-    def _some_copy(self) -> str | None:
-        return self.random.choice(sorted(self.home)) if self.home else None
-
-    def lose_copy(self) -> None:
-        if (copy := self._some_copy()) is not None:
-            del self.home[copy]
-            self.note(f"{copy} is deleted at home")
-
-    def empty_copy(self) -> None:
-        if (copy := self._some_copy()) is not None:
-            self.home[copy] = {}
-            self.note(f"{copy} is emptied at home")
-
-    def move_copy(self) -> None:
-        copy = self._some_copy()
-        if copy is None:
-            return
-        files = self.home.pop(copy)
-        until = min(self.day + self.random.randint(1, 8), self.quiet_from)
-        self.note(f"{copy} is moved away until day {until}")
-
-        def back() -> None:
-            self.home[copy] = {**files, **self.home.get(copy, {})}
-            self.touched.add(copy)
-            self.note(f"{copy} is moved back")
-
-        self._at(until, back)
-
-    def old_copy(self) -> None:
-        copy = self._some_copy()
-        if copy is not None and self.home[copy]:
-            path = self.random.choice(sorted(self.home[copy]))
-            del self.home[copy][path]
-            if self.home[copy]:
-                self.touched.add(copy)
-            self.note(f"{copy} is restored from an old backup, without {path}")
-
-    def edit_copy(self) -> None:
-        copy = self._some_copy()
-        if copy is not None and self.home[copy]:
-            path = self.random.choice(sorted(self.home[copy]))
-            self.home[copy][path] = (7, int(self.now.timestamp()))
-            self.touched.add(copy)
-            self.note(f"{copy}/{path} is edited at home")
-
-    def _some_folder(self) -> Name | None:
-        return self.random.choice(sorted(self.folders)) if self.folders else None
-
-    def link(self, how: str) -> None:
-        name = self._some_folder()
-        if name is None:
-            return
-        self.folders[name].link = how
-        until = min(self.day + self.random.randint(1, 8), self.quiet_from)
-        self.note(f"{_shown(name)}: its folder is a {how} link until day {until}")
-
-        def end() -> None:
-            if name in self.folders:
-                self.folders[name].link = ""
-
-        self._at(until, end)
-
-    def hide(self) -> None:
-        name = self._some_folder()
-        if name is None:
-            return
-        self.folders[name].hidden = True
-        until = min(self.day + self.random.randint(1, 8), self.quiet_from)
-        self.note(f"{_shown(name)}: its folder is not there until day {until}")
-
-        def end() -> None:
-            if name in self.folders:
-                self.folders[name].hidden = False
-                self.note(f"{_shown(name)}: its folder is there again")
-
-        self._at(until, end)
-
-    def shrink(self) -> None:
-        name = self._some_folder()
-        if name is None or not self.folders[name].files:
-            return
-        files = self.folders[name].files
-        path = self.random.choice(sorted(files))
-        if self.random.random() < 0.5 and len(files) > 1:
-            del files[path]
-            self.note(f"{_shown(name)}: {path} vanishes at the facility")
-            return
-        size, when = files[path]
-        files[path] = (size // 2, when)
-        self.note(f"{_shown(name)}: {path} shrinks at the facility")
-        self.unwatched.setdefault(name, set()).add(path)
-
-    def skip(self) -> None:
-        epn = self.random.choice(self.names)[1]
-        if epn not in self.ignore and epn not in self.removed:
-            self.ignore.append(epn)
-            self.persons.add(epn)
-            self.note(f"a person adds {epn} to ignore.yml")
-
-    def unskip(self) -> None:
-        if not self.ignore:
-            return
-        epn = self.random.choice(self.ignore)
-        self.ignore.remove(epn)
-        self.persons.discard(epn)
-        self.original.discard(epn)
-        self.removed.add(epn)
-        self.note(f"a person removes {epn} from ignore.yml")
-
-    def remap(self) -> None:
-        if self.config.mapping:
-            proposal = self.random.choice(sorted(self.config.mapping))
-            self.config.mapping[proposal] = f"q{proposal[-2:]}"
-            self.note(f"proposal {proposal} belongs to q{proposal[-2:]} now")
-
-    def unmap(self) -> None:
-        if self.config.mapping:
-            proposal = self.random.choice(sorted(self.config.mapping))
-            project = self.config.mapping.pop(proposal)
-            self.note(f"proposal {proposal} is in no project")
-            until = min(self.day + self.random.randint(1, 9), self.quiet_from)
-            self._at(until, lambda: self._map(proposal, project))
-
-    def _map(self, proposal: str, project: str) -> None:
-        self.config.mapping.setdefault(proposal, project)
-        self.note(f"proposal {proposal} is mapped to {project}")
-
-    def other_destination(self) -> None:
-        if self.random.random() < 0.5:
-            self.config.root = "/home1" if self.config.root == "/home0" else "/home0"
-        else:
-            self.config.path = "{project}/{beamline}/{epn}/data"
-        self.note(f"destinations are {self.config.root}/{self.config.path} now")
-
-    def fetch_visible(self) -> None:
-        self.config.fetch_visible = not self.config.fetch_visible
-        self.note(f"fetch-visible: {self.config.fetch_visible}")
-
-    def restore_state(self, kind: Kind) -> None:
-        self.restore = kind
-        self.note(kind.value)
-
-    def move_visit(self) -> None:
-        coming = [visit for visit in self.visits if visit.end > self.now]
-        if coming:
-            visit = self.random.choice(coming)
-            by = timedelta(days=self.random.uniform(-3, 3))
-            end = min(visit.end + by, BEGIN + timedelta(days=self.quiet_from - 9))
-            visit.start, visit.end = end - (visit.end - visit.start), end
-            self.note(f"visit {visit.number} of {_shown(visit.name)} is moved by {by}")
-            self._forget_watch(visit.name)
-
-    def _forget_watch(self, name: Name) -> None:
-        """Files that come after the new end and its second look are seen by nobody."""
-        self.unwatched.setdefault(name, set()).update(
-            f"v{visit.number}-{end}"
-            for visit in self.visits
-            if visit.name == name
-            for end in ("0", "1", "2", "late")
-        )
-
-    def call_off(self) -> None:
-        coming = [visit for visit in self.visits if visit.end > self.now]
-        if coming:
-            visit = self.random.choice(coming)
-            visit.called_off = True
-            self.note(f"visit {visit.number} of {_shown(visit.name)} is called off")
-            self._forget_watch(visit.name)
-
-    def further_visit(self) -> None:
-        if self.day < self.quiet_from - 12:
-            name = self.random.choice(self.names)
-            self._draw_visit(name, self.day + self.random.uniform(1, 2))
-            self.note(f"{_shown(name)}: a further visit, number {self._number}")
-
-    def release(self) -> None:
-        name = self._some_folder()
-        if name is not None:
-            self.to_release.append(name)
+        self.at(until, end)
 
     def _become_quiet(self) -> None:
         self.note("quiet days begin")
@@ -633,44 +352,3 @@ class World:
         for name in self.names:
             proposal = proposal_of(name[1])
             self.config.mapping.setdefault(proposal, f"p{proposal[-2:]}")
-
-
-def _shown(name: Name) -> str:
-    return f"{name[0]}/{name[1]}"
-
-
-_HAPPENS: dict[Kind, Callable[[World], None]] = {
-    Kind.PORTAL_DOWN: World.portal_down,
-    Kind.PORTAL_PARTLY: World.portal_partly,
-    Kind.PORTAL_UNREADABLE: World.portal_unreadable,
-    Kind.SFTP_DOWN: World.sftp_down,
-    Kind.ENGINE_FAILS: World.engine_fails,
-    Kind.CRASH: World.crash,
-    Kind.CHANGES: World.changes,
-    Kind.NO_CYCLE: World.no_cycle,
-    Kind.NO_MAIL: World.no_mail,
-    Kind.CLOCK: World.clock_wrong,
-    Kind.UNMOUNT_ABSENT: lambda world: world.unmount("absent"),
-    Kind.UNMOUNT_EMPTY: lambda world: world.unmount("empty"),
-    Kind.LOSE_COPY: World.lose_copy,
-    Kind.EMPTY_COPY: World.empty_copy,
-    Kind.MOVE_COPY: World.move_copy,
-    Kind.OLD_COPY: World.old_copy,
-    Kind.EDIT_COPY: World.edit_copy,
-    Kind.LINK: lambda world: world.link("link"),
-    Kind.BROKEN_LINK: lambda world: world.link("broken"),
-    Kind.HIDE: World.hide,
-    Kind.SHRINK: World.shrink,
-    Kind.SKIP: World.skip,
-    Kind.UNSKIP: World.unskip,
-    Kind.RELEASE: World.release,
-    Kind.REMAP: World.remap,
-    Kind.UNMAP: World.unmap,
-    Kind.DESTINATION: World.other_destination,
-    Kind.FETCH_VISIBLE: World.fetch_visible,
-    Kind.RESTORE: lambda world: world.restore_state(Kind.RESTORE),
-    Kind.RESTORE_CATALOGUE: lambda world: world.restore_state(Kind.RESTORE_CATALOGUE),
-    Kind.MOVE_VISIT: World.move_visit,
-    Kind.CALL_OFF: World.call_off,
-    Kind.RETURN: World.further_visit,
-}

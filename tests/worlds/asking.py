@@ -1,0 +1,249 @@
+"""What a command asks the facility of a world, and what it then knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from asynchy.domain.copy_record import CopyRecord, Presence
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import BrokenLink, Experiment, Located
+from asynchy.domain.experiment_record import ExperimentRecord
+from asynchy.domain.visit import Beamtime, EquipmentVisits, UnreadableVisit
+from asynchy.domain.visit import Visit as Told
+from asynchy.plan.experiment_state import (
+    CURRENT,
+    DestinationRules,
+    ExperimentState,
+    IgnoreEntry,
+    Policy,
+    RecheckPolicy,
+    experiment_state,
+    owners_of,
+    running_visits,
+)
+from asynchy.plan.observed import FolderSeen, observed
+from asynchy.plan.visit_window import ask_since, before
+from asynchy.service.ask import SKEW
+from tests.worlds.events import Kind
+from tests.worlds.memory_catalogue import Store
+from tests.worlds.names import EQUIPMENT, Name
+from tests.worlds.oracle import Oracle
+from tests.worlds.world import World
+
+_AHEAD = 2 * CURRENT
+
+
+@dataclass
+class _Answers:
+    """What the portal said of one equipment entry."""
+
+    equipment: int
+    beamline: str
+    since: datetime
+    until: datetime
+    visits: dict[str, Told] = field(default_factory=dict)
+    unreadable: list[UnreadableVisit] = field(default_factory=list)
+    failure: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        if self.failure or not self.unreadable:
+            return self.failure
+        return f"equipment {self.equipment}: not every running visit is known"
+
+    def told(self) -> EquipmentVisits:
+        return EquipmentVisits(
+            self.equipment, self.beamline, tuple(self.visits.values()), tuple(self.unreadable),
+            self.problem, self.since, self.until,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a command knows once it has asked and looked."""
+
+    states: tuple[ExperimentState, ...]
+    policy: Policy
+    answers: tuple[EquipmentVisits, ...]
+    ignored: Mapping[str, IgnoreEntry]
+    unlisted: tuple[str, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        return tuple(answer.problem for answer in self.answers if answer.problem)
+
+
+class Asking:
+    """Asks the portal and the SFTP service of a world, as asynchy's decisions want it."""
+
+    def __init__(self, world: World, store: Store, oracle: Oracle) -> None:
+        self.world = world
+        self.store = store
+        self.oracle = oracle
+        self.originals: dict[str, datetime] | None = None
+        """What was in `ignore.yml` when it was first read, and when that was."""
+
+    # What is asked.
+
+    def ask(self) -> tuple[EquipmentVisits, ...]:
+        """As `service.ask`: the current visits, then further back."""
+        now, days = self.world.clock, self.world.config.day_range
+        answered = self.store.answered_until(tuple(EQUIPMENT))
+        entries = [
+            _Answers(number, beamline, now + _AHEAD, now + _AHEAD)
+            for number, beamline in EQUIPMENT.items()
+        ]
+        self._reach(entries, now)
+        for _ in range(5):
+            known = [
+                Beamtime(one, entry.beamline) for entry in entries for one in entry.visits.values()
+            ]
+            since = ask_since(known, answered, now, days)
+            if all(entry.since <= since or entry.failure for entry in entries):
+                break
+            self._reach(entries, since)
+        else:
+            for entry in entries:
+                entry.failure = entry.failure or "visits without end"
+        self._doubt_clock(entries)
+        for entry in entries:
+            if entry.problem is None:
+                self.oracle.cycle_asked(entry.equipment, entry.since, now)
+        return self._told(entries)
+
+    def ask_for_mail(self) -> tuple[EquipmentVisits, ...]:
+        now = self.world.clock
+        entries = [_Answers(number, beamline, now, now) for number, beamline in EQUIPMENT.items()]
+        self._reach(entries, before(now, self.world.config.day_range))
+        self._doubt_clock(entries)
+        return self._told(entries)
+
+    def _doubt_clock(self, entries: Iterable[_Answers]) -> None:
+        """As `service.ask`: the portal's answers tell its time, unless there is none."""
+        down = set(self.world.down.get(Kind.PORTAL_DOWN, ()))
+        if abs(self.world.skew.total_seconds()) > SKEW and not down >= set(EQUIPMENT):
+            for entry in entries:
+                entry.failure = entry.failure or "this machine's clock is wrong"
+
+    def _reach(self, entries: Iterable[_Answers], since: datetime) -> None:
+        down = self.world.down
+        for entry in entries:
+            if entry.failure is not None or since >= entry.since:
+                continue
+            if entry.equipment in down.get(Kind.PORTAL_DOWN, ()):
+                entry.failure = f"equipment {entry.equipment}: the portal does not answer"
+                continue
+            for visit in self.world.told(entry.equipment, since, entry.since):
+                entry.visits[visit.number] = Told(
+                    visit.number, Epn(visit.name[1]), visit.start, visit.end
+                )
+            entry.since = since
+            if down.get(Kind.PORTAL_PARTLY) == entry.equipment:
+                entry.failure = f"equipment {entry.equipment}: the answer hints at paging"
+            unreadable = down.get(Kind.PORTAL_UNREADABLE)
+            if unreadable is not None and EQUIPMENT[entry.equipment] == unreadable[0]:
+                bad = UnreadableVisit(Epn(unreadable[1]), "no end")
+                entry.unreadable.append(bad)
+                for number in [n for n, one in entry.visits.items() if one.epn == bad.epn]:
+                    del entry.visits[number]
+
+    def _told(self, entries: Iterable[_Answers]) -> tuple[EquipmentVisits, ...]:
+        answers = tuple(entry.told() for entry in entries)
+        for answer in answers:
+            assert answer.since is not None and answer.until is not None
+            whole = not answer.problem
+            self.oracle.portal_answered(
+                answer.equipment,
+                answer.beamline,
+                (answer.since, answer.until) if whole else None,
+                [(one.id, one.epn.text, one.start, one.end) for one in answer.visits],
+            )
+        self.store.keep_visits(answers, self.world.clock)
+        return answers
+
+    # What is seen.
+
+    def observe(self, answers: tuple[EquipmentVisits, ...]) -> Seen:
+        now = self.world.clock
+        ignored = self.store.entries(frozenset(self.world.ignore), now)
+        self._read()
+        folders, unlisted = self._folders(now)
+        records = self._with_presence(observed(self.store.records(), folders, now))
+        config = self.world.config
+        policy = Policy(
+            now=now,
+            rules=DestinationRules(
+                epn_cap_map=config.mapping,
+                source_path="/data/{beamline}/{epn}",
+                destination_root=Path(config.root),
+                destination_path=config.path,
+            ),
+            running=running_visits((item for one in records for item in one.beamtimes), now),
+            ignored=ignored,
+            recheck=RecheckPolicy(now, timedelta(days=config.recheck_days))
+            if config.recheck_days
+            else None,
+            fetch_visible=config.fetch_visible,
+            owners=owners_of(records),
+        )
+        states = tuple(experiment_state(record, policy) for record in records)
+        return Seen(states, policy, answers, ignored, tuple(unlisted))
+
+    def _read(self) -> None:
+        if self.originals is None:
+            self.originals = dict.fromkeys(self.world.ignore, self.world.clock)
+            self.world.persons -= set(self.world.ignore)
+
+    def _folders(self, now: datetime) -> tuple[list[FolderSeen], list[str]]:
+        found, unlisted = [], []
+        for beamline in EQUIPMENT.values():
+            folder = f"/data/{beamline}"
+            if beamline in self.world.down.get(Kind.SFTP_DOWN, ()):
+                unlisted.append(f"SFTP service, {folder}: no connection")
+                continue
+            located, broken = [], []
+            visible = self.world.visible(beamline)
+            for epn, one in sorted(visible.items()):
+                experiment, source = Experiment(beamline, Epn(epn)), f"{folder}/{epn}"
+                target = "/elsewhere" if one.link else None
+                if one.link == "broken":
+                    broken.append(BrokenLink(source, target, "it leads to nothing", experiment))
+                else:
+                    located.append(Located(experiment, source, target))
+            found.append(FolderSeen(folder, tuple(located), tuple(broken)))
+            self.store.see(found[-1], now)
+            self.oracle.folder_listed(
+                beamline, {epn: one.link == "broken" for epn, one in visible.items()}
+            )
+        return found, unlisted
+
+    def _with_presence(self, records: Iterable[ExperimentRecord]) -> list[ExperimentRecord]:
+        return [
+            replace(one, copies=tuple(map(self._at_place, one.copies))) if one.copies else one
+            for one in records
+        ]
+
+    def _at_place(self, copy: CopyRecord) -> CopyRecord:
+        if not copy.was_complete:
+            return copy
+        presence = Presence.THERE
+        tree = self.world.tree(str(copy.copy.destination))
+        if tree is None:
+            there = self.world.project_state(str(copy.copy.project_folder)) == "there"
+            presence = Presence.MISSING if there else Presence.UNMOUNTED
+        elif copy.files and not tree:
+            presence = Presence.EMPTY
+        return copy if presence is copy.presence else replace(copy, presence=presence)
+
+    def portal_troubles(self) -> bool:
+        """Whether any answer of the portal is not whole today."""
+        troubles = {Kind.PORTAL_DOWN, Kind.PORTAL_PARTLY, Kind.PORTAL_UNREADABLE}
+        return bool(troubles & self.world.down.keys())
+
+
+def name_of(experiment: Experiment) -> Name:
+    """The name of an experiment in a world."""
+    return experiment.beamline, experiment.epn.text
