@@ -104,8 +104,8 @@ def _translated(path: Path) -> Iterator[None]:
     except DatabaseError as error:
         raise CatalogueError(
             f"{path}: {error.orig}",
-            hint="nothing was overwritten; move the file away, and asynchy makes a new one: what "
-            "is at home is compared again, not fetched again",
+            hint="nothing was overwritten; restore a backup, or move the file away and run "
+            "`asynchy catalogue rebuild`: what is at home is compared again, not fetched again",
         ) from None
 
 
