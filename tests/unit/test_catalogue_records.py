@@ -117,3 +117,16 @@ def test_a_note_of_a_wrong_clock_is_not_from_the_future(
     catalogue.notifications.note(due, (), NOW)
     note = the_record(catalogue).note
     assert note is not None and note.since == NOW + timedelta(days=kept)
+
+
+def test_the_owner_of_a_place_is_the_experiment_with_a_copy_there(catalogue: Catalogue) -> None:
+    other = Path("/projects/ny79/other")
+    number = catalogue.claim(COPY)
+    assert isinstance(number, int)
+    assert catalogue.overview.owners_of([COPY.destination]) == {}  # nothing was tried yet
+    catalogue.record(number, attempt(Verdict.FAILED, NOW), None)
+    owners = catalogue.overview.owners_of([COPY.destination, other, None])
+    assert owners == {COPY.destination: COPY.experiment}
+    (record,) = catalogue.overview.copies()
+    catalogue.decisions.forget(record, "moved away", NOW)
+    assert catalogue.overview.owners_of([COPY.destination]) == {}

@@ -114,7 +114,7 @@ def test_our_comment_that_a_person_removed_is_not_written_again(site: Site) -> N
     assert "Catalogue:" in site.ignore.path.read_text()
     site.ignore.path.write_text("previouslySynched:\n- 1a\n")
     site.run(plan_of(at_home("1b")))
-    assert site.ignore.path.read_text() == "previouslySynched:\n- 1a\n- 1b\n"
+    assert site.ignore.path.read_text() == "previouslySynched:\n- 1a\n- 1b # asynchy\n"
 
 
 def test_entries_are_known_as_ours_before_they_are_in_the_file(

@@ -57,14 +57,14 @@ def test_a_missing_ignore_list_has_no_entries(ignore: IgnoreFile) -> None:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("", "previouslySynched:\n- 9a\n"),
-        ("previouslySynched:\n", "previouslySynched:\n- 9a\n"),
-        ("previouslySynched: []\n", "previouslySynched:\n- 9a\n"),
+        ("", "previouslySynched:\n- 9a # asynchy\n"),
+        ("previouslySynched:\n", "previouslySynched:\n- 9a # asynchy\n"),
+        ("previouslySynched: []\n", "previouslySynched:\n- 9a # asynchy\n"),
         ("previouslySynched: [1a, 2b]  # all\n", "previouslySynched: [1a, 2b, 9a]  # all\n"),
-        ("previouslySynched:\n- 1a\n- 2b\n", "previouslySynched:\n- 1a\n- 2b\n- 9a\n"),
+        ("previouslySynched:\n- 1a\n- 2b\n", "previouslySynched:\n- 1a\n- 2b\n- 9a # asynchy\n"),
         ("# top\npreviouslySynched:\n  - 1a  # one\n  # between\n  - 1234\n",
-         "# top\npreviouslySynched:\n  - 1a  # one\n  # between\n  - 1234\n  - 9a\n"),
-        ("previouslySynched:\n- 1a\nother: {x: 1}\n", "previouslySynched:\n- 1a\n- 9a\nother: {x: 1}\n"),
+         "# top\npreviouslySynched:\n  - 1a  # one\n  # between\n  - 1234\n  - 9a # asynchy\n"),
+        ("previouslySynched:\n- 1a\nother: {x: 1}\n", "previouslySynched:\n- 1a\n- 9a # asynchy\nother: {x: 1}\n"),
     ],
 )  # fmt: skip
 def test_adding_keeps_everything_else(ignore: IgnoreFile, before: str, after: str) -> None:
@@ -94,9 +94,34 @@ def test_a_file_of_comments_of_any_style_can_be_added_to(ignore: IgnoreFile, tex
     ] == []
 
 
+@pytest.mark.parametrize(
+    ("before", "ours"),
+    [
+        ("previouslySynched:\n- 1a\n- 2b # asynchy is odd\n", {"9a", "1234"}),
+        ("other: [x]\npreviouslySynched:\n- 1a # why\n", {"9a", "1234"}),
+        ("previouslySynched: [1a]\n", set()),
+        ("other: x\npreviouslySynched: [1a]\n", set()),
+    ],
+)
+def test_a_line_that_we_wrote_says_so_unless_the_list_is_between_brackets(
+    ignore: IgnoreFile, before: str, ours: set[str]
+) -> None:
+    ignore.path.write_text(before)
+    ignore.add_all([Epn("9a"), Epn("1234")])
+    assert {epn.text for epn in ignore.read().ours} == ours
+    ignore.add_all([Epn("9b")])
+    assert {epn.text for epn in ignore.read().ours} == (ours and {*ours, "9b"})
+
+
+def test_an_entry_whose_remark_a_person_takes_away_is_no_longer_ours(ignore: IgnoreFile) -> None:
+    ignore.add_all([Epn("9a"), Epn("9b")])
+    ignore.path.write_text(ignore.path.read_text().replace("9a # asynchy", "9a"))
+    assert ignore.read().ours == {Epn("9b")}
+
+
 def test_a_number_is_written_so_that_it_stays_a_text(ignore: IgnoreFile) -> None:
     ignore.add_all([Epn("1234")])
-    assert ignore.path.read_text() == "previouslySynched:\n- '1234'\n"
+    assert ignore.path.read_text() == "previouslySynched:\n- '1234' # asynchy\n"
 
 
 def test_mode_and_link_are_kept(ignore: IgnoreFile, tmp_path: Path) -> None:
@@ -213,7 +238,7 @@ def test_a_comment_within_brackets_is_kept_or_the_file_is_refused(
 def test_an_entry_of_any_look_is_kept_to_the_letter(ignore: IgnoreFile, entry: str) -> None:
     ignore.path.write_text(f"previouslySynched:\n- {entry}\n")
     ignore.add_all([Epn("9a")])
-    assert ignore.path.read_text() == f"previouslySynched:\n- {entry}\n- 9a\n"
+    assert ignore.path.read_text() == f"previouslySynched:\n- {entry}\n- 9a # asynchy\n"
 
 
 @pytest.mark.parametrize(
@@ -291,7 +316,7 @@ def test_a_link_that_leads_nowhere_yet_is_written_through(
     assert epns(ignore) == frozenset()
     ignore.add_all([Epn("9a")])
     assert ignore.path.is_symlink()
-    assert (tmp_path / "real.yml").read_text() == "previouslySynched:\n- 9a\n"
+    assert (tmp_path / "real.yml").read_text() == "previouslySynched:\n- 9a # asynchy\n"
 
 
 def test_nothing_but_the_lock_stays_beside_the_ignore_list(
@@ -391,7 +416,7 @@ def test_adding_to_any_list_adds_one_line(
     after = [line.strip() for line in ignore.path.read_text().splitlines() if line.strip()]
     known = {one.lower() for one in found}  # one EPN, however its letters are written
     assert epns(ignore) == {*known, epn.lower()}
-    added = [] if epn.lower() in known else [f"- {epn.lower()}"]
+    added = [] if epn.lower() in known else [f"- {epn.lower()} # asynchy"]
     assert sorted(line.replace("'", "") for line in after) == sorted(before + added)
 
 
@@ -428,7 +453,7 @@ def test_an_entry_that_is_no_epn_skips_nothing_and_is_named_with_its_line(
     assert warning.startswith(f"{ignore.path}:5: ") and says in warning
 
     ignore.add_all([Epn("9a")])
-    assert ignore.path.read_text() == f"{text}- 9a\n"
+    assert ignore.path.read_text() == f"{text}- 9a # asynchy\n"
     assert epns(ignore) == {"1a", "2b", "9a"}
 
 
@@ -538,7 +563,7 @@ def test_a_hand_edit_while_many_are_added_is_not_lost(
 
     monkeypatch.setattr(edit_module, "_replace", edited_first)
     ignore.add_all([Epn("9a"), Epn("8a")])
-    assert ignore.path.read_text() == "previouslySynched:\n- 1a\n- 5c # by hand\n- 8a\n- 9a\n"
+    assert ignore.path.read_text() == "previouslySynched:\n- 1a\n- 5c # by hand\n- 8a # asynchy\n- 9a # asynchy\n"
 
 
 @pytest.mark.parametrize(
@@ -614,6 +639,6 @@ def test_a_plain_list_says_what_the_yaml_parser_says(text: str) -> None:
     assert [line for line, _ in plain.entries] == [
         tree.lines[KEY, at] for at in range(len(plain.entries))
     ]
-    extended = plain.extended(["99z", "77"], KEY)
+    extended = plain.extended(["99z", "77"], KEY, "asynchy")
     assert parse(extended).data == {KEY: [*(entry for _, entry in plain.entries), "99z", "77"]}
     assert parse_plain_list(extended, KEY) is not None

@@ -128,6 +128,16 @@ def test_an_entry_that_was_taken_out_has_its_epn_fetched_again_once() -> None:
     assert state(record(copy(-4), visits=visits), entry=entry).state is State.AT_HOME
 
 
+def test_an_entry_that_says_that_we_wrote_it_skips_nothing_though_the_catalogue_was_restored() -> (
+    None
+):
+    (ours,) = entries_now({}, ["12282a"], days(0), first=False, ours=["12282a"]).values()
+    (persons,) = entries_now({}, ["12282a"], days(0), first=False).values()
+    one = record(visits=(visit(-30, -29),))  # the copy was completed after the backup was made
+    assert state(one, entry=ours).state is State.DUE
+    assert state(one, entry=persons).state is State.SKIPPED
+
+
 def test_without_a_visit_the_second_look_comes_after_the_latest_file() -> None:
     def looked(listed: float, modified: float) -> State:
         one = record(copy(listed), modified=days(modified))

@@ -49,6 +49,8 @@ class Said:
     """The text of the mail that was taken; None: none was."""
     notes: str
     """What a plan and a status say besides the states."""
+    asked: frozenset[str] = frozenset()
+    """The EPNs of which the mail has asked whose they are."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,6 @@ class Facts:
     """By destination what is there; None: no folder."""
     skipped: Collection[str]
     """EPNs that a person has entered in `ignore.yml`."""
-    unclear: Collection[str]
-    """EPNs that asynchy had entered there before the catalogue alone was restored."""
     removed: Collection[str]
     """EPNs that a person has taken out of it, to have them fetched again."""
     originals: Mapping[str, datetime]

@@ -44,7 +44,9 @@ class Store(Protocol):
     def keep_visits(self, answers: Sequence[EquipmentVisits], now: datetime) -> None: ...
     def see(self, seen: FolderSeen, now: datetime) -> None: ...
     def records(self) -> list[ExperimentRecord]: ...
-    def entries(self, epns: Collection[str], now: datetime) -> dict[str, IgnoreEntry]: ...
+    def entries(
+        self, epns: Collection[str], now: datetime, ours: Collection[str]
+    ) -> dict[str, IgnoreEntry]: ...
     def add_entries(self, entries: Mapping[str, IgnoreEntry]) -> None: ...
     def note(
         self,
@@ -181,8 +183,10 @@ class MemoryStore:
 
     # `ignore.yml`, notes, mails.
 
-    def entries(self, epns: Collection[str], now: datetime) -> dict[str, IgnoreEntry]:
-        self._entries = entries_now(self._entries, epns, now, first=not self._read)
+    def entries(
+        self, epns: Collection[str], now: datetime, ours: Collection[str]
+    ) -> dict[str, IgnoreEntry]:
+        self._entries = entries_now(self._entries, epns, now, first=not self._read, ours=ours)
         self._read = True
         return dict(self._entries)
 

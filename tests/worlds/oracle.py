@@ -132,6 +132,7 @@ class Oracle:
 
     def _remember(self, facts: Facts, said: Said) -> None:
         self._mailed.update(re.findall(r"\w+", said.mail or ""))
+        self._once |= said.asked
         for name, home in facts.homes.items():
             known = self.known[name]
             lost = known.seen and not known.visible  # named as lost, so as due
@@ -215,8 +216,6 @@ class Oracle:
                 *([RELEASED] if name in facts.released else []),
             }, "a person has entered it in ignore.yml"
         aside: dict[str, str] = {}
-        if name[1] in facts.unclear:
-            aside[SKIPPED] = "nobody can tell who has entered it in ignore.yml"
         for state, since in self._set_aside(facts, name):
             why = f"it was {state.lower()} on {since:%d %b}"
             if not self._may_have_newer(known, since):
@@ -278,7 +277,7 @@ class Oracle:
 
     def _needs(self, facts: Facts, name: Name) -> bool:
         """Whether nothing but a person can change what an experiment is in."""
-        if name not in self.known or name[1] in {*facts.skipped, *facts.unclear}:
+        if name not in self.known or name[1] in facts.skipped:
             return False
         if any(self._set_aside(facts, name)):
             return False

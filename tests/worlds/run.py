@@ -87,14 +87,16 @@ class Runner:
         seen = self.asking.observe(self.asking.ask())
         code = self.fetching.cycle(seen)
         after = self.asking.observe(self.asking.ask_for_mail())
-        mail, notes = self._mail(after)
+        alert = self._alert(after)
+        mail = self._mailed_today(alert)
         self.states = after.states
         self.result.states += len(after.states)
         self.said = said = Said(
             states=tuple(_said(item) for item in after.states),
             exit_code=code,
             mail=mail,
-            notes=notes,
+            notes="; ".join(alert.notes),
+            asked=frozenset(item.epn.text for item in alert.unknown if mail is not None),
         )
         self.facts = self._facts()
         found = self.oracle.check_day(self.facts, said)
@@ -110,16 +112,15 @@ class Runner:
 
     # What is mailed.
 
-    def _mail(self, seen: Seen) -> tuple[str | None, str]:
-        """The text of the mail that was taken today; and what is said of the overview."""
+    def _alert(self, seen: Seen) -> Alert:
+        """What a mail would say today."""
         world, now = self.world, self.world.clock
         unknown = unknown_epns(seen.states)
         for answer in seen.answers:
             for visit in answer.unreadable:
                 if visit.epn is not None and visit.epn.proposal not in world.config.mapping:
                     unknown.setdefault(visit.epn, [])
-        notes = sentences(overview_of(seen.states))
-        alert = Alert(
+        return Alert(
             unknown=tuple(self._unknown(epn) for epn in unknown),
             overdue=overdue(seen.states, world.config.due_days, now),
             problems=(*seen.unlisted, *seen.problems),
@@ -127,20 +128,22 @@ class Runner:
                 *attention(seen.states, now),
                 *long_visits(seen.states, seen.policy, LONG_VISIT),
             ),
-            notes=tuple(notes),
+            notes=tuple(sentences(overview_of(seen.states))),
         )
-        said = "; ".join(notes)
+
+    def _mailed_today(self, alert: Alert) -> str | None:
+        """The text of the mail that was taken; None: there was no news, or no mail server."""
+        world = self.world
         if alert.anything and (self._pending or not world.config.only_new or alert.is_news):
             self._pending = Kind.NO_MAIL in world.down
             if not self._pending:
                 epns = [item.epn for item in alert.unknown]
-                self.store.mailed(epns, now)
+                self.store.mailed(epns, world.clock)
                 self._mailed.update(epns)
                 names = [item.epn.text for item in alert.overdue]
-                return "; ".join(
-                    [*map(str, epns), *names, *alert.problems, *alert.attention, said]
-                ), said
-        return None, said
+                said = [*alert.problems, *alert.attention, *alert.notes]
+                return "; ".join([*map(str, epns), *names, *said])
+        return None
 
     def _unknown(self, epn: Epn) -> Unknown:
         reported = Reported(self.world.clock, 1) if epn in self._mailed else None
@@ -194,9 +197,6 @@ class Runner:
         world.released = dict(released)
         if kind is Kind.RESTORE:
             world.ignore, world.persons, world.removed = list(ignore), set(persons), set(removed)
-        else:
-            ours = set(ignore) - persons
-            world.unclear |= set(world.ignore) - ours - world.persons
         for one in self.oracle.known.values():  # nobody has read what was changed since
             for destination, arrival in one.arrivals.items():
                 tree = world.tree(destination)
@@ -229,7 +229,6 @@ class Runner:
             homes=homes,
             trees=trees,
             skipped=frozenset(world.persons),
-            unclear=frozenset(world.unclear & set(world.ignore)),
             removed=frozenset(world.removed),
             originals=self.asking.originals or {},
             released=dict(world.released),

@@ -62,8 +62,10 @@ class SqliteStore:
     def records(self) -> list[ExperimentRecord]:
         return self._catalogue.overview.records()
 
-    def entries(self, epns: Collection[str], now: datetime) -> dict[str, IgnoreEntry]:
-        found = self._catalogue.ignore_entries.compare(epns, now)
+    def entries(
+        self, epns: Collection[str], now: datetime, ours: Collection[str]
+    ) -> dict[str, IgnoreEntry]:
+        found = self._catalogue.ignore_entries.compare(epns, now, ours)
         self._catalogue.ignore_entries.keep(found, now)
         return found
 

@@ -310,7 +310,7 @@ class Stage:
             portal_whole=Kind.PORTAL_DOWN not in world.down,
             listed=not self._sftp_is_down, mail_taken=True, homes=homes,
             trees={place: world.tree(place) for place in places},
-            skipped=frozenset(world.persons), unclear=frozenset(), removed=frozenset(world.removed),
+            skipped=frozenset(world.persons), removed=frozenset(world.removed),
             originals={}, released={}, touched=frozenset(), fetch_visible=False,
             recheck=timedelta(0), due_days=3, only_new=False,
         )  # fmt: skip

@@ -143,9 +143,10 @@ class Operations:
         now = self._now
         epns = [epn for epn in sorted(self._contents) if self._random.random() < 0.5]
         ours = {epn: IgnoreEntry(Origin.OURS, now) for epn in epns[:1]}
+        marked = epns[1:2]
 
         def operate(store: Store) -> object:
-            found = store.entries(epns, now)
+            found = store.entries(epns, now, marked)
             store.add_entries(ours)
             return found
 

@@ -89,8 +89,6 @@ class World:
         """EPNs that a person has entered in `ignore.yml`."""
         self.original: set[str] = set()
         """EPNs that the original program had entered before."""
-        self.unclear: set[str] = set()
-        """EPNs that asynchy had entered before the catalogue alone was restored."""
         self.removed: set[str] = set()
         """EPNs that a person has taken out."""
         self.released: dict[Name, datetime] = {}
@@ -125,6 +123,11 @@ class World:
     def quiet_from(self) -> int:
         """The day from which on nothing happens any more."""
         return self.days - self.quiet
+
+    @property
+    def ours(self) -> set[str]:
+        """The EPNs in `ignore.yml` whose line says that asynchy wrote it."""
+        return set(self.ignore) - self.persons - self.original
 
     @property
     def is_quiet(self) -> bool:

@@ -25,11 +25,13 @@ class IgnoreEntries:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def compare(self, epns: Collection[str], now: datetime) -> dict[str, IgnoreEntry]:
+    def compare(
+        self, epns: Collection[str], now: datetime, ours: Collection[str] = ()
+    ) -> dict[str, IgnoreEntry]:
         """The entries that are in the file now, and those of ours that a person has taken out.
 
         What was there when the file was first read is the original program's; what came later, and
-        was not written by us, is a person's.
+        was not written by us, is a person's. `ours`: those whose line says that we wrote it.
         """
         with self._database.transaction() as db:
             known = {
@@ -37,7 +39,7 @@ class IgnoreEntries:
                 for row in db.execute(select(ignore_entries))
             }
             read = db.scalar(select(state.c.value).where(state.c.name == _READ))
-        return entries_now(known, epns, now, first=read is None)
+        return entries_now(known, epns, now, first=read is None, ours=ours)
 
     def keep(self, entries: Mapping[str, IgnoreEntry], now: datetime) -> None:
         """Store what `compare` found."""

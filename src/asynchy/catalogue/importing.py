@@ -218,7 +218,9 @@ class _Importer:
 
     def _experiment(self, epn: object, path: bytes) -> tuple[bytes, int | None]:
         """The folder of a file's experiment, with a slash at its end, and the experiment's id."""
-        if not isinstance(epn, bytes) or (parsed := Epn.parse(epn.decode("latin-1"))) is None:
+        epn = _text(epn)
+        parsed = Epn.parse(epn.decode("latin-1"))
+        if parsed is None:
             raise ValueError("not an EPN")
         before, found, _ = path.partition(b"/" + epn + b"/")
         if not found and path.startswith(epn + b"/"):
@@ -256,7 +258,7 @@ class _Importer:
     def _reported(self, row: tuple[object, ...]) -> Reported | None:
         epn, size, modified, complete, moved = row
         try:
-            parsed = Epn.parse(epn.decode("latin-1")) if isinstance(epn, bytes) else None
+            parsed = Epn.parse(_text(epn).decode("latin-1"))
             if parsed is None:
                 raise ValueError("not an EPN")
             when = None if modified is None else self._seconds(modified)
@@ -272,6 +274,15 @@ class _Importer:
             return None
         self._taken.epns += 1
         return said
+
+
+def _text(epn: object) -> bytes:
+    """An EPN as it was written; one without a letter is a number in some databases."""
+    if type(epn) is int:
+        return str(epn).encode()
+    if not isinstance(epn, bytes):
+        raise ValueError("not an EPN")
+    return epn
 
 
 def _size(value: object) -> int:

@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, select
+from sqlalchemy import Connection, Row, Select, and_, exists, func, or_, select
 
 from asynchy.catalogue import visits as visit_rows
 from asynchy.catalogue.database import Database
@@ -40,6 +41,7 @@ _WAYS = {
     Level.TRANSPORT: "rsync's checksum as it arrived",
 }
 """How what no check has proven was proven."""
+_was_complete = or_(copies.c.completed.is_not(None), copies.c.doubted)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,19 @@ class Overview:
             found,
             key=lambda one: (one.copy.epn, one.copy.experiment.beamline, one.copy.destination),
         )
+
+    def owners_of(self, places: Iterable[Path | None]) -> dict[Path, Experiment]:
+        """Of some destinations: the experiment whose copy is there, if there is one."""
+        wanted = {str(place) for place in places if place is not None}
+        query = (
+            select(copies.c.destination, experiments.c.beamline, experiments.c.epn)
+            .join(experiments, experiments.c.id == copies.c.experiment_id)
+            .where(copies.c.destination.in_(wanted), copies.c.forgotten.is_(None))
+            .where(or_(_was_complete, exists().where(attempts.c.copy_id == copies.c.id)))
+        )
+        with self._database.transaction() as db:
+            rows = db.execute(query).all()
+        return {Path(row.destination): Experiment(row.beamline, Epn(row.epn)) for row in rows}
 
     def visits(self) -> list[Beamtime]:
         """Every visit that is known, without its scientists and its title."""

@@ -63,7 +63,7 @@ def show_verified(report: Report, catalogue: Catalogue, since: datetime) -> None
         for outcome, checks in made.items()
         if any(check.different for check in checks)
     ]
-    bullets("CopyRecord aside, for it differed:", aside)
+    bullets("Kept aside, because it differed:", aside)
     bullets("State that needs a look:", report.problems)
     bullets("Defects of asynchy, please report:", report.defects)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from asynchy.config.edit import changed, edit_text
 from asynchy.config.plain_list import parse_plain_list
@@ -28,6 +28,9 @@ KEY = "previouslySynched"
 _HINT = f"it must read `{KEY}: [12282a, …]`; nothing was changed"
 _COMMENT = "# asynchy adds an EPN when its copies are complete. Catalogue: "
 _COMMENT_LINE = re.compile(rf"^{re.escape(_COMMENT)}(.+)$", re.MULTILINE)
+_REMARK = "asynchy"
+"""The comment on a line that we wrote. It tells whose the entry is if the catalogue does not."""
+_OURS = re.compile(rf"^ *- +(['\"]?)([A-Za-z0-9]+)\1 +# {_REMARK} *$", re.MULTILINE)
 _LIKE_AN_EPN = re.compile(r"(?<![A-Za-z0-9])[0-9]{3,12}[A-Za-z]{0,8}(?![A-Za-z0-9])", re.ASCII)
 _TOP = re.compile(r"(?:#[^\n]*\n)*")
 _MOST_WARNINGS = 20
@@ -39,6 +42,8 @@ class IgnoreEntries:
     """What an `ignore.yml` says."""
 
     epns: frozenset[Epn] = frozenset()
+    ours: frozenset[Epn] = frozenset()
+    """Those whose line says that asynchy wrote it; in a list between brackets, none does."""
     warnings: tuple[str, ...] = ()
     """Entries that are no EPN and skip nothing: file, line and what to do."""
     has_list: bool = False
@@ -99,8 +104,11 @@ class IgnoreFile:
         else:
             has_list, entries = plain.has_key, plain.entries
         found = [(line, entry, _epn(entry)) for line, entry in entries]
+        epns = frozenset(epn for _, _, epn in found if epn is not None)
+        marked = (Epn.parse(match[2]) for match in _OURS.finditer(text))
         return IgnoreEntries(
-            epns=frozenset(epn for _, _, epn in found if epn is not None),
+            epns=epns,
+            ours=epns.intersection(marked),
             warnings=self._warnings((line, entry) for line, entry, epn in found if epn is None),
             has_list=has_list,
             catalogue=named[1] if named else None,
@@ -183,14 +191,16 @@ def _extended(text: str, new: list[str]) -> str:
     """
     plain = parse_plain_list(text, KEY)
     if plain is not None:
-        return plain.extended(new, KEY)
+        return plain.extended(new, KEY, _REMARK)
 
     def extend(data: CommentedMap) -> bool:
         entries: Any = data.get(KEY)
         if entries is None:
-            data[KEY] = new
-        else:
-            entries.extend(new)
+            entries = data[KEY] = CommentedSeq()
+        for epn in new:
+            entries.append(epn)
+            if not entries.fa.flow_style():
+                entries.yaml_add_eol_comment(_REMARK, len(entries) - 1, column=0)
         return True
 
     return changed(text, extend) or text

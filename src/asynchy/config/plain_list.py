@@ -42,8 +42,11 @@ class PlainList:
     _indent: str | None
     """Of an item in block style; None: more entries go between brackets."""
 
-    def extended(self, new: Iterable[str], key: str) -> str:
-        """The text with more entries below the key; they are letters and digits."""
+    def extended(self, new: Iterable[str], key: str, remark: str) -> str:
+        """The text with more entries below the key; they are letters and digits.
+
+        In block style, each gets the remark as a comment.
+        """
         written = [f"'{entry}'" if entry.isdigit() else entry for entry in new]
         if self._indent is None:
             comma = "" if self._before.endswith(",") else ","
@@ -53,7 +56,7 @@ class PlainList:
             before += "\n"
         if not self.has_key:
             before += f"{key}:\n"
-        return before + "".join(f"{self._indent}- {entry}\n" for entry in written) + self._after
+        return before + "".join(f"{self._indent}- {entry} # {remark}\n" for entry in written) + self._after
 
 
 def parse_plain_list(text: str, key: str) -> PlainList | None:

@@ -73,6 +73,11 @@ class DestinationRules:
         """The project that owns an EPN's data; None: nobody has said."""
         return self.epn_cap_map.get(epn.proposal)
 
+    def place_of(self, record: ExperimentRecord) -> Path | None:
+        """Where the copy of an experiment goes; None: nobody has said whose it is."""
+        project = self.project_of(record.epn)
+        return self.copy_of(record.experiment, project).destination if project else None
+
     def copy_of(self, experiment: Experiment, project: str, known_source: str = "") -> Copy:
         """The copy of an experiment that the rules ask for.
 

@@ -12,19 +12,25 @@ from asynchy.plan.experiment_state import ExperimentState, IgnoreEntry, Origin
 
 
 def entries_now(
-    known: Mapping[str, IgnoreEntry], epns: Collection[str], now: datetime, *, first: bool
+    known: Mapping[str, IgnoreEntry],
+    epns: Collection[str],
+    now: datetime,
+    *,
+    first: bool,
+    ours: Collection[str] = (),
 ) -> dict[str, IgnoreEntry]:
     """The entries that are in the file now, and those of ours that a person has taken out.
 
     `first`: the file was never read before. What it then holds is the original program's; what
-    comes later, and was not written by us, is a person's.
+    comes later, and was not written by us, is a person's. `ours`: those whose line says that we
+    wrote it, though the catalogue may not know: it was restored from a backup, or is new.
     """
     unknown = Origin.ORIGINAL if first else Origin.PERSON
     found = {}
     for epn in epns:
         entry = known.get(epn)
         if entry is None or entry.origin is Origin.REMOVED:
-            entry = IgnoreEntry(unknown, now)
+            entry = IgnoreEntry(Origin.OURS if epn in ours else unknown, now)
         found[epn] = entry
     for epn in known.keys() - found.keys():
         if known[epn].origin is Origin.OURS:

@@ -160,7 +160,8 @@ class Bag:
             return
         said = _start_of(_INFO, self._folder).splitlines() if _INFO in there else []
         epn = self._copy.epn.text
-        if said[:1] and said[0].startswith(_AGENT) and f"External-Identifier: {epn}" in said:
+        mine = f"external-identifier: {epn}"  # older receipts have the letters as people wrote them
+        if said[:1] and said[0].startswith(_AGENT) and mine in map(str.lower, said):
             return
         raise ReceiptRefused(
             f"{folder} holds {shown(min(there))}, which is of no receipt of {epn}",

@@ -168,7 +168,8 @@ def _lost_catalogue(files: StateFiles) -> StateLost:
         f"{_same_or(known, files.catalogue)}{_where(files.catalogue)}",
         hint=f"{_elsewhere(known, files.catalogue, 'catalogue')}; `asynchy catalogue rebuild` "
         f"compares everything at home and makes a new one; {_ACCEPT}: then nothing is known to be "
-        "proven, and all entries of ignore.yml skip their EPNs",
+        "proven; the entries of ignore.yml that end with `# asynchy` are compared again, and all "
+        "others skip their EPNs",
     )
 
 

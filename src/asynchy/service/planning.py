@@ -30,6 +30,7 @@ from asynchy.service.ask import ask_visits
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.fitting import fitting
 from asynchy.service.presence import with_presence
+from asynchy.service.reports import ignore_entries
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +92,7 @@ def read_ignored(site: CycleSite) -> dict[str, IgnoreEntry]:
         CatalogueError: the catalogue cannot be used.
     """
     now = site.clock.now()
-    epns = {epn.text for epn in site.ignore.read().epns}
-    entries = site.catalogue.ignore_entries.compare(epns, now)
+    entries = ignore_entries(site.settings, site.catalogue, now)
     if site.catalogue.writing:
         site.catalogue.ignore_entries.keep(entries, now)
     return entries

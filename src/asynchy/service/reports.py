@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +11,7 @@ from asynchy.config import Settings, Shared
 from asynchy.config.ignore_file import IgnoreFile
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Level
+from asynchy.domain.visit import Beamtime
 from asynchy.errors import NothingKnown
 from asynchy.plan.at_risk import Risks, at_risk
 from asynchy.plan.experiment_state import (
@@ -60,8 +61,9 @@ def ignore_entries(
         IgnoreListError: `ignore.yml` cannot be used.
         CatalogueError: the catalogue cannot be used.
     """
-    epns = {epn.text for epn in IgnoreFile(settings.ignore).read().epns}
-    return catalogue.ignore_entries.compare(epns, now)
+    found = IgnoreFile(settings.ignore).read()
+    ours = {epn.text for epn in found.ours}
+    return catalogue.ignore_entries.compare({epn.text for epn in found.epns}, now, ours)
 
 
 def destination_rules(settings: Settings) -> DestinationRules:
@@ -94,7 +96,7 @@ def cycle_policy(
     records: Sequence[ExperimentRecord],
     now: datetime,
     *,
-    whole: bool = True,
+    whole: bool,
 ) -> Policy:
     """What decides on experiments in a cycle of mxsync, as far as the catalogue knows.
 
@@ -105,15 +107,21 @@ def cycle_policy(
         CatalogueError: the catalogue cannot be used.
     """
     days = settings.recheck_after
-    told = (item for one in records for item in one.beamtimes)
+    rules = destination_rules(settings)
+    if whole:
+        told: Iterable[Beamtime] = (item for one in records for item in one.beamtimes)
+        owners = owners_of(records)
+    else:
+        told = catalogue.overview.visits()
+        owners = catalogue.overview.owners_of(map(rules.place_of, records))
     return Policy(
         now=now,
-        rules=destination_rules(settings),
-        running=running_visits(told if whole else catalogue.overview.visits(), now),
+        rules=rules,
+        running=running_visits(told, now),
         ignored=ignore_entries(settings, catalogue, now),
         recheck=RecheckPolicy(now, timedelta(days=days)) if days else None,
         fetch_visible=settings.fetch_visible,
-        owners=owners_of(records),
+        owners=owners,
     )
 
 
@@ -191,7 +199,7 @@ def reconciled(
     records, days, cycle = known(catalogue, epns), 0, None
     if isinstance(settings, Settings):
         days = settings.recheck_after
-        cycle = cycle_policy(settings, catalogue, records, now)
+        cycle = cycle_policy(settings, catalogue, records, now, whole=not epns)
     terms = DeletionPolicy(
         policy=safety_policy(settings, catalogue, level),
         level=level,
