@@ -34,6 +34,7 @@ worlds: set-up ## decide in drawn worlds of 100 days, 10,000 of them, and ask an
 bench: ## how fast experiments come home, against other programs (root, 90 minutes; OUT, DATA, RTT, PEERS, ROUNDS, CAP)
 	@scripts/set-up --bench
 	@$(PYTHON) -m benchmarks
+	@$(PYTHON) -m benchmarks.decisions
 
 bench-quick: ## the same in five minutes: less data, fewer distances, one round
 	@scripts/set-up --bench

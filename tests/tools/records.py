@@ -55,7 +55,7 @@ def wanted(experiment: Experiment) -> Copy:
     """The copy that RULES ask for."""
     project = RULES.project_of(experiment.epn)
     assert project is not None
-    return RULES.copy_of(experiment, project)
+    return RULES.copy_of(ExperimentRecord(experiment), project)
 
 
 def old_place(experiment: Experiment) -> Copy:

@@ -126,7 +126,7 @@ def test_the_owner_of_a_place_is_the_experiment_with_a_copy_there(catalogue: Cat
     assert catalogue.overview.owners_of([COPY.destination]) == {}  # nothing was tried yet
     catalogue.record(number, attempt(Verdict.FAILED, NOW), None)
     owners = catalogue.overview.owners_of([COPY.destination, other, None])
-    assert owners == {COPY.destination: COPY.experiment}
+    assert owners == {str(COPY.destination): COPY.experiment}
     (record,) = catalogue.overview.copies()
     catalogue.decisions.forget(record, "moved away", NOW)
     assert catalogue.overview.owners_of([COPY.destination]) == {}

@@ -89,7 +89,7 @@ def site(tmp_path: Path) -> Site:
 
 def test_what_is_at_home_is_written_once_as_ours_and_no_persons_entry_is(site: Site) -> None:
     site.ignore.path.write_text("previouslySynched:\n- 1a # by hand\n")
-    site.catalogue.ignore_entries.keep({"1a": IgnoreEntry(Origin.PERSON, NOW)}, NOW)
+    site.catalogue.ignore_entries.add({"1a": IgnoreEntry(Origin.PERSON, NOW)})
     plan = plan_of(at_home("1a"), at_home("1b"), at_home("2a"), due("2b"), ignored=("1a",))
     for _ in range(2):
         assert site.run(plan).exit_code is ExitCode.OK

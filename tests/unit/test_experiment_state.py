@@ -524,7 +524,7 @@ def test_a_link_that_leads_nowhere_is_named_if_its_experiment_is_due() -> None:
 
 def test_a_place_with_another_experiments_copy_is_left_alone() -> None:
     other = experiment_of("1a", "saxs")
-    found = state(record_of(ENDED), owners={HERE.destination: other})
+    found = state(record_of(ENDED), owners={str(HERE.destination): other})
     assert told(found) == (State.DUE, Left.SAME_DESTINATION)
     assert found.reason == (
         f"{HERE.destination} belongs to 1a (saxs); put {{beamline}} into destination-path"

@@ -25,9 +25,7 @@ def entries(tmp_path: Path) -> IgnoreEntries:
 
 def cycle(entries: IgnoreEntries, epns: set[str], day: float) -> dict[str, IgnoreEntry]:
     """What a cycle of that day reads in the file, and stores."""
-    found = entries.compare(epns, at(day))
-    entries.keep(found, at(day))
-    return found
+    return entries.compare(epns, at(day), store=True)
 
 
 def test_what_is_there_at_first_is_the_originals_and_what_comes_later_a_persons(

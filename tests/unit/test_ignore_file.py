@@ -563,7 +563,10 @@ def test_a_hand_edit_while_many_are_added_is_not_lost(
 
     monkeypatch.setattr(edit_module, "_replace", edited_first)
     ignore.add_all([Epn("9a"), Epn("8a")])
-    assert ignore.path.read_text() == "previouslySynched:\n- 1a\n- 5c # by hand\n- 8a # asynchy\n- 9a # asynchy\n"
+    assert (
+        ignore.path.read_text()
+        == "previouslySynched:\n- 1a\n- 5c # by hand\n- 8a # asynchy\n- 9a # asynchy\n"
+    )
 
 
 @pytest.mark.parametrize(

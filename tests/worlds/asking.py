@@ -168,9 +168,7 @@ class Asking:
 
     def observe(self, answers: tuple[EquipmentVisits, ...]) -> Seen:
         now = self.world.clock
-        ignored = self.store.entries(
-            frozenset(self.world.ignore), now, self.world.ours
-        )
+        ignored = self.store.entries(frozenset(self.world.ignore), now, self.world.ours)
         self._read()
         folders, unlisted = self._folders(now)
         records = self._with_presence(observed(self.store.records(), folders, now))

@@ -65,9 +65,7 @@ class SqliteStore:
     def entries(
         self, epns: Collection[str], now: datetime, ours: Collection[str]
     ) -> dict[str, IgnoreEntry]:
-        found = self._catalogue.ignore_entries.compare(epns, now, ours)
-        self._catalogue.ignore_entries.keep(found, now)
-        return found
+        return self._catalogue.ignore_entries.compare(epns, now, ours, store=True)
 
     def add_entries(self, entries: Mapping[str, IgnoreEntry]) -> None:
         self._catalogue.ignore_entries.add(entries)

@@ -70,9 +70,9 @@ class CopyDecisions:
             require_free(db, moved, int(experiment_id or 0))
             other = db.execute(find_copy(moved)).one_or_none()
             if other is not None and other.id != record.id:
-                forgotten = "a forgotten copy" if other.forgotten is not None else "a copy"
+                known = "a forgotten copy" if other.forgotten is not None else "a copy"
                 raise DestinationTaken(
-                    f"the catalogue knows {forgotten} of {record.copy.epn} in {destination} already",
+                    f"the catalogue has {known} of {record.copy.epn} in {destination} already",
                     hint="its history is kept under that name; move the files to another folder",
                 )
             values = {"destination": str(destination), "project_folder": str(project_folder)}

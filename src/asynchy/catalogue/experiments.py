@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_, select, update
 
+from asynchy.catalogue.rows import experiment_of
 from asynchy.catalogue.schema import experiments
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment
@@ -103,9 +104,13 @@ def keep_visible(db: Connection, seen: FolderSeen, now: datetime) -> None:
     """Store which experiments there are in a folder at the facility, all of which was listed."""
     folder, epns = seen.folder, seen.epns
     columns = experiments.c
+    stored = select(
+        columns.id, columns.beamline, columns.epn, columns.source, columns.vanished,
+        columns.problem, columns.link_target,
+    )  # fmt: skip
     known = {
-        Experiment(row.beamline, Epn(row.epn)): row
-        for row in db.execute(select(experiments).where(columns.source.startswith(f"{folder}/")))
+        experiment_of(row.beamline, row.epn): row
+        for row in db.execute(stored.where(columns.source.startswith(f"{folder}/")))
     }
     for located in seen.located:
         row = known.get(located.experiment)

@@ -26,12 +26,18 @@ class IgnoreEntries:
         self._database = database
 
     def compare(
-        self, epns: Collection[str], now: datetime, ours: Collection[str] = ()
+        self,
+        epns: Collection[str],
+        now: datetime,
+        ours: Collection[str] = (),
+        *,
+        store: bool = False,
     ) -> dict[str, IgnoreEntry]:
         """The entries that are in the file now, and those of ours that a person has taken out.
 
         What was there when the file was first read is the original program's; what came later, and
-        was not written by us, is a person's. `ours`: those whose line says that we wrote it.
+        was not written by us, is a person's. `ours`: those whose line says that we wrote it. With
+        `store`, what is found is noted.
         """
         with self._database.transaction() as db:
             known = {
@@ -39,27 +45,25 @@ class IgnoreEntries:
                 for row in db.execute(select(ignore_entries))
             }
             read = db.scalar(select(state.c.value).where(state.c.name == _READ))
-        return entries_now(known, epns, now, first=read is None, ours=ours)
-
-    def keep(self, entries: Mapping[str, IgnoreEntry], now: datetime) -> None:
-        """Store what `compare` found."""
-        with self._database.transaction() as db:
-            before = {
-                row.epn: IgnoreEntry(Origin(row.origin), row.since)
-                for row in db.execute(select(ignore_entries))
-            }
-            gone = before.keys() - entries.keys()
-            for epn in gone:
-                db.execute(delete(ignore_entries).where(ignore_entries.c.epn == epn))
-            changed = {epn: one for epn, one in entries.items() if before.get(epn) != one}
-            _store(db, changed)
-            mark = upsert(state).values(name=_READ, value=now.isoformat())
-            db.execute(mark.on_conflict_do_nothing())
+            found = entries_now(known, epns, now, first=read is None, ours=ours)
+            if store:
+                _note(db, known, found)
+                mark = upsert(state).values(name=_READ, value=now.isoformat())
+                db.execute(mark.on_conflict_do_nothing())
+        return found
 
     def add(self, entries: Mapping[str, IgnoreEntry]) -> None:
         """Store entries that are about to be written to the file."""
         with self._database.transaction() as db:
             _store(db, entries)
+
+
+def _note(
+    db: Connection, known: Mapping[str, IgnoreEntry], found: Mapping[str, IgnoreEntry]
+) -> None:
+    for epn in known.keys() - found.keys():
+        db.execute(delete(ignore_entries).where(ignore_entries.c.epn == epn))
+    _store(db, {epn: one for epn, one in found.items() if known.get(epn) != one})
 
 
 def _store(db: Connection, entries: Mapping[str, IgnoreEntry]) -> None:

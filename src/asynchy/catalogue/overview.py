@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Select, and_, exists, func, or_, select
 
 from asynchy.catalogue import visits as visit_rows
 from asynchy.catalogue.database import Database
-from asynchy.catalogue.rows import copy_record_of
+from asynchy.catalogue.rows import copy_record_of, experiment_of
 from asynchy.catalogue.schema import (
     UtcDateTime,
     attempts,
@@ -29,7 +29,6 @@ from asynchy.catalogue.schema import (
     visits,
 )
 from asynchy.domain.copy_record import CopyRecord
-from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment
 from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
 from asynchy.domain.level import Level
@@ -72,12 +71,11 @@ class Overview:
         """
         with self._database.transaction() as db:
             found = _experiments(db, epns)
-            beamtimes = visit_rows.brief(db, epns)
-        told = visit_rows.merged(beamtimes, answers)
-        return combine(
-            found,
-            (item for item in told.values() if not epns or item.visit.epn.text in epns),
-        )
+            told = visit_rows.merged(visit_rows.brief(db, epns), answers)
+            return combine(
+                found,
+                (item for item in told.values() if not epns or item.visit.epn.text in epns),
+            )
 
     def copies(self, epns: Collection[str] = ()) -> list[CopyRecord]:
         """Every copy, or those of some EPNs, in order of EPN."""
@@ -86,10 +84,14 @@ class Overview:
         found = [copy for some in by_experiment.values() for copy in some]
         return sorted(
             found,
-            key=lambda one: (one.copy.epn, one.copy.experiment.beamline, one.copy.destination),
+            key=lambda one: (
+                one.copy.epn.text,
+                one.copy.experiment.beamline,
+                str(one.copy.destination),
+            ),
         )
 
-    def owners_of(self, places: Iterable[Path | None]) -> dict[Path, Experiment]:
+    def owners_of(self, places: Iterable[Path | None]) -> dict[str, Experiment]:
         """Of some destinations: the experiment whose copy is there, if there is one."""
         wanted = {str(place) for place in places if place is not None}
         query = (
@@ -100,7 +102,7 @@ class Overview:
         )
         with self._database.transaction() as db:
             rows = db.execute(query).all()
-        return {Path(row.destination): Experiment(row.beamline, Epn(row.epn)) for row in rows}
+        return {row.destination: experiment_of(row.beamline, row.epn) for row in rows}
 
     def visits(self) -> list[Beamtime]:
         """Every visit that is known, without its scientists and its title."""
@@ -172,7 +174,7 @@ class Overview:
 
 def _notes(db: Connection, epns: Collection[str]) -> dict[Experiment, DueNote]:
     return {
-        Experiment(row.beamline, Epn(row.epn)): DueNote(
+        experiment_of(row.beamline, row.epn): DueNote(
             row.project, row.since, row.latest, row.reason
         )
         for row in db.execute(_of(select(due), due.c.epn, epns))
@@ -271,7 +273,7 @@ def _experiment(
     notes: Mapping[Experiment, DueNote],
     mailed: Collection[str],
 ) -> ExperimentRecord:
-    experiment = Experiment(row.beamline, Epn(row.epn))
+    experiment = experiment_of(row.beamline, row.epn)
     return ExperimentRecord(
         experiment=experiment,
         source=row.source,

@@ -49,6 +49,12 @@ def check_of(row: Row[Any]) -> Check:
     return Check(**{name: getattr(row, name) for name in Check.__dataclass_fields__})
 
 
+@functools.lru_cache(2**16)
+def experiment_of(beamline: str, epn: str) -> Experiment:
+    """An experiment; several queries of an overview name the same ones."""
+    return Experiment(beamline, Epn(epn))
+
+
 @functools.lru_cache(1000)
 def _folder(path: str) -> Path:
     """The path of a project folder, of which many copies have the same."""
@@ -64,7 +70,7 @@ def copy_record_of(row: Row[Any], lease: Row[Any] | None) -> CopyRecord:
     return CopyRecord(
         id=row.id,
         copy=Copy(
-            experiment=Experiment(row.beamline, Epn(row.epn)),
+            experiment=experiment_of(row.beamline, row.epn),
             project=row.project,
             source=row.source,
             project_folder=_folder(row.project_folder or str(destination.parent)),

@@ -16,6 +16,7 @@ from sqlalchemy import (
     and_,
     delete,
     exists,
+    false,
     insert,
     select,
     true,
@@ -24,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from asynchy.catalogue.rows import experiment_of
 from asynchy.catalogue.schema import portal_spans, visits
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment
@@ -38,7 +40,7 @@ Known = dict[tuple[int, str], Beamtime]
 def keep(db: Connection, answers: Iterable[EquipmentVisits], now: datetime) -> None:
     """Store visits; what is told of one now takes the place of what was told before."""
     for answer in answers:
-        before = _brief(db, visits.c.equipment == answer.equipment)
+        before = _brief(db, _in_span(answer))
         for visit in answer.visits:
             _store(db, answer, visit, now)
         for equipment, number in before.keys() - merged(before, [answer]).keys():
@@ -64,6 +66,17 @@ def merged(known: Known, answers: Iterable[EquipmentVisits]) -> Known:
             }
         found |= {key: Beamtime(visit, answer.beamline) for key, visit in told.items()}
     return found
+
+
+def _in_span(answer: EquipmentVisits) -> ColumnElement[bool]:
+    """The stored visits that an answer with any visit should have: see `_should_be_in`."""
+    if answer.since is None or answer.until is None:
+        return false()
+    return and_(
+        visits.c.equipment == answer.equipment,
+        visits.c.start >= answer.since,
+        visits.c.end <= answer.until,
+    )
 
 
 def _should_be_in(answer: EquipmentVisits, item: Beamtime) -> bool:
@@ -122,7 +135,7 @@ def _brief(db: Connection, wanted: ColumnElement[bool]) -> Known:
         (row.equipment, row.visit): Beamtime(
             Visit(
                 row.visit,
-                Epn(row.epn),
+                experiment_of(row.beamline, row.epn).epn,
                 row.start,
                 row.end,
                 principal=_person(row.principal),
@@ -146,7 +159,7 @@ def ended_of(db: Connection, experiment: Experiment, now: datetime) -> list[Visi
 
 def _person(text: str | None) -> Person | None:
     """A person from the JSON that is stored; most visits have none, or one of a few."""
-    found = None if text is None else json.loads(text)
+    found = None if text is None or text == "null" else json.loads(text)
     return Person(**found) if found else None
 
 

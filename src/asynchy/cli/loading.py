@@ -20,3 +20,5 @@ def loaded(where: str) -> Any:
     finally:
         gc.freeze()
         gc.enable()
+        # Records of experiments are made by the ten thousand, and stay: few passes find anything.
+        gc.set_threshold(100_000, 50, 100)

@@ -94,7 +94,7 @@ def _read(path: Path) -> Settings:
 def _dry_run(settings: Settings, stop: Stop, board: Board) -> int:
     files = read_state_files(settings, write=False)
     warn_of_entries(files)
-    plan = make_plan(cycle_site_of(settings, stop, board, write=False))
+    plan = make_plan(cycle_site_of(settings, stop, board, write=False), files.entries)
     show_plan(plan)
     lost = lost_error(files, (transfer.copy.destination for transfer in plan.transfers))
     if lost is not None:  # the plan is not what it would be with them

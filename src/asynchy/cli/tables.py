@@ -41,7 +41,7 @@ def _long_table(
 ) -> None:
     """Print a table of many rows, each on one line: to break lines takes a second a thousand."""
     widths = [
-        max(len(heading.lstrip(">")), *(cell_len(row[at]) for row in cells))
+        max(len(heading.lstrip(">")), *(_columns(row[at]) for row in cells))
         for heading, at in zip(headings, columns, strict=True)
     ]
     right = [heading.startswith(">") for heading in headings]
@@ -49,7 +49,7 @@ def _long_table(
     def laid_out(texts: Iterable[str]) -> str:
         parts = []
         for text, width, is_right in zip(texts, widths, right, strict=True):
-            blanks = " " * (width - cell_len(text))
+            blanks = " " * (width - _columns(text))
             parts.append(blanks + text if is_right else text + blanks)
         return "   ".join(parts).rstrip()
 
@@ -57,6 +57,10 @@ def _long_table(
     lines.append("─" * max(len(lines[0]), sum(widths) + 3 * (len(widths) - 1)))
     lines += [laid_out(row[at] for at in columns) for row in cells]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _columns(text: str) -> int:
+    return len(text) if text.isascii() else cell_len(text)
 
 
 def bullets(heading: str, lines: Sequence[str]) -> None:

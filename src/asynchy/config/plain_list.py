@@ -56,7 +56,11 @@ class PlainList:
             before += "\n"
         if not self.has_key:
             before += f"{key}:\n"
-        return before + "".join(f"{self._indent}- {entry} # {remark}\n" for entry in written) + self._after
+        return (
+            before
+            + "".join(f"{self._indent}- {entry} # {remark}\n" for entry in written)
+            + self._after
+        )
 
 
 def parse_plain_list(text: str, key: str) -> PlainList | None:

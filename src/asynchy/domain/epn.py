@@ -42,6 +42,9 @@ class Epn:
             raise ValueError(f"not an EPN: {shown(self.text, limit=40)}")
         object.__setattr__(self, "text", text.lower())  # frozen: nobody else changes it
 
+    def __hash__(self) -> int:  # a cycle asks for it a hundred thousand times
+        return hash(self.text)
+
     @classmethod
     def parse(cls, value: object) -> Epn | None:
         """The EPN that the value is, or None if it is not one.

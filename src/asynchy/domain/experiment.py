@@ -22,6 +22,9 @@ class Experiment:
     beamline: str
     epn: Epn
 
+    def __hash__(self) -> int:
+        return hash((self.beamline, self.epn.text))
+
 
 @dataclass(frozen=True)
 class Located:

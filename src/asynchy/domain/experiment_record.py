@@ -84,9 +84,20 @@ class ExperimentRecord:
         told = [item.visit.principal for item in self.beamtimes if item.visit.principal]
         return told[-1] if told else None
 
+    def with_beamtimes(self, beamtimes: Iterable[Beamtime]) -> ExperimentRecord:
+        """The record with these visits; made for ten thousands of records at a time."""
+        made = object.__new__(ExperimentRecord)
+        ordered = tuple(sorted(beamtimes, key=lambda item: item.visit.end))
+        vars(made).update(vars(self), beamtimes=ordered)
+        return made
+
     def copy_at(self, destination: Path) -> CopyRecord | None:
         """The copy at a place; None: the catalogue knows none there."""
-        return next((one for one in self.copies if one.copy.destination == destination), None)
+        for one in self.copies:
+            there = one.copy.destination
+            if there is destination or there == destination:  # to compare paths takes longer
+                return one
+        return None
 
     def state_of(self, copy: CopyRecord | None, now: datetime) -> CopyState:
         """The state of one of its copies."""
@@ -105,6 +116,16 @@ class ExperimentRecord:
         return any(when is not None and when > moment for when in seen)
 
 
+def by_epn(one: ExperimentRecord) -> tuple[str, str]:
+    """The order of records: by EPN, then by beamline."""
+    return one.experiment.epn.text, one.experiment.beamline
+
+
+def by_beamline(one: ExperimentRecord) -> tuple[str, str]:
+    """By beamline, then by EPN."""
+    return one.experiment.beamline, one.experiment.epn.text
+
+
 def combine(
     known: Iterable[ExperimentRecord], beamtimes: Iterable[Beamtime]
 ) -> list[ExperimentRecord]:
@@ -114,13 +135,13 @@ def combine(
     is known under two names, but has one path at the facility, is one.
     """
     records = _as_one(known)
-    by_epn: defaultdict[Epn, list[Experiment]] = defaultdict(list)
+    of_epn: defaultdict[Epn, list[Experiment]] = defaultdict(list)
     for experiment in records:
-        by_epn[experiment.epn].append(experiment)
+        of_epn[experiment.epn].append(experiment)
     visits: defaultdict[Experiment, list[Beamtime]] = defaultdict(list)
     for item in beamtimes:
         experiment = Experiment(item.beamline, item.visit.epn)
-        placeless = [one for one in by_epn[item.visit.epn] if not one.beamline]
+        placeless = [one for one in of_epn[item.visit.epn] if not one.beamline]
         owner = placeless[0] if experiment not in records and placeless else experiment
         visits[owner].append(item)
     found = []
@@ -128,16 +149,16 @@ def combine(
         record = records.get(one) or ExperimentRecord(one)
         mine = visits.get(one)
         if mine:
-            record = replace(record, beamtimes=tuple(sorted(mine, key=lambda item: item.visit.end)))
+            record = record.with_beamtimes(mine)
         found.append(record)
-    found.sort(key=lambda one: (one.epn, one.experiment.beamline))
+    found.sort(key=by_epn)
     return found
 
 
 def _as_one(known: Iterable[ExperimentRecord]) -> dict[Experiment, ExperimentRecord]:
     records: dict[Experiment, ExperimentRecord] = {}
     by_place: dict[tuple[Epn, str], Experiment] = {}
-    for one in sorted(known, key=lambda item: item.experiment, reverse=True):  # "" comes last
+    for one in sorted(known, key=by_beamline, reverse=True):  # "" comes last
         first = by_place.setdefault((one.epn, one.source or str(one.experiment)), one.experiment)
         records[first] = _merged(records[first], one) if first in records else one
     return records

@@ -100,7 +100,7 @@ def _by_date(record: ExperimentRecord) -> tuple[datetime, Experiment]:
 def _decide(
     record: ExperimentRecord,
     wanted: Copy,
-    owners: Mapping[Path, Experiment],
+    owners: Mapping[str, Experiment],
     now: datetime,
     *,
     named: bool,
@@ -140,10 +140,10 @@ def _left(
     record: ExperimentRecord,
     wanted: Copy,
     copy: CopyRecord | None,
-    owners: Mapping[Path, Experiment],
+    owners: Mapping[str, Experiment],
 ) -> LeftOut | None:
     """Why an experiment cannot be fetched to its place."""
-    owner = owners.get(wanted.destination, record.experiment)
+    owner = owners.get(str(wanted.destination), record.experiment)
     if owner != record.experiment:
         where = f"{owner.beamline} " if owner.beamline else ""
         detail = f"{wanted.destination} holds {where}{owner.epn}; use --layout {{beamline}}/{{epn}}"

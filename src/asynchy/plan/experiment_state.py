@@ -76,25 +76,37 @@ class DestinationRules:
     def place_of(self, record: ExperimentRecord) -> Path | None:
         """Where the copy of an experiment goes; None: nobody has said whose it is."""
         project = self.project_of(record.epn)
-        return self.copy_of(record.experiment, project).destination if project else None
+        return self.copy_of(record, project).destination if project else None
 
-    def copy_of(self, experiment: Experiment, project: str, known_source: str = "") -> Copy:
-        """The copy of an experiment that the rules ask for.
-
-        `known_source` is its path as the facility spells it, if it was seen there.
-        """
+    def copy_of(self, record: ExperimentRecord, project: str) -> Copy:
+        """The copy of an experiment that the rules ask for."""
+        experiment = record.experiment
         names = {
             "project": project,
             "epn": experiment.epn.text,
             "beamline": experiment.beamline,
         }
         source = self.source_path.format(**names)
+        if record.source.lower() == source.lower():
+            source = record.source  # as the facility spells it
+        below = self.destination_path.format(**names)
+        texts = (
+            project,
+            source,
+            f"{self.destination_root}/{project}",
+            f"{self.destination_root}/{below}",
+        )
+        for one in record.copies:  # to make paths takes longer than all else here
+            copy = one.copy
+            known = (copy.project, copy.source, str(copy.project_folder), str(copy.destination))
+            if known == texts and copy.experiment == experiment:
+                return copy
         return Copy(
             experiment=experiment,
             project=project,
-            source=known_source if known_source.lower() == source.lower() else source,
+            source=source,
             project_folder=self.destination_root / project,
-            destination=self.destination_root / self.destination_path.format(**names),
+            destination=self.destination_root / below,
         )
 
 
@@ -153,7 +165,7 @@ class Policy:
     """None: no complete experiment is listed a second time."""
     fetch_visible: bool = False
     """Whether what is visible at the SFTP service is due, though the portal never told of it."""
-    owners: Mapping[Path, Experiment] = field(default_factory=dict)
+    owners: Mapping[str, Experiment] = field(default_factory=dict)
     """Destination -> the experiment whose copy is there."""
 
 
@@ -191,7 +203,9 @@ class ExperimentState:
         """Whether the copy that counts is at another place than the config asks for."""
         copy, wanted = self.copy, self.wanted
         at_home = self.state is State.AT_HOME and copy is not None and wanted is not None
-        return at_home and copy.copy.destination != wanted.destination  # type: ignore[union-attr]
+        if not at_home or copy.copy is wanted:  # type: ignore[union-attr]
+            return False
+        return copy.copy.destination != wanted.destination  # type: ignore[union-attr]
 
     @property
     def is_settled(self) -> bool:
@@ -214,7 +228,7 @@ def experiment_state(record: ExperimentRecord, policy: Policy) -> ExperimentStat
     if project is None:
         detail = f"proposal {record.epn.proposal}"
         return ExperimentState(record, State.UNOWNED, detail, left=Left.UNMAPPED)
-    wanted = policy.rules.copy_of(record.experiment, project, record.source)
+    wanted = policy.rules.copy_of(record, project)
     return _Owned(record, policy, project, wanted).state()
 
 
@@ -423,7 +437,7 @@ class _Owned:
         """Why it cannot be fetched now, though it is due."""
         if self.record.problem is not None:
             return Left.BROKEN_LINK, self.record.problem
-        owner = self.policy.owners.get(self.wanted.destination, self.record.experiment)
+        owner = self.policy.owners.get(str(self.wanted.destination), self.record.experiment)
         if owner != self.record.experiment:
             return Left.SAME_DESTINATION, same_destination(self.wanted.destination, owner)
         if copy is not None and copy.claim is not None:
@@ -439,10 +453,10 @@ def same_destination(destination: Path, owner: Experiment) -> str:
     return f"{destination} belongs to {whose}; put {{beamline}} into destination-path"
 
 
-def owners_of(records: Iterable[ExperimentRecord]) -> dict[Path, Experiment]:
+def owners_of(records: Iterable[ExperimentRecord]) -> dict[str, Experiment]:
     """Destination -> the experiment whose copy is there, of all copies that are known."""
     return {
-        copy.copy.destination: record.experiment
+        str(copy.copy.destination): record.experiment
         for record in records
         for copy in record.copies
         if copy.was_complete or copy.attempts

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import BrokenLink, Experiment, Located
-from asynchy.domain.experiment_record import ExperimentRecord
+from asynchy.domain.experiment_record import ExperimentRecord, by_epn
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def observed(
             here = record.source.rpartition("/")[0] == folder.folder
             if here and experiment.epn not in present and record.vanished is None:
                 known[experiment] = replace(record, vanished=now, visible=False)
-    return sorted(known.values(), key=lambda one: (one.epn, one.experiment.beamline))
+    return sorted(known.values(), key=by_epn)
 
 
 def _located(

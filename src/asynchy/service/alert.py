@@ -29,8 +29,8 @@ from asynchy.plan.overview import attention, long_visits, overview_of, sentences
 from asynchy.service.ask import doubt_clock
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.heard import Heard
-from asynchy.service.planning import observe, read_ignored
-from asynchy.service.reports import asked_level, risks
+from asynchy.service.planning import observe
+from asynchy.service.reports import asked_level, risks, whose
 from asynchy.service.tasks import all_at_once
 from asynchy.service.visits import store_visits
 
@@ -63,7 +63,7 @@ def look(site: CycleSite, alerts: Notifications, days: int, command: str) -> Loo
     """
     settings, now = site.settings, site.clock.now()
     _require_addresses(settings)
-    ignored = read_ignored(site)
+    ignored = whose(site.ignore.read(), site.catalogue, now, store=site.catalogue.writing)
     answers = _visits(site, now, days)
     store_visits(site, answers)
     seen = observe(site, answers, ignored, now)

@@ -43,12 +43,18 @@ def _ignore(site: CycleSite, plan: Plan, done: set[Experiment]) -> None:
         IgnoreListError, CatalogueError: one of the two cannot be used.
         StateLost: one of the two is gone, such as with a file system during the cycle.
     """
+    wanted = epns_to_add(plan.states, plan.ignored, done)
+    if not wanted and plan.ignored:
+        StateMarkers.open(site.settings.catalogue_path).note_ignore_file(
+            site.ignore.path, len(plan.ignored), commented=False
+        )
+        return
     files = read_state_files(site.settings, write=True)
     lost = lost_since_begin(files)
     if lost is not None:
         raise lost
     there = {epn.text for epn in files.entries.epns}
-    new = [epn for epn in epns_to_add(plan.states, plan.ignored, done) if epn.text not in there]
+    new = [epn for epn in wanted if epn.text not in there]
     markers = StateMarkers.open(files.catalogue)
     if new:
         now = site.clock.now()

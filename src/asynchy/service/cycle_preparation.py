@@ -59,7 +59,7 @@ def prepare_cycle(
     site = cycle_site_of(settings, stop, board, write=True)
     if heard is not None:
         site = replace(site, heard=heard)
-    plan = make_plan(site)
+    plan = make_plan(site, files.entries)
     if not new_state:
         _raise_if_lost(files, plan)
     begin(files)

@@ -11,7 +11,6 @@ from asynchy.config import Settings
 from asynchy.config.ignore_file import IgnoreFile
 from asynchy.domain.stop import Stop
 from asynchy.facility.portal import Portal
-from asynchy.plan.experiment_state import DestinationRules
 from asynchy.service.board import Board
 from asynchy.service.heard import Heard
 from asynchy.service.site import Site, site_of
@@ -23,7 +22,6 @@ class CycleSite(Site):
 
     settings: Settings
     portal: Portal
-    rules: DestinationRules
     ignore: IgnoreFile
     heard: dict[int, Heard] = field(default_factory=dict)
     """By equipment: what the portal told in an earlier try of this cycle."""
@@ -47,12 +45,6 @@ def cycle_site_of(settings: Settings, stop: Stop, board: Board, *, write: bool) 
         settings=settings,
         portal=Portal(
             settings.base_url, stop=stop, ca_bundle=settings.ca_bundle, timeout=settings.timeout
-        ),
-        rules=DestinationRules(
-            epn_cap_map=settings.epn_cap_map,
-            source_path=settings.source_path,
-            destination_root=settings.destination_root_path,
-            destination_path=settings.destination_path,
         ),
         ignore=IgnoreFile(settings.ignore),
     )

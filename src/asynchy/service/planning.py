@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from asynchy.config.ignore_file import IgnoreEntries
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.text import count, size
 from asynchy.domain.visit import EquipmentVisits
@@ -18,10 +19,7 @@ from asynchy.plan.experiment_state import (
     IgnoreEntry,
     Origin,
     Policy,
-    RecheckPolicy,
     experiment_state,
-    owners_of,
-    running_visits,
 )
 from asynchy.plan.observed import FolderSeen, observed
 from asynchy.plan.outcome import Plan
@@ -30,7 +28,7 @@ from asynchy.service.ask import ask_visits
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.fitting import fitting
 from asynchy.service.presence import with_presence
-from asynchy.service.reports import ignore_entries
+from asynchy.service.reports import policy_for_all, whose
 
 log = logging.getLogger(__name__)
 
@@ -51,17 +49,16 @@ class Observation:
         return tuple(experiment_state(record, self.policy) for record in self.records)
 
 
-def make_plan(site: CycleSite) -> Plan:
-    """Ask, list and decide; no file is moved.
+def make_plan(site: CycleSite, entries: IgnoreEntries) -> Plan:
+    """Ask, list and decide; no file is moved. `entries`: what `ignore.yml` says.
 
     Raises:
-        IgnoreListError: `ignore.yml` cannot be used, so it is not known what to leave out.
         CatalogueError: the catalogue cannot be used.
         Stopped: a stop was asked for meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
-    ignored = read_ignored(site)
     now = site.clock.now()
+    ignored = whose(entries, site.catalogue, now, store=site.catalogue.writing)
     site.board.phase("asking the portal")
     answers = ask_visits(site, now)
     seen = observe(site, answers, ignored, now)
@@ -84,20 +81,6 @@ def make_plan(site: CycleSite) -> Plan:
     return plan
 
 
-def read_ignored(site: CycleSite) -> dict[str, IgnoreEntry]:
-    """The entries of `ignore.yml`, with whose they are; stored, if we write.
-
-    Raises:
-        IgnoreListError: `ignore.yml` cannot be used.
-        CatalogueError: the catalogue cannot be used.
-    """
-    now = site.clock.now()
-    entries = ignore_entries(site.settings, site.catalogue, now)
-    if site.catalogue.writing:
-        site.catalogue.ignore_entries.keep(entries, now)
-    return entries
-
-
 def observe(
     site: CycleSite,
     answers: Sequence[EquipmentVisits],
@@ -115,16 +98,7 @@ def observe(
     folders, unlisted = _folders(site, now)
     known = site.catalogue.overview.records(answers=answers)
     records = with_presence(observed(known, folders, now))
-    days = site.settings.recheck_after
-    policy = Policy(
-        now=now,
-        rules=site.rules,
-        running=running_visits((item for one in records for item in one.beamtimes), now),
-        ignored=ignored,
-        recheck=RecheckPolicy(now, timedelta(days=days)) if days else None,
-        fetch_visible=site.settings.fetch_visible,
-        owners=owners_of(records),
-    )
+    policy = policy_for_all(site.settings, records, ignored, now)
     return Observation(tuple(records), tuple(answers), policy, tuple(unlisted))
 
 

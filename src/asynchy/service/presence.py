@@ -15,15 +15,18 @@ from asynchy.domain.experiment_record import ExperimentRecord
 def with_presence(records: Iterable[ExperimentRecord]) -> list[ExperimentRecord]:
     """The records, with what is at the places of the copies that are or were complete."""
     look = _Look()
-    return [
-        replace(record, copies=tuple(map(look.at, record.copies))) if record.copies else record
-        for record in records
-    ]
+    return [_looked(record, look) for record in records]
 
 
 def copies_with_presence(copies: Iterable[CopyRecord]) -> list[CopyRecord]:
     """Copies, with what is at their places."""
     return list(map(_Look().at, copies))
+
+
+def _looked(record: ExperimentRecord, look: _Look) -> ExperimentRecord:
+    copies = tuple(map(look.at, record.copies))
+    same = all(one is other for one, other in zip(copies, record.copies, strict=True))
+    return record if same else replace(record, copies=copies)
 
 
 class _Look:
@@ -39,9 +42,9 @@ class _Look:
         return copy if presence is copy.presence else replace(copy, presence=presence)
 
     def _presence(self, copy: CopyRecord) -> Presence:
-        place = copy.copy.destination
+        place = str(copy.copy.destination)
         try:
-            found = place.lstat()
+            found = os.lstat(place)
             if stat.S_ISLNK(found.st_mode):
                 return Presence.LINK
             if not stat.S_ISDIR(found.st_mode):
@@ -68,6 +71,6 @@ class _Look:
         return self._mounted[folder]
 
 
-def _is_empty(folder: Path) -> bool:
+def _is_empty(folder: Path | str) -> bool:
     with os.scandir(folder) as entries:
         return next(entries, None) is None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from asynchy.catalogue import Catalogue
 from asynchy.config import Settings, Shared
-from asynchy.config.ignore_file import IgnoreFile
+from asynchy.config.ignore_file import IgnoreEntries, IgnoreFile
+from asynchy.domain.experiment import Experiment
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Level
 from asynchy.domain.visit import Beamtime
@@ -61,9 +62,19 @@ def ignore_entries(
         IgnoreListError: `ignore.yml` cannot be used.
         CatalogueError: the catalogue cannot be used.
     """
-    found = IgnoreFile(settings.ignore).read()
-    ours = {epn.text for epn in found.ours}
-    return catalogue.ignore_entries.compare({epn.text for epn in found.epns}, now, ours)
+    return whose(IgnoreFile(settings.ignore).read(), catalogue, now)
+
+
+def whose(
+    found: IgnoreEntries, catalogue: Catalogue, now: datetime, *, store: bool = False
+) -> dict[str, IgnoreEntry]:
+    """The entries that were read, with whose they are; with `store`, that is noted.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    epns, ours = ({epn.text for epn in some} for some in (found.epns, found.ours))
+    return catalogue.ignore_entries.compare(epns, now, ours, store=store)
 
 
 def destination_rules(settings: Settings) -> DestinationRules:
@@ -106,19 +117,38 @@ def cycle_policy(
         IgnoreListError: `ignore.yml` cannot be used.
         CatalogueError: the catalogue cannot be used.
     """
-    days = settings.recheck_after
     rules = destination_rules(settings)
+    ignored = ignore_entries(settings, catalogue, now)
     if whole:
-        told: Iterable[Beamtime] = (item for one in records for item in one.beamtimes)
-        owners = owners_of(records)
-    else:
-        told = catalogue.overview.visits()
-        owners = catalogue.overview.owners_of(map(rules.place_of, records))
+        return policy_for_all(settings, records, ignored, now)
+    owners = catalogue.overview.owners_of(map(rules.place_of, records))
+    return _policy(settings, ignored, now, catalogue.overview.visits(), owners)
+
+
+def policy_for_all(
+    settings: Settings,
+    records: Sequence[ExperimentRecord],
+    ignored: Mapping[str, IgnoreEntry],
+    now: datetime,
+) -> Policy:
+    """What decides on experiments in a cycle of mxsync; `records` are those of all experiments."""
+    visits = (item for one in records for item in one.beamtimes)
+    return _policy(settings, ignored, now, visits, owners_of(records))
+
+
+def _policy(
+    settings: Settings,
+    ignored: Mapping[str, IgnoreEntry],
+    now: datetime,
+    visits: Iterable[Beamtime],
+    owners: Mapping[str, Experiment],
+) -> Policy:
+    days = settings.recheck_after
     return Policy(
         now=now,
-        rules=rules,
-        running=running_visits(told, now),
-        ignored=ignore_entries(settings, catalogue, now),
+        rules=destination_rules(settings),
+        running=running_visits(visits, now),
+        ignored=ignored,
         recheck=RecheckPolicy(now, timedelta(days=days)) if days else None,
         fetch_visible=settings.fetch_visible,
         owners=owners,
