@@ -428,6 +428,20 @@ def test_what_does_not_come_home_is_named_with_its_reason(office: Home, sink: Ma
     assert len(sink.mails) == 1
 
 
+def test_a_catalogue_that_is_lost_is_what_the_mail_says(office: Home, sink: MailSink) -> None:
+    office.visit("12282a")
+    measured(office, "12282a")
+    assert office.once().returncode == 0
+    for path in office.place.glob("catalogue.db*"):
+        path.unlink()
+    for _ in range(2):  # the first run makes a new one
+        run = alert(office)
+        assert run.returncode == 4
+        assert "catalogue.db is" in run.stderr and "says that it was used with it" in run.stderr
+    (mail, _) = sink.mails
+    assert "`asynchy catalogue rebuild`" in text_of(mail)
+
+
 def test_an_alert_without_addresses_and_a_broken_template(office: Home, sink: MailSink) -> None:
     missing = ("epnalert-email-to", "epnalert-email-from", "epnalert-email-smtp")
     configure(office, sink, **dict.fromkeys(missing, OMIT))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from asynchy.cli.tables import bullets, table
+from asynchy.cli.tables import bullets, once_a_mount, table
 from asynchy.domain.text import shown
+from asynchy.plan.outcome import Left
 
 
 def test_nothing_commands_a_terminal_and_what_is_escaped_is_so_once(
@@ -18,3 +19,19 @@ def test_nothing_commands_a_terminal_and_what_is_escaped_is_so_once(
     escaped = r"a\x1b[2J\n"
     assert told[2].split() == [escaped, "it", "has", "no", escaped]
     assert told[-2:] == [f"  {escaped}"] * 2
+
+
+def test_a_mount_that_is_missing_is_one_row_and_everything_else_has_a_row_of_its_own() -> None:
+    rows = [
+        (Left.UNMOUNTED, "/a", ("1a", "gone")),
+        (Left.COPY_MISSING, "/b", ("1b", "missing")),
+        (Left.UNMOUNTED, "/a", ("1c", "gone")),
+        (Left.COPY_MISSING, "/b", ("1d", "missing")),
+        (None, "", ("1e", "due")),
+        (Left.UNMOUNTED, "/c", ("1f", "gone")),
+        (Left.UNMOUNTED, "/a", ("1g", "gone")),
+        (Left.NO_PROJECT_FOLDER, "/a", ("1h", "no folder")),
+        (None, "", ("1i", "due")),
+    ]
+    names = [row[0] for row in once_a_mount(rows)]
+    assert names == ["1a and 2 more", "1b", "1d", "1e", "1f", "1h", "1i"]

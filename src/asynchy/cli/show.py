@@ -7,7 +7,7 @@ from datetime import datetime
 
 from asynchy.catalogue import Catalogue
 from asynchy.cli.show_state import show_quiet
-from asynchy.cli.tables import bullets, line, table
+from asynchy.cli.tables import bullets, line, once_a_mount, table
 from asynchy.domain.attempt import Attempt, ServiceState, Verdict
 from asynchy.domain.copy_record import CopyRecord, Presence
 from asynchy.domain.experiment import Copy
@@ -145,7 +145,8 @@ def _audited_row(result: Audited) -> Sequence[str]:
 def _show_left_out(plan: Plan) -> None:
     if plan.left_out:
         line("\nLeft out:\n")
-        table(("EPN", "Project", "Why", "Stays due"), map(_left_out_row, plan.left_out))
+        rows = ((item.reason, item.detail, _left_out_row(item)) for item in plan.left_out)
+        table(("EPN", "Project", "Why", "Stays due"), once_a_mount(rows))
     show_quiet(plan.states, plan.notices)
     bullets("Could not be asked:", [*plan.problems, *plan.unlisted])
     if plan.unsure:
@@ -195,16 +196,25 @@ def state(copy: CopyRecord) -> str:
     claim, last = copy.claim, copy.last
     if claim is not None:
         return f"process {claim.pid} on {claim.host} at work since {moment(claim.since)}"
-    if copy.was_complete and copy.presence is not Presence.THERE:
-        return f"due: its folder {copy.presence.value}; see `asynchy copies`"
-    if copy.suspect and (last is None or last.verdict is Verdict.COMPLETE):
-        return "due: files are missing, or differ from the facility's"
+    if (wrong := _wrong(copy)) is not None:
+        return f"due: {wrong}"
     # A verification that found it complete after a failed attempt is no attempt of its own.
     if copy.completed is not None and not copy.unfinished:
         return f"complete {moment(copy.completed)}"
     if last is None:
         return "not fetched yet"
     return f"due: {last.reason or last.verdict.value} ({moment(last.ended)})"
+
+
+def _wrong(copy: CopyRecord) -> str | None:
+    """What is wrong with a copy that was complete; None: nothing is known."""
+    if copy.was_complete and copy.presence is not Presence.THERE:
+        return f"its folder {copy.presence.value}; see `asynchy copies`"
+    if copy.damaged:
+        return f"{count(copy.damaged, 'file')} damaged at home; `asynchy verify` repairs them"
+    if copy.suspect and (copy.last is None or copy.last.verdict is Verdict.COMPLETE):
+        return "files are missing, or differ from the facility's"
+    return None
 
 
 def proven(copy: CopyRecord) -> str:

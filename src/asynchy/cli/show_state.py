@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from asynchy.cli.tables import bullets, line, table
+from asynchy.cli.tables import bullets, line, once_a_mount, table
 from asynchy.domain.text import count, moment
 from asynchy.plan.experiment_state import ExperimentState, State
 from asynchy.plan.outcome import Left
@@ -27,7 +27,8 @@ def show_states(states: Sequence[ExperimentState], notices: Sequence[str] = ()) 
     listed = [item for item in states if item.state in _LISTED]
     if listed:
         line("\nNot at home:\n")
-        table(("EPN", "Beamline", "Project", "State", "Why"), map(_row, listed))
+        rows = ((item.left, item.reason, _row(item)) for item in listed)
+        table(("EPN", "Beamline", "Project", "State", "Why"), once_a_mount(rows))
     show_quiet(states, notices)
 
 

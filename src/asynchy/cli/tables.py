@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.cells import cell_len
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asynchy.domain.text import shown
+from asynchy.plan.outcome import Left
 
 _WIDE = 240
 """Columns where the output is no terminal: nothing is cut in a file or a pipe."""
@@ -61,6 +63,25 @@ def _long_table(
 
 def _columns(text: str) -> int:
     return len(text) if text.isascii() else cell_len(text)
+
+
+def once_a_mount(
+    rows: Iterable[tuple[Left | None, str, Sequence[str]]],
+) -> Iterator[Sequence[str]]:
+    """Rows, but one alone for all that is left out because of one mount.
+
+    `rows` are reasons, their details, and the cells, the EPN first.
+    """
+    first: dict[object, list[str]] = {}
+    numbers: Counter[object] = Counter()
+    for at, (left, detail, row) in enumerate(rows):
+        key: object = (left, detail) if left is not None and left.is_mount else at
+        first.setdefault(key, list(row))
+        numbers[key] += 1
+    for key, row in first.items():
+        if numbers[key] > 1:
+            row[0] = f"{row[0]} and {numbers[key] - 1:,} more"
+        yield row
 
 
 def bullets(heading: str, lines: Sequence[str]) -> None:

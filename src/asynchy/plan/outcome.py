@@ -71,6 +71,11 @@ class Left(Enum):
         return self.value.needs_person
 
     @property
+    def is_mount(self) -> bool:
+        """Whether it is about a file system at home, so that it is said once for all of it."""
+        return self in (Left.UNMOUNTED, Left.NO_PROJECT_FOLDER)
+
+    @property
     def ends_well(self) -> bool:
         """Whether a run that leaves something out for this has nothing to complain of."""
         return not (self.stays_due or self.needs_person)

@@ -78,7 +78,7 @@ def attention(states: Iterable[ExperimentState], now: datetime) -> tuple[str, ..
             said[f"{name_of(item.experiment)}: {copy.losses}"] = 1
         if item.left is None or not item.needs_person or item.state is State.UNOWNED:
             continue
-        if item.left in (Left.NO_PROJECT_FOLDER, Left.UNMOUNTED):
+        if item.left.is_mount:
             key = f"{item.reason} is missing or empty: is it mounted?"
         else:
             key = f"{name_of(item.experiment)}: {item.because}"

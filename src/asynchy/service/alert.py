@@ -29,6 +29,7 @@ from asynchy.plan.overview import attention, long_visits, overview_of, sentences
 from asynchy.service.ask import doubt_clock
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.heard import Heard
+from asynchy.service.lost_state import lost_error, read_state_files
 from asynchy.service.planning import observe
 from asynchy.service.reports import asked_level, risks, whose
 from asynchy.service.tasks import all_at_once
@@ -69,6 +70,9 @@ def look(site: CycleSite, alerts: Notifications, days: int, command: str) -> Loo
     seen = observe(site, answers, ignored, now)
     states = seen.states
     problems = [*seen.unlisted, *(answer.problem for answer in answers if answer.problem)]
+    lost = lost_error(read_state_files(settings, write=False))
+    if lost is not None:  # what is at home, and since when something is due, is not known
+        problems.append(f"{lost} ({lost.hint})")
     long = long_visits(states, seen.policy, timedelta(days=settings.long_visit_days))
     alert = Alert(
         unknown=_unknown(site, alerts, states, answers),
