@@ -7,6 +7,7 @@ proves nothing. The facility's sshd runs as that user, too.
 from __future__ import annotations
 
 import atexit
+import functools
 import json
 import os
 import shlex
@@ -37,6 +38,7 @@ from simulator.config import write_config
 from simulator.experiments import mx_experiment
 from simulator.facility import Facility
 from simulator.scratch import new_folder, remove
+from tests.tools.warm import WarmCommands
 
 # A slow machine is no failure; CI tries the same examples each time, people new ones.
 settings.register_profile(
@@ -142,6 +144,23 @@ def comes_in_part(copy: Path, least: int = 2**24) -> bool:
     return False
 
 
+_OF_A_NEW_PROCESS = ("LD_", "PYTHON", "LANG", "LC_")
+"""What begins the names of variables that count when a process starts, and not later."""
+
+
+@functools.cache
+def warm_commands() -> WarmCommands:
+    """The server of this process that runs commands; it ends with us."""
+    environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+    server = SCRIPTS / "python"
+    if not server.exists():  # in the copy there are scripts alone
+        server = Path(os.path.realpath(sys.executable))
+        environment["PYTHONPATH"] = f"{SCRIPTS}/src:{SCRIPTS}/packages"
+    warm = WarmCommands([*as_user(), str(server)], environment)
+    atexit.register(warm.close)
+    return warm
+
+
 @dataclass
 class Program:
     """The console scripts, run as a user would run them."""
@@ -155,18 +174,12 @@ class Program:
         `around`: the beginning of a command line that runs it.
         """
         first, *rest = map(str, command)
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.place),
-            "LANG": "C.UTF-8",
-            **self.environment,
-            **options.pop("environment", {}),
-        }
+        environment = self._environment(options.pop("environment", {}))
         around: list[str] = options.pop("around", [])
         return subprocess.Popen(
             [*as_user(), *around, str(SCRIPTS / first), *rest],
             cwd=self.place,
-            env={key: value for key, value in environment.items() if value},
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -174,9 +187,34 @@ class Program:
             **options,
         )
 
+    def _environment(self, more: dict[str, str]) -> dict[str, str]:
+        found = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.place),
+            "LANG": "C.UTF-8",
+            **self.environment,
+            **more,
+        }
+        return {key: value for key, value in found.items() if value}
+
     def run(self, *command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; its output never holds a traceback."""
+        """Run a command to its end; its output never holds a traceback.
+
+        In a process forked from one that has loaded it, unless it needs a new one.
+        """
         limit = options.pop("limit", 100)
+        environment = self._environment(options.get("environment", {}))
+        special = [
+            name
+            for name, value in environment.items()
+            if name.startswith(_OF_A_NEW_PROCESS) and (name, value) != ("LANG", "C.UTF-8")
+        ]
+        if options.keys() <= {"environment"} and not special:
+            first, *rest = map(str, command)
+            line = [str(SCRIPTS / first), *rest]
+            done = warm_commands().run(line, self.place, environment, limit)
+            assert "Traceback" not in done.stdout + done.stderr, done.stderr
+            return done
         with self.start(*command, **options) as process:
             try:
                 out, err = process.communicate(timeout=limit)

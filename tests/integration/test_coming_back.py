@@ -50,7 +50,7 @@ def test_an_entry_made_by_hand_skips_and_removing_one_fetches_again(home: Home) 
     again = home.once()
     assert again.returncode == 0
     assert "complete" in again.stdout
-    assert home.ignored == "previouslySynched:\n- 8020l\n- 12282a\n"
+    assert home.ignored == "previouslySynched:\n- 8020l\n- 12282a # asynchy\n"
 
 
 def test_a_broken_ignore_list_stops_the_run_and_stays_as_it_is(home: Home) -> None:

@@ -73,9 +73,7 @@ def fetched_nothing(home: Home, before: set[Path], *arguments: str) -> str:
 
 def test_the_first_cycle_writes_who_adds_entries_and_where_the_catalogue_is(home: Home) -> None:
     state = used(home)
-    text = (
-        f"# ours\n{OURS}{state}/catalogue.db\npreviouslySynched:\n- 12283a # of no use\n- 12282a\n"
-    )
+    text = f"# ours\n{OURS}{state}/catalogue.db\npreviouslySynched:\n- 12283a # of no use\n- 12282a # asynchy\n"
     assert (state / "ignore.yml").read_text() == text
     with closing(sqlite3.connect(state / "catalogue.db")) as db:
         ours = "SELECT epn FROM ignore_entries WHERE origin = 'ours'"
@@ -201,7 +199,7 @@ def test_meaningless_entries_are_warned_of_and_skip_nothing(home: Home) -> None:
     assert f"{home.place}/ignore.yml:2: `mx/12282a` is not an EPN" in run.stderr
     assert f"{home.place}/ignore.yml:3: `12282a;` is not an EPN" in run.stderr
     assert home.copy("12282a").exists()
-    assert home.ignored.endswith("previouslySynched:\n- mx/12282a\n- 12282a;\n- 12282a\n")
+    assert home.ignored.endswith("previouslySynched:\n- mx/12282a\n- 12282a;\n- 12282a # asynchy\n")
 
 
 def test_a_cycle_that_is_stopped_notes_what_was_complete(home: Home) -> None:
@@ -217,7 +215,7 @@ def test_a_cycle_that_is_stopped_notes_what_was_complete(home: Home) -> None:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=100)
     assert process.returncode == 143
-    assert home.ignored.endswith("previouslySynched:\n- 12282a\n")
+    assert home.ignored.endswith("previouslySynched:\n- 12282a # asynchy\n")
 
 
 def test_an_ignore_yml_that_goes_in_mid_cycle_is_not_made_anew(home: Home) -> None:
