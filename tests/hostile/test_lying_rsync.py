@@ -44,6 +44,7 @@ def lying(home: Home) -> Hostile:
     return hostile
 
 
+@pytest.mark.extra
 def test_each_ends_in_words_for_that_experiment_alone(lying: Hostile) -> None:
     hostile, home, facility = lying, lying.home, lying.home.facility
     hostile.prepare([*CASES, *AS_TOLD, "odd times"])

@@ -70,6 +70,7 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("name", ["ssh", "stream"])
 def test_a_stream_is_killed_in_mid_transfer_and_another_goes_on(home: Home, name: str) -> None:
     source = prepared(home)
@@ -139,6 +140,7 @@ def test_the_server_goes_and_comes_back_in_mid_transfer(home: Home, engine: str)
     assert home.undisturbed(source)["bytes"] < BIG
 
 
+@pytest.mark.extra
 def test_a_connection_is_made_again_when_the_server_is_back_at_once(home: Home) -> None:
     source = prepared(home)
     with in_mid_transfer(home, "sftp") as process:
@@ -153,6 +155,7 @@ def test_a_connection_is_made_again_when_the_server_is_back_at_once(home: Home) 
     home.fetched_once(source)
 
 
+@pytest.mark.extra
 def test_the_server_is_gone_for_good_in_mid_transfer(home: Home) -> None:
     source = prepared(home)
     with in_mid_transfer(home, "sftp") as process:
@@ -185,6 +188,7 @@ def test_the_server_is_gone_for_ten_seconds_under_the_service(home: Home) -> Non
     home.fetched_once(source)
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_connection_that_freezes(home: Home, engine: str) -> None:
     source = prepared(home)

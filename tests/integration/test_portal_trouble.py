@@ -94,6 +94,7 @@ def test_entries_that_fail_do_not_stop_the_others_but_nothing_is_marked_complete
     assert home.status("12282a")[0]["history"][1]["files"] == 0
 
 
+@pytest.mark.extra
 def test_entries_that_answer_slowly_or_never_are_given_up(home: Home) -> None:
     prepared(home)
     fail(home, SLOW, timeout=1)  # the same for SSH: what a busy machine lists is not looked at

@@ -182,6 +182,7 @@ def test_systemd_is_told(home: Home) -> None:
     assert any("STATUS=waiting, next look " in message for message in heard)
 
 
+@pytest.mark.extra
 def test_a_loop_that_hangs_gives_no_sign_of_life_and_ends_by_saying_where(home: Home) -> None:
     prepared(home)
     address = home.place / "notify"

@@ -99,6 +99,7 @@ def test_a_server_that_drops_connections_gets_fewer(home: Home) -> None:
     assert compare_trees(source, home.copy("12282a")) == []
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("engine", ["sftp", pytest.param("rsync", marks=pytest.mark.extra)])
 def test_the_limit_of_the_bandwidth_holds(home: Home, engine: str) -> None:
     source = prepared(home, big=BIG)

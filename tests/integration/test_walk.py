@@ -216,6 +216,7 @@ def test_the_epns_of_spreadsheets_or_of_a_list_alone(group: Group) -> None:
     assert (missing.returncode, "No such file" in missing.stderr) == (3, True)
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize(
     "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.extra)]
 )

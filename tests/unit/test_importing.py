@@ -164,7 +164,7 @@ epn_rows = st.tuples(
 )  # fmt: skip
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(st.lists(file_rows, max_size=12), st.lists(epn_rows, max_size=4), st.data())
 def test_any_split_of_rows_over_files_comes_to_the_same(
     tmp_path_factory: pytest.TempPathFactory,

@@ -50,7 +50,7 @@ def stored(catalogue: Path) -> Tree:
     return {path: (size, modified) for path, size, modified in rows}
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.lists(TREES, min_size=1, max_size=4))
 def test_each_walk_tells_what_is_new_changed_and_gone(trees: list[Tree]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +70,7 @@ def test_each_walk_tells_what_is_new_changed_and_gone(trees: list[Tree]) -> None
             before = tree
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(TREES, TREES)
 def test_where_a_folder_could_not_be_listed_nothing_is_gone(first: Tree, second: Tree) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -210,7 +210,7 @@ def _wrong(copy: CopyRecord) -> str | None:
     """What is wrong with a copy that was complete; None: nothing is known."""
     if copy.was_complete and copy.presence is not Presence.THERE:
         return f"its folder {copy.presence.value}; see `asynchy copies`"
-    if copy.damaged:
+    if copy.damaged and not copy.unfinished:
         return f"{count(copy.damaged, 'file')} damaged at home; `asynchy verify` repairs them"
     if copy.suspect and (copy.last is None or copy.last.verdict is Verdict.COMPLETE):
         return "files are missing, or differ from the facility's"
