@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from simulator.compare import compare_trees
 from simulator.experiments import mx_experiment
 from tests.conftest import Home, give, wait_until
 
@@ -234,3 +236,64 @@ def test_an_ignore_yml_that_goes_in_mid_cycle_is_not_made_anew(home: Home) -> No
     assert home.copy("8020l").exists()
     assert f"8020l: complete, but not noted in ignore.yml: {ignore} is missing" in err
     assert not ignore.exists()
+
+
+def test_a_damaged_catalogue_is_restored_and_what_came_later_is_compared_not_fetched(
+    home: Home,
+) -> None:
+    state = used(home)  # its cycle has made a backup
+    source = home.facility.experiment("mx", "12284a")
+    mx_experiment(source, "12284a", frames=2, frame_bytes=1000)
+    give(source)
+    home.configure(
+        ignore=str(state / "ignore.yml"),
+        epn_cap_map={"12282": "ny79", "12284": "ny79", "12283": "ny79"},
+    )
+    home.visit("12284a")
+    assert home.once().returncode == 0
+    for end in ("-wal", "-shm"):
+        (state / f"catalogue.db{end}").unlink(missing_ok=True)
+    data = bytearray((state / "catalogue.db").read_bytes())
+    data[4096:] = b"\xa5" * (len(data) - 4096)
+    (state / "catalogue.db").write_bytes(data)
+    give(state)
+
+    def catalogue(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return home.program.run("asynchy", "--config", home.config, "catalogue", *arguments)
+
+    broken = home.once()
+    assert broken.returncode == 5
+    assert "is damaged" in broken.stderr and "`asynchy catalogue restore`" in broken.stderr
+    checked = catalogue("check")
+    assert (checked.returncode, "is damaged" in checked.stdout) == (5, True)
+    assert catalogue("backup").returncode == 5  # the good one stays the newest
+    restored = catalogue("restore")
+    assert restored.returncode == 0 and "What was there is in" in restored.stdout
+    assert catalogue("check").stdout.endswith("nothing is wrong\n")
+    assert (next(state.glob("catalogue.db.replaced-*"))).read_bytes() == bytes(data)
+
+    shown = home.mxsync()
+    assert "12284a" in shown.stdout and "0 files" in shown.stdout
+    run = home.once()
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "moved 0 files" in home.log
+    assert compare_trees(source, home.copy("12284a")) == []
+
+
+def test_a_user_who_may_only_read_sees_the_catalogue_and_leaves_nothing_beside_it(
+    home: Home,
+) -> None:
+    state = used(home)
+    catalogue = state / "catalogue.db"
+    owner = (0, 0) if os.getuid() == 0 else (os.getuid(), os.getgid())
+    for path in (catalogue, state):
+        os.chown(path, *owner)
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = sorted(path.name for path in state.iterdir())
+    try:
+        status = home.program.run("asynchy", "--config", home.config, "status", "12282a")
+        assert status.returncode == 0, status.stderr
+        assert "12282a (mx): at home" in status.stdout
+        assert sorted(path.name for path in state.iterdir()) == before
+    finally:
+        state.chmod(0o755)

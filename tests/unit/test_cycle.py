@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -64,7 +65,7 @@ class Site:
         StateMarkers.open(catalogue).begin()
         self.catalogue = Catalogue.open(catalogue)
         self.settings = SimpleNamespace(
-            ignore=self.ignore.path, catalogue_path=catalogue, max_tasks=1
+            ignore=self.ignore.path, catalogue_path=catalogue, max_tasks=1, backups=2
         )
         self.clock = SimpleNamespace(now=lambda: NOW)
         self.stop = SimpleNamespace(asked=False)
@@ -141,7 +142,9 @@ def test_state_that_went_away_during_a_cycle_is_not_made_again(
 ) -> None:
     site.run(plan_of(at_home("1a")))
     for path in site.ignore.path.parent.iterdir():
-        if path.name != left:
+        if path.is_dir():
+            shutil.rmtree(path)  # backups
+        elif path.name != left:
             path.unlink()
     report = site.run(plan_of(at_home("1b")))
     assert report.exit_code is ExitCode.STATE

@@ -15,7 +15,9 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateTable
 
+from asynchy.catalogue.backups import advice, check
 from asynchy.catalogue.filesystem import network_file_system
+from asynchy.catalogue.reading import ScratchFolder, address_for_reading
 from asynchy.catalogue.schema import REVISION, metadata
 from asynchy.errors import CatalogueError
 
@@ -65,17 +67,40 @@ class Database:
         """
         if not path.exists() or path.stat().st_size == 0:
             return cls(path, _nothing())
-        address = f"file:{quote(str(path))}?mode=ro"
-        if not path.with_name(f"{path.name}-wal").exists():
-            # Without a writer there is nothing but this file, and we may not be allowed to make
-            # the -shm file that a plain read-only connection wants beside it.
-            address += "&immutable=1"
-        database = cls(path, _engine(address, writing=False))
+        address, keep = address_for_reading(path)
+        database = cls(path, _engine(address, keep=keep))
         with database.transaction() as connection:
             found = _revision(connection)
             if found != REVISION:
                 raise _other_version(path, found)
         return database
+
+    @classmethod
+    def snapshot(cls, path: Path) -> Database:
+        """Open a copy of the database as it is now, for long reading: no writer waits for it.
+
+        The copy is in the folder for temporary files, and goes with this object.
+
+        Raises:
+            CatalogueError: as `peek`, or the copy cannot be written.
+        """
+        database = cls.peek(path)
+        if not path.exists() or path.stat().st_size == 0:
+            return database
+        folder = ScratchFolder()
+        copy = folder.path / path.name
+        with database.transaction() as connection:
+            source = connection.connection.driver_connection
+            assert isinstance(source, sqlite3.Connection)
+            try:
+                with contextlib.closing(sqlite3.connect(copy)) as target:
+                    source.backup(target)
+            except sqlite3.Error as error:
+                raise CatalogueError(
+                    f"a copy of {path} cannot be written to {folder.path}: {error}",
+                    hint="make room there, or name another folder in TMPDIR",
+                ) from None
+        return cls(path, _engine(f"file:{quote(str(copy))}?mode=ro", keep=folder))
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -102,15 +127,22 @@ def _translated(path: Path) -> Iterator[None]:
         hints = [hint for word, hint in _HINTS.items() if word in text]
         raise CatalogueError(f"{path}: {text}", hint=hints[0] if hints else None) from None
     except DatabaseError as error:
+        try:
+            problems = check(path)
+        except CatalogueError:  # it cannot be checked: that is no damage
+            problems = []
+        if problems:
+            raise CatalogueError(f"{path} is damaged: {problems[0]}", hint=advice(path)) from None
         raise CatalogueError(
             f"{path}: {error.orig}",
-            hint="nothing was overwritten; restore a backup, or move the file away and run "
-            "`asynchy catalogue rebuild`: what is at home is compared again, not fetched again",
+            hint="SQLite's own check finds no damage; try again",
         ) from None
 
 
-def _engine(address: str, *, writing: bool) -> Engine:
-    def connect() -> sqlite3.Connection:
+def _engine(address: str, *, writing: bool = False, keep: object = None) -> Engine:
+    """`keep`: what has to be there as long as the engine is."""
+
+    def connect(_keep: object = keep) -> sqlite3.Connection:
         # Transactions are begun by us (below), not by the driver.
         return sqlite3.connect(address, uri=True, timeout=_BUSY, isolation_level=None)
 
@@ -120,8 +152,7 @@ def _engine(address: str, *, writing: bool) -> Engine:
     def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA synchronous=FULL")
-        if writing:
-            connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA {'journal_mode=WAL' if writing else 'query_only=ON'}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

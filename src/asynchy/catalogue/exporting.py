@@ -139,7 +139,7 @@ def _every_file() -> Select[Any]:
 
 
 def _stream(catalogue: Path, query: Select[Any]) -> Iterator[Row[Any]]:
-    with Database.peek(catalogue).transaction() as connection:
+    with Database.snapshot(catalogue).transaction() as connection:
         yield from connection.execution_options(yield_per=_BATCH).execute(query)
 
 

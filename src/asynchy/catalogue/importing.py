@@ -15,22 +15,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from asynchy.catalogue.experiments import Reported
+from asynchy.catalogue.reading import address_for_reading
 from asynchy.catalogue.sightings import Row, Sighting
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment, Located
 from asynchy.domain.paths import is_inside
 from asynchy.domain.text import shown
-from asynchy.errors import ImportRefused
+from asynchy.errors import CatalogueError, ImportRefused
 
 _FILES = frozenset({"epn", "path", "size", "modified"})
 _EPNS = frozenset({"epn", "size", "modified"})
 _BATCH = 10_000
 _NAMED = 10
 _MINUTES = 100_000
+_BUSY = 30
+"""Seconds to wait for a program that writes to the file."""
 _PLAIN = re.compile(rb"(/[A-Za-z0-9_.@+,=-]+)*")
 
 
@@ -56,14 +58,24 @@ class Taken:
 
 
 def is_original(path: Path) -> bool:
-    """Whether a file is a database of the original programs."""
+    """Whether a file is a database of the original programs.
+
+    Raises:
+        CatalogueError: it cannot be read, or stays locked.
+    """
     if not path.is_file() or not path.stat().st_size:
         return False
+    address, keep = address_for_reading(path)
     try:
-        with _reading(path) as db:
-            return bool(_tables(db))
-    except ImportRefused:
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_BUSY)) as db:
+            db.text_factory = bytes
+            found = _tables(db)
+    except sqlite3.OperationalError as error:  # locked: nobody can say what it is
+        raise CatalogueError(f"{path}: {error}", hint="see who has it open (fuser)") from None
+    except sqlite3.DatabaseError:
         return False
+    del keep
+    return bool(found)
 
 
 def import_file(catalogue: Path, path: Path, *, timezone: ZoneInfo, root: str) -> Taken:
@@ -95,13 +107,13 @@ def import_file(catalogue: Path, path: Path, *, timezone: ZoneInfo, root: str) -
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise ImportRefused(f"{path} is not there", hint="name a file that as-walker wrote")
-    address = f"file:{quote(str(path))}?mode=ro"
-    if not path.with_name(f"{path.name}-wal").exists():
-        address += "&immutable=1"  # otherwise SQLite leaves files beside it
+    address, keep = address_for_reading(path)
     try:
-        with contextlib.closing(sqlite3.connect(address, uri=True)) as db:
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_BUSY)) as db:
+            db.execute("PRAGMA query_only=ON")
             db.text_factory = bytes
             yield db
+        del keep  # a copy, if it has to be one
     except sqlite3.Error as error:
         raise ImportRefused(
             f"{path}: {error}", hint="nothing of it was taken; look for a good copy of it"

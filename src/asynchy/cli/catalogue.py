@@ -21,6 +21,7 @@ from asynchy.catalogue.exporting import (
 from asynchy.catalogue.figures import figures
 from asynchy.catalogue.importing import Taken, import_file
 from asynchy.cli import logs
+from asynchy.cli.backing_up import backup_catalogue, check_catalogue, restore_catalogue
 from asynchy.cli.failing import fails_with_words, say
 from asynchy.cli.loading import loaded
 from asynchy.cli.originals import FORMAT, zone
@@ -36,6 +37,11 @@ from asynchy.errors import ExitCode, ExportRefused, ImportRefused
 @click.group("catalogue")
 def catalogue_group() -> None:
     """Look after the catalogue."""
+
+
+catalogue_group.add_command(backup_catalogue)
+catalogue_group.add_command(check_catalogue)
+catalogue_group.add_command(restore_catalogue)
 
 
 @catalogue_group.command("rebuild")

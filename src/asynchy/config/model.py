@@ -203,6 +203,8 @@ class Settings(Shared):
     to `sync-frequency-hours`."""
     recheck_after: int = Field(default=7, ge=0, le=3660)
     """New: days after a visit at which its experiment is looked at a second time; 0: never."""
+    backups: int = Field(default=7, ge=0, le=3660)
+    """New: backups of the catalogue that are kept, one a day; 0: none is made."""
     max_tasks: int = Field(default=1, ge=1, le=64)
     """Experiments that are transferred at a time."""
 

@@ -12,6 +12,7 @@ from asynchy.plan.due_notes import due_notes
 from asynchy.plan.experiment_state import IgnoreEntry, Origin
 from asynchy.plan.ignore_rules import epns_to_add
 from asynchy.plan.outcome import Plan
+from asynchy.service.backups import back_up_daily
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.lost_state import lost_since_begin, read_state_files
 from asynchy.service.work import Report, Work
@@ -33,6 +34,8 @@ def run_cycle(site: CycleSite, plan: Plan) -> Report:
         log.error("%s (%s)", what, error.hint or "the next cycle tries again")
         problems.append(what)
     _note(site, report, done)
+    if (problem := back_up_daily(site.settings, site.clock.now())) is not None:
+        problems.append(problem)
     return replace(report, problems=tuple(problems))
 
 

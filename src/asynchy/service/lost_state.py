@@ -18,6 +18,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from asynchy.catalogue import Catalogue
+from asynchy.catalogue.backups import backups
 from asynchy.catalogue.state_markers import Markers, StateMarkers
 from asynchy.config import Settings
 from asynchy.config.ignore_file import IgnoreEntries, IgnoreFile
@@ -166,7 +167,8 @@ def _lost_catalogue(files: StateFiles) -> StateLost:
     return StateLost(
         f"{files.catalogue} {what}, but {files.ignore} says that it was used with "
         f"{_same_or(known, files.catalogue)}{_where(files.catalogue)}",
-        hint=f"{_elsewhere(known, files.catalogue, 'catalogue')}; `asynchy catalogue rebuild` "
+        hint=f"{_elsewhere(known, files.catalogue, 'catalogue')}{_backup(files.catalogue)}; "
+        "`asynchy catalogue rebuild` "
         f"compares everything at home and makes a new one; {_ACCEPT}: then nothing is known to be "
         "proven; the entries of ignore.yml that end with `# asynchy` are compared again, and all "
         "others skip their EPNs",
@@ -185,6 +187,12 @@ def _lost_both(files: StateFiles, at_home: list[Path]) -> StateLost:
         f"{_ACCEPT}, and is right if asynchy was never used here: what is at home is compared, not "
         "fetched again",
     )
+
+
+def _backup(catalogue: Path) -> str:
+    if not backups(catalogue):
+        return ""
+    return " (`asynchy catalogue restore` puts the newest one of asynchy's own in its place)"
 
 
 def _same_or(known: str, path: Path) -> str:

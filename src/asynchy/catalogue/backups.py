@@ -1,0 +1,187 @@
+"""Copies of the catalogue, made while others write to it, checked, and put back in its place."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from asynchy.catalogue.filesystem import settle
+from asynchy.catalogue.reading import address_for_reading
+from asynchy.errors import CatalogueError
+
+_NAME = "%Y-%m-%dT%H-%M-%SZ.db"
+_MOST = 20
+"""Lines of a check that are told."""
+
+
+@dataclass(frozen=True, order=True)
+class Backup:
+    """One copy of the catalogue."""
+
+    made: datetime
+    path: Path
+
+
+def folder_of(catalogue: Path) -> Path:
+    """Where the backups of a catalogue are: beside it."""
+    return catalogue.with_name(f"{catalogue.name}.backups")
+
+
+def backups(catalogue: Path) -> list[Backup]:
+    """The backups of a catalogue, the newest first; none if their folder cannot be read."""
+    found = []
+    with contextlib.suppress(OSError):
+        for path in folder_of(catalogue).iterdir():
+            with contextlib.suppress(ValueError):  # not one of ours
+                made = datetime.strptime(path.name, _NAME).replace(tzinfo=UTC)
+                found.append(Backup(made, path))
+    return sorted(found, reverse=True)
+
+
+def back_up(catalogue: Path, now: datetime) -> Backup:
+    """Copy the catalogue as it is at one instant; others may write to it meanwhile.
+
+    The copy gets its name once it is whole, checked and on the disk.
+
+    Raises:
+        CatalogueError: there is no catalogue, it is damaged, or the copy cannot be written.
+    """
+    if not catalogue.exists():
+        raise CatalogueError(f"there is no catalogue {catalogue}", hint="nothing was backed up")
+    made = now.astimezone(UTC).replace(microsecond=0)
+    target = folder_of(catalogue) / made.strftime(_NAME)
+    new = target.with_name(f".{target.name}.new")
+    try:
+        target.parent.mkdir(mode=0o750, exist_ok=True)
+        new.unlink(missing_ok=True)
+        _copy(catalogue, new)
+        problems = check(new)
+        if problems:
+            raise CatalogueError(
+                f"{catalogue} is damaged, so it was not backed up: {problems[0]}",
+                hint=advice(catalogue),
+            )
+        settle(new)
+        new.replace(target)
+        settle(target.parent)
+    except (OSError, sqlite3.Error) as error:
+        raise CatalogueError(
+            f"{target} cannot be written: {getattr(error, 'strerror', None) or error}",
+            hint=f"make room, and let the user that runs asynchy write {target.parent}",
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+    return Backup(made, target)
+
+
+def remove_old(catalogue: Path, keep: int) -> None:
+    """Remove all backups but the newest ones.
+
+    Raises:
+        OSError: one cannot be removed.
+    """
+    for old in backups(catalogue)[keep:]:
+        old.path.unlink(missing_ok=True)
+
+
+def check(catalogue: Path) -> list[str]:
+    """What SQLite finds wrong in the file as it is at one instant; nothing: all is well.
+
+    Raises:
+        CatalogueError: it cannot be opened, or another process keeps it locked.
+    """
+    try:
+        with _opened(catalogue) as db:
+            db.execute("BEGIN")
+            found = [str(row[0]) for row in db.execute(f"PRAGMA integrity_check({_MOST})")]
+            if found == ["ok"]:
+                found = [
+                    f"row {row[1]} of {row[0]} belongs to a row of {row[2]} that is not there"
+                    for row in db.execute("PRAGMA foreign_key_check").fetchmany(_MOST)
+                ]
+    except sqlite3.OperationalError as error:
+        raise CatalogueError(
+            f"{catalogue} cannot be checked: {error}", hint="see who has it open (fuser), try again"
+        ) from None
+    except sqlite3.Error as error:
+        return [str(error)]
+    return found
+
+
+def restore(catalogue: Path, backup: Path, now: datetime) -> Path | None:
+    """Put a backup in the place of the catalogue; where the one that was there is kept.
+
+    Raises:
+        CatalogueError: the backup is damaged or no catalogue, or it cannot be put there.
+    """
+    problems = check(backup) if backup.is_file() else ["there is no such file"]
+    if not problems and not _is_catalogue(backup):
+        problems = ["it is no catalogue of asynchy"]
+    if problems:
+        raise CatalogueError(
+            f"{backup} cannot be restored: {problems[0]}",
+            hint="`asynchy catalogue backup --list` names the others; nothing was changed",
+        )
+    new = catalogue.with_name(f".{catalogue.name}.restored")
+    stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    kept = catalogue.with_name(f"{catalogue.name}.replaced-{stamp}")
+    try:
+        shutil.copyfile(backup, new)
+        if catalogue.exists():
+            shutil.copymode(catalogue, new)
+        settle(new)
+        was_there = catalogue.exists()
+        for end in ("-wal", "-shm", ""):  # together they are the database
+            with contextlib.suppress(FileNotFoundError):
+                catalogue.with_name(catalogue.name + end).rename(kept.with_name(kept.name + end))
+        new.replace(catalogue)
+        settle(catalogue.parent)
+    except OSError as error:
+        raise CatalogueError(
+            f"{catalogue} cannot be replaced: {error.strerror}",
+            hint=f"the backup is in {backup}, and what was there in {catalogue} or {kept}",
+        ) from None
+    return kept if was_there else None
+
+
+def advice(catalogue: Path) -> str:
+    """What to do about a catalogue that is damaged or lost."""
+    newest = next(iter(backups(catalogue)), None)
+    if newest is not None:
+        made = newest.made.astimezone().strftime("%Y-%m-%d %H:%M")
+        return (
+            f"nothing was overwritten; `asynchy catalogue restore` puts the backup of {made} in "
+            "its place, and what came later is found again"
+        )
+    return (
+        "nothing was overwritten; restore a backup, or move the file away and run `asynchy "
+        "catalogue rebuild`: what is at home is compared again, not fetched again"
+    )
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    address, keep = address_for_reading(path)
+    with contextlib.closing(sqlite3.connect(address, uri=True, isolation_level=None)) as db:
+        db.execute("PRAGMA query_only=ON")
+        yield db
+    del keep  # a copy, if it has to be one
+
+
+def _copy(source: Path, target: Path) -> None:
+    """One step, so that no writer makes it begin again; a writer is not kept waiting."""
+    with _opened(source) as db, contextlib.closing(sqlite3.connect(target)) as made:
+        db.backup(made)
+        made.execute("PRAGMA journal_mode=DELETE")  # one file alone
+
+
+def _is_catalogue(path: Path) -> bool:
+    with _opened(path) as db:
+        query = "SELECT count(*) FROM sqlite_master WHERE name IN ('alembic_version', 'copies')"
+        return bool(db.execute(query).fetchone()[0] == 2)

@@ -1,0 +1,74 @@
+"""How a database is opened for reading while others may write to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+from urllib.parse import quote
+
+from asynchy.errors import CatalogueError
+
+_TRIES = 5
+"""Tries to copy a file that nobody changes meanwhile."""
+
+
+class ScratchFolder:
+    """A folder for a copy of a database; removed when nothing refers to this object any more."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="asynchy-catalogue-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
+def address_for_reading(path: Path) -> tuple[str, object]:
+    """The URI of a database for SQLite, and what has to be kept as long as it is open.
+
+    SQLite makes two files beside a database in WAL mode (-wal, -shm), or uses those of a writer.
+    If we may not make them, and nobody writes, a copy is read: with SQLite's `immutable`, one
+    would read nonsense once somebody begins to write. https://sqlite.org/wal.html#readonly
+
+    Raises:
+        CatalogueError: the file cannot be read.
+    """
+    address = f"file:{quote(str(path))}"
+    if not _is_wal(path):
+        return f"{address}?mode=ro", None
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        return f"{address}?mode=rw", None  # it removes both files at the end
+    try:
+        if all(path.with_name(f"{path.name}{end}").exists() for end in ("-wal", "-shm")):
+            return f"{address}?mode=ro", None
+        if os.statvfs(path).f_flag & os.ST_RDONLY:
+            return f"{address}?mode=ro&immutable=1", None
+        return _copied(path)
+    except OSError as error:
+        name = error.filename or path
+        raise CatalogueError(
+            f"{path} cannot be read: {name}: {error.strerror}",
+            hint=f"let this user read it, and write {path.parent} or {tempfile.gettempdir()}",
+        ) from None
+
+
+def _is_wal(path: Path) -> bool:
+    """Whether a database is in WAL mode: https://sqlite.org/fileformat.html, offset 18."""
+    try:
+        with path.open("rb") as file:
+            return file.read(20)[18:] == b"\x02\x02"
+    except OSError:
+        return False  # SQLite will say what is wrong
+
+
+def _copied(path: Path) -> tuple[str, object]:
+    folder = ScratchFolder()
+    copy = folder.path / path.name
+    for _ in range(_TRIES):
+        before = path.stat()
+        shutil.copyfile(path, copy)
+        after = path.stat()
+        same = (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
+        if same and not path.with_name(f"{path.name}-wal").exists():
+            return f"file:{quote(str(copy))}?mode=rw", folder
+    raise CatalogueError(f"{path} is being written all the time", hint="try again")
