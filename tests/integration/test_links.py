@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from simulator.compare import compare_trees
 from simulator.experiments import mx_experiment
 from simulator.facility import Facility
 from simulator.mail import MailSink
+from simulator.scratch import remove
 from tests.conftest import Group, Home, give
 from tests.integration.test_alert import alert, configure, text_of
 from tests.integration.test_crawl import remote_of
@@ -116,7 +119,8 @@ def test_a_server_that_lets_a_part_be_read_hides_only_links_that_lead_out_of_it(
     for number in range(5):
         (facility.data / "mx" / f"{number}b").symlink_to("1a")
     (facility.data / "mx" / "3c").symlink_to(facility.folder / "home")
-    rrsync = f"{shutil.which('rrsync')} -ro {facility.data}"
+    python = os.path.realpath(sys.executable)  # the server finds no program but rsync
+    rrsync = f"{python} {shutil.which('rrsync')} -ro {facility.data}"
     facility.programs = {"rsync": f'SSH_ORIGINAL_COMMAND="rsync $*" exec {rrsync}'}
     facility.stop_sshd()
     facility.start_sshd()
@@ -210,7 +214,7 @@ def test_a_walk_names_links_to_nothing_and_calls_only_gone_what_is_not_there(
     assert group.walk().returncode == 0
     before = group.files
     for source in (link, file, gone, below.parent):
-        shutil.rmtree(source)
+        remove(source)
     link.symlink_to("nowhere")
     file.write_text("no folder")
     below.parent.symlink_to("/etc/hostname")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from simulator.compare import compare_trees
 from simulator.experiments import mx_experiment
+from simulator.scratch import remove
 from tests.conftest import Group, Home, give
 
 
@@ -117,7 +118,7 @@ def test_a_copy_that_is_missing_waits_for_a_person(home: Home) -> None:
     assert home.once().returncode == 0
     assert f"complete at another place: in {away}" in shown(home)
 
-    shutil.rmtree(away)
+    remove(away)
     assert home.once().returncode == 1
     assert copies(home, "refetch", "12282a") == 0
     assert home.once().returncode == 0
@@ -130,7 +131,7 @@ def test_a_copy_that_is_forgotten_is_not_fetched_until_the_epn_comes_back(home: 
     home.visit("12282a", ended=48)
     home.visit("12283b", ended=48)
     assert home.once().returncode == 0
-    shutil.rmtree(home.copy("12282a"))
+    remove(home.copy("12282a"))
     assert copies(home, "forget", "12282a", "--reason", "published") == 0
     assert home.once().returncode == 0
     assert not home.copy("12282a").exists()
