@@ -148,15 +148,17 @@ _OF_A_NEW_PROCESS = ("LD_", "PYTHON", "LANG", "LC_")
 """What begins the names of variables that count when a process starts, and not later."""
 
 
+_IS_COPY = not (SCRIPTS / "python").exists()
+_CODE = {"PYTHONPATH": f"{SCRIPTS}/src:{SCRIPTS}/packages"} if _IS_COPY else {}
+"""What a Python needs in its environment to find the code; the scripts of a copy set it, too."""
+
+
 @functools.cache
 def warm_commands() -> WarmCommands:
     """The server of this process that runs commands; it ends with us."""
-    environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
-    server = SCRIPTS / "python"
-    if not server.exists():  # in the copy there are scripts alone
-        server = Path(os.path.realpath(sys.executable))
-        environment["PYTHONPATH"] = f"{SCRIPTS}/src:{SCRIPTS}/packages"
-    warm = WarmCommands([*as_user(), str(server)], environment)
+    environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **_CODE}
+    server = os.path.realpath(sys.executable) if _IS_COPY else str(SCRIPTS / "python")
+    warm = WarmCommands([*as_user(), server], environment)
     atexit.register(warm.close)
     return warm
 
@@ -212,7 +214,7 @@ class Program:
         if options.keys() <= {"environment"} and not special:
             first, *rest = map(str, command)
             line = [str(SCRIPTS / first), *rest]
-            done = warm_commands().run(line, self.place, environment, limit)
+            done = warm_commands().run(line, self.place, {**environment, **_CODE}, limit)
             assert "Traceback" not in done.stdout + done.stderr, done.stderr
             return done
         with self.start(*command, **options) as process:

@@ -201,7 +201,7 @@ def _rows(home: Home, query: str) -> list[tuple[Any, ...]]:
     """What the catalogue answers; asked in a copy, so that looking mends nothing."""
     with TemporaryDirectory() as folder:
         for path in home.place.glob("catalogue.db*"):
-            if not path.name.endswith("-shm"):
+            if path.is_file() and not path.name.endswith("-shm"):
                 shutil.copy(path, folder)
         with closing(sqlite3.connect(Path(folder) / "catalogue.db")) as db:
             try:

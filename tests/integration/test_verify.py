@@ -372,7 +372,7 @@ def test_a_copy_that_is_not_there_is_told_and_nothing_is_fetched(home: Home) -> 
     home.copy("12282a").rename(home.place / "elsewhere")
     run = verify(home)
     assert run.returncode == 1
-    assert "its copy at home is missing" in run.stdout
+    assert "its copy is not at home" in run.stdout
     assert not home.copy("12282a").exists()
 
 

@@ -10,7 +10,7 @@ import click
 from asynchy.catalogue import Catalogue
 from asynchy.cli.failing import fails_with_words
 from asynchy.cli.running import epns_argument, named_epn
-from asynchy.cli.show import show_status
+from asynchy.cli.show import show_places
 from asynchy.config import Settings, Shared, load_shared
 from asynchy.domain.epn import Epn
 from asynchy.domain.text import count
@@ -43,7 +43,7 @@ def copies_group() -> None:
 def list_copies(config: Path, /, epns: frozenset[str]) -> None:
     """List copies, and whether each is at its place."""
     catalogue = Catalogue.peek(load_shared(config).settings.catalogue_path)
-    show_status(copies_with_presence(catalogue.overview.copies(epns)))
+    show_places(copies_with_presence(catalogue.overview.copies(epns)))
 
 
 @copies_group.command("move")

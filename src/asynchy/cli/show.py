@@ -7,13 +7,14 @@ from datetime import datetime
 
 from asynchy.catalogue import Catalogue
 from asynchy.cli.show_state import show_quiet
-from asynchy.cli.tables import bullets, line, once_a_mount, table
+from asynchy.cli.tables import bullets, columns, line, once_a_mount, table
 from asynchy.domain.attempt import Attempt, ServiceState, Verdict
 from asynchy.domain.copy_record import CopyRecord, Presence
 from asynchy.domain.experiment import Copy
 from asynchy.domain.level import Check
 from asynchy.domain.text import count, duration, moment, shown, size
 from asynchy.plan.outcome import Left, LeftOut, Plan, Transfer
+from asynchy.plan.safety import name_of
 from asynchy.receipt.bag import ODD_NAMES
 from asynchy.receipt.crate import level_word
 from asynchy.service.audit import Audited
@@ -21,6 +22,9 @@ from asynchy.service.bring import Outcome
 from asynchy.service.receipt import Receipt
 from asynchy.service.work import Report
 from asynchy.verify.aside import folder_of
+
+_WIDE_ENOUGH = 130
+"""Columns from which on a table of copies has their destinations, too."""
 
 
 def show_plan(plan: Plan) -> None:
@@ -171,11 +175,18 @@ def show_status(copies: Sequence[CopyRecord]) -> None:
     if not copies:
         line("The catalogue knows no copies yet.")
         return
-    headings = (
-        "EPN", "Beamline", "Project", "State", "Proven", ">Files", ">Size", ">Attempts",
-        "Destination",
-    )  # fmt: skip
-    table(headings, map(_status_row, copies))
+    headings = ["EPN", "Beamline", "Project", "State", "Proven", ">Files", ">Size", "Destination"]
+    # On a narrow terminal nothing else could be read beside a path.
+    shown_ones = len(headings) if columns() >= _WIDE_ENOUGH else len(headings) - 1
+    table(headings[:shown_ones], (_status_row(copy)[:shown_ones] for copy in copies))
+
+
+def show_places(copies: Sequence[CopyRecord]) -> None:
+    """Every copy, and whether it is at its place."""
+    if not copies:
+        line("The catalogue knows no copies yet.")
+        return
+    table(("EPN", "State", "Destination"), map(_place_row, copies))
 
 
 def show_attempts(attempts: Sequence[tuple[str, Attempt]]) -> None:
@@ -281,9 +292,12 @@ def _status_row(copy: CopyRecord) -> Sequence[str]:
         proven(copy),
         "-" if copy.files is None else f"{copy.files:,}",
         "-" if copy.bytes is None else size(copy.bytes),
-        str(copy.attempts),
         str(copy.copy.destination),
     )
+
+
+def _place_row(copy: CopyRecord) -> Sequence[str]:
+    return name_of(copy.copy.experiment), state(copy), str(copy.copy.destination)
 
 
 def _check_row(check: Check) -> Sequence[str]:

@@ -17,7 +17,7 @@ _QUIET = {
     State.AT_HOME: "at home",
     State.SKIPPED: "skipped (listed in ignore.yml)",
     State.RELEASED: "released by a person",
-    State.OUTSIDE: "visible, but in no visit",
+    State.OUTSIDE: "visible but in no visit",
 }
 """States about which there is nothing to do."""
 

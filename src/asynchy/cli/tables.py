@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -98,6 +99,11 @@ def line(text: str) -> None:
 def _safe(text: str) -> str:
     """The text, escaped unless all of it prints: a reason has its names escaped already."""
     return text if text.isprintable() else shown(text)
+
+
+def columns() -> int:
+    """How wide the output is."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDE
 
 
 def _console() -> Console:

@@ -264,8 +264,9 @@ class _Owned:
     def state(self) -> ExperimentState:
         copy = self.record.copy_at(self.wanted.destination)
         return (
-            self._waiting()
+            self._running()
             or self._elsewhere(copy)
+            or self._later(copy)
             or self._absent(copy)
             or self._gone(copy)
             or self._by_copy(copy)
@@ -292,15 +293,27 @@ class _Owned:
             self.record, state, reason, self.project, self.wanted, copy, why, left
         )
 
-    def _waiting(self) -> ExperimentState | None:
-        """A visit runs, or has not begun: nothing is fetched that is still being written."""
+    def _running(self) -> ExperimentState | None:
+        """A visit of it runs: nothing is fetched that is still being written."""
+        since = self.policy.running.since.get(self.record.epn)
+        if since is None:
+            return None
+        return self._made(State.WAITING, f"since {moment(since)}", left=Left.RUNNING)
+
+    def _later(self, copy: CopyRecord | None) -> ExperimentState | None:
+        """All its visits ended after a running one began, or have not begun.
+
+        What is complete or missing at home since its last visit has nothing to wait for.
+        """
         record, running, now = self.record, self.policy.running, self.policy.now
-        since = running.since.get(record.epn)
-        if since is not None:
-            return self._made(State.WAITING, f"since {moment(since)}", left=Left.RUNNING)
         if not record.beamtimes or record.last_end(running.reference) is not None:
             return None
-        if record.last_end(now) is not None:
+        has_ended = record.last_end(now) is not None
+        if copy is not None and copy.was_complete:
+            current = has_ended and self._why(copy) is None and not self._is_newer(copy)
+            if current or copy.presence is not Presence.THERE:
+                return None
+        if has_ended:
             return self._made(State.WAITING, left=Left.LATER)
         return self._made(State.WAITING, left=Left.NOT_BEGUN)
 
@@ -351,6 +364,13 @@ class _Owned:
         since = moment(self.record.vanished)
         reason = f"since {since}; complete in {copy.copy.destination}"
         return self._made(State.GONE, reason, copy=copy)
+
+    def _is_newer(self, copy: CopyRecord) -> bool:
+        """Whether the facility may have something newer than a complete copy."""
+        record, now = self.record, self.policy.now
+        return copy.listed is not None and (
+            newer_at_facility(copy.listed, record.beamtimes, record.changed, now) is not None
+        )
 
     def _is_whole(self, copy: CopyRecord) -> bool:
         """Whether a copy has all that the facility is known to have had."""

@@ -36,7 +36,7 @@ class Left(Enum):
     LOST = _Reason("gone from the facility, and not complete at home", True, True)
     ODD_SOURCE = _Reason("its path at the facility cannot be used", True, True)
     INCOMPLETE = _Reason("it is not complete yet", True)
-    COPY_MISSING = _Reason("its copy at home is missing", True, True)
+    COPY_MISSING = _Reason("its copy is not at home", True, True)
     UNMOUNTED = _Reason(
         "its copy at home cannot be reached: the folder above it is missing or empty", True, True
     )
