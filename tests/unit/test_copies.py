@@ -28,7 +28,7 @@ from asynchy.plan.experiment_state import (
     running_visits,
 )
 from asynchy.plan.outcome import Why
-from asynchy.service.copies import chosen_copy, move, release
+from asynchy.service.copies import chosen_copy, chosen_experiment, move
 
 NOW = datetime.now(UTC)
 EPN = Epn("12282a")
@@ -276,17 +276,19 @@ def test_a_copy_that_is_to_be_fetched_again_is_due_and_proves_nothing(home: Home
     assert (found.state, found.why) == (State.DUE, Why.AGAIN)
 
 
-def test_every_experiment_of_an_epn_without_a_copy_is_released(home: Home) -> None:
+def test_an_experiment_of_an_epn_on_two_beamlines_has_to_be_named(home: Home) -> None:
     visits = [
         EquipmentVisits(number, beamline, (Visit("1", Epn("99999a"), NOW, NOW),))
         for number, beamline in ((23, "mx"), (30, "saxs"))
     ]
     home.catalogue.overview.keep_visits(visits, NOW)
-    assert release(home.catalogue, Epn("99999a"), "not ours", NOW) == 2
-    found = home.catalogue.overview.records(["99999a"])
-    assert [(one.released, one.release_reason) for one in found] == [(NOW, "not ours")] * 2
-    with pytest.raises(NothingKnown, match="does not know 1z"):
-        release(home.catalogue, Epn("1z"), "x", NOW)
+    epn = Epn("99999a")
+    assert chosen_experiment(home.catalogue, epn, "saxs").experiment == Experiment("saxs", epn)
+    with pytest.raises(CopyRefused, match="99999a is on 2 beamlines: mx, saxs"):
+        chosen_experiment(home.catalogue, epn, None)
+    for beamline in ("xas", None):
+        with pytest.raises(NothingKnown, match="does not know"):
+            chosen_experiment(home.catalogue, epn if beamline else Epn("1z"), beamline)
 
 
 def test_whether_anybody_worked_on_a_copy_since_is_known(home: Home) -> None:

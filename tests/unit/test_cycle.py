@@ -105,9 +105,10 @@ def test_a_cycle_that_completes_nothing_leaves_the_file_and_notes_that_it_is_the
 ) -> None:
     site.ignore.path.write_text("previouslySynched: [1a]\n")
     site.run(plan_of())
-    assert site.ignore.path.read_text() == "previouslySynched: [1a]\n"
+    assert site.ignore.path.read_text().endswith("\npreviouslySynched: [1a]\n")
+    assert site.ignore.read().catalogue == str(site.settings.catalogue_path)  # from now on
     markers = StateMarkers.open(site.settings.catalogue_path).read()
-    assert (markers.ignore_entries, markers.ignore_comment) == (1, None)
+    assert (markers.ignore_entries, markers.ignore_comment) == (1, str(site.ignore.path))
 
 
 def test_our_comment_that_a_person_removed_is_not_written_again(site: Site) -> None:

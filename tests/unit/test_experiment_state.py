@@ -27,6 +27,7 @@ from asynchy.plan.experiment_state import (
     RecheckPolicy,
     State,
     experiment_state,
+    owners_of,
     running_visits,
 )
 from asynchy.plan.outcome import Due, Left, LeftOut, Why
@@ -54,6 +55,7 @@ ENDED = visit("1a", -17, -9)
 HERE, OLD = wanted(experiment_of()), old_place(experiment_of())
 OURS = IgnoreEntry(Origin.OURS, hours(-5))
 REMOVED = IgnoreEntry(Origin.REMOVED, hours(-3))
+ORIGINALS = IgnoreEntry(Origin.ORIGINAL, hours(-1))
 
 
 def state(record: ExperimentRecord, *others: Beamtime, **changes: Any) -> ExperimentState:
@@ -405,7 +407,8 @@ def test_a_second_look_waits_while_a_visit_ended_after_the_earliest_current_one_
         ({"last": failed(-4)}, OURS, (State.DUE, Why.NEW)),
         ({"damaged": 1}, OURS, (State.DUE, Left.DAMAGED)),
         ({"presence": Presence.MISSING}, OURS, (State.DUE, Left.COPY_MISSING)),
-        ({}, None, (State.DUE, Why.NEW)),
+        ({}, None, (State.AT_HOME, None)),
+        ({}, ORIGINALS, (State.AT_HOME, None)),
         ({}, REMOVED, (State.DUE, Why.NEW)),
         ({"completed": None, "suspect": True}, OURS, (State.DUE, Why.NEW)),
     ],
@@ -485,7 +488,7 @@ def test_what_is_gone_and_not_complete_at_home_needs_a_person() -> None:
         found = state(record_of(ENDED, vanished=hours(-1), copies=copies))
         assert told(found) == (State.GONE, Left.LOST)
         assert found.needs_person and not found.is_settled
-        assert "and not complete at home" in found.reason
+        assert "and not complete at home" in found.because
 
 
 @pytest.mark.parametrize("copy", [copy_of(HERE), copy_of(HERE, last=failed(-4)), copy_of(OLD)])
@@ -559,8 +562,60 @@ def test_fetch_visible_makes_all_that_is_visible_due() -> None:
     assert told(state(record_of(), fetch_visible=True)) == (State.DUE, Why.NEW)
 
 
-def test_a_copy_elsewhere_alone_is_no_obligation() -> None:
-    assert state(record_of(copies=(copy_of(OLD),))).state is State.OUTSIDE
+def test_a_copy_elsewhere_of_what_no_visit_was_told_of_is_at_home() -> None:
+    found = state(record_of(copies=(copy_of(OLD),)))
+    assert (found.state, found.is_elsewhere) == (State.AT_HOME, True)
+
+
+def test_an_entry_of_the_original_skips_its_own_beamline_alone() -> None:
+    entries = {"ignored": {"1a": ORIGINALS}, "original_beamline": "mx"}
+    assert state(record_of(ENDED), **entries).state is State.SKIPPED
+    saxs = record_of(ENDED, experiment=experiment_of("1a", "saxs"))
+    assert state(saxs, **entries).state is State.DUE
+
+
+def test_a_visit_of_equipment_that_is_no_longer_asked_about_holds_nothing_back() -> None:
+    running = visit("2b", -48, 200)
+    assert state(record_of(ENDED), running).state is State.WAITING
+    assert state(record_of(ENDED), replace(running, asked=False)).state is State.DUE
+
+
+def test_what_was_emptied_at_the_facility_is_gone_from_there_and_complete_at_home() -> None:
+    held = copy_of(HERE, -30)
+    emptied = record_of(ENDED, copies=(held,), files=0, listed=hours(-1), changed=hours(-1))
+    found = state(emptied)
+    assert (found.state, found.needs_person, found.is_settled) == (State.GONE, False, True)
+    assert "no files" in found.reason
+    later = replace(emptied, beamtimes=(visit("1a", -0.9, -0.5),))
+    assert state(later).state is State.DUE  # it has to be looked at
+    assert state(replace(emptied, copies=())).state is State.DUE
+
+
+def test_a_broken_link_that_was_in_no_visit_needs_a_person_unless_it_is_complete() -> None:
+    broken = record_of(problem="/data/mx/1a: it leads to nothing")
+    found = state(broken)
+    assert (found.state, found.left) == (State.DUE, Left.BROKEN_LINK)
+    assert state(replace(broken, copies=(copy_of(HERE),))).state is State.AT_HOME
+
+
+def test_nothing_is_fetched_into_a_project_folder_whose_mount_is_gone() -> None:
+    found = state(record_of(ENDED), unmounted={HERE.project_folder})
+    assert (found.state, found.left) == (State.DUE, Left.UNMOUNTED)
+
+
+def test_a_place_to_which_nothing_was_transferred_belongs_to_nobody() -> None:
+    tried = replace(copy_of(HERE, None), attempts=3, transfers=0)
+    assert owners_of([record_of(ENDED, copies=(tried,))]) == {}
+    assert owners_of([record_of(ENDED, copies=(replace(tried, transfers=1),))]) != {}
+
+
+def test_a_complete_copy_does_not_wait_for_a_visit_that_began_before_its_own_ended() -> None:
+    long = visit("2b", -200, 20)
+    assert state(record_of(ENDED), long).state is State.WAITING
+    fetched = record_of(ENDED, copies=(copy_of(HERE),))
+    assert state(fetched, long).state is State.AT_HOME
+    missing = record_of(ENDED, copies=(replace(copy_of(HERE), presence=Presence.MISSING),))
+    assert state(missing, long).left is Left.COPY_MISSING
 
 
 # The state of a copy

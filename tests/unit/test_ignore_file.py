@@ -60,7 +60,7 @@ def test_a_missing_ignore_list_has_no_entries(ignore: IgnoreFile) -> None:
         ("", "previouslySynched:\n- 9a # asynchy\n"),
         ("previouslySynched:\n", "previouslySynched:\n- 9a # asynchy\n"),
         ("previouslySynched: []\n", "previouslySynched:\n- 9a # asynchy\n"),
-        ("previouslySynched: [1a, 2b]  # all\n", "previouslySynched: [1a, 2b, 9a]  # all\n"),
+        ("previouslySynched: [1a, 2b]  # all\n", "# Written by asynchy: 9a\npreviouslySynched: [1a, 2b, 9a]  # all\n"),
         ("previouslySynched:\n- 1a\n- 2b\n", "previouslySynched:\n- 1a\n- 2b\n- 9a # asynchy\n"),
         ("# top\npreviouslySynched:\n  - 1a  # one\n  # between\n  - 1234\n",
          "# top\npreviouslySynched:\n  - 1a  # one\n  # between\n  - 1234\n  - 9a # asynchy\n"),
@@ -99,11 +99,11 @@ def test_a_file_of_comments_of_any_style_can_be_added_to(ignore: IgnoreFile, tex
     [
         ("previouslySynched:\n- 1a\n- 2b # asynchy is odd\n", {"9a", "1234"}),
         ("other: [x]\npreviouslySynched:\n- 1a # why\n", {"9a", "1234"}),
-        ("previouslySynched: [1a]\n", set()),
-        ("other: x\npreviouslySynched: [1a]\n", set()),
+        ("previouslySynched: [1a]\n", {"9a", "1234"}),
+        ("other: x\npreviouslySynched: [1a]\n", {"9a", "1234"}),
     ],
 )
-def test_a_line_that_we_wrote_says_so_unless_the_list_is_between_brackets(
+def test_what_we_wrote_says_so_by_its_line_or_in_a_comment(
     ignore: IgnoreFile, before: str, ours: set[str]
 ) -> None:
     ignore.path.write_text(before)
@@ -592,10 +592,13 @@ def test_our_comment_is_at_the_top_and_names_the_catalogue(
     assert ignore.path.read_text().count("Catalogue:") == 1
 
 
-def test_without_new_entries_no_comment_is_written(ignore: IgnoreFile) -> None:
+def test_without_new_entries_the_comment_is_written_all_the_same(ignore: IgnoreFile) -> None:
     ignore.path.write_text("previouslySynched: [9a]\n")
+    assert ignore.add_all([Epn("9a")], Path("/var/lib/asynchy/catalogue.db"))
+    assert ignore.read().catalogue == "/var/lib/asynchy/catalogue.db"
+    assert ignore.path.read_text().endswith("\npreviouslySynched: [9a]\n")
+    assert ignore.read().ours == frozenset()
     assert not ignore.add_all([Epn("9a")], Path("/var/lib/asynchy/catalogue.db"))
-    assert ignore.path.read_text() == "previouslySynched: [9a]\n"
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_key(ignore: IgnoreFile) -> None:

@@ -61,7 +61,7 @@ def test_states_are_counted_and_what_is_at_another_place_or_outside_or_shrunk_is
     }  # fmt: skip
     assert sentences(found) == [
         "2 experiments are visible at the SFTP service and ours, but in no visit that the portal "
-        "told of: 1c (mx), 2d (mx). `fetch-visible: true` fetches what is visible.",
+        "tells of: 1c (mx), 2d (mx). `fetch-visible: true` fetches what is visible.",
         "1a (mx) is complete at another place: in /old/mx/1a",
         f"1b (mx): {LOSSES}",
     ]
@@ -133,7 +133,7 @@ def test_what_the_facility_lost_is_repeated_for_two_weeks(days: float, told: boo
 def test_an_experiment_without_a_beamline_is_named_without_one() -> None:
     bare = record_of(experiment=Experiment("", experiment_of("1c").epn))
     (said,) = sentences(overview_of(states(bare)))
-    assert "told of: 1c. " in said
+    assert "tells of: 1c. " in said
 
 
 def long(*records: ExperimentRecord, running: tuple[Beamtime, ...], days: float) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Check
 from asynchy.errors import ExitCode
 from asynchy.plan.backlog import Wish, backlog, is_plain
-from asynchy.plan.decide import Room, after_listing, one_a_destination, planned, when_absent
+from asynchy.plan.decide import Places, Room, after_listing, planned, when_absent
 from asynchy.plan.experiment_state import experiment_state
 from asynchy.plan.outcome import Due, Left, LeftOut, Plan, Transfer, Why
 from asynchy.plan.verdict import Judgement, Proof, check_made, judge, verdict_on
@@ -200,13 +200,15 @@ def test_an_absent_folder_stays_due_unless_its_copy_is_complete(why: Why) -> Non
     assert found.reason.stays_due == (why is not Why.LATE)
 
 
-def test_of_two_experiments_with_one_destination_the_first_is_fetched() -> None:
+def test_of_two_experiments_with_one_destination_the_first_that_has_files_is_fetched() -> None:
     other = replace(COPY, experiment=experiment_of("1a", "saxs"))
-    given = [Due(COPY, Why.NEW), LeftOut(EXPERIMENT, Left.RUNNING), Due(other, Why.NEW)]
-    first, second, third = one_a_destination(given)
-    assert (first, second) == (given[0], given[1])
-    assert isinstance(third, LeftOut) and third.reason is Left.SAME_DESTINATION
-    assert third.experiment == other.experiment and "--layout" in third.detail
+    elsewhere = replace(other, destination=Path("/elsewhere"))
+    places = Places()
+    transfers = [Transfer(copy, Why.NEW, survey()) for copy in (COPY, other, elsewhere)]
+    first, second, third = map(places.fill, transfers)
+    assert (first, third) == (transfers[0], transfers[2])
+    assert isinstance(second, LeftOut) and second.reason is Left.SAME_DESTINATION
+    assert second.experiment == other.experiment and "--layout" in second.detail
 
 
 # What a run leaves out, and what it ends with

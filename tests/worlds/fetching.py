@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from asynchy.domain.attempt import Attempt, EngineResult, Verdict
 from asynchy.domain.experiment import Copy, Survey
 from asynchy.domain.level import Level
 from asynchy.errors import DestinationTaken
-from asynchy.plan.decide import Room, after_listing, one_a_destination, planned, when_absent
+from asynchy.plan.decide import Places, Room, after_listing, planned, when_absent
 from asynchy.plan.due_notes import due_notes
 from asynchy.plan.experiment_state import (
     IgnoreEntry,
@@ -81,8 +82,11 @@ class Fetching:
         decided = [item for item in map(planned, seen.states) if item is not None]
         transfers: list[Transfer] = []
         left_out: list[LeftOut] = []
-        for item in one_a_destination(decided):
+        places = Places()
+        for item in decided:
             decision = self._listed(item) if isinstance(item, Due) else item
+            if isinstance(decision, Transfer):
+                decision = places.fill(decision)
             if isinstance(decision, Transfer):
                 transfers.append(decision)
             else:
@@ -114,7 +118,8 @@ class Fetching:
     def _unlisted(self, copy: Copy, reason: str) -> None:
         self.oracle.not_completed(name_of(copy.experiment), str(copy.destination))
         try:
-            self.store.record_unlisted(copy, self._attempt(Verdict.FAILED, reason, None))
+            attempt = replace(self._attempt(Verdict.FAILED, reason, None), engine="")
+            self.store.record_unlisted(copy, attempt)
         except DestinationTaken as error:
             self.world.note(f"{copy.epn}: {error}")
 

@@ -220,8 +220,13 @@ class MemoryStore:
             record = one.record
             if record.copy.destination != wanted.destination or record.forgotten is not None:
                 continue
-            if record.copy.experiment != wanted.experiment:
+            if record.copy.experiment == wanted.experiment:
+                continue
+            if record.was_complete or record.transfers:
                 raise DestinationTaken(f"{wanted.destination} belongs to {record.copy.epn}")
+            one.record = replace(
+                record, forgotten=now, forget_reason="nothing was transferred to it"
+            )
         self._remember(wanted.experiment, wanted.source)
         kept = self._find(wanted)
         if kept is not None:
@@ -308,7 +313,12 @@ class MemoryStore:
 
     def _tried(self, kept: _Copy, attempt: Attempt) -> None:
         last = LastAttempt(attempt.ended, attempt.verdict, attempt.reason)
-        kept.record = replace(kept.record, attempts=kept.record.attempts + 1, last=last)
+        kept.record = replace(
+            kept.record,
+            attempts=kept.record.attempts + 1,
+            transfers=kept.record.transfers + bool(attempt.engine),
+            last=last,
+        )
 
     # What people and backups do.
 

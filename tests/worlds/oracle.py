@@ -54,8 +54,8 @@ class Oracle:
         told = {(equipment, number): (epn, start, end) for number, epn, start, end in visits}
         for known in self.known.values() if span is not None else ():
             assert span is not None
-            for key, (start, end) in known.visits.items():
-                inside = start >= span[0] and end <= span[1]
+            for key, (start, _) in known.visits.items():
+                inside = span[0] <= start <= span[1]
                 if key[0] == equipment and key not in told and inside:
                     known.doubtful.add(key)
         for key, (epn, start, end) in told.items():
@@ -256,7 +256,10 @@ class Oracle:
             allowed[DUE] = "it has to be looked at once more"
         arrived = facts.homes[name].destination in known.arrivals
         if not arrived and not facts.fetch_visible and not any(known.certain()):
-            allowed[OUTSIDE] = "it is visible, and no visit was told"
+            if known.broken:
+                allowed[DUE] = "its folder is a broken link, which a person should know of"
+            else:
+                allowed[OUTSIDE] = "it is visible, and no visit was told"
         if known.doubtful or name[1] in self._once or not allowed:
             allowed[DUE] = self._why_due(facts, name)
         return allowed

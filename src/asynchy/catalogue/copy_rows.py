@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import os
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, exists, insert, or_, select, update
 
 from asynchy.catalogue.experiments import remember
-from asynchy.catalogue.schema import copies, experiments
+from asynchy.catalogue.schema import attempts, copies, experiments
 from asynchy.domain.experiment import Copy
 from asynchy.errors import DestinationTaken
+
+was_complete = or_(copies.c.completed.is_not(None), copies.c.doubted)
+
+
+def has_transfers() -> ColumnElement[bool]:
+    """Whether an engine ever ran for a copy, so that something may be at its place."""
+    return exists().where(attempts.c.copy_id == copies.c.id, attempts.c.engine != "")
 
 
 def find_copy(copy: Copy) -> Any:
@@ -50,24 +59,48 @@ def remember_copy(db: Connection, copy: Copy, now: datetime) -> int:
 
 
 def require_free(db: Connection, copy: Copy, experiment_id: int) -> None:
-    """Refuse a place that belongs to another experiment.
+    """Refuse a place that belongs to another experiment, is within its place, or around it.
+
+    A place to which nothing was ever transferred belongs to nobody: its copy is forgotten.
 
     Raises:
         DestinationTaken: it does.
     """
-    query = (
-        select(experiments.c.epn, experiments.c.beamline)
-        .join(copies, copies.c.experiment_id == experiments.c.id)
-        .where(
-            copies.c.destination == str(copy.destination),
-            copies.c.forgotten.is_(None),
-            experiments.c.id != experiment_id,
-        )
+    place = str(copy.destination)
+    others = (
+        select(copies.c.id, copies.c.destination, experiments.c.epn, experiments.c.beamline)
+        .add_columns(or_(was_complete, has_transfers()).label("in_use"))
+        .join(experiments, copies.c.experiment_id == experiments.c.id)
+        .where(copies.c.forgotten.is_(None), experiments.c.id != experiment_id)
     )
-    other = db.execute(query).one_or_none()
-    if other is not None:
+    around = [str(parent) for parent in copy.destination.parents]
+    same_end = copies.c.destination.endswith(f"/{'/'.join(copy.destination.parts[-2:])}")
+    near = or_(
+        copies.c.destination == place,
+        copies.c.destination.startswith(f"{place}/", autoescape=True),
+        copies.c.destination.in_(around),
+        same_end,
+    )
+    for other in db.execute(others.where(near)):
+        if not _is_same_place(copy.destination, Path(other.destination)):
+            continue
+        if not other.in_use:
+            values = {"forgotten": _now(), "forget_reason": "nothing was transferred to it"}
+            db.execute(update(copies).where(copies.c.id == other.id).values(values))
+            continue
         whose = f"{other.epn} ({other.beamline})" if other.beamline else other.epn
+        where = place if other.destination == place else f"{place}, which is {other.destination},"
         raise DestinationTaken(
-            f"{copy.destination} belongs to {whose}",
+            f"{where} belongs to {whose}",
             hint="put {beamline} into destination-path, or use `asynchy sync --layout`",
         )
+
+
+def _is_same_place(one: Path, other: Path) -> bool:
+    """Whether two paths are one folder, or one is within the other; links are followed."""
+    first, second = Path(os.path.realpath(one)), Path(os.path.realpath(other))
+    return first == second or first in second.parents or second in first.parents
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, exists, func, or_, select
+from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 
 from asynchy.catalogue import visits as visit_rows
+from asynchy.catalogue.copy_rows import has_transfers, was_complete
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.rows import copy_record_of, experiment_of
 from asynchy.catalogue.schema import (
@@ -40,7 +41,6 @@ _WAYS = {
     Level.TRANSPORT: "rsync's checksum as it arrived",
 }
 """How what no check has proven was proven."""
-_was_complete = or_(copies.c.completed.is_not(None), copies.c.doubted)
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,19 @@ class Overview:
         self._database = database
 
     def records(
-        self, epns: Collection[str] = (), answers: Iterable[EquipmentVisits] = ()
+        self,
+        epns: Collection[str] = (),
+        answers: Iterable[EquipmentVisits] = (),
+        asked: Collection[int] | None = None,
     ) -> list[ExperimentRecord]:
         """Every experiment that is known, or those of some EPNs, in order of EPN.
 
-        `answers` of the portal count, though they may not be stored.
+        `answers` of the portal count, though they may not be stored. `asked`: the equipment that
+        the portal is asked about; None: all of it.
         """
         with self._database.transaction() as db:
             found = _experiments(db, epns)
-            told = visit_rows.merged(visit_rows.brief(db, epns), answers)
+            told = visit_rows.merged(visit_rows.brief(db, epns, asked), answers)
             return combine(
                 found,
                 (item for item in told.values() if not epns or item.visit.epn.text in epns),
@@ -91,6 +95,13 @@ class Overview:
             ),
         )
 
+    def is_known(self, folder: str) -> bool:
+        """Whether experiments were visible in a folder at the facility when it was last seen."""
+        inside = experiments.c.source.startswith(f"{folder}/", autoescape=True)
+        query = select(experiments.c.id).where(inside, experiments.c.vanished.is_(None)).limit(1)
+        with self._database.transaction() as db:
+            return db.execute(query).first() is not None
+
     def owners_of(self, places: Iterable[Path | None]) -> dict[str, Experiment]:
         """Of some destinations: the experiment whose copy is there, if there is one."""
         wanted = {str(place) for place in places if place is not None}
@@ -98,16 +109,19 @@ class Overview:
             select(copies.c.destination, experiments.c.beamline, experiments.c.epn)
             .join(experiments, experiments.c.id == copies.c.experiment_id)
             .where(copies.c.destination.in_(wanted), copies.c.forgotten.is_(None))
-            .where(or_(_was_complete, exists().where(attempts.c.copy_id == copies.c.id)))
+            .where(or_(was_complete, has_transfers()))
         )
         with self._database.transaction() as db:
             rows = db.execute(query).all()
         return {row.destination: experiment_of(row.beamline, row.epn) for row in rows}
 
-    def visits(self) -> list[Beamtime]:
-        """Every visit that is known, without its scientists and its title."""
+    def visits(self, asked: Collection[int] | None = None) -> list[Beamtime]:
+        """Every visit that is known, without its scientists and its title.
+
+        `asked`: the equipment that the portal is asked about; None: all of it.
+        """
         with self._database.transaction() as db:
-            return list(visit_rows.brief(db).values())
+            return list(visit_rows.brief(db, asked=asked).values())
 
     def keep_visits(self, answers: Iterable[EquipmentVisits], now: datetime) -> None:
         """Store the visits that the portal told of, and the spans that it answered completely.
@@ -211,6 +225,7 @@ def _copies(db: Connection, epns: Collection[str]) -> dict[int, tuple[CopyRecord
     tries = select(
         attempts.c.copy_id,
         func.count().label("tried"),
+        func.count().filter(attempts.c.engine != "").label("transfers"),
         func.max(attempts.c.id).label("last"),
     ).group_by(attempts.c.copy_id)
     audited = (
@@ -229,7 +244,7 @@ def _copies(db: Connection, epns: Collection[str]) -> dict[int, tuple[CopyRecord
     query = (
         select(
             copies, experiments.c.epn, experiments.c.beamline, experiments.c.source,
-            tried.c.tried, audits.c.audits, audits.c.audited,
+            tried.c.tried, tried.c.transfers, audits.c.audits, audits.c.audited,
             attempts.c.verdict, attempts.c.reason, attempts.c.ended,
         )
         .join(experiments, experiments.c.id == copies.c.experiment_id)

@@ -85,6 +85,7 @@ def copy_record_of(row: Row[Any], lease: Row[Any] | None) -> CopyRecord:
         files=row.files,
         bytes=row.bytes,
         attempts=row.tried or 0,
+        transfers=row.transfers or 0,
         last=last,
         audits=row.audits or 0,
         audited=row.audited,

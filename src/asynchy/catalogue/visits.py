@@ -75,14 +75,15 @@ def _in_span(answer: EquipmentVisits) -> ColumnElement[bool]:
     return and_(
         visits.c.equipment == answer.equipment,
         visits.c.start >= answer.since,
-        visits.c.end <= answer.until,
+        visits.c.start <= answer.until,
     )
 
 
 def _should_be_in(answer: EquipmentVisits, item: Beamtime) -> bool:
     if not answer.visits or answer.since is None or answer.until is None:
         return False  # an answer without any visit calls nothing off
-    return item.visit.start >= answer.since and item.visit.end <= answer.until
+    # Whether the portal filters by overlap or by start, a visit that began in the span is in it.
+    return answer.since <= item.visit.start <= answer.until
 
 
 def _keep_span(db: Connection, answer: EquipmentVisits, now: datetime) -> None:
@@ -121,12 +122,19 @@ def never_visited(db: Connection, equipment: Collection[int]) -> list[int]:
     return list(db.scalars(answered.order_by(portal_spans.c.equipment)))
 
 
-def brief(db: Connection, epns: Collection[str] = ()) -> Known:
-    """Every visit that is known, or those of some EPNs, without its scientists and its title."""
-    return _brief(db, visits.c.epn.in_(sorted(epns)) if epns else true())
+def brief(
+    db: Connection, epns: Collection[str] = (), asked: Collection[int] | None = None
+) -> Known:
+    """Every visit that is known, or those of some EPNs, without its scientists and its title.
+
+    `asked`: the equipment that the portal is asked about; None: all of it.
+    """
+    return _brief(db, visits.c.epn.in_(sorted(epns)) if epns else true(), asked)
 
 
-def _brief(db: Connection, wanted: ColumnElement[bool]) -> Known:
+def _brief(
+    db: Connection, wanted: ColumnElement[bool], asked: Collection[int] | None = None
+) -> Known:
     columns = (
         visits.c.equipment, visits.c.visit, visits.c.epn, visits.c.beamline, visits.c.start,
         visits.c.end, type_coerce(visits.c.principal, Text).label("principal"),
@@ -141,6 +149,7 @@ def _brief(db: Connection, wanted: ColumnElement[bool]) -> Known:
                 principal=_person(row.principal),
             ),
             row.beamline,
+            asked is None or row.equipment in asked,
         )
         for row in db.execute(select(*columns).where(wanted))
     }

@@ -14,6 +14,7 @@ from asynchy.cli.show import show_places
 from asynchy.config import Settings, Shared, load_shared
 from asynchy.domain.epn import Epn
 from asynchy.domain.text import count
+from asynchy.plan.safety import name_of
 from asynchy.service import copies as service
 from asynchy.service.presence import copies_with_presence
 
@@ -72,19 +73,26 @@ def move_copy(config: Path, /, epn: str, folder: Path, place: Path | None) -> No
 @_epn
 @click.option("--reason", required=True, help="Why; it is kept in the catalogue.")
 @_copy
+@click.option("--beamline", help="Which experiment, if the EPN is on several beamlines.")
 @click.pass_obj
 @fails_with_words
-def forget_copy(config: Path, /, epn: str, reason: str, place: Path | None) -> None:
+def forget_copy(
+    config: Path, /, epn: str, reason: str, place: Path | None, beamline: str | None
+) -> None:
     """Release EPN: its copy need not be at home, and it is not fetched again.
 
     Attempts and checks stay in the catalogue. A later visit makes it due again. No file is removed.
     """
     catalogue = Catalogue.open(load_shared(config).settings.catalogue_path)
     now = datetime.now(UTC)
-    if place is None and not catalogue.overview.copies([epn]):
-        number = service.release(catalogue, Epn(epn), reason, now)
-        click.echo(f"{epn}: {count(number, 'experiment')} released. A later visit is due again.")
-        return
+    if place is None:
+        chosen = service.chosen_experiment(catalogue, Epn(epn), beamline)
+        if not any(copy.was_complete or copy.transfers for copy in chosen.copies):
+            catalogue.decisions.release(chosen.experiment, reason, now)
+            click.echo(f"{name_of(chosen.experiment)}: released. A later visit is due again.")
+            return
+        if len(chosen.copies) == 1:
+            place = chosen.copies[0].copy.destination
     record = service.chosen_copy(catalogue, Epn(epn), _absolute(place))
     catalogue.decisions.forget(record, reason, now)
     click.echo(f"{epn}: the copy in {record.copy.destination} is forgotten. No file was removed.")
@@ -100,7 +108,7 @@ def refetch_copy(config: Path, /, epn: str, place: Path | None) -> None:
     settings = load_shared(config).settings
     catalogue = Catalogue.open(settings.catalogue_path)
     record = service.chosen_copy(catalogue, Epn(epn), _absolute(place))
-    catalogue.decisions.refetch(record)
+    service.refetch(catalogue, record)
     click.echo(f"{epn}: it is due again, to {record.copy.destination}.")
 
 

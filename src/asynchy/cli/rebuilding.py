@@ -9,6 +9,8 @@ from asynchy.config import Settings
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import count
 from asynchy.errors import ExitCode
+from asynchy.plan.outcome import Transfer
+from asynchy.plan.safety import name_of
 from asynchy.service.alone import alone
 from asynchy.service.board import Board
 from asynchy.service.cycle_site import cycle_site_of
@@ -30,7 +32,8 @@ def run(settings: Settings, stop: Stop) -> int:
             made = rebuild(site)
         begin(read_state_files(settings, write=True))
     _show(made)
-    open_ends = made.incomplete or made.unmatched
+    open_ends = made.incomplete or made.skipped or made.unreadable or made.running
+    open_ends = open_ends or made.unmatched
     return made.report.exit_code or (ExitCode.DUE if open_ends else ExitCode.OK)
 
 
@@ -38,12 +41,27 @@ def _show(made: Rebuilt) -> None:
     show_report(made.report)
     bullets(
         "Not complete at home; the next cycle fetches what is missing:",
-        [
-            f"{item.copy.epn}: {count(item.survey.missing_files, 'file')} missing or different"
-            for item in made.incomplete
-        ],
+        list(map(_missing, made.incomplete)),
+    )
+    bullets(
+        "Not complete at home, and skipped by an entry of ignore.yml; remove it to have what is "
+        "missing fetched:",
+        list(map(_missing, made.skipped)),
+    )
+    bullets(
+        "Not compared, because a visit is running; run it again once it has ended:",
+        [name_of(item.experiment) for item in made.running],
+    )
+    bullets(
+        "Folders of projects that are missing, empty or cannot be read; are they mounted?",
+        [str(path) for path in made.unreadable],
     )
     bullets(
         "At home and not at the facility, so nothing can be compared:",
         [str(path) for path in made.unmatched],
     )
+
+
+def _missing(item: Transfer) -> str:
+    files = count(item.survey.missing_files, "file")
+    return f"{name_of(item.copy.experiment)}: {files} missing or different"

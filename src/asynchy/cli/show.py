@@ -150,7 +150,7 @@ def _show_left_out(plan: Plan) -> None:
     if plan.left_out:
         line("\nLeft out:\n")
         rows = ((item.reason, item.detail, _left_out_row(item)) for item in plan.left_out)
-        table(("EPN", "Project", "Why", "Stays due"), once_a_mount(rows))
+        table(("EPN", "Beamline", "Project", "Why", "Stays due"), once_a_mount(rows))
     show_quiet(plan.states, plan.notices)
     bullets("Could not be asked:", [*plan.problems, *plan.unlisted])
     if plan.unsure:
@@ -273,7 +273,7 @@ def _left_out_row(item: LeftOut) -> Sequence[str]:
     stays = "yes" if item.reason.stays_due else "-"
     if item.reason is Left.UNMAPPED:
         stays = "needs a project (map add)"
-    return item.epn.text, item.project or "-", str(item), stays
+    return item.epn.text, item.experiment.beamline, item.project or "-", str(item), stays
 
 
 def _outcome_row(outcome: Outcome) -> Sequence[str]:

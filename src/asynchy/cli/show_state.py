@@ -61,6 +61,8 @@ def show_experiment(states: Sequence[ExperimentState], config: str) -> None:
         step = next_step(item, config)
         if step is not None:
             line(f"  next step: {step}")
+        if item.copy is not None and item.copy.losses:
+            line(f"  lost at the facility: {item.copy.losses}")
         line("")
 
 
@@ -84,16 +86,32 @@ def next_step(item: ExperimentState, config: str) -> str | None:
         Left.COPY_MISSING: f"{call} copies list {epn}, then move, forget or refetch",
         Left.LOST: f"{call} copies forget {epn} --reason …, once nothing can be done",
         Left.DAMAGED: f"{call} verify {epn}",
+        Left.EMPTY: f"wait for its files; if there will be none: {call} copies forget {epn} "
+        "--reason …",
+        Left.ABSENT: f"wait for its data; if there are none: {call} copies forget {epn} --reason …",
+        Left.BROKEN_LINK: "ask the facility to repair the link, or the folder",
+        Left.NO_PROJECT_FOLDER: "mount the project folder, make it, or correct epn_cap_map",
+        Left.SAME_DESTINATION: "put {beamline} into destination-path",
+        Left.DESTINATION: "let the user that runs asynchy read and write the place at home",
+        Left.NO_SPACE: "make room at home; the next cycle tries again",
+        Left.NO_INODES: "make room at home; the next cycle tries again",
     }
-    if item.left in by_reason:
-        return by_reason[item.left]
-    if item.state is State.DUE and item.left is None:
+    left = item.left or _found(item)
+    if left in by_reason:
+        return by_reason[left]
+    if item.state is State.DUE and left is None:
         return "the next cycle of mxsync fetches it"
     return {
         State.UNOWNED: f"{call} map add {epn.proposal} PROJECT",
         State.OUTSIDE: "set `fetch-visible: true` to fetch all that is visible",
         State.WAITING: "it is fetched once the visit has ended",
     }.get(item.state)
+
+
+def _found(item: ExperimentState) -> Left | None:
+    """What the latest cycle found to be in the way; None: nothing, or it is not known."""
+    note = item.record.note
+    return Left.said_in(note.reason) if note is not None else None
 
 
 def _row(item: ExperimentState) -> Sequence[str]:

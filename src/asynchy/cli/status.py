@@ -22,6 +22,7 @@ from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.epn import Epn
 from asynchy.errors import IgnoreListError, NothingKnown
 from asynchy.plan.experiment_state import ExperimentState
+from asynchy.service.lost_state import lost_error, read_state_files
 from asynchy.service.presence import copies_with_presence
 from asynchy.service.reports import ignore_entries, notices, states
 
@@ -55,6 +56,7 @@ def status(file: Path, epn: str | None, as_json: bool) -> None:
         show_states(found, besides)
         if problem is not None:
             raise problem
+        _require_state(settings)
         return
     if not found and not copies:
         _explain_unknown(settings, catalogue, wanted)
@@ -75,6 +77,18 @@ def _states(
         return [], []
     found, policy = states(settings, catalogue, datetime.now(UTC), epns)
     return found, notices(settings, catalogue, found, policy)
+
+
+def _require_state(settings: Shared) -> None:
+    """Say that `ignore.yml` or the catalogue is lost: then what is shown is not all.
+
+    Raises:
+        StateLost: it is.
+    """
+    if isinstance(settings, Settings):
+        lost = lost_error(read_state_files(settings, write=False))
+        if lost is not None:
+            raise lost
 
 
 def _explain_unknown(settings: Shared, catalogue: Catalogue, epn: Epn) -> None:

@@ -31,6 +31,8 @@ _COMMENT_LINE = re.compile(rf"^{re.escape(_COMMENT)}(.+)$", re.MULTILINE)
 _REMARK = "asynchy"
 """The comment on a line that we wrote. It tells whose the entry is if the catalogue does not."""
 _OURS = re.compile(rf"^ *- +(['\"]?)([A-Za-z0-9]+)\1 +# {_REMARK} *$", re.MULTILINE)
+_BY_US = "# Written by asynchy:"
+_NAMED_OURS = re.compile(rf"^{_BY_US} (.*)$", re.MULTILINE)
 _LIKE_AN_EPN = re.compile(r"(?<![A-Za-z0-9])[0-9]{3,12}[A-Za-z]{0,8}(?![A-Za-z0-9])", re.ASCII)
 _TOP = re.compile(r"(?:#[^\n]*\n)*")
 _MOST_WARNINGS = 20
@@ -43,7 +45,7 @@ class IgnoreEntries:
 
     epns: frozenset[Epn] = frozenset()
     ours: frozenset[Epn] = frozenset()
-    """Those whose line says that asynchy wrote it; in a list between brackets, none does."""
+    """Those whose line, or a comment if the list is between brackets, says that we wrote them."""
     warnings: tuple[str, ...] = ()
     """Entries that are no EPN and skip nothing: file, line and what to do."""
     has_list: bool = False
@@ -78,7 +80,8 @@ class IgnoreFile:
 
         One read and one write, however many they are. Everything else in the file is kept, edits
         that people make meanwhile, too. With a `catalogue`, the file also gets a comment that
-        names it, unless it has one.
+        names it, unless it has one: it says to people what the entries are, and to us that there
+        is a catalogue.
 
         Raises:
             IgnoreListError: the file cannot be read, understood or written; it is as it was.
@@ -105,7 +108,9 @@ class IgnoreFile:
             has_list, entries = plain.has_key, plain.entries
         found = [(line, entry, _epn(entry)) for line, entry in entries]
         epns = frozenset(epn for _, _, epn in found if epn is not None)
-        marked = (Epn.parse(match[2]) for match in _OURS.finditer(text))
+        listed = _NAMED_OURS.search(text)
+        named_ours = listed[1].split() if listed else []
+        marked = map(Epn.parse, [*(match[2] for match in _OURS.finditer(text)), *named_ours])
         return IgnoreEntries(
             epns=epns,
             ours=epns.intersection(marked),
@@ -150,11 +155,16 @@ class IgnoreFile:
         """The text with these entries and the comment; None if it has all of them."""
         there = self._understood(text)  # a file that cannot be understood is refused with the line
         new = [epn.text for epn in sorted(frozenset(epns) - there.epns)]
-        if not new:
+        wants_comment = catalogue is not None and there.catalogue is None
+        if not new and not wants_comment:
             return None
-        wanted = _extended(text, new)
-        if catalogue is not None and there.catalogue is None:
-            wanted = _commented(wanted, catalogue)
+        wanted = _extended(text, new) if new else text
+        if catalogue is not None and wants_comment:
+            wanted = _at_top(wanted, f"{_COMMENT}{shown(str(catalogue))}")
+        marked = self._understood(wanted).ours
+        unmarked = [epn for epn in new if Epn(epn) not in marked]
+        if unmarked:
+            wanted = _named(wanted, unmarked)
         if self._understood(wanted).epns != there.epns | frozenset(epns):
             raise ValueError("entries cannot be added; write the list one entry a line, after a -")
         return wanted
@@ -206,12 +216,19 @@ def _extended(text: str, new: list[str]) -> str:
     return changed(text, extend) or text
 
 
-def _commented(text: str, catalogue: Path) -> str:
-    """The text with our comment below the comments at its top; nothing else is moved.
+def _named(text: str, epns: list[str]) -> str:
+    """The text with a comment that names EPNs as ours: between brackets no entry has a line."""
+    listed = _NAMED_OURS.search(text)
+    if listed is None:
+        return _at_top(text, f"{_BY_US} {' '.join(epns)}")
+    return f"{text[: listed.end()]} {' '.join(epns)}{text[listed.end() :]}"
 
-    It says to people what the entries are, and to us that there is a catalogue. The original
-    program does not see it.
+
+def _at_top(text: str, comment: str) -> str:
+    """The text with a comment below those at its top; nothing else is moved.
+
+    The original program does not see it.
     """
     top = _TOP.match(text)
     end = top.end() if top else 0
-    return f"{text[:end]}{_COMMENT}{shown(str(catalogue))}\n{text[end:]}"
+    return f"{text[:end]}{comment}\n{text[end:]}"

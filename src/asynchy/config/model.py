@@ -220,6 +220,11 @@ class Settings(Shared):
         beamlines = sorted({self.beamline_of(entry) for entry in self.equipment})
         return {template.format(beamline=name): name for name in beamlines}
 
+    @property
+    def equipment_ids(self) -> frozenset[int]:
+        """The equipment that the portal is asked about."""
+        return frozenset(entry.id for entry in self.equipment)
+
     def beamline_of(self, entry: EquipmentEntry) -> str:
         """The beamline of an equipment entry, its default worked out."""
         return entry.beamline or self.beamline

@@ -74,6 +74,8 @@ class CopyRecord:
     bytes: int | None
     attempts: int
     last: LastAttempt | None
+    transfers: int = 0
+    """The attempts in which an engine ran, so that something may be at its place."""
     audits: int = 0
     """Audits of it that came to their end."""
     audited: datetime | None = None

@@ -111,8 +111,14 @@ class ExperimentRecord:
         return max((b.visit.end for b in self.beamtimes if b.visit.end < before), default=None)
 
     def touched_since(self, moment: datetime) -> bool:
-        """Whether a visit ended, or the files at the facility changed, after a time."""
-        seen = [self.modified, self.changed, *(item.visit.end for item in self.beamtimes)]
+        """Whether a visit ended, or the files at the facility changed, after a time.
+
+        A file whose time is later than the look at it says nothing: some clock was wrong.
+        """
+        modified = self.modified
+        if modified is not None and self.listed is not None and modified > self.listed:
+            modified = None
+        seen = [modified, self.changed, *(item.visit.end for item in self.beamtimes)]
         return any(when is not None and when > moment for when in seen)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from asynchy.domain.epn import Epn
@@ -51,12 +52,28 @@ def contradictions(visits: Iterable[Visit]) -> list[str]:
     ]
 
 
+def with_ids_apart(visits: Iterable[Visit]) -> tuple[Visit, ...]:
+    """Visits of which those that contradict each other have ids of their own: `7`, `7 (2)`.
+
+    Each may be the true one, so that all of them are known.
+    """
+    numbers: Counter[str] = Counter()
+    found = []
+    for visit in sorted(visits, key=lambda one: (one.epn.text, one.start, one.end)):
+        numbers[visit.id] += 1
+        number = numbers[visit.id]
+        found.append(visit if number == 1 else replace(visit, id=f"{visit.id} ({number})"))
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class Beamtime:
     """A visit and the beamline that it was on."""
 
     visit: Visit
     beamline: str
+    asked: bool = True
+    """Whether the portal is still asked about its equipment."""
 
 
 @dataclass(frozen=True)

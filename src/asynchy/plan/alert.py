@@ -98,7 +98,7 @@ class Alert:
     attention: tuple[str, ...] = ()
     """What else needs a person, a sentence each."""
     notes: tuple[str, ...] = ()
-    """What a mail says if it is sent anyway."""
+    """What people should know besides; no news by itself."""
 
     @property
     def past(self) -> tuple[AtRisk, ...]:
@@ -113,7 +113,8 @@ class Alert:
     @property
     def anything(self) -> bool:
         """Whether there is anything to say."""
-        return bool(self.unknown or self.overdue or self.problems or self.at_risk or self.attention)
+        named = self.unknown or self.overdue or self.problems or self.at_risk
+        return bool(named or self.attention or self.notes)
 
     @property
     def is_news(self) -> bool:
@@ -146,7 +147,7 @@ class Alert:
             return "Experiments that the facility deletes soon"
         if self.overdue:
             return "Experiments that do not come home"
-        return "Experiments that need a person"
+        return "Experiments that need a person" if self.attention else "Experiments not asked for"
 
 
 def suggest(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from asynchy.domain.attempt import Claim
@@ -38,22 +37,24 @@ def planned(item: ExperimentState) -> Due | LeftOut | None:
     return LeftOut(item.experiment, item.left, item.reason, item.project)
 
 
-def one_a_destination(decided: Iterable[Due | LeftOut]) -> list[Due | LeftOut]:
-    """Leave out whatever would be mixed into another experiment's copy."""
-    taken: set[str] = set()
-    kept: list[Due | LeftOut] = []
-    for item in decided:
-        if isinstance(item, Due):
-            destination = str(item.copy.destination)
-            if destination in taken:
-                detail = (
-                    f"{destination}; put {{beamline}} into destination-path, or into "
-                    "`asynchy sync --layout`"
-                )
-                item = LeftOut(item.experiment, Left.SAME_DESTINATION, detail, item.copy.project)  # noqa: PLW2901 - replaced on purpose
-            taken.add(destination)
-        kept.append(item)
-    return kept
+class Places:
+    """The places that the transfers of a plan fill, each by one experiment."""
+
+    def __init__(self) -> None:
+        self._filled: set[str] = set()
+
+    def fill(self, transfer: Transfer) -> Transfer | LeftOut:
+        """The transfer; or why not, if it would be mixed into another experiment's copy."""
+        place = str(transfer.copy.destination)
+        if place in self._filled:
+            detail = (
+                f"{place}; put {{beamline}} into destination-path, or into `asynchy sync --layout`"
+            )
+            return LeftOut(
+                transfer.copy.experiment, Left.SAME_DESTINATION, detail, transfer.copy.project
+            )
+        self._filled.add(place)
+        return transfer
 
 
 def when_absent(due: Due) -> LeftOut:

@@ -6,7 +6,7 @@ itself: not by leaving a time window, and not by a changed mapping or another de
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -141,8 +141,8 @@ def is_current(visit: Visit, now: datetime) -> bool:
 
 
 def running_visits(beamtimes: Iterable[Beamtime], now: datetime) -> Running:
-    """The visits that are current at a time."""
-    current = [item for item in beamtimes if is_current(item.visit, now)]
+    """The visits that are current at a time, of equipment that is still asked about."""
+    current = [item for item in beamtimes if item.asked and is_current(item.visit, now)]
     since: dict[Epn, datetime] = {}
     for item in current:
         epn, start = item.visit.epn, item.visit.start
@@ -161,10 +161,14 @@ class Policy:
     running: Running
     ignored: Mapping[str, IgnoreEntry] = field(default_factory=dict)
     """The entries of `ignore.yml`, by EPN."""
+    original_beamline: str | None = None
+    """The beamline of the original program, whose entries are about no other; None: about all."""
     recheck: RecheckPolicy | None = None
     """None: no complete experiment is listed a second time."""
     fetch_visible: bool = False
     """Whether what is visible at the SFTP service is due, though the portal never told of it."""
+    unmounted: Collection[Path] = frozenset()
+    """Folders of projects that are missing or empty, though copies are known to be below them."""
     owners: Mapping[str, Experiment] = field(default_factory=dict)
     """Destination -> the experiment whose copy is there."""
 
@@ -244,11 +248,13 @@ def _skipped(record: ExperimentRecord, policy: Policy) -> ExperimentState | None
     if entry is None or entry.origin in (Origin.OURS, Origin.REMOVED):
         return None
     if entry.origin is Origin.PERSON:
-        return ExperimentState(record, State.SKIPPED, "listed in ignore.yml", left=Left.IGNORED)
+        return ExperimentState(record, State.SKIPPED, left=Left.IGNORED)
     ours = any(copy.was_complete for copy in record.copies)
-    if ours or record.touched_since(entry.since):
+    other = policy.original_beamline not in (None, record.experiment.beamline)
+    elsewhere = other and bool(record.experiment.beamline)
+    if ours or elsewhere or record.touched_since(entry.since):
         return None
-    reason = "listed in ignore.yml by the original program"
+    reason = "by the original program"
     return ExperimentState(record, State.SKIPPED, reason, left=Left.IGNORED)
 
 
@@ -269,6 +275,7 @@ class _Owned:
             or self._later(copy)
             or self._absent(copy)
             or self._gone(copy)
+            or self._emptied(copy)
             or self._by_copy(copy)
         )
 
@@ -276,7 +283,7 @@ class _Owned:
         why = self._why(copy)
         if why is None:
             return self._complete(copy)
-        if not self._is_obligation(copy):
+        if not self._is_obligation(copy) and self.record.problem is None:
             return self._made(State.OUTSIDE, "visible at the SFTP service; never in a visit")
         return self._due(copy, why)
 
@@ -322,8 +329,8 @@ class _Owned:
         if copy is not None and copy.was_complete:
             return None
         entry = self.policy.ignored.get(self.record.epn.text)
-        if entry is None or entry.origin is not Origin.OURS:
-            return None
+        if entry is not None and entry.origin is Origin.REMOVED:
+            return None  # a person wants it at its place
         sound = [one for one in self.record.copies if self._why_stale(one) in (None, Why.LATE)]
         there = [one for one in sound if one.presence is Presence.THERE]
         other = next(iter(there or sound), None)
@@ -344,7 +351,7 @@ class _Owned:
         place = copy.copy.project_folder if unmounted else copy.copy.destination
         reason = str(place) if unmounted else f"{place} {copy.presence.value}"
         if self.record.vanished is not None:
-            reason = f"since {moment(self.record.vanished)}; at home: {reason}"
+            reason = f"{reason}; gone from the facility since {moment(self.record.vanished)}"
             return self._whole_elsewhere() or self._made(State.GONE, reason, copy=copy, left=left)
         return self._made(State.DUE, reason, copy=copy, why=Why.DIFFERENT, left=left)
 
@@ -352,9 +359,21 @@ class _Owned:
         """It is no longer at the facility, and not complete at its place at home."""
         if self.record.vanished is None or (copy is not None and copy.completed is not None):
             return None
-        reason = f"since {moment(self.record.vanished)}, and not complete at home"
-        lost = self._made(State.GONE, reason, copy=copy, left=Left.LOST)
+        lost = self._made(
+            State.GONE, f"since {moment(self.record.vanished)}", copy=copy, left=Left.LOST
+        )
         return self._whole_elsewhere() or lost
+
+    def _emptied(self, copy: CopyRecord | None) -> ExperimentState | None:
+        """Its folder at the facility was found without files after a copy was complete."""
+        record = self.record
+        if copy is None or copy.completed is None or not copy.files or record.files != 0:
+            return None
+        last_end = record.last_end(self.policy.running.reference)
+        if record.listed is None or (last_end is not None and last_end > record.listed):
+            return None  # it has to be listed again
+        reason = f"its folder there has no files since {moment(record.listed)}; complete at home"
+        return self._made(State.GONE, reason, copy=copy)
 
     def _whole_elsewhere(self) -> ExperimentState | None:
         """It is no longer at the facility, and a copy at another place has all of it."""
@@ -457,6 +476,8 @@ class _Owned:
         """Why it cannot be fetched now, though it is due."""
         if self.record.problem is not None:
             return Left.BROKEN_LINK, self.record.problem
+        if self.wanted.project_folder in self.policy.unmounted:
+            return Left.UNMOUNTED, str(self.wanted.project_folder)
         owner = self.policy.owners.get(str(self.wanted.destination), self.record.experiment)
         if owner != self.record.experiment:
             return Left.SAME_DESTINATION, same_destination(self.wanted.destination, owner)
@@ -479,5 +500,15 @@ def owners_of(records: Iterable[ExperimentRecord]) -> dict[str, Experiment]:
         str(copy.copy.destination): record.experiment
         for record in records
         for copy in record.copies
-        if copy.was_complete or copy.attempts
+        if copy.was_complete or copy.transfers
     }
+
+
+def unmounted_folders(records: Iterable[ExperimentRecord]) -> frozenset[Path]:
+    """The folders of projects that are missing or empty, though copies were complete below them."""
+    return frozenset(
+        copy.copy.project_folder
+        for record in records
+        for copy in record.copies
+        if copy.presence is Presence.UNMOUNTED
+    )

@@ -38,7 +38,7 @@ class Left(Enum):
     INCOMPLETE = _Reason("it is not complete yet", True)
     COPY_MISSING = _Reason("its copy is not at home", True, True)
     UNMOUNTED = _Reason(
-        "its copy at home cannot be reached: the folder above it is missing or empty", True, True
+        "its place at home cannot be reached: the folder above it is missing or empty", True, True
     )
     DAMAGED = _Reason("files are damaged at home; `asynchy verify` repairs them", True, True)
     UNMAPPED = _Reason("no project for its proposal in epn_cap_map", False, True)
@@ -54,6 +54,12 @@ class Left(Enum):
     DESTINATION = _Reason("the destination cannot be read", True, True)
     NO_SPACE = _Reason("not enough free space", True, True)
     NO_INODES = _Reason("not enough free inodes", True, True)
+
+    @classmethod
+    def said_in(cls, reason: str) -> Left | None:
+        """The reason that a note of a cycle begins with; None: it says something else."""
+        text = reason.partition(":")[0]
+        return next((one for one in cls if one.value.text == text), None)
 
     @property
     def text(self) -> str:

@@ -47,19 +47,22 @@ def named(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def sentences(overview: Overview) -> list[str]:
-    """What a plan, a status and a mail say of it, a sentence each."""
+def sentences(overview: Overview, *, shrunk: bool = True) -> list[str]:
+    """What a plan, a status and a mail say of it, a sentence each.
+
+    `shrunk`: also what the facility lost, which a mail says in another part.
+    """
     said = []
     if overview.outside:
         number = count(len(overview.outside), "experiment is", "experiments are")
         names = named([name_of(one) for one in overview.outside])
         said.append(
-            f"{number} visible at the SFTP service and ours, but in no visit that the portal told "
+            f"{number} visible at the SFTP service and ours, but in no visit that the portal tells "
             f"of: {names}. `fetch-visible: true` fetches what is visible."
         )
     for item in overview.elsewhere:
         said.append(f"{name_of(item.experiment)} is complete at another place: {item.reason}")
-    for item in overview.shrunk:
+    for item in overview.shrunk if shrunk else ():
         assert item.copy is not None
         said.append(f"{name_of(item.experiment)}: {item.copy.losses}")
     return said
@@ -76,17 +79,36 @@ def attention(states: Iterable[ExperimentState], now: datetime) -> tuple[str, ..
         copy = item.copy
         if copy and copy.losses and copy.listed and now - copy.listed < _LOSSES_TOLD:
             said[f"{name_of(item.experiment)}: {copy.losses}"] = 1
-        if item.left is None or not item.needs_person or item.state is State.UNOWNED:
+        left, reason = _why_a_person(item)
+        if left is None:
             continue
-        if item.left.is_mount:
-            key = f"{item.reason} is missing or empty: is it mounted?"
+        if left.is_mount:
+            key = f"{reason} is missing or empty: is it mounted?"
         else:
-            key = f"{name_of(item.experiment)}: {item.because}"
+            key = f"{name_of(item.experiment)}: {left.text}{f': {reason}' if reason else ''}"
         said[key] = said.get(key, 0) + 1
     return tuple(
         f"{text} ({count(number, 'experiment')})" if number > 1 else text
         for text, number in said.items()
     )
+
+
+def _why_a_person(item: ExperimentState) -> tuple[Left | None, str]:
+    """Why it needs a person, by its state or by what the latest cycle found; None: it does not.
+
+    What is only found when an experiment is listed, such as a missing project folder, is in a note.
+    """
+    if item.state is State.UNOWNED:
+        return None, ""
+    if item.left is not None:
+        return (item.left, item.reason) if item.needs_person else (None, "")
+    note = item.record.note
+    if note is None or item.state is not State.DUE:
+        return None, ""
+    left = Left.said_in(note.reason)
+    if left is None or not left.needs_person:
+        return None, ""
+    return left, note.reason.removeprefix(left.text).removeprefix(": ")
 
 
 def long_visits(

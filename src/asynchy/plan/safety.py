@@ -26,6 +26,8 @@ class SafetyPolicy:
     """Proposal -> project; None: there is no such mapping, so that none is missing in it."""
     ignored: Mapping[str, IgnoreEntry] = field(default_factory=dict)
     """The entries of `ignore.yml`, by EPN."""
+    original_beamline: str | None = None
+    """The beamline of the original program, whose entries are about no other; None: about all."""
 
     def project(self, one: ExperimentRecord) -> str | None:
         """Whose an experiment is; None: nobody has said."""
@@ -46,10 +48,15 @@ class SafetyPolicy:
         if entry is not None and entry.origin is Origin.PERSON:
             return True
         if entry is not None and entry.origin is Origin.ORIGINAL:
-            return not one.touched_since(entry.since)
+            return self._is_of_original(one) and not one.touched_since(entry.since)
         if not one.completed_elsewhere:
             return False
         return one.elsewhere_since is None or not one.touched_since(one.elsewhere_since)
+
+    def _is_of_original(self, one: ExperimentRecord) -> bool:
+        return self.original_beamline in (None, one.experiment.beamline) or not (
+            one.experiment.beamline
+        )
 
     def best_copy(
         self, one: ExperimentRecord, now: datetime

@@ -64,13 +64,16 @@ def look(site: CycleSite, alerts: Notifications, days: int, command: str) -> Loo
     """
     settings, now = site.settings, site.clock.now()
     _require_addresses(settings)
-    ignored = whose(site.ignore.read(), site.catalogue, now, store=site.catalogue.writing)
+    files = read_state_files(settings, write=False)
+    lost = lost_error(files)
+    # What is noted of a file that is missing would make everything in it a person's tomorrow.
+    store = site.catalogue.writing and lost is None
+    ignored = whose(files.entries, site.catalogue, now, store=store)
     answers = _visits(site, now, days)
     store_visits(site, answers)
     seen = observe(site, answers, ignored, now)
     states = seen.states
     problems = [*seen.unlisted, *(answer.problem for answer in answers if answer.problem)]
-    lost = lost_error(read_state_files(settings, write=False))
     if lost is not None:  # what is at home, and since when something is due, is not known
         problems.append(f"{lost} ({lost.hint})")
     long = long_visits(states, seen.policy, timedelta(days=settings.long_visit_days))
@@ -80,7 +83,7 @@ def look(site: CycleSite, alerts: Notifications, days: int, command: str) -> Loo
         problems=tuple(problems),
         at_risk=_at_risk(settings, seen.records, now),
         attention=(*attention(states, now), *long),
-        notes=tuple(sentences(overview_of(states))),
+        notes=tuple(sentences(overview_of(states), shrunk=False)),
     )
     for problem in alert.problems:
         log.error("%s", problem)

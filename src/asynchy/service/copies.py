@@ -11,17 +11,18 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from asynchy.catalogue import Catalogue
 from asynchy.catalogue.held import Holdings
 from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.epn import Epn
+from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Held
 from asynchy.domain.text import count, shown
 from asynchy.errors import CopyRefused, NothingKnown
 from asynchy.plan.auditing import merged
+from asynchy.plan.safety import name_of
 from asynchy.service.presence import copies_with_presence
 from asynchy.tree import Tree
 from asynchy.verify.walking import files_below
@@ -36,6 +37,33 @@ class Moved:
     record: CopyRecord
     destination: Path
     files: int
+
+
+def chosen_experiment(catalogue: Catalogue, epn: Epn, beamline: str | None) -> ExperimentRecord:
+    """The experiment of an EPN, or the one of several that is on a beamline.
+
+    Raises:
+        NothingKnown: the catalogue knows no such experiment.
+        CopyRefused: there are several, and no beamline is named.
+        CatalogueError: the catalogue cannot be used.
+    """
+    found = [
+        one
+        for one in catalogue.overview.records([epn.text])
+        if beamline is None or one.experiment.beamline == beamline
+    ]
+    if not found:
+        on = f" on {beamline}" if beamline is not None else ""
+        raise NothingKnown(
+            f"{catalogue.path} does not know {epn}{on}",
+            hint=f"check the spelling: `asynchy status {epn}`",
+        )
+    if len(found) > 1:
+        names = ", ".join(one.experiment.beamline or "none" for one in found)
+        raise CopyRefused(
+            f"{epn} is on {len(found)} beamlines: {names}", hint="name one with --beamline"
+        )
+    return found[0]
 
 
 def chosen_copy(catalogue: Catalogue, epn: Epn, place: Path | None) -> CopyRecord:
@@ -111,18 +139,18 @@ def _is_same(tree: Tree, file: Held) -> bool:
     return found.st_mtime_ns // 1_000_000_000 == file.modified
 
 
-def release(catalogue: Catalogue, epn: Epn, reason: str, now: datetime) -> int:
-    """Release the experiments of an EPN of which there is no copy; how many they are.
+def refetch(catalogue: Catalogue, record: CopyRecord) -> None:
+    """Have a copy fetched again.
 
     Raises:
-        NothingKnown: the catalogue knows no such experiment.
+        CopyRefused: its experiment is no longer at the facility.
         CatalogueError: the catalogue cannot be used.
     """
-    records = catalogue.overview.records([epn.text])
-    if not records:
-        raise NothingKnown(
-            f"{catalogue.path} does not know {epn}", hint="check the spelling: `asynchy status`"
-        )
-    for record in records:
-        catalogue.decisions.release(record.experiment, reason, now)
-    return len(records)
+    epn, experiment = record.copy.epn, record.copy.experiment
+    for one in catalogue.overview.records([epn.text]):
+        if one.experiment == experiment and one.vanished is not None:
+            raise CopyRefused(
+                f"{name_of(experiment)} is no longer at the facility: nothing can be fetched",
+                hint=f"`asynchy copies move {epn} FOLDER` if it is elsewhere, or `forget`",
+            )
+    catalogue.decisions.refetch(record)

@@ -47,8 +47,10 @@ def _ignore(site: CycleSite, plan: Plan, done: set[Experiment]) -> None:
         StateLost: one of the two is gone, such as with a file system during the cycle.
     """
     wanted = epns_to_add(plan.states, plan.ignored, done)
-    if not wanted and plan.ignored:
-        StateMarkers.open(site.settings.catalogue_path).note_ignore_file(
+    path = site.settings.catalogue_path
+    commented = StateMarkers.peek(path).read().ignore_comment == str(site.ignore.path)
+    if not wanted and plan.ignored and commented:  # nothing to write, so nothing to read
+        StateMarkers.open(path).note_ignore_file(
             site.ignore.path, len(plan.ignored), commented=False
         )
         return
@@ -58,15 +60,15 @@ def _ignore(site: CycleSite, plan: Plan, done: set[Experiment]) -> None:
         raise lost
     there = {epn.text for epn in files.entries.epns}
     new = [epn for epn in wanted if epn.text not in there]
-    markers = StateMarkers.open(files.catalogue)
-    if new:
-        now = site.clock.now()
-        # The catalogue first: an entry of ours that it does not know would be a person's.
-        site.catalogue.ignore_entries.add({e.text: IgnoreEntry(Origin.OURS, now) for e in new})
-        first = files.markers.ignore_comment != str(site.ignore.path)
-        site.ignore.add_all(new, files.catalogue if first else None)
-    if new or files.entries.has_list:
-        markers.note_ignore_file(site.ignore.path, len(there) + len(new), commented=bool(new))
+    if not new and not files.entries.has_list:
+        return  # the first entry makes the file
+    now = site.clock.now()
+    # The catalogue first: an entry of ours that it does not know would be a person's.
+    site.catalogue.ignore_entries.add({e.text: IgnoreEntry(Origin.OURS, now) for e in new})
+    site.ignore.add_all(new, None if commented else files.catalogue)
+    StateMarkers.open(path).note_ignore_file(
+        site.ignore.path, len(there) + len(new), commented=True
+    )
 
 
 def _note(site: CycleSite, report: Report, done: set[Experiment]) -> None:

@@ -19,7 +19,7 @@ from asynchy.errors import (
     ListingError,
     NotAFolder,
 )
-from asynchy.plan.decide import Room, after_listing, one_a_destination, when_absent
+from asynchy.plan.decide import Places, Room, after_listing, when_absent
 from asynchy.plan.outcome import Due, Left, LeftOut, Transfer, Why
 from asynchy.plan.shrinking import shrinking
 from asynchy.service.site import Site
@@ -47,10 +47,11 @@ def fitting(
     """
     site.engine().require()
     transfers: list[Transfer] = []
-    one_each = one_a_destination(decided)
-    left_out = [item for item in one_each if isinstance(item, LeftOut)]
-    due = [item for item in one_each if isinstance(item, Due)]
+    given = list(decided)
+    left_out = [item for item in given if isinstance(item, LeftOut)]
+    due = [item for item in given if isinstance(item, Due)]
     rooms: dict[int, Room] = {}
+    places = Places()
     with ThreadPoolExecutor(at_a_time) as pool:
         coming = iter(due)
         listings: deque[tuple[Due, Future[Survey | LeftOut]]] = deque()
@@ -67,7 +68,7 @@ def fitting(
             item, listing = listings.popleft()
             while wait([listing], _TICK).not_done:
                 site.board.beat()
-            decision = _decision(item, listing.result(), rooms)
+            decision = _decision(item, listing.result(), rooms, places)
             if isinstance(decision, LeftOut):
                 left_out.append(decision)
                 submit(1)
@@ -76,7 +77,9 @@ def fitting(
     return transfers, left_out
 
 
-def _decision(item: Due, survey: Survey | LeftOut, rooms: dict[int, Room]) -> Transfer | LeftOut:
+def _decision(
+    item: Due, survey: Survey | LeftOut, rooms: dict[int, Room], places: Places
+) -> Transfer | LeftOut:
     """Whether what was listed fits beside all that was kept before; `rooms` is by device."""
     if isinstance(survey, LeftOut):
         return survey
@@ -84,6 +87,8 @@ def _decision(item: Due, survey: Survey | LeftOut, rooms: dict[int, Room]) -> Tr
     device = folder.stat().st_dev
     free = rooms.setdefault(device, room(folder))
     decision = after_listing(item, survey, free)
+    if isinstance(decision, Transfer):
+        decision = places.fill(decision)
     if isinstance(decision, Transfer):
         rooms[device] = free.less(survey)
     return decision

@@ -13,6 +13,7 @@ from asynchy.domain.visit import (
     UnreadableVisit,
     Visit,
     contradictions,
+    with_ids_apart,
 )
 from asynchy.errors import PortalError
 from asynchy.facility.portal import Credentials, Portal
@@ -84,7 +85,7 @@ class Heard:
         return EquipmentVisits(
             equipment=self.entry.id,
             beamline=self.beamline,
-            visits=tuple(self.visits.values()),
+            visits=with_ids_apart(self.visits.values()),
             unreadable=tuple(self.unreadable),
             problem=self.problem,
             since=self.since,

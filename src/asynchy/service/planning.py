@@ -96,7 +96,7 @@ def observe(
     """
     site.board.phase("listing the experiments at the facility")
     folders, unlisted = _folders(site, now)
-    known = site.catalogue.overview.records(answers=answers)
+    known = site.catalogue.overview.records(answers=answers, asked=site.settings.equipment_ids)
     records = with_presence(observed(known, folders, now))
     policy = policy_for_all(site.settings, records, ignored, now)
     return Observation(tuple(records), tuple(answers), policy, tuple(unlisted))
@@ -109,7 +109,11 @@ def _folders(site: CycleSite, now: datetime) -> tuple[list[FolderSeen], list[str
         try:
             seen = visible_in(site.remote, folder, beamline, site.stop)
         except ExperimentAbsent:
-            log.warning("%s is not at the facility: check `source-path` and `beamline`", folder)
+            said = f"{folder} is not at the facility: check `source-path` and `beamline`"
+            if site.catalogue.overview.is_known(folder):  # it was there before
+                unlisted.append(f"SFTP service: {said}")
+            else:
+                log.warning("%s", said)
             continue
         except ListingError as error:
             hint = f" ({error.hint})" if error.hint else ""

@@ -11,7 +11,7 @@ name what is at home and no longer at the facility
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from asynchy.service.cycle_site import CycleSite
 from asynchy.service.fitting import fitting
 from asynchy.service.lost_state import holds_data
 from asynchy.service.planning import observe
+from asynchy.service.reports import whose
 from asynchy.service.work import Report, Work
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,12 @@ class Rebuilt:
     report: Report
     incomplete: tuple[Transfer, ...]
     """At home, but not all of it; the next cycle fetches what is missing."""
+    skipped: tuple[Transfer, ...]
+    """The same, but an entry of `ignore.yml` skips its EPN: nothing is fetched."""
+    unreadable: tuple[Path, ...]
+    """Folders of projects that are missing, empty or cannot be read: are they mounted?"""
+    running: tuple[ExperimentState, ...]
+    """At home, but not compared: a visit runs."""
     unmatched: tuple[Path, ...]
     """Folders at home of EPNs that are not at the facility: nothing can be compared."""
 
@@ -46,6 +53,7 @@ def rebuild(site: CycleSite) -> Rebuilt:
     """Compare everything at home with the facility, and record what is complete.
 
     Raises:
+        IgnoreListError: `ignore.yml` cannot be used, so that it is not known what it skips.
         CatalogueError: the catalogue cannot be used.
         Stopped: a stop was asked for meanwhile.
         ToolMissing: ssh or rsync is not installed.
@@ -67,8 +75,8 @@ def rebuild(site: CycleSite) -> Rebuilt:
         unlisted=seen.unlisted,
     )
     report = Work(site, plan).run(site.settings.max_tasks)
-    incomplete = tuple(transfer for transfer in transfers if not _is_whole(transfer.survey))
-    for transfer in incomplete:
+    partial = [transfer for transfer in transfers if not _is_whole(transfer.survey)]
+    for transfer in partial:
         log.warning(
             "%s: not complete in %s: %s (%s) missing or different",
             transfer.copy.epn,
@@ -76,8 +84,41 @@ def rebuild(site: CycleSite) -> Rebuilt:
             count(transfer.survey.missing_files, "file"),
             size(transfer.survey.missing_bytes),
         )
+    ignored = whose(site.ignore.read(), site.catalogue, now)
+    obeyed = replace(policy, ignored=ignored)
+    skips = {
+        record.experiment
+        for record in seen.records
+        if experiment_state(record, obeyed).state is State.SKIPPED
+    }
     visible = {item.record.epn for item in states if item.record.visible}
-    return Rebuilt(report, incomplete, tuple(_unmatched(site, visible)))
+    return Rebuilt(
+        report,
+        incomplete=tuple(one for one in partial if one.copy.experiment not in skips),
+        skipped=tuple(one for one in partial if one.copy.experiment in skips),
+        unreadable=tuple(_unreadable(site)),
+        running=tuple(_running(states)),
+        unmatched=tuple(_unmatched(site, visible)),
+    )
+
+
+def _running(states: Iterable[ExperimentState]) -> Iterator[ExperimentState]:
+    """What holds data at home and is still being written at the facility."""
+    for item in states:
+        waits = item.state is State.WAITING and item.wanted is not None
+        if waits and item.copy is None and holds_data(item.wanted.destination):  # type: ignore[union-attr]
+            yield item
+
+
+def _unreadable(site: CycleSite) -> Iterator[Path]:
+    """The folders of projects in which there is nothing, or nothing can be seen."""
+    for project in sorted(set(site.settings.epn_cap_map.values())):
+        folder = site.settings.destination_root_path / project
+        try:
+            if next(folder.iterdir(), None) is None:
+                yield folder
+        except OSError:
+            yield folder
 
 
 def _at_home(states: Iterable[ExperimentState]) -> list[ExperimentState]:

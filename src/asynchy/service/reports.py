@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from asynchy.catalogue import Catalogue
 from asynchy.config import Settings, Shared
 from asynchy.config.ignore_file import IgnoreEntries, IgnoreFile
-from asynchy.domain.experiment import Experiment
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Level
-from asynchy.domain.visit import Beamtime
 from asynchy.errors import NothingKnown
 from asynchy.plan.at_risk import Risks, at_risk
 from asynchy.plan.experiment_state import (
@@ -24,6 +22,7 @@ from asynchy.plan.experiment_state import (
     experiment_state,
     owners_of,
     running_visits,
+    unmounted_folders,
 )
 from asynchy.plan.overview import long_visits
 from asynchy.plan.reconcile import DeletionPolicy, Reconciled, reconcile
@@ -50,7 +49,12 @@ def safety_policy(settings: Shared, catalogue: Catalogue, level: Level | None) -
     if not isinstance(settings, Settings):
         return policy
     ignored = ignore_entries(settings, catalogue, datetime.now(UTC))
-    return replace(policy, epn_cap_map=settings.epn_cap_map, ignored=ignored)
+    return replace(
+        policy,
+        epn_cap_map=settings.epn_cap_map,
+        ignored=ignored,
+        original_beamline=settings.beamline,
+    )
 
 
 def ignore_entries(
@@ -96,7 +100,7 @@ def states(
         IgnoreListError: `ignore.yml` cannot be used.
         CatalogueError: the catalogue cannot be used.
     """
-    records = with_presence(catalogue.overview.records(epns))
+    records = with_presence(catalogue.overview.records(epns, asked=settings.equipment_ids))
     policy = cycle_policy(settings, catalogue, records, now, whole=not epns)
     return [experiment_state(record, policy) for record in records], policy
 
@@ -117,12 +121,15 @@ def cycle_policy(
         IgnoreListError: `ignore.yml` cannot be used.
         CatalogueError: the catalogue cannot be used.
     """
-    rules = destination_rules(settings)
     ignored = ignore_entries(settings, catalogue, now)
+    policy = policy_for_all(settings, records, ignored, now)
     if whole:
-        return policy_for_all(settings, records, ignored, now)
-    owners = catalogue.overview.owners_of(map(rules.place_of, records))
-    return _policy(settings, ignored, now, catalogue.overview.visits(), owners)
+        return policy
+    return replace(
+        policy,
+        running=running_visits(catalogue.overview.visits(settings.equipment_ids), now),
+        owners=catalogue.overview.owners_of(map(policy.rules.place_of, records)),
+    )
 
 
 def policy_for_all(
@@ -132,26 +139,17 @@ def policy_for_all(
     now: datetime,
 ) -> Policy:
     """What decides on experiments in a cycle of mxsync; `records` are those of all experiments."""
-    visits = (item for one in records for item in one.beamtimes)
-    return _policy(settings, ignored, now, visits, owners_of(records))
-
-
-def _policy(
-    settings: Settings,
-    ignored: Mapping[str, IgnoreEntry],
-    now: datetime,
-    visits: Iterable[Beamtime],
-    owners: Mapping[str, Experiment],
-) -> Policy:
     days = settings.recheck_after
     return Policy(
         now=now,
         rules=destination_rules(settings),
-        running=running_visits(visits, now),
+        running=running_visits((item for one in records for item in one.beamtimes), now),
         ignored=ignored,
         recheck=RecheckPolicy(now, timedelta(days=days)) if days else None,
         fetch_visible=settings.fetch_visible,
-        owners=owners,
+        original_beamline=settings.beamline,
+        owners=owners_of(records),
+        unmounted=unmounted_folders(records),
     )
 
 
