@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from asynchy.domain.attempt import Attempt, Verdict
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Copy, Entry, Experiment, Kind, Located, Survey
 from asynchy.domain.experiment_record import ExperimentRecord
-from asynchy.domain.visit import EquipmentVisits, Visit
+from asynchy.domain.visit import EquipmentVisits, Visit, with_ids_apart
+from asynchy.errors import DestinationTaken
 from asynchy.plan.observed import FolderSeen
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -130,3 +132,95 @@ def test_the_owner_of_a_place_is_the_experiment_with_a_copy_there(catalogue: Cat
     (record,) = catalogue.overview.copies()
     catalogue.decisions.forget(record, "moved away", NOW)
     assert catalogue.overview.owners_of([COPY.destination]) == {}
+
+
+def transferred(catalogue: Catalogue, copy: Copy) -> None:
+    number = catalogue.claim(copy)
+    assert isinstance(number, int)
+    catalogue.record(number, attempt(Verdict.FAILED, NOW), None)
+    catalogue.release(number)
+
+
+SAXS = Experiment("saxs", Epn("12282a"))
+
+
+@pytest.mark.parametrize("place", ["link/12282a/data", "real/12282a", "real/12282a/data/saxs"])
+def test_a_place_under_another_name_or_within_another_belongs_to_its_owner(
+    catalogue: Catalogue, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    mine = replace(
+        COPY, project_folder=tmp_path / "real", destination=tmp_path / "real/12282a/data"
+    )
+    transferred(catalogue, mine)
+    other = replace(mine, experiment=SAXS, destination=tmp_path / place)
+    with pytest.raises(DestinationTaken, match=r"belongs to 12282a \(mx\)"):
+        catalogue.claim(other)
+    transferred(catalogue, replace(mine, destination=tmp_path / place))  # its own other place
+    beside = replace(other, destination=tmp_path / "real/12282a-saxs/data")
+    transferred(catalogue, beside)
+
+
+def test_a_place_to_which_nothing_was_transferred_is_free(catalogue: Catalogue) -> None:
+    unlisted = replace(attempt(Verdict.FAILED, NOW), engine="")
+    catalogue.record_unlisted(COPY, unlisted)
+    transferred(catalogue, replace(COPY, experiment=SAXS))
+    (record,) = catalogue.overview.copies()
+    assert (record.copy.experiment, record.transfers) == (SAXS, 1)
+    with pytest.raises(DestinationTaken):
+        catalogue.claim(COPY)
+
+
+def test_a_running_visit_that_the_portal_deletes_does_not_run_on(catalogue: Catalogue) -> None:
+    def told(*visits: Visit) -> EquipmentVisits:
+        since, until = NOW - timedelta(days=30), NOW + timedelta(hours=2)
+        return EquipmentVisits(23, "mx", visits, since=since, until=until)
+
+    wrong = Visit("1", COPY.epn, NOW - timedelta(days=2), NOW + timedelta(days=200))
+    right = Visit("2", COPY.epn, NOW - timedelta(days=2), NOW - timedelta(days=1))
+    catalogue.overview.keep_visits([told(wrong)], NOW)
+    catalogue.overview.keep_visits([told(right)], NOW)
+    assert [item.visit.id for item in catalogue.overview.visits()] == ["2"]
+
+
+def test_visits_of_equipment_that_is_no_longer_asked_about_are_known_as_such(
+    catalogue: Catalogue,
+) -> None:
+    visit = Visit("1", COPY.epn, NOW, NOW + timedelta(days=200))
+    catalogue.overview.keep_visits([EquipmentVisits(99, "mx", (visit,))], NOW)
+    (record,) = catalogue.overview.records(asked=[23])
+    assert [item.asked for item in record.beamtimes] == [False]
+    assert [item.asked for item in catalogue.overview.visits([23, 99])] == [True]
+
+
+def test_visits_that_contradict_each_other_are_all_known(catalogue: Catalogue) -> None:
+    visits = [
+        Visit("7", Epn(epn), NOW - timedelta(days=2), NOW - timedelta(days=1))
+        for epn in ("12282b", "12282a", "12282a")
+    ]
+    apart = with_ids_apart(dict.fromkeys(visits))
+    assert [(one.id, one.epn.text) for one in apart] == [("7", "12282a"), ("7 (2)", "12282b")]
+    catalogue.overview.keep_visits([EquipmentVisits(23, "mx", apart)], NOW)
+    assert {one.epn.text for one in catalogue.overview.records()} == {"12282a", "12282b"}
+
+
+def test_a_folder_at_the_facility_is_known_while_something_was_visible_in_it(
+    catalogue: Catalogue,
+) -> None:
+    assert not catalogue.overview.is_known("/data/mx")
+    located = Located(COPY.experiment, "/data/mx/12282a")
+    catalogue.see(FolderSeen("/data/mx", (located,)), NOW)
+    assert catalogue.overview.is_known("/data/mx")
+    assert not catalogue.overview.is_known("/data/m")
+    catalogue.see(FolderSeen("/data/mx", ()), NOW)
+    assert not catalogue.overview.is_known("/data/mx")
+
+
+def test_a_file_from_the_future_does_not_touch_an_experiment() -> None:
+    future = ExperimentRecord(
+        COPY.experiment, modified=NOW + timedelta(days=9), listed=NOW - timedelta(days=1)
+    )
+    assert not future.touched_since(NOW - timedelta(days=2))
+    written = replace(future, modified=NOW - timedelta(days=1))
+    assert written.touched_since(NOW - timedelta(days=2))

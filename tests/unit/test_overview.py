@@ -9,7 +9,7 @@ import pytest
 
 from asynchy.domain.copy_record import Presence
 from asynchy.domain.experiment import Experiment
-from asynchy.domain.experiment_record import ExperimentRecord
+from asynchy.domain.experiment_record import DueNote, ExperimentRecord
 from asynchy.domain.visit import Beamtime
 from asynchy.plan.experiment_state import (
     ExperimentState,
@@ -158,3 +158,17 @@ def test_of_several_long_visits_those_that_began_first_are_named() -> None:
     (said,) = long(record_of(visit("1a", -17, -9)), running=(second, first), days=1)
     assert "A visit of 2y " in said
     assert long(running=(visit("2y", 0.5, 9),), days=1) == ()
+
+
+def test_what_only_a_listing_finds_needs_a_person_by_the_note_of_it() -> None:
+    def noted(reason: str) -> tuple[str, ...]:
+        note = DueNote("one", hours(-5), hours(-1), reason)
+        return attention(states(ended("1a", note=note)), NOW)
+
+    (said,) = noted("there is no such folder at the facility: /data/mx/1a")
+    assert said == "1a (mx): there is no such folder at the facility: /data/mx/1a"
+    assert noted("the project folder is not there: /projects/one") == (
+        "/projects/one is missing or empty: is it mounted?",
+    )
+    assert noted("could not be listed at the facility: no answer") == ()
+    assert noted("rsync ended with 23") == ()
