@@ -417,7 +417,9 @@ def test_what_does_not_come_home_is_named_with_its_reason(office: Home, sink: Ma
     with closing(sqlite3.connect(office.place / "catalogue.db")) as db, db:
         db.execute("UPDATE due SET since = datetime(since, '-4 days')")
     run = alert(office)
-    assert run.stdout == "0 EPNs of no project (0 new), 1 experiment due for long\n"
+    assert run.stdout == (
+        "0 EPNs of no project (0 new), 1 experiment due for long, 1 thing for a person\n"
+    )
     (mail,) = sink.mails
     assert mail["Subject"] == "Experiments that do not come home"
     assert "12282a (ny79)  since" in text_of(mail)
@@ -440,6 +442,37 @@ def test_a_catalogue_that_is_lost_is_what_the_mail_says(office: Home, sink: Mail
         assert "catalogue.db is" in run.stderr and "says that it was used with it" in run.stderr
     (mail, _) = sink.mails
     assert "`asynchy catalogue rebuild`" in text_of(mail)
+
+
+def test_what_was_never_in_a_visit_is_told_once(office: Home, sink: MailSink) -> None:
+    measured(office, "12282a")  # ours and visible
+    for _ in range(2):
+        assert alert(office).returncode == 0
+    (mail,) = sink.mails
+    assert mail["Subject"] == "Experiments not asked for"
+    assert "12282a (mx). `fetch-visible: true`" in text_of(mail)
+    measured(office, "12282b")
+    assert alert(office).returncode == 0
+    assert "12282a (mx), 12282b (mx)" in text_of(sink.mails[1])
+
+
+def test_an_ignore_yml_that_is_gone_for_a_night_makes_nothing_a_persons(
+    office: Home, sink: MailSink
+) -> None:
+    measured(office, "12282a")
+    ignore = office.place / "ignore.yml"
+    ignore.write_text("previouslySynched:\n- 12282a\n- 12283b\n")
+    give(ignore)
+    assert office.once().returncode == 0
+    text = ignore.read_text()
+    ignore.unlink()
+    assert alert(office).returncode == 4
+    ignore.write_text(text)
+    give(ignore)
+    assert alert(office).returncode == 0
+    with closing(sqlite3.connect(office.place / "catalogue.db")) as db:
+        origins = db.execute("SELECT DISTINCT origin FROM ignore_entries").fetchall()
+    assert origins == [("original",)]
 
 
 def test_an_alert_without_addresses_and_a_broken_template(office: Home, sink: MailSink) -> None:

@@ -243,7 +243,8 @@ def test_the_catalogue_stays_locked(home: Home) -> None:
 
 
 def test_a_damaged_catalogue_is_rebuilt_as_the_hint_says(home: Home) -> None:
-    source = prepared(home, big=0, backups=0)
+    source = prepared(home, big=0)
+    home.configure(backups=0)
     home.undisturbed(source)
     damaged = home.place / "catalogue.db"
     with damaged.open("r+b") as file:

@@ -281,6 +281,9 @@ def test_an_epn_with_data_on_two_beamlines(home: Home) -> None:
     )
     run = home.once()
     assert run.returncode == 0, run.stdout
-    for beamline, source in sources.items():
-        assert compare_trees(source, home.storage / "ny79" / "12282a" / beamline) == []
+    assert compare_trees(sources["saxs"], home.storage / "ny79" / "12282a" / "saxs") == []
+    # What is complete at its old place stays there, and is named.
+    assert compare_trees(sources["mx"], home.copy("12282a")) == []
+    assert not (home.storage / "ny79" / "12282a" / "mx").exists()
+    assert f"12282a (mx) is complete at another place: in {home.copy('12282a')}" in run.stdout
     assert "12282a" in home.ignored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,10 +11,12 @@ from sqlalchemy import and_, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.database import Database
-from asynchy.catalogue.schema import due, experiments, mails, reported
+from asynchy.catalogue.schema import due, experiments, mails, reported, state
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment
 from asynchy.plan.alert import Reported, Waiting
+
+_NOTES = "notes told"
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,19 @@ class Notifications:
                 new = upsert(reported).values(epn=epn.text, first=now, latest=now, times=1)
                 changes = {"latest": now, "times": reported.c.times + 1}
                 db.execute(new.on_conflict_do_update(index_elements=["epn"], set_=changes))
+
+    def told_notes(self) -> frozenset[str]:
+        """The notes that were in the latest mail."""
+        with self._database.transaction() as db:
+            found = db.scalar(select(state.c.value).where(state.c.name == _NOTES))
+        return frozenset(json.loads(found)) if found else frozenset()
+
+    def tell_notes(self, notes: Iterable[str]) -> None:
+        """A mail with these notes was taken."""
+        new = upsert(state).values(name=_NOTES, value=json.dumps(sorted(notes)))
+        changes = {"value": new.excluded.value}
+        with self._database.transaction() as db:
+            db.execute(new.on_conflict_do_update(index_elements=["name"], set_=changes))
 
     def note(
         self,

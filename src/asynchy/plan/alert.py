@@ -98,7 +98,9 @@ class Alert:
     attention: tuple[str, ...] = ()
     """What else needs a person, a sentence each."""
     notes: tuple[str, ...] = ()
-    """What people should know besides; no news by itself."""
+    """What people should know besides."""
+    new_notes: bool = False
+    """Whether a mail has not told one of them yet: then it is worth a mail."""
 
     @property
     def past(self) -> tuple[AtRisk, ...]:
@@ -113,13 +115,18 @@ class Alert:
     @property
     def anything(self) -> bool:
         """Whether there is anything to say."""
-        named = self.unknown or self.overdue or self.problems or self.at_risk
-        return bool(named or self.attention or self.notes)
+        return self.needs_answer or self.new_notes
+
+    @property
+    def needs_answer(self) -> bool:
+        """Whether there is more to say than notes."""
+        return bool(self.unknown or self.overdue or self.problems or self.at_risk or self.attention)
 
     @property
     def is_news(self) -> bool:
         """Whether anything of it is more than an unknown EPN that was reported before."""
-        return bool(self.new or self.problems or self.overdue or self.at_risk or self.attention)
+        found = self.new or self.problems or self.overdue or self.at_risk or self.attention
+        return bool(found or self.new_notes)
 
     @property
     def new(self) -> tuple[Unknown, ...]:

@@ -77,13 +77,15 @@ def look(site: CycleSite, alerts: Notifications, days: int, command: str) -> Loo
     if lost is not None:  # what is at home, and since when something is due, is not known
         problems.append(f"{lost} ({lost.hint})")
     long = long_visits(states, seen.policy, timedelta(days=settings.long_visit_days))
+    notes = tuple(sentences(overview_of(states), shrunk=False))
     alert = Alert(
         unknown=_unknown(site, alerts, states, answers),
         overdue=overdue(states, settings.epnalert_due_days, now),
         problems=tuple(problems),
         at_risk=_at_risk(settings, seen.records, now),
         attention=(*attention(states, now), *long),
-        notes=tuple(sentences(overview_of(states), shrunk=False)),
+        notes=notes,
+        new_notes=not alerts.told_notes().issuperset(notes),
     )
     for problem in alert.problems:
         log.error("%s", problem)
@@ -118,7 +120,10 @@ def deliver(site: CycleSite, alerts: Notifications, looked: Looked, *, only_new:
     alert, now = looked.alert, site.clock.now()
     code = ExitCode.UNASKED if alert.problems else ExitCode.OK
     pending = alerts.pending()
-    if alert.anything and (pending is not None or not only_new or alert.is_news):
+    replaces = alert.needs_answer or pending is None  # notes alone let a mail that waits go first
+    made = False
+    if alert.anything and replaces and (pending is not None or not only_new or alert.is_news):
+        made = True
         epns = tuple(item.epn for item in alert.unknown)
         pending = Pending(now, looked.message.as_bytes(policy=policy.SMTP), epns)
         alerts.keep(pending)
@@ -127,6 +132,8 @@ def deliver(site: CycleSite, alerts: Notifications, looked: Looked, *, only_new:
         return code
     _hand_over(site.settings, pending)
     alerts.taken(pending, now)
+    if made:
+        alerts.tell_notes(alert.notes)
     return code
 
 
