@@ -420,14 +420,15 @@ def test_what_does_not_come_home_is_named_with_its_reason(office: Home, sink: Ma
     assert run.stdout == (
         "0 EPNs of no project (0 new), 1 experiment due for long, 1 thing for a person\n"
     )
-    (mail,) = sink.mails
+    first, mail = sink.mails
+    assert "ny79 is missing or empty: is it mounted?" in text_of(first)
     assert mail["Subject"] == "Experiments that do not come home"
     assert "12282a (ny79)  since" in text_of(mail)
     assert "the project folder is not there" in text_of(mail)
     (office.storage / "gone").rename(office.storage / "ny79")
     assert office.once().returncode == 0
     assert alert(office).stdout.startswith("0 EPNs of no project (0 new), 0 experiments")
-    assert len(sink.mails) == 1
+    assert len(sink.mails) == 2
 
 
 def test_a_catalogue_that_is_lost_is_what_the_mail_says(office: Home, sink: MailSink) -> None:
