@@ -328,18 +328,17 @@ class _Owned:
         """A copy that we completed at another place counts while nothing newer can be fetched."""
         if copy is not None and copy.was_complete:
             return None
-        entry = self.policy.ignored.get(self.record.epn.text)
-        if entry is not None and entry.origin is Origin.REMOVED:
-            return None  # a person wants it at its place
-        sound = [one for one in self.record.copies if self._why_stale(one) in (None, Why.LATE)]
+        looks = (Why.LATE, Why.REMOVED)
+        sound = [one for one in self.record.copies if self._why_stale(one) in (None, *looks)]
         there = [one for one in sound if one.presence is Presence.THERE]
         other = next(iter(there or sound), None)
         if other is None:
             return None
         absent = self._absent(other)
-        if absent is None and self._why_stale(other) is Why.LATE:
-            # The second look is at the place where it is: nothing is fetched a second time.
-            return replace(self, wanted=other.copy)._due(other, Why.LATE)
+        stale = self._why_stale(other)
+        if absent is None and stale in looks:
+            # It is compared at the place where it is: nothing is fetched a second time.
+            return replace(self, wanted=other.copy)._due(other, stale)
         return absent or self._complete(other, f"in {other.copy.destination}")
 
     def _absent(self, copy: CopyRecord | None) -> ExperimentState | None:
