@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -116,15 +117,26 @@ def test_config_show_prints_what_is_in_force_with_secrets_masked(
 
 
 def test_status_before_anything_is_known_makes_no_catalogue(program: Program, place: Path) -> None:
-    path = write(place, GOOD)
+    path = write(place, f'{GOOD}epn_cap_map: {{"12282": ny79}}\n')
     environment = {"PORTAL_PASSWORD": "x"}
     answer = program.run("asynchy", "--config", path, "status", environment=environment)
     assert answer.returncode == 0
     assert "knows no copies yet" in answer.stdout
-    unknown = program.run("asynchy", "--config", path, "status", "12282a", environment=environment)
+
+    def status(epn: str) -> subprocess.CompletedProcess[str]:
+        return program.run("asynchy", "--config", path, "status", epn, environment=environment)
+
+    unknown = status("99999z")
     assert unknown.returncode == 5
-    assert "12282a is unknown" in unknown.stderr
+    assert "99999z is unknown" in unknown.stderr
+    mapped = status("12282a")
+    assert mapped.returncode == 0
+    assert "12282a: not seen yet" in mapped.stdout and "project: ny79" in mapped.stdout
     assert sorted(item.name for item in place.iterdir()) == ["config.yml"]
+    (place / "ignore.yml").write_text("previouslySynched: [99999z]\n")
+    skipped = status("99999z")
+    assert skipped.returncode == 0
+    assert "99999z: skipped" in skipped.stdout and "ignore.yml (original)" in skipped.stdout
 
 
 def test_status_as_a_table_and_as_json(home: Home) -> None:

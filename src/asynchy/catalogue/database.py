@@ -24,6 +24,7 @@ from asynchy.errors import CatalogueError
 _HINTS = {
     "locked": "another process keeps it locked; try again",
     "is full": "make room on its disk, and start it again; nothing is lost",
+    "readonly": "let the user that runs asynchy write the file and its folder",
     "disk I/O": "see whether its disk is full (df) or failing (dmesg), and start it again",
 }
 """What to do, by a word in what SQLite says."""

@@ -214,6 +214,8 @@ def state(copy: CopyRecord) -> str:
         return f"complete {moment(copy.completed)}"
     if last is None:
         return "not fetched yet"
+    if last.verdict is Verdict.COMPLETE:  # a person wants it fetched again
+        return "due: to be fetched again"
     return f"due: {last.reason or last.verdict.value} ({moment(last.ended)})"
 
 

@@ -16,12 +16,13 @@ from asynchy.cli.failing import fails_with_words
 from asynchy.cli.running import named_epn
 from asynchy.cli.show import show_attempts, show_checks, show_services, show_status
 from asynchy.cli.show_state import show_experiment, show_states
+from asynchy.cli.tables import line
 from asynchy.config import Settings, Shared, load_shared
 from asynchy.domain.attempt import Attempt
 from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.epn import Epn
 from asynchy.errors import IgnoreListError, NothingKnown
-from asynchy.plan.experiment_state import ExperimentState
+from asynchy.plan.experiment_state import ExperimentState, Origin
 from asynchy.service.lost_state import lost_error, read_state_files
 from asynchy.service.presence import copies_with_presence
 from asynchy.service.reports import ignore_entries, notices, states
@@ -59,7 +60,8 @@ def status(file: Path, epn: str | None, as_json: bool) -> None:
         _require_state(settings)
         return
     if not found and not copies:
-        _explain_unknown(settings, catalogue, wanted)
+        _explain_unseen(settings, catalogue, wanted, f"asynchy --config {file}")
+        return
     show_experiment(found, str(file))
     show_status(copies)
     show_attempts(catalogue.history_of(wanted.text))
@@ -91,25 +93,32 @@ def _require_state(settings: Shared) -> None:
             raise lost
 
 
-def _explain_unknown(settings: Shared, catalogue: Catalogue, epn: Epn) -> None:
-    """Say what is known of an EPN of which there is no experiment.
+def _explain_unseen(settings: Shared, catalogue: Catalogue, epn: Epn, call: str) -> None:
+    """Say what the config and `ignore.yml` say of an EPN of which there is no experiment.
 
     Raises:
-        NothingKnown: nothing is known of it.
+        NothingKnown: they say nothing either.
     """
-    said = []
+    unseen = "no visit was told, and no walk or cycle has seen it"
+    project, entry = None, None
     if isinstance(settings, Settings):
         project = settings.epn_cap_map.get(epn.proposal)
-        if project is not None:
-            said.append(f"epn_cap_map gives proposal {epn.proposal} to project {project}")
         entry = ignore_entries(settings, catalogue, datetime.now(UTC)).get(epn.text)
-        if entry is not None:
-            said.append(f"ignore.yml has an entry for it ({entry.origin.value})")
-    known = f"; {', and '.join(said)}" if said else ""
-    raise NothingKnown(
-        f"{epn} is unknown: no visit was told, and no walk or cycle has seen it{known}",
-        hint="check the spelling; `asynchy walk` and `mxsync` find what is at the facility",
-    )
+    if project is None and entry is None:
+        raise NothingKnown(
+            f"{epn} is unknown: {unseen}",
+            hint="check the spelling; `asynchy walk` and `mxsync` find what is at the facility",
+        )
+    skips = entry is not None and entry.origin in (Origin.PERSON, Origin.ORIGINAL)
+    line(f"{epn}: {'skipped' if skips else 'not seen yet'}")
+    listed = f"listed in ignore.yml ({entry.origin.value}); " if entry is not None else ""
+    line(f"  why: {listed}{unseen}")
+    if project is not None:
+        line(f"  project: {project}")
+    step = "nothing; to have it fetched, take it out of ignore.yml"
+    if not skips:
+        step = f"it is fetched after its visit; {call} walk looks for it at the facility now"
+    line(f"  next step: {step}")
 
 
 def _print_json(catalogue: Catalogue, copies: Sequence[CopyRecord], epn: Epn | None) -> None:

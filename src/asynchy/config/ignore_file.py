@@ -33,7 +33,7 @@ _REMARK = "asynchy"
 _OURS = re.compile(rf"^ *- +(['\"]?)([A-Za-z0-9]+)\1 +# {_REMARK} *$", re.MULTILINE)
 _BY_US = "# Written by asynchy:"
 _NAMED_OURS = re.compile(rf"^{_BY_US} (.*)$", re.MULTILINE)
-_LIKE_AN_EPN = re.compile(r"(?<![A-Za-z0-9])[0-9]{3,12}[A-Za-z]{0,8}(?![A-Za-z0-9])", re.ASCII)
+_LIKE_AN_EPN = re.compile(r"(?<![A-Za-z0-9_])[0-9]{3,12}[A-Za-z]{0,8}(?![A-Za-z0-9])", re.ASCII)
 _TOP = re.compile(r"(?:#[^\n]*\n)*")
 _MOST_WARNINGS = 20
 """Warnings with a line each; the rest is counted."""

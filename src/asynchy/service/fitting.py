@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -12,6 +13,7 @@ from asynchy.catalogue import process
 from asynchy.catalogue.losses import losses
 from asynchy.domain.attempt import Attempt, Verdict
 from asynchy.domain.experiment import Amount, Survey
+from asynchy.domain.text import shown
 from asynchy.errors import (
     CatalogueError,
     DestinationTaken,
@@ -115,7 +117,8 @@ def _survey(site: Site, due: Due) -> Survey | LeftOut:
         log.error("%s: could not be listed: %s", due.copy.epn, reason)
     except OSError as error:
         left = Left.DESTINATION
-        reason = f"{error.filename or due.copy.destination}: {error.strerror}"
+        place = shown(os.fspath(error.filename or due.copy.destination))
+        reason = f"{place}: {error.strerror}"
     _note_unlisted(site, due, f"{left.text}: {reason}")
     return LeftOut(due.experiment, left, reason, due.copy.project)
 

@@ -117,7 +117,8 @@ def _folders(site: CycleSite, now: datetime) -> tuple[list[FolderSeen], list[str
             continue
         except ListingError as error:
             hint = f" ({error.hint})" if error.hint else ""
-            unlisted.append(f"SFTP service, {folder}: {error}{hint}")
+            where = "" if str(error).startswith(folder) else f", {folder}"
+            unlisted.append(f"SFTP service{where}: {error}{hint}")
             continue
         unlisted += [f"{path}: {why}" for path, why in seen.unlisted.items()]
         for link in seen.broken:
