@@ -104,6 +104,7 @@ def at_risk(home: Home) -> Any:
     return home.program.run("asynchy", "--config", home.config, "report", "at-risk")
 
 
+@pytest.mark.extra
 def test_files_stay_missing_after_a_verification_that_was_stopped(home: Home) -> None:
     source = prepared(home)
     assert verify(home).returncode == 0

@@ -128,6 +128,7 @@ def test_a_file_that_was_fetched_in_part_changes(home: Home) -> None:
     assert last["bytes"] >= BIG  # afresh
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_server_goes_and_comes_back_in_mid_transfer(home: Home, engine: str) -> None:
     source = prepared(home)
@@ -260,6 +261,7 @@ def test_a_damaged_catalogue_is_rebuilt_as_the_hint_says(home: Home) -> None:
     assert last["files"] == 0  # compared, not fetched again
 
 
+@pytest.mark.extra
 def test_ignore_yml_is_broken_by_hand_in_mid_transfer(home: Home) -> None:
     source = prepared(home)
     ignore = home.place / "ignore.yml"

@@ -138,7 +138,13 @@ def test_trouble_is_told_in_the_status_and_passes(home: Home) -> None:
     assert "12282a" in home.ignored
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGTERM, id="TERM"),
+        pytest.param(signal.SIGINT, id="INT", marks=pytest.mark.extra),
+    ],
+)
 def test_stopped_in_mid_transfer_it_keeps_what_was_moved(
     home: Home, number: signal.Signals
 ) -> None:

@@ -158,7 +158,11 @@ def helpers(home: Home, process: subprocess.Popen[str]) -> list[int]:
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGTERM, 143, id="TERM"),
+        pytest.param(signal.SIGINT, 130, id="INT", marks=pytest.mark.extra),
+    ],
 )
 def test_stopped_in_mid_transfer_it_ends_within_seconds_and_resumes(
     home: Home, number: signal.Signals, code: int, engine: str

@@ -234,7 +234,13 @@ def _workers(history: History, epn: str) -> list[int]:
         return [pid for (pid,) in db.execute(query, (epn,))]
 
 
-@pytest.mark.parametrize("parallel", [(), ("--parallel",)], ids=["threads", "processes"])
+@pytest.mark.parametrize(
+    "parallel",
+    [
+        pytest.param((), id="threads"),
+        pytest.param(("--parallel",), id="processes", marks=pytest.mark.extra),
+    ],
+)
 def test_ctrl_c_ends_it_cleanly_and_partial_goes_on(
     history: History, parallel: tuple[str, ...]
 ) -> None:
