@@ -208,7 +208,8 @@ def _without_repeats(files: list[Row]) -> list[list[Row]]:
 
 @given(st.datetimes(min_value=datetime(1971, 1, 1)))
 def test_moments_are_those_of_the_zone(value: datetime) -> None:
-    expected = int(value.replace(microsecond=0, tzinfo=MELBOURNE).timestamp())
+    # A naive text does not say which of the two hours in autumn it means: the first counts.
+    expected = int(value.replace(microsecond=0, tzinfo=MELBOURNE, fold=0).timestamp())
     moments = Moments(MELBOURNE)
     for text, _ in itertools.product((str(value), value.isoformat()), range(2)):
         assert moments.seconds(text.encode()) == expected

@@ -347,6 +347,10 @@ class Oracle:
         now, mine = facts.now, self.known[name].visits.values()
         if any(start > now for start, _ in mine):
             return True
+        # An answer without any visit calls nothing off: what it should have had may still run.
+        of_epn = [known for (_, epn), known in self.known.items() if epn == name[1]]
+        if any(start <= now <= end for known in of_epn for start, end in known.visits.values()):
+            return True
         starts = [
             start
             for known in self.known.values()
