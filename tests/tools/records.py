@@ -16,7 +16,7 @@ from asynchy.domain.experiment import Copy, Experiment
 from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
 from asynchy.domain.level import Level
 from asynchy.domain.visit import Beamtime, Visit
-from asynchy.plan.experiment_state import (
+from asynchy.plan.policy import (
     DestinationRules,
     IgnoreEntry,
     Origin,

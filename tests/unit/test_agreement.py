@@ -15,15 +15,10 @@ from asynchy.plan.alert import overdue, unknown_epns
 from asynchy.plan.at_risk import at_risk
 from asynchy.plan.backlog import Wish, backlog
 from asynchy.plan.checking import to_verify
-from asynchy.plan.experiment_state import (
-    ExperimentState,
-    Policy,
-    RecheckPolicy,
-    State,
-    experiment_state,
-)
+from asynchy.plan.experiment_state import ExperimentState, State, experiment_state
 from asynchy.plan.outcome import Due, Left, LeftOut, Why
 from asynchy.plan.overview import overview_of
+from asynchy.plan.policy import Policy, RecheckPolicy
 from asynchy.plan.reconcile import DeletionEvidence, DeletionPolicy, reconcile
 from asynchy.plan.safety import SafetyPolicy, lack_of
 from tests.tools.records import MAPPING, NOW, worlds

@@ -16,7 +16,8 @@ from asynchy.domain.person import Person, on_one_line
 from asynchy.domain.visit import EquipmentVisits, Visit
 from asynchy.notify.tables import in_rows, table
 from asynchy.plan.alert import overdue, suggest, unknown_epns
-from asynchy.plan.experiment_state import ExperimentState, IgnoreEntry, Origin, experiment_state
+from asynchy.plan.experiment_state import ExperimentState, experiment_state
+from asynchy.plan.policy import IgnoreEntry, Origin
 from tests.tools.records import NOW, copy_of, experiment_of, policy_of, record_of, wanted
 from tests.tools.records import visit as told
 

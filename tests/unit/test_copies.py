@@ -18,16 +18,9 @@ from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Level
 from asynchy.domain.visit import EquipmentVisits, Visit
 from asynchy.errors import CopyRefused, DestinationTaken, NothingKnown
-from asynchy.plan.experiment_state import (
-    DestinationRules,
-    ExperimentState,
-    Policy,
-    State,
-    experiment_state,
-    owners_of,
-    running_visits,
-)
+from asynchy.plan.experiment_state import ExperimentState, State, experiment_state
 from asynchy.plan.outcome import Why
+from asynchy.plan.policy import DestinationRules, Policy, owners_of, running_visits
 from asynchy.service.copies import chosen_copy, chosen_experiment, move
 
 NOW = datetime.now(UTC)

@@ -18,9 +18,10 @@ from asynchy.domain.experiment import Survey
 from asynchy.domain.experiment_record import DueNote, ExperimentRecord
 from asynchy.errors import ExitCode, IgnoreListError
 from asynchy.plan.due_notes import due_notes
-from asynchy.plan.experiment_state import ExperimentState, IgnoreEntry, Origin, experiment_state
+from asynchy.plan.experiment_state import ExperimentState, experiment_state
 from asynchy.plan.ignore_rules import epns_to_add
 from asynchy.plan.outcome import Left, LeftOut, Plan, Transfer, Why
+from asynchy.plan.policy import IgnoreEntry, Origin
 from asynchy.service.cycle import run_cycle
 from asynchy.service.work import Report, Work
 from tests.tools.records import (

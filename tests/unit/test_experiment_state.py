@@ -18,19 +18,17 @@ from asynchy.domain.experiment import Experiment
 from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
 from asynchy.domain.visit import Beamtime, Visit
 from asynchy.plan.decide import planned
-from asynchy.plan.experiment_state import (
+from asynchy.plan.experiment_state import ExperimentState, State, experiment_state
+from asynchy.plan.outcome import Due, Left, LeftOut, Why
+from asynchy.plan.policy import (
     DestinationRules,
-    ExperimentState,
     IgnoreEntry,
     Origin,
     Policy,
     RecheckPolicy,
-    State,
-    experiment_state,
     owners_of,
     running_visits,
 )
-from asynchy.plan.outcome import Due, Left, LeftOut, Why
 from asynchy.plan.visit_window import ask_since
 from tests.tools.records import (
     CLAIM,

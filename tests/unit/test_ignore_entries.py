@@ -9,7 +9,7 @@ import pytest
 
 from asynchy.catalogue import Catalogue
 from asynchy.catalogue.ignore_entries import IgnoreEntries
-from asynchy.plan.experiment_state import IgnoreEntry, Origin
+from asynchy.plan.policy import IgnoreEntry, Origin
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 

@@ -11,14 +11,9 @@ from asynchy.domain.copy_record import Presence
 from asynchy.domain.experiment import Experiment
 from asynchy.domain.experiment_record import DueNote, ExperimentRecord
 from asynchy.domain.visit import Beamtime
-from asynchy.plan.experiment_state import (
-    ExperimentState,
-    IgnoreEntry,
-    Origin,
-    State,
-    experiment_state,
-)
+from asynchy.plan.experiment_state import ExperimentState, State, experiment_state
 from asynchy.plan.overview import attention, long_visits, named, overview_of, sentences
+from asynchy.plan.policy import IgnoreEntry, Origin
 from tests.tools.records import (
     NOW,
     copy_of,

@@ -17,13 +17,7 @@ from asynchy.domain.level import Level
 from asynchy.domain.person import Person
 from asynchy.domain.visit import Beamtime, Visit
 from asynchy.plan.at_risk import AtRisk, Risks, at_risk
-from asynchy.plan.experiment_state import (
-    DestinationRules,
-    IgnoreEntry,
-    Origin,
-    Policy,
-    running_visits,
-)
+from asynchy.plan.policy import DestinationRules, IgnoreEntry, Origin, Policy, running_visits
 from asynchy.plan.reconcile import DeletionEvidence, DeletionPolicy, reconcile
 from asynchy.plan.safety import SafetyPolicy, safe_since
 

@@ -12,19 +12,17 @@ from asynchy.domain.experiment import Copy, Experiment
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Level
 from asynchy.domain.visit import Beamtime, Visit
-from asynchy.plan.experiment_state import (
+from asynchy.plan.experiment_state import ExperimentState, State, experiment_state
+from asynchy.plan.ignore_rules import entries_now, epns_to_add
+from asynchy.plan.outcome import Left, Why
+from asynchy.plan.policy import (
     DestinationRules,
-    ExperimentState,
     IgnoreEntry,
     Origin,
     Policy,
     RecheckPolicy,
-    State,
-    experiment_state,
     running_visits,
 )
-from asynchy.plan.ignore_rules import entries_now, epns_to_add
-from asynchy.plan.outcome import Left, Why
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 EXPERIMENT = Experiment("mx", Epn("12282a"))

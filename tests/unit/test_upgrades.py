@@ -29,16 +29,16 @@ from asynchy.domain.experiment_record import DueNote, ExperimentRecord
 from asynchy.domain.level import Level
 from asynchy.errors import CatalogueError
 from asynchy.plan.decide import planned
-from asynchy.plan.experiment_state import (
+from asynchy.plan.experiment_state import experiment_state
+from asynchy.plan.outcome import Due, Left, LeftOut, Why
+from asynchy.plan.policy import (
     DestinationRules,
     IgnoreEntry,
     Origin,
     Policy,
-    experiment_state,
     owners_of,
     running_visits,
 )
-from asynchy.plan.outcome import Due, Left, LeftOut, Why
 
 OLDER = [f"{number:04}" for number in range(1, int(REVISION))]
 DAY = datetime(2026, 1, 1, tzinfo=UTC)

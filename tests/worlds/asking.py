@@ -13,18 +13,17 @@ from asynchy.domain.experiment import BrokenLink, Experiment, Located
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.visit import Beamtime, EquipmentVisits, UnreadableVisit
 from asynchy.domain.visit import Visit as Told
-from asynchy.plan.experiment_state import (
+from asynchy.plan.experiment_state import ExperimentState, experiment_state
+from asynchy.plan.observed import FolderSeen, observed
+from asynchy.plan.policy import (
     CURRENT,
     DestinationRules,
-    ExperimentState,
     IgnoreEntry,
     Policy,
     RecheckPolicy,
-    experiment_state,
     owners_of,
     running_visits,
 )
-from asynchy.plan.observed import FolderSeen, observed
 from asynchy.plan.visit_window import ask_since, before
 from asynchy.service.ask import SKEW
 from tests.worlds.events import Kind

@@ -11,13 +11,10 @@ from asynchy.domain.level import Level
 from asynchy.errors import DestinationTaken
 from asynchy.plan.decide import Places, Room, after_listing, planned, when_absent
 from asynchy.plan.due_notes import due_notes
-from asynchy.plan.experiment_state import (
-    IgnoreEntry,
-    Origin,
-)
 from asynchy.plan.ignore_rules import epns_to_add
 from asynchy.plan.outcome import Due, Left, LeftOut, Plan, Transfer
 from asynchy.plan.overview import long_visits
+from asynchy.plan.policy import IgnoreEntry, Origin
 from asynchy.plan.verdict import judge
 from asynchy.service.bring import ROUNDS, Outcome
 from asynchy.service.work import exit_code_for

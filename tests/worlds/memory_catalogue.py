@@ -27,9 +27,9 @@ from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
 from asynchy.domain.level import Level
 from asynchy.domain.visit import EquipmentVisits
 from asynchy.errors import DestinationTaken
-from asynchy.plan.experiment_state import IgnoreEntry
 from asynchy.plan.ignore_rules import entries_now
 from asynchy.plan.observed import FolderSeen
+from asynchy.plan.policy import IgnoreEntry
 from asynchy.plan.shrinking import NO_LOSSES, Losses, shrinking
 from asynchy.plan.visit_window import Span, span_after
 

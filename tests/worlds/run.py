@@ -16,9 +16,7 @@ from typing import Any
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment
 from asynchy.plan.alert import Alert, Reported, Unknown, overdue, unknown_epns
-from asynchy.plan.experiment_state import (
-    ExperimentState,
-)
+from asynchy.plan.experiment_state import ExperimentState
 from asynchy.plan.outcome import Left
 from asynchy.plan.overview import attention, long_visits, overview_of, sentences
 from tests.worlds.asking import Asking, Seen, name_of

@@ -27,8 +27,8 @@ from asynchy.domain.experiment import (
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Level
 from asynchy.domain.visit import EquipmentVisits
-from asynchy.plan.experiment_state import IgnoreEntry
 from asynchy.plan.observed import FolderSeen
+from asynchy.plan.policy import IgnoreEntry
 from tests.worlds.memory_catalogue import Files, loss_summary
 
 

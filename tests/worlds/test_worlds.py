@@ -18,8 +18,8 @@ from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Level
 from asynchy.domain.visit import EquipmentVisits, Visit
 from asynchy.errors import DestinationTaken
-from asynchy.plan.experiment_state import IgnoreEntry, Origin
 from asynchy.plan.observed import FolderSeen
+from asynchy.plan.policy import IgnoreEntry, Origin
 from tests.worlds.memory_catalogue import MemoryStore, Store
 from tests.worlds.run import run_world
 from tests.worlds.sqlite_store import SqliteStore

@@ -10,8 +10,8 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import ignore_entries, state
-from asynchy.plan.experiment_state import IgnoreEntry, Origin
 from asynchy.plan.ignore_rules import entries_now
+from asynchy.plan.policy import IgnoreEntry, Origin
 
 _READ = "ignore.yml read"
 

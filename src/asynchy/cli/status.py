@@ -22,7 +22,8 @@ from asynchy.domain.attempt import Attempt
 from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.epn import Epn
 from asynchy.errors import IgnoreListError, NothingKnown
-from asynchy.plan.experiment_state import ExperimentState, Origin
+from asynchy.plan.experiment_state import ExperimentState
+from asynchy.plan.policy import Origin
 from asynchy.service.lost_state import lost_error, read_state_files
 from asynchy.service.presence import copies_with_presence
 from asynchy.service.reports import ignore_entries, notices, states

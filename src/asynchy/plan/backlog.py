@@ -14,8 +14,8 @@ from asynchy.domain.experiment import Copy, Experiment
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.text import moment
 from asynchy.plan.decide import claimed
-from asynchy.plan.experiment_state import owners_of
 from asynchy.plan.outcome import Due, Left, LeftOut, Why
+from asynchy.plan.policy import owners_of
 
 _PLAIN = re.compile(r"(/[A-Za-z0-9_.@+,=-]+)+", re.ASCII)
 _NEVER = datetime.min.replace(tzinfo=UTC)

@@ -6,23 +6,17 @@ itself: not by leaving a time window, and not by a changed mapping or another de
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
 from asynchy.domain.copy_record import CopyRecord, Presence, newer_at_facility
-from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Copy, Experiment
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.text import count, moment
-from asynchy.domain.visit import Beamtime, Visit
 from asynchy.plan.outcome import Left, Why
-
-_NEVER_ENDS = datetime.max.replace(tzinfo=UTC)
-CURRENT = timedelta(hours=1)
-"""A visit that runs now or begins within this time is current (the original's rule)."""
+from asynchy.plan.policy import Origin, Policy
 
 
 class State(Enum):
@@ -36,141 +30,6 @@ class State(Enum):
     RELEASED = "released"
     OUTSIDE = "not asked for"
     GONE = "gone from the facility"
-
-
-class Origin(Enum):
-    """Who wrote an entry of `ignore.yml`. The values are stored in the catalogue."""
-
-    OURS = "ours"
-    """This program, when all known copies of the EPN were complete."""
-    ORIGINAL = "original"
-    """It was there when this program first read the file: the original program wrote it."""
-    PERSON = "person"
-    """It came later, and this program did not write it."""
-    REMOVED = "removed"
-    """It was ours, and a person has taken it out: its EPN is fetched again."""
-
-
-@dataclass(frozen=True)
-class IgnoreEntry:
-    """An entry of `ignore.yml`."""
-
-    origin: Origin
-    since: datetime
-    """When it was written, or first read; of one that was taken out: when that was first seen."""
-
-
-@dataclass(frozen=True)
-class DestinationRules:
-    """What the config says of where experiments are and where their copies go."""
-
-    epn_cap_map: Mapping[str, str]
-    source_path: str
-    destination_root: Path
-    destination_path: str
-
-    def project_of(self, epn: Epn) -> str | None:
-        """The project that owns an EPN's data; None: nobody has said."""
-        return self.epn_cap_map.get(epn.proposal)
-
-    def place_of(self, record: ExperimentRecord) -> Path | None:
-        """Where the copy of an experiment goes; None: nobody has said whose it is."""
-        project = self.project_of(record.epn)
-        return self.copy_of(record, project).destination if project else None
-
-    def copy_of(self, record: ExperimentRecord, project: str) -> Copy:
-        """The copy of an experiment that the rules ask for."""
-        experiment = record.experiment
-        names = {
-            "project": project,
-            "epn": experiment.epn.text,
-            "beamline": experiment.beamline,
-        }
-        source = self.source_path.format(**names)
-        if record.source.lower() == source.lower():
-            source = record.source  # as the facility spells it
-        below = self.destination_path.format(**names)
-        texts = (
-            project,
-            source,
-            f"{self.destination_root}/{project}",
-            f"{self.destination_root}/{below}",
-        )
-        for one in record.copies:  # to make paths takes longer than all else here
-            copy = one.copy
-            known = (copy.project, copy.source, str(copy.project_folder), str(copy.destination))
-            if known == texts and copy.experiment == experiment:
-                return copy
-        return Copy(
-            experiment=experiment,
-            project=project,
-            source=source,
-            project_folder=self.destination_root / project,
-            destination=self.destination_root / below,
-        )
-
-
-@dataclass(frozen=True)
-class RecheckPolicy:
-    """When a complete experiment is listed once more, for what was written late."""
-
-    now: datetime
-    after: timedelta
-    """Time after the end of its visit."""
-
-    def is_due(self, visit_end: datetime, completed_listing: datetime) -> bool:
-        """Whether it is; a listing made that long after the visit was that look."""
-        return completed_listing - visit_end < self.after <= self.now - visit_end
-
-
-@dataclass(frozen=True)
-class Running:
-    """The current visits: what they hold back, and since when."""
-
-    since: Mapping[Epn, datetime] = field(default_factory=dict)
-    """EPN with a current visit -> its start."""
-    reference: datetime = _NEVER_ENDS
-    """What ended before this may be fetched."""
-    first: tuple[Beamtime, ...] = ()
-    """The current visits that began first, so that they set the reference."""
-
-
-def is_current(visit: Visit, now: datetime) -> bool:
-    """Whether the visit runs now or begins within the hour."""
-    return visit.start <= now + CURRENT and visit.end >= now
-
-
-def running_visits(beamtimes: Iterable[Beamtime], now: datetime) -> Running:
-    """The visits that are current at a time, of equipment that is still asked about."""
-    current = [item for item in beamtimes if item.asked and is_current(item.visit, now)]
-    since: dict[Epn, datetime] = {}
-    for item in current:
-        epn, start = item.visit.epn, item.visit.start
-        since[epn] = min(start, since.get(epn, start))
-    reference = min([now, *(item.visit.start for item in current)])
-    first = tuple(item for item in current if item.visit.start == reference)
-    return Running(since, reference, first)
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What decides on an experiment besides what is known of it."""
-
-    now: datetime
-    rules: DestinationRules
-    running: Running
-    ignored: Mapping[str, IgnoreEntry] = field(default_factory=dict)
-    """The entries of `ignore.yml`, by EPN."""
-    original_beamline: str | None = None
-    """The beamline of the original program, whose entries are about no other; None: about all."""
-    recheck: RecheckPolicy | None = None
-    """None: no complete experiment is listed a second time."""
-    fetch_visible: bool = False
-    """Whether what is visible at the SFTP service is due, though the portal never told of it."""
-    unmounted: Collection[Path] = frozenset()
-    """Folders of projects that are missing or empty, though copies are known to be below them."""
-    owners: Mapping[str, Experiment] = field(default_factory=dict)
-    """Destination -> the experiment whose copy is there."""
 
 
 @dataclass(frozen=True)
@@ -491,23 +350,3 @@ def same_destination(destination: Path, owner: Experiment) -> str:
     """That a place belongs to another experiment, and what to do, for people."""
     whose = f"{owner.epn} ({owner.beamline})" if owner.beamline else str(owner.epn)
     return f"{destination} belongs to {whose}; put {{beamline}} into destination-path"
-
-
-def owners_of(records: Iterable[ExperimentRecord]) -> dict[str, Experiment]:
-    """Destination -> the experiment whose copy is there, of all copies that are known."""
-    return {
-        str(copy.copy.destination): record.experiment
-        for record in records
-        for copy in record.copies
-        if copy.was_complete or copy.transfers
-    }
-
-
-def unmounted_folders(records: Iterable[ExperimentRecord]) -> frozenset[Path]:
-    """The folders of projects that are missing or empty, though copies were complete below them."""
-    return frozenset(
-        copy.copy.project_folder
-        for record in records
-        for copy in record.copies
-        if copy.presence is Presence.UNMOUNTED
-    )

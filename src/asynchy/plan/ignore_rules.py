@@ -8,7 +8,8 @@ from datetime import datetime
 
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment
-from asynchy.plan.experiment_state import ExperimentState, IgnoreEntry, Origin
+from asynchy.plan.experiment_state import ExperimentState
+from asynchy.plan.policy import IgnoreEntry, Origin
 
 
 def entries_now(

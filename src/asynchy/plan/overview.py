@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 
 from asynchy.domain.experiment import Experiment
 from asynchy.domain.text import count, moment
-from asynchy.plan.experiment_state import ExperimentState, Policy, State
+from asynchy.plan.experiment_state import ExperimentState, State
 from asynchy.plan.outcome import Left
+from asynchy.plan.policy import Policy
 from asynchy.plan.safety import name_of
 
 _NAMED = 10

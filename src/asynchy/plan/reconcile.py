@@ -10,7 +10,8 @@ from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Level
 from asynchy.domain.text import count, moment
-from asynchy.plan.experiment_state import Policy, State, experiment_state
+from asynchy.plan.experiment_state import State, experiment_state
+from asynchy.plan.policy import Policy
 from asynchy.plan.safety import SafetyPolicy
 
 

@@ -11,7 +11,7 @@ from asynchy.domain.experiment import Experiment
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Level
 from asynchy.domain.text import count
-from asynchy.plan.experiment_state import IgnoreEntry, Origin
+from asynchy.plan.policy import IgnoreEntry, Origin
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from asynchy.domain.visit import Beamtime, EquipmentVisits
-from asynchy.plan.experiment_state import running_visits
+from asynchy.plan.policy import running_visits
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from datetime import datetime
 from asynchy.config import EquipmentEntry
 from asynchy.domain.text import count, duration
 from asynchy.domain.visit import EquipmentVisits
-from asynchy.plan.experiment_state import CURRENT
+from asynchy.plan.policy import CURRENT
 from asynchy.plan.visit_window import ask_since
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.heard import NAMED, Heard

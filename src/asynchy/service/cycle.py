@@ -9,9 +9,9 @@ from asynchy.catalogue.state_markers import StateMarkers
 from asynchy.domain.experiment import Experiment
 from asynchy.errors import AsynchyError, CatalogueError
 from asynchy.plan.due_notes import due_notes
-from asynchy.plan.experiment_state import IgnoreEntry, Origin
 from asynchy.plan.ignore_rules import epns_to_add
 from asynchy.plan.outcome import Plan
+from asynchy.plan.policy import IgnoreEntry, Origin
 from asynchy.service.backups import back_up_daily
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.lost_state import lost_since_begin, read_state_files

@@ -16,7 +16,7 @@ from asynchy.domain.stop import Stop
 from asynchy.domain.text import count, size
 from asynchy.errors import AlreadyRunning, AsynchyError, ListingError
 from asynchy.facility.listing import list_experiment
-from asynchy.plan.experiment_state import CURRENT
+from asynchy.plan.policy import CURRENT
 from asynchy.service.alone import alone, lock_file
 from asynchy.service.ask import SKEW, apart
 from asynchy.service.board import Board

@@ -14,16 +14,11 @@ from asynchy.domain.visit import EquipmentVisits
 from asynchy.errors import ExperimentAbsent, ListingError
 from asynchy.facility.visible import visible_in
 from asynchy.plan.decide import planned
-from asynchy.plan.experiment_state import (
-    ExperimentState,
-    IgnoreEntry,
-    Origin,
-    Policy,
-    experiment_state,
-)
+from asynchy.plan.experiment_state import ExperimentState, experiment_state
 from asynchy.plan.observed import FolderSeen, observed
 from asynchy.plan.outcome import Plan
 from asynchy.plan.overview import long_visits
+from asynchy.plan.policy import IgnoreEntry, Origin, Policy
 from asynchy.service.ask import ask_visits
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.fitting import fitting

@@ -13,18 +13,17 @@ from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Level
 from asynchy.errors import NothingKnown
 from asynchy.plan.at_risk import Risks, at_risk
-from asynchy.plan.experiment_state import (
+from asynchy.plan.experiment_state import ExperimentState, experiment_state
+from asynchy.plan.overview import long_visits
+from asynchy.plan.policy import (
     DestinationRules,
-    ExperimentState,
     IgnoreEntry,
     Policy,
     RecheckPolicy,
-    experiment_state,
     owners_of,
     running_visits,
     unmounted_folders,
 )
-from asynchy.plan.overview import long_visits
 from asynchy.plan.reconcile import DeletionPolicy, Reconciled, reconcile
 from asynchy.plan.safety import SafetyPolicy
 from asynchy.service.presence import with_presence
