@@ -28,7 +28,9 @@ _OURS = b".asynchy"
 """How the folders are called that hold what is on its way."""
 _LOCKS = frozenset({".ignore.yml.lock", "catalogue.db.walk", "catalogue.db.service"})
 """Files that stay; what counts is that nobody holds a lock on them."""
-_EXPECTED = _LOCKS | {"config.yml", "ignore.yml", "catalogue.db", "logs", "storage", "tmp"}
+_EXPECTED = _LOCKS | {
+    "config.yml", "ignore.yml", "catalogue.db", "catalogue.db.backups", "logs", "storage", "tmp",
+}  # fmt: skip
 """What may lie beside the config when nothing runs."""
 _DEFECTS = ("Traceback", "did not expect", "Logging error", "not documented")
 

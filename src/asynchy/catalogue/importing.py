@@ -71,7 +71,10 @@ def is_original(path: Path) -> bool:
             db.text_factory = bytes
             found = _tables(db)
     except sqlite3.OperationalError as error:  # locked: nobody can say what it is
-        raise CatalogueError(f"{path}: {error}", hint="see who has it open (fuser)") from None
+        raise CatalogueError(
+            f"{path}: {error}",
+            hint="see who has it open (fuser), and whether its disk is full (df)",
+        ) from None
     except sqlite3.DatabaseError:
         return False
     del keep

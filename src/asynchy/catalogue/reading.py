@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 from asynchy.errors import CatalogueError
 
+_ROOM = 1 << 20
+"""Bytes that must be free for SQLite's files; they take some ten thousand."""
 _TRIES = 5
 """Tries to copy a file that nobody changes meanwhile."""
 
@@ -27,7 +29,7 @@ def address_for_reading(path: Path) -> tuple[str, object]:
     """The URI of a database for SQLite, and what has to be kept as long as it is open.
 
     SQLite makes two files beside a database in WAL mode (-wal, -shm), or uses those of a writer.
-    If we may not make them, and nobody writes, a copy is read: with SQLite's `immutable`, one
+    If we cannot make them, and nobody writes, a copy is read: with SQLite's `immutable`, one
     would read nonsense once somebody begins to write. https://sqlite.org/wal.html#readonly
 
     Raises:
@@ -36,9 +38,10 @@ def address_for_reading(path: Path) -> tuple[str, object]:
     address = f"file:{quote(str(path))}"
     if not _is_wal(path):
         return f"{address}?mode=ro", None
-    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
-        return f"{address}?mode=rw", None  # it removes both files at the end
     try:
+        writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+        if writable and _has_room(path):
+            return f"{address}?mode=rw", None  # it removes both files at the end
         if all(path.with_name(f"{path.name}{end}").exists() for end in ("-wal", "-shm")):
             return f"{address}?mode=ro", None
         if os.statvfs(path).f_flag & os.ST_RDONLY:
@@ -50,6 +53,12 @@ def address_for_reading(path: Path) -> tuple[str, object]:
             f"{path} cannot be read: {name}: {error.strerror}",
             hint=f"let this user read it, and write {path.parent} or {tempfile.gettempdir()}",
         ) from None
+
+
+def _has_room(path: Path) -> bool:
+    """Whether the two files can be made beside a database, or are there."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize >= _ROOM or path.with_name(f"{path.name}-wal").exists()
 
 
 def _is_wal(path: Path) -> bool:
