@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from asynchy.catalogue.filesystem import settle
-from asynchy.catalogue.reading import address_for_reading
+from asynchy.catalogue.reading import opened_for_reading
+from asynchy.domain.text import moment
 from asynchy.errors import CatalogueError
 
-_NAME = "%Y-%m-%dT%H-%M-%SZ.db"
+_STAMP = "%Y-%m-%dT%H-%M-%SZ"
+_NAME = f"{_STAMP}.db"
 _MOST = 20
 """Lines of a check that are told."""
 
@@ -97,7 +98,7 @@ def check(catalogue: Path) -> list[str]:
         CatalogueError: it cannot be opened, or another process keeps it locked.
     """
     try:
-        with _opened(catalogue) as db:
+        with opened_for_reading(catalogue) as db:
             db.execute("BEGIN")
             found = [str(row[0]) for row in db.execute(f"PRAGMA integrity_check({_MOST})")]
             if found == ["ok"]:
@@ -129,7 +130,7 @@ def restore(catalogue: Path, backup: Path, now: datetime) -> Path | None:
             hint="`asynchy catalogue backup --list` names the others; nothing was changed",
         )
     new = catalogue.with_name(f".{catalogue.name}.restored")
-    stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    stamp = now.astimezone(UTC).strftime(_STAMP)
     kept = catalogue.with_name(f"{catalogue.name}.replaced-{stamp}")
     try:
         shutil.copyfile(backup, new)
@@ -154,10 +155,9 @@ def advice(catalogue: Path) -> str:
     """What to do about a catalogue that is damaged or lost."""
     newest = next(iter(backups(catalogue)), None)
     if newest is not None:
-        made = newest.made.astimezone().strftime("%Y-%m-%d %H:%M")
         return (
-            f"nothing was overwritten; `asynchy catalogue restore` puts the backup of {made} in "
-            "its place, and what came later is found again"
+            "nothing was overwritten; `asynchy catalogue restore` puts the backup of "
+            f"{moment(newest.made)} in its place, and what came later is found again"
         )
     return (
         "nothing was overwritten; restore a backup, or move the file away and run `asynchy "
@@ -165,23 +165,14 @@ def advice(catalogue: Path) -> str:
     )
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    address, keep = address_for_reading(path)
-    with contextlib.closing(sqlite3.connect(address, uri=True, isolation_level=None)) as db:
-        db.execute("PRAGMA query_only=ON")
-        yield db
-    del keep  # a copy, if it has to be one
-
-
 def _copy(source: Path, target: Path) -> None:
     """One step, so that no writer makes it begin again; a writer is not kept waiting."""
-    with _opened(source) as db, contextlib.closing(sqlite3.connect(target)) as made:
+    with opened_for_reading(source) as db, contextlib.closing(sqlite3.connect(target)) as made:
         db.backup(made)
         made.execute("PRAGMA journal_mode=DELETE")  # one file alone
 
 
 def _is_catalogue(path: Path) -> bool:
-    with _opened(path) as db:
+    with opened_for_reading(path) as db:
         query = "SELECT count(*) FROM sqlite_master WHERE name IN ('alembic_version', 'copies')"
         return bool(db.execute(query).fetchone()[0] == 2)

@@ -18,7 +18,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from asynchy.catalogue.experiments import Reported
-from asynchy.catalogue.reading import address_for_reading
+from asynchy.catalogue.reading import opened_for_reading
 from asynchy.catalogue.sightings import Row, Sighting
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment, Located
@@ -31,8 +31,6 @@ _EPNS = frozenset({"epn", "size", "modified"})
 _BATCH = 10_000
 _NAMED = 10
 _MINUTES = 100_000
-_BUSY = 30
-"""Seconds to wait for a program that writes to the file."""
 _PLAIN = re.compile(rb"(/[A-Za-z0-9_.@+,=-]+)*")
 
 
@@ -65,11 +63,10 @@ def is_original(path: Path) -> bool:
     """
     if not path.is_file() or not path.stat().st_size:
         return False
-    address, keep = address_for_reading(path)
     try:
-        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_BUSY)) as db:
+        with opened_for_reading(path) as db:
             db.text_factory = bytes
-            found = _tables(db)
+            return bool(_tables(db))
     except sqlite3.OperationalError as error:  # locked: nobody can say what it is
         raise CatalogueError(
             f"{path}: {error}",
@@ -77,8 +74,6 @@ def is_original(path: Path) -> bool:
         ) from None
     except sqlite3.DatabaseError:
         return False
-    del keep
-    return bool(found)
 
 
 def import_file(catalogue: Path, path: Path, *, timezone: ZoneInfo, root: str) -> Taken:
@@ -110,13 +105,10 @@ def import_file(catalogue: Path, path: Path, *, timezone: ZoneInfo, root: str) -
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise ImportRefused(f"{path} is not there", hint="name a file that as-walker wrote")
-    address, keep = address_for_reading(path)
     try:
-        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_BUSY)) as db:
-            db.execute("PRAGMA query_only=ON")
+        with opened_for_reading(path) as db:
             db.text_factory = bytes
             yield db
-        del keep  # a copy, if it has to be one
     except sqlite3.Error as error:
         raise ImportRefused(
             f"{path}: {error}", hint="nothing of it was taken; look for a good copy of it"

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import due, experiments, mails, reported, state
+from asynchy.catalogue.state_markers import put_state
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment
 from asynchy.plan.alert import Reported, Waiting
@@ -101,10 +102,8 @@ class Notifications:
 
     def tell_notes(self, notes: Iterable[str]) -> None:
         """A mail with these notes was taken."""
-        new = upsert(state).values(name=_NOTES, value=json.dumps(sorted(notes)))
-        changes = {"value": new.excluded.value}
         with self._database.transaction() as db:
-            db.execute(new.on_conflict_do_update(index_elements=["name"], set_=changes))
+            put_state(db, _NOTES, json.dumps(sorted(notes)))
 
     def note(
         self,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import sqlite3
 import tempfile
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +16,8 @@ from asynchy.errors import CatalogueError
 
 _ROOM = 1 << 20
 """Bytes that must be free for SQLite's files; they take some ten thousand."""
+_BUSY = 30
+"""Seconds to wait for a program that writes to the file."""
 _TRIES = 5
 """Tries to copy a file that nobody changes meanwhile."""
 
@@ -53,6 +58,21 @@ def address_for_reading(path: Path) -> tuple[str, object]:
             f"{path} cannot be read: {name}: {error.strerror}",
             hint=f"let this user read it, and write {path.parent} or {tempfile.gettempdir()}",
         ) from None
+
+
+@contextlib.contextmanager
+def opened_for_reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A database, open for reading alone; it waits for a program that locks it for a moment.
+
+    Raises:
+        CatalogueError: the file cannot be read.
+        sqlite3.Error: as SQLite says, also from the body.
+    """
+    address, _keep = address_for_reading(path)
+    connection = sqlite3.connect(address, uri=True, timeout=_BUSY, isolation_level=None)
+    with contextlib.closing(connection) as db:
+        db.execute("PRAGMA query_only=ON")
+        yield db
 
 
 def _has_room(path: Path) -> bool:

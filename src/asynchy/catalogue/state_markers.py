@@ -58,7 +58,7 @@ class StateMarkers:
     def begin(self, *, forget_ignore_file: bool = False) -> None:
         """Note that the catalogue is in use; a lost `ignore.yml` that was accepted is forgotten."""
         with self._database.transaction() as db:
-            _put(db, _IN_USE, "yes")
+            put_state(db, _IN_USE, "yes")
             if forget_ignore_file:
                 names = (_IGNORE_FILE, _IGNORE_ENTRIES, _IGNORE_COMMENT)
                 db.execute(delete(schema.state).where(schema.state.c.name.in_(names)))
@@ -66,10 +66,10 @@ class StateMarkers:
     def note_ignore_file(self, path: Path, entries: int, *, commented: bool) -> None:
         """Note the `ignore.yml` in use and the number of its EPNs."""
         with self._database.transaction() as db:
-            _put(db, _IGNORE_FILE, str(path))
-            _put(db, _IGNORE_ENTRIES, str(entries))
+            put_state(db, _IGNORE_FILE, str(path))
+            put_state(db, _IGNORE_ENTRIES, str(entries))
             if commented:
-                _put(db, _IGNORE_COMMENT, str(path))
+                put_state(db, _IGNORE_COMMENT, str(path))
 
 
 def read_markers(db: Connection) -> Markers:
@@ -83,6 +83,7 @@ def read_markers(db: Connection) -> Markers:
     )
 
 
-def _put(db: Connection, name: str, value: str) -> None:
+def put_state(db: Connection, name: str, value: str) -> None:
+    """Store one fact about our own state."""
     new = upsert(schema.state).values(name=name, value=value)
     db.execute(new.on_conflict_do_update(index_elements=["name"], set_={"value": value}))

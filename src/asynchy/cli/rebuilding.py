@@ -32,8 +32,7 @@ def run(settings: Settings, stop: Stop) -> int:
             made = rebuild(site)
         begin(read_state_files(settings, write=True))
     _show(made)
-    open_ends = made.incomplete or made.skipped or made.unreadable or made.running
-    open_ends = open_ends or made.unmatched
+    open_ends = any((made.incomplete, made.skipped, made.unreadable, made.running, made.unmatched))
     return made.report.exit_code or (ExitCode.DUE if open_ends else ExitCode.OK)
 
 

@@ -21,7 +21,7 @@ from asynchy.config import Settings, Shared, load_shared
 from asynchy.domain.attempt import Attempt
 from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.epn import Epn
-from asynchy.errors import IgnoreListError, NothingKnown
+from asynchy.errors import AsynchyError, IgnoreListError, NothingKnown
 from asynchy.plan.experiment_state import ExperimentState
 from asynchy.plan.policy import Origin
 from asynchy.service.lost_state import lost_error, read_state_files
@@ -40,11 +40,18 @@ def status(file: Path, epn: str | None, as_json: bool) -> None:
     settings = load_shared(file).settings
     catalogue = Catalogue.peek(settings.catalogue_path)
     epns = [wanted.text] if wanted else []
-    problem: IgnoreListError | None = None
-    try:
-        found, besides = _states(settings, catalogue, epns)
-    except IgnoreListError as error:  # what is known without it is shown all the same
-        found, besides, problem = [], [], error
+    found: list[ExperimentState] = []
+    besides: list[str] = []
+    problem: AsynchyError | None = None
+    if isinstance(settings, Settings):  # otherwise nobody says which experiments are wanted
+        now = datetime.now(UTC)
+        try:
+            files = read_state_files(settings, write=False)
+            found, policy = states(settings, catalogue, files.entries, now, epns)
+            besides = notices(settings, catalogue, found, policy)
+            problem = lost_error(files)  # then what is shown is not all
+        except IgnoreListError as error:  # what is known without it is shown all the same
+            problem = error
     if found:
         copies = [copy for item in found for copy in item.record.copies]
     else:
@@ -58,7 +65,6 @@ def status(file: Path, epn: str | None, as_json: bool) -> None:
         show_states(found, besides)
         if problem is not None:
             raise problem
-        _require_state(settings)
         return
     if not found and not copies:
         _explain_unseen(settings, catalogue, wanted, f"asynchy --config {file}")
@@ -69,36 +75,11 @@ def status(file: Path, epn: str | None, as_json: bool) -> None:
     show_checks(catalogue.checks_of(wanted.text))
 
 
-def _states(
-    settings: Shared, catalogue: Catalogue, epns: Sequence[str]
-) -> tuple[list[ExperimentState], list[str]]:
-    """The states of experiments, and what people should know besides.
-
-    Without a `config.yml`, nobody says which experiments are wanted.
-    """
-    if not isinstance(settings, Settings):
-        return [], []
-    found, policy = states(settings, catalogue, datetime.now(UTC), epns)
-    return found, notices(settings, catalogue, found, policy)
-
-
-def _require_state(settings: Shared) -> None:
-    """Say that `ignore.yml` or the catalogue is lost: then what is shown is not all.
-
-    Raises:
-        StateLost: it is.
-    """
-    if isinstance(settings, Settings):
-        lost = lost_error(read_state_files(settings, write=False))
-        if lost is not None:
-            raise lost
-
-
 def _explain_unseen(settings: Shared, catalogue: Catalogue, epn: Epn, call: str) -> None:
-    """Say what the config and `ignore.yml` say of an EPN of which there is no experiment.
+    """Print what the config and `ignore.yml` have about an EPN without an experiment.
 
     Raises:
-        NothingKnown: they say nothing either.
+        NothingKnown: neither names it.
     """
     unseen = "no visit was told, and no walk or cycle has seen it"
     project, entry = None, None

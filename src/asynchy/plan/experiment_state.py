@@ -16,7 +16,7 @@ from asynchy.domain.experiment import Copy, Experiment
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.text import count, moment
 from asynchy.plan.outcome import Left, Why
-from asynchy.plan.policy import Origin, Policy
+from asynchy.plan.policy import Origin, Policy, is_of_original
 
 
 class State(Enum):
@@ -109,9 +109,8 @@ def _skipped(record: ExperimentRecord, policy: Policy) -> ExperimentState | None
     if entry.origin is Origin.PERSON:
         return ExperimentState(record, State.SKIPPED, left=Left.IGNORED)
     ours = any(copy.was_complete for copy in record.copies)
-    other = policy.original_beamline not in (None, record.experiment.beamline)
-    elsewhere = other and bool(record.experiment.beamline)
-    if ours or elsewhere or record.touched_since(entry.since):
+    covered = is_of_original(record.experiment, policy.original_beamline)
+    if ours or not covered or record.touched_since(entry.since):
         return None
     reason = "by the original program"
     return ExperimentState(record, State.SKIPPED, reason, left=Left.IGNORED)

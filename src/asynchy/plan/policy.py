@@ -41,6 +41,14 @@ class IgnoreEntry:
     """When it was written, or first read; of one that was taken out: when that was first seen."""
 
 
+def is_of_original(experiment: Experiment, beamline: str | None) -> bool:
+    """Whether an entry of the original program, which fetched one beamline, is about it.
+
+    `beamline` is the original's; None: its entries are about all.
+    """
+    return beamline is None or experiment.beamline in (beamline, "")
+
+
 @dataclass(frozen=True)
 class DestinationRules:
     """What the config says of where experiments are and where their copies go."""

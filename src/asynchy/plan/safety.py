@@ -11,7 +11,7 @@ from asynchy.domain.experiment import Experiment
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Level
 from asynchy.domain.text import count
-from asynchy.plan.policy import IgnoreEntry, Origin
+from asynchy.plan.policy import IgnoreEntry, Origin, is_of_original
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -48,15 +48,11 @@ class SafetyPolicy:
         if entry is not None and entry.origin is Origin.PERSON:
             return True
         if entry is not None and entry.origin is Origin.ORIGINAL:
-            return self._is_of_original(one) and not one.touched_since(entry.since)
+            covered = is_of_original(one.experiment, self.original_beamline)
+            return covered and not one.touched_since(entry.since)
         if not one.completed_elsewhere:
             return False
         return one.elsewhere_since is None or not one.touched_since(one.elsewhere_since)
-
-    def _is_of_original(self, one: ExperimentRecord) -> bool:
-        return self.original_beamline in (None, one.experiment.beamline) or not (
-            one.experiment.beamline
-        )
 
     def best_copy(
         self, one: ExperimentRecord, now: datetime

@@ -91,42 +91,41 @@ def destination_rules(settings: Settings) -> DestinationRules:
 
 
 def states(
-    settings: Settings, catalogue: Catalogue, now: datetime, epns: Collection[str] = ()
+    settings: Settings,
+    catalogue: Catalogue,
+    entries: IgnoreEntries,
+    now: datetime,
+    epns: Collection[str] = (),
 ) -> tuple[list[ExperimentState], Policy]:
     """The states of experiments, from the catalogue and from what is at home alone.
 
+    `entries`: what `ignore.yml` says.
+
     Raises:
-        IgnoreListError: `ignore.yml` cannot be used.
         CatalogueError: the catalogue cannot be used.
     """
     records = with_presence(catalogue.overview.records(epns, asked=settings.equipment_ids))
-    policy = cycle_policy(settings, catalogue, records, now, whole=not epns)
+    ignored = whose(entries, catalogue, now)
+    policy = policy_for_all(settings, records, ignored, now)
+    if epns:
+        policy = policy_for_some(settings, catalogue, records, policy)
     return [experiment_state(record, policy) for record in records], policy
 
 
-def cycle_policy(
+def policy_for_some(
     settings: Settings,
     catalogue: Catalogue,
     records: Sequence[ExperimentRecord],
-    now: datetime,
-    *,
-    whole: bool,
+    policy: Policy,
 ) -> Policy:
-    """What decides on experiments in a cycle of mxsync, as far as the catalogue knows.
-
-    `whole`: whether `records` are those of all experiments, so that all visits are among them.
+    """The policy if `records` are not those of all experiments: the visits of all others count.
 
     Raises:
-        IgnoreListError: `ignore.yml` cannot be used.
         CatalogueError: the catalogue cannot be used.
     """
-    ignored = ignore_entries(settings, catalogue, now)
-    policy = policy_for_all(settings, records, ignored, now)
-    if whole:
-        return policy
     return replace(
         policy,
-        running=running_visits(catalogue.overview.visits(settings.equipment_ids), now),
+        running=running_visits(catalogue.overview.visits(settings.equipment_ids), policy.now),
         owners=catalogue.overview.owners_of(map(policy.rules.place_of, records)),
     )
 
@@ -167,14 +166,18 @@ def notices(
     return [*long_visits(found, policy, timedelta(days=settings.long_visit_days)), *said]
 
 
-def known(catalogue: Catalogue, epns: Collection[str] = ()) -> list[ExperimentRecord]:
+def known(
+    catalogue: Catalogue, epns: Collection[str] = (), asked: Collection[int] | None = None
+) -> list[ExperimentRecord]:
     """The experiments that the catalogue knows: those of the EPNs that are named; none: all.
+
+    `asked`: the equipment that the portal is asked about; None: all of it.
 
     Raises:
         NothingKnown: it knows nothing, or not an EPN that was named.
         CatalogueError: the catalogue cannot be used.
     """
-    found = with_presence(catalogue.overview.records(epns))
+    found = with_presence(catalogue.overview.records(epns, asked=asked))
     unknown = set(epns) - {one.epn.text for one in found}
     if unknown:
         raise NothingKnown(
@@ -223,12 +226,16 @@ def reconciled(
         CatalogueError: the catalogue cannot be used.
     """
     catalogue = Catalogue.peek(settings.catalogue_path)
-    records, days, cycle = known(catalogue, epns), 0, None
+    policy, days, cycle = safety_policy(settings, catalogue, level), 0, None
+    asked = settings.equipment_ids if isinstance(settings, Settings) else None
+    records = known(catalogue, epns, asked)
     if isinstance(settings, Settings):
         days = settings.recheck_after
-        cycle = cycle_policy(settings, catalogue, records, now, whole=not epns)
+        cycle = policy_for_all(settings, records, policy.ignored, now)
+        if epns:
+            cycle = policy_for_some(settings, catalogue, records, cycle)
     terms = DeletionPolicy(
-        policy=safety_policy(settings, catalogue, level),
+        policy=policy,
         level=level,
         recheck_after=timedelta(days=days),
         prove=lambda copy: catalogue.overview.evidence(copy, level),
