@@ -16,6 +16,8 @@ from typing import Self
 
 from asynchy.domain.paths import is_inside
 
+_MADE = 0o770
+"""Permission bits of folders that are made: the group works in them, others stay out."""
 _OPEN = 100
 """Folders that are kept open."""
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -79,6 +81,12 @@ class Tree:
         above, _, _ = path.rpartition(b"/")
         os.rename(name, name, src_dir_fd=folder, dst_dir_fd=to._made(above))
 
+    def link(self, path: bytes, to: Tree) -> None:
+        """Give what is there a second name at the same place in another tree (a hard link)."""
+        folder, name = self._place(path)
+        above, _, _ = path.rpartition(b"/")
+        os.link(name, name, src_dir_fd=folder, dst_dir_fd=to._made(above), follow_symlinks=False)
+
     def remove(self, path: bytes) -> None:
         """Remove a file."""
         folder, name = self._place(path)
@@ -90,7 +98,7 @@ class Tree:
             return self._folder(path)
         except FileNotFoundError:
             above, _, name = path.rpartition(b"/")
-            os.mkdir(name, dir_fd=self._made(above))
+            os.mkdir(name, _MADE, dir_fd=self._made(above))
             return self._folder(path)
 
     def _place(self, path: bytes) -> tuple[int, bytes]:

@@ -44,12 +44,16 @@ class Listed:
     """What a listing found, in memory."""
 
     entries: list[Entry]
+    left_alone: tuple[bytes, ...] = ()
 
     def files(self, larger_than: int) -> Iterator[Entry]:
         found = [entry for entry in self.entries if entry.kind is Kind.FILE]
         large = [entry for entry in found if entry.size > larger_than]
         yield from sorted(large, key=lambda entry: -entry.size)
         yield from sorted((e for e in found if e.size <= larger_than), key=lambda e: e.path)
+
+    def edited(self) -> Iterator[bytes]:
+        yield from self.left_alone
 
     def folders(self) -> Iterator[Entry]:
         found = [entry for entry in self.entries if entry.kind is Kind.FOLDER]
@@ -65,7 +69,8 @@ def listed(remote: Remote, copy: Copy) -> Job:
         entries.append(entry)
 
     list_experiment(remote, copy.source, hear, Stop())
-    return Job(copy, surveyor.result(), Listed(entries))
+    replaced = copy.destination.with_name("data.asynchy-replaced") / "20261124T140500Z"
+    return Job(copy, surveyor.result(), Listed(entries), replaced)
 
 
 def transfer(engine: Engine, copy: Copy, stop: Stop, on_progress: OnProgress) -> EngineResult:
@@ -201,6 +206,56 @@ def test_only_what_differs_is_moved(engine: Engine, copy: Copy) -> None:
     again = transfer(engine, copy, Stop(), ignored)
     assert (again.ok, again.files) == (True, 2)
     assert compare_trees(source, copy.destination) == []
+
+
+ODD_NAMES = (
+    b"run[1].h5",
+    b"a*b",
+    b"what?",
+    b"back\\slash",
+    b"back\\slash*",
+    b"# note",
+    b"-x",
+    b"!",
+)
+
+
+def test_what_is_replaced_is_kept_with_its_path_and_bytes(engine: Engine, copy: Copy) -> None:
+    source = Path(copy.source)
+    (source / "frames").mkdir()
+    (source / "frames" / "a.h5").write_bytes(b"first")
+    (source / "b.h5").write_bytes(b"stays")
+    assert transfer(engine, copy, Stop(), ignored).ok
+    old = (copy.destination / "frames" / "a.h5").stat()
+    job = listed(engine.remote, copy)
+    assert not job.replaced.parent.exists()  # nothing was replaced
+    (source / "frames" / "a.h5").write_bytes(b"second, longer")
+    assert transfer(engine, copy, Stop(), ignored).ok
+    assert (copy.destination / "frames" / "a.h5").read_bytes() == b"second, longer"
+    (kept,) = (path for path in job.replaced.rglob("*") if path.is_file())
+    assert kept == job.replaced / "frames" / "a.h5"
+    assert kept.read_bytes() == b"first"
+    assert int(kept.stat().st_mtime) == int(old.st_mtime)
+    assert job.replaced.parent.stat().st_mode & 0o007 == 0  # others do not get there
+
+
+def test_what_people_changed_is_left_alone_whatever_its_name(engine: Engine, copy: Copy) -> None:
+    source = Path(copy.source)
+    for name in ODD_NAMES:
+        (source / os.fsdecode(name)).write_bytes(b"theirs")
+    (source / "run1.h5").write_bytes(b"fetched, though a pattern could match it")
+    copy.destination.mkdir(parents=True)
+    for name in ODD_NAMES:
+        (copy.destination / os.fsdecode(name)).write_bytes(b"a week of work")
+    job = listed(engine.remote, copy)
+    assert isinstance(job.contents, Listed)
+    others = [entry for entry in job.contents.entries if entry.path not in ODD_NAMES]
+    job = replace(job, contents=Listed(others, left_alone=ODD_NAMES))
+    assert engine.transfer(job, Stop(), ignored).ok
+    for name in ODD_NAMES:
+        assert (copy.destination / os.fsdecode(name)).read_bytes() == b"a week of work"
+    assert (copy.destination / "run1.h5").read_bytes().startswith(b"fetched")
+    assert not job.replaced.parent.exists()
 
 
 def test_what_the_facility_does_not_have_is_left_alone(engine: Engine, copy: Copy) -> None:

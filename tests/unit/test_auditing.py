@@ -13,12 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Copy, Experiment
 from asynchy.domain.level import Damage, Held
 from asynchy.domain.stop import Stop
 from asynchy.errors import Stopped
+from asynchy.kept_files import MISMATCH, folder_beside
 from asynchy.plan.auditing import Finding, Share, finding, merged
 from asynchy.tree import Tree
-from asynchy.verify.aside import Aside, folder_of
+from asynchy.verify.aside import Aside
 from asynchy.verify.reading import Found, Reader, Throttle
 from asynchy.verify.walking import files_below
 
@@ -65,9 +68,10 @@ def test_after_all_turns_each_file_was_read_once(names: set[bytes], percent: flo
         (held(b"a", sha256=ONE), ONE, 10, Finding(None)),
         (held(b"a", sha256=ONE), ONE, 11, Finding(None)),
         (held(b"a", sha256=ONE), TWO, 10, Finding(Damage.CHANGED)),
-        (held(b"a", sha256=ONE), None, 10, Finding(Damage.CHANGED)),
+        (held(b"a", sha256=ONE), None, 10, Finding(Damage.EDITED)),
+        (held(b"a", sha256=ONE), TWO, 11, Finding(Damage.EDITED)),
         (held(b"a"), ONE, 10, Finding(None, ONE)),
-        (held(b"a"), ONE, 11, Finding(Damage.CHANGED)),
+        (held(b"a"), ONE, 11, Finding(Damage.EDITED)),
     ],
 )
 def test_what_the_bytes_say(file: Held, sha256: bytes | None, modified: int, said: Finding) -> None:
@@ -146,7 +150,7 @@ def test_files_are_read_in_order_and_what_is_wrong_is_said(tmp_path: Path) -> No
         Found(there[1], TWO, modified=10),
         Found(there[2], hashlib.sha256(big).digest(), modified=10),
     ]
-    assert (found[3].damage, found[3].sha256) == (Damage.CHANGED, None)
+    assert (found[3].damage, found[3].sha256) == (Damage.EDITED, None)
     assert [one.damage for one in found[4:9]] == [Damage.MISSING] * 5
     assert count[0] == 6 + len(big) + 200 * 3
     assert list(reader(root).read(files)) == found
@@ -182,7 +186,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_the_one_that_was_listed(tmp_p
             file.write(b"x")
 
     (found,) = reader(tmp_path, threads=1, on_bytes=grow).read([held(b"a", 3 << 20)])
-    assert (found.sha256, found.damage) == (None, Damage.CHANGED)
+    assert (found.sha256, found.damage) == (None, Damage.EDITED)
 
 
 def test_reading_keeps_to_its_rate(tmp_path: Path) -> None:
@@ -196,6 +200,7 @@ def test_reading_keeps_to_its_rate(tmp_path: Path) -> None:
 
 def test_the_first_that_differs_is_kept_and_those_fetched_after_it_are_not(tmp_path: Path) -> None:
     root = tmp_path / "data"
+    copy = Copy(Experiment("mx", Epn("12282a")), "ny79", "/data/mx/12282a", tmp_path, root)
     deep = b"/".join([b"d" * 100] * 12)
     name = b"n" * 255
     file = held(deep + b"/" + name)
@@ -207,15 +212,15 @@ def test_the_first_that_differs_is_kept_and_those_fetched_after_it_are_not(tmp_p
 
     root.mkdir()
     write(b"one")
-    with Aside(root, NOW) as aside:
+    with Aside(copy, NOW) as aside:
         assert aside.take(file) is True
         assert aside.take(file) is None
         kept = aside.folder
-    assert kept.parent == folder_of(root) == tmp_path / "data.asynchy-mismatch"
+    assert kept.parent == folder_beside(copy, MISMATCH) == tmp_path / "data.asynchy-mismatch"
     write(b"two")
-    with Aside(root, datetime.fromtimestamp(NOW.timestamp() + 60, UTC)) as later:
+    with Aside(copy, datetime.fromtimestamp(NOW.timestamp() + 60, UTC)) as later:
         assert later.take(file) is False
-    assert [path.name for path in folder_of(root).iterdir()] == [kept.name]
+    assert [path.name for path in folder_beside(copy, MISMATCH).iterdir()] == [kept.name]
     with Tree(kept) as tree:
         descriptor = tree.open(file.path)
         assert os.read(descriptor, 10) == b"one"
@@ -225,6 +230,6 @@ def test_the_first_that_differs_is_kept_and_those_fetched_after_it_are_not(tmp_p
     again = Held(
         file.path, 5, 10, None, datetime.fromtimestamp(NOW.timestamp() + 90, UTC), None, None
     )
-    with Aside(root, datetime.fromtimestamp(NOW.timestamp() + 120, UTC)) as last:
+    with Aside(copy, datetime.fromtimestamp(NOW.timestamp() + 120, UTC)) as last:
         assert last.take(again) is True
-    assert len(list(folder_of(root).iterdir())) == 2
+    assert len(list(folder_beside(copy, MISMATCH).iterdir())) == 2

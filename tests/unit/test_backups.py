@@ -17,7 +17,7 @@ from asynchy.catalogue.database import Database
 from asynchy.catalogue.exporting import file_rows
 from asynchy.domain.attempt import Attempt, Verdict
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Copy, Entry, Experiment, Kind
+from asynchy.domain.experiment import AtHome, Copy, Entry, Experiment, Kind
 from asynchy.errors import CatalogueError
 from asynchy.service.backups import back_up_daily
 
@@ -59,7 +59,7 @@ def listed(catalogue: Catalogue, epn: str, place: Path, files: int) -> None:
     listing = catalogue.listing(copy_of(epn, place))
     assert listing is not None
     for at in range(files):
-        listing.add(Entry(Kind.FILE, b"%06d" % at, 1, 0, 0o644), at_home=True)
+        listing.add(Entry(Kind.FILE, b"%06d" % at, 1, 0, 0o644), AtHome.AS_LISTED)
     listing.finish(None)
 
 

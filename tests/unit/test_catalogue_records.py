@@ -11,7 +11,7 @@ import pytest
 from asynchy.catalogue import Catalogue
 from asynchy.domain.attempt import Attempt, Verdict
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Copy, Entry, Experiment, Kind, Located, Survey
+from asynchy.domain.experiment import AtHome, Copy, Entry, Experiment, Kind, Located, Survey
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.visit import EquipmentVisits, Visit, with_ids_apart
 from asynchy.errors import DestinationTaken
@@ -43,7 +43,7 @@ def attempt(verdict: Verdict, ended: datetime) -> Attempt:
 def list_file(catalogue: Catalogue, size: int) -> None:
     listing = catalogue.listing(COPY)
     assert listing is not None
-    listing.add(Entry(Kind.FILE, b"a", size, 0, 0o644), at_home=True)
+    listing.add(Entry(Kind.FILE, b"a", size, 0, 0o644), AtHome.AS_LISTED)
     listing.finish(None)
 
 

@@ -13,7 +13,7 @@ from asynchy.catalogue import Catalogue
 from asynchy.domain.attempt import Attempt, Verdict
 from asynchy.domain.copy_record import CopyRecord, Presence
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Copy, Entry, Experiment, Kind, Survey
+from asynchy.domain.experiment import AtHome, Copy, Entry, Experiment, Kind, Survey
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Level
 from asynchy.domain.visit import EquipmentVisits, Visit
@@ -48,7 +48,7 @@ class Home:
         listing = self.catalogue.listing(copy)
         assert listing is not None
         for path, data in FILES.items():
-            listing.add(Entry(Kind.FILE, path, len(data), 1000, 0o644), at_home=True)
+            listing.add(Entry(Kind.FILE, path, len(data), 1000, 0o644), AtHome.AS_LISTED)
         listing.finish(None)
         assert listing.number is not None
         size = sum(map(len, FILES.values()))

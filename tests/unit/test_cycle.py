@@ -66,7 +66,11 @@ class Site:
         StateMarkers.open(catalogue).begin()
         self.catalogue = Catalogue.open(catalogue)
         self.settings = SimpleNamespace(
-            ignore=self.ignore.path, catalogue_path=catalogue, max_tasks=1, backups=2
+            ignore=self.ignore.path,
+            catalogue_path=catalogue,
+            max_tasks=1,
+            backups=2,
+            keep_replaced=90,
         )
         self.clock = SimpleNamespace(now=lambda: NOW)
         self.stop = SimpleNamespace(asked=False)

@@ -12,9 +12,9 @@ from asynchy.catalogue import Catalogue
 from asynchy.catalogue.held import Holdings
 from asynchy.catalogue.sightings import Sighting
 from asynchy.domain.attempt import Attempt, Verdict
-from asynchy.domain.copy_record import CopyRecord
+from asynchy.domain.copy_record import CopyRecord, Replaced
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Copy, Entry, Experiment, Kind, Located, Survey
+from asynchy.domain.experiment import AtHome, Copy, Entry, Experiment, Kind, Located, Survey
 from asynchy.domain.level import Check, Damage, Held, Level
 from asynchy.plan.verdict import level_of
 
@@ -36,12 +36,19 @@ class Place:
         self.number = number
         self.held = self.catalogue.holdings(number)
 
-    def list(self, files: dict[bytes, tuple[int, int]], missing: tuple[bytes, ...] = ()) -> Survey:
-        """List what the facility has; those that are missing are not at home."""
+    def list(
+        self,
+        files: dict[bytes, tuple[int, int]],
+        missing: tuple[bytes, ...] = (),
+        edited: tuple[bytes, ...] = (),
+    ) -> Survey:
+        """List what the facility has; some are missing at home, or were changed there."""
         listing = self.catalogue.listing(self.copy)
         assert listing is not None
         for path, (size, modified) in files.items():
-            listing.add(Entry(Kind.FILE, path, size, modified, 0o644), path not in missing)
+            at_home = AtHome.MISSING if path in missing else AtHome.AS_LISTED
+            at_home = AtHome.EDITED if path in edited else at_home
+            listing.add(Entry(Kind.FILE, path, size, modified, 0o644), at_home)
         listing.finish(None)
         total = sum(size for size, _ in files.values())
         return Survey(NOW, len(files), total, 0, 0, len(missing), 0, 0, "f", listing.number)
@@ -301,8 +308,8 @@ def test_an_attempt_that_failed_is_unfinished_until_the_copy_is_found_complete(
 
 def test_checks_are_only_ever_added(place: Place) -> None:
     made = [
-        Check("verify", "rsync --checksum", NOW, NOW, "here", 1, 3, 99, 1, 0, 0, 0, None, True),
-        Check("audit", "at home", NOW, NOW, "here", 1, 3, 99, 0, 1, 2, 3, "stopped", False),
+        Check("verify", "rsync --checksum", NOW, NOW, "here", 1, 3, 99, 1, 0, 0, 0, 0, None, True),
+        Check("audit", "at home", NOW, NOW, "here", 1, 3, 99, 0, 1, 2, 3, 0, "stopped", False),
     ]
     for check in made:
         place.catalogue.note(place.number, check)
@@ -315,3 +322,78 @@ def test_holdings_can_be_looked_at_alone(place: Place) -> None:
     assert place.take(place.list({b"a": (1, 10)}), Level.SIZE)
     held: Holdings = Catalogue.peek(place.path).holdings(place.number)
     assert [row.path for row in held.everything()] == [b"a"]
+
+
+FILES = {b"a": (1, 10), b"b": (2, 20)}
+
+
+def complete(place: Place) -> None:
+    """All of it is at home, proven and digested."""
+    assert place.take(place.list(FILES), Level.SOURCE)
+    place.held.digest((row, SHA) for row in place.rows().values())
+    assert place.held.sum_up(NOW) is Level.SOURCE
+
+
+def test_a_file_that_a_person_changed_is_no_damage_and_the_copy_is_not_proven(
+    tmp_path: Path,
+) -> None:
+    place = Place(tmp_path)
+    complete(place)
+    found = place.list(FILES, edited=(b"a",))
+    assert place.rows()[b"a"].damage is Damage.EDITED
+    assert place.rows()[b"b"].proven is Level.SOURCE
+    record = place.record()
+    assert (record.edited, record.damaged, record.level, record.suspect) == (1, 0, None, False)
+    # A transfer that leaves it alone records nothing else of it.
+    assert place.take(found, Level.SIZE)
+    assert place.rows()[b"a"].damage is Damage.EDITED
+
+
+def test_a_file_that_is_as_it_was_again_has_its_size_proven_and_no_more(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    complete(place)
+    place.list(FILES, edited=(b"a",))
+    place.list(FILES)
+    row = place.rows()[b"a"]
+    assert (row.damage, row.level, row.sha256) == (None, Level.SIZE, SHA)
+    assert (place.record().edited, place.record().level) == (0, Level.SIZE)
+
+
+def test_a_changed_file_is_neither_compared_nor_brought_until_the_facility_has_another(
+    tmp_path: Path,
+) -> None:
+    place = Place(tmp_path)
+    complete(place)
+    place.list(FILES, edited=(b"a",))
+    contents = place.catalogue.contents(place.copy, place.number)
+    assert [entry.path for entry in contents.files(-1)] == [b"b"]
+    assert list(contents.edited()) == [b"a"]
+    later = datetime.now(UTC) + timedelta(seconds=2)
+    assert [file.path for file in place.held.unproven(since=later)] == [b"b"]
+
+    newer = place.list({**FILES, b"a": (5, 50)}, missing=(b"a",))
+    assert sorted(entry.path for entry in contents.files(-1)) == [b"a", b"b"]
+    assert list(contents.edited()) == []
+    assert place.take(newer, Level.SIZE)
+    assert (place.rows()[b"a"].damage, place.rows()[b"a"].size) == (None, 5)
+
+
+def test_a_changed_file_that_is_to_be_restored_is_missing_until_it_is_held(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    complete(place)
+    place.list(FILES, edited=(b"a",))
+    found = place.list(FILES, missing=(b"a",))
+    assert place.rows()[b"a"].damage is Damage.MISSING
+    assert place.record().suspect
+    contents = place.catalogue.contents(place.copy, place.number)
+    assert sorted(entry.path for entry in contents.files(-1)) == [b"a", b"b"]
+    assert place.take(found, Level.SIZE)
+    assert place.rows()[b"a"].damage is None
+
+
+def test_what_is_kept_of_earlier_versions_is_stored_with_the_copy(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    assert (place.record().replaced, place.record().replaced_at) == (Replaced(), None)
+    place.catalogue.note_replaced(place.number, Replaced(2, 30, 1), NOW)
+    place.catalogue.note_replaced(place.number, Replaced(1, 10, 0), None)
+    assert (place.record().replaced, place.record().replaced_at) == (Replaced(1, 10, 0), NOW)

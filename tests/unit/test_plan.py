@@ -66,7 +66,7 @@ def test_what_is_planned_is_no_longer_free() -> None:
 
 
 def check(different: int = 0, reason: str | None = None) -> Check:
-    return Check("verify", "way", NOW, NOW, "here", 1, 9, 99, different, 0, 0, 0, reason, True)
+    return Check("verify", "way", NOW, NOW, "here", 1, 9, 99, different, 0, 0, 0, 0, reason, True)
 
 
 COMPLETE = Judgement(Verdict.COMPLETE)

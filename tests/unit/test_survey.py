@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asynchy.domain.experiment import Entry, Kind, Survey
+from asynchy.domain.experiment import AtHome, Entry, Kind, Survey
 from asynchy.ssh.remote import prefer_fast
 from asynchy.verify.survey import Surveyor
 
@@ -231,3 +231,20 @@ def test_only_equal_listings_have_equal_fingerprints(
 def test_the_listing_keeps_its_time(tmp_path: Path) -> None:
     assert survey(tmp_path).listed_at == NOW
     assert (survey(tmp_path).files, survey(tmp_path).missing_files) == (0, 0)
+
+
+def test_what_a_person_changed_is_edited_while_the_facilitys_is_as_recorded(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "f").write_bytes(b"a week of work")
+    (tmp_path / "g").symlink_to("f")
+    recorded = {b"f": (3, 1000), b"g": (3, 1000), b"h": (3, 1000)}
+    surveyor = Surveyor(tmp_path, NOW, recorded=recorded.get)
+    assert surveyor.add(entry(b"f")) is AtHome.EDITED
+    assert surveyor.add(entry(b"f", size=4)) is AtHome.MISSING
+    assert surveyor.add(entry(b"f", modified=1001)) is AtHome.MISSING
+    assert surveyor.add(entry(b"g")) is AtHome.MISSING
+    assert surveyor.add(entry(b"h")) is AtHome.MISSING
+    found = surveyor.result()
+    assert (found.files, found.edited_files, found.missing_files) == (5, 1, 4)
+    assert Surveyor(tmp_path, NOW, recorded={}.get).add(entry(b"f")) is AtHome.MISSING

@@ -41,6 +41,7 @@ from asynchy.plan.policy import (
 )
 
 OLDER = [f"{number:04}" for number in range(1, int(REVISION))]
+BEFORE_OBLIGATIONS = [revision for revision in OLDER if revision < "0011"]
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -113,10 +114,16 @@ def old(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Old]:
     yield Old(tmp_path / "catalogue.db", request.param)
 
 
+@pytest.fixture(params=BEFORE_OBLIGATIONS)
+def before(tmp_path: Path, request: pytest.FixtureRequest) -> Old:
+    """Of a version before experiments, entries and places were what they are since 0011."""
+    return Old(tmp_path / "catalogue.db", request.param)
+
+
 @pytest.fixture
 def latest(tmp_path: Path) -> Old:
-    """Of the version before this one."""
-    return Old(tmp_path / "catalogue.db", OLDER[-1])
+    """Of the last of those versions."""
+    return Old(tmp_path / "catalogue.db", BEFORE_OBLIGATIONS[-1])
 
 
 def records(catalogue: Catalogue) -> dict[str, ExperimentRecord]:
@@ -169,13 +176,13 @@ def test_copies_attempts_and_claims_of_every_older_version_stay(old: Old) -> Non
     assert verdicts == [(Verdict.FAILED, "disk full"), (Verdict.COMPLETE, None)]
 
 
-def test_entries_of_completed_epns_are_ours_and_others_are_the_originals(old: Old) -> None:
+def test_entries_of_completed_epns_are_ours_and_others_are_the_originals(before: Old) -> None:
     for number, epn in enumerate(("12282a", "12282b", "12282c"), 1):
-        old.experiment(number, epn)
-    old.copy(1, 1, "/p/1", 3)
-    old.copy(2, 1, "/p/2", 5)
-    old.copy(3, 2, "/p/3", None)
-    catalogue, now = Catalogue.open(old.path), datetime.now(UTC)
+        before.experiment(number, epn)
+    before.copy(1, 1, "/p/1", 3)
+    before.copy(2, 1, "/p/2", 5)
+    before.copy(3, 2, "/p/3", None)
+    catalogue, now = Catalogue.open(before.path), datetime.now(UTC)
     found = catalogue.ignore_entries.compare({"12282a", "12282b"}, now)
     assert found == {
         "12282a": IgnoreEntry(Origin.OURS, DAY + timedelta(days=5)),
@@ -185,27 +192,29 @@ def test_entries_of_completed_epns_are_ours_and_others_are_the_originals(old: Ol
     assert {epn: one.origin for epn, one in taken_out.items()} == {"12282a": Origin.REMOVED}
 
 
-def test_a_catalogue_with_copies_was_in_use_and_one_without_is_new(old: Old) -> None:
-    old.experiment(1, "12282a")
-    other = Old(old.path.with_name("other.db"), old.revision)
+def test_a_catalogue_with_copies_was_in_use_and_one_without_is_new(before: Old) -> None:
+    before.experiment(1, "12282a")
+    other = Old(before.path.with_name("other.db"), before.revision)
     other.experiment(1, "12282a")
     other.copy(1, 1, "/p/1", None)
-    assert StateMarkers.open(old.path).read() == Markers()
+    assert StateMarkers.open(before.path).read() == Markers()
     assert StateMarkers.open(other.path).read() == Markers(in_use=True)
 
 
-@pytest.mark.parametrize("old", OLDER[4:], indirect=True)  # the table came with 0005
-def test_what_was_due_keeps_since_when_and_why_with_its_beamline(old: Old) -> None:
-    old.experiment(1, "12282a")
-    old.experiment(2, "12282b", "saxs")
-    old.due("12282a", "ny79", 2, "disk full")
-    old.due("12282a", "other", 1, "not enough free space")  # its project has changed since
-    old.due("12282b", "kx12", 3, "cut off")
-    old.due("12283a", "kx12", 4, "the project folder is not there")
-    if old.has("0008"):
-        old.visit(1, "12283a", "imbl", 3)
-        old.visit(2, "12283a", "saxs", 5)
-    catalogue = Catalogue.open(old.path)
+@pytest.mark.parametrize(
+    "before", BEFORE_OBLIGATIONS[4:], indirect=True
+)  # the table came with 0005
+def test_what_was_due_keeps_since_when_and_why_with_its_beamline(before: Old) -> None:
+    before.experiment(1, "12282a")
+    before.experiment(2, "12282b", "saxs")
+    before.due("12282a", "ny79", 2, "disk full")
+    before.due("12282a", "other", 1, "not enough free space")  # its project has changed since
+    before.due("12282b", "kx12", 3, "cut off")
+    before.due("12283a", "kx12", 4, "the project folder is not there")
+    if before.has("0008"):
+        before.visit(1, "12283a", "imbl", 3)
+        before.visit(2, "12283a", "saxs", 5)
+    catalogue = Catalogue.open(before.path)
     found = records(catalogue)
 
     def note(project: str, since: int, reason: str) -> DueNote:
@@ -214,17 +223,19 @@ def test_what_was_due_keeps_since_when_and_why_with_its_beamline(old: Old) -> No
 
     assert found["12282a mx"].note == note("other", 1, "not enough free space")
     assert found["12282b saxs"].note == note("kx12", 3, "cut off")
-    if old.has("0008"):
+    if before.has("0008"):
         assert found["12283a saxs"].note == note("kx12", 4, "the project folder is not there")
-    assert rows(old.path, "SELECT count(*) FROM due") == [(3,)]
-    assert rows(old.path, "SELECT name FROM sqlite_master WHERE name = 'due_by_epn'") == []
+    assert rows(before.path, "SELECT count(*) FROM due") == [(3,)]
+    assert rows(before.path, "SELECT name FROM sqlite_master WHERE name = 'due_by_epn'") == []
 
 
-@pytest.mark.parametrize("old", OLDER[2:], indirect=True)  # the column came with 0003
-def test_what_an_original_called_complete_holds_up_to_when_it_was_last_seen(old: Old) -> None:
-    old.experiment(1, "12282a", completed_elsewhere=1)
-    old.experiment(2, "12282b")
-    found = records(Catalogue.open(old.path))
+@pytest.mark.parametrize(
+    "before", BEFORE_OBLIGATIONS[2:], indirect=True
+)  # the column came with 0003
+def test_what_an_original_called_complete_holds_up_to_when_it_was_last_seen(before: Old) -> None:
+    before.experiment(1, "12282a", completed_elsewhere=1)
+    before.experiment(2, "12282b")
+    found = records(Catalogue.open(before.path))
     assert found["12282a mx"].elsewhere_since == DAY + timedelta(days=1)
     assert found["12282b mx"].elsewhere_since is None
 
@@ -277,33 +288,33 @@ def kept_of(old: Old) -> dict[int, CopyRecord]:
     [(3, 5, 2), (5, 3, 1), (3, None, 1), (None, 3, 2), (None, None, 2), (3, 3, 2)],
 )
 def test_of_two_copies_with_one_destination_the_later_complete_one_keeps_it(
-    old: Old, first: int | None, second: int | None, keeps: int
+    before: Old, first: int | None, second: int | None, keeps: int
 ) -> None:
-    old.experiment(1, "12282a", "mx")
-    old.experiment(2, "12282a", "saxs")
-    old.copy(1, 1, "/p/12282a/data", first)
-    old.copy(2, 2, "/p/12282a/data", second)
-    old.copy(3, 2, "/p/elsewhere", None)
-    if old.has("0007"):
+    before.experiment(1, "12282a", "mx")
+    before.experiment(2, "12282a", "saxs")
+    before.copy(1, 1, "/p/12282a/data", first)
+    before.copy(2, 2, "/p/12282a/data", second)
+    before.copy(3, 2, "/p/elsewhere", None)
+    if before.has("0007"):
         for copy in (1, 2, 3):
-            old.add("held", copy_id=copy, path=b"a", size=1, modified=2, checked=9)
-    assert kept_of(old).keys() == {keeps, 3}
+            before.add("held", copy_id=copy, path=b"a", size=1, modified=2, checked=9)
+    assert kept_of(before).keys() == {keeps, 3}
     lost = 3 - keeps
     ((reason, when, completed, fingerprint),) = rows(
-        old.path,
+        before.path,
         f"SELECT forget_reason, forgotten, completed, fingerprint FROM copies WHERE id = {lost}",
     )
     assert reason == "another experiment has the same destination (found by an upgrade)"
     assert when is not None and (completed, fingerprint) == (None, None)
-    held = {copy for (copy,) in rows(old.path, "SELECT copy_id FROM held")}
-    assert held == ({keeps, 3} if old.has("0007") else set())
+    held = {copy for (copy,) in rows(before.path, "SELECT copy_id FROM held")}
+    assert held == ({keeps, 3} if before.has("0007") else set())
 
 
-def test_of_many_copies_with_one_destination_one_keeps_it(old: Old) -> None:
+def test_of_many_copies_with_one_destination_one_keeps_it(before: Old) -> None:
     for number, beamline in enumerate(("mx", "saxs", "imbl", "xfm"), 1):
-        old.experiment(number, "12282a", beamline)
-        old.copy(number, number, "/p/12282a/data", number % 3 or None)
-    assert kept_of(old).keys() == {2}
+        before.experiment(number, "12282a", beamline)
+        before.copy(number, number, "/p/12282a/data", number % 3 or None)
+    assert kept_of(before).keys() == {2}
 
 
 @pytest.mark.parametrize(
@@ -311,17 +322,17 @@ def test_of_many_copies_with_one_destination_one_keeps_it(old: Old) -> None:
     [("{epn}/data", Left.SAME_DESTINATION), ("{beamline}/{epn}/data", Why.NEW)],
 )
 def test_an_experiment_that_has_lost_its_place_to_another_is_due(
-    old: Old, destination_path: str, result: Left | Why
+    before: Old, destination_path: str, result: Left | Why
 ) -> None:
-    old.experiment(1, "12282a", "mx")
-    old.experiment(2, "12282a", "saxs")
-    old.copy(1, 1, "/p/12282a/data", 3)
-    old.copy(2, 2, "/p/12282a/data", 5)
-    old.attempt(1, "complete", 3)
-    old.attempt(2, "complete", 5)
-    if old.has("0008"):
-        old.visit(1, "12282a", "mx", 2)
-    catalogue, now = Catalogue.open(old.path), datetime.now(UTC)
+    before.experiment(1, "12282a", "mx")
+    before.experiment(2, "12282a", "saxs")
+    before.copy(1, 1, "/p/12282a/data", 3)
+    before.copy(2, 2, "/p/12282a/data", 5)
+    before.attempt(1, "complete", 3)
+    before.attempt(2, "complete", 5)
+    if before.has("0008"):
+        before.visit(1, "12282a", "mx", 2)
+    catalogue, now = Catalogue.open(before.path), datetime.now(UTC)
     found = catalogue.overview.records()
     policy = Policy(
         now=now,

@@ -10,17 +10,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, select, tuple_
+from sqlalchemy import ColumnElement, exists, select, tuple_
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.held import Holdings
-from asynchy.catalogue.schema import files, folders
+from asynchy.catalogue.schema import files, folders, held
 from asynchy.catalogue.sightings import Row, Sighting
-from asynchy.domain.experiment import Entry, Kind, Located
+from asynchy.domain.experiment import AtHome, Entry, Kind, Located
+from asynchy.domain.level import Damage
 
 _PAGE = 5000
 """Entries read at a time: a transaction that stays open for hours would keep the WAL growing."""
 _MODE_UNTOLD = 0o644
+_EDITED_AT_A_TIME = 100_000
+"""Edited files that a listing remembers, to see that they are as they were again; an audit sees the
+others."""
 
 
 class Listing:
@@ -30,23 +34,32 @@ class Listing:
         """Begin one; `holdings` is what the copy holds that it is held against, where it is one."""
         self._sighting = Sighting.begin(catalogue, "listing", located.source)
         self._experiment_id, _ = self._sighting.experiment(located)
-        self._holdings = holdings if holdings and not holdings.empty else None
+        self._holdings = holdings
         self._files: list[Row] = []
         self._folders: list[Entry] = []
         self._missing: list[Entry] = []
-        self._lost = False
+        self._edited: list[Entry] = []
+        self._unedited: list[Entry] = []
+        self._known_edited: frozenset[bytes] = frozenset()
+        if holdings is not None:
+            self._known_edited = holdings.edited().paths(_EDITED_AT_A_TIME)
+        self._marked = False
 
     @property
     def number(self) -> int:
         """Which listing this is, among all sightings."""
         return self._sighting.id
 
-    def add(self, entry: Entry, at_home: bool) -> None:
-        """Take one entry, and whether it is at home; links and special files are not kept."""
+    def add(self, entry: Entry, found: AtHome) -> None:
+        """Take one entry, and what is in its place; links and special files are not kept."""
         if entry.kind is Kind.FILE:
             self._files.append((entry.path, entry.size, entry.modified, entry.mode))
-            if not at_home and self._holdings:
+            if found is AtHome.MISSING:
                 self._missing.append(entry)
+            elif found is AtHome.EDITED:
+                self._edited.append(entry)
+            elif entry.path in self._known_edited:
+                self._unedited.append(entry)
         elif entry.kind is Kind.FOLDER:
             self._folders.append(entry)
         if len(self._files) + len(self._folders) >= _PAGE:
@@ -62,7 +75,7 @@ class Listing:
         self._sighting.end(round_trip)
         if self._holdings:
             self._holdings.forget_vanished()
-            if self._lost:
+            if self._marked:
                 self._holdings.sum_up(datetime.now(UTC))
 
     def _hand_over(self) -> None:
@@ -70,19 +83,23 @@ class Listing:
         self._sighting.add(self._experiment_id, self._files)
         if self._holdings:
             self._holdings.lose(self._missing)
-            self._lost = self._lost or bool(self._missing)
-        self._files, self._folders, self._missing = [], [], []
+            self._holdings.edit(self._edited, self._unedited)
+            self._marked |= bool(self._missing or self._edited or self._unedited)
+        self._files, self._folders = [], []
+        self._missing, self._edited, self._unedited = [], [], []
 
 
 @dataclass(frozen=True)
 class Contents:
-    """The files and folders of one experiment.
+    """The files and folders of one experiment that a transfer is to bring, or to compare.
 
-    Both iterators raise `CatalogueError` where the database cannot be used.
+    Files that people changed at home are not among them. The iterators raise `CatalogueError`
+    where the database cannot be used.
     """
 
     database: Database
     experiment_id: int
+    copy_id: int
 
     def files(self, larger_than: int) -> Iterator[Entry]:
         """The files larger than so many bytes, the largest first; then the others by their path."""
@@ -99,6 +116,11 @@ class Contents:
         while page := self._files([mine, column.size <= larger_than, *after], [column.path]):
             yield from page
             after = [column.path > page[-1].path]
+
+    def edited(self) -> Iterator[bytes]:
+        """The paths of the files that people changed at home, which are left alone."""
+        holdings = Holdings(self.database, self.copy_id, self.experiment_id)
+        return (file.path for file in holdings.edited())
 
     def folders(self) -> Iterator[Entry]:
         """The folders by their path, so that each comes after the one that it lies in."""
@@ -121,7 +143,14 @@ class Contents:
     def _files(
         self, where: list[ColumnElement[bool]], order: list[ColumnElement[int]]
     ) -> list[Entry]:
-        query = select(files.c.path, files.c.size, files.c.modified, files.c.mode)
+        edited = exists().where(
+            held.c.copy_id == self.copy_id,
+            held.c.path == files.c.path,
+            held.c.size == files.c.size,
+            held.c.modified == files.c.modified,
+            held.c.damage == Damage.EDITED.value,
+        )
+        query = select(files.c.path, files.c.size, files.c.modified, files.c.mode).where(~edited)
         with self.database.transaction() as db:
             rows = db.execute(query.where(*where).order_by(*order).limit(_PAGE)).all()
         return [

@@ -30,6 +30,7 @@ from asynchy.domain.level import Damage, Held, Level
 _PAGE = 5000
 """Files read at a time: a transaction that stays open for hours would keep the WAL growing."""
 _MISSING = Damage.MISSING.value
+_EDITED = Damage.EDITED.value
 
 # What a listing saw: a walk may have seen something else since.
 _AS_LISTED = "experiment_id = :experiment AND since <= :listing AND seen >= :listing"
@@ -55,6 +56,11 @@ _DAMAGE = f"""
 UPDATE held SET {_SPOIL} WHERE copy_id = ? AND path = ? AND size = ? AND modified = ?
 """  # noqa: S608
 _LOSE = f"{_DAMAGE} AND damage IS NOT 'different'"
+# It has the size and the time again that it had: that much is proven, and no more.
+_AS_IT_WAS = """
+UPDATE held SET damage = NULL, level = 1
+WHERE damage = 'changed at home' AND copy_id = ? AND path = ? AND size = ? AND modified = ?
+"""
 _VANISHED = """
 UPDATE held SET damage = 'changed'
 WHERE copy_id = ? AND damage = 'different' AND NOT EXISTS (
@@ -86,6 +92,12 @@ class Selection:
             count, size = db.execute(query).one()
         return count, int(size)
 
+    def paths(self, limit: int) -> frozenset[bytes]:
+        """The paths of some of them, so many at most."""
+        query = select(held.c.path).select_from(self.rows).where(self.wanted).limit(limit)
+        with self.database.transaction() as db:
+            return frozenset(map(bytes, db.scalars(query)))
+
     def __iter__(self) -> Iterator[Held]:
         """The files in order of path, read a page at a time."""
         after = b""
@@ -113,6 +125,19 @@ class Holdings:
         with self.database.transaction() as db:
             query = select(held.c.path).where(held.c.copy_id == self.copy_id).limit(1)
             return db.execute(query).one_or_none() is None
+
+    def recorded(self, path: bytes) -> tuple[int, int] | None:
+        """The size and time that a file had when it arrived; None: it is not known to be held."""
+        query = select(held.c.size, held.c.modified).where(
+            held.c.copy_id == self.copy_id, held.c.path == path
+        )
+        with self.database.transaction() as db:
+            row = db.execute(query).one_or_none()
+        return None if row is None else (row.size, row.modified)
+
+    def edited(self) -> Selection:
+        """The files that people changed at home while the facility's are as they were."""
+        return self._select([held.c.damage == _EDITED], listed=True)
 
     def known(self) -> int:
         """How many files of the copy are known to be at home as they were last listed."""
@@ -156,7 +181,7 @@ class Holdings:
         )
         if since is not None:
             weak = or_(weak, held.c.checked <= _seconds(since))
-        return self._select([weak], listed=True)
+        return self._select([weak, held.c.damage.is_distinct_from(_EDITED)], listed=True)
 
     def different(self, *, listed: bool = False) -> Selection:
         """The files that are known to differ from the facility's; `listed`: that it has still."""
@@ -188,6 +213,13 @@ class Holdings:
             if db.exec_driver_sql(_LOSE, rows).rowcount:
                 values |= _INCOMPLETE
             db.execute(update(copies).where(copies.c.id == self.copy_id).values(values))
+
+    def edit(self, edited: Iterable[Entry], unedited: Iterable[Entry]) -> None:
+        """People changed files at home; others, once changed, are as they were again."""
+        changed = [(_EDITED, self.copy_id, file.path, file.size, file.modified) for file in edited]
+        as_before = [(self.copy_id, file.path, file.size, file.modified) for file in unedited]
+        self._update(_DAMAGE, changed)
+        self._update(_AS_IT_WAS, as_before)
 
     def differ(self, found: Iterable[Held]) -> None:
         """Files differ from the facility's: the copy is not complete, until that is mended."""
@@ -253,20 +285,26 @@ class Holdings:
 def sum_up(db: Connection, copy_id: int, when: datetime) -> Level | None:
     """Store with a copy the weakest level of its files, and that it was established then.
 
-    None, and so stored, where nothing is proven of some file, no file is known, or the facility was
-    seen to have one that the copy does not hold.
+    None, and so stored, where nothing is proven of some file, a person changed one, no file is
+    known, or the facility was seen to have one that the copy does not hold.
     """
     query = select(
         func.min(held.c.level).label("weakest"),
         func.count().label("all"),
         func.count(held.c.level).label("levels"),
         func.count(held.c.damage).label("damaged"),
+        func.count().filter(held.c.damage == _EDITED).label("edited"),
     ).where(held.c.copy_id == copy_id)
     row = db.execute(query).one()
     level = row.weakest if row.levels == row.all and not row.damaged else None
     if level is not None and db.exec_driver_sql(_LACKS, (copy_id,)).scalar_one():
         level = None
-    values = {"level": level, "verified": when, "damaged": row.damaged}
+    values = {
+        "level": level,
+        "verified": when,
+        "damaged": row.damaged - row.edited,
+        "edited": row.edited,
+    }
     db.execute(update(copies).where(copies.c.id == copy_id).values(values))
     return level
 

@@ -11,7 +11,7 @@ from sqlalchemy import Row
 
 from asynchy.catalogue import process
 from asynchy.domain.attempt import Attempt, Claim, ServiceState, Verdict
-from asynchy.domain.copy_record import CopyRecord, LastAttempt
+from asynchy.domain.copy_record import CopyRecord, LastAttempt, Replaced
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Copy, Experiment
 from asynchy.domain.level import Check
@@ -93,4 +93,7 @@ def copy_record_of(row: Row[Any], lease: Row[Any] | None) -> CopyRecord:
         forgotten=row.forgotten,
         forget_reason=row.forget_reason,
         losses=row.losses,
+        edited=row.edited,
+        replaced=Replaced(row.replaced_files, row.replaced_bytes, row.replaced_by_less),
+        replaced_at=row.replaced,
     )

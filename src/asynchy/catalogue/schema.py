@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from asynchy.domain.level import Level
 
-REVISION = "0011"
+REVISION = "0012"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -185,6 +185,13 @@ copies = Table(
     # Complete once, until files were found missing, or to differ from the facility's: due again.
     Column("doubted", Boolean, nullable=False, server_default=false()),
     Column("losses", Text),  # what the facility no longer has of it; null: nothing known
+    Column("edited", BigInteger, nullable=False, server_default=text("0")),  # by people, at home
+    # Earlier versions of its files that are kept beside it, and those among them whose place has
+    # less now.
+    Column("replaced_files", BigInteger, nullable=False, server_default=text("0")),
+    Column("replaced_bytes", BigInteger, nullable=False, server_default=text("0")),
+    Column("replaced_by_less", BigInteger, nullable=False, server_default=text("0")),
+    Column("replaced", UtcDateTime),  # when the latest of them was replaced; null: never
     # A person said that it need not be at its place any more; its attempts and checks stay.
     Column("forgotten", UtcDateTime),
     Column("forget_reason", Text),
@@ -261,6 +268,7 @@ checks = Table(  # every verification and audit of a copy; only ever added
     Column("missing", BigInteger, nullable=False),
     Column("extra", BigInteger, nullable=False),
     Column("digested", BigInteger, nullable=False),
+    Column("edited", BigInteger, nullable=False, server_default=text("0")),
     Column("reason", Text),
     Column("whole", Boolean, nullable=False, server_default=false()),  # it came to its end
 )

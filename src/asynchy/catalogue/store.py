@@ -33,7 +33,7 @@ from asynchy.catalogue.schema import (
 )
 from asynchy.catalogue.takeover import take_over
 from asynchy.domain.attempt import Attempt, Claim, ServiceState, Verdict
-from asynchy.domain.copy_record import CopyRecord
+from asynchy.domain.copy_record import CopyRecord, Replaced
 from asynchy.domain.experiment import Copy, Experiment, Located, Survey
 from asynchy.domain.level import Check
 from asynchy.domain.visit import Visit
@@ -104,16 +104,21 @@ class Catalogue:
         """Where a listing of an experiment is stored while it is made; None where we only look."""
         if not self.writing:
             return None
-        with self._database.transaction() as db:
-            row = db.execute(find_copy(copy)).one_or_none()
         located = Located(copy.experiment, copy.source)
-        return Listing(self.path, located, None if row is None else self._holdings(row))
+        return Listing(self.path, located, self.holdings_of(copy))
 
-    def contents(self, copy: Copy) -> Contents:
-        """What the latest listing of an experiment found."""
+    def contents(self, copy: Copy, copy_id: int) -> Contents:
+        """What the latest listing of an experiment found, for one of its copies."""
         with self._database.transaction() as db:
             experiment_id = remember(db, copy.experiment, copy.source, _now())
-        return Contents(self._database, experiment_id)
+        return Contents(self._database, experiment_id, copy_id)
+
+    def holdings_of(self, copy: Copy) -> Holdings | None:
+        """What a copy is known to hold; None: nothing."""
+        with self._database.transaction() as db:
+            row = db.execute(find_copy(copy)).one_or_none()
+        holdings = None if row is None else self._holdings(row)
+        return None if holdings is None or holdings.empty else holdings
 
     def holdings(self, copy_id: int) -> Holdings:
         """What a copy holds."""
@@ -227,6 +232,21 @@ class Catalogue:
         """Store what the facility no longer has of a copy, for people; None: it has all of it."""
         with self._database.transaction() as db:
             db.execute(update(copies).where(copies.c.id == copy_id).values(losses=losses))
+
+    def note_replaced(self, copy_id: int, kept: Replaced, when: datetime | None) -> None:
+        """Store what is kept beside a copy of earlier versions of its files.
+
+        `when`: one was replaced then; None: it was only counted again.
+        """
+        values: dict[str, Any] = {
+            "replaced_files": kept.files,
+            "replaced_bytes": kept.bytes,
+            "replaced_by_less": kept.by_less,
+        }
+        if when is not None:
+            values["replaced"] = when
+        with self._database.transaction() as db:
+            db.execute(update(copies).where(copies.c.id == copy_id).values(values))
 
     def see(self, seen: FolderSeen, now: datetime) -> None:
         """Store which experiments there are in a folder at the facility, all of which was listed.

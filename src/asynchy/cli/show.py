@@ -13,15 +13,15 @@ from asynchy.domain.copy_record import CopyRecord, Presence
 from asynchy.domain.experiment import Copy
 from asynchy.domain.level import Check
 from asynchy.domain.text import count, duration, moment, shown, size
+from asynchy.kept_files import MISMATCH, folder_beside
 from asynchy.plan.outcome import Left, LeftOut, Plan, Transfer
-from asynchy.plan.safety import name_of
+from asynchy.plan.safety import edited_words, name_of
 from asynchy.receipt.bag import ODD_NAMES
 from asynchy.receipt.crate import level_word
 from asynchy.service.audit import Audited
 from asynchy.service.bring import Outcome
 from asynchy.service.receipt import Receipt
 from asynchy.service.work import Report
-from asynchy.verify.aside import folder_of
 
 _WIDE_ENOUGH = 130
 """Columns from which on a table of copies has their destinations, too."""
@@ -63,7 +63,7 @@ def show_verified(report: Report, catalogue: Catalogue, since: datetime) -> None
         line("Nothing to verify.")
     _show_left_out(report.plan)
     aside = [
-        str(folder_of(outcome.copy.destination))
+        str(folder_beside(outcome.copy, MISMATCH))
         for outcome, checks in made.items()
         if any(check.different for check in checks)
     ]
@@ -110,6 +110,11 @@ def show_audited(results: Sequence[Audited]) -> None:
         line(
             "\n`asynchy verify EPN` holds a copy against the facility, and fetches again what "
             "differs or is missing."
+        )
+    if any(result.check.edited for result in results if result.check):
+        line(
+            "\nFiles that were changed at home stay as they are. `asynchy verify --restore EPN` "
+            "brings the facility's back, and keeps the changed ones beside the copy."
         )
 
 
@@ -211,7 +216,8 @@ def state(copy: CopyRecord) -> str:
         return f"due: {wrong}"
     # A verification that found it complete after a failed attempt is no attempt of its own.
     if copy.completed is not None and not copy.unfinished:
-        return f"complete {moment(copy.completed)}"
+        edited = f"; {edited_words(copy)}" if copy.edited else ""
+        return f"complete {moment(copy.completed)}{edited}"
     if last is None:
         return "not fetched yet"
     if last.verdict is Verdict.COMPLETE:  # a person wants it fetched again
@@ -236,6 +242,8 @@ def proven(copy: CopyRecord) -> str:
         return f"{count(copy.damaged, 'file')} damaged"
     if copy.completed is None:
         return "-"
+    if copy.edited:
+        return f"{count(copy.edited, 'file')} edited"
     return copy.level.word if copy.level else "not known"
 
 
@@ -249,7 +257,12 @@ def show_checks(checks: Sequence[tuple[str, Check]]) -> None:
 
 def found(check: Check) -> str:
     """What a check found, in words."""
-    wrong = {"different": check.different, "missing": check.missing, "extra": check.extra}
+    wrong = {
+        "different": check.different,
+        "changed at home": check.edited,
+        "missing": check.missing,
+        "extra": check.extra,
+    }
     words = [f"{number:,} {what}" for what, number in wrong.items() if number]
     if not words:
         words = ["nothing wrong" if check.reason is None else "nothing wrong in what was read"]

@@ -183,6 +183,7 @@ def _at_home(copy: CopyRecord | None) -> str:
     if copy.completed is None:
         return "not complete"
     proven = f"{copy.damaged:,} damaged" if copy.damaged else str(copy.level or "level not known")
+    proven = f"{copy.edited:,} changed at home" if copy.edited and not copy.damaged else proven
     return f"{_amount(copy.files, copy.bytes)}, complete {moment(copy.completed)}, {proven}"
 
 
@@ -204,6 +205,7 @@ def reconcile_row(item: Reconciled) -> dict[str, object]:
         "completed": _iso(copy.completed if copy else None),
         "level": copy.level.word if copy and copy.level else None,
         "damaged": copy.damaged if copy else None,
+        "edited": copy.edited if copy else None,
         "proven_files": proof.files if proof else None,
         "proven_bytes": proof.bytes if proof else None,
         "proven_first": _iso(proof.first if proof else None),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from asynchy.cli.tables import bullets, line, once_a_mount, table
+from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.text import count, moment
 from asynchy.plan.experiment_state import ExperimentState, State
 from asynchy.plan.outcome import Left
 from asynchy.plan.overview import overview_of, sentences
-from asynchy.plan.safety import name_of
+from asynchy.plan.safety import edited_words, name_of, replaced_words
 
 _LISTED = frozenset({State.DUE, State.WAITING, State.UNOWNED, State.GONE})
 
@@ -61,9 +62,19 @@ def show_experiment(states: Sequence[ExperimentState], config: str) -> None:
         step = next_step(item, config)
         if step is not None:
             line(f"  next step: {step}")
-        if item.copy is not None and item.copy.losses:
-            line(f"  lost at the facility: {item.copy.losses}")
+        if item.copy is not None:
+            _show_files(item.copy)
         line("")
+
+
+def _show_files(copy: CopyRecord) -> None:
+    """What people should know of the files of a copy."""
+    if copy.losses:
+        line(f"  lost at the facility: {copy.losses}")
+    if copy.edited:
+        line(f"  changed at home: {edited_words(copy)} and left alone")
+    if copy.replaced.files:
+        line(f"  kept: {replaced_words(copy)}")
 
 
 def why(item: ExperimentState) -> str:

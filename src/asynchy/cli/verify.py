@@ -36,6 +36,11 @@ _LEVELS = [Level.SIZE.word, Level.SOURCE.word]
     show_default=True,
     help="What is proven: size and time of every file, or its bytes, by a digest.",
 )
+@click.option(
+    "--restore",
+    is_flag=True,
+    help="Bring the facility's files back where people changed them; theirs are kept beside.",
+)
 @click.option("--again", is_flag=True, help="Compare what was proven before, too.")
 @click.option(
     "--threads",
@@ -65,7 +70,9 @@ def _verify(settings: Shared, stop: Stop, options: dict[str, Any]) -> int:
     board, threads = Board(), options["threads"]
     site = site_of(settings, stop, board, write=True)
     since = began if options["again"] else None
-    means = replace(site.means, verify=options["level"], proven_since=since)
+    means = replace(
+        site.means, verify=options["level"], proven_since=since, restore=options["restore"]
+    )
     site = replace(site, means=means)
     plan = plan_verification(site, options["epns"], threads)
     with bars(board), reporting([log_transfers(board)]):

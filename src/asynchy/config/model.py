@@ -205,6 +205,8 @@ class Settings(Shared):
     """New: days after a visit at which its experiment is looked at a second time; 0: never."""
     backups: int = Field(default=7, ge=0, le=3660)
     """New: backups of the catalogue that are kept, one a day; 0: none is made."""
+    keep_replaced: int = Field(default=90, ge=0, le=36500)
+    """New: days for which an earlier version of a file is kept beside its copy; 0: for ever."""
     max_tasks: int = Field(default=1, ge=1, le=64)
     """Experiments that are transferred at a time."""
 

@@ -51,6 +51,16 @@ class LastAttempt:
 
 
 @dataclass(frozen=True)
+class Replaced:
+    """Earlier versions of files of a copy, kept beside it because the facility's took the place."""
+
+    files: int = 0
+    bytes: int = 0
+    by_less: int = 0
+    """Those of them whose place has a smaller file now, one of zeros alone, or none."""
+
+
+@dataclass(frozen=True)
 class CopyRecord:
     """All that the catalogue knows of one copy, but its files."""
 
@@ -88,6 +98,11 @@ class CopyRecord:
     """Why, in that person's words."""
     losses: str | None = None
     """What the facility no longer has of it, or has smaller; None: nothing is known."""
+    edited: int = 0
+    """Files that people changed at home; they are left alone."""
+    replaced: Replaced = Replaced()
+    replaced_at: datetime | None = None
+    """When the latest of those was replaced; None: none ever was."""
     presence: Presence = Presence.THERE
     """What is at its place; whoever has looked puts it here."""
 

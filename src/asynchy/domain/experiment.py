@@ -129,6 +129,16 @@ class Entry:
         return size_only or found.st_mtime_ns // 1_000_000_000 == self.modified
 
 
+class AtHome(Enum):
+    """What is at home in the place of a listed entry."""
+
+    AS_LISTED = "as listed"
+    EDITED = "changed at home"
+    """A file that a person changed since it arrived, while the facility's is as it was."""
+    MISSING = "missing"
+    """Nothing, or something else."""
+
+
 @dataclass(frozen=True)
 class Survey:
     """An experiment as listed at the facility, held against its copy at home."""
@@ -148,3 +158,5 @@ class Survey:
     """Equal for two listings of the same files (name, size, time)."""
     listing: int | None = None
     """Its number in the catalogue; None where it was not stored."""
+    edited_files: int = 0
+    """Files that people changed at home; they are left alone and are not missing."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -36,7 +38,10 @@ class Damage(StrEnum):
     DIFFERENT = "different"
     """Other bytes than at the facility, also after it was fetched again."""
     CHANGED = "changed"
-    """Other bytes, another size or time than it had when it was last proven."""
+    """Other bytes than it had when it was last proven, at the same size and time."""
+    EDITED = "changed at home"
+    """Another size or time than it had when it arrived: a person works with it. No damage: it is
+    theirs, and a transfer leaves it alone while the facility's file is as it was."""
     MISSING = "missing"
     """No file lies in its place, or none as it was proven and as the facility has it."""
 
@@ -57,6 +62,13 @@ class Held:
     sha256: bytes | None
     """Of its bytes at home; None where it has not been computed."""
     damage: Damage | None
+
+    def is_edited(self, found: os.stat_result | None) -> bool:
+        """Whether what was found in its place is a file of another size or time."""
+        if found is None or not stat.S_ISREG(found.st_mode):
+            return False
+        modified = found.st_mtime_ns // 1_000_000_000
+        return (found.st_size, modified) != (self.size, self.modified)
 
     @property
     def proven(self) -> Level | None:
@@ -86,6 +98,8 @@ class Check:
     """Files at home that the catalogue does not know to be part of the copy."""
     digested: int
     """Files that had no SHA-256 and got one."""
+    edited: int
+    """Files that people changed at home."""
     reason: str | None
     """Why it did not look at all that it was to look at; None where it did."""
     whole: bool

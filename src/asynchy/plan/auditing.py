@@ -64,10 +64,11 @@ class Finding:
 def finding(file: Held, sha256: bytes | None, modified: int | None) -> Finding:
     """What is said of a file by its SHA-256 and time at home; None: it is of another size.
 
-    A file of which no digest is known is taken for good where it has the time that it had.
+    A file of which no digest is known is taken for good if it has the time that it had. One of
+    another size or time was changed by a person; other bytes at the same size and time are damage.
     """
-    if sha256 is None or (file.sha256 is None and modified != file.modified):
-        return Finding(Damage.CHANGED)
-    if file.sha256 is None:
-        return Finding(None, sha256)
-    return Finding(None if sha256 == file.sha256 else Damage.CHANGED)
+    if sha256 is not None and sha256 == file.sha256:
+        return Finding(None)
+    if sha256 is None or modified != file.modified:
+        return Finding(Damage.EDITED)
+    return Finding(None, sha256) if file.sha256 is None else Finding(Damage.CHANGED)

@@ -31,6 +31,8 @@ class Means:
     """Compute the SHA-256 of every file right after its copy is complete."""
     receipt: bool = False
     """Then make a receipt of it, beside it."""
+    restore: bool = False
+    """Bring the facility's files back where people changed them at home."""
 
     @property
     def looks(self) -> bool:

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.experiment import Experiment
 from asynchy.domain.text import count, moment
 from asynchy.plan.experiment_state import ExperimentState, State
 from asynchy.plan.outcome import Left
 from asynchy.plan.policy import Policy
-from asynchy.plan.safety import name_of
+from asynchy.plan.safety import name_of, replaced_words
 
 _NAMED = 10
 _LOSSES_TOLD = timedelta(days=14)
@@ -29,6 +30,8 @@ class Overview:
     """Visible and ours, but never in a visit: only `fetch-visible` makes them due."""
     shrunk: tuple[ExperimentState, ...]
     """The facility no longer has all that their copies hold."""
+    replaced: tuple[CopyRecord, ...]
+    """Copies beside which earlier versions of files are kept."""
 
 
 def overview_of(states: Iterable[ExperimentState]) -> Overview:
@@ -39,6 +42,9 @@ def overview_of(states: Iterable[ExperimentState]) -> Overview:
         elsewhere=tuple(item for item in found if item.is_elsewhere),
         outside=tuple(item.experiment for item in found if item.state is State.OUTSIDE),
         shrunk=tuple(item for item in found if item.copy is not None and item.copy.losses),
+        replaced=tuple(
+            copy for item in found for copy in item.record.copies if copy.replaced.files
+        ),
     )
 
 
@@ -66,6 +72,11 @@ def sentences(overview: Overview, *, shrunk: bool = True) -> list[str]:
     for item in overview.shrunk if shrunk else ():
         assert item.copy is not None
         said.append(f"{name_of(item.experiment)}: {item.copy.losses}")
+    said += [
+        f"{name_of(copy.copy.experiment)}: {replaced_words(copy)}"
+        for copy in overview.replaced
+        if shrunk or copy.replaced.by_less
+    ]
     return said
 
 
@@ -73,10 +84,15 @@ def attention(states: Iterable[ExperimentState], now: datetime) -> tuple[str, ..
     """What will not come right by itself, a sentence each; a missing mount is named once.
 
     EPNs without a project are not among it: a mail has a part of its own for them. What the
-    facility lost of a copy is repeated for some days.
+    facility lost of a copy, and which files were replaced, is repeated for some days; that the
+    place of a kept file has less now, until a person has seen to it.
     """
     said: dict[str, int] = {}
     for item in states:
+        for one in item.record.copies:
+            recent = one.replaced_at is not None and now - one.replaced_at < _LOSSES_TOLD
+            if one.replaced.by_less or (one.replaced.files and recent):
+                said[f"{name_of(item.experiment)}: {replaced_words(one)}"] = 1
         copy = item.copy
         if copy and copy.losses and copy.listed and now - copy.listed < _LOSSES_TOLD:
             said[f"{name_of(item.experiment)}: {copy.losses}"] = 1

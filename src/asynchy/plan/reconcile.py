@@ -12,7 +12,7 @@ from asynchy.domain.level import Level
 from asynchy.domain.text import count, moment
 from asynchy.plan.experiment_state import State, experiment_state
 from asynchy.plan.policy import Policy
-from asynchy.plan.safety import SafetyPolicy
+from asynchy.plan.safety import SafetyPolicy, replaced_words
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ def _hindrance(
     """What stands against it though the copy is complete and proven; None: nothing."""
     if copy.claim is not None:
         return f"process {copy.claim.pid} on {copy.claim.host} works on it"
+    if copy.replaced.by_less:
+        return replaced_words(copy)
     for item in one.beamtimes:
         if item.visit.start <= now < item.visit.end:
             return "a visit is running"

@@ -10,7 +10,7 @@ from asynchy.domain.copy_record import CopyRecord, CopyState, Presence, newer_at
 from asynchy.domain.experiment import Experiment
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Level
-from asynchy.domain.text import count
+from asynchy.domain.text import count, size
 from asynchy.plan.policy import IgnoreEntry, Origin, is_of_original
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -108,7 +108,25 @@ def lack_of(
     if copy.damaged:
         return f"{count(copy.damaged, 'file')} damaged at home"
     newer = newer_at_facility(copy.listed, one.beamtimes, one.changed, now)
-    return newer or _unfinished(one, copy) or unproven(copy.level, level)
+    edited = None
+    if copy.edited and level is not None:
+        edited = f"{edited_words(copy)}: the facility's version is not at home"
+    return newer or _unfinished(one, copy) or edited or unproven(copy.level, level)
+
+
+def edited_words(copy: CopyRecord) -> str:
+    """How many of its files people changed."""
+    return f"{count(copy.edited, 'file was', 'files were')} changed at home"
+
+
+def replaced_words(copy: CopyRecord) -> str:
+    """What is kept of earlier versions of its files, a sentence without its end."""
+    kept, place = copy.replaced, copy.copy.destination
+    number = count(kept.files, "file")
+    words = f"earlier versions of {number} ({size(kept.bytes)}) are kept beside {place}"
+    if not kept.by_less:
+        return words
+    return f"{words}; in place of {kept.by_less:,} there is less now (smaller, only zeros, nothing)"
 
 
 def _unfinished(one: ExperimentRecord, copy: CopyRecord) -> str | None:

@@ -65,7 +65,9 @@ class Audited:
     def good(self) -> bool:
         """Whether nothing is known to be wrong."""
         check = self.check
-        wrong = check is not None and (check.different or check.missing or check.extra)
+        wrong = check is not None and (
+            check.different or check.edited or check.missing or check.extra
+        )
         return self.superseded or (not wrong and self.problem is None)
 
 
@@ -182,7 +184,7 @@ class _Audit:
             self._digests.append((file, what.new_digest))
         if damage is not None:
             self._note(damage.value, file.path)
-        if damage is not None or file.damage in (Damage.CHANGED, Damage.MISSING):
+        if damage is not None or file.damage is not None:
             self._mark(file, damage)
         if len(self._digests) >= _STORED:
             self._store()
@@ -230,6 +232,7 @@ class _Audit:
             files=self._files,
             bytes=self._bytes,
             different=self._counts[Damage.CHANGED.value],
+            edited=self._counts[Damage.EDITED.value],
             missing=self._counts[Damage.MISSING.value],
             extra=self._counts["extra"],
             digested=self._digested,
@@ -251,7 +254,7 @@ def _absent(site: Site, record: CopyRecord, *, superseded: bool) -> Audited:
         record.id,
         Check(
             "audit", "at home", now, now, process.host(), pid,
-            files=0, bytes=0, different=0, missing=0, extra=0, digested=0,
+            files=0, bytes=0, different=0, missing=0, extra=0, digested=0, edited=0,
             reason=reason, whole=False,
         ),
     )  # fmt: skip
@@ -276,8 +279,8 @@ def _tell(result: Audited) -> None:
         log.info("%s: audited: %s as they were", epn, count(check.files, "file"))
         return
     log.error(
-        "%s: audited: %s changed, %d missing, %d too many, of %s%s",
-        epn, count(check.different, "file"), check.missing, check.extra,
+        "%s: audited: %s damaged, %d changed at home, %d missing, %d too many, of %s%s",
+        epn, count(check.different, "file"), check.edited, check.missing, check.extra,
         count(check.files, "file"), f"; {check.reason}" if check.reason else "",
     )  # fmt: skip
     for what, names in result.named.items():

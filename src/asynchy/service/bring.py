@@ -17,10 +17,12 @@ from asynchy.domain.experiment import Copy, Survey
 from asynchy.domain.level import Level
 from asynchy.domain.text import count, duration, size
 from asynchy.errors import AsynchyError, DestinationTaken, ListingError, Stopped
+from asynchy.kept_files import REPLACED, new_folder
 from asynchy.plan.outcome import Transfer
 from asynchy.plan.verdict import Judgement, check_made, judge, level_of
 from asynchy.service.proof import judged, put_aside
 from asynchy.service.receipt import write_down
+from asynchy.service.replaced import report_replaced
 from asynchy.service.site import Site
 from asynchy.transfer.engine import Engine, Job
 
@@ -99,6 +101,11 @@ def rounds(
         "%s: by the %s engine (%s), check: %s",
         copy.epn, engine.name, engine.chosen, engine.check,
     )  # fmt: skip
+    if before.edited_files:
+        log.info(
+            "%s: %s changed at home; left alone", copy.epn,
+            count(before.edited_files, "file was", "files were"),
+        )  # fmt: skip
     holdings = site.catalogue.holdings(copy_id)
     origin_known = holdings.known() == before.files - before.missing_files
     begun = time.monotonic()
@@ -106,7 +113,7 @@ def rounds(
     while True:
         started = site.clock.now()
         site.board.begin(copy, before)
-        result = _run_engine(site, engine, copy, before)
+        result = _run_engine(site, engine, copy, copy_id, before)
         after = _list_again(site, copy, result)
         if after is None and site.stop.asked:
             result = replace(result, stopped=True)
@@ -146,12 +153,18 @@ def rounds(
     return outcome
 
 
-def _run_engine(site: Site, engine: Engine, copy: Copy, listed: Survey) -> EngineResult:
+def _run_engine(
+    site: Site, engine: Engine, copy: Copy, copy_id: int, listed: Survey
+) -> EngineResult:
     try:
-        job = Job(copy, listed, site.catalogue.contents(copy))
-        result = engine.transfer(
-            job, site.stop, lambda size, files: site.board.arrived(copy, size, files)
-        )
+        replaced = new_folder(copy, REPLACED, site.clock.now())
+        job = Job(copy, listed, site.catalogue.contents(copy, copy_id), replaced)
+        try:
+            result = engine.transfer(
+                job, site.stop, lambda size, files: site.board.arrived(copy, size, files)
+            )
+        finally:
+            report_replaced(site, copy, copy_id, replaced)
         if result.ok:  # what could be resumed did not count as arriving
             site.board.arrived(copy, listed.missing_bytes, listed.missing_files)
         return result

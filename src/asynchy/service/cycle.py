@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import timedelta
 
 from asynchy.catalogue.state_markers import StateMarkers
 from asynchy.domain.experiment import Experiment
@@ -15,6 +16,8 @@ from asynchy.plan.policy import IgnoreEntry, Origin
 from asynchy.service.backups import back_up_daily
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.lost_state import lost_since_begin, read_state_files
+from asynchy.service.presence import copies_with_presence
+from asynchy.service.replaced import remove_old
 from asynchy.service.work import Report, Work
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,7 @@ def run_cycle(site: CycleSite, plan: Plan) -> Report:
         log.error("%s (%s)", what, error.hint or "the next cycle tries again")
         problems.append(what)
     _note(site, report, done)
+    problems += _remove_replaced(site)
     if (problem := back_up_daily(site.settings, site.clock.now())) is not None:
         problems.append(problem)
     return replace(report, problems=tuple(problems))
@@ -69,6 +73,18 @@ def _ignore(site: CycleSite, plan: Plan, done: set[Experiment]) -> None:
     StateMarkers.open(path).note_ignore_file(
         site.ignore.path, len(there) + len(new), commented=True
     )
+
+
+def _remove_replaced(site: CycleSite) -> list[str]:
+    """Remove earlier versions of files that were kept for long enough; what went wrong."""
+    days = site.settings.keep_replaced
+    try:
+        kept = [one for one in site.catalogue.overview.copies() if one.replaced.files]
+        keep = timedelta(days=days) if days else None
+        return remove_old(site, copies_with_presence(kept), keep)
+    except CatalogueError as error:
+        log.error("earlier versions of files were not looked at: %s", error)
+        return [str(error)]
 
 
 def _note(site: CycleSite, report: Report, done: set[Experiment]) -> None:

@@ -16,7 +16,7 @@ from asynchy.catalogue import process
 from asynchy.catalogue.held import Holdings, Selection
 from asynchy.domain.attempt import Verdict
 from asynchy.domain.experiment import Copy, Survey
-from asynchy.domain.level import Check, Held
+from asynchy.domain.level import Check, Damage, Held
 from asynchy.domain.text import count, shown, size
 from asynchy.errors import AsynchyError, DigestsNotOffered, ListingError, SftpNotOffered, Stopped
 from asynchy.facility.digests import Way, patience_for, read_again
@@ -24,6 +24,7 @@ from asynchy.plan.verdict import Judgement, Proof, verdict_on
 from asynchy.service.progress import Progress
 from asynchy.service.site import Site
 from asynchy.ssh import rsync, sha256sum
+from asynchy.tree import Tree
 from asynchy.verify.aside import Aside
 from asynchy.verify.reading import Reader, Throttle
 
@@ -80,8 +81,10 @@ def put_aside(site: Site, copy: Copy, holdings: Holdings) -> Survey:
     """
     survey = site.survey(copy)
     moved: list[int] = []
-    with Aside(copy.destination, site.clock.now()) as aside:
+    with Aside(copy, site.clock.now()) as aside:
         for file in holdings.different(listed=True):
+            if aside.is_edited(file):
+                continue  # since it was compared; the next listing says so
             kept = aside.take(file)
             if kept is None:
                 continue
@@ -148,6 +151,7 @@ class _Run:
         self._giving_up = self._answered = False
         self._way = ""
         self._files = self._bytes = self._different = self._digested = self._uncompared = 0
+        self._edited = 0
 
     def work(self, selection: Selection) -> None:
         """Compare all of them, several lots at a time."""
@@ -185,6 +189,7 @@ class _Run:
             missing=0,
             extra=0,
             digested=self._digested,
+            edited=self._edited,
             reason=reason,
             whole=whole,
         )
@@ -248,18 +253,31 @@ class _Run:
     def _keep(
         self, lot: list[Held], same: list[tuple[Held, bytes | None]], different: list[Held]
     ) -> None:
+        edited = self._edited_of(different)
+        different = [file for file in different if file not in edited]
         self._holdings.prove(same)
         self._holdings.differ(different)
+        if edited:
+            self._holdings.mark((file, Damage.EDITED) for file in edited)
+            self._holdings.sum_up(self._site.clock.now())
         compared = [file for file, _ in same] + different
         with self._lock:
             self._files += len(compared)
             self._bytes += sum(file.size for file in compared)
             self._different += len(different)
+            self._edited += len(edited)
             self._digested += sum(
                 file.sha256 is None and digest is not None for file, digest in same
             )
-            self._uncompared += len(lot) - len(compared)
+            self._uncompared += len(lot) - len(compared) - len(edited)
         self._progress.add(0, len(lot))
+
+    def _edited_of(self, different: list[Held]) -> list[Held]:
+        """Those of some files that people changed at home, after they were listed."""
+        if not different:
+            return []
+        with Tree(self._copy.destination, self._copy.project_folder) as tree:
+            return [file for file in different if file.is_edited(tree.find(file.path))]
 
     def _by_rsync(self, lot: list[Held]) -> Compared:
         """Have rsync make checksums on both sides.

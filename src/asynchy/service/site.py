@@ -97,11 +97,13 @@ class Site:
             ListingError: it could not be listed whole.
             Stopped: a stop was asked for meanwhile.
         """
+        known = None if self.means.restore else self.catalogue.holdings_of(copy)
         for tries in itertools.count():
             surveyor = Surveyor(
                 copy.destination if look else None,
                 self.clock.now(),
                 size_only=self.means.compare == "size",
+                recorded=known.recorded if known is not None else None,
             )
             listing = self.catalogue.listing(copy)
             hearing = _Hearing(self, surveyor, listing, expected)
@@ -138,9 +140,9 @@ class _Hearing:
         self._pays_from: float = _MUCH if expected is None else 0
 
     def hear(self, entry: Entry) -> None:
-        at_home = self._surveyor.add(entry)
+        found = self._surveyor.add(entry)
         if self._listing is not None:
-            self._listing.add(entry, at_home)
+            self._listing.add(entry, found)
         if self._surveyor.missing_bytes >= self._pays_from:
             self._pays_from = math.inf
             self._site.prepare(self._expected)

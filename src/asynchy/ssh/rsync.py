@@ -73,8 +73,12 @@ class Paths:
     """A folder at home."""
     scratch: Path
     """A folder in the destination's file system, for files on their way."""
+    replaced: Path
+    """A folder in that file system: where files are moved that others take the place of."""
     only: Path | None = None
     """A file that names those that are brought, each ended by NUL; None: the whole tree."""
+    left_alone: Path | None = None
+    """A file with the patterns of those that are not looked at, each ended by NUL."""
 
 
 def list_tree(
@@ -199,11 +203,11 @@ def transfer_tree(  # noqa: PLR0913, PLR0917 - from where to where, how, how lon
 ) -> EngineResult:
     """Bring the tree below a folder at the facility, or some of its files, to a folder at home.
 
-    A file that is whole is renamed to its place. Stopped, or cut off, rsync keeps what it had of
-    a file in `PARTIAL_DIR` beside its place and goes on from there the next time. `on_progress`
-    hears how many bytes, and how many files, have arrived so far. After `patience` seconds without
-    a word it is ended: what rsync itself sends now and then to a server that stands still keeps its
-    own `--timeout` from ever passing.
+    A file that is whole is renamed to its place; what was there is moved away. Stopped, or cut
+    off, rsync keeps what it had of a file in `PARTIAL_DIR` beside its place and goes on from there
+    the next time. `on_progress` hears how many bytes, and how many files, have arrived so far.
+    After `patience` seconds without a word it is ended: what rsync itself sends now and then to a
+    server that stands still keeps its own `--timeout` from ever passing.
 
     Raises:
         Stopped: a stop was asked for before there was a connection for it.
@@ -212,7 +216,9 @@ def transfer_tree(  # noqa: PLR0913, PLR0917 - from where to where, how, how lon
     per_file = log.isEnabledFor(logging.DEBUG)
     command = [
         *_start(remote),
-        *(("--recursive",) if paths.only is None else ("--from0", f"--files-from={paths.only}")),
+        "--from0",
+        *(("--recursive",) if paths.only is None else (f"--files-from={paths.only}",)),
+        *((f"--exclude-from={paths.left_alone}",) if paths.left_alone is not None else ()),
         "--times",
         *MODES,
         *FILTERS,
@@ -223,6 +229,8 @@ def transfer_tree(  # noqa: PLR0913, PLR0917 - from where to where, how, how lon
         *(("--compress",) if means.compress else ()),
         *((f"--bwlimit={max(1, means.bandwidth // 1024)}",) if means.bandwidth else ()),
         f"--temp-dir={paths.scratch}",
+        "--backup",
+        f"--backup-dir={paths.replaced}",
         "--stats",
         "--info=progress2" if per_file else "--info=progress2,nonreg0",
         *(("--out-format=%i %l %n",) if per_file else ()),
@@ -270,6 +278,16 @@ def transfer_tree(  # noqa: PLR0913, PLR0917 - from where to where, how, how lon
         lost=ended.silent or (is_lost(ended.code) and not (explanation and explanation.distrust)),
         vanished=ended.code == VANISHED,
     )
+
+
+def pattern_of(path: bytes) -> bytes:
+    """The filter pattern that one file of a tree matches, and no other: rsync(1), PATTERN RULES.
+
+    Without a wildcard in it a backslash stands for itself.
+    """
+    if any(sign in path for sign in b"*?["):
+        path = re.sub(rb"([\\*?[])", rb"\\\1", path)
+    return b"/" + path
 
 
 def compare_files(  # noqa: PLR0913, PLR0917 - two trees, what of them, and how long

@@ -11,12 +11,11 @@ import queue
 import threading
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 
 from asynchy.plan.bundles import Bundle, Extent, Piece
 from asynchy.ssh.companion import Messages
 from asynchy.transfer.home import Home, flush, is_about_one_file, why
-from asynchy.transfer.messages import Done, Durable, Event, Failed, Fault
+from asynchy.transfer.messages import Done, Durable, Event, Failed, Fault, Task
 
 
 @dataclass(eq=False)
@@ -55,11 +54,10 @@ class _Item:
 class Committer:
     """Makes durable what a stream fetches. Its methods are for the stream's thread."""
 
-    def __init__(self, project: Path, destination: Path, scratch: int, pipe: Messages) -> None:
+    def __init__(self, task: Task, scratch: int, pipe: Messages) -> None:
         self.safe = 0
         """Bytes that are durable by now."""
-        self._project = project
-        self._destination = destination
+        self._task = task
         self._scratch = scratch
         self._pipe = pipe
         self._speaking = threading.Lock()
@@ -114,7 +112,7 @@ class Committer:
 
     def _run(self) -> None:
         try:
-            with Home(self._destination, self._project) as home:
+            with Home(self._task.copy, self._task.replaced) as home:
                 while (items := self._next()) is not None:
                     flush(self._scratch)
                     self._settle(home, items)

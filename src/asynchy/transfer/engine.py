@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from asynchy.domain.attempt import EngineResult
@@ -23,6 +24,9 @@ class Contents(Protocol):
     def folders(self) -> Iterator[Entry]:
         """The folders by their path; `.` is the experiment's own."""
 
+    def edited(self) -> Iterator[bytes]:
+        """The paths of files that people changed at home: they are not among the files above."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -32,12 +36,16 @@ class Job:
     survey: Survey
     """The listing that the contents are of, held against the copy."""
     contents: Contents
+    replaced: Path
+    """A folder that is not there yet, beside the copy: where files are kept that the facility's
+    take the place of."""
 
 
 class Engine(Protocol):
     """Moves the files of an experiment to its destination.
 
-    Doing it again moves only what differs. Files that are not at the facility are left alone.
+    Doing it again moves only what differs. Files that are not at the facility, or that people
+    changed at home, are left alone. What the facility's files take the place of is kept.
     Stopped or killed at any instant, each file at the destination is the old one or the new one.
     """
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from asynchy.domain.experiment import Copy, Entry
 from asynchy.domain.text import shown
+from asynchy.kept_files import KeptFolder
 from asynchy.ssh.rsync_output import cause
 from asynchy.tree import FOLDER, Tree, opened, walk_down
 
@@ -121,14 +122,29 @@ def is_about_one_file(error: OSError) -> bool:
 class Home(Tree):
     """A copy's tree, below its project folder. For one thread; its methods raise OSError."""
 
+    def __init__(self, copy: Copy, replaced: Path | None = None) -> None:
+        """Open it; `replaced` is where files are kept that others take the place of."""
+        super().__init__(copy.destination, copy.project_folder)
+        self._kept = KeptFolder(copy, replaced) if replaced is not None else None
+
+    def close(self) -> None:
+        """Let go of the folders that are open."""
+        super().close()
+        if self._kept is not None:
+            self._kept.close()
+
     def flush(self) -> None:
         """Have all of it on the disks."""
         flush(self._root)
 
     def place(self, scratch: int, temporary: str, path: bytes) -> None:
-        """Put a file that is whole in its place, over an older one."""
+        """Put a file that is whole in its place; what was there is kept."""
+        assert self._kept is not None
         try:
             folder, name = self._place(path)
+            found = self.find(path)
+            if found is not None and not stat.S_ISDIR(found.st_mode):
+                self._kept.link(self, path)
             os.rename(temporary, name, src_dir_fd=scratch, dst_dir_fd=folder)
         except OSError as error:
             raise self.in_the_way(path) or error from None

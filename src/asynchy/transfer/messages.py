@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
 
+from asynchy.domain.experiment import Copy
 from asynchy.plan.bundles import Extent
 from asynchy.ssh.remote import Remote
 
@@ -28,12 +29,11 @@ class Hire:
 class Task:
     """What a stream works on. Then come bundles, and `None` at the end."""
 
-    source: str
-    """The experiment's folder at the facility."""
-    project: Path
-    """The folder from which on no symbolic link is followed."""
-    destination: Path
+    copy: Copy
     scratch: Path
+    """The folder for files on their way."""
+    replaced: Path
+    """Where files are kept that others take the place of; see `Job`."""
     number: int
     """Of the stream; its temporary files are named by it."""
 

@@ -17,6 +17,7 @@ from asynchy.domain.attempt import EngineResult
 from asynchy.domain.experiment import Entry
 from asynchy.domain.stop import Stop
 from asynchy.errors import Stopped
+from asynchy.kept_files import KeptFolder
 from asynchy.plan.bundles import Bundle, Cut, bundles
 from asynchy.plan.engine import Means
 from asynchy.ssh import probe, rsync
@@ -71,14 +72,18 @@ class RsyncEngine:
         drop(project, scratch)  # what an rsync that was killed left there
         scratch.mkdir(mode=0o700)
         try:
+            with KeptFolder(job.copy, job.replaced) as kept:
+                kept.make()
             result = _Run(self, job, scratch, on_progress).run(stop)
         finally:
+            for folder in (job.replaced, job.replaced.parent):
+                drop(project, folder, empty=True)
             drop(project, scratch)
             with contextlib.suppress(OSError):  # parts of the sftp engine lie there
                 scratch.parent.rmdir()
         if result.ok:
             drop(project, scratch.parent)
-            with Home(job.copy.destination, project) as home:
+            with Home(job.copy) as home:
                 drop_partial_files(home, stop)
                 home.flush()
         return result
@@ -102,11 +107,19 @@ class _Run:
     def run(self, stop: Stop) -> EngineResult:
         if self._streams > 1:
             self._some_each(stop)
-        copy = self._job.copy
-        result = self._rsync(-1, rsync.Paths(copy.source, copy.destination, self._scratch), 1, stop)
+        edited = self._scratch / "edited"
+        with edited.open("wb") as file:
+            file.writelines(rsync.pattern_of(path) + b"\0" for path in self._job.contents.edited())
+        paths = rsync.Paths(*self._places, left_alone=edited)
+        result = self._rsync(-1, paths, 1, stop)
         if result.files is None or result.bytes is None:
             return result
         return replace(result, files=self._files, bytes=self._bytes)
+
+    @property
+    def _places(self) -> tuple[str, Path, Path, Path]:
+        copy = self._job.copy
+        return copy.source, copy.destination, self._scratch, self._job.replaced
 
     @property
     def _streams(self) -> int:
@@ -129,7 +142,7 @@ class _Run:
             survey.missing_bytes, survey.missing_files, self._streams * _BUNDLES
         )
         copy = self._job.copy
-        with Home(copy.destination, copy.project_folder) as home:
+        with Home(copy) as home:
             made = bundles(self._missing(home, cut), cut, {})
             with ThreadPoolExecutor(self._streams) as pool:
                 for future in [pool.submit(self._work, made, stop) for _ in range(self._streams)]:
@@ -142,7 +155,6 @@ class _Run:
                 yield entry
 
     def _work(self, made: Iterator[Bundle], stop: Stop) -> None:
-        copy = self._job.copy
         while not stop.asked:
             with self._lock:
                 bundle = next(made, None)
@@ -150,7 +162,7 @@ class _Run:
                 return
             names = self._scratch / f"names-{bundle.number}"
             names.write_bytes(b"".join(piece.entry.path + b"\0" for piece in bundle.pieces))
-            paths = rsync.Paths(copy.source, copy.destination, self._scratch, names)
+            paths = rsync.Paths(*self._places, only=names)
             result = self._rsync(bundle.number, paths, self._streams, stop)
             names.unlink()
             if not result.ok and not result.vanished:

@@ -76,7 +76,7 @@ class SftpEngine:
         with contextlib.ExitStack() as stack:
             descriptor = opened(copy.project_folder, scratch)
             stack.callback(os.close, descriptor)
-            home = stack.enter_context(Home(copy.destination, copy.project_folder))
+            home = stack.enter_context(Home(copy, job.replaced))
             run = _Run(self, job, home, descriptor)
             stack.callback(run.parts.close)
             try:
@@ -184,13 +184,7 @@ class _Run:
 
     def _task(self) -> Task:
         copy = self._job.copy
-        return Task(
-            source=copy.source,
-            project=copy.project_folder,
-            destination=copy.destination,
-            scratch=scratch_of(copy),
-            number=0,
-        )
+        return Task(copy=copy, scratch=scratch_of(copy), replaced=self._job.replaced, number=0)
 
     def _missing(self, cut: Cut, stop: Stop) -> Iterator[Entry]:
         """The files that are not at home; those that are get the time and mode that they have."""

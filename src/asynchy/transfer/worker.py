@@ -130,8 +130,8 @@ class _Stream:
         self._stop = stop
         self._mail = select.poll()  # asked every few microseconds; the pipe's own is slow
         self._mail.register(pipe.fileno(), select.POLLIN)
-        self._scratch = opened(task.project, task.scratch)
-        self._committer = Committer(task.project, task.destination, self._scratch, pipe)
+        self._scratch = opened(task.copy.project_folder, task.scratch)
+        self._committer = Committer(task, self._scratch, pipe)
         bandwidth = hire.bandwidth
         self._pace = Pace(hire.remote, bandwidth) if bandwidth else None
         self._not_before = 0.0
@@ -238,7 +238,7 @@ class _Stream:
     def _begin(self, fetch: Fetch) -> None:
         self._open += 1
         self._ahead += fetch.piece.length
-        path = f"{self._task.source}/".encode() + fetch.piece.entry.path
+        path = f"{self._task.copy.source}/".encode() + fetch.piece.entry.path
         self._connection.ask(
             lambda number: open_file(number, path), lambda answer: self._opened(fetch, answer)
         )

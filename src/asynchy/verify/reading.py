@@ -121,10 +121,10 @@ class Reader:
                     return Found(file, None, Damage.MISSING)
                 modified = found.st_mtime_ns // 1_000_000_000
                 if found.st_size != file.size:
-                    return Found(file, None, Damage.CHANGED, modified=modified)
+                    return Found(file, None, Damage.EDITED, modified=modified)
                 sha256, read = self._digest(descriptor, file.size, buffer, ended)
                 if read != file.size:  # it grew, or shrank, meanwhile
-                    return Found(file, None, Damage.CHANGED, modified=modified)
+                    return Found(file, None, Damage.EDITED, modified=modified)
                 return Found(file, sha256, modified=modified)
             finally:
                 os.close(descriptor)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from asynchy.domain.experiment import Entry, Kind, Survey
+from asynchy.domain.experiment import AtHome, Entry, Kind, Survey
 
 _FINGERPRINT_BITS = 256
 
@@ -17,43 +18,55 @@ class Surveyor:
     """Takes the entries of one listing and adds up what is there and what is missing at home.
 
     A file counts as at home where a regular file of the same size (and, unless `size_only`, the
-    same time in whole seconds) lies in its place. Symbolic links are not followed. Entries may
-    come in any order; the fingerprint does not depend on it.
+    same time in whole seconds) lies in its place. One that a person changed there counts as edited
+    while the facility's is as recorded. Symbolic links are not followed. Entries may come in any
+    order; the fingerprint does not depend on it.
     """
 
     def __init__(
-        self, destination: Path | None, listed_at: datetime, *, size_only: bool = False
+        self,
+        destination: Path | None,
+        listed_at: datetime,
+        *,
+        size_only: bool = False,
+        recorded: Callable[[bytes], tuple[int, int] | None] | None = None,
     ) -> None:
-        """Begin; without a destination, all that is listed is taken to be at home."""
+        """Begin; without a destination, all that is listed is taken to be at home.
+
+        `recorded` gives the size and time that a file had when it arrived, None if that is not
+        known. Without it, what differs from the listing is missing, whoever changed it.
+        """
         self._root = None if destination is None else os.fsencode(destination)
         self._listed_at = listed_at
         self._size_only = size_only
+        self._recorded = recorded
+        self._edited = 0
         self._files = self._bytes = self._folders = self._left_out = 0
         self._missing_files = self._missing_folders = 0
         self.missing_bytes = 0
         """Of the files that are not at home, so far."""
         self._fingerprint = 0
 
-    def add(self, entry: Entry) -> bool:
-        """Take one entry; whether it is at home."""
+    def add(self, entry: Entry) -> AtHome:
+        """Take one entry; what is at home in its place."""
         if entry.kind is Kind.FOLDER:
             there = self._root is None or self._is_folder(entry)
+            found = AtHome.AS_LISTED if there else AtHome.MISSING
             self._folders += 1
             self._missing_folders += not there
         elif entry.kind is Kind.FILE:
-            there = self._root is None or entry.is_same(
-                self._at_home(entry), size_only=self._size_only
-            )
+            found = self._of_file(entry)
             self._files += 1
             self._bytes += entry.size
-            if not there:
+            self._edited += found is AtHome.EDITED
+            if found is AtHome.MISSING:
                 self._missing_files += 1
                 self.missing_bytes += entry.size
         else:
             self._left_out += 1
-            return False
+            return AtHome.MISSING
         self._note(entry)
-        return there
+        return found
 
     def result(self) -> Survey:
         """What was added up."""
@@ -67,7 +80,19 @@ class Surveyor:
             missing_bytes=self.missing_bytes,
             missing_folders=self._missing_folders,
             fingerprint=f"{self._fingerprint:064x}",
+            edited_files=self._edited,
         )
+
+    def _of_file(self, entry: Entry) -> AtHome:
+        if self._root is None:
+            return AtHome.AS_LISTED
+        found = self._at_home(entry)
+        if entry.is_same(found, size_only=self._size_only):
+            return AtHome.AS_LISTED
+        if self._recorded is None or found is None or not stat.S_ISREG(found.st_mode):
+            return AtHome.MISSING
+        as_recorded = self._recorded(entry.path) == (entry.size, entry.modified)
+        return AtHome.EDITED if as_recorded else AtHome.MISSING
 
     def _note(self, entry: Entry) -> None:
         # A folder's size and time say nothing about its data, and rsync does not compare them.

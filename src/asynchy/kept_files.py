@@ -1,0 +1,214 @@
+"""Folders beside a copy in which files that were in it are kept, where a person finds them.
+
+    data/frames/x.h5
+    data.asynchy-replaced/20261124T140500Z/frames/x.h5    the facility had a newer one
+    data.asynchy-mismatch/20261124T140500Z/frames/x.h5    its bytes differed from the facility's
+
+They are beside the data and not among them, so no transfer, audit or listing of the copy meets
+them. Members of the project may write beside the data, too. So only folders of our own user are
+used, and no symbolic link is followed: if something else has the name, another name is taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from asynchy.domain.experiment import Copy
+from asynchy.tree import FOLDER, Tree, opened
+
+MISMATCH = ".asynchy-mismatch"
+REPLACED = ".asynchy-replaced"
+_NAME = "%Y%m%dT%H%M%SZ"
+_MODE = 0o2770
+"""The project's group works in them, others stay out."""
+
+
+def folder_beside(copy: Copy, suffix: str) -> Path:
+    """Where files of a copy are kept, whether or not there is anything yet.
+
+    Raises:
+        OSError: the folder that the copy is in cannot be opened.
+    """
+    parent = copy.destination.parent
+    wanted = f"{copy.destination.name}{suffix}"
+    try:
+        above = opened(copy.project_folder, parent)
+    except FileNotFoundError:
+        return parent / wanted
+    try:
+        if _is_free_or_ours(above, wanted):
+            return parent / wanted
+        names = os.listdir(above)  # noqa: PTH208 - no path leads there
+        others = (name for name in names if name.startswith(f"{wanted}-"))
+        for name in sorted(others):
+            if _is_free_or_ours(above, name):
+                return parent / name
+    finally:
+        os.close(above)
+    return parent / f"{wanted}-{secrets.token_hex(4)}"
+
+
+def dated_folders(copy: Copy, folder: Path) -> Iterator[tuple[datetime, Path]]:
+    """The folders of each time in a folder where files are kept, the earliest first.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    try:
+        descriptor = opened(copy.project_folder, folder)
+    except FileNotFoundError:
+        return
+    try:
+        names = sorted(os.listdir(descriptor))  # noqa: PTH208 - no path leads there
+        ours = [name for name in names if _is_ours(descriptor, name)]
+    finally:
+        os.close(descriptor)
+    for name in ours:
+        if (when := _time(name)) is not None:
+            yield when, folder / name
+
+
+def new_folder(copy: Copy, suffix: str, now: datetime) -> Path:
+    """A place for what is taken out of a copy from now on; nothing is made, nothing is there.
+
+    Raises:
+        OSError: the folder that the copy is in, or the one beside it, cannot be opened.
+    """
+    folder = folder_beside(copy, suffix)
+    stamp = now.astimezone(UTC).strftime(_NAME)
+    names = itertools.chain([stamp], (f"{stamp}-{number}" for number in itertools.count(2)))
+    try:
+        descriptor = opened(copy.project_folder, folder)
+    except FileNotFoundError:
+        return folder / stamp
+    try:
+        return folder / next(name for name in names if _found(descriptor, name) is None)
+    finally:
+        os.close(descriptor)
+
+
+def remove(copy: Copy, dated: Path) -> None:
+    """Remove the folder of one time, and the one that it is in if nothing else is in that.
+
+    Raises:
+        OSError: some of it could not be removed.
+    """
+    folder = opened(copy.project_folder, dated.parent)
+    try:
+        shutil.rmtree(dated.name, dir_fd=folder)
+    finally:
+        os.close(folder)
+    above = opened(copy.project_folder, dated.parent.parent)
+    try:
+        os.rmdir(dated.parent.name, dir_fd=above)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+    finally:
+        os.close(above)
+
+
+class KeptFolder:
+    """The folder of one time, made when the first file is kept in it; a context manager.
+
+    For one thread; its methods raise OSError.
+    """
+
+    def __init__(self, copy: Copy, path: Path) -> None:
+        self.path = path
+        self._project = copy.project_folder
+        self._tree: Tree | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def make(self) -> None:
+        """Make it now, for a program that moves files there itself."""
+        self._opened()
+
+    def close(self) -> None:
+        """Let go of the folders that are open."""
+        if self._tree is not None:
+            self._tree.close()
+
+    def link(self, tree: Tree, path: bytes) -> None:
+        """Keep a file that is about to be replaced: by a second name, so that it stays in place.
+
+        It is moved instead where a second name cannot be made, for example of another user's file.
+        If it was replaced before in the same run, the first version is the one that is kept.
+        """
+        if self._opened().find(path) is not None:
+            return
+        try:
+            tree.link(path, self._opened())
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                raise
+            tree.move(path, self._opened())
+
+    def move(self, tree: Tree, path: bytes) -> None:
+        """Take a file out of a copy and keep it."""
+        tree.move(path, self._opened())
+
+    def _opened(self) -> Tree:
+        if self._tree is None:
+            for folder in (self.path.parent, self.path):
+                above = opened(self._project, folder.parent)
+                try:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(folder.name, 0o700, dir_fd=above)
+                        _open_up(above, folder.name)
+                finally:
+                    os.close(above)
+            self._tree = Tree(self.path, self._project)
+        return self._tree
+
+
+def _open_up(above: int, name: str) -> None:
+    descriptor = os.open(name, FOLDER, dir_fd=above)
+    try:
+        os.fchmod(descriptor, _MODE)
+    finally:
+        os.close(descriptor)
+
+
+def _found(above: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=above, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _is_ours(above: int, name: str) -> bool:
+    found = _found(above, name)
+    return found is not None and stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+
+
+def _is_free_or_ours(above: int, name: str) -> bool:
+    return _found(above, name) is None or _is_ours(above, name)
+
+
+def _time(name: str) -> datetime | None:
+    try:
+        return datetime.strptime(name.partition("-")[0], _NAME).replace(tzinfo=UTC)
+    except ValueError:
+        return None

@@ -1,0 +1,173 @@
+"""Earlier versions of files that are kept beside a copy: counted, reported, and removed in time.
+
+Both engines keep what they replace in a folder of its own for each run. It stays for
+`keep-replaced` days, and longer while the copy is not complete and proven anew, or while the place
+of a kept file has less than the kept one: a smaller file, one of zeros alone, or none. Only a
+person removes those.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from asynchy.domain.copy_record import CopyRecord, Presence, Replaced
+from asynchy.domain.experiment import Copy
+from asynchy.domain.text import count, shown, size
+from asynchy.kept_files import REPLACED, dated_folders, folder_beside, remove
+from asynchy.service.site import Site
+from asynchy.tree import Tree
+from asynchy.verify.walking import files_below
+
+log = logging.getLogger(__name__)
+
+_NAMED = 10
+"""Files that are named in the log."""
+_BLOCK = 64 << 10
+_BLOCKS = 16
+"""Blocks of a file that are read, at equal distances, to see whether it holds zeros alone."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """An earlier version of a file."""
+
+    path: bytes
+    size: int
+    now: int | None
+    """Bytes of the file in its place now; None: there is none."""
+    zeros: bool
+    """Whether that file holds zeros alone, and the kept one does not."""
+
+    @property
+    def by_less(self) -> bool:
+        return self.now is None or self.now < self.size or self.zeros
+
+    @property
+    def words(self) -> str:
+        """What became of the file, for people."""
+        if self.now is None:
+            return f"is not in its place; the earlier version has {size(self.size)}"
+        if self.zeros and self.now >= self.size:
+            return f"has only zeros at the facility now, {size(self.now)}"
+        return f"became smaller at the facility: {size(self.now)}, before {size(self.size)}"
+
+
+def report_replaced(site: Site, copy: Copy, copy_id: int, folder: Path) -> None:
+    """Log what one run replaced and kept in a folder, and store what is kept of the copy in all.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    try:
+        made = list(_kept_in(copy, folder)) if folder.is_dir() else []
+        beside = folder_beside(copy, REPLACED)
+        total = _total(copy) if beside.is_dir() else Replaced()
+    except OSError as error:
+        log.error("%s: earlier versions in %s cannot be counted: %s", copy.epn, folder, error)
+        return
+    if made:
+        log.warning(
+            "%s: the facility's version replaced %s (%s); the earlier ones are kept in %s",
+            copy.epn, count(len(made), "file"), size(sum(one.size for one in made)), folder,
+        )  # fmt: skip
+    less = [one for one in made if one.by_less]
+    for one in less[:_NAMED]:
+        log.warning("%s: %s %s", copy.epn, shown(one.path), one.words)
+    if len(less) > _NAMED:
+        log.warning("%s: and %s more", copy.epn, count(len(less) - _NAMED, "file"))
+    site.catalogue.note_replaced(copy_id, total, site.clock.now() if made else None)
+
+
+def remove_old(site: Site, records: Iterable[CopyRecord], keep: timedelta | None) -> list[str]:
+    """Remove what has been kept for long enough, and count the rest; what went wrong.
+
+    `keep`: for how long; None: for ever.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    problems = []
+    for record in records:
+        if not record.replaced.files or record.claim is not None:
+            continue
+        try:
+            if keep is not None:
+                _remove_old_of(record, site.clock.now() - keep)
+            total = _total(record.copy)
+        except OSError as error:
+            place = shown(os.fspath(error.filename or record.copy.destination))
+            problem = f"{record.copy.epn}: earlier versions of files: {place}: {error.strerror}"
+            log.error("%s", problem)
+            problems.append(problem)
+            continue
+        if total != record.replaced:
+            site.catalogue.note_replaced(record.id, total, None)
+    return problems
+
+
+def _remove_old_of(record: CopyRecord, before: datetime) -> None:
+    copy = record.copy
+    for when, folder in list(dated_folders(copy, folder_beside(copy, REPLACED))):
+        if when >= before or not _is_proven_since(record, when):
+            continue
+        if any(one.by_less for one in _kept_in(copy, folder)):
+            continue
+        remove(copy, folder)
+        log.info("%s: removed earlier versions of files: %s", copy.epn, folder)
+
+
+def _is_proven_since(record: CopyRecord, when: datetime) -> bool:
+    """Whether all of a copy is at home and was proven after some of its files were replaced."""
+    sound = record.completed is not None and not record.suspect and not record.damaged
+    there = record.presence is Presence.THERE and not record.edited
+    proven = record.level is not None and record.verified is not None and record.verified > when
+    return sound and there and proven and record.completed is not None and record.completed > when
+
+
+def _total(copy: Copy) -> Replaced:
+    files = size = less = 0
+    for _, folder in dated_folders(copy, folder_beside(copy, REPLACED)):
+        for one in _kept_in(copy, folder):
+            files, size, less = files + 1, size + one.size, less + one.by_less
+    return Replaced(files, size, less)
+
+
+def _kept_in(copy: Copy, folder: Path) -> Iterator[_Kept]:
+    """The files in the folder of one run, each with what is in its place now."""
+    with (
+        Tree(folder, copy.project_folder) as kept,
+        Tree(copy.destination, copy.project_folder) as tree,
+    ):
+        for path in files_below(kept, lambda _folder, _error: None):
+            before = kept.find(path)
+            if before is None:
+                continue
+            now = tree.find(path)
+            if now is None or not stat.S_ISREG(now.st_mode):
+                yield _Kept(path, before.st_size, None, zeros=False)
+                continue
+            zeros = _has_only_zeros(tree, path) and not _has_only_zeros(kept, path)
+            yield _Kept(path, before.st_size, now.st_size, zeros)
+
+
+def _has_only_zeros(tree: Tree, path: bytes) -> bool:
+    """Whether a file has bytes, and all in some blocks of it are zero; False if it is not read."""
+    try:
+        descriptor = tree.open(path)
+    except OSError:
+        return False
+    try:
+        total = os.fstat(descriptor).st_size
+        step = max(_BLOCK, total // _BLOCKS)
+        blocks = (os.pread(descriptor, _BLOCK, start) for start in range(0, total, step))
+        return total > 0 and not any(any(block) for block in blocks)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)

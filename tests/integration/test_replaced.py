@@ -1,0 +1,219 @@
+"""What is at home is never made worse: earlier versions are kept, and people's work stays."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.experiments import mx_experiment
+from tests.conftest import Home, give
+
+FRAME = "frames/x1_1_00001.cbf"
+ENGINES = ("sftp", "rsync")
+
+
+def prepared(home: Home, **keys: object) -> Path:
+    """An experiment that was brought home, and may be looked at a second time."""
+    source = home.facility.experiment("mx", "12282a")
+    mx_experiment(source, "12282a", frames=2, frame_bytes=1000)
+    (source / "frames").mkdir(exist_ok=True)
+    (source / FRAME).write_bytes(b"a frame " * 100)
+    (source / "process.inp").write_bytes(b"as the facility made it")
+    give(source)
+    home.visit("12282a", ended=48)
+    home.configure(verify="source", **keys)
+    run = home.once()
+    assert run.returncode == 0, run.stderr
+    return source
+
+
+def asynchy(home: Home, *arguments: str) -> Any:
+    return home.program.run("asynchy", "--config", home.config, *arguments)
+
+
+def look_again(home: Home) -> str:
+    """A cycle in which the experiment is due again; what it logged."""
+    with closing(sqlite3.connect(home.place / "catalogue.db")) as db, db:
+        db.execute("UPDATE experiments SET changed = '2999-01-01 00:00:00.000000'")
+    run = home.once()
+    assert run.returncode == 0, run.stderr
+    return run.stderr
+
+
+def edited(path: Path, text: str) -> None:
+    """As an editor does it: a new file takes the place."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text)
+    new.replace(path)
+    give(path)
+
+
+def kept(home: Home) -> dict[str, bytes]:
+    """The earlier versions that are kept, by their path in the copy."""
+    folder = home.copy("12282a").with_name("data.asynchy-replaced")
+    return {
+        str(path.relative_to(folder)).partition("/")[2]: path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_file_that_the_facility_shortened_takes_the_place_of_one_that_is_kept(
+    home: Home, engine: str
+) -> None:
+    source = prepared(home, engine=engine)
+    good = (source / FRAME).read_bytes()
+    info = (source / "process.inp").read_bytes()
+    (source / FRAME).write_bytes(b"")
+    (source / "process.inp").write_bytes(bytes(len(info)))
+    give(source)
+
+    said = look_again(home)
+    assert kept(home) == {FRAME: good, "process.inp": info}
+    assert f"{FRAME} became smaller at the facility: 0 B, before 800 B" in said
+    assert f"process.inp has only zeros at the facility now, {len(info)} B" in said
+    assert "the facility's version replaced 2 files (823 B); the earlier ones are kept in" in said
+    words = "earlier versions of 2 files (823 B) are kept beside"
+    assert words in asynchy(home, "status").stdout.replace("\n", " ")
+    assert "in place of 2 there is less now" in asynchy(home, "status", "12282a").stdout
+    (row,) = home.status("12282a")
+    assert (row["replaced"]["files"], row["replaced"]["by_less"]) == (2, 2)
+    # What the facility has may not be deleted on the strength of that.
+    reconciled = asynchy(home, "report", "reconcile").stdout
+    assert "no: earlier versions of 2 files" in reconciled
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_file_that_a_person_changed_stays_until_the_facility_has_another(
+    home: Home, engine: str
+) -> None:
+    source = prepared(home, engine=engine)
+    mine = home.copy("12282a") / "process.inp"
+    notes = mine.with_name("notes.txt")
+    edited(mine, "a week of work")
+    edited(notes, "mine")
+
+    look_again(home)
+    for level in ("size", "source"):
+        run = asynchy(home, "verify", "12282a", "--level", level, "--again")
+        assert run.returncode == 0, run.stderr
+    assert mine.read_text() == "a week of work"
+    assert kept(home) == {}
+    status = asynchy(home, "status", "12282a").stdout
+    assert "1 file was changed at home" in status
+    (row,) = home.status("12282a")
+    assert (row["edited"], row["damaged"], row["completed"] is not None) == (1, 0, True)
+    audit = asynchy(home, "audit", "12282a")
+    assert audit.returncode == 1
+    assert "12282a: changed at home: process.inp" in audit.stderr
+    assert "0 files damaged, 1 changed at home, 0 missing, 1 too many" in audit.stderr
+
+    (source / "process.inp").write_bytes(b"the facility's second version")
+    give(source)
+    look_again(home)
+    assert mine.read_bytes() == b"the facility's second version"
+    assert kept(home) == {"process.inp": b"a week of work"}
+    assert notes.read_text() == "mine"
+    (row,) = home.status("12282a")
+    assert (row["edited"], row["level"]) == (0, "source")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_verify_restore_brings_the_facilitys_back_and_keeps_the_persons(
+    home: Home, engine: str
+) -> None:
+    prepared(home, engine=engine)
+    mine = home.copy("12282a") / "process.inp"
+    edited(mine, "a week of work")
+    run = asynchy(home, "verify", "12282a", "--restore")
+    assert run.returncode == 0, run.stderr
+    assert mine.read_bytes() == b"as the facility made it"
+    assert kept(home) == {"process.inp": b"a week of work"}
+    (row,) = home.status("12282a")
+    assert (row["edited"], row["level"]) == (0, "source")
+
+
+def test_the_same_size_and_time_with_other_bytes_is_damage_and_is_fetched_again(
+    home: Home,
+) -> None:
+    prepared(home)
+    mine = home.copy("12282a") / "process.inp"
+    found, good = mine.stat(), mine.read_bytes()
+    with mine.open("r+b") as file:
+        file.write(b"XX")
+    os.utime(mine, ns=(found.st_atime_ns, found.st_mtime_ns))
+    audit = asynchy(home, "audit", "12282a")
+    assert "1 file damaged, 0 changed at home" in audit.stderr
+    assert asynchy(home, "verify", "12282a").returncode == 0
+    assert mine.read_bytes() == good
+    assert kept(home) == {}
+    assert (mine.parent.with_name("data.asynchy-mismatch")).is_dir()
+
+
+def test_files_of_an_incomplete_copy_that_something_else_brought_are_kept(home: Home) -> None:
+    assert home.once().returncode == 0  # asynchy is in use here
+    source = home.facility.experiment("mx", "12282a")
+    (source / "a.h5").write_bytes(b"truncated")
+    give(source)
+    copy = home.copy("12282a")
+    copy.mkdir(parents=True)
+    (copy / "a.h5").write_bytes(b"whole, brought by an older program")
+    give(home.storage)
+    home.visit("12282a", ended=48)
+    assert home.once().returncode == 0
+    assert kept(home) == {"a.h5": b"whole, brought by an older program"}
+
+
+def test_kept_versions_go_after_their_days_unless_their_place_has_less(home: Home) -> None:
+    source = prepared(home)
+    (source / "process.inp").write_bytes(b"the second version, which is longer")
+    give(source)
+    look_again(home)
+    (source / FRAME).write_bytes(b"short")
+    give(source)
+    while time.time() % 1 > 0.9:  # not in the second of the first
+        time.sleep(0.01)
+    look_again(home)
+    folder = home.copy("12282a").with_name("data.asynchy-replaced")
+    old = datetime.now(UTC) - timedelta(days=91)
+    for at, path in enumerate(sorted(folder.iterdir())):
+        path.rename(folder / (old + timedelta(seconds=at)).strftime("%Y%m%dT%H%M%SZ"))
+    assert len(kept(home)) == 2
+
+    home.configure(verify="source", keep_replaced=0)
+    home.once()
+    assert len(kept(home)) == 2
+    home.configure(verify="source", keep_replaced=92)
+    home.once()
+    assert len(kept(home)) == 2
+    home.configure(verify="source", keep_replaced=90)
+    home.once()
+    assert kept(home).keys() == {FRAME}
+    (row,) = home.status("12282a")
+    assert (row["replaced"]["files"], row["replaced"]["by_less"]) == (1, 1)
+
+
+def test_nothing_kept_goes_while_the_copy_is_not_proven_anew(home: Home) -> None:
+    source = prepared(home)
+    (source / "process.inp").write_bytes(b"the second version, which is longer")
+    give(source)
+    look_again(home)
+    folder = home.copy("12282a").with_name("data.asynchy-replaced")
+    (dated,) = folder.iterdir()
+    old = datetime.now(UTC) - timedelta(days=91)
+    dated.rename(folder / old.strftime("%Y%m%dT%H%M%SZ"))
+    edited(home.copy("12282a") / FRAME, "a person's")
+    asynchy(home, "audit", "12282a")
+    home.once()
+    assert len(kept(home)) == 1
+    assert asynchy(home, "verify", "12282a", "--restore").returncode == 0
+    home.once()
+    assert kept(home) == {FRAME: b"a person's"}
