@@ -110,6 +110,23 @@ def test_a_flipped_byte_at_home_is_found_kept_aside_and_fetched_again(home: Home
         assert (last["files"], last["different"]) == (copy["files"], 0)
 
 
+def test_a_verification_by_a_clock_that_was_ahead_keeps_no_later_one_from_comparing(
+    home: Home,
+) -> None:
+    prepared(home)
+    home.configure(verify="source")
+    assert home.once().returncode == 0
+    with closing(sqlite3.connect(home.place / "catalogue.db")) as db, db:
+        db.execute("UPDATE held SET checked = checked + 400 * 86400")
+    flip(home.copy("12282a") / FRAME)
+    run = verify(home, "--again")
+    assert run.returncode == 0, run.stderr
+    assert f"{FRAME} differs from the facility's" in run.stderr
+    counts = [check["files"] for check in only(home.status("12282a"))["checks"]]
+    files = only(home.status("12282a"))["files"]
+    assert counts == [files, files, 1]
+
+
 def test_the_time_that_is_told_is_that_of_the_whole_verification(home: Home) -> None:
     prepared(home)
     assert home.once().returncode == 0

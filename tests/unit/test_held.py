@@ -239,13 +239,16 @@ def test_what_is_still_to_be_proven(place: Place) -> None:
     assert place.take(place.list({**files, b"d": (4, 41)}, missing=(b"d",)), Level.SIZE)
     place.list({path: files[path] for path in (b"a", b"b", b"c")})  # d is gone from the facility
 
-    def paths(since: datetime | None) -> list[bytes]:
-        return [row.path for row in place.held.unproven(since)]
+    def paths(run: int | None) -> list[bytes]:
+        return [row.path for row in place.held.unproven(run)]
 
     assert paths(None) == [b"b", b"c"]
-    assert paths(NOW - timedelta(hours=1)) == [b"b", b"c"]
-    assert paths(NOW + timedelta(hours=1)) == [b"a", b"b", b"c"]
-    assert paths(place.rows()[b"a"].checked) == [b"a", b"b", b"c"]
+    assert paths(1) == [b"a", b"b", b"c"]
+    place.held.prove([(rows[b"a"], None)], run=1)
+    assert paths(1) == [b"b", b"c"]
+    assert paths(2) == [b"a", b"b", b"c"]
+    place.held.prove([(rows[b"a"], None)])  # in a run that does not compare all again
+    assert paths(1) == [b"b", b"c"]
 
 
 def test_a_file_that_differs_stays_known_until_it_is_proven_and_the_copy_is_not_complete(
@@ -368,8 +371,7 @@ def test_a_changed_file_is_neither_compared_nor_brought_until_the_facility_has_a
     contents = place.catalogue.contents(place.copy, place.number)
     assert [entry.path for entry in contents.files(-1)] == [b"b"]
     assert list(contents.edited()) == [b"a"]
-    later = datetime.now(UTC) + timedelta(seconds=2)
-    assert [file.path for file in place.held.unproven(since=later)] == [b"b"]
+    assert [file.path for file in place.held.unproven(run=1)] == [b"b"]
 
     newer = place.list({**FILES, b"a": (5, 50)}, missing=(b"a",))
     assert sorted(entry.path for entry in contents.files(-1)) == [b"a", b"b"]

@@ -44,7 +44,8 @@ checked = excluded.checked, sha256 = NULL, damage = NULL
 WHERE held.size <> excluded.size OR held.modified <> excluded.modified OR held.damage = 'missing'
 """  # noqa: S608 - no value in it
 _PROVE = """
-UPDATE held SET level = ?, checked = ?, sha256 = coalesce(?, sha256), damage = NULL
+UPDATE held SET level = ?, checked = ?, sha256 = coalesce(?, sha256), damage = NULL,
+run = coalesce(?, run)
 WHERE copy_id = ? AND path = ? AND size = ? AND modified = ?
 """
 _DIGEST = """
@@ -169,18 +170,19 @@ class Holdings:
             db.exec_driver_sql(_TAKE, values)
             return True
 
-    def unproven(self, since: datetime | None = None) -> Selection:
+    def unproven(self, run: int | None = None) -> Selection:
         """The files that are at the facility, too, and not proven by its digest.
 
-        What was proven before `since` does not count, nor in that second.
+        With a `run`, what was not proven in it does not count. A number tells that, and no time: a
+        clock that was wrong once would hide files from every later verification.
         """
         weak = or_(
             held.c.level.is_(None),
             held.c.level < Level.SOURCE,
             held.c.damage.is_not(None),
         )
-        if since is not None:
-            weak = or_(weak, held.c.checked <= _seconds(since))
+        if run is not None:
+            weak = or_(weak, held.c.run.is_distinct_from(run))
         return self._select([weak, held.c.damage.is_distinct_from(_EDITED)], listed=True)
 
     def different(self, *, listed: bool = False) -> Selection:
@@ -240,11 +242,15 @@ class Holdings:
             if db.scalar(select(copies.c.doubted).where(copies.c.id == self.copy_id)):
                 db.exec_driver_sql(_VANISHED, (self.copy_id, self.experiment_id))
 
-    def prove(self, proven: Iterable[tuple[Held, bytes | None]]) -> None:
-        """Files are the facility's, by its digest; with the SHA-256 where it was computed."""
+    def prove(self, proven: Iterable[tuple[Held, bytes | None]], run: int | None = None) -> None:
+        """Files are the facility's, by its digest; with the SHA-256 where it was computed.
+
+        `run`: the verification in which all files are compared; None: it is no such.
+        """
         now = _seconds(datetime.now(UTC))
         level = int(Level.SOURCE)
-        self._update(_PROVE, [(level, now, sha256, *self._key(file)) for file, sha256 in proven])
+        rows = [(level, now, sha256, run, *self._key(file)) for file, sha256 in proven]
+        self._update(_PROVE, rows)
 
     def digest(self, digests: Iterable[tuple[Held, bytes]]) -> None:
         """Store the SHA-256 of files."""

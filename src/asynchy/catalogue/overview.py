@@ -233,6 +233,7 @@ def _copies(db: Connection, epns: Collection[str]) -> dict[int, tuple[CopyRecord
             checks.c.copy_id,
             func.count().filter(checks.c.whole).label("audits"),
             func.max(checks.c.ended).label("audited"),
+            func.max(checks.c.id).label("last_audit"),
         )
         .where(checks.c.kind == "audit")
         .group_by(checks.c.copy_id)
@@ -245,6 +246,7 @@ def _copies(db: Connection, epns: Collection[str]) -> dict[int, tuple[CopyRecord
         select(
             copies, experiments.c.epn, experiments.c.beamline, experiments.c.source,
             tried.c.tried, tried.c.transfers, audits.c.audits, audits.c.audited,
+            audits.c.last_audit,
             attempts.c.verdict, attempts.c.reason, attempts.c.ended,
         )
         .join(experiments, experiments.c.id == copies.c.experiment_id)

@@ -89,6 +89,7 @@ def copy_record_of(row: Row[Any], lease: Row[Any] | None) -> CopyRecord:
         last=last,
         audits=row.audits or 0,
         audited=row.audited,
+        last_audit=row.last_audit or 0,
         claim=living_of(lease),
         forgotten=row.forgotten,
         forget_reason=row.forget_reason,

@@ -212,6 +212,7 @@ held = Table(  # the files that copies hold, or held, as they were found complet
     Column("checked", BigInteger, nullable=False),  # when: seconds since 1970 in UTC
     Column("sha256", LargeBinary),  # of its bytes at home; null: not computed
     Column("damage", Text),  # null: none was found; otherwise its level counts no more
+    Column("run", Integer),  # the verification of all that last proved it; null: none did
     sqlite_with_rowid=False,
 )
 

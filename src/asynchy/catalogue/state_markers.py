@@ -15,6 +15,7 @@ _IN_USE = "in-use"
 _IGNORE_FILE = "ignore-file"
 _IGNORE_ENTRIES = "ignore-entries"
 _IGNORE_COMMENT = "ignore-comment"
+_RUN = "run"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,16 @@ class StateMarkers:
         """What was noted."""
         with self._database.transaction() as db:
             return read_markers(db)
+
+    def begin_run(self) -> int:
+        """The number of a new verification of all: higher than any before."""
+        with self._database.transaction() as db:
+            last = db.scalar(select(schema.state.c.value).where(schema.state.c.name == _RUN))
+            number = int(last or 0) + 1
+            row = {"name": _RUN, "value": str(number)}
+            new = upsert(schema.state).values(row)
+            db.execute(new.on_conflict_do_update(index_elements=["name"], set_=row))
+        return number
 
     def begin(self, *, forget_ignore_file: bool = False) -> None:
         """Note that the catalogue is in use; a lost `ignore.yml` that was accepted is forgotten."""

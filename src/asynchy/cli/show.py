@@ -49,6 +49,7 @@ def show_report(report: Report) -> None:
     due = len(report.outcomes) - complete
     due += sum(item.reason.stays_due for item in report.plan.left_out)
     line(f"\n{count(complete, 'experiment')} completed, {due} still due.")
+    bullets("Needs a look:", report.attention)
     bullets("State that needs a look:", report.problems)
     bullets("Defects of asynchy, please report:", report.defects)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from asynchy.catalogue.state_markers import StateMarkers
 from asynchy.cli import logs
 from asynchy.cli.bars import bars
 from asynchy.cli.failing import fails_with_words
@@ -69,10 +70,8 @@ def _verify(settings: Shared, stop: Stop, options: dict[str, Any]) -> int:
     began = datetime.now(UTC)
     board, threads = Board(), options["threads"]
     site = site_of(settings, stop, board, write=True)
-    since = began if options["again"] else None
-    means = replace(
-        site.means, verify=options["level"], proven_since=since, restore=options["restore"]
-    )
+    run = StateMarkers.open(settings.catalogue_path).begin_run() if options["again"] else None
+    means = replace(site.means, verify=options["level"], run=run, restore=options["restore"])
     site = replace(site, means=means)
     plan = plan_verification(site, options["epns"], threads)
     with bars(board), reporting([log_transfers(board)]):

@@ -90,6 +90,8 @@ class CopyRecord:
     """Audits of it that came to their end."""
     audited: datetime | None = None
     """When the latest of all its audits ended."""
+    last_audit: int = 0
+    """The number of that among all checks; 0: there was none."""
     claim: Claim | None = None
     """The lease of a process that is alive."""
     forgotten: datetime | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 
@@ -25,8 +24,8 @@ class Means:
     """Bytes a second for all transfers of this machine together; None: no limit."""
     verify: Literal["none", "size", "source"] = "size"
     """What is proven of a copy right after its transfer."""
-    proven_since: datetime | None = None
-    """What was proven before that time is to be proven again; None: nothing is."""
+    run: int | None = None
+    """The number of a run in which all is to be proven again; None: what is proven counts."""
     manifest: bool = True
     """Compute the SHA-256 of every file right after its copy is complete."""
     receipt: bool = False

@@ -10,7 +10,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
 from asynchy.catalogue import process
 from asynchy.catalogue.held import Holdings
@@ -32,7 +31,6 @@ _STORED = 500
 """Findings that are stored at a time."""
 _NAMED = 10
 """Files that are named of each kind."""
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -74,9 +72,10 @@ class Audited:
 def in_order(kept: Sequence[CopyRecord]) -> list[CopyRecord]:
     """The copies in the order in which they are audited: the one that waited longest comes first.
 
-    So an audit that is stopped night after night gets around all the same.
+    So an audit that is stopped night after night gets around all the same. Numbers tell whose turn
+    it is, and no times: a copy that was audited by a wrong clock would wait for years.
     """
-    return sorted(kept, key=lambda item: item.audited or _NEVER)
+    return sorted(kept, key=lambda item: item.last_audit)
 
 
 def exit_code_of(results: Collection[Audited]) -> ExitCode:

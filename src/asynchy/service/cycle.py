@@ -13,6 +13,7 @@ from asynchy.plan.due_notes import due_notes
 from asynchy.plan.ignore_rules import epns_to_add
 from asynchy.plan.outcome import Plan
 from asynchy.plan.policy import IgnoreEntry, Origin
+from asynchy.plan.safety import name_of, replaced_words
 from asynchy.service.backups import back_up_daily
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.lost_state import lost_since_begin, read_state_files
@@ -37,10 +38,11 @@ def run_cycle(site: CycleSite, plan: Plan) -> Report:
         log.error("%s (%s)", what, error.hint or "the next cycle tries again")
         problems.append(what)
     _note(site, report, done)
-    problems += _remove_replaced(site)
+    failed, attention = _remove_replaced(site, sure=plan.unsure is None)
+    problems += failed
     if (problem := back_up_daily(site.settings, site.clock.now())) is not None:
         problems.append(problem)
-    return replace(report, problems=tuple(problems))
+    return replace(report, problems=tuple(problems), attention=tuple(attention))
 
 
 def _ignore(site: CycleSite, plan: Plan, done: set[Experiment]) -> None:
@@ -75,16 +77,23 @@ def _ignore(site: CycleSite, plan: Plan, done: set[Experiment]) -> None:
     )
 
 
-def _remove_replaced(site: CycleSite) -> list[str]:
-    """Remove earlier versions of files that were kept for long enough; what went wrong."""
+def _remove_replaced(site: CycleSite, *, sure: bool) -> tuple[list[str], list[str]]:
+    """Remove earlier versions of files that were kept for long enough, if it is `sure` how long.
+
+    What went wrong, and the copies of which something is kept that has less in its place now.
+    """
     days = site.settings.keep_replaced
     try:
         kept = [one for one in site.catalogue.overview.copies() if one.replaced.files]
-        keep = timedelta(days=days) if days else None
-        return remove_old(site, copies_with_presence(kept), keep)
+        if not kept:
+            return [], []
+        keep = timedelta(days=days) if days and sure else None
+        problems = remove_old(site, copies_with_presence(kept), keep)
+        by_less = [one for one in site.catalogue.overview.copies() if one.replaced.by_less]
     except CatalogueError as error:
         log.error("earlier versions of files were not looked at: %s", error)
-        return [str(error)]
+        return [str(error)], []
+    return problems, [f"{name_of(one.copy.experiment)}: {replaced_words(one)}" for one in by_less]
 
 
 def _note(site: CycleSite, report: Report, done: set[Experiment]) -> None:

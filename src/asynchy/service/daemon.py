@@ -139,7 +139,7 @@ class Daemon:
         complete = sum(outcome.complete for outcome in report.outcomes)
         due = [outcome.copy.epn.text for outcome in report.outcomes if not outcome.complete]
         due += [item.epn.text for item in report.plan.left_out if item.reason.stays_due]
-        found = [*report.plan.problems, *report.problems, *report.defects]
+        found = [*report.plan.problems, *report.problems, *report.defects, *report.attention]
         if due:
             found.append(f"due: {', '.join(due)}")
         self.trouble = "; ".join(found) or None

@@ -116,11 +116,7 @@ def judged(
         CatalogueError: the catalogue cannot be used.
     """
     everything = site.means.verify == "source"
-    selection = (
-        holdings.unproven(site.means.proven_since)
-        if everything
-        else holdings.different(listed=True)
-    )
+    selection = holdings.unproven(site.means.run) if everything else holdings.different(listed=True)
     if not selection.amount()[0]:
         return judgement
     try:
@@ -255,7 +251,7 @@ class _Run:
     ) -> None:
         edited = self._edited_of(different)
         different = [file for file in different if file not in edited]
-        self._holdings.prove(same)
+        self._holdings.prove(same, self._site.means.run)
         self._holdings.differ(different)
         if edited:
             self._holdings.mark((file, Damage.EDITED) for file in edited)

@@ -28,6 +28,8 @@ class Report:
     """What went wrong with our own state: `ignore.yml`, the catalogue."""
     defects: tuple[str, ...] = ()
     """Errors that asynchy itself did not expect."""
+    attention: tuple[str, ...] = ()
+    """What a person has to look at, a sentence each, though nothing is due."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -36,7 +38,8 @@ class Report:
             return ExitCode.INTERNAL
         if self.problems:
             return ExitCode.STATE
-        return exit_code_for(self.plan, self.outcomes)
+        found = exit_code_for(self.plan, self.outcomes)
+        return ExitCode.DUE if found is ExitCode.OK and self.attention else found
 
 
 def exit_code_for(plan: Plan, outcomes: tuple[Outcome, ...]) -> ExitCode:

@@ -1,4 +1,4 @@
-"""Files that people changed at home, and earlier versions that are kept beside a copy."""
+"""Files that people changed at home, earlier versions that are kept, numbers of verifications."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ _COUNTS = ("edited", "replaced_files", "replaced_bytes", "replaced_by_less")
 
 
 def upgrade() -> None:
-    """Add the columns; nothing is known of either yet."""
+    """Add the columns; nothing is known of any of it yet."""
     for name in _COUNTS:
         op.add_column("copies", _count(name))
     op.add_column("copies", sa.Column("replaced", UtcDateTime))
     op.add_column("checks", _count("edited"))
+    op.add_column("held", sa.Column("run", sa.Integer))
 
 
 def _count(name: str) -> sa.Column[int]:
