@@ -15,9 +15,6 @@ import contextlib
 import errno
 import itertools
 import os
-import secrets
-import shutil
-import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +22,7 @@ from types import TracebackType
 from typing import Self
 
 from asynchy.domain.experiment import Copy
-from asynchy.tree import FOLDER, Tree, opened
+from asynchy.tree import FOLDER, Tree, is_ours, name_for_ours, opened, remove_tree
 
 MISMATCH = ".asynchy-mismatch"
 REPLACED = ".asynchy-replaced"
@@ -47,16 +44,9 @@ def folder_beside(copy: Copy, suffix: str) -> Path:
     except FileNotFoundError:
         return parent / wanted
     try:
-        if _is_free_or_ours(above, wanted):
-            return parent / wanted
-        names = os.listdir(above)  # noqa: PTH208 - no path leads there
-        others = (name for name in names if name.startswith(f"{wanted}-"))
-        for name in sorted(others):
-            if _is_free_or_ours(above, name):
-                return parent / name
+        return parent / name_for_ours(above, wanted)
     finally:
         os.close(above)
-    return parent / f"{wanted}-{secrets.token_hex(4)}"
 
 
 def dated_folders(copy: Copy, folder: Path) -> Iterator[tuple[datetime, Path]]:
@@ -71,7 +61,7 @@ def dated_folders(copy: Copy, folder: Path) -> Iterator[tuple[datetime, Path]]:
         return
     try:
         names = sorted(os.listdir(descriptor))  # noqa: PTH208 - no path leads there
-        ours = [name for name in names if _is_ours(descriptor, name)]
+        ours = [name for name in names if is_ours(descriptor, name)]
     finally:
         os.close(descriptor)
     for name in ours:
@@ -106,7 +96,7 @@ def remove(copy: Copy, dated: Path) -> None:
     """
     folder = opened(copy.project_folder, dated.parent)
     try:
-        shutil.rmtree(dated.name, dir_fd=folder)
+        remove_tree(folder, dated.name)
     finally:
         os.close(folder)
     above = opened(copy.project_folder, dated.parent.parent)
@@ -196,15 +186,6 @@ def _found(above: int, name: str) -> os.stat_result | None:
         return os.stat(name, dir_fd=above, follow_symlinks=False)
     except FileNotFoundError:
         return None
-
-
-def _is_ours(above: int, name: str) -> bool:
-    found = _found(above, name)
-    return found is not None and stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
-
-
-def _is_free_or_ours(above: int, name: str) -> bool:
-    return _found(above, name) is None or _is_ours(above, name)
 
 
 def _time(name: str) -> datetime | None:

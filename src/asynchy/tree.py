@@ -1,25 +1,38 @@
 """A tree of files at home, opened so that nothing outside it is ever touched.
 
 Every folder is opened from the one above it, and a symbolic link is never followed: whatever the
-facility calls its files, and whatever lies at home already, nothing leads out of the tree.
+facility calls its files, and whatever lies at home already, nothing leads out of the tree. Members
+of a project make folders as deep, as many and as they like: nothing here is recursive, and how many
+folders are kept open depends on how many this process may have.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import itertools
 import os
+import resource
+import secrets
+import stat
+import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from asynchy.domain.experiment import Copy
 from asynchy.domain.paths import is_inside
 
 _MADE = 0o770
 """Permission bits of folders that are made: the group works in them, others stay out."""
 _OPEN = 100
-"""Folders that are kept open."""
+"""Folders of a tree that are kept open at most."""
+_MOST_FILES = 65_536
+"""Open files that are asked for at most: programs that close all they could have open get slow."""
+_OTHERS = 256
+"""Descriptors that are left for everything else: connections, pipes, logs, the catalogue."""
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """How a folder is opened: never through a symbolic link."""
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -33,6 +46,12 @@ class Tree:
         self.root = root
         self._root = opened(project or root, root)
         self._open: OrderedDict[bytes, int] = OrderedDict()
+        _budget.join()
+
+    @classmethod
+    def of(cls, copy: Copy) -> Tree:
+        """The tree of a copy, opened from its project folder on."""
+        return Tree(copy.destination, copy.project_folder)
 
     def __enter__(self) -> Self:
         return self
@@ -47,6 +66,7 @@ class Tree:
 
     def close(self) -> None:
         """Let go of the folders that are open."""
+        _budget.leave()
         for descriptor in (*self._open.values(), self._root):
             os.close(descriptor)
 
@@ -58,17 +78,16 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def entries(self, path: bytes) -> list[tuple[bytes, bool]]:
-        """The names of the files and folders in a folder (the tree's own: empty).
+    def entries(self, path: bytes) -> Iterator[tuple[bytes, bool]]:
+        """The names of the files and folders in a folder (the tree's own: empty), in any order.
 
         With each whether it is a folder; links and special files are left out.
         """
         with os.scandir(self._folder(path)) as found:
-            return [
-                (os.fsencode(entry.name), entry.is_dir(follow_symlinks=False))
-                for entry in found
-                if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
-            ]
+            for entry in found:
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if is_folder or entry.is_file(follow_symlinks=False):
+                    yield os.fsencode(entry.name), is_folder
 
     def open(self, path: bytes) -> int:
         """What lies there, opened to be read; a FIFO does not block."""
@@ -94,12 +113,14 @@ class Tree:
 
     def _made(self, path: bytes) -> int:
         """A folder, opened; it and those above it are made where they are missing."""
-        try:
+        with contextlib.suppress(FileNotFoundError):
             return self._folder(path)
-        except FileNotFoundError:
-            above, _, name = path.rpartition(b"/")
-            os.mkdir(name, _MADE, dir_fd=self._made(above))
-            return self._folder(path)
+        names = path.split(b"/")
+        for depth in range(1, len(names) + 1):
+            folder, name = self._place(b"/".join(names[:depth]))
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, _MADE, dir_fd=folder)
+        return self._folder(path)
 
     def _place(self, path: bytes) -> tuple[int, bytes]:
         """The folder that a path lies in, opened, and its name there."""
@@ -111,16 +132,47 @@ class Tree:
     def _folder(self, path: bytes) -> int:
         if not path:
             return self._root
-        found = self._open.get(path)
-        if found is not None:
-            self._open.move_to_end(path)
-            return found
-        above, _, name = path.rpartition(b"/")
-        opened = os.open(name, FOLDER, dir_fd=self._folder(above))
-        self._open[path] = opened
-        if len(self._open) > _OPEN:
-            os.close(self._open.popitem(last=False)[1])
-        return opened
+        end = len(path)
+        while end > 0 and path[:end] not in self._open:
+            end = max(0, path.rfind(b"/", 0, end))
+        if end:
+            self._open.move_to_end(path[:end])
+        found = self._open[path[:end]] if end else self._root
+        while end < len(path):
+            start = end + 1 if end else 0
+            end = path.find(b"/", start)
+            end = len(path) if end < 0 else end
+            found = os.open(path[start:end], FOLDER, dir_fd=found)
+            self._open[path[:end]] = found
+            while len(self._open) > max(1, _budget.share()):
+                os.close(self._open.popitem(last=False)[1])
+        return found
+
+
+class _Budget:
+    """How many folders each tree of this process may keep open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._trees = 0
+
+    def join(self) -> None:
+        """One tree more is open."""
+        with self._lock:
+            self._trees += 1
+
+    def leave(self) -> None:
+        """One tree less is open."""
+        with self._lock:
+            self._trees -= 1
+
+    def share(self) -> int:
+        """Folders for each of them."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return min(_OPEN, max(0, limit - _OTHERS) // 2 // max(1, self._trees))
+
+
+_budget = _Budget()
 
 
 def opened(project: Path, folder: Path) -> int:
@@ -156,3 +208,90 @@ def walk_down(project: Path, folder: Path, step: Callable[[int, str], int]) -> i
             os.close(descriptor)
         descriptor = below
     return descriptor
+
+
+def raise_limit() -> None:
+    """Let this process and its children open as many files as the system lets them.
+
+    Its limit is 1,024 under systemd and in a login shell, and the one that it may be raised to is
+    far higher: getrlimit(2).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def is_ours(above: int, name: str) -> bool:
+    """Whether a folder of our own user has this name in an opened folder; a link is none."""
+    try:
+        found = os.stat(name, dir_fd=above, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+
+
+def name_for_ours(above: int, wanted: str) -> str:
+    """The name of a folder that is ours, or of one that is not there yet.
+
+    Where something else has the name that is wanted, one that begins with it: whoever may write
+    there could have put a link, a file, or a folder of theirs in its place.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    if is_ours(above, wanted) or not _is_there(above, wanted):
+        return wanted
+    others = (name for name in os.listdir(above) if name.startswith(f"{wanted}-"))
+    ours = (name for name in sorted(others) if is_ours(above, name))
+    return next(ours, f"{wanted}-{secrets.token_hex(4)}")
+
+
+def remove_tree(above: int, name: str) -> None:
+    """Remove a folder in an opened folder with all that is in it, however deep that is.
+
+    Folders that are not empty are moved up, so that no more than two are ever open.
+
+    Raises:
+        OSError: some of it could not be removed.
+    """
+    top = os.open(name, FOLDER, dir_fd=above)
+    try:
+        numbers = itertools.count()
+        folders = _emptied(top, top, numbers)
+        while folders:
+            below = folders.pop()
+            descriptor = os.open(below, FOLDER, dir_fd=top)
+            try:
+                folders += _emptied(descriptor, top, numbers)
+            finally:
+                os.close(descriptor)
+            os.rmdir(below, dir_fd=top)
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=above)
+
+
+def _emptied(folder: int, top: int, numbers: Iterator[int]) -> list[str]:
+    """Remove the files of a folder and move its folders to the top; their names there."""
+    moved = []
+    with os.scandir(folder) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in found:
+        if not is_folder:
+            os.unlink(name, dir_fd=folder)
+        elif folder == top:
+            moved.append(name)
+        else:
+            new = f".removed-{os.getpid()}-{next(numbers)}"
+            os.rename(name, new, src_dir_fd=folder, dst_dir_fd=top)
+            moved.append(new)
+    return moved
+
+
+def _is_there(above: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=above, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True

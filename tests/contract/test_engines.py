@@ -22,6 +22,7 @@ from asynchy.transfer.crew import Crew
 from asynchy.transfer.engine import Job, OnProgress
 from asynchy.transfer.rsync import RsyncEngine
 from asynchy.transfer.sftp import SftpEngine
+from asynchy.tree import Tree
 from asynchy.verify.survey import Surveyor
 from simulator.compare import compare_trees
 from simulator.experiments import awkward_names, big_sparse_file, mx_experiment
@@ -61,14 +62,17 @@ class Listed:
 
 
 def listed(remote: Remote, copy: Copy) -> Job:
-    surveyor = Surveyor(copy.destination, datetime.now(UTC))
     entries: list[Entry] = []
+    home = Tree.of(copy) if copy.destination.exists() else None
+    surveyor = Surveyor(home, datetime.now(UTC))
 
     def hear(entry: Entry) -> None:
         surveyor.add(entry)
         entries.append(entry)
 
     list_experiment(remote, copy.source, hear, Stop())
+    if home is not None:
+        home.close()
     replaced = copy.destination.with_name("data.asynchy-replaced") / "20261124T140500Z"
     return Job(copy, surveyor.result(), Listed(entries), replaced)
 

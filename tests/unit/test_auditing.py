@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import os
+import resource
 import tempfile
 import time
+import tracemalloc
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +24,7 @@ from asynchy.domain.stop import Stop
 from asynchy.errors import Stopped
 from asynchy.kept_files import MISMATCH, folder_beside
 from asynchy.plan.auditing import Finding, Share, finding, merged
-from asynchy.tree import Tree
+from asynchy.tree import Tree, name_for_ours, remove_tree
 from asynchy.verify.aside import Aside
 from asynchy.verify.reading import Found, Reader, Throttle
 from asynchy.verify.walking import files_below
@@ -121,7 +125,8 @@ def reader(root: Path, **options: object) -> Reader:
         "stop": Stop(), "threads": 2, "throttle": Throttle(None), "cold": True,
         "on_bytes": lambda count: None, **options,
     }  # fmt: skip
-    return Reader(root, **values)  # type: ignore[arg-type]
+    copy = Copy(Experiment("mx", Epn("12282a")), "ny79", "/data/mx/12282a", root.parent, root)
+    return Reader(copy, **values)  # type: ignore[arg-type]
 
 
 def test_files_are_read_in_order_and_what_is_wrong_is_said(tmp_path: Path) -> None:
@@ -233,3 +238,70 @@ def test_the_first_that_differs_is_kept_and_those_fetched_after_it_are_not(tmp_p
     with Aside(copy, datetime.fromtimestamp(NOW.timestamp() + 120, UTC)) as last:
         assert last.take(again) is True
     assert len(list(folder_beside(copy, MISMATCH).iterdir())) == 2
+
+
+def test_a_tree_is_walked_however_deep_it_is_and_however_many_files_one_folder_has(
+    tmp_path: Path,
+) -> None:
+    depth, many = 1500, 60_000
+    root = tmp_path / "data"
+    root.mkdir()
+    descriptor = os.open(root, os.O_RDONLY)
+    for number in range(many):
+        os.close(os.open(f"{number * 7919 % many:06}", os.O_CREAT | os.O_WRONLY, dir_fd=descriptor))
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=descriptor)
+        below = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(os.open("last", os.O_CREAT | os.O_WRONLY, dir_fd=descriptor))
+    os.close(descriptor)
+
+    tracemalloc.start()
+    with Tree(root) as tree:
+        deepest = b"d/" * depth + b"last"
+        names = [b"%06d" % number for number in range(many)]
+        walked = files_below(tree, lambda *_: None)
+        assert all(one == other for one, other in zip(walked, [*names, deepest], strict=True))
+        del names
+        found = tree.find(deepest)
+        assert found is not None and found.st_size == 0
+        descriptor = tree.open(deepest)
+        os.close(descriptor)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20 << 20
+
+    above = os.open(tmp_path, os.O_RDONLY)
+    remove_tree(above, "data")
+    os.close(above)
+    assert not root.exists()
+
+
+def test_trees_share_the_descriptors_that_a_process_may_have(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"d{number}").mkdir()
+        (tmp_path / f"d{number}" / "f").write_text("x")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (400, before[1]))
+    try:
+        with contextlib.ExitStack() as stack:
+            trees = [stack.enter_context(Tree(tmp_path)) for _ in range(60)]
+            for number, tree in itertools.product(range(300), trees):
+                assert tree.find(b"d%d/f" % number) is not None
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_folder_of_ours_gets_another_name_where_something_else_has_it(tmp_path: Path) -> None:
+    above = os.open(tmp_path, os.O_RDONLY)
+    assert name_for_ours(above, "data.kept") == "data.kept"
+    (tmp_path / "data.kept").symlink_to("/etc")
+    other = name_for_ours(above, "data.kept")
+    assert other.startswith("data.kept-") and other != name_for_ours(above, "data.kept")
+    (tmp_path / other).mkdir()
+    assert name_for_ours(above, "data.kept") == other
+    (tmp_path / "data.kept").unlink()
+    (tmp_path / "data.kept").mkdir()
+    assert name_for_ours(above, "data.kept") == "data.kept"
+    os.close(above)

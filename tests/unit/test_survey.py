@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from asynchy.domain.experiment import AtHome, Entry, Kind, Survey
 from asynchy.ssh.remote import prefer_fast
+from asynchy.tree import Tree
 from asynchy.verify.survey import Surveyor
 
 NOW = datetime.now(UTC)
@@ -22,10 +24,12 @@ def entry(
 
 
 def survey(folder: Path, *entries: Entry, size_only: bool = False) -> Survey:
-    surveyor = Surveyor(folder, NOW, size_only=size_only)
-    for one in entries:
-        surveyor.add(one)
-    return surveyor.result()
+    with contextlib.ExitStack() as stack:
+        tree = stack.enter_context(Tree(folder)) if folder.is_dir() else None
+        surveyor = Surveyor(tree, NOW, size_only=size_only)
+        for one in entries:
+            surveyor.add(one)
+        return surveyor.result()
 
 
 def test_what_is_at_home_is_not_missing(tmp_path: Path) -> None:
@@ -223,7 +227,7 @@ def test_only_equal_listings_have_equal_fingerprints(
             for e in found
         )  # fmt: skip
 
-    folder = tmp_path_factory.getbasetemp()
+    folder = tmp_path_factory.getbasetemp() / "none"
     same = survey(folder, *one).fingerprint == survey(folder, *two).fingerprint
     assert same == (facts(one) == facts(two))
 
@@ -239,7 +243,8 @@ def test_what_a_person_changed_is_edited_while_the_facilitys_is_as_recorded(
     (tmp_path / "f").write_bytes(b"a week of work")
     (tmp_path / "g").symlink_to("f")
     recorded = {b"f": (3, 1000), b"g": (3, 1000), b"h": (3, 1000)}
-    surveyor = Surveyor(tmp_path, NOW, recorded=recorded.get)
+    tree = Tree(tmp_path)
+    surveyor = Surveyor(tree, NOW, recorded=recorded.get)
     assert surveyor.add(entry(b"f")) is AtHome.EDITED
     assert surveyor.add(entry(b"f", size=4)) is AtHome.MISSING
     assert surveyor.add(entry(b"f", modified=1001)) is AtHome.MISSING
@@ -247,4 +252,5 @@ def test_what_a_person_changed_is_edited_while_the_facilitys_is_as_recorded(
     assert surveyor.add(entry(b"h")) is AtHome.MISSING
     found = surveyor.result()
     assert (found.files, found.edited_files, found.missing_files) == (5, 1, 4)
-    assert Surveyor(tmp_path, NOW, recorded={}.get).add(entry(b"f")) is AtHome.MISSING
+    assert Surveyor(tree, NOW, recorded={}.get).add(entry(b"f")) is AtHome.MISSING
+    tree.close()

@@ -12,6 +12,7 @@ import click
 
 from asynchy.domain.text import shown
 from asynchy.errors import AsynchyError, ExitCode
+from asynchy.tree import raise_limit
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ def fails_with_words(command: Callable[_P, int | None]) -> Callable[_P, None]:
 
     @functools.wraps(command)
     def guarded(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        raise_limit()
         try:
             code = command(*args, **kwargs)
         except AsynchyError as error:

@@ -16,7 +16,7 @@ from asynchy.catalogue.held import Holdings
 from asynchy.domain.copy_record import CopyRecord, Presence
 from asynchy.domain.level import Check, Damage, Held
 from asynchy.domain.text import count, shown
-from asynchy.errors import ExitCode, Stopped
+from asynchy.errors import AsynchyError, ExitCode, Stopped
 from asynchy.plan.auditing import Share, finding, merged
 from asynchy.service.bring import busy
 from asynchy.service.progress import Progress
@@ -106,7 +106,20 @@ def audit(site: Site, kept: Sequence[CopyRecord], wish: Wish) -> Iterator[Audite
         elif item.presence is not Presence.THERE:
             yield _absent(site, item, superseded=item.copy.experiment in safe)
         else:
-            yield _Audit(site, item, holdings, wish, throttle).run()
+            yield _audited(site, item, holdings, wish, throttle)
+
+
+def _audited(
+    site: Site, item: CopyRecord, holdings: Holdings, wish: Wish, throttle: Throttle
+) -> Audited:
+    """Audit one copy; an error that nobody expected costs that copy alone."""
+    try:
+        return _Audit(site, item, holdings, wish, throttle).run()
+    except (AsynchyError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        log.exception("%s: an error that asynchy did not expect", item.copy.epn)
+        return _not_audited(item, f"an error that asynchy did not expect: {error!r}")
 
 
 class _Audit:
@@ -136,11 +149,11 @@ class _Audit:
             "auditing",
         )  # fmt: skip
         reader = Reader(
-            self._copy.destination, self._site.stop, threads(), self._throttle, cold=True,
+            self._copy, self._site.stop, threads(), self._throttle, cold=True,
             on_bytes=progress.add,
         )  # fmt: skip
         try:
-            with Tree(self._copy.destination) as tree:
+            with Tree.of(self._copy) as tree:
                 for found in reader.read(self._to_read(tree)):
                     self._take(found)
                     progress.add(0, 1)

@@ -110,7 +110,7 @@ def move(catalogue: Catalogue, record: CopyRecord, destination: Path, folder: Pa
     number, _ = holdings.everything().amount()
     if not destination.is_dir() or destination.is_symlink():
         raise CopyRefused(f"{destination} is not a folder", hint="name the folder of the files")
-    wrong = list(_wrong(holdings, destination))
+    wrong = list(_wrong(holdings, destination, folder))
     if wrong or not number:
         names = ", ".join(wrong[:_NAMED])
         one, many = f"file of {number:,} is not there as it was", "are not there as they were"
@@ -123,9 +123,9 @@ def move(catalogue: Catalogue, record: CopyRecord, destination: Path, folder: Pa
     return Moved(record, destination, number)
 
 
-def _wrong(holdings: Holdings, destination: Path) -> Iterator[str]:
+def _wrong(holdings: Holdings, destination: Path, folder: Path) -> Iterator[str]:
     """The paths of files that are missing, or have another size or time, escaped."""
-    with Tree(destination) as tree:
+    with Tree(destination, folder) as tree:
         there = files_below(tree, lambda _folder, _error: None)
         for file, path in merged(holdings.everything(), there):
             if file is not None and (path is None or not _is_same(tree, file)):

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from asynchy.catalogue import process
 from asynchy.catalogue.losses import losses
 from asynchy.domain.attempt import Attempt, Verdict
-from asynchy.domain.experiment import Amount, Survey
+from asynchy.domain.experiment import Amount, Copy, Survey
 from asynchy.domain.text import shown
 from asynchy.errors import (
     CatalogueError,
@@ -25,7 +25,7 @@ from asynchy.plan.decide import Places, Room, after_listing, when_absent
 from asynchy.plan.outcome import Due, Left, LeftOut, Transfer, Why
 from asynchy.plan.shrinking import shrinking
 from asynchy.service.site import Site
-from asynchy.verify.destination import nearest_existing, room
+from asynchy.verify.destination import room_for
 
 log = logging.getLogger(__name__)
 
@@ -85,9 +85,13 @@ def _decision(
     """Whether what was listed fits beside all that was kept before; `rooms` is by device."""
     if isinstance(survey, LeftOut):
         return survey
-    folder = nearest_existing(item.copy.destination)
-    device = folder.stat().st_dev
-    free = rooms.setdefault(device, room(folder))
+    try:
+        device, room = room_for(item.copy)
+    except OSError as error:
+        return LeftOut(
+            item.experiment, Left.DESTINATION, _words_of(error, item.copy), item.copy.project
+        )
+    free = rooms.setdefault(device, room)
     decision = after_listing(item, survey, free)
     if isinstance(decision, Transfer):
         decision = places.fill(decision)
@@ -117,10 +121,13 @@ def _survey(site: Site, due: Due) -> Survey | LeftOut:
         log.error("%s: could not be listed: %s", due.copy.epn, reason)
     except OSError as error:
         left = Left.DESTINATION
-        place = shown(os.fspath(error.filename or due.copy.destination))
-        reason = f"{place}: {error.strerror}"
+        reason = _words_of(error, due.copy)
     _note_unlisted(site, due, f"{left.text}: {reason}")
     return LeftOut(due.experiment, left, reason, due.copy.project)
+
+
+def _words_of(error: OSError, copy: Copy) -> str:
+    return f"{shown(os.fspath(error.filename or copy.destination))}: {error.strerror}"
 
 
 def _note_losses(site: Site, due: Due, survey: Survey) -> None:

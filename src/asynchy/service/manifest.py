@@ -34,7 +34,7 @@ def make_manifest(site: Site, copy: Copy, holdings: Holdings) -> None:
             return
         progress = Progress(site.board, copy, amount, "reading")
         reader = Reader(
-            copy.destination, site.stop, threads(), Throttle(None), cold=False,
+            copy, site.stop, threads(), Throttle(None), cold=False,
             on_bytes=progress.add,
         )  # fmt: skip
         lot: list[tuple[Held, bytes]] = []

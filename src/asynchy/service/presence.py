@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections.abc import Iterable
@@ -45,7 +46,7 @@ class _Look:
         place = str(copy.copy.destination)
         try:
             found = os.lstat(place)
-            if stat.S_ISLNK(found.st_mode):
+            if stat.S_ISLNK(found.st_mode) or _is_behind_a_link(copy):
                 return Presence.LINK
             if not stat.S_ISDIR(found.st_mode):
                 return Presence.MISSING
@@ -69,6 +70,14 @@ class _Look:
             except OSError:
                 self._mounted[folder] = False
         return self._mounted[folder]
+
+
+def _is_behind_a_link(copy: CopyRecord) -> bool:
+    """Whether a folder between the project's and the copy's is a symbolic link."""
+    between = itertools.takewhile(
+        lambda folder: folder != copy.copy.project_folder, copy.copy.destination.parents
+    )
+    return any(stat.S_ISLNK(os.lstat(folder).st_mode) for folder in between)
 
 
 def _is_empty(folder: Path | str) -> bool:

@@ -272,7 +272,7 @@ class _Run:
         """Those of some files that people changed at home, after they were listed."""
         if not different:
             return []
-        with Tree(self._copy.destination, self._copy.project_folder) as tree:
+        with Tree.of(self._copy) as tree:
             return [file for file in different if file.is_edited(tree.find(file.path))]
 
     def _by_rsync(self, lot: list[Held]) -> Compared:
@@ -325,7 +325,7 @@ class _Run:
                 raise Stopped("there is nothing to compare it with")
             self._progress.add(number)
 
-        reader = Reader(copy.destination, site.stop, 1, Throttle(None), cold=True, on_bytes=read)
+        reader = Reader(copy, site.stop, 1, Throttle(None), cold=True, on_bytes=read)
         with ThreadPoolExecutor(1) as pool:
             ours = pool.submit(lambda: list(reader.read(lot)))
             try:

@@ -159,7 +159,7 @@ def _sound(site: Site, copy: Copy, holdings: Holdings, *, look: bool) -> Iterato
     """The files of a copy, as long as nothing is wrong with any of them."""
     verify = f"asynchy verify {copy.epn}"
     empty = True
-    with Tree(copy.destination) as tree:
+    with Tree.of(copy) as tree:
         for file in holdings.everything():
             empty = False
             if site.stop.asked:
@@ -193,7 +193,7 @@ def _mine(copy: Copy, told: list[tuple[str, _T]]) -> list[_T]:
 
 def _info(copy: Copy) -> Info | None:
     """What the file beside the data says of it, at home."""
-    with Tree(copy.destination) as tree:
+    with Tree.of(copy) as tree:
         for path in FILES:
             try:
                 with os.fdopen(tree.open(path), "rb") as stream:

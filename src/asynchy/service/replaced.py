@@ -142,7 +142,7 @@ def _kept_in(copy: Copy, folder: Path) -> Iterator[_Kept]:
     """The files in the folder of one run, each with what is in its place now."""
     with (
         Tree(folder, copy.project_folder) as kept,
-        Tree(copy.destination, copy.project_folder) as tree,
+        Tree.of(copy) as tree,
     ):
         for path in files_below(kept, lambda _folder, _error: None):
             before = kept.find(path)

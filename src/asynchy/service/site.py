@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import math
@@ -26,6 +27,7 @@ from asynchy.ssh.remote import Remote
 from asynchy.ssh.sftp import kept
 from asynchy.transfer.crew import Crew
 from asynchy.transfer.engine import Engine
+from asynchy.tree import Tree
 from asynchy.verify.survey import Surveyor
 
 log = logging.getLogger(__name__)
@@ -96,12 +98,24 @@ class Site:
             CatalogueError: the listing cannot be stored.
             ListingError: it could not be listed whole.
             Stopped: a stop was asked for meanwhile.
+            OSError: what is at home cannot be read.
         """
+        with contextlib.ExitStack() as stack:
+            home = None
+            if look:
+                with contextlib.suppress(FileNotFoundError):
+                    home = stack.enter_context(Tree.of(copy))
+            return self._survey(copy, home, expected, look=look)
+
+    def _survey(
+        self, copy: Copy, home: Tree | None, expected: Amount | None, *, look: bool
+    ) -> Survey:
         known = None if self.means.restore else self.catalogue.holdings_of(copy)
         for tries in itertools.count():
             surveyor = Surveyor(
-                copy.destination if look else None,
+                home,
                 self.clock.now(),
+                look=look,
                 size_only=self.means.compare == "size",
                 recorded=known.recorded if known is not None else None,
             )

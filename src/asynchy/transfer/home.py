@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import errno
 import os
-import shutil
 import stat
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from asynchy.domain.experiment import Copy, Entry
 from asynchy.domain.text import shown
 from asynchy.kept_files import KeptFolder
 from asynchy.ssh.rsync_output import cause
-from asynchy.tree import FOLDER, Tree, opened, walk_down
+from asynchy.tree import FOLDER, Tree, name_for_ours, opened, remove_tree, walk_down
 
 _ABOVE = 0o2770
 """Folders that we make above the data: the project's group works in them, others stay out."""
@@ -42,28 +41,20 @@ def make_folders(copy: Copy) -> None:
 def make_scratch(copy: Copy) -> Path:
     """Make the folder for files on their way, where it is not there yet.
 
+    It is beside the data (docs/decisions/0007): `.asynchy-data`, or another name if somebody else
+    has that one.
+
     Raises:
-        OSError: it cannot be made, is a symbolic link, or belongs to another user.
+        OSError: it cannot be made.
     """
-
-    def make(above: int, name: str) -> int:
-        _made(above, name)  # its setgid bit, if any, makes the files in it the project's group's
-        return os.open(name, FOLDER, dir_fd=above)
-
-    scratch = scratch_of(copy)
-    descriptor = walk_down(copy.project_folder, scratch, make)
+    parent = copy.destination.parent
+    above = opened(copy.project_folder, parent)
     try:
-        if os.fstat(descriptor).st_uid != os.geteuid():
-            reason = "it belongs to another user; move it away"
-            raise PermissionError(errno.EPERM, reason, str(scratch))
+        name = name_for_ours(above, f".asynchy-{copy.destination.name}")
+        _made(above, name)  # its setgid bit, if any, makes the files in it the project's group's
     finally:
-        os.close(descriptor)
-    return scratch
-
-
-def scratch_of(copy: Copy) -> Path:
-    """The folder beside the data for files on their way (docs/decisions/0007)."""
-    return copy.destination.parent / f".asynchy-{copy.destination.name}"
+        os.close(above)
+    return parent / name
 
 
 def drop(project: Path, folder: Path, *, empty: bool = False) -> None:
@@ -77,7 +68,7 @@ def drop(project: Path, folder: Path, *, empty: bool = False) -> None:
             if empty:
                 os.rmdir(folder.name, dir_fd=above)
             else:
-                shutil.rmtree(folder.name, ignore_errors=True, dir_fd=above)
+                remove_tree(above, folder.name)
         finally:
             os.close(above)
 
@@ -203,4 +194,4 @@ class Home(Tree):
     def remove_folder(self, path: bytes) -> None:
         """Remove a folder with all that is in it."""
         folder, name = self._place(path)
-        shutil.rmtree(name, dir_fd=folder)
+        remove_tree(folder, os.fsdecode(name))

@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from asynchy.domain.attempt import EngineResult
 from asynchy.domain.experiment import Entry
@@ -24,7 +25,6 @@ from asynchy.transfer.home import (
     is_about_one_file,
     make_folders,
     make_scratch,
-    scratch_of,
     why,
 )
 from asynchy.transfer.journal import Part
@@ -77,7 +77,7 @@ class SftpEngine:
             descriptor = opened(copy.project_folder, scratch)
             stack.callback(os.close, descriptor)
             home = stack.enter_context(Home(copy, job.replaced))
-            run = _Run(self, job, home, descriptor)
+            run = _Run(self, job, home, scratch, descriptor)
             stack.callback(run.parts.close)
             try:
                 ended = run.fetch(stop, on_progress)
@@ -96,11 +96,14 @@ class SftpEngine:
 class _Run:
     """One run of the engine for one copy."""
 
-    def __init__(self, engine: SftpEngine, job: Job, home: Home, scratch: int) -> None:
+    def __init__(
+        self, engine: SftpEngine, job: Job, home: Home, scratch: Path, descriptor: int
+    ) -> None:
         self._engine = engine
         self._job = job
         self._home = home
-        self.parts = _Parts(scratch, home)
+        self._scratch = scratch
+        self.parts = _Parts(descriptor, home)
         self._blocked: tuple[bytes, ...] = ()
         """The beginnings of paths that lead through something else than a folder at home."""
         self._unplaced = 0
@@ -184,7 +187,7 @@ class _Run:
 
     def _task(self) -> Task:
         copy = self._job.copy
-        return Task(copy=copy, scratch=scratch_of(copy), replaced=self._job.replaced, number=0)
+        return Task(copy=copy, scratch=self._scratch, replaced=self._job.replaced, number=0)
 
     def _missing(self, cut: Cut, stop: Stop) -> Iterator[Entry]:
         """The files that are not at home; those that are get the time and mode that they have."""

@@ -19,7 +19,7 @@ class Aside:
         self._copy = copy
         self._before = list(dated_folders(copy, folder_beside(copy, MISMATCH)))
         self._kept = KeptFolder(copy, new_folder(copy, MISMATCH, now))
-        self._tree = Tree(copy.destination, copy.project_folder)
+        self._tree = Tree.of(copy)
 
     def __enter__(self) -> Aside:
         return self

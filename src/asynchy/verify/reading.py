@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
+from asynchy.domain.experiment import Copy
 from asynchy.domain.level import Damage, Held
 from asynchy.domain.stop import Stop
 from asynchy.errors import Stopped
@@ -75,7 +75,7 @@ class Throttle:
 class Reader:
     """Reads the files of one copy."""
 
-    root: Path
+    copy: Copy
     stop: Stop
     threads: int
     throttle: Throttle
@@ -109,7 +109,7 @@ class Reader:
 
     def _lot(self, files: list[Held], ended: threading.Event) -> list[Found]:
         buffer = memoryview(bytearray(_BUFFER))
-        with Tree(self.root) as tree:
+        with Tree.of(self.copy) as tree:
             return [self._one(tree, file, buffer, ended) for file in files]
 
     def _one(self, tree: Tree, file: Held, buffer: memoryview, ended: threading.Event) -> Found:

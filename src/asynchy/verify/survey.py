@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 from asynchy.domain.experiment import AtHome, Entry, Kind, Survey
+from asynchy.tree import Tree
 
 _FINGERPRINT_BITS = 256
 
@@ -25,18 +24,21 @@ class Surveyor:
 
     def __init__(
         self,
-        destination: Path | None,
+        home: Tree | None,
         listed_at: datetime,
         *,
+        look: bool = True,
         size_only: bool = False,
         recorded: Callable[[bytes], tuple[int, int] | None] | None = None,
     ) -> None:
-        """Begin; without a destination, all that is listed is taken to be at home.
+        """Begin; `home` is the copy, None if nothing is at its place.
 
-        `recorded` gives the size and time that a file had when it arrived, None if that is not
-        known. Without it, what differs from the listing is missing, whoever changed it.
+        Unless `look`, all that is listed is taken to be at home. `recorded` gives the size and time
+        that a file had when it arrived, None if that is not known. Without it, what differs from
+        the listing is missing, whoever changed it.
         """
-        self._root = None if destination is None else os.fsencode(destination)
+        self._home = home
+        self._look = look
         self._listed_at = listed_at
         self._size_only = size_only
         self._recorded = recorded
@@ -50,7 +52,7 @@ class Surveyor:
     def add(self, entry: Entry) -> AtHome:
         """Take one entry; what is at home in its place."""
         if entry.kind is Kind.FOLDER:
-            there = self._root is None or self._is_folder(entry)
+            there = not self._look or self._is_folder(entry)
             found = AtHome.AS_LISTED if there else AtHome.MISSING
             self._folders += 1
             self._missing_folders += not there
@@ -84,9 +86,9 @@ class Surveyor:
         )
 
     def _of_file(self, entry: Entry) -> AtHome:
-        if self._root is None:
+        if not self._look:
             return AtHome.AS_LISTED
-        found = self._at_home(entry)
+        found = self._home.find(entry.path) if self._home is not None else None
         if entry.is_same(found, size_only=self._size_only):
             return AtHome.AS_LISTED
         if self._recorded is None or found is None or not stat.S_ISREG(found.st_mode):
@@ -105,13 +107,8 @@ class Surveyor:
         )
         self._fingerprint = (self._fingerprint + digest) % (1 << _FINGERPRINT_BITS)
 
-    def _at_home(self, entry: Entry) -> os.stat_result | None:
-        assert self._root is not None
-        try:
-            return os.lstat(self._root + b"/" + entry.path)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
     def _is_folder(self, entry: Entry) -> bool:
-        found = self._at_home(entry)
+        if self._home is None or entry.path == b".":
+            return self._home is not None
+        found = self._home.find(entry.path)
         return found is not None and stat.S_ISDIR(found.st_mode)
