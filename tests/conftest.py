@@ -19,7 +19,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -300,13 +300,19 @@ class Home:
     def copy(self, epn: str, project: str = "ny79") -> Path:
         return self.storage / project / epn / "data"
 
-    def undisturbed(self, source: Path, epn: str = "12282a") -> dict[str, Any]:
-        """One cycle without a fault: every byte equals the source's; its last attempt."""
+    def undisturbed(
+        self, source: Path, epn: str = "12282a", *, beside: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """One cycle without a fault: every byte equals the source's; its last attempt.
+
+        `beside`: what else there is beside the data.
+        """
         run = self.once()
         assert run.returncode == 0, run.stdout + run.stderr
         assert compare_trees(source, self.copy(epn)) == []
         assert epn in self.ignored
-        assert [path.name for path in self.copy(epn).parent.iterdir()] == ["data"]
+        names = {path.name for path in self.copy(epn).parent.iterdir()}
+        assert names == {"data", *beside}
         (copy,) = self.status(epn)
         assert copy["claim"] is None and copy["completed"] is not None
         last: dict[str, Any] = copy["history"][-1]

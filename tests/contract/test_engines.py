@@ -20,6 +20,7 @@ from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync import PARTIAL_DIR
 from asynchy.transfer.crew import Crew
 from asynchy.transfer.engine import Job, OnProgress
+from asynchy.transfer.home import Scratch, make_folders
 from asynchy.transfer.rsync import RsyncEngine
 from asynchy.transfer.sftp import SftpEngine
 from asynchy.tree import Tree
@@ -290,6 +291,32 @@ def test_a_file_of_more_than_four_gib_arrives_and_is_resumed(engine: Engine, cop
     assert heard == sorted(heard) and len(heard) > 3
     assert second.bytes is not None and second.bytes < 4 * 2**30
     assert compare_trees(source, copy.destination) == []
+
+
+def test_another_process_that_works_on_the_copy_is_named_and_not_disturbed(
+    engine: Engine, copy: Copy
+) -> None:
+    (Path(copy.source) / "a.h5").write_bytes(b"data")
+    make_folders(copy)
+    with Scratch(copy) as scratch:
+        with pytest.raises(OSError, match=rf"process {os.getpid()} on .* works on this copy"):
+            transfer(engine, copy, Stop(), ignored)
+        assert [path.name for path in scratch.path.iterdir()] == ["lock"]
+    assert transfer(engine, copy, Stop(), ignored).ok
+    assert (copy.destination / "a.h5").read_bytes() == b"data"
+
+
+def test_what_somebody_else_put_beside_the_data_stops_nothing(engine: Engine, copy: Copy) -> None:
+    source = Path(copy.source)
+    (source / "a.h5").write_bytes(b"first")
+    assert transfer(engine, copy, Stop(), ignored).ok
+    elsewhere = copy.project_folder / "elsewhere"
+    elsewhere.mkdir()
+    (copy.destination.parent / ".asynchy-data").symlink_to(elsewhere)
+    (source / "a.h5").write_bytes(b"second, longer")
+    assert transfer(engine, copy, Stop(), ignored).ok
+    assert (copy.destination / "a.h5").read_bytes() == b"second, longer"
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_nothing_is_left_beside_the_data(engine: Engine, copy: Copy) -> None:

@@ -350,7 +350,8 @@ def test_what_never_stops_changing_stays_due_after_three_tries(home: Home) -> No
     verdicts = [attempt["verdict"] for attempt in home.status("12282a")[0]["history"]]
     assert verdicts == ["changed"] * 3
     assert home.ignored == ""
-    assert home.undisturbed(source)["files"] == 1  # the one that grew
+    # The one that grew; what an earlier cycle brought of it may be a person's by now, and is kept.
+    assert home.undisturbed(source, beside=["data.asynchy-replaced"])["files"] == 1
 
 
 def test_files_that_may_not_be_read_at_the_facility_keep_it_due(home: Home) -> None:

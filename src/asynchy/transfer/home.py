@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
+import logging
 import os
 import stat
 from pathlib import Path
+from typing import Self
 
 from asynchy.domain.experiment import Copy, Entry
 from asynchy.domain.text import shown
@@ -15,9 +18,15 @@ from asynchy.kept_files import KeptFolder
 from asynchy.ssh.rsync_output import cause
 from asynchy.tree import FOLDER, Tree, name_for_ours, opened, remove_tree, walk_down
 
+log = logging.getLogger(__name__)
+
 _ABOVE = 0o2770
 """Folders that we make above the data: the project's group works in them, others stay out."""
 _WHAT = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFREG: "a file"}
+LOCK = "lock"
+"""In the folder for files on their way."""
+_LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_NAME = 200
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -38,23 +47,64 @@ def make_folders(copy: Copy) -> None:
     os.close(walk_down(copy.project_folder, copy.destination, make))
 
 
-def make_scratch(copy: Copy) -> Path:
-    """Make the folder for files on their way, where it is not there yet.
+class Scratch:
+    """The folder for files on their way, for one attempt alone; a context manager.
 
     It is beside the data (docs/decisions/0007): `.asynchy-data`, or another name if somebody else
-    has that one.
-
-    Raises:
-        OSError: it cannot be made.
+    has that one. A lock in it keeps out who works with another catalogue on the same destination:
+    leases are in the catalogue, and do not.
     """
-    parent = copy.destination.parent
-    above = opened(copy.project_folder, parent)
+
+    def __init__(self, copy: Copy) -> None:
+        """Make it, and lock it.
+
+        Raises:
+            OSError: it cannot be made, or another process works there.
+        """
+        parent = copy.destination.parent
+        above = opened(copy.project_folder, parent)
+        try:
+            name = name_for_ours(above, f".asynchy-{copy.destination.name}")
+            _made(
+                above, name
+            )  # its setgid bit, if any, makes the files in it the project's group's
+            self.descriptor = os.open(name, FOLDER, dir_fd=above)
+        except OSError as error:
+            path = parent / (error.filename or "")
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        finally:
+            os.close(above)
+        self.path = parent / name
+        try:
+            self._lock = _locked(self.descriptor, self.path)
+        except OSError:
+            os.close(self.descriptor)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(LOCK, dir_fd=self.descriptor)
+        os.close(self._lock)
+        os.close(self.descriptor)
+
+
+def _locked(scratch: int, path: Path) -> int:
+    lock = os.open(LOCK, _LOCK, 0o600, dir_fd=scratch)
     try:
-        name = name_for_ours(above, f".asynchy-{copy.destination.name}")
-        _made(above, name)  # its setgid bit, if any, makes the files in it the project's group's
-    finally:
-        os.close(above)
-    return parent / name
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        who = shown(os.pread(lock, _NAME, 0), limit=_NAME)
+        os.close(lock)
+        reason = f"{who or 'another process'} works on this copy; two configs have one destination"
+        raise OSError(errno.EBUSY, reason, str(path)) from None
+    except OSError as error:  # some file systems know no locks
+        log.debug("%s: no lock: %s", path, error)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
+    return lock
 
 
 def drop(project: Path, folder: Path, *, empty: bool = False) -> None:

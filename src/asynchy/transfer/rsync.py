@@ -6,7 +6,7 @@ all that an experiment gets that is small.
 
 from __future__ import annotations
 
-import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ from asynchy.plan.engine import Means
 from asynchy.ssh import probe, rsync
 from asynchy.ssh.remote import Remote
 from asynchy.transfer.engine import Job, OnProgress
-from asynchy.transfer.home import Home, drop, make_folders, make_scratch
+from asynchy.transfer.home import Home, Scratch, drop, make_folders
 from asynchy.transfer.leftovers import drop_partial_files
 
 _STREAMS = 4
@@ -68,21 +68,21 @@ class RsyncEngine:
         """Run rsync, several times if that pays; see `Engine.transfer`."""
         project = job.copy.project_folder
         make_folders(job.copy)
-        scratch = make_scratch(job.copy) / "rsync"
-        drop(project, scratch)  # what an rsync that was killed left there
-        scratch.mkdir(mode=0o700)
-        try:
-            with KeptFolder(job.copy, job.replaced) as kept:
-                kept.make()
-            result = _Run(self, job, scratch, on_progress).run(stop)
-        finally:
-            for folder in (job.replaced, job.replaced.parent):
-                drop(project, folder, empty=True)
-            drop(project, scratch)
-            with contextlib.suppress(OSError):  # parts of the sftp engine lie there
-                scratch.parent.rmdir()
+        with Scratch(job.copy) as locked:
+            scratch = locked.path / "rsync"
+            drop(project, scratch)  # what an rsync that was killed left there
+            os.mkdir(scratch.name, 0o700, dir_fd=locked.descriptor)
+            try:
+                with KeptFolder(job.copy, job.replaced) as kept:
+                    kept.make()
+                result = _Run(self, job, scratch, on_progress).run(stop)
+            finally:
+                for folder in (job.replaced, job.replaced.parent):
+                    drop(project, folder, empty=True)
+                drop(project, scratch)
+        # Parts of the sftp engine may be in it.
+        drop(project, locked.path, empty=not result.ok)
         if result.ok:
-            drop(project, scratch.parent)
             with Home(job.copy) as home:
                 drop_partial_files(home, stop)
                 home.flush()

@@ -8,7 +8,6 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from asynchy.domain.attempt import EngineResult
 from asynchy.domain.experiment import Entry
@@ -21,10 +20,10 @@ from asynchy.transfer.crew import Crew
 from asynchy.transfer.engine import Job, OnProgress
 from asynchy.transfer.home import (
     Home,
+    Scratch,
     drop,
     is_about_one_file,
     make_folders,
-    make_scratch,
     why,
 )
 from asynchy.transfer.journal import Part
@@ -33,7 +32,6 @@ from asynchy.transfer.messages import Fault, Task
 from asynchy.transfer.processors import cores, idle_seconds
 from asynchy.transfer.streams import Ended, Streams
 from asynchy.transfer.tuning import Tuner, worth
-from asynchy.tree import opened
 
 log = logging.getLogger(__name__)
 
@@ -72,12 +70,10 @@ class SftpEngine:
         """Fetch what is missing; see `Engine.transfer`."""
         copy = job.copy
         make_folders(copy)
-        scratch = make_scratch(copy)
         with contextlib.ExitStack() as stack:
-            descriptor = opened(copy.project_folder, scratch)
-            stack.callback(os.close, descriptor)
+            scratch = stack.enter_context(Scratch(copy))
             home = stack.enter_context(Home(copy, job.replaced))
-            run = _Run(self, job, home, scratch, descriptor)
+            run = _Run(self, job, home, scratch)
             stack.callback(run.parts.close)
             try:
                 ended = run.fetch(stop, on_progress)
@@ -89,21 +85,19 @@ class SftpEngine:
             except OSError as error:
                 result = _failed(*why(error), Ended())
         # What is there of files that are not whole yet lies in it.
-        drop(copy.project_folder, scratch, empty=not result.ok)
+        drop(copy.project_folder, scratch.path, empty=not result.ok)
         return result
 
 
 class _Run:
     """One run of the engine for one copy."""
 
-    def __init__(
-        self, engine: SftpEngine, job: Job, home: Home, scratch: Path, descriptor: int
-    ) -> None:
+    def __init__(self, engine: SftpEngine, job: Job, home: Home, scratch: Scratch) -> None:
         self._engine = engine
         self._job = job
         self._home = home
         self._scratch = scratch
-        self.parts = _Parts(descriptor, home)
+        self.parts = _Parts(scratch.descriptor, home)
         self._blocked: tuple[bytes, ...] = ()
         """The beginnings of paths that lead through something else than a folder at home."""
         self._unplaced = 0
@@ -187,7 +181,7 @@ class _Run:
 
     def _task(self) -> Task:
         copy = self._job.copy
-        return Task(copy=copy, scratch=self._scratch, replaced=self._job.replaced, number=0)
+        return Task(copy=copy, scratch=self._scratch.path, replaced=self._job.replaced, number=0)
 
     def _missing(self, cut: Cut, stop: Stop) -> Iterator[Entry]:
         """The files that are not at home; those that are get the time and mode that they have."""
