@@ -97,7 +97,12 @@ def _serve(pipe: Messages, stop: Stop) -> None:
         with Connection(hire.remote, stop, patient=hire.patient) as connection:
             pipe.send(Ready(connection.round_trip))
             while word is None and (task := _next(pipe, stop)) is not None:
-                word = _Stream(task, hire, connection, pipe, stop).run()
+                try:
+                    stream = _Stream(task, hire, connection, pipe, stop)
+                except OSError as error:  # something else is in the place of the folders by now
+                    word = Broken(*why(error))
+                else:
+                    word = stream.run()
     except Stopped:
         return
     except AsynchyError as error:
