@@ -125,6 +125,14 @@ def _proof(folder: Path, config: Path) -> bool:
     _say("Held against the facility byte for byte, it is kept aside and fetched again")
     good &= _command(*asynchy, "verify", "12282a", "8020l") == 0
     good &= _command(*asynchy, "audit", "12282a") == 0
+    _say("A person edits a file at home: it stays, until somebody wants the facility's back")
+    edited = copy / "frames" / "ada" / "lysozyme 1" / "lyso_1_0004.cbf"
+    edited.write_text("a week of work")
+    good &= _command(*asynchy, "verify", "12282a") == 0
+    good &= edited.read_text() == "a week of work"
+    good &= _command(*asynchy, "verify", "--restore", "12282a") == 0
+    kept = copy.with_name("data.asynchy-replaced")
+    print("kept:", *(str(path.relative_to(kept.parent)) for path in kept.rglob(edited.name)))
     _say("Both sides, and what may be deleted at the facility, by which proof")
     good &= _command(*asynchy, "report", "reconcile") == 0
     _say("A receipt: what is at home, who measured it, and how it came here")
