@@ -246,13 +246,13 @@ class _Importer:
     def files(self, batches: Iterable[list[tuple[object, ...]]]) -> None:
         for batch in batches:
             self._batch(batch)
-        for identity in set(self._known.values()) - {None}:
-            assert identity is not None
-            self._sighting.finish(identity)
+        known = {identity for identity in self._known.values() if identity is not None}
+        self._sighting.finish_all(sorted(known))
 
     def _batch(self, batch: list[tuple[object, ...]]) -> None:
         by_experiment: dict[int, list[Row]] = {}
         taken, seconds = self._taken, self._seconds
+        self._remember(batch)
         epn: object = None
         folder, skip = b"\0", 0
         rows: list[Row] | None = None
@@ -262,7 +262,8 @@ class _Importer:
                 assert isinstance(path, bytes)
                 if row[0] != epn or not path.startswith(folder):
                     epn = None  # until it is understood
-                    folder, identity = self._experiment(row[0], path)
+                    folder, _ = self._located(row[0], path)
+                    identity = self._known[folder]
                     epn, skip = row[0], len(folder)
                     rows = None if identity is None else by_experiment.setdefault(identity, [])
                 if rows is None:
@@ -281,8 +282,33 @@ class _Importer:
             taken.files += len(files)
             self._sighting.add(identity, files)
 
-    def _experiment(self, epn: object, path: bytes) -> tuple[bytes, int | None]:
-        """The folder of a file's experiment, with a slash at its end, and the experiment's id."""
+    def _remember(self, batch: list[tuple[object, ...]]) -> None:
+        """Store the experiments of rows, in one transaction: each waits for the disk."""
+        found: dict[bytes, Located] = {}
+        epn: object = None
+        folder = b"\0"
+        for row in batch:
+            path = row[1]
+            if not isinstance(path, bytes) or (row[0] == epn and path.startswith(folder)):
+                continue
+            try:
+                folder, located = self._located(row[0], path)
+            except ValueError:
+                epn = None
+                continue
+            epn = row[0]
+            if folder not in self._known:
+                found[folder] = located
+        stored = self._sighting.experiments(found.values()) if found else []
+        for folder, (identity, walked) in zip(found, stored, strict=True):
+            self._known[folder] = identity if walked is None else None
+
+    def _located(self, epn: object, path: bytes) -> tuple[bytes, Located]:
+        """The folder of a file's experiment, with a slash at its end, and where it lies.
+
+        Raises:
+            ValueError: it is no EPN, or the path does not lie in its folder.
+        """
         epn = _text(epn)
         parsed = Epn.parse(epn.decode("latin-1"))
         if parsed is None:
@@ -295,16 +321,11 @@ class _Importer:
             folder = before + found
         else:
             raise ValueError("its path does not lie in the EPN's folder")
-        if folder not in self._known:
-            source = folder.rstrip(b"/") if folder.startswith(b"/") else b""
-            if _PLAIN.fullmatch(source) is None:
-                source = b""
-            experiment = Experiment(self._beamline(before), parsed)
-            identity, walked = self._sighting.experiment(
-                Located(experiment, source.decode("ascii"))
-            )
-            self._known[folder] = identity if walked is None else None
-        return folder, self._known[folder]
+        source = folder.rstrip(b"/") if folder.startswith(b"/") else b""
+        if _PLAIN.fullmatch(source) is None:
+            source = b""
+        experiment = Experiment(self._beamline(before), parsed)
+        return folder, Located(experiment, source.decode("ascii"))
 
     def _beamline(self, before: bytes) -> str:
         """The beamline, from the path before the EPN: `/data/mx` is mx, `/data` is none."""
