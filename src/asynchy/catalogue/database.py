@@ -28,6 +28,8 @@ _HINTS = {
     "disk I/O": "see whether its disk is full (df) or failing (dmesg), and start it again",
 }
 """What to do, by a word in what SQLite says."""
+_LOOKS = "asynchy_looks"
+"""The execution option of a transaction that only reads."""
 _BUSY = 30
 """Seconds to wait for another process's transaction; ours take milliseconds."""
 
@@ -113,6 +115,19 @@ class Database:
         with _translated(self.path), self.engine.begin() as connection:
             yield connection
 
+    @contextlib.contextmanager
+    def looking(self) -> Iterator[Connection]:
+        """What there is at one instant, for reading alone: no writer waits for it.
+
+        Raises:
+            CatalogueError: the database cannot be used.
+        """
+        options = {_LOOKS: True}
+        with _translated(self.path), self.engine.connect() as connection:
+            looking = connection.execution_options(**options)
+            with looking.begin():
+                yield looking
+
 
 @contextlib.contextmanager
 def _translated(path: Path) -> Iterator[None]:
@@ -157,7 +172,8 @@ def _engine(address: str, *, writing: bool = False, keep: object = None) -> Engi
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+        looks = connection.get_execution_options().get(_LOOKS, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing and not looks else "BEGIN")
 
     return engine
 
