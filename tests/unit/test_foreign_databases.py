@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -274,3 +274,28 @@ def test_a_schema_with_very_many_tables_is_refused_soon_with_little_memory(tmp_p
     assert "takes too long" in said
     assert seconds < SOON
     assert megabytes < 300
+
+
+@pytest.mark.parametrize("opened", [Catalogue.open, Catalogue.peek])
+def test_a_database_of_another_program_named_as_the_catalogue_stays_as_it_is(
+    tmp_path: Path, opened: Callable[[Path], Catalogue]
+) -> None:
+    for statement in ("CREATE TABLE places (url)", "CREATE VIEW experiments AS SELECT 1"):
+        file = made(tmp_path / "other.db", statement)
+        before = file.read_bytes()
+        with pytest.raises(CatalogueError, match="is a database of another program") as caught:
+            opened(file)
+        assert caught.value.hint
+        assert file.read_bytes() == before
+        file.unlink()
+
+
+@pytest.mark.parametrize("opened", [Catalogue.open, Catalogue.peek])
+def test_what_is_not_a_file_named_as_the_catalogue_is_named(
+    tmp_path: Path, opened: Callable[[Path], Catalogue]
+) -> None:
+    os.mkfifo(tmp_path / "pipe.db")
+    (tmp_path / "folder.db").mkdir()
+    for name, what in (("pipe.db", "a named pipe"), ("folder.db", "a folder")):
+        with pytest.raises(CatalogueError, match=f"is {what}, not a file"):
+            opened(tmp_path / name)
