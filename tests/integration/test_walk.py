@@ -203,6 +203,13 @@ def test_the_epns_of_spreadsheets_or_of_a_list_alone(group: Group) -> None:
     assert "Asked for and not at the facility:\n  99999z" in run.stdout
     assert [row[0] for row in group.rows("SELECT epn FROM experiments")] == ["12282a"]
 
+    (sheets / "broken.xlsx").write_bytes(b"no spreadsheet")
+    give(group.place)
+    run = group.walk()
+    assert run.returncode == 3
+    assert f"{sheets / 'broken.xlsx'} cannot be read as a spreadsheet" in run.stderr
+    assert "1 experiment listed" in run.stdout
+
     (group.place / "list.txt").write_text("# ours\n8020l, late\nnonsense\n\n")
     give(group.place)
     run = group.walk("--list", group.place / "list.txt")

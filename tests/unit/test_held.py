@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from asynchy.catalogue import Catalogue
+from asynchy.catalogue import Catalogue, held
 from asynchy.catalogue.held import Holdings
 from asynchy.catalogue.sightings import Sighting
 from asynchy.domain.attempt import Attempt, Verdict
@@ -399,3 +401,53 @@ def test_what_is_kept_of_earlier_versions_is_stored_with_the_copy(tmp_path: Path
     place.catalogue.note_replaced(place.number, Replaced(2, 30, 1), NOW)
     place.catalogue.note_replaced(place.number, Replaced(1, 10, 0), None)
     assert (place.record().replaced, place.record().replaced_at) == (Replaced(1, 10, 0), NOW)
+
+
+@pytest.mark.parametrize("number", [1, 9, 10, 11, 20, 25])
+def test_files_of_several_pages_are_all_taken(
+    place: Place, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(held, "_TAKEN", 10)
+    files = {b"f%03d" % at: (1, at) for at in range(number)}
+    assert place.take(place.list(files), Level.SIZE)
+    assert place.rows().keys() == files.keys()
+
+
+def test_others_write_between_two_pages(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held, "_TAKEN", 10)
+    found = place.list({b"f%03d" % at: (1, at) for at in range(25)})
+    seen: list[int] = []
+
+    def write_meanwhile(_seconds: float) -> None:
+        with closing(sqlite3.connect(place.path, timeout=0)) as db, db:
+            db.execute("UPDATE experiments SET problem = NULL")
+            seen.extend(row[0] for row in db.execute("SELECT count(*) FROM held"))
+
+    monkeypatch.setattr(held.time, "sleep", write_meanwhile)
+    assert place.take(found, Level.SIZE)
+    assert seen == [10, 20, 25]
+
+
+def test_a_walk_that_sees_others_between_two_pages_keeps_it_from_being_taken(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held, "_TAKEN", 10)
+    found = place.list({b"f%03d" % at: (1, at) for at in range(25)})
+    walk = Sighting.begin(place.path, "walk", "walk")
+    number, _ = walk.experiment(Located(place.copy.experiment, place.copy.source))
+
+    def see_meanwhile(_seconds: float) -> None:
+        walk.add(number, [(b"f020", 1, 777, None)])
+        walk.flush()
+
+    monkeypatch.setattr(held.time, "sleep", see_meanwhile)
+    assert not place.take(found, Level.SIZE)
+    assert b"f020" not in place.rows()
+
+
+def test_others_write_while_what_a_copy_holds_is_looked_at(place: Place) -> None:
+    assert place.take(place.list({b"a": (1, 10)}), Level.SIZE)
+    database = place.held.database
+    with database.looking() as db, closing(sqlite3.connect(place.path, timeout=0)) as other, other:
+        db.exec_driver_sql("SELECT count(*) FROM held").all()
+        other.execute("UPDATE experiments SET problem = NULL")

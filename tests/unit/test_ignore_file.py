@@ -297,7 +297,7 @@ def test_an_ignore_list_that_is_no_text_is_refused_and_stays(ignore: IgnoreFile)
 def test_an_ignore_list_that_is_a_folder_is_refused(ignore: IgnoreFile) -> None:
     ignore.path.mkdir()
     for action in (ignore.read, lambda: ignore.add_all([Epn("9a")])):
-        with pytest.raises(IgnoreListError, match="Is a directory"):
+        with pytest.raises(IgnoreListError, match="a folder, not a file"):
             action()
 
 

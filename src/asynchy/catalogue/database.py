@@ -17,9 +17,12 @@ from sqlalchemy.schema import CreateTable
 
 from asynchy.catalogue.backups import advice, check
 from asynchy.catalogue.filesystem import network_file_system
+from asynchy.catalogue.foreign import opened_foreign
 from asynchy.catalogue.reading import ScratchFolder, address_for_reading
 from asynchy.catalogue.schema import REVISION, metadata
-from asynchy.errors import CatalogueError
+from asynchy.domain.file_kind import other_kind
+from asynchy.domain.text import shown
+from asynchy.errors import CatalogueError, ImportRefused
 
 _HINTS = {
     "locked": "another process keeps it locked; try again",
@@ -28,6 +31,9 @@ _HINTS = {
     "disk I/O": "see whether its disk is full (df) or failing (dmesg), and start it again",
 }
 """What to do, by a word in what SQLite says."""
+_NAMES = "SELECT lower(name) FROM sqlite_master WHERE type IN ('table', 'view')"
+_LOOKS = "asynchy_looks"
+"""The execution option of a transaction that only reads."""
 _BUSY = 30
 """Seconds to wait for another process's transaction; ours take milliseconds."""
 
@@ -45,8 +51,9 @@ class Database:
 
         Raises:
             CatalogueError: it lies on a network file system, cannot be opened, is damaged, or was
-                written by a newer asynchy.
+                written by a newer asynchy or by another program.
         """
+        _check_kind(path)
         kind = network_file_system(path)
         if kind is not None:
             raise CatalogueError(
@@ -54,6 +61,7 @@ class Database:
                 "hold",
                 hint="set `catalogue` in the config to a path on a local disk",
             )
+        _check_ours(path)
         database = cls(path, _engine(f"file:{quote(str(path))}?mode=rwc", writing=True))
         with database.transaction() as connection:
             _upgrade(path, connection)
@@ -66,12 +74,17 @@ class Database:
         Raises:
             CatalogueError: it cannot be opened, is damaged, or is of another version of asynchy.
         """
+        _check_kind(path)
         if not path.exists() or path.stat().st_size == 0:
             return cls(path, _nothing())
         address, keep = address_for_reading(path)
         database = cls(path, _engine(address, keep=keep))
         with database.transaction() as connection:
             found = _revision(connection)
+            if found is None:
+                _check_names(
+                    path, frozenset(map(str, connection.exec_driver_sql(_NAMES).scalars()))
+                )
             if found != REVISION:
                 raise _other_version(path, found)
         return database
@@ -112,6 +125,19 @@ class Database:
         """
         with _translated(self.path), self.engine.begin() as connection:
             yield connection
+
+    @contextlib.contextmanager
+    def looking(self) -> Iterator[Connection]:
+        """What there is at one instant, for reading alone: no writer waits for it.
+
+        Raises:
+            CatalogueError: the database cannot be used.
+        """
+        options = {_LOOKS: True}
+        with _translated(self.path), self.engine.connect() as connection:
+            looking = connection.execution_options(**options)
+            with looking.begin():
+                yield looking
 
 
 @contextlib.contextmanager
@@ -157,7 +183,8 @@ def _engine(address: str, *, writing: bool = False, keep: object = None) -> Engi
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+        looks = connection.get_execution_options().get(_LOOKS, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing and not looks else "BEGIN")
 
     return engine
 
@@ -200,6 +227,39 @@ def _upgrade(path: Path, connection: Connection) -> None:
         _back_up(path, found)
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse what is not a file: SQLite says of it that the disk has an error."""
+    try:
+        kind = other_kind(path.stat().st_mode)
+    except OSError:
+        return  # there is none yet, or SQLite will say what is wrong
+    if kind is not None:
+        raise CatalogueError(
+            f"{path} is {kind}, not a file", hint="let `catalogue` (or `db`) name a file"
+        )
+
+
+def _check_ours(path: Path) -> None:
+    """Refuse a database of another program: our tables do not go into it."""
+    try:
+        with opened_foreign(path) as db:
+            names = db.names()
+    except ImportRefused:  # there is none yet, or whoever opens it finds out what is wrong
+        return
+    _check_names(path, names)
+
+
+def _check_names(path: Path, names: frozenset[str]) -> None:
+    if "alembic_version" in names:
+        return
+    name = next((name for name in sorted(names) if not name.startswith("sqlite_")), None)
+    if name is not None:
+        raise CatalogueError(
+            f"{path} is a database of another program: it has {shown(name, limit=60)}",
+            hint="let `catalogue` (or `db`) name another file; nothing was changed",
+        )
 
 
 def _back_up(path: Path, revision: str) -> None:

@@ -5,6 +5,7 @@ Filled by one statement when a copy is complete; read and marked in a stream, a 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,12 @@ from asynchy.domain.level import Damage, Held, Level
 
 _PAGE = 5000
 """Files read at a time: a transaction that stays open for hours would keep the WAL growing."""
+_TAKEN = 20_000
+"""Files taken in one transaction: some 0.2 s, in which others cannot write."""
+_GAP = 0.01
+"""Seconds between two of them: who waits looks again every 0.1 s at most."""
+_PAST_ALL = b"\xff" * 5000
+"""After every path; Linux has none of more than 4,096 bytes."""
 _MISSING = Damage.MISSING.value
 _EDITED = Damage.EDITED.value
 
@@ -37,12 +44,17 @@ _AS_LISTED = "experiment_id = :experiment AND since <= :listing AND seen >= :lis
 _COUNT = f"SELECT count(*), coalesce(sum(size), 0) FROM files WHERE {_AS_LISTED}"  # noqa: S608
 _TAKE = f"""
 INSERT INTO held (copy_id, path, size, modified, level, checked)
-SELECT :copy, path, size, modified, :level, :now FROM files WHERE {_AS_LISTED}
+SELECT :copy, path, size, modified, :level, :now FROM files
+WHERE {_AS_LISTED} AND path > :after AND path <= :upto
 ON CONFLICT (copy_id, path) DO UPDATE SET
 size = excluded.size, modified = excluded.modified, level = excluded.level,
 checked = excluded.checked, sha256 = NULL, damage = NULL
 WHERE held.size <> excluded.size OR held.modified <> excluded.modified OR held.damage = 'missing'
 """  # noqa: S608 - no value in it
+_LAST_OF_PAGE = """
+SELECT path FROM files WHERE experiment_id = :experiment AND path > :after
+ORDER BY path LIMIT 1 OFFSET :skip
+"""
 _PROVE = """
 UPDATE held SET level = ?, checked = ?, sha256 = coalesce(?, sha256), damage = NULL,
 run = coalesce(?, run)
@@ -89,14 +101,14 @@ class Selection:
         """How many files and bytes they are."""
         total = func.coalesce(func.sum(held.c.size), 0)
         query = select(func.count(), total).select_from(self.rows).where(self.wanted)
-        with self.database.transaction() as db:
+        with self.database.looking() as db:
             count, size = db.execute(query).one()
         return count, int(size)
 
     def paths(self, limit: int) -> frozenset[bytes]:
         """The paths of some of them, so many at most."""
         query = select(held.c.path).select_from(self.rows).where(self.wanted).limit(limit)
-        with self.database.transaction() as db:
+        with self.database.looking() as db:
             return frozenset(map(bytes, db.scalars(query)))
 
     def __iter__(self) -> Iterator[Held]:
@@ -104,7 +116,7 @@ class Selection:
         after = b""
         query = select(held).select_from(self.rows).where(self.wanted).order_by(held.c.path)
         while True:
-            with self.database.transaction() as db:
+            with self.database.looking() as db:
                 rows = db.execute(query.where(held.c.path > after).limit(_PAGE)).all()
             if not rows:
                 return
@@ -123,7 +135,7 @@ class Holdings:
     @property
     def empty(self) -> bool:
         """Whether it is known to hold nothing."""
-        with self.database.transaction() as db:
+        with self.database.looking() as db:
             query = select(held.c.path).where(held.c.copy_id == self.copy_id).limit(1)
             return db.execute(query).one_or_none() is None
 
@@ -132,7 +144,7 @@ class Holdings:
         query = select(held.c.size, held.c.modified).where(
             held.c.copy_id == self.copy_id, held.c.path == path
         )
-        with self.database.transaction() as db:
+        with self.database.looking() as db:
             row = db.execute(query).one_or_none()
         return None if row is None else (row.size, row.modified)
 
@@ -147,15 +159,17 @@ class Holdings:
             .select_from(held.join(files, self._listed()))
             .where(held.c.copy_id == self.copy_id, held.c.damage.is_distinct_from(_MISSING))
         )
-        with self.database.transaction() as db:
+        with self.database.looking() as db:
             return db.scalar(query) or 0
 
     def take(self, listing: int, found: tuple[int, int], level: Level | None) -> bool:
         """The copy holds what a listing saw; `level` is proven of what it was not known to hold.
 
         What is known of files with the same size and time stays, unless they were missing. `found`
-        is how many files and bytes that listing told; False, and nothing is stored, where the
-        catalogue knows others by now.
+        is how many files and bytes that listing told; False where the catalogue knows others by
+        now: then nothing is stored or, where a walk sees others just then, only what was listed.
+        A page at a time, so that no writer waits for long: what was stored when it is ended in the
+        middle is true, and the copy is called complete only after all of it.
         """
         values = {
             "copy": self.copy_id,
@@ -164,11 +178,30 @@ class Holdings:
             "level": level,
             "now": _seconds(datetime.now(UTC)),
         }
-        with self.database.transaction() as db:
+        for after, upto in self._pages(values, found):
+            with self.database.transaction() as db:
+                db.exec_driver_sql(_TAKE, {**values, "after": after, "upto": upto})
+            time.sleep(_GAP)
+        with self.database.looking() as db:
+            return tuple(db.exec_driver_sql(_COUNT, values).one()) == found
+
+    def _pages(
+        self, values: dict[str, Any], found: tuple[int, int]
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Spans of paths with a page of files in each; none where others are known than found."""
+        with self.database.looking() as db:
             if tuple(db.exec_driver_sql(_COUNT, values).one()) != found:
-                return False
-            db.exec_driver_sql(_TAKE, values)
-            return True
+                return
+        after = b""
+        while True:
+            with self.database.looking() as db:
+                page = {**values, "after": after, "skip": _TAKEN - 1}
+                last = db.exec_driver_sql(_LAST_OF_PAGE, page).scalar()
+            if last is None:  # the page is not full
+                yield after, _PAST_ALL
+                return
+            yield after, bytes(last)
+            after = bytes(last)
 
     def unproven(self, run: int | None = None) -> Selection:
         """The files that are at the facility, too, and not proven by its digest.
@@ -261,9 +294,15 @@ class Holdings:
         self._update(_DAMAGE, [(damage, *self._key(file)) for file, damage in found])
 
     def sum_up(self, when: datetime) -> Level | None:
-        """Store with the copy the weakest level of its files, which is returned, and since when."""
+        """Store with the copy the weakest level of its files, which is returned, and since when.
+
+        Who has claimed the copy alone changes them, so that others may write while they are read.
+        """
+        with self.database.looking() as db:
+            level, values = _summed(db, self.copy_id, when)
         with self.database.transaction() as db:
-            return sum_up(db, self.copy_id, when)
+            db.execute(update(copies).where(copies.c.id == self.copy_id).values(values))
+        return level
 
     def _key(self, file: Held) -> tuple[int, bytes, int, int]:
         return self.copy_id, file.path, file.size, file.modified
@@ -294,6 +333,13 @@ def sum_up(db: Connection, copy_id: int, when: datetime) -> Level | None:
     None, and so stored, where nothing is proven of some file, a person changed one, no file is
     known, or the facility was seen to have one that the copy does not hold.
     """
+    level, values = _summed(db, copy_id, when)
+    db.execute(update(copies).where(copies.c.id == copy_id).values(values))
+    return level
+
+
+def _summed(db: Connection, copy_id: int, when: datetime) -> tuple[Level | None, dict[str, object]]:
+    """The weakest level of a copy's files, and what is stored with it."""
     query = select(
         func.min(held.c.level).label("weakest"),
         func.count().label("all"),
@@ -305,14 +351,12 @@ def sum_up(db: Connection, copy_id: int, when: datetime) -> Level | None:
     level = row.weakest if row.levels == row.all and not row.damaged else None
     if level is not None and db.exec_driver_sql(_LACKS, (copy_id,)).scalar_one():
         level = None
-    values = {
+    return level, {
         "level": level,
         "verified": when,
         "damaged": row.damaged - row.edited,
         "edited": row.edited,
     }
-    db.execute(update(copies).where(copies.c.id == copy_id).values(values))
-    return level
 
 
 def _held(row: Row[Any]) -> Held:

@@ -7,18 +7,17 @@ they were written.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from asynchy.catalogue.experiments import Reported
-from asynchy.catalogue.reading import opened_for_reading
+from asynchy.catalogue.foreign import NOTHING_TAKEN, Foreign, opened_foreign
 from asynchy.catalogue.sightings import Row, Sighting
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment, Located
@@ -28,9 +27,14 @@ from asynchy.errors import CatalogueError, ImportRefused
 
 _FILES = frozenset({"epn", "path", "size", "modified"})
 _EPNS = frozenset({"epn", "size", "modified"})
-_BATCH = 10_000
 _NAMED = 10
 _MINUTES = 100_000
+_LARGEST = 2**50
+"""Bytes of a file, or of an EPN. One PiB: an experiment has some TB."""
+_LARGEST_SUM = 2**56
+"""Bytes of all files, or EPNs, of a database: SQLite cannot add up more than 2**63."""
+_EARLIEST = int(datetime(1, 1, 2, tzinfo=UTC).timestamp())
+_LATEST = int(datetime(9999, 12, 30, tzinfo=UTC).timestamp())
 _PLAIN = re.compile(rb"(/[A-Za-z0-9_.@+,=-]+)*")
 
 
@@ -56,7 +60,7 @@ class Taken:
 
 
 def is_original(path: Path) -> bool:
-    """Whether a file is a database of the original programs.
+    """Whether a file is a database of the original programs, or has views in their tables' place.
 
     Raises:
         CatalogueError: it cannot be read, or stays locked.
@@ -64,16 +68,25 @@ def is_original(path: Path) -> bool:
     if not path.is_file() or not path.stat().st_size:
         return False
     try:
-        with opened_for_reading(path) as db:
-            db.text_factory = bytes
+        with opened_foreign(path) as db:
             return bool(_tables(db))
-    except sqlite3.OperationalError as error:  # locked: nobody can say what it is
-        raise CatalogueError(
-            f"{path}: {error}",
-            hint="see who has it open (fuser), and whether its disk is full (df)",
-        ) from None
-    except sqlite3.DatabaseError:
-        return False
+    except ImportRefused as error:
+        if isinstance(error.__cause__, sqlite3.OperationalError):  # locked: nobody can say
+            raise CatalogueError(
+                error.message,
+                hint="see who has it open (fuser), and whether its disk is full (df)",
+            ) from None
+        return not isinstance(error.__cause__, sqlite3.Error)
+
+
+def check_original(path: Path) -> None:
+    """Look whether all of an original's file can be taken, and take nothing.
+
+    Raises:
+        ImportRefused: it cannot.
+    """
+    with opened_foreign(path) as db:
+        _checked(path, db)
 
 
 def import_file(catalogue: Path, path: Path, *, timezone: ZoneInfo, root: str) -> Taken:
@@ -81,66 +94,111 @@ def import_file(catalogue: Path, path: Path, *, timezone: ZoneInfo, root: str) -
 
     Of two rows about one file, the one with the later time counts, then the larger size, so the
     order of files does not matter. Doing it twice changes nothing. `root` is the folder at the
-    facility that experiments, or the folders of the beamlines, lie in.
+    facility that experiments, or the folders of the beamlines, lie in. All of the file is checked
+    before anything is stored, at the same instant of it.
 
     Raises:
-        ImportRefused: the file has no such tables, is damaged, or is no SQLite file: nothing of it
-            was taken.
+        ImportRefused: the file has no such tables, is damaged, is no SQLite file, or has values
+            that no file can have: nothing of it was taken.
         CatalogueError: the catalogue cannot be used.
     """
-    with _reading(path) as db:
-        tables = _layout(path, db)
+    with opened_foreign(path) as db:
+        tables = _checked(path, db)
         taken = Taken(path)
         sighting = Sighting.begin(catalogue, "import", str(path))
         importer = _Importer(sighting, taken, Moments(timezone), os.fsencode(root.rstrip("/")))
-        if "files" in tables:
-            importer.files(db.execute("SELECT epn, path, size, modified FROM files"))
-        if "epns" in tables:
-            importer.epns(db)
+        try:
+            if "files" in tables:
+                importer.files(db.rows("SELECT epn, path, size, modified FROM files"))
+            if "epns" in tables:
+                importer.epns(db.rows(_epns_query(tables["epns"])))
+        except sqlite3.Error as error:
+            raise ImportRefused(
+                f"{path}: {error}",
+                hint="a part of it was taken; import it again once it can be read to its end",
+            ) from None
         sighting.end()
         return taken
 
 
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    if not path.is_file():
-        raise ImportRefused(f"{path} is not there", hint="name a file that as-walker wrote")
-    try:
-        with opened_for_reading(path) as db:
-            db.text_factory = bytes
-            yield db
-    except sqlite3.Error as error:
-        raise ImportRefused(
-            f"{path}: {error}", hint="nothing of it was taken; look for a good copy of it"
-        ) from None
+_Tables = dict[str, frozenset[str]]
+"""By name of a table: its columns."""
 
 
-def _layout(path: Path, db: sqlite3.Connection) -> frozenset[str]:
-    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != b"ok":
-        raise ImportRefused(
-            f"{path} is damaged: {shown(verdict, limit=200)}",
-            hint="nothing of it was taken; look for a good copy of it",
-        )
-    found = _tables(db)
-    if not found:
+def _tables(db: Foreign) -> _Tables:
+    """Which of the originals' tables there are; none in a catalogue of ours.
+
+    Raises:
+        ImportRefused: there is something else in the place of one.
+    """
+    names = db.names()
+    if "alembic_version" in names:
+        return {}
+    found = {name: db.columns(name) for name in ("files", "epns") if name in names}
+    wanted = {"files": _FILES, "epns": _EPNS}
+    return {name: columns for name, columns in found.items() if wanted[name] <= columns}
+
+
+def _checked(path: Path, db: Foreign) -> _Tables:
+    """The originals' tables; their pages and all values in them were looked at.
+
+    Raises:
+        ImportRefused: there are none, or the file is damaged or makes no sense.
+    """
+    tables = _tables(db)
+    if not tables:
         raise ImportRefused(
             f"{path} has no table files(epn, path, size, modified) or epns(epn, size, modified)",
             hint="name a file that as-walker or the original asynchy wrote",
         )
-    return found
+    db.check(tables)
+    if "files" in tables:
+        _check_values(path, db, "files", ("size",), named="path")
+    if "epns" in tables:
+        sizes = ("size", "bytesTransferred") if "bytesTransferred" in tables["epns"] else ("size",)
+        _check_values(path, db, "epns", sizes, named="epn")
+    return tables
 
 
-def _tables(db: sqlite3.Connection) -> frozenset[str]:
-    """Which of the originals' tables there are; none in a catalogue of ours."""
-    if list(db.execute("PRAGMA table_info(alembic_version)")):
-        return frozenset()
-    found = set()
-    for name, wanted in (("files", _FILES), ("epns", _EPNS)):
-        columns = {row[1].decode() for row in db.execute(f"PRAGMA table_info({name})")}
-        if wanted <= columns:
-            found.add(name)
-    return frozenset(found)
+def _check_values(path: Path, db: Foreign, table: str, sizes: Iterable[str], *, named: str) -> None:
+    """Refuse a table with values that no program wrote: what else it says is worth nothing.
+
+    Raises:
+        ImportRefused: one of its rows is such.
+    """
+    number = "typeof(modified) IN ('integer', 'real') AND"
+    tests = [
+        (f"instr({named}, char(0)) > 0", (), f"{named} has a NUL character in it", named),
+        (
+            f"{number} modified NOT BETWEEN ? AND ?",
+            (_EARLIEST, _LATEST),
+            "modified, in seconds, is not within the years 1 to 9999",
+            "modified",
+        ),
+    ]
+    for size in sizes:
+        is_too_large = f"abs(CAST({size} AS REAL)) > ?"
+        tests.append((is_too_large, (_LARGEST,), f"{size} is more than 1 PiB", size))
+    for test, values, what, column in tests:
+        row = db.first(f"SELECT {named}, {column} FROM {table} WHERE {test}", values)  # noqa: S608
+        if row is not None:
+            raise ImportRefused(
+                f"{path}: {table}: {what}: {_told(row[1])}, in the row of {_told(row[0])}",
+                hint=f"{NOTHING_TAKEN}look for a good copy of it, or correct the row in a copy",
+            )
+    for size in sizes:
+        total = db.first(f"SELECT total(max({size}, 0)) FROM {table}")  # noqa: S608 - a constant
+        if total is not None and total[0] > _LARGEST_SUM:
+            raise ImportRefused(
+                f"{path}: {table}: {size} adds up to {total[0]:.3g} bytes, more than 64 PiB",
+                hint=f"{NOTHING_TAKEN}look for a good copy of it",
+            )
+
+
+def _epns_query(columns: frozenset[str]) -> str:
+    complete = "complete" if "complete" in columns else "0"
+    moved = "bytesTransferred" if "bytesTransferred" in columns else "0"
+    return f"SELECT epn, size, modified, {complete}, {moved} FROM epns"  # noqa: S608 - constants
 
 
 class Moments:
@@ -185,16 +243,16 @@ class _Importer:
         self._known: dict[bytes, int | None] = {}
         """By path of the experiment's folder: its id; None where a walk knows it better."""
 
-    def files(self, rows: sqlite3.Cursor) -> None:
-        while batch := rows.fetchmany(_BATCH):
+    def files(self, batches: Iterable[list[tuple[object, ...]]]) -> None:
+        for batch in batches:
             self._batch(batch)
-        for identity in set(self._known.values()) - {None}:
-            assert identity is not None
-            self._sighting.finish(identity)
+        known = {identity for identity in self._known.values() if identity is not None}
+        self._sighting.finish_all(sorted(known))
 
-    def _batch(self, batch: list[tuple[object, object, object, object]]) -> None:
+    def _batch(self, batch: list[tuple[object, ...]]) -> None:
         by_experiment: dict[int, list[Row]] = {}
         taken, seconds = self._taken, self._seconds
+        self._remember(batch)
         epn: object = None
         folder, skip = b"\0", 0
         rows: list[Row] | None = None
@@ -204,7 +262,8 @@ class _Importer:
                 assert isinstance(path, bytes)
                 if row[0] != epn or not path.startswith(folder):
                     epn = None  # until it is understood
-                    folder, identity = self._experiment(row[0], path)
+                    folder, _ = self._located(row[0], path)
+                    identity = self._known[folder]
                     epn, skip = row[0], len(folder)
                     rows = None if identity is None else by_experiment.setdefault(identity, [])
                 if rows is None:
@@ -223,8 +282,33 @@ class _Importer:
             taken.files += len(files)
             self._sighting.add(identity, files)
 
-    def _experiment(self, epn: object, path: bytes) -> tuple[bytes, int | None]:
-        """The folder of a file's experiment, with a slash at its end, and the experiment's id."""
+    def _remember(self, batch: list[tuple[object, ...]]) -> None:
+        """Store the experiments of rows, in one transaction: each waits for the disk."""
+        found: dict[bytes, Located] = {}
+        epn: object = None
+        folder = b"\0"
+        for row in batch:
+            path = row[1]
+            if not isinstance(path, bytes) or (row[0] == epn and path.startswith(folder)):
+                continue
+            try:
+                folder, located = self._located(row[0], path)
+            except ValueError:
+                epn = None
+                continue
+            epn = row[0]
+            if folder not in self._known:
+                found[folder] = located
+        stored = self._sighting.experiments(found.values()) if found else []
+        for folder, (identity, walked) in zip(found, stored, strict=True):
+            self._known[folder] = identity if walked is None else None
+
+    def _located(self, epn: object, path: bytes) -> tuple[bytes, Located]:
+        """The folder of a file's experiment, with a slash at its end, and where it lies.
+
+        Raises:
+            ValueError: it is no EPN, or the path does not lie in its folder.
+        """
         epn = _text(epn)
         parsed = Epn.parse(epn.decode("latin-1"))
         if parsed is None:
@@ -237,16 +321,11 @@ class _Importer:
             folder = before + found
         else:
             raise ValueError("its path does not lie in the EPN's folder")
-        if folder not in self._known:
-            source = folder.rstrip(b"/") if folder.startswith(b"/") else b""
-            if _PLAIN.fullmatch(source) is None:
-                source = b""
-            experiment = Experiment(self._beamline(before), parsed)
-            identity, walked = self._sighting.experiment(
-                Located(experiment, source.decode("ascii"))
-            )
-            self._known[folder] = identity if walked is None else None
-        return folder, self._known[folder]
+        source = folder.rstrip(b"/") if folder.startswith(b"/") else b""
+        if _PLAIN.fullmatch(source) is None:
+            source = b""
+        experiment = Experiment(self._beamline(before), parsed)
+        return folder, Located(experiment, source.decode("ascii"))
 
     def _beamline(self, before: bytes) -> str:
         """The beamline, from the path before the EPN: `/data/mx` is mx, `/data` is none."""
@@ -255,12 +334,9 @@ class _Importer:
         name = before.rpartition(b"/")[2]
         return name.decode("ascii") if _PLAIN.fullmatch(b"/" + name) else ""
 
-    def epns(self, db: sqlite3.Connection) -> None:
-        columns = {row[1].decode() for row in db.execute("PRAGMA table_info(epns)")}
-        complete = "complete" if "complete" in columns else "0"
-        moved = "bytesTransferred" if "bytesTransferred" in columns else "0"
-        query = f"SELECT epn, size, modified, {complete}, {moved} FROM epns"  # noqa: S608 - constants
-        self._sighting.report(filter(None, map(self._reported, db.execute(query))))
+    def epns(self, batches: Iterable[list[tuple[object, ...]]]) -> None:
+        for batch in batches:
+            self._sighting.report(filter(None, map(self._reported, batch)))
 
     def _reported(self, row: tuple[object, ...]) -> Reported | None:
         epn, size, modified, complete, moved = row

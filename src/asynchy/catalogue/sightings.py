@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -50,6 +51,8 @@ its permission bits where they are known."""
 
 _ROWS = 20_000
 _SECONDS = 1.0
+_FINISHING = 0.2
+"""Seconds of a transaction that adds up several experiments."""
 _RESUMED = timedelta(days=7)
 
 _UPSERT = """
@@ -270,39 +273,52 @@ class Sighting:
         What it has and was not seen is gone, unless some folder could not be listed.
         """
         self.flush()
+        with self._database.transaction() as db:
+            return self._finish(db, experiment_id)
+
+    def finish_all(self, experiment_ids: Collection[int]) -> None:
+        """Add up experiments, many small ones in one transaction: each waits for the disk."""
+        self.flush()
+        left = deque(experiment_ids)
+        while left:
+            with self._database.transaction() as db:
+                begun = time.monotonic()
+                while left and time.monotonic() - begun < _FINISHING:
+                    self._finish(db, left.popleft())
+
+    def _finish(self, db: Connection, experiment_id: int) -> Changes:
         mine = files.c.experiment_id == experiment_id
         row = experiments.c.id == experiment_id
-        with self._database.transaction() as db:
-            known = db.execute(select(experiments).where(row)).one()
-            before = known.files or 0
-            left = select(func.count()).where(frontier.c.experiment_id == experiment_id)
-            walked = self._kind == "walk" and db.scalar(left) == 0
-            gone = 0
-            if walked or self._kind == "listing":  # a later one may have seen more
-                gone = db.execute(delete(files).where(mine, files.c.seen < self.id)).rowcount
-                of_it = folders.c.experiment_id == experiment_id
-                if self._kind == "listing":
-                    db.execute(delete(folders).where(of_it, folders.c.seen < self.id))
-            count, size, latest, fresh = db.execute(
-                select(
-                    func.count(),
-                    func.coalesce(func.sum(files.c.size), 0),
-                    func.max(files.c.modified),
-                    func.coalesce(func.sum(case((files.c.since == self.id, 1), else_=0)), 0),
-                ).where(mine)
-            ).one()
-            new = count - before + gone
-            changes = Changes(count, int(size), new, max(0, fresh - new), gone)
-            values: dict[str, object] = {"files": count, "bytes": int(size)}
-            if latest is not None:
-                values["modified"] = as_time(latest)
-            if changes.any and _is_news(known, int(size)):
-                values["changed"] = _now()
-            if walked:
-                values["walk_id"] = self.id
+        known = db.execute(select(experiments).where(row)).one()
+        before = known.files or 0
+        left = select(func.count()).where(frontier.c.experiment_id == experiment_id)
+        walked = self._kind == "walk" and db.scalar(left) == 0
+        gone = 0
+        if walked or self._kind == "listing":  # a later one may have seen more
+            gone = db.execute(delete(files).where(mine, files.c.seen < self.id)).rowcount
+            of_it = folders.c.experiment_id == experiment_id
             if self._kind == "listing":
-                values["vanished"] = None
-            db.execute(update(experiments).where(row).values(values))
+                db.execute(delete(folders).where(of_it, folders.c.seen < self.id))
+        count, size, latest, fresh = db.execute(
+            select(
+                func.count(),
+                func.coalesce(func.sum(files.c.size), 0),
+                func.max(files.c.modified),
+                func.coalesce(func.sum(case((files.c.since == self.id, 1), else_=0)), 0),
+            ).where(mine)
+        ).one()
+        new = count - before + gone
+        changes = Changes(count, int(size), new, max(0, fresh - new), gone)
+        values: dict[str, object] = {"files": count, "bytes": int(size)}
+        if latest is not None:
+            values["modified"] = as_time(latest)
+        if changes.any and _is_news(known, int(size)):
+            values["changed"] = _now()
+        if walked:
+            values["walk_id"] = self.id
+        if self._kind == "listing":
+            values["vanished"] = None
+        db.execute(update(experiments).where(row).values(values))
         return changes
 
     def problems(self) -> tuple[int, list[Problem]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from asynchy.catalogue.filesystem import settle
-from asynchy.catalogue.importing import import_file, is_original
+from asynchy.catalogue.importing import check_original, import_file, is_original
 from asynchy.domain.experiment import TIMEZONE
 from asynchy.domain.text import count
 from asynchy.errors import CatalogueError, ImportRefused
@@ -30,19 +30,26 @@ def take_over(path: Path) -> None:
         return
     kept = _free_name(path)
     made = path.with_name(f".{path.name}.new")
+    done = False
     try:
+        check_original(path)
         _copy(path, kept)
         for leftover in path.parent.glob(f"{made.name}*"):
             leftover.unlink()
         taken = import_file(made, kept, timezone=ZoneInfo(TIMEZONE), root="/data")
         settle(made)
         made.replace(path)
+        done = True
         settle(path.parent)
     except (OSError, sqlite3.Error, ImportRefused) as error:
         raise CatalogueError(
             f"{path} is a database of the original asynchy and cannot be taken over: {error}",
             hint="it was not changed; `asynchy catalogue import` takes it into another catalogue",
         ) from None
+    finally:
+        if not done:  # else every command that is tried would leave one more copy
+            for leftover in (kept, *path.parent.glob(f"{made.name}*")):
+                leftover.unlink(missing_ok=True)
     log.warning(
         "%s was a database of the original asynchy: %s and %s were taken over, %d rows could not "
         "be understood; it is kept as %s",

@@ -14,12 +14,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from asynchy.catalogue.exporting import check_original, write_original
+from asynchy.cli.failing import say
 from asynchy.cli.originals import FORMAT
 from asynchy.cli.show_catalogue import show_walk
 from asynchy.config import Shared
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import count, shown
-from asynchy.errors import Stopped
+from asynchy.errors import ExitCode, SpreadsheetError, Stopped
 from asynchy.facility.epn_lists import EpnList, read_list, read_spreadsheets
 from asynchy.service.board import Board
 from asynchy.service.reporter import Every, reporting
@@ -48,7 +49,7 @@ def run(  # noqa: PLR0913 - the options of the command
     """
     if form == FORMAT:
         check_original(settings.catalogue_path, output)
-    wanted = _wanted(settings, listed)
+    found, wanted = _wanted(settings, listed, stop)
     tally = Tally()
     site = site_of(settings, stop, Board(), write=True)
     try:
@@ -60,25 +61,32 @@ def run(  # noqa: PLR0913 - the options of the command
     if form == FORMAT:
         written = write_original(settings.catalogue_path, output, timezone)
         click.echo(f"{count(written, 'file')} written to {output}")
+    if found.refused and walked.exit_code is ExitCode.OK:
+        return SpreadsheetError.exit_code
     return walked.exit_code
 
 
-def _wanted(settings: Shared, listed: Path | None) -> Wanted | None:
+def _wanted(settings: Shared, listed: Path | None, stop: Stop) -> tuple[EpnList, Wanted | None]:
+    """What the spreadsheets or the list say, and what a walk is for; None: all that is visible."""
     if listed is not None:
         found, origin = read_list(listed), f"EPNs of {listed}"
     elif settings.epns_path is not None:
-        found, origin = read_spreadsheets(settings.epns_path), f"EPNs of {settings.epns_path}"
+        found = read_spreadsheets(settings.epns_path, stop)
+        origin = f"EPNs of {settings.epns_path}"
     else:
-        return None
+        return EpnList(), None
     _complain(found)
-    return Wanted(frozenset(found.epns), origin)
+    return found, Wanted(frozenset(found.epns), origin)
 
 
 def _complain(found: EpnList) -> None:
     for row in found.odd[:_NAMED]:
         log.warning("no EPN: %s", shown(row))
-    if len(found.odd) > _NAMED:
-        log.warning("%d more rows begin with no EPN", len(found.odd) - _NAMED)
+    more = len(found.odd) + found.more_odd - _NAMED
+    if more > 0:
+        log.warning("%d more rows begin with no EPN", more)
+    for error in found.refused:
+        say(error)
 
 
 @contextmanager

@@ -17,6 +17,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
+from asynchy.config.text_file import read_text
+from asynchy.config.tree import BoundedComposer, parse
+
 _LOCK_WAIT = 30.0
 """Seconds to wait for another process that changes the same file; it needs milliseconds."""
 _TRIES = 20
@@ -29,7 +32,7 @@ def edit(path: Path, change: Callable[[CommentedMap], bool]) -> bool:
     file) and says whether it changed it. The rest is as in `edit_text`.
 
     Raises:
-        ValueError: the file is not YAML, or not a mapping.
+        ValueError: the file is not YAML, not a mapping, or too large.
         OSError: it cannot be read or written; TimeoutError: another process keeps it locked.
     """
     return edit_text(path, lambda text: changed(text, change))
@@ -45,14 +48,14 @@ def edit_text(path: Path, change: Callable[[str], str | None]) -> bool:
 
     Raises:
         OSError: it cannot be read or written; TimeoutError: another process keeps it locked.
-        ValueError: the file is not UTF-8.
+        ValueError: the file is not UTF-8, too large, or no file.
     """
     path = path.resolve()
     with _locked(path):
         for _ in range(_TRIES):
             before = _identity(path)
             try:
-                text = "" if before is None else path.read_text(encoding="utf-8")
+                text = "" if before is None else read_text(path)
             except FileNotFoundError:  # removed this moment
                 continue
             wanted = change(text)
@@ -69,7 +72,7 @@ def changed(text: str, change: Callable[[CommentedMap], bool]) -> str | None:
     None if `change` says that it changed nothing.
 
     Raises:
-        ValueError: it is not YAML, not a mapping, or a comment would be lost.
+        ValueError: it is not YAML, not a mapping, too large, or a comment would be lost.
     """
     yaml = _yaml(text)
     data = _mapping(yaml, text)
@@ -78,6 +81,7 @@ def changed(text: str, change: Callable[[CommentedMap], bool]) -> str | None:
 
 def _yaml(text: str) -> YAML:
     yaml = YAML(typ="rt", pure=True)
+    yaml.Composer = BoundedComposer
     yaml.preserve_quotes = True
     yaml.width = 10_000
     dash = re.search(r"^( *)- ", text, re.MULTILINE)
@@ -87,6 +91,7 @@ def _yaml(text: str) -> YAML:
 
 
 def _mapping(yaml: YAML, text: str) -> CommentedMap:
+    parse(text)  # aliases and merge keys that make too much of it
     try:
         data: Any = yaml.load(text)
     except YAMLError as error:

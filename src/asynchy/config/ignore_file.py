@@ -17,6 +17,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from asynchy.config.edit import changed, edit_text
 from asynchy.config.plain_list import parse_plain_list
+from asynchy.config.text_file import UnusableFile, read_text
 from asynchy.config.tree import Plain, Tree, TreeError, parse
 from asynchy.domain.epn import Epn
 from asynchy.domain.text import count, shown
@@ -67,13 +68,15 @@ class IgnoreFile:
             IgnoreListError: the file cannot be read or understood.
         """
         try:
-            return self._understood(self.path.read_text(encoding="utf-8"))
+            return self._understood(read_text(self.path))
         except FileNotFoundError:
             return IgnoreEntries()
         except OSError as error:
             raise IgnoreListError(f"{self.path}: {error.strerror}") from None
         except UnicodeDecodeError:
             raise IgnoreListError(f"{self.path}: not UTF-8", hint=_HINT) from None
+        except UnusableFile as error:
+            raise IgnoreListError(f"{self.path}: {error}", hint=_HINT) from None
 
     def add_all(self, epns: Collection[Epn], catalogue: Path | None = None) -> bool:
         """Add those of the EPNs that are not in the file yet; whether the file was written.
@@ -124,7 +127,7 @@ class IgnoreFile:
         try:
             tree = parse(text)
         except TreeError as error:
-            raise self._wrong(error.line, f"not YAML: {error}") from None
+            raise self._wrong(error.line, error.told) from None
         if tree.data is None:
             return False, []
         entries = self._list_in(tree)

@@ -20,14 +20,19 @@ from asynchy.config.model import (
     Settings,
     Shared,
 )
+from asynchy.config.text_file import UnusableFile, read_text
 from asynchy.config.tree import Place, Plain, Tree, TreeError, parse
-from asynchy.domain.text import shown
+from asynchy.domain.text import count, shown
 from asynchy.errors import ConfigError
 
 _SECRETS = {"password", "client_password", "epnalert-smtp-password"}
 _HARMLESS = {"id", "beamline"}
 _HERE = {"localhost", "127.0.0.1", "::1"}
 _S_co = TypeVar("_S_co", bound=Shared, covariant=True)
+
+_UNTOLD = ""
+_MOST_PROBLEMS = 100
+"""To find what was meant by an unknown key takes a millisecond."""
 
 _SECTIONS: dict[Place, type[BaseModel]] = {
     ("equipment",): EquipmentEntry,
@@ -116,7 +121,9 @@ def _checked(path: Path, tree: Tree, model: type[_S_co]) -> Loaded[_S_co]:
         settings = model.model_validate(data, context={"folder": path.absolute().parent})
     except ValidationError as error:
         details = [_as_written(detail, names) for detail in _worth_telling(error, data)]
-        problems += [_problem(tree, written, detail, model) for detail in details]
+        told = details[:_MOST_PROBLEMS]
+        problems += [_problem(tree, written, detail, model) for detail in told]
+        problems += [(None, _UNTOLD)] * (len(details) - len(told))
     if problems:
         raise _problems(path, problems)
     given = frozenset(names)
@@ -133,25 +140,34 @@ def _as_written(detail: ErrorDetails, names: dict[str, str]) -> ErrorDetails:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path, pipe=True)
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror}", hint="name the config file with --config FILE"
         ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except UnusableFile as error:
+        raise ConfigError(
+            f"{path}: {error}", hint="name the config file with --config FILE"
+        ) from None
 
 
 def _parse(path: Path, text: str) -> Tree:
     try:
         return parse(text)
     except TreeError as error:
-        raise _problems(path, [(error.line, f"not YAML: {error}")]) from None
+        raise _problems(path, [(error.line, error.told)]) from None
 
 
 def _problems(path: Path, problems: list[tuple[int | None, str]]) -> ConfigError:
-    in_order = sorted(problems, key=lambda problem: problem[0] or 0)
-    lines = [f"{path}:{line}: {text}" if line else f"{path}: {text}" for line, text in in_order]
+    told = sorted(
+        (one for one in problems if one[1] != _UNTOLD), key=lambda problem: problem[0] or 0
+    )
+    told = told[:_MOST_PROBLEMS]
+    lines = [f"{path}:{line}: {text}" if line else f"{path}: {text}" for line, text in told]
+    if more := len(problems) - len(told):
+        lines.append(f"{path}: and {count(more, 'more problem')}")
     return ConfigError(
         "\n".join(lines), hint="mend the file; `asynchy config check FILE` looks at it again"
     )

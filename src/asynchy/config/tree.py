@@ -10,15 +10,23 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 Place: TypeAlias = tuple[str | int, ...]
 Plain: TypeAlias = "str | list[Plain] | dict[str, Plain] | None"
 
+_MOST_CHARACTERS = 1_000_000
+_MOST_NODES = 30_000
+"""Keys, values, lists and mappings that are written; the parser reads some 15,000 a second."""
+_MOST_VALUES = 100_000
+"""Values there are once aliases and merge keys were followed."""
+_DEEPEST = 50
+"""Lists and mappings in each other; our keys need four."""
 _NULL = "tag:yaml.org,2002:null"
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -29,6 +37,20 @@ class TreeError(ValueError):
     def __init__(self, message: str, line: int | None) -> None:
         super().__init__(message)
         self.line = line
+
+    @property
+    def told(self) -> str:
+        """What is wrong with the file, in words."""
+        return f"not YAML: {self}"
+
+
+class TooMuch(TreeError):
+    """The text is more than anybody writes by hand, or makes more of itself."""
+
+    @property
+    def told(self) -> str:
+        """What is wrong with the file, in words."""
+        return str(self)
 
 
 @dataclass
@@ -46,16 +68,50 @@ class Tree:
         return self.lines.get(place)
 
 
+class BoundedComposer(Composer):
+    """Composes documents of so many nodes at most, and not too deep ones.
+
+    The parser goes on only as far as it is asked to, so that the rest is not even read.
+    """
+
+    def __init__(self, loader: Any = None) -> None:
+        super().__init__(loader=loader)
+        self._nodes = 0
+        self._depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """One node and all below it.
+
+        Raises:
+            TreeError: they are too many, or too deep.
+        """
+        self._nodes += 1
+        self._depth += 1
+        if self._nodes > _MOST_NODES or self._depth > _DEEPEST:
+            line = self.parser.peek_event().start_mark.line + 1
+            if self._depth > _DEEPEST:
+                raise TooMuch("nested too deeply", line)
+            raise TooMuch(f"more than {_MOST_NODES:,} keys and values", line)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
 def parse(text: str) -> Tree:
     """The document in the text; anchors, aliases and merge keys (`<<`) are followed.
 
     Raises:
-        TreeError: the text is not YAML, an alias holds itself, or an escape is no character.
+        TreeError: the text is not YAML, an alias holds itself, an escape is no character, or it is
+            too much: the text, or what its aliases make of it.
     """
+    if len(text) > _MOST_CHARACTERS:
+        raise TooMuch(f"more than {_MOST_CHARACTERS:,} characters", None)
+    yaml = YAML(typ="rt", pure=True)
+    yaml.Composer = BoundedComposer
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML 1.2 allows it
-            root = YAML(typ="rt", pure=True).compose(text)
+            root = yaml.compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
@@ -63,12 +119,12 @@ def parse(text: str) -> Tree:
     except YAMLError as error:
         raise TreeError(_without_quotes(str(error).partition("\n")[0]), None) from None
     except RecursionError:
-        raise TreeError("nested too deeply", None) from None
+        raise TooMuch("nested too deeply", None) from None
     tree = Tree()
     try:
         tree.data = None if root is None else _Builder(tree).plain(root, ())
     except RecursionError:
-        raise TreeError("nested too deeply", None) from None
+        raise TooMuch("nested too deeply", None) from None
     return tree
 
 
@@ -90,8 +146,10 @@ class _Builder:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._open: set[int] = set()
+        self._values = 0
 
     def plain(self, node: Node, place: Place) -> Plain:
+        self._count(1, node)
         self._tree.lines.setdefault(place, node.start_mark.line + 1)
         if isinstance(node, ScalarNode):
             return None if str(node.tag) == _NULL else _text(node)
@@ -105,6 +163,15 @@ class _Builder:
         finally:
             self._open.discard(id(node))
 
+    def _count(self, more: int, node: Node) -> None:
+        """Add up what is made; a value that an alias repeats is made again."""
+        self._values += more
+        if self._values > _MOST_VALUES:
+            raise TooMuch(
+                f"aliases (*) or merge keys (<<) make more than {_MOST_VALUES:,} values of it",
+                node.start_mark.line + 1,
+            )
+
     def _mapping(self, node: Node, place: Place) -> dict[str, Plain]:
         found: dict[str, Plain] = {}
         merged: dict[str, Plain] = {}
@@ -116,6 +183,7 @@ class _Builder:
             key = _text(key_node)
             if str(key_node.tag) == _MERGE or (key == "<<" and key_node.style is None):
                 merged = {**self._merged(value_node, (*place, "<<")), **merged}
+                self._count(len(merged), value_node)
                 continue
             if key in found:
                 self._tree.repeated.append(((*place, key), line))
@@ -131,4 +199,5 @@ class _Builder:
             if not isinstance(value, dict):
                 raise TreeError("`<<` takes a mapping", node.start_mark.line + 1)
             merged.update(value)
+            self._count(len(value), source)
         return merged

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, SecretStr, ValidationInfo
 
+from asynchy.config.text_file import UnusableFile, read_text
 from asynchy.domain.epn import is_proposal
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*", re.ASCII)
@@ -66,9 +67,10 @@ def _secret_variable(name: str) -> str:
 
 def _secret_file(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
+        text = read_text(path, pipe=True).rstrip("\r\n")
+    except (OSError, UnicodeDecodeError, UnusableFile) as error:
+        reason = str(error) if isinstance(error, UnusableFile) else "not UTF-8"
+        reason = getattr(error, "strerror", None) or reason
         raise ValueError(f"a file with the secret in it; {path}: {reason}") from None
     if not text:
         raise ValueError(f"a file with the secret in it; {path} is empty")

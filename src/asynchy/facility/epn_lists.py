@@ -6,15 +6,27 @@ name, email (docs/how-to/bring-history-home.md). Only the first one counts here.
 
 from __future__ import annotations
 
+import json
+import signal
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from python_calamine import CalamineError, load_workbook
-
+from asynchy.config.text_file import UnusableFile, read_text
 from asynchy.domain.epn import Epn
-from asynchy.errors import SpreadsheetError
+from asynchy.domain.file_kind import other_kind
+from asynchy.domain.stop import Stop
+from asynchy.domain.text import shown
+from asynchy.errors import SpreadsheetError, Stopped
+from asynchy.ssh.child import Ended, run
 
 _KINDS = frozenset({".xls", ".xlsx"})
+_READER = Path(__file__).with_name("sheet_reader.py")
+_SILENCE = 60.0
+"""Seconds without a line from the reader: a file system that stands still."""
+_MOST_ODD = 1_000
+"""Rows without an EPN that are kept; a sheet may have a million."""
+_TOO_MUCH = "it is too large, or has cells so far apart that all between them need more than 200 MB"
 
 
 @dataclass
@@ -24,14 +36,30 @@ class EpnList:
     epns: set[Epn] = field(default_factory=set)
     files: int = 0
     odd: list[str] = field(default_factory=list)
-    """Rows that begin with no EPN: where, and what stands there."""
+    """Rows that begin with no EPN: where, and what stands there; the first thousand."""
+    more_odd: int = 0
+    """How many more there are."""
+    refused: list[SpreadsheetError] = field(default_factory=list)
+    """Files that cannot be read; nothing of them is in this."""
+
+    def take(self, other: EpnList) -> None:
+        """Add what a file says."""
+        self.epns |= other.epns
+        self.files += other.files
+        room = _MOST_ODD - len(self.odd)
+        self.odd += other.odd[:room]
+        self.more_odd += other.more_odd + len(other.odd[room:])
 
 
-def read_spreadsheets(folder: Path) -> EpnList:
+def read_spreadsheets(folder: Path, stop: Stop | None = None) -> EpnList:
     """The EPNs in all spreadsheets of a folder, on all their sheets.
 
+    A file that cannot be read is refused, and nothing of it is taken; the others are read. They are
+    read by a process of its own, with limits: `sheet_reader.py`.
+
     Raises:
-        SpreadsheetError: the folder or one of its spreadsheets cannot be read, or it has none.
+        SpreadsheetError: the folder cannot be read, or none of its spreadsheets; or it has none.
+        Stopped: the wish to stop was heard.
     """
     try:
         found = sorted(path for path in folder.iterdir() if _is_spreadsheet(path))
@@ -43,9 +71,32 @@ def read_spreadsheets(folder: Path) -> EpnList:
         raise SpreadsheetError(
             f"{folder} has no .xls or .xlsx files", hint="epns_path names a folder of spreadsheets"
         )
-    sheets = EpnList(files=len(found))
-    for path in found:
-        _read(path, sheets)
+    sheets = EpnList()
+    files = [path for path in found if _is_file(path, sheets)]
+    while files:
+        read = _Read(files)
+        ended = run(
+            [sys.executable, "-I", str(_READER), *map(str, files)],
+            stop=stop or Stop(),
+            on_stdout=read.line,
+            on_stderr=lambda _: None,
+            environment={"RUST_BACKTRACE": "0"},
+            silence=_SILENCE,
+        )
+        if ended.stopped:
+            raise Stopped("stopped", hint="start it again")
+        sheets.take(read.whole)
+        sheets.refused += read.refused
+        done = len(read.refused) + read.whole.files
+        if done < len(files):  # it ended at this one
+            sheets.refused.append(_refused(files[done], _why(ended)))
+            done += 1
+        files = files[done:]
+    if not sheets.files:
+        first, *others = sheets.refused
+        raise SpreadsheetError(
+            "\n".join(error.message for error in [first, *others]), hint=first.hint
+        )
     return sheets
 
 
@@ -56,9 +107,11 @@ def read_list(path: Path) -> EpnList:
         SpreadsheetError: it cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        text = read_text(path, pipe=True).removeprefix("\ufeff")
+    except (OSError, UnicodeDecodeError, UnusableFile) as error:
+        reason = "it is no text" if isinstance(error, UnicodeDecodeError) else str(error)
+        if isinstance(error, OSError):
+            reason = error.strerror or reason
         raise SpreadsheetError(
             f"{path}: {reason}", hint="name a file of EPNs, one a line"
         ) from None
@@ -70,30 +123,71 @@ def read_list(path: Path) -> EpnList:
     return found
 
 
+class _Read:
+    """What the reader says of files, in their order; of a file all or nothing counts."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self.whole = EpnList()
+        self.refused: list[SpreadsheetError] = []
+        self._left = iter(files)
+        self._path = next(self._left)
+        self._file = EpnList(files=1)
+
+    def line(self, line: bytes) -> None:
+        """Take a line of its output."""
+        try:
+            kind, *said = json.loads(line)
+        except ValueError:  # a line that it was ended in
+            return
+        if kind == "cell":
+            sheet, number, text = said
+            _take(f"{self._path.name}, {sheet}, row {number}", text, self._file)
+            return
+        if kind == "end":
+            self.whole.take(self._file)
+        else:
+            self.refused.append(_refused(self._path, shown(str(said[0]))))
+        self._path = next(self._left, self._path)
+        self._file = EpnList(files=1)
+
+
 def _is_spreadsheet(path: Path) -> bool:
     # Excel leaves `~$name.xlsx` beside a file that somebody has open.
     return path.suffix.lower() in _KINDS and not path.name.startswith("~$")
 
 
-def _read(path: Path, sheets: EpnList) -> None:
+def _is_file(path: Path, sheets: EpnList) -> bool:
+    """Whether it can be opened without waiting; what is something else is refused."""
     try:
-        with load_workbook(path) as book:
-            for name in book.sheet_names:
-                rows = book.get_sheet_by_name(name).iter_rows()
-                for number, row in enumerate(rows, start=1):
-                    _take(f"{path.name}, {name}, row {number}", row[0] if row else "", sheets)
-    except (CalamineError, OSError) as error:
-        raise SpreadsheetError(
-            f"{path} cannot be read as a spreadsheet: {error}",
-            hint="save it anew as .xlsx, or take it out of the folder",
-        ) from None
+        kind = other_kind(path.stat().st_mode)
+    except OSError as error:
+        kind = error.strerror
+    if kind is not None:
+        sheets.refused.append(_refused(path, kind))
+    return kind is None
 
 
-def _take(place: str, cell: object, sheets: EpnList) -> None:
-    # A cell that looks like a number is one to Excel.
-    text = str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
+def _refused(path: Path, reason: str) -> SpreadsheetError:
+    return SpreadsheetError(
+        f"{path} cannot be read as a spreadsheet: {reason}",
+        hint="save it anew as .xlsx, or take it out of the folder",
+    )
+
+
+def _why(ended: Ended) -> str:
+    if ended.silent:
+        return f"nothing came of it for {_SILENCE:.0f} s"
+    if ended.code == -signal.SIGXCPU:
+        return "reading it takes too long"
+    return _TOO_MUCH
+
+
+def _take(place: str, text: str, sheets: EpnList) -> None:
     epn = Epn.parse(text)
     if epn is not None:
         sheets.epns.add(epn)
     elif text and not place.endswith((", row 1", ", line 1")):  # headers
-        sheets.odd.append(f"{place}: {text}")
+        if len(sheets.odd) < _MOST_ODD:
+            sheets.odd.append(f"{place}: {text}")
+        else:
+            sheets.more_odd += 1
