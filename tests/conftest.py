@@ -37,17 +37,23 @@ from simulator.compare import compare_trees
 from simulator.config import write_config
 from simulator.experiments import mx_experiment
 from simulator.facility import Facility
-from simulator.scratch import new_folder, remove
+from simulator.scratch import memory, new_folder, remove
 from tests.tools.warm import WarmCommands
 
 # A slow machine is no failure; CI tries the same examples each time, people new ones.
+# `make test-unit` tries fewer than `make test` does: --hypothesis-profile quick.
 settings.register_profile(
     "asynchy",
     deadline=None,
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow],
 )
+settings.register_profile("quick", settings.get_profile("asynchy"), max_examples=40)
 settings.load_profile("asynchy")
+
+# Databases wait for the disk at each commit; in memory, where there is plenty, they need not.
+if "TMPDIR" not in os.environ and (_memory := memory()):
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_memory))
 
 ROOT = os.getuid() == 0
 USER: tuple[int, int] | None = (65534, 65534) if ROOT else None
