@@ -13,7 +13,7 @@ help: ## list the targets
 demo: set-up ## bring experiments home from a simulated facility, and compare
 	@$(PYTHON) -m simulator.demo
 
-test-unit: ## the pure tests, which need Python alone (under a minute)
+test-unit: ## the pure tests, which need Python alone (under 45 s on two processors)
 	@scripts/set-up --unit
 	@$(PYTEST) --hypothesis-profile quick tests/unit
 
