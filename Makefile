@@ -2,6 +2,8 @@
 PYTHON = .venv/bin/python
 # Four at a time, however few the processors: most of them wait for something most of the time.
 PYTEST = $(PYTHON) -m pytest --numprocesses 4 --dist worksteal
+# Each of the four would compile all tests each time.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help demo test-unit test test-all test-bare faults bench bench-quick bench-catalogue fuzz lint format types layers check pins set-up clean
 
@@ -11,9 +13,9 @@ help: ## list the targets
 demo: set-up ## bring experiments home from a simulated facility, and compare
 	@$(PYTHON) -m simulator.demo
 
-test-unit: ## the pure tests, which need Python alone (under a minute)
+test-unit: ## the pure tests, which need Python alone (under 45 s on two processors)
 	@scripts/set-up --unit
-	@$(PYTEST) tests/unit
+	@$(PYTEST) --hypothesis-profile quick tests/unit
 
 test: set-up ## tests against a real sshd, rsync, portal and mail server (6 minutes)
 	@$(PYTEST) -m "not extra"

@@ -13,10 +13,11 @@ _PLENTY = 12 * 2**30
 
 def new_folder(prefix: str) -> Path:
     """A new folder, below TMPDIR where that is set, else in memory where there is plenty."""
-    return Path(tempfile.mkdtemp(prefix=prefix, dir=None if "TMPDIR" in os.environ else _memory()))
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=None if "TMPDIR" in os.environ else memory()))
 
 
-def _memory() -> Path | None:
+def memory() -> Path | None:
+    """Where files are kept in memory; None where that is not plenty."""
     memory = Path("/dev/shm")
     try:
         available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

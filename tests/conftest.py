@@ -37,17 +37,23 @@ from simulator.compare import compare_trees
 from simulator.config import write_config
 from simulator.experiments import mx_experiment
 from simulator.facility import Facility
-from simulator.scratch import new_folder, remove
+from simulator.scratch import memory, new_folder, remove
 from tests.tools.warm import WarmCommands
 
 # A slow machine is no failure; CI tries the same examples each time, people new ones.
+# `make test-unit` tries fewer than `make test` does: --hypothesis-profile quick.
 settings.register_profile(
     "asynchy",
     deadline=None,
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow],
 )
+settings.register_profile("quick", settings.get_profile("asynchy"), max_examples=40)
 settings.load_profile("asynchy")
+
+# Databases wait for the disk at each commit; in memory, where there is plenty, they need not.
+if "TMPDIR" not in os.environ and (_memory := memory()):
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_memory))
 
 ROOT = os.getuid() == 0
 USER: tuple[int, int] | None = (65534, 65534) if ROOT else None
@@ -62,7 +68,8 @@ def as_user() -> tuple[str, ...]:
     return (setpriv, f"--reuid={USER[0]}", f"--regid={USER[1]}", "--clear-groups", "--")
 
 
-def _scripts() -> Path:
+@functools.cache
+def scripts() -> Path:
     """Where the console scripts are that an ordinary user can run.
 
     Where that user cannot enter the folder of this checkout, they are in a copy of it.
@@ -89,9 +96,6 @@ def _scripts() -> Path:
         )
         (copy / script.name).chmod(0o755)
     return copy
-
-
-SCRIPTS = _scripts()
 
 
 @pytest.fixture(autouse=True)
@@ -148,16 +152,23 @@ _OF_A_NEW_PROCESS = ("LD_", "PYTHON", "LANG", "LC_")
 """What begins the names of variables that count when a process starts, and not later."""
 
 
-_IS_COPY = not (SCRIPTS / "python").exists()
-_CODE = {"PYTHONPATH": f"{SCRIPTS}/src:{SCRIPTS}/packages"} if _IS_COPY else {}
-"""What a Python needs in its environment to find the code; the scripts of a copy set it, too."""
+@functools.cache
+def _code() -> dict[str, str]:
+    """What a Python needs in its environment to find the code of a copy; its scripts set it, too."""
+    is_copy = not (scripts() / "python").exists()
+    return {"PYTHONPATH": f"{scripts()}/src:{scripts()}/packages"} if is_copy else {}
 
 
 @functools.cache
-def warm_commands() -> WarmCommands:
-    """The server of this process that runs commands; it ends with us."""
-    environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **_CODE}
-    server = os.path.realpath(sys.executable) if _IS_COPY else str(SCRIPTS / "python")
+def warm_commands(preloaded: str) -> WarmCommands:
+    """The server of this process that runs commands; it ends with us.
+
+    `preloaded`: a library that it, and so they, have preloaded; empty for none.
+    """
+    environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **_code()}
+    if preloaded:
+        environment["LD_PRELOAD"] = preloaded
+    server = os.path.realpath(sys.executable) if _code() else str(scripts() / "python")
     warm = WarmCommands([*as_user(), server], environment)
     atexit.register(warm.close)
     return warm
@@ -179,7 +190,7 @@ class Program:
         environment = self._environment(options.pop("environment", {}))
         around: list[str] = options.pop("around", [])
         return subprocess.Popen(
-            [*as_user(), *around, str(SCRIPTS / first), *rest],
+            [*as_user(), *around, str(scripts() / first), *rest],
             cwd=self.place,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -209,12 +220,15 @@ class Program:
         special = [
             name
             for name, value in environment.items()
-            if name.startswith(_OF_A_NEW_PROCESS) and (name, value) != ("LANG", "C.UTF-8")
+            if name.startswith(_OF_A_NEW_PROCESS)
+            and name != "LD_PRELOAD"
+            and (name, value) != ("LANG", "C.UTF-8")
         ]
         if options.keys() <= {"environment"} and not special:
             first, *rest = map(str, command)
-            line = [str(SCRIPTS / first), *rest]
-            done = warm_commands().run(line, self.place, {**environment, **_CODE}, limit)
+            line = [str(scripts() / first), *rest]
+            warm = warm_commands(environment.get("LD_PRELOAD", ""))
+            done = warm.run(line, self.place, {**environment, **_code()}, limit)
             assert "Traceback" not in done.stdout + done.stderr, done.stderr
             return done
         with self.start(*command, **options) as process:
@@ -455,6 +469,21 @@ def place() -> Iterator[Path]:
     folder.chmod(0o755)
     give(folder)
     yield folder
+    remove(folder)
+
+
+@pytest.fixture(scope="session")
+def clock_library() -> Iterator[str]:
+    """A library to preload: a program's clock is off by what a file says, see its source."""
+    folder = new_folder("asynchy-clock-")
+    folder.chmod(0o755)
+    library = folder / "clock.so"
+    source = Path(__file__).parent / "tools" / "clock.c"
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", library, source, "-ldl"],
+        check=True,
+    )
+    yield str(library)
     remove(folder)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from simulator.compare import compare_trees
-from tests.conftest import SCRIPTS, Group, give, wait_until, with_small_disk
+from tests.conftest import Group, give, scripts, wait_until, with_small_disk
 
 pytestmark = pytest.mark.extra
 
@@ -149,7 +149,7 @@ def on_small_disk(group: Group, megabytes: int, *commands: str) -> subprocess.Co
 def test_a_walk_on_a_full_disk_says_so_and_goes_on_where_there_is_room(group: Group) -> None:
     group.many_folders("12282a", 12_000)
     group.configure(catalogue="state/catalogue.db")
-    walk = f"{SCRIPTS}/as-walker --config {group.config}"
+    walk = f"{scripts()}/as-walker --config {group.config}"
     run = on_small_disk(
         group, 1, walk, "echo $? > first", "mount -o remount,size=100m state", walk,
         "echo $? > second; cp state/catalogue.db state/catalogue.db-wal . 2>/dev/null",
@@ -163,7 +163,7 @@ def test_a_walk_on_a_full_disk_says_so_and_goes_on_where_there_is_room(group: Gr
 def test_an_import_on_a_full_disk_says_so_and_is_whole_where_there_is_room(group: Group) -> None:
     made = original(group.place / "walk.db")
     group.configure(catalogue="state/catalogue.db")
-    take = f"{SCRIPTS}/asynchy --config {group.config} catalogue import {made}"
+    take = f"{scripts()}/asynchy --config {group.config} catalogue import {made}"
     run = on_small_disk(
         group, 4, take, "echo $? > first", "mount -o remount,size=200m state", take,
         "echo $? > second; cp state/catalogue.db state/catalogue.db-wal . 2>/dev/null",
@@ -179,9 +179,9 @@ def test_a_sync_whose_catalogue_is_full_fetches_nothing_twice(group: Group) -> N
     group.configure(catalogue="state/catalogue.db")
     (group.place / "vault").mkdir()
     give(group.place)
-    sync = f"{SCRIPTS}/asynchy --config {group.config} sync --dest {group.place}/vault"
+    sync = f"{scripts()}/asynchy --config {group.config} sync --dest {group.place}/vault"
     run = on_small_disk(
-        group, 2, f"{SCRIPTS}/as-walker --config {group.config}",
+        group, 2, f"{scripts()}/as-walker --config {group.config}",
         "cat /dev/zero > state/filler 2>/dev/null", sync, "echo $? > first",
         "rm state/filler", sync, "echo $? > second", sync, "echo $? > third",
     )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import subprocess
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,16 +21,10 @@ NO_TEMPLATES = {f"epnalert-template-{name}": OMIT for name in ("folder", "text",
 
 
 @pytest.fixture
-def clock(home: Home) -> dict[str, str]:
+def clock(home: Home, clock_library: str) -> dict[str, str]:
     """An environment in which `set_clock` sets the clock."""
-    library = home.place / "clock.so"
-    source = Path(__file__).parents[1] / "tools" / "clock.c"
-    subprocess.run(
-        ["gcc", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", library, source, "-ldl"],
-        check=True,
-    )
     set_clock(home, 0)
-    return {"LD_PRELOAD": str(library), "CLOCK_OFFSET": str(home.place / "offset")}
+    return {"LD_PRELOAD": clock_library, "CLOCK_OFFSET": str(home.place / "offset")}
 
 
 def set_clock(home: Home, seconds: int) -> None:
@@ -85,8 +78,8 @@ def test_the_next_cycle_comes_when_it_is_due_and_waits_for_the_clock(
 @pytest.mark.extra
 @pytest.mark.parametrize("hours", [-2, 2], ids=["back", "forward"])
 def test_it_jumps_in_mid_transfer(home: Home, clock: dict[str, str], hours: int) -> None:
-    experiment(home, "12282a", big=2**29)
-    home.configure(bandwidth_limit="60 MB")
+    experiment(home, "12282a", big=2**28)
+    home.configure(bandwidth_limit="30 MB")
     with home.serving(environment=clock) as process:
         wait_until(lambda: comes_in_part(home.copy("12282a")))
         set_clock(home, hours * HOURS)

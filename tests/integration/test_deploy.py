@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SCRIPTS
+from tests.conftest import scripts
 
 pytestmark = pytest.mark.extra
 
@@ -27,7 +27,7 @@ def test_systemd_accepts_the_units(tmp_path: Path, name: str) -> None:
     for unit in STARTS:  # a timer wants its service beside it
         text = (DEPLOY / unit).read_text(encoding="utf-8")
         for command in ("mxsync", "epnalert", "asynchy"):
-            text = text.replace(f"/opt/mx_sync/bin/{command}", str(SCRIPTS / command))
+            text = text.replace(f"/opt/mx_sync/bin/{command}", str(scripts() / command))
         (tmp_path / unit).write_text(text.replace("User=mx_sync", "User=daemon"))
     answer = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", tmp_path / name],

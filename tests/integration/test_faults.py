@@ -17,7 +17,7 @@ from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
 from tests.conftest import PYTHONS, Home, comes_in_part, give, interrupt, is_alive, wait_until
 
-BIG = 2**29
+BIG = 2**28
 
 
 def prepared(home: Home, *, big: int = BIG) -> Path:
@@ -35,7 +35,7 @@ ENGINES = ["sftp", pytest.param("rsync", marks=pytest.mark.extra)]
 
 def in_mid_transfer(home: Home, engine: str, **keys: object) -> subprocess.Popen[str]:
     """A run whose big file is on its way; it takes seconds, and the next run no limit."""
-    home.configure(engine=engine, bandwidth_limit="60 MB", **keys)
+    home.configure(engine=engine, bandwidth_limit="30 MB", **keys)
     process = home.program.start("mxsync", "--config", home.config, "--execute", "--once")
     wait_until(lambda: comes_in_part(home.copy("12282a")))
     home.configure(engine=engine, **keys)
@@ -173,7 +173,7 @@ def test_the_server_is_gone_for_good_in_mid_transfer(home: Home) -> None:
 @pytest.mark.extra
 def test_the_server_is_gone_for_ten_seconds_under_the_service(home: Home) -> None:
     source = prepared(home)
-    home.configure(retry_minutes=0.05, bandwidth_limit="60 MB")
+    home.configure(retry_minutes=0.05, bandwidth_limit="30 MB")
     with home.serving() as process:
         wait_until(lambda: comes_in_part(home.copy("12282a")))
         home.facility.stop_sshd()

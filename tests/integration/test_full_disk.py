@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from simulator.compare import compare_trees
-from tests.conftest import SCRIPTS, Home, give, with_small_disk
+from tests.conftest import Home, give, scripts, with_small_disk
 
 pytestmark = pytest.mark.extra
 
@@ -31,7 +31,7 @@ def experiment(home: Home, *sizes: int) -> Path:
 
 def test_what_does_not_fit_is_not_begun_for_want_of_bytes_or_of_inodes(home: Home) -> None:
     experiment(home, *[50_000] * 60)
-    mxsync = f"{SCRIPTS}/mxsync --config {home.config} --execute --once"
+    mxsync = f"{scripts()}/mxsync --config {home.config} --execute --once"
     bytes_short = on_small_disk(home, "size=1m", mxsync)
     assert bytes_short.returncode == 1
     assert "not enough free space: 3.00 MB to write" in bytes_short.stdout
@@ -54,7 +54,7 @@ def test_a_disk_that_fills_meanwhile_is_named_and_the_next_run_completes(
 ) -> None:
     source = experiment(home, *[400_000] * 20)
     home.configure(engine=engine, **({"bandwidth-limit": "2 MB"} if engine == "sftp" else {}))
-    mxsync = f"{SCRIPTS}/mxsync --config {home.config} --execute --once"
+    mxsync = f"{scripts()}/mxsync --config {home.config} --execute --once"
     # Something else takes the space after the plan was made: started by the program that transfers.
     slow = home.place / "bin"
     slow.mkdir()
@@ -83,7 +83,7 @@ def test_a_disk_that_fills_meanwhile_is_named_and_the_next_run_completes(
 
 def test_a_destination_that_turns_read_only_is_named_and_the_next_run_completes(home: Home) -> None:
     source = experiment(home, *[100_000] * 10)
-    mxsync = f"{SCRIPTS}/mxsync --config {home.config} --execute --once"
+    mxsync = f"{scripts()}/mxsync --config {home.config} --execute --once"
     target = home.storage / "ny79"
     run = on_small_disk(
         home,

@@ -417,9 +417,9 @@ def test_a_fault_that_begins_while_a_transfer_runs_passes(
 ) -> None:
     """One cycle ends well though the portal fails meanwhile; the next meets the fault."""
     source = prepared(home)
-    big_sparse_file(source / "zz" / "z-image.sqfs", 2**28)
+    big_sparse_file(source / "zz" / "z-image.sqfs", 2**27)
     give(source)
-    home.configure(retry_minutes=0.02, bandwidth_limit="100 MB", **patience(fault))
+    home.configure(retry_minutes=0.02, bandwidth_limit="50 MB", **patience(fault))
     with home.serving() as process:
         wait_until(lambda: comes_in_part(home.copy("12282a")))
         where = {} if fault["name"] == "refuse_credentials" else {"path": "visits"}

@@ -2,8 +2,9 @@
 
 To load a command takes 0.4 s of a processor, which is half of what most tests use. `WarmCommands`
 starts a server once; for each command it forks a process that is like one of its own otherwise:
-arguments, environment, folder, streams, exit code, signals. What a new process alone can get, such
-as a library to preload or a prefix before the command, is not for it: see `Program` in conftest.py.
+arguments, environment, folder, streams, exit code, signals. A library to preload needs a server of
+its own; what a new process alone can get, such as a prefix before the command, is not for it: see
+`Program` in conftest.py.
 
 As a program, this file is that server: `python warm.py NUMBER`, the descriptor of its socket.
 """
@@ -138,6 +139,9 @@ def _main() -> Any:
 
     for module in pkgutil.iter_modules(asynchy.cli.__path__, "asynchy.cli."):
         importlib.import_module(module.name)
+    # What commands load when they need it: the first one makes a catalogue, nearly every time.
+    for name in ("alembic.command", "alembic.ddl.sqlite", "concurrent_log_handler"):
+        importlib.import_module(name)
     from asynchy.cli import main  # noqa: PLC0415
 
     _serve(socket.socket(fileno=int(sys.argv[1])))

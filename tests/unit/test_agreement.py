@@ -24,7 +24,7 @@ from asynchy.plan.safety import SafetyPolicy, lack_of
 from tests.tools.records import MAPPING, NOW, worlds
 
 World = tuple[list[ExperimentRecord], Policy]
-many = settings(max_examples=150)
+many = settings(max_examples=settings().max_examples * 3 // 2)
 STALE = (Why.RETURNED, Why.CHANGED, Why.DIFFERENT, Why.AGAIN)
 """What makes an experiment due because its copy lacks something."""
 

@@ -20,6 +20,7 @@ from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import AtHome, Copy, Entry, Experiment, Kind
 from asynchy.errors import CatalogueError
 from asynchy.service.backups import back_up_daily
+from tests.tools.catalogues import new_catalogue
 
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
 
@@ -32,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def catalogue(path: Path) -> Catalogue:
     path.parent.mkdir()
-    return Catalogue.open(path)
+    return new_catalogue(path)
 
 
 def copy_of(epn: str, place: Path) -> Copy:

@@ -16,6 +16,7 @@ from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.visit import EquipmentVisits, Visit, with_ids_apart
 from asynchy.errors import DestinationTaken
 from asynchy.plan.observed import FolderSeen
+from tests.tools.catalogues import new_catalogue
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 COPY = Copy(
@@ -29,7 +30,7 @@ COPY = Copy(
 
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Catalogue:
-    return Catalogue.open(tmp_path / "catalogue.db")
+    return new_catalogue(tmp_path / "catalogue.db")
 
 
 def attempt(verdict: Verdict, ended: datetime) -> Attempt:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from asynchy.catalogue import Catalogue
 from asynchy.domain.attempt import Attempt, Verdict
 from asynchy.domain.copy_record import CopyRecord, Presence
 from asynchy.domain.epn import Epn
@@ -22,6 +21,7 @@ from asynchy.plan.experiment_state import ExperimentState, State, experiment_sta
 from asynchy.plan.outcome import Why
 from asynchy.plan.policy import DestinationRules, Policy, owners_of, running_visits
 from asynchy.service.copies import chosen_copy, chosen_experiment, move
+from tests.tools.catalogues import new_catalogue
 
 NOW = datetime.now(UTC)
 EPN = Epn("12282a")
@@ -33,7 +33,7 @@ class Home:
 
     def __init__(self, place: Path) -> None:
         self.place = place
-        self.catalogue = Catalogue.open(place / "catalogue.db")
+        self.catalogue = new_catalogue(place / "catalogue.db")
         self.copy = self.copy_at(place / "ny79" / "12282a" / "data")
         self.number = self.complete(self.copy)
         self.write(self.copy.destination)

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from asynchy.catalogue import Catalogue
 from asynchy.catalogue.state_markers import StateMarkers
 from asynchy.config.ignore_file import IgnoreFile
 from asynchy.domain.experiment import Survey
@@ -24,6 +23,7 @@ from asynchy.plan.outcome import Left, LeftOut, Plan, Transfer, Why
 from asynchy.plan.policy import IgnoreEntry, Origin
 from asynchy.service.cycle import run_cycle
 from asynchy.service.work import Report, Work
+from tests.tools.catalogues import new_catalogue
 from tests.tools.records import (
     NOW,
     copy_of,
@@ -63,8 +63,8 @@ class Site:
     def __init__(self, place: Path) -> None:
         self.ignore = IgnoreFile(place / "ignore.yml")
         catalogue = place / "catalogue.db"
+        self.catalogue = new_catalogue(catalogue)
         StateMarkers.open(catalogue).begin()
-        self.catalogue = Catalogue.open(catalogue)
         self.settings = SimpleNamespace(
             ignore=self.ignore.path,
             catalogue_path=catalogue,

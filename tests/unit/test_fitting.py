@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from asynchy.catalogue import Catalogue
 from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Copy, Experiment, Survey
 from asynchy.errors import ExperimentAbsent, ListingError
 from asynchy.plan.outcome import Due, Left, Why
 from asynchy.service.fitting import fitting
+from tests.tools.catalogues import new_catalogue
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -27,7 +27,7 @@ class Site:
         self.place = place
         self.listed: list[str] = []
         self.broken = {"1a": ListingError("no answer"), "1b": ExperimentAbsent("gone")}
-        self.catalogue = Catalogue.open(place / "catalogue.db")
+        self.catalogue = new_catalogue(place / "catalogue.db")
         self.clock = SimpleNamespace(now=lambda: NOW)
         self.board = SimpleNamespace(beat=lambda: None)
         self.engine = lambda: SimpleNamespace(require=lambda: None)

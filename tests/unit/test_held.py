@@ -19,6 +19,7 @@ from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import AtHome, Copy, Entry, Experiment, Kind, Located, Survey
 from asynchy.domain.level import Check, Damage, Held, Level
 from asynchy.plan.verdict import level_of
+from tests.tools.catalogues import new_catalogue
 
 NOW = datetime.now(UTC)
 SHA = bytes(range(32))
@@ -29,7 +30,7 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "catalogue.db"
-        self.catalogue = Catalogue.open(self.path)
+        self.catalogue = new_catalogue(self.path)
         experiment = Experiment("mx", Epn("12282a"))
         project = folder / "ny79"
         self.copy = Copy(experiment, "ny79", "/data/mx/12282a", project, project / "data")

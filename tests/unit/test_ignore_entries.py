@@ -10,6 +10,7 @@ import pytest
 from asynchy.catalogue import Catalogue
 from asynchy.catalogue.ignore_entries import IgnoreEntries
 from asynchy.plan.policy import IgnoreEntry, Origin
+from tests.tools.catalogues import new_catalogue
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -20,7 +21,7 @@ def at(days: float) -> datetime:
 
 @pytest.fixture
 def entries(tmp_path: Path) -> IgnoreEntries:
-    return Catalogue.open(tmp_path / "catalogue.db").ignore_entries
+    return new_catalogue(tmp_path / "catalogue.db").ignore_entries
 
 
 def cycle(entries: IgnoreEntries, epns: set[str], day: float) -> dict[str, IgnoreEntry]:

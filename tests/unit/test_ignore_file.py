@@ -632,7 +632,7 @@ texts = st.one_of(
 )
 
 
-@settings(max_examples=600)
+@settings(max_examples=6 * settings().max_examples)
 @given(texts)
 def test_a_plain_list_says_what_the_yaml_parser_says(text: str) -> None:
     plain = parse_plain_list(text, KEY)

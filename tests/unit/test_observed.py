@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from asynchy.catalogue import Catalogue
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import BrokenLink, Experiment, Located
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.plan.observed import FolderSeen, observed
+from tests.tools.catalogues import new_catalogue
 from tests.tools.records import NOW, experiment_of, hours, record_of
 
 FOLDER = "/data/mx"
@@ -31,7 +31,7 @@ def seen(*found: Located, links: tuple[BrokenLink, ...] = (), other: str = "") -
 
 def both(tmp_path: Path, *looks: FolderSeen) -> list[ExperimentRecord]:
     """What several cycles know that only look, and that write; they must not differ."""
-    catalogue = Catalogue.open(tmp_path / "catalogue.db")
+    catalogue = new_catalogue(tmp_path / "catalogue.db")
     plain: list[ExperimentRecord] = []
     for number, look in enumerate(looks):
         plain = observed(plain, [look], hours(number))

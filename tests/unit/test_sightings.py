@@ -14,6 +14,7 @@ from asynchy.catalogue import Catalogue
 from asynchy.catalogue.sightings import Changes, Sighting
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment, Located
+from tests.tools.catalogues import new_catalogue
 
 HERE = Located(Experiment("mx", Epn("1a")), "/data/mx/1a")
 THERE = Located(Experiment("", Epn("2b")), "/data/2b")
@@ -55,7 +56,7 @@ def stored(catalogue: Path) -> Tree:
 def test_each_walk_tells_what_is_new_changed_and_gone(trees: list[Tree]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         catalogue = Path(folder) / "catalogue.db"
-        Catalogue.open(catalogue)
+        new_catalogue(catalogue)
         before: Tree = {}
         for tree in trees:
             changes = walked(catalogue, tree)
@@ -75,7 +76,7 @@ def test_each_walk_tells_what_is_new_changed_and_gone(trees: list[Tree]) -> None
 def test_where_a_folder_could_not_be_listed_nothing_is_gone(first: Tree, second: Tree) -> None:
     with tempfile.TemporaryDirectory() as folder:
         catalogue = Path(folder) / "catalogue.db"
-        Catalogue.open(catalogue)
+        new_catalogue(catalogue)
         walked(catalogue, first)
         changes = walked(catalogue, second, bad=True)
         assert changes.vanished == 0
@@ -84,7 +85,7 @@ def test_where_a_folder_could_not_be_listed_nothing_is_gone(first: Tree, second:
 
 def test_a_walk_that_did_not_end_goes_on_for_a_week(tmp_path: Path) -> None:
     catalogue = tmp_path / "catalogue.db"
-    Catalogue.open(catalogue)
+    new_catalogue(catalogue)
     first = Sighting.begin(catalogue, "walk", "there")
     ((identity, _),) = first.experiments([HERE])
     first.pending(identity)
@@ -105,7 +106,7 @@ def test_a_walk_that_did_not_end_goes_on_for_a_week(tmp_path: Path) -> None:
 
 def test_what_a_walk_does_not_find_is_gone_until_it_is_seen_again(tmp_path: Path) -> None:
     catalogue = tmp_path / "catalogue.db"
-    Catalogue.open(catalogue)
+    new_catalogue(catalogue)
     sighting = Sighting.begin(catalogue, "walk", "there")
     (here, _), (there, _) = sighting.experiments([HERE, THERE])
     sighting.end()
@@ -124,7 +125,7 @@ def test_what_a_walk_does_not_find_is_gone_until_it_is_seen_again(tmp_path: Path
 
 def test_how_far_the_facility_is_is_known_from_the_latest_look_that_ended(tmp_path: Path) -> None:
     path = tmp_path / "catalogue.db"
-    catalogue = Catalogue.open(path)
+    catalogue = new_catalogue(path)
     assert catalogue.round_trip() is None
     Sighting.begin(path, "walk", "there").end(0.1)
     Sighting.begin(path, "import", "walk.db").end()

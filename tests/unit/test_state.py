@@ -26,6 +26,7 @@ from asynchy.domain.copy_record import CopyRecord, LastAttempt
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Copy, Experiment, Survey
 from asynchy.errors import CatalogueError
+from tests.tools.catalogues import new_catalogue
 
 NOW = datetime.now(UTC)
 
@@ -47,7 +48,7 @@ def copy(tmp_path: Path) -> Copy:
 
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
-    yield Catalogue.open(tmp_path / "catalogue.db")
+    yield new_catalogue(tmp_path / "catalogue.db")
 
 
 def attempt(verdict: Verdict, started: datetime = NOW) -> Attempt:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -50,20 +52,29 @@ def at(days: int) -> str:
     return (DAY + timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
-class Old:
-    """A catalogue of an older version; rows are given by the columns that matter."""
-
-    def __init__(self, path: Path, revision: str) -> None:
-        self.path, self.revision = path, revision
-        config = Config()
-        folder = Path(asynchy.catalogue.__file__).parent / "migrations"
-        config.set_main_option("script_location", str(folder))
-        config.set_main_option("path_separator", "os")
+@functools.cache
+def made(revision: str) -> bytes:
+    """An empty catalogue of an older version."""
+    config = Config()
+    folder = Path(asynchy.catalogue.__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("path_separator", "os")
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "catalogue.db"
         engine = create_engine(f"sqlite:///{path}")
         with engine.begin() as db:
             config.attributes["connection"] = db
             command.upgrade(config, revision)
         engine.dispose()
+        return path.read_bytes()
+
+
+class Old:
+    """A catalogue of an older version; rows are given by the columns that matter."""
+
+    def __init__(self, path: Path, revision: str) -> None:
+        self.path, self.revision = path, revision
+        path.write_bytes(made(revision))
 
     def has(self, revision: str) -> bool:
         """Whether it has what came with a version."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from asynchy.catalogue import Catalogue
 from asynchy.domain.visit import Beamtime, EquipmentVisits, UnreadableVisit
 from asynchy.plan.visit_window import Span, ask_since, before, is_whole, span_after
+from tests.tools.catalogues import new_catalogue
 from tests.tools.records import NOW, hours, visit
 
 
@@ -97,7 +98,7 @@ def test_a_span_never_has_a_gap(asked: list[tuple[float, float]]) -> None:
 
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Catalogue:
-    return Catalogue.open(tmp_path / "catalogue.db")
+    return new_catalogue(tmp_path / "catalogue.db")
 
 
 def test_all_is_answered_up_to_the_earliest_end_of_all_entries(catalogue: Catalogue) -> None:
