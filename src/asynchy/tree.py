@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from asynchy.domain import pulse
 from asynchy.domain.paths import is_inside
 
 _MADE = 0o770
@@ -103,6 +104,7 @@ class Tree:
 
     def _place(self, path: bytes) -> tuple[int, bytes]:
         """The folder that a path lies in, opened, and its name there."""
+        pulse.beat()
         if not is_inside(path):
             raise ValueError(f"a path that leads out of the copy: {path!r}")
         above, _, name = path.rpartition(b"/")

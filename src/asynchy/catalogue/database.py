@@ -19,6 +19,7 @@ from asynchy.catalogue.backups import advice, check
 from asynchy.catalogue.filesystem import network_file_system
 from asynchy.catalogue.reading import ScratchFolder, address_for_reading
 from asynchy.catalogue.schema import REVISION, metadata
+from asynchy.domain import pulse
 from asynchy.errors import CatalogueError
 
 _HINTS = {
@@ -28,6 +29,8 @@ _HINTS = {
     "disk I/O": "see whether its disk is full (df) or failing (dmesg), and start it again",
 }
 """What to do, by a word in what SQLite says."""
+_STEPS = 1_000_000
+"""Steps of SQLite between two signs that it gets on: a statement about 10^7 files takes minutes."""
 _BUSY = 30
 """Seconds to wait for another process's transaction; ours take milliseconds."""
 
@@ -151,6 +154,7 @@ def _engine(address: str, *, writing: bool = False, keep: object = None) -> Engi
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.set_progress_handler(pulse.beat, _STEPS)
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA {'journal_mode=WAL' if writing else 'query_only=ON'}")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from asynchy.domain import pulse
 from asynchy.domain.experiment import AtHome, Entry, Kind, Survey
 
 _FINGERPRINT_BITS = 256
@@ -49,6 +50,7 @@ class Surveyor:
 
     def add(self, entry: Entry) -> AtHome:
         """Take one entry; what is at home in its place."""
+        pulse.beat()
         if entry.kind is Kind.FOLDER:
             there = self._root is None or self._is_folder(entry)
             found = AtHome.AS_LISTED if there else AtHome.MISSING
