@@ -37,7 +37,8 @@ class Fault(StrEnum):
     STALL = "stall"
     """Nothing is sent for `seconds` (an hour), or until the fault is cleared; then all is well."""
     DRIP = "drip"
-    """A byte now and then, for ever."""
+    """A byte now and then, for ever: in the body, or `where` says so in the status line, the
+    headers or the size of a chunk."""
     PAGING = "paging"
     """A hint that there is more."""
     HUGE = "huge"
@@ -91,6 +92,15 @@ _BODIES = {
 }
 _PAGE = b"<!DOCTYPE html><html><body><h1>Under maintenance</h1></body></html>"
 _ELSEWHERE = "http://elsewhere.example/?access_token=stolen"
+
+
+_DRIPS = {
+    "status line": (b"HTTP/1.1 200 ", b"O"),
+    "headers": (b"HTTP/1.1 200 OK\r\nX-Padding: ", b"a"),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+    "body": (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"["),
+}
+"""What comes at once, and the byte that then comes again and again."""
 
 
 def answer(handler: BaseHTTPRequestHandler, fault: ActiveFault, good: dict[str, Any]) -> None:
@@ -174,11 +184,15 @@ def _reset(handler: BaseHTTPRequestHandler) -> None:
 
 def _without_end(handler: BaseHTTPRequestHandler, fault: ActiveFault) -> None:
     handler.close_connection = True
-    handler.send_response(fault.status)
-    handler.send_header("Content-Type", "application/json")
-    handler.send_header("Connection", "close")
-    handler.end_headers()
     slowly = fault.kind is Fault.DRIP
-    block = b"[" if slowly else b"[" * (1 << 20)
+    block = b"[" * (1 << 20)
+    if slowly:
+        begun, block = _DRIPS[fault.parameters.get("where", "body")]
+        handler.wfile.write(begun)
+    else:
+        handler.send_response(fault.status)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Connection", "close")
+        handler.end_headers()
     while not fault.cleared.wait(0.1 if slowly else 0):
         handler.wfile.write(block)

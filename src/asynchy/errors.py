@@ -31,6 +31,8 @@ class ExitCode(IntEnum):
     """The mail server did not take a mail; it goes with the next run."""
     INTERNAL = 70
     """A defect of asynchy itself; the log has the traceback."""
+    HUNG_UP = 129
+    """Stopped by SIGHUP: its terminal was closed."""
     INTERRUPTED = 130
     """Stopped by SIGINT (Ctrl-C)."""
     TERMINATED = 143
@@ -215,6 +217,13 @@ class AlreadyRunning(AsynchyError):
     """Another service works on the same state."""
 
     exit_code = ExitCode.STATE
+
+
+class DiskStandsStill(AsynchyError):
+    """The file system at home did not do what was asked of it in time; it may hang for hours."""
+
+    exit_code = ExitCode.DUE
+    transient = True
 
 
 class Stopped(AsynchyError):

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from asynchy.domain import pulse
 from asynchy.domain.experiment import Copy
 from asynchy.domain.paths import is_inside
 
@@ -124,6 +125,7 @@ class Tree:
 
     def _place(self, path: bytes) -> tuple[int, bytes]:
         """The folder that a path lies in, opened, and its name there."""
+        pulse.beat()
         if not is_inside(path):
             raise ValueError(f"a path that leads out of the copy: {path!r}")
         above, _, name = path.rpartition(b"/")
@@ -260,6 +262,7 @@ def remove_tree(above: int, name: str) -> None:
         numbers = itertools.count()
         folders = _emptied(top, top, numbers)
         while folders:
+            pulse.beat()
             below = folders.pop()
             descriptor = os.open(below, FOLDER, dir_fd=top)
             try:

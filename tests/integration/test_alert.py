@@ -6,9 +6,12 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -19,10 +22,13 @@ from typing import Any
 import pytest
 import trustme
 
+from asynchy.errors import MailError
+from asynchy.notify.smtp import MailServer, send
 from simulator.experiments import mx_experiment
 from simulator.mail import MailSink
 from simulator.portal.handle import OMIT
-from tests.conftest import ROOT, Home, give, wait_until
+from tests.conftest import ROOT, SOON, Home, give, interrupt, wait_until
+from tests.tools.dripping import dripping
 
 ADA = {"first_names": "Ada", "last_name": "Lovelace", "email": "ada@uni.example"}
 
@@ -491,6 +497,48 @@ def test_an_alert_without_addresses_and_a_broken_template(office: Home, sink: Ma
     configure(office, sink, **{"epnalert-template-folder": ".", "epnalert-template-text": "no.txt"})
     run = alert(office)
     assert (run.returncode, "there is no template no.txt" in run.stderr) == (3, True)
+
+
+DRIPS: dict[str, tuple[bytes, bytes | None]] = {
+    "greeting": (b"220 ", None),
+    "answer to EHLO": (b"250-", b"EHLO"),
+    "answer after the mail": (b"250 ", b"."),
+}
+
+
+@pytest.mark.parametrize("what", DRIPS)
+def test_a_mail_server_that_drips_is_given_up_at_the_total_limit(what: str) -> None:
+    begin, after = DRIPS[what]
+    message = EmailMessage()
+    message["From"], message["To"] = "asynchy@uni.example", "it@uni.example"
+    message.set_content("words")
+    begun = time.monotonic()
+    with dripping(begin, b"a", after) as port:
+        server = MailServer("127.0.0.1", port, "none", timeout=0.5)
+        with pytest.raises(MailError, match="did not take the mail within 2 s") as error:
+            send(server, message)
+    assert 2 <= time.monotonic() - begun < SOON
+    assert error.value.hint == (
+        "ask who runs the mail server; the mail is kept, and goes with the next run"
+    )
+
+
+@pytest.mark.parametrize("what", DRIPS)
+def test_a_stop_is_heard_while_the_mail_server_drips_and_the_mail_is_kept(
+    office: Home, sink: MailSink, what: str
+) -> None:
+    measured(office, "7000x")
+    begin, after = DRIPS[what]
+    reached = threading.Event()
+    with dripping(begin, b"a", after, reached) as port:
+        configure(office, sink, **{"epnalert-email-smtp": f"127.0.0.1:{port}"})
+        with office.program.start("epnalert", "--config", office.config) as process:
+            wait_until(reached.is_set)
+            code, seconds = interrupt(process, signal.SIGTERM)
+    assert (code, seconds < SOON) == (143, True)
+    configure(office, sink)
+    assert alert(office, "--only-new").returncode == 0
+    assert len(sink.mails) == 1
 
 
 def test_two_at_once_send_one_mail(office: Home, sink: MailSink) -> None:

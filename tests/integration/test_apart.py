@@ -37,6 +37,19 @@ def test_a_process_that_dies_while_it_tells_costs_its_experiment_alone(
     assert outcome.reason == "its process died (exit code -9)"
 
 
+def test_a_process_that_stands_still_is_ended_after_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(apart, "_COMMAND", ("sh", "-c", "kill -STOP $$"))
+    settings: Any = None
+    site: Any = SimpleNamespace(
+        remote=Remote("host", "user", timeout=1), stop=Stop(), board=Board()
+    )
+    outcome = apart.bring_apart(settings, settings, 0)(site, TRANSFER, None)
+    assert outcome.verdict is Verdict.FAILED
+    assert outcome.reason is not None and "stood still for 3 s, and was ended" in outcome.reason
+
+
 def test_a_catalogue_that_it_cannot_use_is_an_error_in_words(tmp_path: Path) -> None:
     settings = Shared(catalogue=tmp_path)
     with pytest.raises(CatalogueError, match=f"{tmp_path}: "):

@@ -305,3 +305,38 @@ def test_a_command_that_says_something_now_and_then_is_not_silent(
         stop=Stop(), on_stdout=hear, on_stderr=hear, environment={}, silence=0.9,
     )  # fmt: skip
     assert (ended.code, ended.silent, len(out)) == (0, False, 5)
+
+
+def still(script: str, timeout: float) -> child.Ended:
+    def ignore(_line: bytes) -> None:
+        return
+
+    return child.run(
+        ["sh", "-c", script],
+        stop=Stop(),
+        on_stdout=ignore,
+        on_stderr=ignore,
+        environment={},
+        timeout=timeout,
+    )
+
+
+def test_a_process_that_was_stopped_is_named_and_ended_after_timeout() -> None:
+    began = time.monotonic()
+    ended = still("sleep 1000 & kill -STOP $!; wait", 0.1)
+    assert ended.still is not None and " (process " in ended.still
+    assert 0.1 <= ended.waited < time.monotonic() - began < NO_END
+
+
+def test_a_process_that_only_waits_does_not_stand_still() -> None:
+    ended = still("sleep 4", 0.1)
+    assert (ended.code, ended.still) == (0, None)
+
+
+def test_what_is_said_of_a_process_that_was_stopped() -> None:
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        assert not child.state_of(process.pid)
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: child.state_of(process.pid) == "it is stopped")
+        process.kill()
+    assert not child.state_of(process.pid)

@@ -15,7 +15,16 @@ import pytest
 
 from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
-from tests.conftest import PYTHONS, Home, comes_in_part, give, interrupt, is_alive, wait_until
+from tests.conftest import (
+    PYTHONS,
+    SOON,
+    Home,
+    comes_in_part,
+    give,
+    interrupt,
+    is_alive,
+    wait_until,
+)
 
 BIG = 2**28
 
@@ -85,6 +94,74 @@ def test_a_stream_is_killed_in_mid_transfer_and_another_goes_on(home: Home, name
     (attempt,) = home.status("12282a")[0]["history"]
     assert (attempt["verdict"], attempt["bytes"] < BIG + 2**27) == ("complete", True)
     home.fetched_once(source)
+
+
+def of_streams(home: Home, process: subprocess.Popen[str], name: str) -> list[int]:
+    """The processes of streams, or the ssh of each: the process of a stream is its parent."""
+    pythons = {pid for each in PYTHONS for pid in home.children(process, each)}
+    ssh = [pid for pid in home.children(process, "ssh") if parent_of(pid) != process.pid]
+    ssh = [pid for pid in ssh if parent_of(pid) in pythons]
+    return ssh if name == "ssh" else [parent_of(pid) for pid in ssh]
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("streams", [1, 2])
+@pytest.mark.parametrize("name", ["ssh", "stream"])
+def test_a_stream_that_stands_still_is_ended_after_timeout_and_another_goes_on(
+    home: Home, name: str, streams: int
+) -> None:
+    source = prepared(home)
+    with in_mid_transfer(home, "sftp", streams=streams, timeout=4) as process:
+        still = max(of_streams(home, process, name))
+        os.kill(still, signal.SIGSTOP)
+        process.communicate(timeout=100)
+    assert process.returncode == 0
+    why = "its process stood still for 4 s (it is stopped)"
+    assert (why if name == "stream" else "the server said nothing for 4 s") in home.log
+    assert not is_alive(still)
+    home.fetched_once(source)
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize(("engine", "name"), [("sftp", "stream"), ("sftp", "ssh"), ("rsync", "")])
+def test_a_stop_is_heard_while_a_process_stands_still(home: Home, engine: str, name: str) -> None:
+    prepared(home)
+    with in_mid_transfer(home, engine, streams=1) as process:
+        still = of_streams(home, process, name) if name else home.children(process, "rsync")
+        for pid in still:
+            os.kill(pid, signal.SIGSTOP)
+        code, seconds = interrupt(process, signal.SIGTERM)
+    assert (code, seconds < SOON) == (143, True)
+    assert not any(map(is_alive, still))
+
+
+@pytest.mark.extra
+def test_mxsync_that_was_stopped_for_longer_than_timeout_loses_no_stream(home: Home) -> None:
+    source = prepared(home)
+    with in_mid_transfer(home, "sftp", streams=2, timeout=4) as process:
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(6)  # what it misses is time
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=100)
+    assert process.returncode == 0
+    assert "stood still" not in home.log
+    home.fetched_once(source)
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("name", ["ssh", "rsync"])
+def test_an_rsync_that_stands_still_is_ended_after_timeout(home: Home, name: str) -> None:
+    source = prepared(home)
+    with in_mid_transfer(home, "rsync", streams=1, timeout=4) as process:
+        still = home.children(process, name)
+        os.kill(max(still), signal.SIGSTOP)
+        begun = time.monotonic()
+        out, _ = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert f"{name} (process {max(still)}) stood still for " in out
+    assert time.monotonic() - begun < 4 + SOON  # not ten times `timeout`
+    assert not any(map(is_alive, still))
+    assert home.undisturbed(source)["bytes"] < BIG
 
 
 @pytest.mark.parametrize("engine", ENGINES)

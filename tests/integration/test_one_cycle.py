@@ -209,7 +209,9 @@ def test_symlinks_and_special_files_come_only_when_asked_for(home: Home) -> None
     assert names == ["frame.cbf", "inside", "pipe"]
 
 
-def test_compare_by_size_never_repairs_a_file_of_the_right_size_and_a_restore_by_time_does(home: Home) -> None:
+def test_compare_by_size_never_repairs_a_file_of_the_right_size_and_a_restore_by_time_does(
+    home: Home,
+) -> None:
     source = made(home)
     home.visit("12282a")
     assert home.once().returncode == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,12 +18,23 @@ from asynchy.domain.stop import Stop
 from asynchy.domain.visit import Visit
 from asynchy.errors import PortalUnavailable, Stopped
 from asynchy.facility.portal import Credentials, Portal
+from asynchy.facility.portal.http import Http
 from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
 from simulator.facility import Facility
 from simulator.portal.handle import OMIT, PortalHandle
 from simulator.proxy import HttpProxy
-from tests.conftest import USER, Home, Program, comes_in_part, give, interrupt, wait_until
+from tests.conftest import (
+    SOON,
+    USER,
+    Home,
+    Program,
+    comes_in_part,
+    give,
+    interrupt,
+    wait_until,
+)
+from tests.tools.dripping import dripping
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"name": "html"}, "not JSON"),
@@ -37,9 +49,14 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"name": "redirect"}, "redirects to http://elsewhere.example/ ("),
     ({"name": "huge"}, "larger than"),
 ]
+NO_END = 60.0
+"""Seconds that nothing here may take, on the slowest machine."""
 SLOW: list[tuple[dict[str, Any], str]] = [
     ({"name": "stall", "seconds": 60}, "did not answer in time"),
-    ({"name": "drip"}, "took too long"),
+    *(
+        ({"name": "drip", "where": where}, "took too long")
+        for where in ("status line", "headers", "chunks", "body")
+    ),
 ]
 
 
@@ -325,6 +342,27 @@ def test_equipment_that_never_had_a_visit_is_told_from_equipment_in_use(home: Ho
     home.facility.portal.clear_requests()
     assert had_visits(24, 366)  # the latest window is asked first
     assert len(home.facility.portal.requests()) == 1
+
+
+def test_a_proxy_that_drips_its_answer_is_given_up_at_the_total_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = time.monotonic()
+    with dripping(b"HTTP/1.1 2", b"0") as proxy:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy}")
+        http = Http("https://portal.example", ca_bundle=None, timeout=0.5)
+        with pytest.raises(PortalUnavailable, match="took too long"):
+            http.request("GET", "/")
+    assert 2 <= time.monotonic() - begun < NO_END
+
+
+def test_a_stop_is_heard_while_the_portal_drips_its_headers(home: Home) -> None:
+    prepared(home)
+    home.facility.portal.set_fault("drip", path="visits", where="headers")
+    with home.serving("--once") as process:
+        wait_until(lambda: any(r.path.endswith("visits") for r in home.facility.portal.requests()))
+        code, seconds = interrupt(process, signal.SIGTERM)
+    assert (code, seconds < SOON) == (143, True)
 
 
 def test_https_with_an_authority_of_ones_own_through_a_proxy(place: Path, program: Program) -> None:

@@ -6,7 +6,13 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from asynchy.domain.experiment import Kind
+from asynchy.domain.stop import Stop
+from asynchy.errors import ListingError
+from asynchy.ssh import rsync
+from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync_output import parse_listed
 
 NASTY = [
@@ -43,3 +49,15 @@ def test_what_the_real_rsync_lists_is_what_lies_there(tmp_path: Path) -> None:
         (one.kind, one.path, 0 if one.kind is Kind.FOLDER else one.size, one.modified)
         for one in found
     }
+
+
+def test_an_rsync_that_stands_still_while_it_lists_is_ended_after_timeout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "rsync"
+    program.write_text("#!/bin/sh\nkill -STOP $$\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    listed: list[object] = []
+    with pytest.raises(ListingError, match="stood still for 3 s, and was ended"):
+        rsync.list_tree(Remote("host", "user", timeout=1), "/data", listed.append, Stop())

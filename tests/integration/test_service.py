@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,43 @@ def test_sighup_starts_a_cycle_now(home: Home) -> None:
         wait_until(said(home, "next look in", 2))
         assert compare_trees(late, home.copy("12283b")) == []
         assert interrupt(process, signal.SIGINT)[0] == 0
+
+
+@pytest.mark.parametrize("arguments", [(), ("--once",)], ids=["service", "once"])
+def test_sighup_while_a_command_is_loaded_does_not_kill_it(
+    home: Home, arguments: tuple[str, ...]
+) -> None:
+    prepared(home)
+    with home.serving(*arguments) as process:
+        wait_until(lambda: hears_hangup(process.pid))  # the first line of ours that runs
+        process.send_signal(signal.SIGHUP)
+        if not arguments:
+            wait_until(said(home, "next look in"))
+            assert interrupt(process, signal.SIGTERM)[0] == 0
+        else:
+            process.communicate(timeout=60)
+            assert process.returncode == 129  # it has stopped, as when its terminal is closed
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("after", [0.05, 0.1, 0.2, 0.3])
+def test_sighup_soon_after_the_start_of_the_service_does_not_kill_it(
+    home: Home, after: float
+) -> None:
+    prepared(home)
+    with home.serving() as process:
+        wait_until(lambda: hears_hangup(process.pid))
+        time.sleep(after)  # whatever it does by then
+        process.send_signal(signal.SIGHUP)
+        wait_until(said(home, "next look in"))
+        assert interrupt(process, signal.SIGTERM)[0] == 0
+
+
+def hears_hangup(pid: int) -> bool:
+    """Whether a process has a handler for SIGHUP: proc(5), SigCgt."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = status.partition("SigCgt:")[2].split()[0]
+    return bool(int(caught, 16) >> (signal.SIGHUP - 1) & 1)
 
 
 def test_a_second_service_says_who_runs_and_exits(home: Home) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from asynchy.domain import pulse
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Copy, Experiment, Survey
 from asynchy.service import reporter
@@ -116,10 +117,11 @@ def test_the_line_that_people_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert board.line().endswith(", next look 2025-03-02 14:05")
 
 
-def test_no_sign_of_life_once_the_loop_is_quiet(
+def test_no_sign_of_life_once_the_loop_is_quiet_or_nobody_gets_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     board = Board()
+    pulse.beat()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "n"))
         listener.settimeout(60)
@@ -135,7 +137,12 @@ def test_no_sign_of_life_once_the_loop_is_quiet(
         reporter.notify("end")
         assert listener.recv(100).startswith(b"STATUS=")
         assert listener.recv(100) == b"end"
-        board.beat()
+        board.beat()  # it waits for those who work, and they stand still
+        tell()
+        reporter.notify("end")
+        assert listener.recv(100).startswith(b"STATUS=")
+        assert listener.recv(100) == b"end"
+        pulse.beat()
         tell()
         assert listener.recv(100).startswith(b"STATUS=")
         assert listener.recv(100) == b"WATCHDOG=1"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from asynchy.domain import pulse
 from asynchy.domain.attempt import Verdict
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment
 from asynchy.domain.stop import Stop
+from asynchy.service.board import Board
 from asynchy.service.bring import Outcome
 from asynchy.service.work import Work
 
@@ -38,3 +41,36 @@ def test_what_had_not_begun_when_it_was_stopped_holds_nothing_up() -> None:
     assert [outcome.reason for outcome in report.outcomes] == [
         "stopped", "stopped before it began", "stopped before it began",
     ]  # fmt: skip
+
+
+@pytest.mark.timeout(60)
+def test_work_whose_transfers_stand_still_gives_no_sign_of_life_though_its_loop_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    board, ended, looped = Board(), threading.Event(), threading.Semaphore(0)
+    beat = board.beat
+
+    def beat_and_tell() -> None:
+        beat()
+        looped.release()
+
+    monkeypatch.setattr(board, "beat", beat_and_tell)
+    transfer = SimpleNamespace(
+        copy=Experiment("mx", Epn("1a")), survey=SimpleNamespace(missing_bytes=1)
+    )
+    plan: Any = SimpleNamespace(transfers=[transfer], unsure=None)
+    site: Any = SimpleNamespace(stop=Stop(), board=board)
+
+    def bring(_site: Any, transfer: Any, _unsure: str | None) -> Outcome:
+        ended.wait()
+        return Outcome(transfer.copy, Verdict.STOPPED, "stopped")
+
+    work = threading.Thread(target=Work(site, plan, bring=bring).run, args=(1,))
+    began = time.monotonic()
+    pulse.beat()
+    work.start()
+    for _ in range(5):
+        assert looped.acquire(timeout=30)
+    assert board.quiet > 0.5 * (time.monotonic() - began)
+    ended.set()
+    work.join()

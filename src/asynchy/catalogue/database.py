@@ -20,6 +20,7 @@ from asynchy.catalogue.filesystem import network_file_system
 from asynchy.catalogue.foreign import opened_foreign
 from asynchy.catalogue.reading import ScratchFolder, address_for_reading
 from asynchy.catalogue.schema import REVISION, metadata
+from asynchy.domain import pulse
 from asynchy.domain.file_kind import other_kind
 from asynchy.domain.text import shown
 from asynchy.errors import CatalogueError, ImportRefused
@@ -34,6 +35,8 @@ _HINTS = {
 _NAMES = "SELECT lower(name) FROM sqlite_master WHERE type IN ('table', 'view')"
 _LOOKS = "asynchy_looks"
 """The execution option of a transaction that only reads."""
+_STEPS = 1_000_000
+"""Steps of SQLite between two signs that it gets on: a statement about 10^7 files takes minutes."""
 _BUSY = 30
 """Seconds to wait for another process's transaction; ours take milliseconds."""
 
@@ -177,6 +180,7 @@ def _engine(address: str, *, writing: bool = False, keep: object = None) -> Engi
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.set_progress_handler(pulse.beat, _STEPS)
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA {'journal_mode=WAL' if writing else 'query_only=ON'}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import faulthandler
 import logging
-import signal
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from asynchy.cli.bars import bars
 from asynchy.cli.failing import fails_with_words
 from asynchy.cli.running import config_option, until_stopped
 from asynchy.cli.show import show_plan, show_report
-from asynchy.cli.signals import Signals
+from asynchy.cli.signals import Signals, on_hangup
 from asynchy.config import Settings, load
 from asynchy.domain.stop import Stop
 from asynchy.service.alone import alone
@@ -79,7 +78,7 @@ def mxsync(config: Path, execute: bool, once: bool, new_state: bool, log_format:
             code = _dry_run(settings, stop, board)
         return code or (signals.exit_code if stop.asked else 0)
 
-    return until_stopped(work)
+    return until_stopped(work, hangup=once or not execute)
 
 
 def _read(path: Path) -> Settings:
@@ -116,7 +115,7 @@ def _serve(path: Path, settings: Settings, stop: Stop, board: Board, *, new_stat
     with alone(settings.catalogue_path, "service"):
         catalogue = Catalogue.open(settings.catalogue_path)
         daemon = Daemon(Config(path, _read, settings), stop, board, new_state=new_state)
-        signal.signal(signal.SIGHUP, lambda _number, _frame: daemon.wake())
+        on_hangup(daemon.wake)
         since = datetime.now(UTC)
 
         def tell(doing: str | None = None) -> None:

@@ -95,14 +95,14 @@ rate_option = click.option("--rate", callback=_rate, help="Bytes a second at mos
 """Of the commands that read copies at home."""
 
 
-def until_stopped(work: Callable[[Stop, Signals], int]) -> int:
-    """Do the work, which SIGINT and SIGTERM ask to stop; the exit code.
+def until_stopped(work: Callable[[Stop, Signals], int], *, hangup: bool = True) -> int:
+    """Do the work, which SIGINT, SIGTERM and (with `hangup`) SIGHUP ask to stop; the exit code.
 
     Raises:
         AsynchyError: what the work raised, once it is in the log.
     """
     stop = Stop()
-    signals = Signals(stop)
+    signals = Signals(stop, hangup=hangup)
     try:
         return work(stop, signals)
     except Stopped as error:

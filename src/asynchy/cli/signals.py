@@ -1,24 +1,53 @@
-"""SIGTERM and SIGINT: once to stop cleanly, twice to stop at once."""
+"""SIGTERM, SIGINT and SIGHUP: once to stop cleanly, twice to stop at once.
+
+SIGHUP kills by default. A service takes it as the wish to look now, every other command as the end
+of its terminal; so it is noted from the first moment on, until it is known which of both it is.
+"""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType
 
 from asynchy.domain.stop import Stop
 from asynchy.errors import ExitCode
 
-_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+_CODES = {
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+    signal.SIGHUP: ExitCode.HUNG_UP,
+}
+
+_hangups: list[int] = []
+"""Those that came before anybody knew what they mean."""
+
+
+def note_hangup() -> None:
+    """Note a SIGHUP from now on, unless who started us had it ignored: nohup(1)."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda number, _frame: _hangups.append(number))
+
+
+def on_hangup(do: Callable[[], None]) -> None:
+    """Do something at each SIGHUP, also for one that has come already."""
+    signal.signal(signal.SIGHUP, lambda _number, _frame: do())
+    if _hangups:
+        _hangups.clear()
+        do()
 
 
 class Signals:
     """Carries the first and the second signal to a `Stop`, and knows the exit code for it."""
 
-    def __init__(self, stop: Stop) -> None:
+    def __init__(self, stop: Stop, *, hangup: bool = True) -> None:
+        """Begin; without `hangup`, SIGHUP is left to `on_hangup`."""
         self.exit_code = ExitCode.TERMINATED
         self._stop = stop
-        for number in _CODES:
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._heard)
+        if hangup and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            on_hangup(lambda: self._heard(signal.SIGHUP, None))
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         if not self._stop.asked:

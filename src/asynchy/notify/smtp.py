@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from asynchy.deadline import Deadline, reader
 from asynchy.domain.secret import masked
 from asynchy.domain.text import shown
 from asynchy.errors import MailError
 
+_WHOLE = 4
+"""Times `timeout` that a mail may take in all, from the connection to the server's yes."""
 _NEXT_RUN = "the mail is kept, and goes with the next run"
 Security = Literal["none", "starttls", "tls"]
 
@@ -31,7 +34,7 @@ class MailServer:
     ca_bundle: Path | None = None
     """A PEM file of the authorities to trust; None: the system's."""
     timeout: float = 60.0
-    """Seconds without a word from it."""
+    """Seconds without a word from it; in all, a mail may take four times as long."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -55,8 +58,9 @@ def send(server: MailServer, message: EmailMessage) -> dict[str, str]:
     Raises:
         MailError: it has not; `transient` where another try may help.
     """
+    deadline = Deadline(_WHOLE * server.timeout)
     try:
-        with _connected(server) as connection:
+        with _connected(server, deadline) as connection:
             if server.user is not None:
                 connection.login(server.user, server.password or "")
             refused = connection.send_message(message)
@@ -95,6 +99,11 @@ def send(server: MailServer, message: EmailMessage) -> dict[str, str]:
             hint="check epnalert-smtp-security and, for an authority of the site's own, ca-bundle",
         ) from None
     except (OSError, smtplib.SMTPException) as error:
+        if deadline.passed:
+            raise MailError(
+                f"{server} did not take the mail within {deadline.seconds:.0f} s",
+                hint=f"ask who runs the mail server; {_NEXT_RUN}",
+            ) from None
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise MailError(
             f"{server} cannot be reached: {server.quoted(reason)}", hint=_NEXT_RUN
@@ -102,15 +111,36 @@ def send(server: MailServer, message: EmailMessage) -> dict[str, str]:
     return {who: f"{code} {server.quoted(said)}" for who, (code, said) in refused.items()}
 
 
+class _Bound(smtplib.SMTP):
+    """Reads and writes by a deadline: smtplib has a limit for each byte alone."""
+
+    def __init__(self, *arguments: Any, deadline: Deadline, **options: Any) -> None:
+        self._deadline = deadline
+        super().__init__(*arguments, **options)
+
+    def getreply(self) -> tuple[int, bytes]:
+        if self.file is None and self.sock is not None:
+            self.file = reader(self.sock, self.timeout, self._deadline)
+        return super().getreply()
+
+    def send(self, s: Any) -> None:
+        if self.sock is not None:
+            self._deadline.bound(self.sock, self.timeout)
+        super().send(s)
+
+
+class _BoundTls(_Bound, smtplib.SMTP_SSL):
+    """The same, with TLS from the first byte on."""
+
+
 @contextlib.contextmanager
-def _connected(server: MailServer) -> Iterator[smtplib.SMTP]:
+def _connected(server: MailServer, deadline: Deadline) -> Iterator[smtplib.SMTP]:
     context = ssl.create_default_context(cafile=str(server.ca_bundle) if server.ca_bundle else None)
+    options: dict[str, Any] = {"timeout": server.timeout, "deadline": deadline}
     if server.security == "tls":
-        connection: smtplib.SMTP = smtplib.SMTP_SSL(
-            server.host, server.port, timeout=server.timeout, context=context
-        )
+        connection: smtplib.SMTP = _BoundTls(server.host, server.port, context=context, **options)
     else:
-        connection = smtplib.SMTP(server.host, server.port, timeout=server.timeout)
+        connection = _Bound(server.host, server.port, **options)
     try:
         if server.security == "starttls":
             connection.starttls(context=context)

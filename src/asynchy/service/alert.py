@@ -36,6 +36,9 @@ from asynchy.service.tasks import all_at_once
 from asynchy.service.visits import store_visits
 
 log = logging.getLogger(__name__)
+
+_SILENCE = 60.0
+"""Seconds that a mail server may be silent, where the config's `timeout` is longer."""
 mail_log = logging.getLogger("asynchy.email")
 
 
@@ -116,6 +119,7 @@ def deliver(site: CycleSite, alerts: Notifications, looked: Looked, *, only_new:
     Raises:
         CatalogueError: the catalogue cannot be used.
         MailError: the mail server did not take it.
+        Stopped: a stop was asked for meanwhile; the mail is kept.
     """
     alert, now = looked.alert, site.clock.now()
     code = ExitCode.UNASKED if alert.problems else ExitCode.OK
@@ -130,7 +134,7 @@ def deliver(site: CycleSite, alerts: Notifications, looked: Looked, *, only_new:
     if pending is None:
         log.info("nothing to tell" if not alert.anything else "nothing new to tell")
         return code
-    _hand_over(site.settings, pending)
+    _hand_over(site, pending)
     alerts.taken(pending, now)
     if made:
         alerts.tell_notes(alert.notes)
@@ -263,13 +267,13 @@ def _message(settings: Settings, alert: Alert, around: Around) -> EmailMessage:
     return message
 
 
-def _hand_over(settings: Settings, pending: Pending) -> None:
-    server = mail_server(settings)
+def _hand_over(site: CycleSite, pending: Pending) -> None:
+    server = mail_server(site.settings)
     message = message_from_bytes(pending.message, policy=policy.SMTP)
     assert isinstance(message, EmailMessage)
     told = f"{message['Subject']!r} to {message['To']}, {count(len(pending.epns), 'EPN')}"
     try:
-        refused = send(server, message)
+        (refused,) = all_at_once([lambda: send(server, message)], site.stop, site.board.beat)
     except AsynchyError as error:
         mail_log.error("not sent: %s, written %s: %s", told, moment(pending.created), error)
         raise
@@ -297,4 +301,5 @@ def mail_server(settings: Settings) -> MailServer:
         user=settings.epnalert_smtp_user,
         password=password.get_secret_value() if password else None,
         ca_bundle=settings.ca_bundle,
+        timeout=min(settings.timeout, _SILENCE),
     )

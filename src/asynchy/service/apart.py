@@ -88,6 +88,7 @@ def bring_apart(
             environment={},
             stdin=pickle.dumps(task),
             grace=_GRACE,
+            timeout=site.remote.timeout,
         )
         site.board.end(transfer.copy)
         if not results:
@@ -102,6 +103,9 @@ def bring_apart(
 def _died(copy: Copy, ended: child.Ended) -> Outcome:
     if ended.stopped:
         return Outcome(copy, Verdict.STOPPED, "stopped; what was fetched is kept")
+    if ended.still:
+        reason = f"{ended.still} stood still for {ended.waited:.0f} s, and was ended"
+        return Outcome(copy, Verdict.FAILED, reason)
     logging.getLogger(__name__).error("%s: its process died: %s", copy.epn, ended.stderr)
     return Outcome(copy, Verdict.FAILED, f"its process died (exit code {ended.code})")
 

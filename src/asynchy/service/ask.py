@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from asynchy.config import EquipmentEntry
+from asynchy.domain import pulse
 from asynchy.domain.text import count, duration
 from asynchy.domain.visit import EquipmentVisits
 from asynchy.plan.policy import CURRENT
@@ -73,7 +74,11 @@ def _reach_back(site: CycleSite, entries: Sequence[Heard], since: datetime) -> N
     def task(entry: Heard) -> Callable[[], None]:
         return lambda: entry.reach_back(site.portal, since)
 
-    all_at_once([task(entry) for entry in entries], site.stop, site.board.beat)
+    def on_tick() -> None:  # each request has a limit
+        site.board.beat()
+        pulse.beat()
+
+    all_at_once([task(entry) for entry in entries], site.stop, on_tick)
 
 
 def apart(offset: float) -> str:

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 
+from asynchy.domain import pulse
 from asynchy.domain.experiment import Copy, Survey
 from asynchy.domain.text import count, duration, moment, size
 
@@ -136,13 +137,13 @@ class Board:
         self._beat = time.monotonic()
 
     def beat(self) -> None:
-        """Say that the loop that runs everything else is alive."""
+        """Say that the loop that runs everything else is alive, whatever the others do."""
         self._beat = time.monotonic()
 
     @property
     def quiet(self) -> float:
-        """Seconds since that loop was last heard of."""
-        return time.monotonic() - self._beat
+        """Seconds since that loop was last heard of, or since anything got on: `domain.pulse`."""
+        return max(time.monotonic() - self._beat, pulse.quiet())
 
     def phase(self, text: str) -> None:
         """Say what is done apart from transfers."""
@@ -183,6 +184,7 @@ class Board:
 
     def arrived(self, copy: Copy, done: int, files: int) -> None:
         """So many bytes and files of a transfer have arrived."""
+        pulse.beat()
         with self._lock:
             meter = self._meters[copy]
             meter.files_done = min(files, meter.files)

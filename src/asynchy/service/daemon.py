@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from asynchy.config import Settings
+from asynchy.domain import pulse
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import duration
 from asynchy.errors import AsynchyError, ExitCode, StateLost, Stopped
@@ -163,6 +164,7 @@ class Daemon:
         looked = time.monotonic()
         while not self._stop.asked and (left := until - time.monotonic()) > 0:
             self._board.beat()
+            pulse.beat()
             self._board.next_look = datetime.now(UTC) + timedelta(seconds=left)
             if self._wake.wait(min(left, 0.5)):
                 self._wake.clear()

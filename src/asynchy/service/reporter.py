@@ -90,7 +90,8 @@ def tell_systemd(board: Board) -> Every:
     """The status line, and a sign of life well within what the watchdog wants (`WatchdogSec`).
 
     The sign is withheld once the loop that runs the cycles has not been heard of for as long as
-    the watchdog waits, so that systemd ends a process that lives and does nothing.
+    the watchdog waits, or nobody got on or waited for a reason that is known, so that systemd ends
+    a process that lives and does nothing.
     """
     wanted = int(os.environ.get("WATCHDOG_USEC", "0")) / 1_000_000
     seconds = min(5.0, wanted / 3) if wanted else 5.0

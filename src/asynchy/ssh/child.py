@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from asynchy.domain import pulse
 from asynchy.domain.stop import Stop
+from asynchy.ssh.standing_still import StandingStill
 
 _TICK = 0.2
 """Seconds between two looks at the wish to stop."""
@@ -48,6 +50,24 @@ class Ended:
     """Whether we ended it, because we were asked to stop."""
     silent: bool = False
     """Whether we ended it, because it said nothing for too long."""
+    still: str | None = None
+    """The process that stood still, in words, where we ended it for that."""
+    waited: float = 0.0
+    """Seconds that it did."""
+
+
+def state_of(pid: int) -> str:
+    """What hinders a process, as the kernel shows it: proc(5); empty where it is nothing of that.
+
+    A process that waits for a file system that hangs cannot be killed before that answers.
+    """
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+    except OSError:
+        return ""
+    return {"T": "it is stopped", "t": "it is traced", "D": "it waits for a disk"}.get(
+        after_name.split()[0], ""
+    )
 
 
 def bound_to_parent(
@@ -83,6 +103,8 @@ def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone want
     stdin: bytes = b"",
     grace: float = _GRACE,
     silence: float | None = None,
+    timeout: float | None = None,
+    wakes: float | None = None,
     nul_ends: bool = False,
 ) -> Ended:
     """Run a command to its end, handing over each line of its output without its end.
@@ -92,9 +114,11 @@ def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone want
     Both streams are drained as they come. When `stop` is asked, the whole process group gets
     SIGTERM, and SIGKILL after `grace` seconds or when asked twice. What a callback raises ends the
     child too and is raised here. A line is never longer than 1 MiB: longer ones come in pieces.
-    `stdin` is what the command reads. After `silence` seconds without any output it is ended.
+    `stdin` is what the command reads. After `silence` seconds without any output it is ended, and
+    where one of its processes does nothing at all for `timeout` seconds: see `StandingStill`, also
+    for `wakes`. One that cannot be killed, because it waits in the kernel, is left to itself.
     """
-    with subprocess.Popen(
+    process = subprocess.Popen(
         bound_to_parent(command, parent=os.getpid()),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -102,24 +126,26 @@ def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone want
         env={**os.environ, **environment},
         start_new_session=True,
         bufsize=0,
-    ) as process:
-        tail: deque[bytes] = deque(maxlen=_TAIL_LINES)
+    )
+    tail: deque[bytes] = deque(maxlen=_TAIL_LINES)
 
-        def keep_and_hand_over(line: bytes) -> None:
-            tail.append(line[:2000])
-            on_stderr(line)
+    def keep_and_hand_over(line: bytes) -> None:
+        tail.append(line[:2000])
+        on_stderr(line)
 
-        watch = _Watch(process, stop, grace, silence)
-        try:
-            watch.drain(
-                _Lines(on_stdout, _NUL if nul_ends else _LINE_END),
-                _Lines(keep_and_hand_over, _LINE_END),
-                memoryview(stdin),
-            )
-        finally:
-            watch.end()
-        text = b"\n".join(tail).decode("utf-8", "backslashreplace")
-        return Ended(process.returncode, text, watch.ended_by_us, watch.silent)
+    standing = None if timeout is None else StandingStill(process.pid, timeout, wakes)
+    watch = _Watch(process, stop, grace, silence, standing)
+    try:
+        watch.drain(
+            _Lines(on_stdout, _NUL if nul_ends else _LINE_END),
+            _Lines(keep_and_hand_over, _LINE_END),
+            memoryview(stdin),
+        )
+    finally:
+        watch.end()
+    text = b"\n".join(tail).decode("utf-8", "backslashreplace")
+    waited = standing.limit if standing is not None else 0.0
+    return Ended(watch.code, text, watch.ended_by_us, watch.silent, watch.still, waited)
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:
@@ -143,8 +169,16 @@ class _Watch:
     """One running child: its output drained, the wish to stop carried to its process group."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], stop: Stop, grace: float, silence: float | None
+        self,
+        process: subprocess.Popen[bytes],
+        stop: Stop,
+        grace: float,
+        silence: float | None,
+        standing: StandingStill | None,
     ) -> None:
+        self._standing = standing
+        self._looked = self._killed_at = 0.0
+        self.still: str | None = None
         self._process = process
         self._stop = stop
         self._grace = grace
@@ -181,8 +215,8 @@ class _Watch:
                         reading.discard(key.fileobj)
                 self._heed()
         to.close()
-        while self._process.poll() is None:  # it closed its output but goes on
-            self._heed()
+        while self._process.poll() is None and not self._unkillable:
+            self._heed()  # it closed its output but goes on
             time.sleep(_TICK / 4)
 
     def end(self) -> None:
@@ -192,23 +226,52 @@ class _Watch:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(self._grace)
         self._signal(signal.SIGKILL)
-        self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_LINGER)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            _stream(stream).close()
+
+    @property
+    def code(self) -> int:
+        """Its exit code; that of a process that was killed, where it could not be."""
+        code = self._process.returncode
+        return -signal.SIGKILL if code is None else code
+
+    @property
+    def _unkillable(self) -> bool:
+        return bool(self._killed_at) and time.monotonic() - self._killed_at > _LINGER
+
+    def _stands_still(self, now: float) -> bool:
+        """Whether one of the processes does nothing; looked at now and then while it is silent."""
+        if self._standing is None or self.still is not None:
+            return self.still is not None
+        every = self._standing.limit / 8
+        if now - max(self._heard, self._looked) > every:
+            self._looked = now
+            self.still = self._standing.look()
+        return self.still is not None
 
     def _heed(self) -> None:
         """Carry on the wish to stop, or our own, where it was silent for too long."""
         now = time.monotonic()
         if self._silence is not None and now - self._heard > self._silence:
             self.silent = self.silent or self._process.poll() is None
-        if not (self._stop.asked or self.silent):
+        if not (self._stop.asked or self.silent or self._stands_still(now)):
+            if self._silence is not None or self._standing is not None:
+                pulse.beat()
             return
         if self._asked_at is None:
             self._asked_at = now
             self.ended_by_us = self._stop.asked and self._process.poll() is None
             self._signal(signal.SIGTERM)
+            self._signal(signal.SIGCONT)  # it hears nothing while it is stopped
         elif self._stop.at_once or now - self._asked_at > self._grace:
             self._signal(signal.SIGKILL)
+            self._killed_at = self._killed_at or now
 
     def _lingering(self) -> bool:
+        if self._unkillable:
+            return True
         if self._process.poll() is None:
             return False
         self._gone_at = self._gone_at or time.monotonic()

@@ -33,6 +33,8 @@ _FORK = 0
 _UNKNOWN = -1
 _BIRTH = 30.0
 """Seconds that a nursery may take to load the code and fork."""
+_STUCK = 5.0
+"""Seconds that the rest of a message may take which one of both sides has begun."""
 _REAP = 1.0
 """Seconds that a process which has closed its pipe may take to end."""
 
@@ -49,6 +51,7 @@ class Companion:
 
     def __init__(self, module: str) -> None:
         self.pipe, theirs = Pipe()
+        _limit(self.pipe.fileno())
         with theirs:
             self._nursery, self._pid = _fork(module, theirs.fileno())
         self._watch = select.poll()
@@ -58,6 +61,11 @@ class Companion:
     def alive(self) -> bool:
         """Whether it has not ended."""
         return not self._watch.poll(0)
+
+    @property
+    def state(self) -> str:
+        """What the kernel says of it, in words; empty where it is nothing unusual."""
+        return child.state_of(self._pid)
 
     def ask_to_stop(self) -> None:
         """Send it SIGTERM."""
@@ -69,7 +77,7 @@ class Companion:
         What it still says is not heard.
         """
         deadline = time.monotonic() + grace
-        with contextlib.suppress(EOFError, ConnectionResetError):
+        with contextlib.suppress(EOFError, OSError):
             while self.pipe.poll(max(0.0, deadline - time.monotonic())):
                 self.pipe.recv_bytes()
         self._signal(signal.SIGKILL)
@@ -81,6 +89,14 @@ class Companion:
         if self._nursery.alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, number)
+
+
+def _limit(descriptor: int) -> None:
+    """Have what is sent and received fail, and not wait, where the other side stands still."""
+    seconds = struct.pack("ll", int(_STUCK), 0)
+    with socket.socket(fileno=os.dup(descriptor)) as ours:
+        for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            ours.setsockopt(socket.SOL_SOCKET, option, seconds)
 
 
 def first_heard(companions: Iterable[Companion], seconds: float) -> list[Companion]:
@@ -115,7 +131,8 @@ class _Nursery:
     def close(self) -> None:
         """End it, and all that it forked."""
         self._process.kill()
-        self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STUCK)
         self._socket.close()
 
     @property

@@ -130,9 +130,12 @@ def list_tree(
             on_stdout=hand_over,
             on_stderr=_words(stop),
             environment=_ENVIRONMENT,
+            timeout=remote.timeout,
         )
     if ended.stopped:
         raise Stopped("stopped while listing")
+    if ended.still:
+        raise _still(ended).as_error(ListingError)
     if ended.code != 0:
         explanation = explain(ended.code, ended.stderr)
         kind = ListingRefused if ended.code == _PARTLY else ListingError
@@ -183,9 +186,12 @@ def list_named(
             on_stdout=take,
             on_stderr=lambda line: log.debug("rsync: %s", shown(line)),
             environment=_ENVIRONMENT,
+            timeout=remote.timeout,
         )
     if ended.stopped:
         raise Stopped("stopped while listing")
+    if ended.still:
+        raise _still(ended).as_error(ListingError)
     if _NOT_ALLOWED in ended.stderr:
         raise ListingRefused(f"{folder}: the server allows some paths in it not to be read")
     if ended.code not in (0, _PARTLY):
@@ -260,12 +266,17 @@ def transfer_tree(  # noqa: PLR0913, PLR0917 - from where to where, how, how lon
             on_stderr=_words(stop),
             environment=_ENVIRONMENT,
             silence=patience,
+            timeout=remote.timeout,
         )
     explanation = explain(ended.code, ended.stderr) if ended.code != 0 else None
-    if ended.silent:
+    if ended.still:
+        explanation = _still(ended)
+    elif ended.silent:
         explanation = Explanation(
             f"no data came for {patience:.0f} s", "it is tried again in the next run"
         )
+    hung = ended.silent or ended.still is not None
+    distrust = explanation is not None and explanation.distrust
     return EngineResult(
         ok=ended.code == 0,
         exit_code=ended.code,
@@ -275,8 +286,15 @@ def transfer_tree(  # noqa: PLR0913, PLR0917 - from where to where, how, how lon
         hint=explanation.hint if explanation else None,
         stderr=ended.stderr,
         stopped=ended.stopped,
-        lost=ended.silent or (is_lost(ended.code) and not (explanation and explanation.distrust)),
+        lost=hung or (is_lost(ended.code) and not distrust),
         vanished=ended.code == VANISHED,
+    )
+
+
+def _still(ended: child.Ended) -> Explanation:
+    return Explanation(
+        f"{ended.still} stood still for {ended.waited:.0f} s, and was ended",
+        "look at the file system of the project folder (`df`, `dmesg`), and at the processes",
     )
 
 
@@ -336,9 +354,13 @@ def compare_files(  # noqa: PLR0913, PLR0917 - two trees, what of them, and how 
             on_stderr=lambda line: log.debug("rsync: %s", shown(line)),
             environment=_ENVIRONMENT,
             stdin=b"".join(path + b"\0" for path in paths),
+            timeout=remote.timeout,
+            wakes=patience,
         )
     if ended.stopped:
         raise Stopped("stopped while rsync compared checksums")
+    if ended.still:
+        raise _still(ended).as_error(ListingError)
     if ended.code not in (0, _PARTLY, VANISHED):
         explanation = explain(ended.code, ended.stderr)
         raise explanation.as_error(ListingError if is_lost(ended.code) else ListingRefused)

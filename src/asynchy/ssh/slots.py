@@ -10,10 +10,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from asynchy.domain import pulse
 from asynchy.domain.stop import Stop
 from asynchy.errors import ListingError, Stopped
 from asynchy.ssh.remote import Remote
@@ -45,8 +47,16 @@ class Slot:
         self._name.close()
 
 
-def take(remote: Remote, stop: Stop, *, patient: bool) -> Slot:
+def take(
+    remote: Remote,
+    stop: Stop,
+    *,
+    patient: bool,
+    on_wait: Callable[[], None] = pulse.beat,
+) -> Slot:
     """The right to one more connection; where there is none to be had, wait for it if `patient`.
+
+    `on_wait` is called while it is waited for: another process may have it for hours.
 
     Raises:
         ListingError: there is none, and we do not wait.
@@ -60,6 +70,7 @@ def take(remote: Remote, stop: Stop, *, patient: bool) -> Slot:
     waiting = _first(remote, "waited", _WAITING)
     try:
         while (found := _first(remote, "held", remote.connections)) is None:
+            on_wait()
             if stop.wait(_TICK):
                 raise Stopped("stopped while waiting for a connection")
         return found

@@ -9,13 +9,17 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from asynchy.plan.bundles import Bundle, Extent, Piece
 from asynchy.ssh.companion import Messages
 from asynchy.transfer.home import Home, flush, is_about_one_file, why
 from asynchy.transfer.messages import Done, Durable, Event, Failed, Fault, Task
+
+_TICK = 0.2
 
 
 @dataclass(eq=False)
@@ -66,6 +70,7 @@ class Committer:
         self._pieces: dict[int, int] = {}
         """By the number of a bundle: its pieces that have not ended."""
         self._trouble: OSError | None = None
+        self._began: float | None = time.monotonic()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -102,25 +107,43 @@ class Committer:
             self._lots.put(self._items)
             self._items = []
 
-    def finish(self) -> OSError | None:
-        """Make durable what was collected and end; what went wrong, if anything did."""
+    @property
+    def standing(self) -> float:
+        """Seconds since it began what it does now; 0 if it has nothing to do."""
+        began = self._began
+        return 0.0 if began is None else time.monotonic() - began
+
+    def finish(self, on_tick: Callable[[], None]) -> OSError | None:
+        """Make durable what was collected and end; what went wrong, if anything did.
+
+        `on_tick` is called while it is waited for.
+        """
         if self._items:
             self._lots.put(self._items)
         self._lots.put(None)
-        self._thread.join()
+        while self._thread.is_alive():
+            self._thread.join(_TICK)
+            on_tick()
         return self._trouble
 
     def _run(self) -> None:
         try:
-            with Home(self._task.copy, self._task.replaced) as home:
-                while (items := self._next()) is not None:
-                    flush(self._scratch)
-                    self._settle(home, items)
+            self._work()
         except OSError as error:
             self._trouble = error
+        finally:
+            self._began = None
+
+    def _work(self) -> None:
+        with Home(self._task.copy, self._task.replaced) as home:
+            while (items := self._next()) is not None:
+                flush(self._scratch)
+                self._settle(home, items)
 
     def _next(self) -> list[_Item] | None:
+        self._began = None
         items = self._lots.get()
+        self._began = time.monotonic()
         if items is None:
             return None
         with contextlib.suppress(queue.Empty):
@@ -134,6 +157,7 @@ class Committer:
         files: dict[int, int] = defaultdict(int)
         ended: list[int] = []
         for item in items:
+            self._began = time.monotonic()
             fetch = item.fetch
             found = extents[fetch.bundle][fetch.number]
             if item.extent is not None:

@@ -59,6 +59,11 @@ class Arrived:
 
 
 @dataclass(frozen=True)
+class Alive:
+    """The stream gets on, or waits for something that has a limit."""
+
+
+@dataclass(frozen=True)
 class Durable:
     """Some of a bundle is on the disk: files are in their places, ranges in their part."""
 
@@ -118,4 +123,4 @@ class Broken:
     hint: str | None
 
 
-Event: TypeAlias = Ready | Hungry | Arrived | Durable | Done | Failed | Free | Lost | Broken
+Event: TypeAlias = Ready | Hungry | Arrived | Alive | Durable | Done | Failed | Free | Lost | Broken

@@ -12,6 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from asynchy.domain import pulse
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import count, duration, shown
 from asynchy.plan.bundles import Bundle, Extent, Piece, missing
@@ -43,6 +44,9 @@ _GRACE = 5.0
 _TRIES = 3
 """How often in a row a lost connection is made again where nothing arrives meanwhile, and how many
 streams a bundle may take with it."""
+_PAUSE = 1.0
+"""Seconds between two looks after which we had been stopped, or hung, ourselves."""
+_STILL_HINT = "look at the file system of the project folder (`df`, `dmesg`), and at the processes"
 _NAMED = 5
 """Files that could not be fetched and are named in the log."""
 
@@ -93,8 +97,12 @@ class _Stream:
     member: Member
     given: dict[int, _Given] = field(default_factory=dict)
     closing: bool = False
+    told_end: bool = False
+    """Whether it has said why it ends."""
     at_risk: int = 0
     """Bytes that arrived and are not durable."""
+    heard: float = field(default_factory=time.monotonic)
+    """When it last got on, or waited for a reason: a process that stands still says neither."""
 
     @property
     def ready(self) -> bool:
@@ -138,6 +146,7 @@ class Streams:
         """Why the last of them was."""
         self._not_before = 0.0
         self._looked_for_waiting = 0.0
+        self._looked = time.monotonic()
 
     def run(self, stop: Stop) -> Ended:
         """Fetch everything, or as much as can be had, until done or stopped.
@@ -154,7 +163,9 @@ class Streams:
                 self._grow()
                 self._feed()
                 self._hear_all()
+                self._end_still()
                 self._look()
+                pulse.beat()
         finally:
             self._close(stop)
         self._tell()
@@ -234,9 +245,12 @@ class Streams:
             while stream in self._streams and pipe.poll():
                 self._take(stream, pipe.recv())
         except (EOFError, ConnectionResetError):
-            self._bury(stream)
+            self._bury(stream, _GRACE)
+        except BlockingIOError:  # it stands still in the middle of a message
+            self._end(stream)
 
     def _take(self, stream: _Stream, event: object) -> None:
+        stream.heard = time.monotonic()
         match event:
             case Ready(round_trip):
                 stream.member.round_trip = round_trip
@@ -258,10 +272,15 @@ class Streams:
             case Free():
                 self._streams.remove(stream)
                 self._crew.release(stream.member)
-            case Lost():
-                self._note_lost(stream, event)
-            case Broken():
-                self._ended.broken = self._ended.broken or event
+            case Lost() | Broken():
+                self._note_end(stream, event)
+
+    def _note_end(self, stream: _Stream, event: Lost | Broken) -> None:
+        stream.told_end = True
+        if isinstance(event, Lost):
+            self._note_lost(stream, event)
+        else:
+            self._ended.broken = self._ended.broken or event
 
     def _note_durable(self, stream: _Stream, event: Durable) -> None:
         stream.at_risk -= event.bytes
@@ -301,10 +320,33 @@ class Streams:
         if not others:
             log.warning("no stream is left; connecting again in %s", duration(wait))
 
-    def _bury(self, stream: _Stream) -> None:
+    def _end_still(self) -> None:
+        """End the streams of which nothing was heard for `timeout` seconds."""
+        now = time.monotonic()
+        pause = now - self._looked
+        self._looked = now
+        timeout = self._crew.remote.timeout
+        for stream in list(self._streams):
+            if pause > _PAUSE:  # we did not listen
+                stream.heard += pause
+            if now - stream.heard > (_GRACE if stream.told_end else timeout):
+                self._end(stream)
+
+    def _end(self, stream: _Stream) -> None:
+        """End a stream that stands still; it is not waited for, even where it cannot be killed."""
+        if not stream.closing and self._ended.broken is None:
+            state = stream.member.companion.state
+            why = f" ({state})" if state else ""
+            seconds = self._crew.remote.timeout
+            self._note_lost(
+                stream, Lost(f"its process stood still for {seconds} s{why}", _STILL_HINT)
+            )
+        self._bury(stream, 0.0)
+
+    def _bury(self, stream: _Stream, grace: float) -> None:
         """A stream has ended; what it had not done is done by another."""
         self._streams.remove(stream)
-        code = stream.member.companion.end(_GRACE)
+        code = stream.member.companion.end(grace)
         self._moved -= stream.at_risk
         if not stream.closing and self._ended.broken is None:
             self._note_lost(stream, Lost(f"its process died (exit code {code})", None))

@@ -13,10 +13,11 @@ import signal
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable
 
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
-from asynchy.errors import AsynchyError, HostKeyRefused, Stopped
+from asynchy.errors import AsynchyError, DiskStandsStill, HostKeyRefused, Stopped
 from asynchy.plan.bundles import LARGEST, Bundle
 from asynchy.ssh.companion import Messages, to_parent
 from asynchy.ssh.remote import remember_ciphers
@@ -37,6 +38,7 @@ from asynchy.transfer.committer import Committer, Fetch
 from asynchy.transfer.home import why
 from asynchy.transfer.journal import name_of
 from asynchy.transfer.messages import (
+    Alive,
     Arrived,
     Broken,
     Event,
@@ -63,6 +65,8 @@ _OPEN = 500
 """Files that are open at a time."""
 _TELL = 0.1
 """Seconds between two messages about bytes that arrived."""
+_ALIVE = 0.5
+"""Seconds between two signs of life."""
 _COMMIT = 0.25
 """Seconds between two lots that are made durable, where the disk is that fast."""
 _LOT = 16 << 20
@@ -93,8 +97,10 @@ def _serve(pipe: Messages, stop: Stop) -> None:
     hire: Hire = pipe.recv()
     remember_ciphers(hire.remote.host, hire.ciphers)
     word: Event | None = None
+    signs = _Signs(pipe.send)
     try:
-        with Connection(hire.remote, stop, patient=hire.patient) as connection:
+        with Connection(hire.remote, stop, patient=hire.patient, on_wait=signs.give) as connection:
+            connection.on_wait = _nothing  # a task gives its own signs
             pipe.send(Ready(connection.round_trip))
             while word is None and (task := _next(pipe, stop)) is not None:
                 try:
@@ -109,6 +115,25 @@ def _serve(pipe: Messages, stop: Stop) -> None:
         word = _lost(error)
     if word is not None:
         pipe.send(word)
+
+
+def _nothing() -> None:
+    return
+
+
+class _Signs:
+    """Signs of life for the coordinator, now and then."""
+
+    def __init__(self, say: Callable[[Event], None]) -> None:
+        self._say = say
+        self._given = 0.0
+
+    def give(self) -> None:
+        """Give one, if it is time."""
+        now = time.monotonic()
+        if now - self._given > _ALIVE:
+            self._given = now
+            self._say(Alive())
 
 
 def _lost(error: AsynchyError) -> Lost:
@@ -137,6 +162,8 @@ class _Stream:
         self._mail.register(pipe.fileno(), select.POLLIN)
         self._scratch = opened(task.copy.project_folder, task.scratch)
         self._committer = Committer(task, self._scratch, pipe)
+        self._signs = _Signs(self._committer.say)
+        self._timeout = hire.remote.timeout
         bandwidth = hire.bandwidth
         self._pace = Pace(hire.remote, bandwidth) if bandwidth else None
         self._not_before = 0.0
@@ -166,13 +193,15 @@ class _Stream:
             self._work()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
+        except DiskStandsStill:
+            raise  # the thread that hangs in it cannot be waited for
         except AsynchyError as error:
             word = None if isinstance(error, Stopped) else _lost(error)
         except OSError as error:
             word = Broken(*why(error))
         except Exception:  # noqa: BLE001 - the coordinator is told, and has a log
             word = Broken(traceback.format_exc(), None)
-        trouble = self._committer.finish()
+        trouble = self._committer.finish(self._heed_disk)
         os.close(self._scratch)
         self._tell_arrived()
         if trouble is not None:
@@ -181,6 +210,19 @@ class _Stream:
             self._committer.say(Free())
         return word
 
+    def _heed_disk(self) -> None:
+        """Give a sign of life, unless what is made durable stands still.
+
+        Raises:
+            DiskStandsStill: it has for too long, and cannot be ended.
+        """
+        if self._committer.standing > self._timeout:
+            raise DiskStandsStill(
+                f"the file system at home took nothing for {self._timeout} s",
+                hint="look at the file system of the project folder (`df`, `dmesg`)",
+            )
+        self._signs.give()
+
     def _heed(self, limits: Limits) -> None:
         self._most_open = min(_OPEN, max(1, limits.handles - 4)) if limits.handles else _OPEN
         # A server that says that it sends a byte at a time would have us ask for millions of them.
@@ -188,6 +230,7 @@ class _Stream:
 
     def _work(self) -> None:
         while True:
+            self._heed_disk()
             self._hear()
             self._ask()
             if self._connection.in_flight:

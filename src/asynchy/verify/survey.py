@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable
 from datetime import datetime
 
+from asynchy.domain import pulse
 from asynchy.domain.experiment import AtHome, Entry, Kind, Survey
 from asynchy.tree import Tree
 
@@ -51,6 +52,7 @@ class Surveyor:
 
     def add(self, entry: Entry) -> AtHome:
         """Take one entry; what is at home in its place."""
+        pulse.beat()
         if entry.kind is Kind.FOLDER:
             there = not self._look or self._is_folder(entry)
             found = AtHome.AS_LISTED if there else AtHome.MISSING

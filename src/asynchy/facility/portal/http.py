@@ -7,16 +7,20 @@ leave this module.
 from __future__ import annotations
 
 import email.utils
+import http.client
+import socket
 import ssl
-import time
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     HTTPError,
     LocationValueError,
@@ -27,9 +31,12 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as UrllibTimeout
 from urllib3.util import make_headers, parse_url
 
+from asynchy.deadline import Deadline, reader
 from asynchy.errors import ConfigError, PortalError, PortalUnavailable
 
 _CONNECT = 10.0
+_WHOLE = 4
+"""Times the longest silence that a request may take in all, from its first byte to the last."""
 _LARGEST = 64 << 20
 """Bytes of an answer; a month of visits is a few hundred kB."""
 
@@ -44,6 +51,41 @@ class Answer:
     location: str | None
     date: datetime | None
     """What the portal's clock said."""
+
+
+class _Exchange(threading.local):
+    """The limits of the request that a thread makes: urllib3 makes the connections itself."""
+
+    silence: float
+    deadline: Deadline
+
+
+_exchange = _Exchange()
+
+
+class _Response(http.client.HTTPResponse):
+    """Read by the deadline: status line, headers, sizes of chunks, body, a proxy's answer."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        self.fp.close()
+        self.fp = reader(sock, _exchange.silence, _exchange.deadline)  # type: ignore[assignment]
+
+
+class _HttpConnection(HTTPConnection):
+    response_class = _Response
+
+
+class _HttpsConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HttpConnection
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection
 
 
 class Http:
@@ -63,7 +105,7 @@ class Http:
         form: Mapping[str, str] | None = None,
         basic: tuple[str, str] | None = None,
     ) -> Answer:
-        """Ask once.
+        """Ask once; the whole of it takes at most four times the longest silence.
 
         Raises:
             PortalUnavailable: no whole answer came; another try may bring one.
@@ -77,6 +119,8 @@ class Http:
             url += "?" + urlencode(query)
         if form:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
+        deadline = Deadline(_WHOLE * self._timeout)
+        _exchange.silence, _exchange.deadline = self._timeout, deadline
         try:
             response = self._pool.request(
                 method,
@@ -97,7 +141,8 @@ class Http:
         except LocationValueError:
             raise PortalError("base-url is not an address that can be asked") from None
         except (HTTPError, OSError) as error:
-            raise PortalUnavailable(f"the portal {_what(error)}") from None
+            what = "'s answer took too long" if deadline.passed else f" {_what(error)}"
+            raise PortalUnavailable(f"the portal{what}") from None
         return Answer(
             response.status,
             body,
@@ -106,9 +151,8 @@ class Http:
             _date(response.headers.get("Date")),
         )
 
-    def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        # The socket's own time-out starts anew with every byte; this one does not.
-        deadline = time.monotonic() + 4 * self._timeout
+    @staticmethod
+    def _body(response: urllib3.BaseHTTPResponse) -> bytes:
         parts: list[bytes] = []
         size = 0
         while part := response.read1(1 << 16):
@@ -116,8 +160,6 @@ class Http:
             size += len(part)
             if size > _LARGEST:
                 raise PortalUnavailable(f"the portal's answer is larger than {_LARGEST} bytes")
-            if time.monotonic() > deadline:
-                raise PortalUnavailable("the portal's answer took too long")
         return b"".join(parts)
 
 
@@ -132,6 +174,12 @@ def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
 
 
 def _pool(base_url: str, context: ssl.SSLContext) -> urllib3.PoolManager:
+    pool = _proxied(base_url, context)
+    pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+    return pool
+
+
+def _proxied(base_url: str, context: ssl.SSLContext) -> urllib3.PoolManager:
     parts = urlsplit(base_url)
     proxies = getproxies_environment()
     proxy = proxies.get(parts.scheme) or proxies.get("all")

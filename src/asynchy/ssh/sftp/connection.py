@@ -18,6 +18,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import IO, Self
 
+from asynchy.domain import pulse
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.errors import ListingError, SftpNotOffered, Stopped
@@ -41,6 +42,8 @@ _LITTLE, _MUCH = 128 << 10, 512 << 10
 """Bytes of a read that was hardly worth it, and of one that left ssh little room in the pipe."""
 _SHORTEST, _LONGEST, _FARTHEST = 0.0002, 0.004, 0.02
 """Seconds to let bytes gather in the pipe; over a distance, where they come slower, longer."""
+_KILLED = 2.0
+"""Seconds that ssh may take to end once it was killed; it may hang in the kernel."""
 _FRESH = 5.0
 """Seconds of silence after which a connection is asked whether it is still there."""
 _STDERR_KEPT = 8192
@@ -59,12 +62,20 @@ class Connection:
     """
 
     def __init__(
-        self, remote: Remote, stop: Stop, *, patient: bool = True, listing: bool = False
+        self,
+        remote: Remote,
+        stop: Stop,
+        *,
+        patient: bool = True,
+        listing: bool = False,
+        on_wait: Callable[[], None] = pulse.beat,
     ) -> None:
         """Begin to connect; `open` waits for it.
 
         Unless `patient`, a host that has no connection to spare is an error, too. `listing`: it
         carries names, which compress to a tenth: over a distance, TCP gathers speed but slowly.
+        `on_wait` is called while it is waited for a connection, or for the server: a wait for the
+        server ends after `timeout`.
         """
         self.version = 0
         """The version of the protocol that the server speaks."""
@@ -80,7 +91,8 @@ class Connection:
         self._next = 0
         self._stderr = b""
         self._heard = time.monotonic()
-        self._slot = slots.take(remote, stop, patient=patient)
+        self.on_wait = on_wait
+        self._slot = slots.take(remote, stop, patient=patient, on_wait=on_wait)
         self._process = child.start(
             [*remote.ssh_command(compressed=listing), "-s", "--", remote.host, "sftp"],
             number=signal.SIGKILL,  # it has nothing to keep, and may hear nothing else
@@ -187,7 +199,8 @@ class Connection:
         self._selector.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_KILLED)
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             with contextlib.suppress(OSError):
                 _pipe(stream).close()
@@ -227,6 +240,7 @@ class Connection:
                 found += self._read()
             else:
                 self._hear_stderr()
+        self.on_wait()
         if self._stop.asked:
             raise Stopped("stopped")
         if time.monotonic() - self._heard > self._remote.timeout:
