@@ -425,9 +425,12 @@ def test_an_empty_file_is_a_catalogue_without_anything(tmp_path: Path, copy: Cop
     claimed(Catalogue.open(path), copy)
 
 
-@pytest.mark.parametrize("name", ["gone/catalogue.db", "."])
-def test_a_catalogue_that_cannot_be_made_is_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(CatalogueError, match="unable to open database file") as caught:
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("gone/catalogue.db", "unable to open database file"), (".", "is a folder, not a file")],
+)
+def test_a_catalogue_that_cannot_be_made_is_named(tmp_path: Path, name: str, words: str) -> None:
+    with pytest.raises(CatalogueError, match=words) as caught:
         Catalogue.open(tmp_path / name)
     assert str(tmp_path) in caught.value.message
 

@@ -17,7 +17,7 @@ from asynchy.catalogue.notifications import Pending
 from asynchy.domain.attempt import Attempt
 from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import (
+from asynchy.domain.experiment import AtHome, (
     Copy,
     Entry,
     Experiment,
@@ -98,7 +98,8 @@ class SqliteStore:
         assert listing is not None
         for path, (size, modified) in files.items():
             entry = Entry(Kind.FILE, path.encode(), size, modified, 0o644)
-            listing.add(entry, at_home.get(path) == (size, modified))
+            there = at_home.get(path) == (size, modified)
+            listing.add(entry, AtHome.AS_LISTED if there else AtHome.MISSING)
         listing.finish(None)
         return listing.number
 
