@@ -17,7 +17,8 @@ from asynchy.catalogue.notifications import Pending
 from asynchy.domain.attempt import Attempt
 from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import AtHome, (
+from asynchy.domain.experiment import (
+    AtHome,
     Copy,
     Entry,
     Experiment,
