@@ -52,5 +52,5 @@ def test_a_process_that_stands_still_is_ended_after_timeout(
 
 def test_a_catalogue_that_it_cannot_use_is_an_error_in_words(tmp_path: Path) -> None:
     settings = Shared(catalogue=tmp_path)
-    with pytest.raises(CatalogueError, match=f"{tmp_path}: "):
+    with pytest.raises(CatalogueError, match=f"{tmp_path} is a folder"):
         apart.bring_apart(settings, Means(), 0)(SITE, TRANSFER, None)
