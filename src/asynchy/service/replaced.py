@@ -66,6 +66,7 @@ def report_replaced(site: Site, copy: Copy, copy_id: int, folder: Path) -> None:
     """
     try:
         made = list(_kept_in(copy, folder)) if folder.is_dir() else []
+        _drop_empty(copy)
         beside = folder_beside(copy, REPLACED)
         total = _total(copy) if beside.is_dir() else Replaced()
     except OSError as error:
@@ -128,6 +129,13 @@ def _is_proven_since(record: CopyRecord, when: datetime) -> bool:
     there = record.presence is Presence.THERE and not record.edited
     proven = record.level is not None and record.verified is not None and record.verified > when
     return sound and there and proven and record.completed is not None and record.completed > when
+
+
+def _drop_empty(copy: Copy) -> None:
+    """Remove folders of runs in which nothing is kept, such as that of an rsync that was killed."""
+    for _, folder in list(dated_folders(copy, folder_beside(copy, REPLACED))):
+        if next(_kept_in(copy, folder), None) is None:
+            remove(copy, folder)
 
 
 def _total(copy: Copy) -> Replaced:
