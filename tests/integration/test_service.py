@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import time
@@ -226,6 +225,22 @@ def test_systemd_is_told(home: Home) -> None:
     assert any("STATUS=waiting, next look " in message for message in heard)
 
 
+HANGING_FILE_SYSTEM = """
+import os, time
+
+opened = os.open
+
+
+def open_that_hangs(path, *arguments, **options):
+    while str(path).endswith("ignore.yml") and os.path.exists({!r}):
+        time.sleep(0.05)
+    return opened(path, *arguments, **options)
+
+
+os.open = open_that_hangs
+"""
+
+
 @pytest.mark.extra
 def test_a_loop_that_hangs_gives_no_sign_of_life_and_ends_by_saying_where(home: Home) -> None:
     prepared(home)
@@ -234,15 +249,20 @@ def test_a_loop_that_hangs_gives_no_sign_of_life_and_ends_by_saying_where(home: 
         listener.bind(str(address))
         address.chmod(0o777)
         listener.settimeout(60)
-        environment = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "3000000"}
+        hangs = home.place / "hangs"
+        hook = home.place / "hook"
+        hook.mkdir()
+        (hook / "sitecustomize.py").write_text(HANGING_FILE_SYSTEM.format(str(hangs)))
+        give(home.place)
+        environment = {
+            "NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "3000000", "PYTHONPATH": str(hook),
+        }  # fmt: skip
         with home.serving(environment=environment) as process:
             while "waiting, next look" not in listener.recv(4096).decode():
                 pass
             while listener.recv(4096) != b"WATCHDOG=1":  # a loop that has to wait for a processor
                 pass
-            (home.place / "ignore.yml").unlink()
-            os.mkfifo(home.place / "ignore.yml")  # whoever opens it waits for a writer
-            give(home.place)
+            hangs.touch()
             process.send_signal(signal.SIGHUP)
             silent = 0  # status lines since the latest sign of life
             while silent < 5:

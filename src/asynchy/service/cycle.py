@@ -38,8 +38,7 @@ def run_cycle(site: CycleSite, plan: Plan) -> Report:
         log.error("%s (%s)", what, error.hint or "the next cycle tries again")
         problems.append(what)
     _note(site, report, done)
-    failed, attention = _remove_replaced(site, sure=plan.unsure is None)
-    problems += failed
+    attention = _remove_replaced(site, sure=plan.unsure is None)
     if (problem := back_up_daily(site.settings, site.clock.now())) is not None:
         problems.append(problem)
     return replace(report, problems=tuple(problems), attention=tuple(attention))
@@ -77,23 +76,25 @@ def _ignore(site: CycleSite, plan: Plan, done: set[Experiment]) -> None:
     )
 
 
-def _remove_replaced(site: CycleSite, *, sure: bool) -> tuple[list[str], list[str]]:
+def _remove_replaced(site: CycleSite, *, sure: bool) -> list[str]:
     """Remove earlier versions of files that were kept for long enough, if it is `sure` how long.
 
-    What went wrong, and the copies of which something is kept that has less in its place now.
+    What needs a person: what went wrong, and copies beside which something is kept that has less in
+    its place now.
     """
     days = site.settings.keep_replaced
     try:
         kept = [one for one in site.catalogue.overview.copies() if one.replaced.files]
         if not kept:
-            return [], []
+            return []
         keep = timedelta(days=days) if days and sure else None
         problems = remove_old(site, copies_with_presence(kept), keep)
         by_less = [one for one in site.catalogue.overview.copies() if one.replaced.by_less]
     except CatalogueError as error:
         log.error("earlier versions of files were not looked at: %s", error)
-        return [str(error)], []
-    return problems, [f"{name_of(one.copy.experiment)}: {replaced_words(one)}" for one in by_less]
+        return [str(error)]
+    less = [f"{name_of(one.copy.experiment)}: {replaced_words(one)}" for one in by_less]
+    return problems + less
 
 
 def _note(site: CycleSite, report: Report, done: set[Experiment]) -> None:
