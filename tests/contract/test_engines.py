@@ -57,6 +57,9 @@ class Listed:
     def edited(self) -> Iterator[bytes]:
         yield from self.left_alone
 
+    def recorded(self, path: bytes) -> tuple[int, int] | None:
+        return None
+
     def folders(self) -> Iterator[Entry]:
         found = [entry for entry in self.entries if entry.kind is Kind.FOLDER]
         yield from sorted(found, key=lambda entry: entry.path)

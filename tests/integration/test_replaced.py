@@ -79,7 +79,7 @@ def test_a_file_that_the_facility_shortened_takes_the_place_of_one_that_is_kept(
     said = look_again(home, code=1)
     assert kept(home) == {FRAME: good, "process.inp": info}
     assert f"{FRAME} became smaller at the facility: 0 B, before 800 B" in said
-    assert f"process.inp has only zeros at the facility now, {len(info)} B" in said
+    assert f"process.inp has zeros at the facility now where it had data, {len(info)} B" in said
     assert "the facility's version replaced 2 files (823 B); the earlier ones are kept in" in said
     words = "earlier versions of 2 files (823 B) are kept beside"
     assert words in asynchy(home, "status").stdout.replace("\n", " ")
@@ -115,6 +115,11 @@ def test_a_file_that_a_person_changed_stays_until_the_facility_has_another(
     assert audit.returncode == 1
     assert "12282a: changed at home: process.inp" in audit.stderr
     assert "0 files damaged, 1 changed at home, 0 missing, 1 too many" in audit.stderr
+
+    receipt = asynchy(home, "receipt", "12282a")
+    assert receipt.returncode == 1
+    assert "process.inp was changed at home" in receipt.stderr
+    assert "verify 12282a --restore" in receipt.stderr
 
     (source / "process.inp").write_bytes(b"the facility's second version")
     give(source)

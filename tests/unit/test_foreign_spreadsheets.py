@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import struct
+import subprocess
+import sys
 import time
 import warnings
 import zipfile
@@ -179,12 +181,22 @@ def test_a_bad_spreadsheet_is_refused_soon_and_the_others_are_read(
     assert f"{bad} cannot be read as a spreadsheet: " in error.message
     assert why in error.message
     assert error.hint
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < LITTLE
 
 
 def _used() -> float:
     found = resource.getrusage(resource.RUSAGE_CHILDREN)
     return found.ru_utime + found.ru_stime
+
+
+def test_the_process_that_reads_a_spreadsheet_has_little_memory() -> None:
+    code = (
+        "import resource; from asynchy.facility import sheet_reader; sheet_reader.main([]); "
+        "print(sheet_reader.MEMORY); sheet_reader.main(['/dev/null/none']); "
+        "print(resource.getrlimit(resource.RLIMIT_AS)[0])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    wanted, *_, limit = ended.stdout.split()
+    assert int(limit) == int(wanted) < LITTLE
 
 
 def test_many_sheets_that_fit_one_by_one_are_read_or_refused_soon(tmp_path: Path) -> None:

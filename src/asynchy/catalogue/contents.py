@@ -58,7 +58,7 @@ class Listing:
                 self._missing.append(entry)
             elif found is AtHome.EDITED:
                 self._edited.append(entry)
-            elif entry.path in self._known_edited:
+            elif found is AtHome.AS_LISTED and entry.path in self._known_edited:
                 self._unedited.append(entry)
         elif entry.kind is Kind.FOLDER:
             self._folders.append(entry)
@@ -121,6 +121,10 @@ class Contents:
         """The paths of the files that people changed at home, which are left alone."""
         holdings = Holdings(self.database, self.copy_id, self.experiment_id)
         return (file.path for file in holdings.edited())
+
+    def recorded(self, path: bytes) -> tuple[int, int] | None:
+        """The size and time that a file had when it arrived; None: that is not known."""
+        return Holdings(self.database, self.copy_id, self.experiment_id).recorded(path)
 
     def folders(self) -> Iterator[Entry]:
         """The folders by their path, so that each comes after the one that it lies in."""

@@ -57,7 +57,7 @@ class Replaced:
     files: int = 0
     bytes: int = 0
     by_less: int = 0
-    """Those of them whose place has a smaller file now, one of zeros alone, or none."""
+    """Those of them whose place has a smaller file now, one with zeros instead of data, or none."""
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,7 @@ class AtHome(Enum):
     """A file that a person changed since it arrived, while the facility's is as it was."""
     MISSING = "missing"
     """Nothing, or something else."""
+    NOT_LOOKED = "not looked at"
 
 
 @dataclass(frozen=True)

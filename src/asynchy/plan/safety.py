@@ -126,7 +126,7 @@ def replaced_words(copy: CopyRecord) -> str:
     words = f"earlier versions of {number} ({size(kept.bytes)}) are kept beside {place}"
     if not kept.by_less:
         return words
-    return f"{words}; in place of {kept.by_less:,} there is less now (smaller, only zeros, nothing)"
+    return f"{words}; in place of {kept.by_less:,} there is less now (smaller, zeros, or nothing)"
 
 
 def _unfinished(one: ExperimentRecord, copy: CopyRecord) -> str | None:

@@ -17,7 +17,7 @@ from asynchy.domain.experiment import Copy, Survey
 from asynchy.domain.level import Level
 from asynchy.domain.text import count, duration, size
 from asynchy.errors import AsynchyError, DestinationTaken, ListingError, Stopped
-from asynchy.kept_files import REPLACED, new_folder, remove
+from asynchy.kept_files import REPLACED, new_folder
 from asynchy.plan.outcome import Transfer
 from asynchy.plan.verdict import Judgement, check_made, judge, level_of
 from asynchy.service.proof import judged, put_aside
@@ -107,16 +107,13 @@ def rounds(
             count(before.edited_files, "file was", "files were"),
         )  # fmt: skip
     holdings = site.catalogue.holdings(copy_id)
-    nothing_there = before.missing_files == before.files
     origin_known = holdings.known() == before.files - before.missing_files
     begun = time.monotonic()
     files = moved = rounds = tries = 0
     while True:
         started = site.clock.now()
         site.board.begin(copy, before)
-        # What this run itself has just brought, and what changed since, is nobody's good copy.
-        keep = not (nothing_there and rounds)
-        result = _run_engine(site, engine, copy, copy_id, before, keep=keep)
+        result = _run_engine(site, engine, copy, copy_id, before)
         after = _list_again(site, copy, result)
         if after is None and site.stop.asked:
             result = replace(result, stopped=True)
@@ -156,19 +153,18 @@ def rounds(
     return outcome
 
 
-def _run_engine(  # noqa: PLR0913 - what is moved, how, and what becomes of what is replaced
-    site: Site, engine: Engine, copy: Copy, copy_id: int, listed: Survey, *, keep: bool
+def _run_engine(
+    site: Site, engine: Engine, copy: Copy, copy_id: int, listed: Survey
 ) -> EngineResult:
     try:
         replaced = new_folder(copy, REPLACED, site.clock.now())
-        job = Job(copy, listed, site.catalogue.contents(copy, copy_id), replaced)
+        contents = site.catalogue.contents(copy, copy_id)
+        job = Job(copy, listed, contents, replaced, restore=site.means.restore)
         try:
             result = engine.transfer(
                 job, site.stop, lambda size, files: site.board.arrived(copy, size, files)
             )
         finally:
-            if not keep and replaced.is_dir():
-                remove(copy, replaced)
             report_replaced(site, copy, copy_id, replaced)
         if result.ok:  # what could be resumed did not count as arriving
             site.board.arrived(copy, listed.missing_bytes, listed.missing_files)

@@ -15,7 +15,7 @@ from asynchy.catalogue.held import Holdings
 from asynchy.domain.attempt import Attempt, Verdict
 from asynchy.domain.experiment import Copy, Entry, Kind
 from asynchy.domain.info import FILES, LARGEST, Info, parse_info
-from asynchy.domain.level import Check, Held, Level
+from asynchy.domain.level import Check, Damage, Held, Level
 from asynchy.domain.text import count, shown, size
 from asynchy.errors import AsynchyError, ReceiptRefused, Stopped
 from asynchy.receipt.bag import ODD_NAMES, Bag, place_beside
@@ -165,6 +165,11 @@ def _sound(site: Site, copy: Copy, holdings: Holdings, *, look: bool) -> Iterato
             if site.stop.asked:
                 raise Stopped("stopped before the receipt was made")
             name = shown(file.path)
+            if file.damage is Damage.EDITED:
+                raise ReceiptRefused(
+                    f"{copy.epn}: {name} was changed at home",
+                    hint=f"`{verify} --restore` brings the facility's back and keeps this one",
+                )
             if file.damage is not None:
                 raise ReceiptRefused(f"{copy.epn}: {name} is {file.damage.value}", hint=verify)
             if file.sha256 is None:
@@ -173,7 +178,8 @@ def _sound(site: Site, copy: Copy, holdings: Holdings, *, look: bool) -> Iterato
                 )
             if look and not _is_as_known(file, tree.find(file.path)):
                 raise ReceiptRefused(
-                    f"{copy.epn}: {name} is missing, or has another size or time", hint=verify
+                    f"{copy.epn}: {name} is missing, or has another size or time",
+                    hint=f"{verify} (with --restore, if a person changed it)",
                 )
             yield file
     if empty:

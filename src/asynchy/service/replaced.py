@@ -2,12 +2,13 @@
 
 Both engines keep what they replace in a folder of its own for each run. It stays for
 `keep-replaced` days, and longer while the copy is not complete and proven anew, or while the place
-of a kept file has less than the kept one: a smaller file, one of zeros alone, or none. Only a
-person removes those.
+of a kept file has less than the kept one: a smaller file, zeros where there were data, or nothing.
+Only a person removes those.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import stat
@@ -30,7 +31,7 @@ _NAMED = 10
 """Files that are named in the log."""
 _BLOCK = 64 << 10
 _BLOCKS = 16
-"""Blocks of a file that are read, at equal distances, to see whether it holds zeros alone."""
+"""Blocks of a file that are read, at equal distances, to see whether it lost data to zeros."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class _Kept:
     now: int | None
     """Bytes of the file in its place now; None: there is none."""
     zeros: bool
-    """Whether that file holds zeros alone, and the kept one does not."""
+    """Whether that file has zeros where the kept one has something else."""
 
     @property
     def by_less(self) -> bool:
@@ -54,7 +55,7 @@ class _Kept:
         if self.now is None:
             return f"is not in its place; the earlier version has {size(self.size)}"
         if self.zeros and self.now >= self.size:
-            return f"has only zeros at the facility now, {size(self.now)}"
+            return f"has zeros at the facility now where it had data, {size(self.now)}"
         return f"became smaller at the facility: {size(self.now)}, before {size(self.size)}"
 
 
@@ -160,22 +161,19 @@ def _kept_in(copy: Copy, folder: Path) -> Iterator[_Kept]:
             if now is None or not stat.S_ISREG(now.st_mode):
                 yield _Kept(path, before.st_size, None, zeros=False)
                 continue
-            zeros = _has_only_zeros(tree, path) and not _has_only_zeros(kept, path)
+            zeros = _has_new_zeros(tree, kept, path, min(before.st_size, now.st_size))
             yield _Kept(path, before.st_size, now.st_size, zeros)
 
 
-def _has_only_zeros(tree: Tree, path: bytes) -> bool:
-    """Whether a file has bytes, and all in some blocks of it are zero; False if it is not read."""
-    try:
-        descriptor = tree.open(path)
-    except OSError:
-        return False
-    try:
-        total = os.fstat(descriptor).st_size
-        step = max(_BLOCK, total // _BLOCKS)
-        blocks = (os.pread(descriptor, _BLOCK, start) for start in range(0, total, step))
-        return total > 0 and not any(any(block) for block in blocks)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
+def _has_new_zeros(tree: Tree, kept: Tree, path: bytes, size: int) -> bool:
+    """Whether some block of a file has only zeros and the kept one's does not."""
+    with contextlib.ExitStack() as stack, contextlib.suppress(OSError):  # it cannot be read
+        new = tree.open(path)
+        stack.callback(os.close, new)
+        old = kept.open(path)
+        stack.callback(os.close, old)
+        for start in range(0, size, max(_BLOCK, size // _BLOCKS)):
+            block = os.pread(new, min(_BLOCK, size - start), start)
+            if not any(block) and any(os.pread(old, len(block), start)):
+                return True
+    return False

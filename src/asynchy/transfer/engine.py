@@ -27,6 +27,9 @@ class Contents(Protocol):
     def edited(self) -> Iterator[bytes]:
         """The paths of files that people changed at home: they are not among the files above."""
 
+    def recorded(self, path: bytes) -> tuple[int, int] | None:
+        """The size and time that a file had when it arrived; None: that is not known."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -39,6 +42,8 @@ class Job:
     replaced: Path
     """A folder that is not there yet, beside the copy: where files are kept that the facility's
     take the place of."""
+    restore: bool = False
+    """Whether the facility's files take the place of those that people changed, too."""
 
 
 class Engine(Protocol):

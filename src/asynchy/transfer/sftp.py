@@ -193,6 +193,8 @@ class _Run:
             if not self._has_place(entry, found):
                 continue
             if not entry.is_same(found, size_only=size_only):
+                if found is not None and self._is_edited(entry, found):
+                    continue  # since it was listed
                 if not self.parts.completes(entry):
                     yield entry
             elif found is not None and (
@@ -201,6 +203,12 @@ class _Run:
             ):
                 self._mend(entry)
         self.parts.drop_useless()
+
+    def _is_edited(self, entry: Entry, found: os.stat_result) -> bool:
+        """Whether a person changed a file that the facility has as it was when it arrived."""
+        if self._job.restore or not stat.S_ISREG(found.st_mode):
+            return False
+        return self._job.contents.recorded(entry.path) == (entry.size, entry.modified)
 
     def _mend(self, entry: Entry) -> None:
         try:

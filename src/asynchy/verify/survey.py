@@ -54,10 +54,9 @@ class Surveyor:
         """Take one entry; what is at home in its place."""
         pulse.beat()
         if entry.kind is Kind.FOLDER:
-            there = not self._look or self._is_folder(entry)
-            found = AtHome.AS_LISTED if there else AtHome.MISSING
+            found = self._of_folder(entry)
             self._folders += 1
-            self._missing_folders += not there
+            self._missing_folders += found is AtHome.MISSING
         elif entry.kind is Kind.FILE:
             found = self._of_file(entry)
             self._files += 1
@@ -89,7 +88,7 @@ class Surveyor:
 
     def _of_file(self, entry: Entry) -> AtHome:
         if not self._look:
-            return AtHome.AS_LISTED
+            return AtHome.NOT_LOOKED
         found = self._home.find(entry.path) if self._home is not None else None
         if entry.is_same(found, size_only=self._size_only):
             return AtHome.AS_LISTED
@@ -109,8 +108,11 @@ class Surveyor:
         )
         self._fingerprint = (self._fingerprint + digest) % (1 << _FINGERPRINT_BITS)
 
-    def _is_folder(self, entry: Entry) -> bool:
-        if self._home is None or entry.path == b".":
-            return self._home is not None
-        found = self._home.find(entry.path)
-        return found is not None and stat.S_ISDIR(found.st_mode)
+    def _of_folder(self, entry: Entry) -> AtHome:
+        if not self._look:
+            return AtHome.NOT_LOOKED
+        if self._home is None:
+            return AtHome.MISSING
+        found = None if entry.path == b"." else self._home.find(entry.path)
+        there = entry.path == b"." or (found is not None and stat.S_ISDIR(found.st_mode))
+        return AtHome.AS_LISTED if there else AtHome.MISSING
