@@ -99,11 +99,25 @@ def remove(copy: Copy, dated: Path) -> None:
         remove_tree(folder, dated.name)
     finally:
         os.close(folder)
-    above = opened(copy.project_folder, dated.parent.parent)
+    _remove_if_empty(copy, dated.parent)
+
+
+def remove_if_empty(copy: Copy, dated: Path) -> None:
+    """Remove the folder of one time if there is nothing in it, and the one that it is in likewise.
+
+    Raises:
+        OSError: it could not be removed.
+    """
+    _remove_if_empty(copy, dated)
+    _remove_if_empty(copy, dated.parent)
+
+
+def _remove_if_empty(copy: Copy, folder: Path) -> None:
+    above = opened(copy.project_folder, folder.parent)
     try:
-        os.rmdir(dated.parent.name, dir_fd=above)
+        os.rmdir(folder.name, dir_fd=above)
     except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
             raise
     finally:
         os.close(above)

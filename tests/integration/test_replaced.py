@@ -177,6 +177,20 @@ def test_files_of_an_incomplete_copy_that_something_else_brought_are_kept(home: 
     assert kept(home) == {"a.h5": b"whole, brought by an older program"}
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_link_that_a_person_put_in_the_place_of_a_file_is_kept(home: Home, engine: str) -> None:
+    source = prepared(home, engine=engine)
+    mine = home.copy("12282a") / "process.inp"
+    mine.unlink()
+    mine.symlink_to("/elsewhere/process.inp")
+    look_again(home)
+    assert not mine.is_symlink()
+    assert mine.read_bytes() == (source / "process.inp").read_bytes()
+    folder = home.copy("12282a").with_name("data.asynchy-replaced")
+    (link,) = (path for path in folder.rglob("*") if path.is_symlink())
+    assert str(link.readlink()) == "/elsewhere/process.inp"
+
+
 def test_kept_versions_go_after_their_days_unless_their_place_has_less(home: Home) -> None:
     source = prepared(home)
     (source / "process.inp").write_bytes(b"the second version, which is longer")

@@ -20,7 +20,13 @@ from pathlib import Path
 from asynchy.domain.copy_record import CopyRecord, Presence, Replaced
 from asynchy.domain.experiment import Copy
 from asynchy.domain.text import count, shown, size
-from asynchy.kept_files import REPLACED, dated_folders, folder_beside, remove
+from asynchy.kept_files import (
+    REPLACED,
+    dated_folders,
+    folder_beside,
+    remove,
+    remove_if_empty,
+)
 from asynchy.service.site import Site
 from asynchy.tree import Tree
 from asynchy.verify.walking import files_below
@@ -135,8 +141,7 @@ def _is_proven_since(record: CopyRecord, when: datetime) -> bool:
 def _drop_empty(copy: Copy) -> None:
     """Remove folders of runs in which nothing is kept, such as that of an rsync that was killed."""
     for _, folder in list(dated_folders(copy, folder_beside(copy, REPLACED))):
-        if next(_kept_in(copy, folder), None) is None:
-            remove(copy, folder)
+        remove_if_empty(copy, folder)
 
 
 def _total(copy: Copy) -> Replaced:
