@@ -138,10 +138,17 @@ def test_verify_restore_brings_the_facilitys_back_and_keeps_the_persons(
     prepared(home, engine=engine)
     mine = home.copy("12282a") / "process.inp"
     edited(mine, "a week of work")
+    edited(mine, "a week of work, which is longer than what the facility has")
     run = asynchy(home, "verify", "12282a", "--restore")
     assert run.returncode == 0, run.stderr
     assert mine.read_bytes() == b"as the facility made it"
-    assert kept(home) == {"process.inp": b"a week of work"}
+    assert kept(home) == {
+        "process.inp": b"a week of work, which is longer than what the facility has"
+    }
+    # The facility lost nothing: it was a person's.
+    assert "became smaller" not in run.stderr
+    assert "of these, 1 file was changed at home" in run.stderr
+    assert home.once().returncode == 0
     (row,) = home.status("12282a")
     assert (row["edited"], row["level"]) == (0, "source")
 

@@ -18,7 +18,7 @@ from asynchy.catalogue.held import Holdings
 from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment_record import ExperimentRecord
-from asynchy.domain.level import Held
+from asynchy.domain.level import Damage, Held
 from asynchy.domain.text import count, shown
 from asynchy.errors import CopyRefused, NothingKnown
 from asynchy.plan.auditing import merged
@@ -128,7 +128,8 @@ def _wrong(holdings: Holdings, destination: Path, folder: Path) -> Iterator[str]
     with Tree(destination, folder) as tree:
         there = files_below(tree, lambda _folder, _error: None)
         for file, path in merged(holdings.everything(), there):
-            if file is not None and (path is None or not _is_same(tree, file)):
+            edited = file is not None and file.damage is Damage.EDITED and path is not None
+            if file is not None and not edited and (path is None or not _is_same(tree, file)):
                 yield shown(file.path)
 
 

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from asynchy.catalogue.held import Holdings
 from asynchy.domain.copy_record import CopyRecord, Presence, Replaced
 from asynchy.domain.experiment import Copy
 from asynchy.domain.text import count, shown, size
 from asynchy.kept_files import (
     REPLACED,
+    KeptFolder,
     dated_folders,
     folder_beside,
     remove,
@@ -33,6 +35,8 @@ from asynchy.verify.walking import files_below
 
 log = logging.getLogger(__name__)
 
+_OF_PEOPLE = "-changed-at-home"
+"""The end of the name of a folder with versions that people had made: the facility lost nothing."""
 _NAMED = 10
 """Files that are named in the log."""
 _BLOCK = 64 << 10
@@ -46,6 +50,8 @@ class _Kept:
 
     path: bytes
     size: int
+    modified: int
+    """Seconds since 1970 in UTC."""
     now: int | None
     """Bytes of the file in its place now; None: there is none."""
     zeros: bool
@@ -73,6 +79,7 @@ def report_replaced(site: Site, copy: Copy, copy_id: int, folder: Path) -> None:
     """
     try:
         made = list(_kept_in(copy, folder)) if folder.is_dir() else []
+        people = _apart(copy, folder, _of_people(site.catalogue.holdings(copy_id), made))
         _drop_empty(copy)
         beside = folder_beside(copy, REPLACED)
         total = _total(copy) if beside.is_dir() else Replaced()
@@ -84,7 +91,12 @@ def report_replaced(site: Site, copy: Copy, copy_id: int, folder: Path) -> None:
             "%s: the facility's version replaced %s (%s); the earlier ones are kept in %s",
             copy.epn, count(len(made), "file"), size(sum(one.size for one in made)), folder,
         )  # fmt: skip
-    less = [one for one in made if one.by_less]
+    if people:
+        log.warning(
+            "%s: of these, %s changed at home; these versions are in %s",
+            copy.epn, count(len(people), "file was", "files were"), _folder_of_people(folder),
+        )  # fmt: skip
+    less = [one for one in made if one.by_less and one not in people]
     for one in less[:_NAMED]:
         log.warning("%s: %s %s", copy.epn, shown(one.path), one.words)
     if len(less) > _NAMED:
@@ -124,7 +136,8 @@ def _remove_old_of(record: CopyRecord, before: datetime) -> None:
     for when, folder in list(dated_folders(copy, folder_beside(copy, REPLACED))):
         if when >= before or not _is_proven_since(record, when):
             continue
-        if any(one.by_less for one in _kept_in(copy, folder)):
+        of_people = folder.name.endswith(_OF_PEOPLE)
+        if not of_people and any(one.by_less for one in _kept_in(copy, folder)):
             continue
         remove(copy, folder)
         log.info("%s: removed earlier versions of files: %s", copy.epn, folder)
@@ -138,6 +151,32 @@ def _is_proven_since(record: CopyRecord, when: datetime) -> bool:
     return sound and there and proven and record.completed is not None and record.completed > when
 
 
+def _of_people(holdings: Holdings, made: Iterable[_Kept]) -> list[_Kept]:
+    """The versions that are not what was recorded when the file arrived: a person made them."""
+    recorded = ((one, holdings.recorded(one.path)) for one in made)
+    return [one for one, known in recorded if known not in (None, (one.size, one.modified))]
+
+
+def _apart(copy: Copy, folder: Path, people: list[_Kept]) -> list[_Kept]:
+    """Keep what people had made in a folder of its own; what was moved there."""
+    if people:
+        with (
+            Tree(folder, copy.project_folder) as tree,
+            KeptFolder(copy, _folder_of_people(folder)) as theirs,
+        ):
+            for one in people:
+                theirs.move(tree, one.path)
+    return people
+
+
+def _folder_of_people(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}{_OF_PEOPLE}")
+
+
+def _seconds(found: os.stat_result) -> int:
+    return found.st_mtime_ns // 1_000_000_000
+
+
 def _drop_empty(copy: Copy) -> None:
     """Remove folders of runs in which nothing is kept, such as that of an rsync that was killed."""
     for _, folder in list(dated_folders(copy, folder_beside(copy, REPLACED))):
@@ -147,8 +186,10 @@ def _drop_empty(copy: Copy) -> None:
 def _total(copy: Copy) -> Replaced:
     files = size = less = 0
     for _, folder in dated_folders(copy, folder_beside(copy, REPLACED)):
+        of_people = folder.name.endswith(_OF_PEOPLE)
         for one in _kept_in(copy, folder):
-            files, size, less = files + 1, size + one.size, less + one.by_less
+            files, size = files + 1, size + one.size
+            less += one.by_less and not of_people
     return Replaced(files, size, less)
 
 
@@ -164,10 +205,10 @@ def _kept_in(copy: Copy, folder: Path) -> Iterator[_Kept]:
                 continue
             now = tree.find(path)
             if now is None or not stat.S_ISREG(now.st_mode):
-                yield _Kept(path, before.st_size, None, zeros=False)
+                yield _Kept(path, before.st_size, _seconds(before), None, zeros=False)
                 continue
             zeros = _has_new_zeros(tree, kept, path, min(before.st_size, now.st_size))
-            yield _Kept(path, before.st_size, now.st_size, zeros)
+            yield _Kept(path, before.st_size, _seconds(before), now.st_size, zeros)
 
 
 def _has_new_zeros(tree: Tree, kept: Tree, path: bytes, size: int) -> bool:
