@@ -13,14 +13,14 @@ help: ## list the targets
 demo: set-up ## bring experiments home from a simulated facility, and compare
 	@$(PYTHON) -m simulator.demo
 
-test-unit: ## the pure tests, which need Python alone (under 45 s on two processors)
+test-unit: ## the pure tests, which need Python alone (about 40 s on two processors)
 	@scripts/set-up --unit
 	@$(PYTEST) --hypothesis-profile quick tests/unit
 
-test: set-up ## tests against a real sshd, rsync, portal and mail server (6 minutes)
+test: set-up ## tests against a real sshd, rsync, portal and mail server (9 minutes)
 	@$(PYTEST) -m "not extra"
 
-test-all: test ## test, and what needs more time, Debian packages or rights (12 minutes)
+test-all: test ## test, and what needs more time, Debian packages or rights (20 minutes)
 	@scripts/set-up --all
 	@$(PYTEST) -m extra
 
