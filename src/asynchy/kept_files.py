@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Self
 
 from asynchy.domain.experiment import Copy
-from asynchy.tree import FOLDER, Tree, is_ours, name_for_ours, opened, remove_tree
+from asynchy.tree import FOLDER, Tree, is_ours, is_there, name_for_ours, opened, remove_tree
 
 MISMATCH = ".asynchy-mismatch"
 REPLACED = ".asynchy-replaced"
@@ -83,7 +83,7 @@ def new_folder(copy: Copy, suffix: str, now: datetime) -> Path:
     except FileNotFoundError:
         return folder / stamp
     try:
-        return folder / next(name for name in names if _found(descriptor, name) is None)
+        return folder / next(name for name in names if not is_there(descriptor, name))
     finally:
         os.close(descriptor)
 
@@ -193,13 +193,6 @@ def _open_up(above: int, name: str) -> None:
         os.fchmod(descriptor, _MODE)
     finally:
         os.close(descriptor)
-
-
-def _found(above: int, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=above, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
 
 
 def _time(name: str) -> datetime | None:

@@ -242,7 +242,7 @@ def name_for_ours(above: int, wanted: str) -> str:
     Raises:
         OSError: the folder cannot be read.
     """
-    if is_ours(above, wanted) or not _is_there(above, wanted):
+    if is_ours(above, wanted) or not is_there(above, wanted):
         return wanted
     others = (name for name in os.listdir(above) if name.startswith(f"{wanted}-"))
     ours = (name for name in sorted(others) if is_ours(above, name))
@@ -292,7 +292,8 @@ def _emptied(folder: int, top: int, numbers: Iterator[int]) -> list[str]:
     return moved
 
 
-def _is_there(above: int, name: str) -> bool:
+def is_there(above: int, name: str) -> bool:
+    """Whether anything has this name in an opened folder, a link that leads nowhere too."""
     try:
         os.stat(name, dir_fd=above, follow_symlinks=False)
     except FileNotFoundError:

@@ -144,6 +144,14 @@ class Overview:
         with self._database.transaction() as db:
             return visit_rows.never_visited(db, equipment)
 
+    def replaced(self) -> list[CopyRecord]:
+        """The copies beside which earlier versions of files are kept; mostly none are."""
+        kept = copies.c.replaced_files > 0
+        query = select(experiments.c.epn).join(copies, copies.c.experiment_id == experiments.c.id)
+        with self._database.transaction() as db:
+            epns = set(db.scalars(query.where(kept)))
+        return [one for one in self.copies(epns) if one.replaced.files] if epns else []
+
     def data_age(self) -> DataAge:
         """When the facility was last looked at."""
         walks = select(func.max(sightings.c.ended)).where(sightings.c.kind == "walk")

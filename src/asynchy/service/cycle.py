@@ -84,12 +84,12 @@ def _remove_replaced(site: CycleSite, *, sure: bool) -> list[str]:
     """
     days = site.settings.keep_replaced
     try:
-        kept = [one for one in site.catalogue.overview.copies() if one.replaced.files]
+        kept = site.catalogue.overview.replaced()
         if not kept:
             return []
         keep = timedelta(days=days) if days and sure else None
         problems = remove_old(site, copies_with_presence(kept), keep)
-        by_less = [one for one in site.catalogue.overview.copies() if one.replaced.by_less]
+        by_less = [one for one in site.catalogue.overview.replaced() if one.replaced.by_less]
     except CatalogueError as error:
         log.error("earlier versions of files were not looked at: %s", error)
         return [str(error)]
