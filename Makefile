@@ -1,8 +1,8 @@
 # What you can do here. `make help` lists it.
 PYTHON = .venv/bin/python
-# Four at a time, however few the processors: most of them wait for something most of the time.
-PYTEST = $(PYTHON) -m pytest --numprocesses 4 --dist worksteal
-# Each of the four would compile all tests each time.
+# Eight at a time, however few the processors: most of them wait for something most of the time.
+PYTEST = $(PYTHON) -m pytest --numprocesses 8 --dist worksteal
+# Each of the eight would compile all tests each time.
 export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help demo test-unit test test-all test-bare faults bench bench-quick bench-catalogue fuzz lint format types layers check pins set-up clean

@@ -79,6 +79,16 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def link_on(self, path: bytes) -> bytes | None:
+        """The first part of a path that is a symbolic link; None: there is none."""
+        names = path.split(b"/")
+        for depth in range(1, len(names) + 1):
+            part = b"/".join(names[:depth])
+            found = self.find(part)
+            if found is None or stat.S_ISLNK(found.st_mode):
+                return None if found is None else part
+        return None
+
     def entries(self, path: bytes) -> Iterator[tuple[bytes, bool]]:
         """The names of the files and folders in a folder (the tree's own: empty), in any order.
 
@@ -111,6 +121,17 @@ class Tree:
         """Remove a file."""
         folder, name = self._place(path)
         os.unlink(name, dir_fd=folder)
+
+    def drop_empty_folders(self, path: bytes) -> None:
+        """Remove the folders that a path leads through and in which there is nothing any more."""
+        while path := path.rpartition(b"/")[0]:
+            folder, name = self._place(path)
+            try:
+                os.rmdir(name, dir_fd=folder)
+            except OSError:
+                return
+            if (descriptor := self._open.pop(path, None)) is not None:
+                os.close(descriptor)
 
     def _made(self, path: bytes) -> int:
         """A folder, opened; it and those above it are made where they are missing."""

@@ -77,7 +77,10 @@ def test_every_flipped_byte_missing_and_extra_file_is_found_and_named(home: Home
     assert (status["damaged"], status["level"]) == (len(flipped) + 1, None)
     assert status["completed"] is not None  # mxsync leaves it alone; verify mends it
     shown = home.program.run("asynchy", "--config", home.config, "status").stdout
-    assert f"due: {len(flipped) + 1} files damaged at home; `asynchy verify` repairs them" in shown
+    assert (
+        f"due: 1 file missing and {len(flipped)} files damaged at home; `asynchy verify` repairs that"
+        in shown
+    )
 
     mended = verify(home)
     assert mended.returncode == 0, mended.stdout + mended.stderr

@@ -83,7 +83,8 @@ def test_a_file_that_the_facility_shortened_takes_the_place_of_one_that_is_kept(
     assert "the facility's version replaced 2 files (823 B); the earlier ones are kept in" in said
     words = "earlier versions of 2 files (823 B) are kept beside"
     assert words in asynchy(home, "status").stdout.replace("\n", " ")
-    assert "in place of 2 there is less now" in asynchy(home, "status", "12282a").stdout
+    words = "for 2 of them, the file in the copy now is smaller"
+    assert words in asynchy(home, "status", "12282a").stdout
     (row,) = home.status("12282a")
     assert (row["replaced"]["files"], row["replaced"]["by_less"]) == (2, 2)
     # What the facility has may not be deleted on the strength of that.
@@ -132,6 +133,106 @@ def test_a_file_that_a_person_changed_stays_until_the_facility_has_another(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_a_file_that_a_person_changed_in_a_copy_that_never_was_complete_stays(
+    home: Home, engine: str
+) -> None:
+    source = home.facility.experiment("mx", "12282a")
+    mx_experiment(source, "12282a", frames=2, frame_bytes=1000)
+    (source / "process.inp").write_bytes(b"as the facility made it")
+    (source / "secret.h5").write_bytes(b"x")
+    give(source)
+    (source / "secret.h5").chmod(0)
+    home.visit("12282a", ended=48)
+    home.configure(verify="source", engine=engine)
+    assert home.once().returncode == 1
+    mine = home.copy("12282a") / "process.inp"
+    edited(mine, "a week of work")
+
+    for _ in range(2):
+        assert home.once().returncode == 1
+        assert mine.read_text() == "a week of work"
+    assert kept(home) == {}
+    # Nothing that it holds makes it look as if it had been complete.
+    (row,) = home.status("12282a")
+    assert (row["completed"], row["edited"], row["damaged"]) == (None, 1, 0)
+    assert asynchy(home, "audit").returncode == 0
+    assert "it was never complete" in asynchy(home, "audit", "12282a").stderr
+
+    (source / "secret.h5").chmod(0o440)
+    run = home.once()
+    assert run.returncode == 0, run.stderr
+    assert mine.read_text() == "a week of work"
+    (row,) = home.status("12282a")
+    assert (row["completed"] is not None, row["edited"]) == (True, 1)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_with_compare_size_a_persons_file_of_the_same_size_is_left_alone(
+    home: Home, engine: str
+) -> None:
+    source = prepared(home, engine=engine, compare="size")
+    mine = home.copy("12282a") / "process.inp"
+    work = "as a person changed it!"
+    assert len(work) == mine.stat().st_size
+    edited(mine, work)
+    os.utime(mine, (1_700_000_000, 1_700_000_000))
+
+    look_again(home)
+    run = asynchy(home, "verify", "12282a", "--level", "source", "--again")
+    assert run.returncode == 0, run.stderr
+    assert (mine.read_text(), int(mine.stat().st_mtime)) == (work, 1_700_000_000)
+    (row,) = home.status("12282a")
+    assert (row["edited"], row["damaged"]) == (1, 0)
+
+    run = asynchy(home, "verify", "12282a", "--restore")
+    assert run.returncode == 0, run.stderr
+    assert mine.read_bytes() == (source / "process.inp").read_bytes()
+    assert kept(home) == {"process.inp": work.encode()}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_folder_of_a_copy_that_became_a_link_is_named_and_not_followed(
+    home: Home, engine: str, tmp_path: Path
+) -> None:
+    def outside() -> list[tuple[Path, int, int]]:
+        found = ((path, path.stat()) for path in (tmp_path / "frames").rglob("*"))
+        return sorted((path, status.st_size, status.st_ctime_ns) for path, status in found)
+
+    prepared(home, engine=engine)
+    frames = home.copy("12282a") / "frames"
+    frames.rename(tmp_path / "frames")
+    frames.symlink_to(tmp_path / "frames")
+    before = outside()
+
+    audit = asynchy(home, "audit", "12282a")
+    assert audit.returncode == 1
+    assert "frames is a symbolic link, which is not followed" in audit.stderr
+    for run in (asynchy(home, "verify", "12282a"), home.once()):
+        assert run.returncode == 1
+        assert "at home, frames is a symbolic link, which is not followed" in run.stderr
+        assert "lies in the way; move it away" in run.stderr
+    (row,) = home.status("12282a")
+    assert row["completed"] is None
+    assert frames.is_symlink()
+    assert outside() == before
+
+
+def test_what_a_run_replaced_that_was_killed_is_told_by_the_next(home: Home) -> None:
+    source = prepared(home)
+    (source / "process.inp").write_bytes(b"the second version, which is longer")
+    give(source)
+    look_again(home)
+    folder = home.copy("12282a").with_name("data.asynchy-replaced")
+    (dated,) = folder.iterdir()
+    shutil.copytree(dated, dated.with_name("20261101T000000Z"))  # as a killed run leaves it
+    give(folder)
+    assert "a run that was killed replaced 1 file; the earlier versions are kept" in look_again(
+        home
+    )
+    assert "a run that was killed" not in look_again(home)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_verify_restore_brings_the_facilitys_back_and_keeps_the_persons(
     home: Home, engine: str
 ) -> None:
@@ -145,6 +246,8 @@ def test_verify_restore_brings_the_facilitys_back_and_keeps_the_persons(
     assert kept(home) == {
         "process.inp": b"a week of work, which is longer than what the facility has"
     }
+    (folder,) = home.copy("12282a").with_name("data.asynchy-replaced").iterdir()
+    assert folder.name.endswith("-changed-at-home")  # nothing else is left there
     # The facility lost nothing: it was a person's.
     assert "became smaller" not in run.stderr
     assert "of these, 1 file was changed at home" in run.stderr

@@ -336,6 +336,7 @@ FILES = {b"a": (1, 10), b"b": (2, 20)}
 def complete(place: Place) -> None:
     """All of it is at home, proven and digested."""
     assert place.take(place.list(FILES), Level.SOURCE)
+    place.complete()
     place.held.digest((row, SHA) for row in place.rows().values())
     assert place.held.sum_up(NOW) is Level.SOURCE
 

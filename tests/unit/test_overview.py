@@ -103,7 +103,7 @@ def test_what_needs_a_person_is_said_with_its_name_and_reason() -> None:
     assert attention(found, NOW) == (
         "1a (mx): its folder at the facility is a link that leads to no folder: "
         "/data/mx/1a: a link to /x, which is missing",
-        "1b (mx): files are damaged at home; `asynchy verify` repairs them: 2 files",
+        "1b (mx): files are missing or damaged: 2 files damaged at home; `asynchy verify` repairs that",
         "1c (mx): its copy is not at home: /projects/ny79/mx/1c/data is missing",
         "1d (mx): gone from the facility, and not complete at home: since "
         f"{found[3].reason.removeprefix('since ')}",

@@ -105,6 +105,7 @@ def test_without_a_visit_the_latest_file_stands_in_for_it_and_that_is_said() -> 
         (replace(COPY, level=None), None, None),
         (replace(COPY, level=Level.SOURCE), Level.SOURCE, None),
         (replace(COPY, damaged=3), None, "3 files damaged at home"),
+        (replace(COPY, damaged=3, missing=2), None, "2 files missing and 1 file damaged at home"),
         (
             replace(COPY, suspect=True, completed=None),
             None,

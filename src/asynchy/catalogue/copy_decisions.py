@@ -83,7 +83,7 @@ class CopyDecisions:
         nothing = {
             "completed": None, "completed_listing": None, "fingerprint": None, "level": None,
             "verified": None, "damaged": 0, "doubted": False, "losses": None,
-            "edited": 0,
+            "missing": 0, "edited": 0,
         }  # fmt: skip
         db.execute(update(copies).where(copies.c.id == copy_id).values(**nothing, **values))
         db.execute(delete(held).where(held.c.copy_id == copy_id))

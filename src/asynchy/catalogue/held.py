@@ -42,15 +42,21 @@ _EDITED = Damage.EDITED.value
 # What a listing saw: a walk may have seen something else since.
 _AS_LISTED = "experiment_id = :experiment AND since <= :listing AND seen >= :listing"
 _COUNT = f"SELECT count(*), coalesce(sum(size), 0) FROM files WHERE {_AS_LISTED}"  # noqa: S608
+_NEWLY = """ON CONFLICT (copy_id, path) DO UPDATE SET
+size = excluded.size, modified = excluded.modified, level = excluded.level,
+checked = excluded.checked, sha256 = NULL, damage = NULL
+WHERE held.size <> excluded.size OR held.modified <> excluded.modified OR held.damage = 'missing'
+"""
 _TAKE = f"""
 INSERT INTO held (copy_id, path, size, modified, level, checked)
 SELECT :copy, path, size, modified, :level, :now FROM files
 WHERE {_AS_LISTED} AND path > :after AND path <= :upto
-ON CONFLICT (copy_id, path) DO UPDATE SET
-size = excluded.size, modified = excluded.modified, level = excluded.level,
-checked = excluded.checked, sha256 = NULL, damage = NULL
-WHERE held.size <> excluded.size OR held.modified <> excluded.modified OR held.damage = 'missing'
+{_NEWLY}
 """  # noqa: S608 - no value in it
+_ARRIVE = f"""
+INSERT INTO held (copy_id, path, size, modified, level, checked) VALUES (?, ?, ?, ?, ?, ?)
+{_NEWLY}
+"""  # noqa: S608
 _LAST_OF_PAGE = """
 SELECT path FROM files WHERE experiment_id = :experiment AND path > :after
 ORDER BY path LIMIT 1 OFFSET :skip
@@ -185,6 +191,15 @@ class Holdings:
         with self.database.looking() as db:
             return tuple(db.exec_driver_sql(_COUNT, values).one()) == found
 
+    def arrive(self, arrived: Iterable[Entry], level: Level | None) -> None:
+        """Files are at home as they were listed, in a copy that is not complete yet.
+
+        What is known of files with the same size and time stays, as in `take`.
+        """
+        now = _seconds(datetime.now(UTC))
+        rows = [(self.copy_id, file.path, file.size, file.modified, level, now) for file in arrived]
+        self._update(_ARRIVE, rows)
+
     def _pages(
         self, values: dict[str, Any], found: tuple[int, int]
     ) -> Iterator[tuple[bytes, bytes]]:
@@ -247,6 +262,8 @@ class Holdings:
         with self.database.transaction() as db:
             if db.exec_driver_sql(_LOSE, rows).rowcount:
                 values |= _INCOMPLETE
+                # A copy that never was complete is not in doubt now.
+                values["doubted"] = or_(copies.c.doubted, copies.c.completed.is_not(None))
             db.execute(update(copies).where(copies.c.id == self.copy_id).values(values))
 
     def edit(self, edited: Iterable[Entry], unedited: Iterable[Entry]) -> None:
@@ -346,6 +363,7 @@ def _summed(db: Connection, copy_id: int, when: datetime) -> tuple[Level | None,
         func.count(held.c.level).label("levels"),
         func.count(held.c.damage).label("damaged"),
         func.count().filter(held.c.damage == _EDITED).label("edited"),
+        func.count().filter(held.c.damage == _MISSING).label("missing"),
     ).where(held.c.copy_id == copy_id)
     row = db.execute(query).one()
     level = row.weakest if row.levels == row.all and not row.damaged else None
@@ -355,6 +373,7 @@ def _summed(db: Connection, copy_id: int, when: datetime) -> tuple[Level | None,
         "level": level,
         "verified": when,
         "damaged": row.damaged - row.edited,
+        "missing": row.missing,
         "edited": row.edited,
     }
 

@@ -82,6 +82,7 @@ def copy_record_of(row: Row[Any], lease: Row[Any] | None) -> CopyRecord:
         level=row.level,
         verified=row.verified,
         damaged=row.damaged,
+        missing=row.missing,
         files=row.files,
         bytes=row.bytes,
         attempts=row.tried or 0,

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from asynchy.domain.level import Level
 
-REVISION = "0012"
+REVISION = "0013"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -181,7 +181,8 @@ copies = Table(
     Column("fingerprint", Text),  # of the listing that it agrees with
     Column("level", LevelNumber),  # the weakest of its files; null: nothing, or not known
     Column("verified", UtcDateTime),  # when that was last established
-    Column("damaged", BigInteger, nullable=False, server_default=text("0")),  # files
+    Column("damaged", BigInteger, nullable=False, server_default=text("0")),  # files, also missing
+    Column("missing", BigInteger, nullable=False, server_default=text("0")),  # of the damaged ones
     # Complete once, until files were found missing, or to differ from the facility's: due again.
     Column("doubted", Boolean, nullable=False, server_default=false()),
     Column("losses", Text),  # what the facility no longer has of it; null: nothing known

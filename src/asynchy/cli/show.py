@@ -15,7 +15,7 @@ from asynchy.domain.level import Check
 from asynchy.domain.text import count, duration, moment, shown, size
 from asynchy.kept_files import MISMATCH, folder_beside
 from asynchy.plan.outcome import Left, LeftOut, Plan, Transfer
-from asynchy.plan.safety import edited_words, name_of
+from asynchy.plan.safety import damage_words, edited_words, name_of
 from asynchy.receipt.bag import ODD_NAMES
 from asynchy.receipt.crate import level_word
 from asynchy.service.audit import Audited
@@ -231,7 +231,7 @@ def _wrong(copy: CopyRecord) -> str | None:
     if copy.was_complete and copy.presence is not Presence.THERE:
         return f"its folder {copy.presence.value}; see `asynchy copies`"
     if copy.damaged and not copy.unfinished:
-        return f"{count(copy.damaged, 'file')} damaged at home; `asynchy verify` repairs them"
+        return f"{damage_words(copy)}; `asynchy verify` repairs that"
     if copy.suspect and (copy.last is None or copy.last.verdict is Verdict.COMPLETE):
         return "files are missing, or differ from the facility's"
     return None
@@ -240,7 +240,7 @@ def _wrong(copy: CopyRecord) -> str | None:
 def proven(copy: CopyRecord) -> str:
     """How well it is proven that the copy holds what the facility does, in a few words."""
     if copy.damaged:
-        return f"{count(copy.damaged, 'file')} damaged"
+        return damage_words(copy).removesuffix(" at home")
     if copy.completed is None:
         return "-"
     if copy.edited:

@@ -14,6 +14,7 @@ from asynchy.domain.level import Level
 from asynchy.domain.text import count, day, moment, size
 from asynchy.plan.at_risk import AtRisk, Risks
 from asynchy.plan.reconcile import Reconciled
+from asynchy.plan.safety import damage_words
 
 AT_RISK_COLUMNS = (
     "epn", "beamline", "project", "principal", "email", "files", "bytes", "why", "visit_end",
@@ -21,8 +22,9 @@ AT_RISK_COLUMNS = (
 )  # fmt: skip
 RECONCILE_COLUMNS = (
     "epn", "beamline", "project", "source", "listed_there", "changed", "vanished", "files", "bytes",
-    "visit_end", "destination", "completed", "level", "damaged", "proven_files", "proven_bytes",
-    "proven_first", "proven_last", "proven_by", "held_against_listing", "may_be_deleted", "why",
+    "visit_end", "destination", "completed", "level", "damaged", "missing",
+    "proven_files", "proven_bytes", "proven_first", "proven_last", "proven_by",
+    "held_against_listing", "may_be_deleted", "why",
 )  # fmt: skip
 _NAMED = 10
 
@@ -182,7 +184,7 @@ def _at_home(copy: CopyRecord | None) -> str:
         return f"its folder {copy.presence.value}"
     if copy.completed is None:
         return "not complete"
-    proven = f"{copy.damaged:,} damaged" if copy.damaged else str(copy.level or "level not known")
+    proven = damage_words(copy) if copy.damaged else str(copy.level or "level not known")
     proven = f"{copy.edited:,} changed at home" if copy.edited and not copy.damaged else proven
     return f"{_amount(copy.files, copy.bytes)}, complete {moment(copy.completed)}, {proven}"
 
@@ -205,6 +207,7 @@ def reconcile_row(item: Reconciled) -> dict[str, object]:
         "completed": _iso(copy.completed if copy else None),
         "level": copy.level.word if copy and copy.level else None,
         "damaged": copy.damaged if copy else None,
+        "missing": copy.missing if copy else None,
         "edited": copy.edited if copy else None,
         "proven_files": proof.files if proof else None,
         "proven_bytes": proof.bytes if proof else None,

@@ -132,6 +132,7 @@ def _row(copy: CopyRecord, last: Mapping[int, Attempt]) -> dict[str, Any]:
         "level": copy.level.word if copy.level else None,
         "verified": copy.verified,
         "damaged": copy.damaged,
+        "missing": copy.missing,
         "edited": copy.edited,
         "replaced": asdict(copy.replaced) | {"latest": copy.replaced_at},
         "files": copy.files,

@@ -78,7 +78,7 @@ class CopyRecord:
     verified: datetime | None
     """When that was last established."""
     damaged: int
-    """Files in which an audit or a verification found something wrong."""
+    """Files in which something was found wrong, those that are missing at home among them."""
     files: int | None
     """Of the facility's latest listing for it; None: there was none."""
     bytes: int | None
@@ -100,6 +100,8 @@ class CopyRecord:
     """Why, in that person's words."""
     losses: str | None = None
     """What the facility no longer has of it, or has smaller; None: nothing is known."""
+    missing: int = 0
+    """The damaged files that are not there, or are something else."""
     edited: int = 0
     """Files that people changed at home; they are left alone."""
     replaced: Replaced = Replaced()

@@ -14,9 +14,10 @@ from pathlib import Path
 from asynchy.domain.copy_record import CopyRecord, Presence, newer_at_facility
 from asynchy.domain.experiment import Copy, Experiment
 from asynchy.domain.experiment_record import ExperimentRecord
-from asynchy.domain.text import count, moment
+from asynchy.domain.text import moment
 from asynchy.plan.outcome import Left, Why
 from asynchy.plan.policy import Origin, Policy, is_of_original
+from asynchy.plan.safety import damage_words
 
 
 class State(Enum):
@@ -261,7 +262,7 @@ class _Owned:
         assert copy is not None and copy.listed is not None
         record, now = self.record, self.policy.now
         if copy.damaged:
-            reason = count(copy.damaged, "file")
+            reason = f"{damage_words(copy)}; `asynchy verify` repairs that"
             return self._made(State.DUE, reason, copy=copy, why=Why.DIFFERENT, left=Left.DAMAGED)
         newer = newer_at_facility(copy.listed, record.beamtimes, record.changed, now)
         if record.vanished is not None:

@@ -40,7 +40,7 @@ class Left(Enum):
     UNMOUNTED = _Reason(
         "its place at home cannot be reached: the folder above it is missing or empty", True, True
     )
-    DAMAGED = _Reason("files are damaged at home; `asynchy verify` repairs them", True, True)
+    DAMAGED = _Reason("files are missing or damaged", True, True)
     UNMAPPED = _Reason("no project for its proposal in epn_cap_map", False, True)
     NO_PROJECT_FOLDER = _Reason("the project folder is not there", True, True)
     SAME_DESTINATION = _Reason("another experiment has the same destination", True, True)

@@ -106,12 +106,19 @@ def lack_of(
             return "it is being fetched"
         return (copy.last.reason if copy.last else None) or "not complete"
     if copy.damaged:
-        return f"{count(copy.damaged, 'file')} damaged at home"
+        return damage_words(copy)
     newer = newer_at_facility(copy.listed, one.beamtimes, one.changed, now)
     edited = None
     if copy.edited and level is not None:
         edited = f"{edited_words(copy)}: the facility's version is not at home"
     return newer or _unfinished(one, copy) or edited or unproven(copy.level, level)
+
+
+def damage_words(copy: CopyRecord) -> str:
+    """How many of its files are missing, and how many damaged."""
+    numbers = {"missing": copy.missing, "damaged": copy.damaged - copy.missing}
+    found = [f"{count(number, 'file')} {what}" for what, number in numbers.items() if number]
+    return f"{' and '.join(found)} at home"
 
 
 def edited_words(copy: CopyRecord) -> str:
@@ -126,7 +133,8 @@ def replaced_words(copy: CopyRecord) -> str:
     words = f"earlier versions of {number} ({size(kept.bytes)}) are kept beside {place}"
     if not kept.by_less:
         return words
-    return f"{words}; in place of {kept.by_less:,} there is less now (smaller, zeros, or nothing)"
+    now = "the file in the copy now is smaller, has zeros, or is gone"
+    return f"{words}; for {kept.by_less:,} of them, {now}"
 
 
 def _unfinished(one: ExperimentRecord, copy: CopyRecord) -> str | None:

@@ -31,6 +31,7 @@ _STORED = 500
 """Findings that are stored at a time."""
 _NAMED = 10
 """Files that are named of each kind."""
+_LINK = "a symbolic link, which is not followed"
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,11 @@ def audit(site: Site, kept: Sequence[CopyRecord], wish: Wish) -> Iterator[Audite
     }
     for item in in_order(kept):
         holdings = site.catalogue.holdings(item.id)
-        if holdings.empty:
-            if item.was_complete or wish.epns:
-                yield _not_audited(item, "it is not known what it holds")
+        if not item.was_complete:
+            if wish.epns:
+                yield _not_audited(item, "it was never complete")
+        elif holdings.empty:
+            yield _not_audited(item, "it is not known what it holds")
         elif item.claim is not None:
             yield _not_audited(item, busy(item.copy, item.claim).reason)
         elif item.presence is not Presence.THERE:
@@ -141,6 +144,7 @@ class _Audit:
         self._marks: list[tuple[Held, Damage | None]] = []
         self._digests: list[tuple[Held, bytes]] = []
         self._marked = False
+        self._link: bytes | None = None
 
     def run(self) -> Audited:
         files, total = self._holdings.everything().amount()
@@ -176,8 +180,16 @@ class _Audit:
             elif path is None:
                 self._note(Damage.MISSING.value, file.path)
                 self._mark(file, Damage.MISSING)
+                self._look_for_link(tree, file.path)
             elif self._share.takes(path):
                 yield file
+
+    def _look_for_link(self, tree: Tree, path: bytes) -> None:
+        """Name the symbolic link, if there is one, for which a file is missing."""
+        link = tree.link_on(path)
+        if link not in (None, self._link):
+            self._link = link
+            self._note(_LINK, link)
 
     def _unreadable(self, folder: bytes, error: OSError) -> None:
         self._note(f"not readable ({error.strerror})", folder)
@@ -234,6 +246,8 @@ class _Audit:
         whole = reason is None
         if unreadable and whole:
             reason = f"{count(unreadable, 'file or folder', 'files or folders')} could not be read"
+        elif self._link is not None and whole:
+            reason = f"{shown(self._link)} is {_LINK}"
         check = Check(
             kind="audit",
             way="at home" if self._share.of == 1 else f"at home, a {_ordinal(self._share.of)}",

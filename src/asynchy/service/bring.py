@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,12 +27,15 @@ from asynchy.service.receipt import write_down
 from asynchy.service.replaced import report_replaced
 from asynchy.service.site import Site
 from asynchy.transfer.engine import Engine, Job
+from asynchy.transfer.home import Home
 
 log = logging.getLogger(__name__)
 
 ROUNDS = 3
 """How often an experiment that changes meanwhile is fetched in one cycle."""
 _HEARTBEAT = 60.0
+_RECORDED = 5000
+"""Files that are recorded in one transaction."""
 
 
 @dataclass(frozen=True)
@@ -87,27 +92,12 @@ def rounds(
         CatalogueError: the catalogue cannot be used.
     """
     copy, before = transfer.copy, transfer.survey
-    log.info(
-        "%s: begins: %s, %s, of which %s to fetch (%s), to %s",
-        copy.epn,
-        count(before.files, "file"),
-        size(before.bytes),
-        count(before.missing_files, "file"),
-        size(before.missing_bytes),
-        copy.destination,
-    )
     engine = site.engine()
-    log.info(
-        "%s: by the %s engine (%s), check: %s",
-        copy.epn, engine.name, engine.chosen, engine.check,
-    )  # fmt: skip
-    if before.edited_files:
-        log.info(
-            "%s: %s changed at home; left alone", copy.epn,
-            count(before.edited_files, "file was", "files were"),
-        )  # fmt: skip
+    _tell_beginning(copy, before, engine)
     holdings = site.catalogue.holdings(copy_id)
     origin_known = holdings.known() == before.files - before.missing_files
+    if not origin_known:
+        _record_arrived(site, copy, holdings, Level.SIZE)
     begun = time.monotonic()
     files = moved = rounds = tries = 0
     while True:
@@ -118,10 +108,12 @@ def rounds(
         if after is None and site.stop.asked:
             result = replace(result, stopped=True)
         judgement = judge(result, before, after, unsure=unsure)
+        level = level_of(engine.check, looked=site.means.looks, origin_known=origin_known)
         if judgement.all_at_home and after is not None:
-            level = level_of(engine.check, looked=site.means.looks, origin_known=origin_known)
             hold(holdings, copy, after, level)
             judgement = judged(site, copy, holdings, judgement, again=again)
+        else:
+            _record_arrived(site, copy, holdings, level)
         attempt = _attempt(site, engine, started, result, after, judgement)
         site.catalogue.record(copy_id, attempt, after)
         files, moved = files + (result.files or 0), moved + (result.bytes or 0)
@@ -173,6 +165,31 @@ def _run_engine(
         return _not_run(str(error), error.hint)
     except OSError as error:
         return _not_run(f"{error.filename or copy.destination}: {error.strerror}", None)
+
+
+def _record_arrived(site: Site, copy: Copy, holdings: Holdings, level: Level | None) -> None:
+    """Record which files are at home as listed, while the copy is not complete.
+
+    From then on it is seen that a person changed one. They are made durable first: after a power
+    failure, an older version that is back would look like a person's.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    if not site.means.looks:
+        return
+    contents = site.catalogue.contents(copy, holdings.copy_id)
+    try:
+        with Home(copy) as home:
+            home.flush()
+            # None is that large, so they come in order of path.
+            there = (one for one in contents.files(sys.maxsize) if one.is_same(home.find(one.path)))
+            while not site.stop.asked and (some := list(itertools.islice(there, _RECORDED))):
+                holdings.arrive(some, level)
+    except FileNotFoundError:  # nothing has arrived
+        return
+    except OSError as error:
+        log.warning("%s: what has arrived is not recorded: %s", copy.epn, error)
 
 
 def hold(holdings: Holdings, copy: Copy, found: Survey, level: Level | None) -> bool:
@@ -236,6 +253,23 @@ def _attempt(  # noqa: PLR0913, PLR0917 - all that it is made of
         reason=judgement.reason,
         stderr=result.stderr,
     )
+
+
+def _tell_beginning(copy: Copy, listed: Survey, engine: Engine) -> None:
+    log.info(
+        "%s: begins: %s, %s, of which %s to fetch (%s), to %s",
+        copy.epn, count(listed.files, "file"), size(listed.bytes),
+        count(listed.missing_files, "file"), size(listed.missing_bytes), copy.destination,
+    )  # fmt: skip
+    log.info(
+        "%s: by the %s engine (%s), check: %s",
+        copy.epn, engine.name, engine.chosen, engine.check,
+    )  # fmt: skip
+    if listed.edited_files:
+        log.info(
+            "%s: %s changed at home; left alone", copy.epn,
+            count(listed.edited_files, "file was", "files were"),
+        )  # fmt: skip
 
 
 def _tell(outcome: Outcome) -> None:

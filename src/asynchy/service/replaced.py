@@ -96,6 +96,8 @@ def report_replaced(site: Site, copy: Copy, copy_id: int, folder: Path) -> None:
             "%s: of these, %s changed at home; these versions are in %s",
             copy.epn, count(len(people), "file was", "files were"), _folder_of_people(folder),
         )  # fmt: skip
+    known = site.catalogue.copy_record(copy)
+    _tell_of_ended_runs(copy, total.files - len(made), known.replaced.files if known else 0)
     less = [one for one in made if one.by_less and one not in people]
     for one in less[:_NAMED]:
         log.warning("%s: %s %s", copy.epn, shown(one.path), one.words)
@@ -126,6 +128,7 @@ def remove_old(site: Site, records: Iterable[CopyRecord], keep: timedelta | None
             log.error("%s", problem)
             problems.append(problem)
             continue
+        _tell_of_ended_runs(record.copy, total.files, record.replaced.files)
         if total != record.replaced:
             site.catalogue.note_replaced(record.id, total, None)
     return problems
@@ -141,6 +144,15 @@ def _remove_old_of(record: CopyRecord, before: datetime) -> None:
             continue
         remove(copy, folder)
         log.info("%s: removed earlier versions of files: %s", copy.epn, folder)
+
+
+def _tell_of_ended_runs(copy: Copy, found: int, known: int) -> None:
+    """Log how many files runs replaced that were killed before they could say so."""
+    if found > known:
+        log.warning(
+            "%s: a run that was killed replaced %s; the earlier versions are kept beside the copy",
+            copy.epn, count(found - known, "file"),
+        )  # fmt: skip
 
 
 def _is_proven_since(record: CopyRecord, when: datetime) -> bool:
@@ -166,6 +178,7 @@ def _apart(copy: Copy, folder: Path, people: list[_Kept]) -> list[_Kept]:
         ):
             for one in people:
                 theirs.move(tree, one.path)
+                tree.drop_empty_folders(one.path)
     return people
 
 

@@ -15,7 +15,7 @@ from asynchy.catalogue.contents import Listing
 from asynchy.config import Shared
 from asynchy.domain.experiment import Amount, Copy, Entry, Survey
 from asynchy.domain.stop import Stop
-from asynchy.domain.text import duration
+from asynchy.domain.text import duration, shown
 from asynchy.errors import ListingError
 from asynchy.facility.digests import Way
 from asynchy.facility.listing import list_experiment, offers_sftp
@@ -110,7 +110,7 @@ class Site:
     def _survey(
         self, copy: Copy, home: Tree | None, expected: Amount | None, *, look: bool
     ) -> Survey:
-        known = None if self.means.restore else self.catalogue.holdings_of(copy)
+        known = self.catalogue.holdings_of(copy)
         for tries in itertools.count():
             surveyor = Surveyor(
                 home,
@@ -118,6 +118,7 @@ class Site:
                 look=look,
                 size_only=self.means.compare == "size",
                 recorded=known.recorded if known is not None else None,
+                restore=self.means.restore,
             )
             listing = self.catalogue.listing(copy)
             hearing = _Hearing(self, surveyor, listing, expected)
@@ -127,6 +128,9 @@ class Site:
             except ListingError as error:
                 if not (error.transient and self.try_again(tries, f"{copy.epn}: {error}")):
                     raise
+        if surveyor.link is not None:
+            path = shown(surveyor.link)
+            log.warning("%s: at home, %s is a symbolic link, which is not followed", copy.epn, path)
         if listing is None:
             return surveyor.result()
         listing.finish(self.round_trip)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from collections.abc import Callable
 from datetime import datetime
@@ -19,11 +20,11 @@ class Surveyor:
 
     A file counts as at home where a regular file of the same size (and, unless `size_only`, the
     same time in whole seconds) lies in its place. One that a person changed there counts as edited
-    while the facility's is as recorded. Symbolic links are not followed. Entries may come in any
-    order; the fingerprint does not depend on it.
+    while the facility's is as recorded. Symbolic links are not followed, but the first is named.
+    Entries may come in any order; the fingerprint does not depend on it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is compared, and how
         self,
         home: Tree | None,
         listed_at: datetime,
@@ -31,23 +32,27 @@ class Surveyor:
         look: bool = True,
         size_only: bool = False,
         recorded: Callable[[bytes], tuple[int, int] | None] | None = None,
+        restore: bool = False,
     ) -> None:
         """Begin; `home` is the copy, None if nothing is at its place.
 
         Unless `look`, all that is listed is taken to be at home. `recorded` gives the size and time
         that a file had when it arrived, None if that is not known. Without it, what differs from
-        the listing is missing, whoever changed it.
+        the listing is missing, whoever changed it. `restore`: what a person changed is missing.
         """
         self._home = home
         self._look = look
         self._listed_at = listed_at
         self._size_only = size_only
         self._recorded = recorded
+        self._restore = restore
         self._edited = 0
         self._files = self._bytes = self._folders = self._left_out = 0
         self._missing_files = self._missing_folders = 0
         self.missing_bytes = 0
         """Of the files that are not at home, so far."""
+        self.link: bytes | None = None
+        """The first path at home that is a symbolic link; None: none is, so far."""
         self._fingerprint = 0
 
     def add(self, entry: Entry) -> AtHome:
@@ -90,12 +95,20 @@ class Surveyor:
         if not self._look:
             return AtHome.NOT_LOOKED
         found = self._home.find(entry.path) if self._home is not None else None
-        if entry.is_same(found, size_only=self._size_only):
+        if entry.is_same(found):
             return AtHome.AS_LISTED
-        if self._recorded is None or found is None or not stat.S_ISREG(found.st_mode):
+        self._look_for_link(entry, found)
+        if found is None or not stat.S_ISREG(found.st_mode):
             return AtHome.MISSING
-        as_recorded = self._recorded(entry.path) == (entry.size, entry.modified)
-        return AtHome.EDITED if as_recorded else AtHome.MISSING
+        if self._recorded and self._recorded(entry.path) == (entry.size, entry.modified):
+            # It arrived as the facility has it still.
+            return AtHome.MISSING if self._restore else AtHome.EDITED
+        same = entry.is_same(found, size_only=self._size_only)
+        return AtHome.AS_LISTED if same else AtHome.MISSING
+
+    def _look_for_link(self, entry: Entry, found: os.stat_result | None) -> None:
+        if self.link is None and found is not None and stat.S_ISLNK(found.st_mode):
+            self.link = entry.path
 
     def _note(self, entry: Entry) -> None:
         # A folder's size and time say nothing about its data, and rsync does not compare them.
@@ -114,5 +127,6 @@ class Surveyor:
         if self._home is None:
             return AtHome.MISSING
         found = None if entry.path == b"." else self._home.find(entry.path)
+        self._look_for_link(entry, found)
         there = entry.path == b"." or (found is not None and stat.S_ISDIR(found.st_mode))
         return AtHome.AS_LISTED if there else AtHome.MISSING
