@@ -338,3 +338,20 @@ def test_nothing_may_be_deleted_before_its_next_visit_or_after_its_release() -> 
     assert why(coming, cycle=cycle()) == "no: waiting: its visit has not begun"
     released = replace(seen("1a", PROVEN), released=NOW, release_reason="measured again")
     assert why(released, cycle=cycle()).endswith("measured again")
+
+
+def test_an_experiment_that_cannot_be_judged_is_named_and_costs_no_other() -> None:
+    broken = seen("1b", replace(COPY, listed=NOW.replace(tzinfo=None)))
+    records = [broken, seen("1c")]
+    items = at_risk(records, SafetyPolicy(Level.SIZE), RETENTION, NOW).items
+    lacks = {item.experiment.epn.text: item.lack for item in items}
+    assert lacks.keys() == {"1b", "1c"}
+    assert lacks["1b"].startswith("an error that asynchy did not expect: TypeError(")
+
+    terms = DeletionPolicy(
+        SafetyPolicy(Level.SIZE), Level.SIZE, timedelta(0), prove=lambda _copy: PROOF
+    )
+    found = {one.record.experiment.epn.text: one for one in reconcile(records, terms, NOW)}
+    assert not found["1b"].deletable
+    assert found["1b"].why.startswith("an error that asynchy did not expect: TypeError(")
+    assert found["1c"].why == "never fetched"

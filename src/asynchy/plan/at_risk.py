@@ -11,7 +11,7 @@ from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.experiment import Experiment
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.person import Person
-from asynchy.plan.safety import SafetyPolicy, safe_since
+from asynchy.plan.safety import SafetyPolicy, safe_since, unexpected
 
 _LATEST = datetime(9998, 1, 1, tzinfo=UTC)
 
@@ -119,20 +119,23 @@ def at_risk(
     exempt: list[Experiment] = []
     lost: list[ExperimentRecord] = []
     for one in standings:
-        copy, lack = policy.best_copy(one, now)
-        if lack is None:
-            continue
-        waved = policy.is_exempt(one) and not everything
-        if one.vanished is not None:
-            _, lost_too = replace(policy, level=None).best_copy(one, now)
-            if lost_too is not None and not waved:
-                lost.append(one)
-        elif not one.seen and not any(item.visit.start <= now for item in one.beamtimes):
-            continue  # nothing was measured yet
-        elif waved:
-            exempt.append(one.experiment)
-        else:
-            items.append(_risk(one, copy, lack, policy, retention, now))
+        try:
+            copy, lack = policy.best_copy(one, now)
+            if lack is None:
+                continue
+            waved = policy.is_exempt(one) and not everything
+            if one.vanished is not None:
+                _, lost_too = replace(policy, level=None).best_copy(one, now)
+                if lost_too is not None and not waved:
+                    lost.append(one)
+            elif not one.seen and not any(item.visit.start <= now for item in one.beamtimes):
+                continue  # nothing was measured yet
+            elif waved:
+                exempt.append(one.experiment)
+            else:
+                items.append(_risk(one, copy, lack, policy, retention, now))
+        except Exception as error:  # noqa: BLE001 - it costs this experiment alone
+            items.append(_risk(one, None, unexpected(error), policy, retention, now))
     items.sort(key=lambda item: (item.kept_until or _LATEST, -(item.bytes or 0), item.experiment))
     return Risks(tuple(items), tuple(exempt), tuple(lost))
 

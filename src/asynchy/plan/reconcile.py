@@ -12,7 +12,7 @@ from asynchy.domain.level import Level
 from asynchy.domain.text import count, moment
 from asynchy.plan.experiment_state import State, experiment_state
 from asynchy.plan.policy import Policy
-from asynchy.plan.safety import SafetyPolicy, replaced_words
+from asynchy.plan.safety import SafetyPolicy, replaced_words, unexpected
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,14 @@ def reconcile(
 
 
 def _reconciled(one: ExperimentRecord, terms: DeletionPolicy, now: datetime) -> Reconciled:
+    """Both sides of one; an error that nobody expected costs that experiment alone."""
+    try:
+        return _compared(one, terms, now)
+    except Exception as error:  # noqa: BLE001
+        return Reconciled(one, None, None, False, unexpected(error), None)
+
+
+def _compared(one: ExperimentRecord, terms: DeletionPolicy, now: datetime) -> Reconciled:
     copy, lack = terms.policy.best_copy(one, now)
     proof = None
     if one.vanished is not None:

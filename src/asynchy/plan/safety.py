@@ -157,6 +157,11 @@ def safe_since(copy: CopyRecord, level: Level | None) -> datetime | None:
     return copy.listed if sound and unproven(copy.level, level) is None else None
 
 
+def unexpected(error: Exception) -> str:
+    """What is said of an experiment that could not be judged."""
+    return f"an error that asynchy did not expect: {error!r}"
+
+
 def name_of(experiment: Experiment) -> str:
     """An experiment for people: `12282a (mx)`."""
     where = f" ({experiment.beamline})" if experiment.beamline else ""
