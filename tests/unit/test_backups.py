@@ -163,6 +163,33 @@ def test_what_is_no_good_backup_is_not_restored(
     assert epns(path) == ["1a"]
 
 
+@pytest.mark.parametrize(
+    ("statements", "why"),
+    [
+        (
+            "DROP VIEW epns; ALTER TABLE copies RENAME TO c; CREATE VIEW copies AS "
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n",
+            "copies is a view, not an ordinary table",
+        ),
+        (
+            "CREATE TRIGGER t AFTER INSERT ON attempts BEGIN DELETE FROM copies; END",
+            "it has t, which no catalogue of asynchy has",
+        ),
+    ],
+    ids=["endless view", "trigger"],
+)
+def test_a_file_whose_schema_does_more_than_hold_data_is_not_restored(
+    catalogue: Catalogue, path: Path, tmp_path: Path, statements: str, why: str
+) -> None:
+    attempted(catalogue, "1a", tmp_path)
+    crafted = back_up(path, NOW).path
+    with closing(sqlite3.connect(crafted)) as db:
+        db.executescript(statements)
+    with pytest.raises(CatalogueError, match=f"cannot be restored: {why}"):
+        restore(path, crafted, NOW)
+    assert epns(path) == ["1a"]
+
+
 def test_a_damaged_catalogue_is_called_so_and_its_newest_backup_is_named(
     catalogue: Catalogue, path: Path, tmp_path: Path
 ) -> None:

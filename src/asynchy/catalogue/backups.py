@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from asynchy.catalogue.filesystem import settle
+from asynchy.catalogue.foreign import opened_foreign
 from asynchy.catalogue.reading import opened_for_reading
-from asynchy.domain.text import moment
-from asynchy.errors import CatalogueError
+from asynchy.catalogue.schema import metadata
+from asynchy.domain.text import moment, shown
+from asynchy.errors import CatalogueError, ImportRefused
 
 _STAMP = "%Y-%m-%dT%H-%M-%SZ"
 _NAME = f"{_STAMP}.db"
@@ -121,12 +123,10 @@ def restore(catalogue: Path, backup: Path, now: datetime) -> Path | None:
     Raises:
         CatalogueError: the backup is damaged or no catalogue, or it cannot be put there.
     """
-    problems = check(backup) if backup.is_file() else ["there is no such file"]
-    if not problems and not _is_catalogue(backup):
-        problems = ["it is no catalogue of asynchy"]
-    if problems:
+    problem = _no_catalogue(backup) or next(iter(check(backup)), None)
+    if problem is not None:
         raise CatalogueError(
-            f"{backup} cannot be restored: {problems[0]}",
+            f"{backup} cannot be restored: {problem}",
             hint="`asynchy catalogue backup --list` names the others; nothing was changed",
         )
     new = catalogue.with_name(f".{catalogue.name}.restored")
@@ -172,7 +172,17 @@ def _copy(source: Path, target: Path) -> None:
         made.execute("PRAGMA journal_mode=DELETE")  # one file alone
 
 
-def _is_catalogue(path: Path) -> bool:
-    with opened_for_reading(path) as db:
-        query = "SELECT count(*) FROM sqlite_master WHERE name IN ('alembic_version', 'copies')"
-        return bool(db.execute(query).fetchone()[0] == 2)
+def _no_catalogue(path: Path) -> str | None:
+    """Why a file is no catalogue of ours; None: it is one. Nothing in it is run meanwhile."""
+    try:
+        with opened_foreign(path) as db:
+            names = db.names()
+            if not {"alembic_version", "copies"} <= names:
+                return "it is no catalogue of asynchy"
+            for name in names & metadata.tables.keys():
+                db.columns(name)  # an ordinary table, or it says so
+            if (program := db.program()) is not None:
+                return f"it has {shown(program, limit=60)}, which no catalogue of asynchy has"
+    except (ImportRefused, CatalogueError) as error:
+        return error.message.removeprefix(f"{path} ").removeprefix(f"{path}: ")
+    return None

@@ -57,6 +57,15 @@ class Foreign:
         return frozenset(name.decode(errors="replace") for batch in self.rows(query)
                          for (name,) in batch)  # fmt: skip
 
+    def program(self) -> bytes | None:
+        """The name of a trigger or a virtual table, which run when others write; None: none."""
+        query = (
+            "SELECT name FROM sqlite_master WHERE type = 'trigger' "
+            "OR type = 'table' AND rootpage = 0"
+        )
+        found = self.first(query)
+        return None if found is None else found[0]
+
     def columns(self, table: str) -> frozenset[str]:
         """The columns of a table.
 
