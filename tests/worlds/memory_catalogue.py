@@ -270,7 +270,8 @@ class MemoryStore:
             held = kept.held.get(path)
             if held is not None and held[:2] == what:
                 kept.held[path] = (*what, None, True)
-                values |= {"completed": None, "listed": None, "suspect": True}
+                suspect = kept.record.was_complete
+                values |= {"completed": None, "listed": None, "suspect": suspect}
         kept.record = replace(kept.record, **values)
 
     def _sum_up(self, kept: _Copy, row: _Row, when: datetime) -> None:
@@ -279,7 +280,9 @@ class MemoryStore:
         level = min(levels) if levels and len(levels) == len(kept.held) and not damaged else None
         if any(kept.held.get(path, ())[:2] != what for path, what in row.contents.items()):
             level = None
-        kept.record = replace(kept.record, level=level, verified=when, damaged=damaged)
+        kept.record = replace(
+            kept.record, level=level, verified=when, damaged=damaged, missing=damaged
+        )
 
     def hold(self, copy_id: int, found: Survey, level: Level) -> None:
         kept = self._copies[copy_id]
@@ -330,7 +333,7 @@ class MemoryStore:
         kept.held = {}
         kept.record = replace(
             kept.record, completed=None, listed=None, suspect=False, level=None, verified=None,
-            damaged=0, losses=None,
+            damaged=0, missing=0, losses=None,
         )  # fmt: skip
         self._remember(record.copy.experiment, "").released = None
 
