@@ -78,6 +78,8 @@ class Facility:
         self.programs: dict[str, str] | None = None
         """What a shell there finds the next time sshd starts: name -> a script of sh; None: all
         that this machine has."""
+        self.sshd_settings: list[str] = []
+        """Lines of sshd's config, before all others, the next time it starts."""
         self.max_startups = "10:30:100"
         """sshd's MaxStartups the next time it starts; this is its default."""
         self.key_file = self.folder / "ssh" / "key"
@@ -140,6 +142,11 @@ class Facility:
         """What sshd has logged."""
         return (self.folder / "ssh" / "sshd.log").read_text(errors="replace")
 
+    @property
+    def account(self) -> tuple[int, int]:
+        """The ids of the user and the group that sshd runs as."""
+        return self._run_as or (os.getuid(), os.getgid())
+
     def start_sshd(self) -> None:
         """Start sshd, on the same port as before where it ran before."""
         if self._sshd is not None:
@@ -195,7 +202,7 @@ class Facility:
                 )  # fmt: skip
         public = (self.folder / "ssh" / "key.pub").read_text()
         (self.folder / "ssh" / "authorized_keys").write_text(public)
-        user, group = self._run_as or (os.getuid(), os.getgid())
+        user, group = self.account
         # The account does not exist on this machine; libnss_wrapper shows it to sshd alone.
         (self.folder / "ssh" / "passwd").write_text(
             f"{USER}:x:{user}:{group}:Facility:{self.folder}/home:/bin/sh\n"
@@ -214,7 +221,7 @@ class Facility:
 
     def _sshd_config(self, sshd: str) -> str:
         subsystem = f"Subsystem sftp {self.sftp_server}" if self.offers_sftp else ""
-        return _SSHD_CONFIG.format(
+        settings = _SSHD_CONFIG.format(
             host=self.host,
             port=self.port,
             folder=self.folder,
@@ -223,6 +230,7 @@ class Facility:
             penalties=_no_penalties(sshd),
             path="" if self.programs is None else f"SetEnv PATH={self._offered(self.programs)}",
         )
+        return "\n".join([*self.sshd_settings, settings])
 
     def _offered(self, programs: dict[str, str]) -> Path:
         """A folder with these programs alone."""
@@ -268,13 +276,14 @@ class Facility:
         ours = f"Server listening on {self.host} port {self.port}."
         deadline = time.monotonic() + _READY_WITHIN
         while time.monotonic() < deadline and self._sshd.poll() is None:
-            if ours in self.sshd_log()[began:] and _banner(self.host, self.port) == b"SSH-":
+            if ours in self.sshd_log()[began:] and greeting(self.host, self.port) == b"SSH-":
                 return True
             time.sleep(0.02)
         return False
 
 
-def _banner(host: str, port: int) -> bytes:
+def greeting(host: str, port: int) -> bytes:
+    """The first bytes that a server says; none where nobody answers."""
     try:
         with socket.create_connection((host, port), timeout=_READY_WITHIN) as connection:
             return connection.recv(4)

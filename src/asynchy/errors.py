@@ -87,7 +87,15 @@ class ListingError(AsynchyError):
     transient = True
 
 
-class HostKeyRefused(ListingError):
+class ServerUnreachable(ListingError):
+    """No connection to the facility's server could be made: it is so for every experiment."""
+
+
+class ServerBusy(ServerUnreachable):
+    """The server takes no connection of ours for now; it does so again soon."""
+
+
+class HostKeyRefused(ServerUnreachable):
     """The server's host key is not one that is known: it may be another server."""
 
     transient = False

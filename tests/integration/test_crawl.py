@@ -154,13 +154,13 @@ def test_a_folder_that_cannot_be_opened_is_told_and_the_rest_listed(scripted: Sc
 @pytest.mark.parametrize(
     ("scenario", "words"),
     [
-        ("truncated", "the server ended the SFTP connection"),
+        ("truncated", "scripted: the SFTP connection was ended"),
         ("4 GiB", "something that is no SFTP: a packet of 4,294,967,295 bytes"),
         ("twice", "which waits for none"),
-        ("death", "the connection to the server was lost: Connection to scripted closed by"),
-        ("odd death", "ssh ended the SFTP connection: the tape has run out"),
+        ("death", "scripted: the connection to the server was lost"),
+        ("odd death", "scripted: the SFTP connection was ended: the tape has run out"),
         ("wrong type", "Data in answer to a question about a folder"),
-        ("banner", "something that is no SFTP"),
+        ("banner", "the login shell of nobody at scripted prints text where SFTP is to begin"),
         ("old version", "no SFTP of version 3"),
         ("silence", "the server said nothing for 1 s"),
         ("mute", "the server said nothing for 1 s"),
@@ -220,7 +220,7 @@ def test_a_server_without_sftp_is_told_apart_from_one_that_is_gone(
         port = unused.getsockname()[1]
         listed(Remote(host="127.0.0.1", user="nobody", port=port))
     assert not isinstance(raised.value, SftpNotOffered)
-    assert "Connection refused" in str(raised.value)
+    assert "the server refused the connection" in str(raised.value)
 
 
 def remote_of(facility: Facility) -> Remote:

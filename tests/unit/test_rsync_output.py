@@ -173,6 +173,7 @@ def test_statistics(line: bytes, found: tuple[str, int] | None) -> None:
     assert parse_statistic(line) == found
 
 
+CHANGED = "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\n"
 CAUSES = [
     (11, 'rsync: [receiver] write failed on "/x/y": No space left on device (28)', "ENOSPC"),
     (11, 'rsync: [receiver] write failed on "/x/y": Disk quota exceeded (122)', "EDQUOT"),
@@ -184,7 +185,7 @@ CAUSES = [
          "rsync: [Receiver] write error: Broken pipe (32)", "no such folder"),
     (255, "No ED25519 host key is known for [h]:22 and you have requested strict checking.\n"
           "Host key verification failed.", "not in known_hosts"),
-    (255, "@@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @@\nHost key verification failed.",
+    (255, f"{CHANGED}Host key verification failed.",
      "not the one in known_hosts"),
     (255, "me@h: Permission denied (publickey).", "refused the SSH key"),
     (255, "ssh: connect to host h port 22: Connection refused", "refused the connection"),
@@ -205,14 +206,13 @@ def test_the_cause_is_named(code: int, stderr: str, word: str) -> None:
 
 
 def test_the_command_that_removes_a_changed_host_key_is_whole() -> None:
-    began = "@@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @@\n"
     told = (
-        f"{began}it is\nSHA256:{43 * 'a'}.\nAdd correct host key in /my hosts.\n"
+        f"{CHANGED}it is\nSHA256:{43 * 'a'}.\nAdd correct host key in /my hosts.\n"
         "Offending ED25519 key in /my hosts:1\n"
         "Host key for [h]:2222 has changed and you have requested strict checking.\n"
     )
     assert "`ssh-keygen -R '[h]:2222' -f '/my hosts'`" in (explain(255, told).hint or "")
-    unknown = explain(255, f"{began}Host key verification failed.").hint
+    unknown = explain(255, f"{CHANGED}Host key verification failed.").hint
     assert "another one now" in (unknown or "")
     assert "`ssh-keygen -R '[HOST]:PORT' -f KNOWN_HOSTS_FILE`" in (unknown or "")
 
@@ -368,7 +368,7 @@ MORE_CAUSES = [
     (23, 'rsync: [sender] opendir "/d/x" failed: Permission denied (13)', "at the facility"),
     (23, 'rsync: [sender] link_stat "/data/mx/1a/." failed: No such file or directory (2)', "no such folder"),
     (3, 'rsync: [Receiver] change_dir#3 "/home/x" failed: No such file or directory (2)', "could not be selected"),
-    (255, "kex_exchange_identification: read: Connection reset by peer", "was lost"),
+    (255, "kex_exchange_identification: read: Connection reset by peer", "closed the connection before"),
     (255, "client_loop: send disconnect: Broken pipe", "was lost"),
     (255, "Connection to 192.0.2.1 closed by remote host.", "was lost"),
     (255, "ssh: connect to host h port 22: No route to host", "was lost"),

@@ -18,6 +18,8 @@ _RSYNC = "asynchy.ssh.rsync"
 
 
 _chosen = "text"
+SAID = {"said": True}
+"""`extra` of a record that a person is told in other words: the terminal does not repeat it."""
 
 
 class _Lines(logging.Formatter):
@@ -91,6 +93,7 @@ def set_up(level: int, file: Path | None) -> None:
     terminal.setLevel(
         max(level, logging.INFO if sys.stderr.isatty() or not file else logging.WARNING)
     )
+    terminal.addFilter(lambda record: not hasattr(record, "said"))
     terminal.addFilter(lambda record: record.name != _RSYNC or record.levelno >= logging.WARNING)
     logger.addHandler(terminal)
     if file is not None:

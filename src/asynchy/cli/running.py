@@ -11,6 +11,7 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from asynchy.cli.failing import say
+from asynchy.cli.logs import SAID
 from asynchy.cli.signals import Signals
 from asynchy.config.values import Bandwidth
 from asynchy.domain.epn import Epn
@@ -109,5 +110,5 @@ def until_stopped(work: Callable[[Stop, Signals], int], *, hangup: bool = True) 
         say(error)
         return signals.exit_code
     except AsynchyError as error:
-        log.error("%s", error)
+        log.error("%s", error, extra=SAID)
         raise

@@ -20,6 +20,7 @@ from asynchy.ssh.sftp.packets import (
     ProtocolError,
     Status,
     close,
+    is_failure,
     open_file,
     read,
 )
@@ -137,7 +138,8 @@ class _Reader:
         self._open = self._in_flight = self._early = 0
         limits = connection.limits
         self._most = min(_READ, max(_FEWEST, limits.read or _READ))
-        self._most_open = min(_OPEN, max(1, limits.handles - 4)) if limits.handles else _OPEN
+        self._handles = min(_OPEN, max(1, limits.handles - 4)) if limits.handles else _OPEN
+        self._most_open = self._handles
 
     def run(self) -> None:
         self._ask()
@@ -162,8 +164,13 @@ class _Reader:
         if isinstance(answer, Handle):
             file.handle = answer.handle
             self._readable.append(file)
-        else:
-            self._open -= 1
+            return
+        self._open -= 1
+        if self._open and is_failure(answer):  # it may have no handle for one more
+            self._most_open = min(self._most_open, self._open)
+            self._waiting.appendleft(file.held)
+        elif is_failure(answer):  # it is the file
+            self._most_open = self._handles
 
     def _go_on(self, file: _File) -> None:
         offset = file.asked

@@ -56,8 +56,8 @@ def list_experiment(
         try:
             crawl(remote, [Folder(0, source.encode())], _HandingOver(on_entry, deep), stop)
             return
-        except SftpNotOffered:
-            log.info("%s offers no SFTP; listing with rsync", remote.host)
+        except SftpNotOffered as error:
+            log.info("%s; listing with rsync", error)
             probe.warn_of_holes()
             _without_sftp.add(remote)
     try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from asynchy.catalogue import process
@@ -20,6 +21,7 @@ from asynchy.errors import (
     ExperimentAbsent,
     ListingError,
     NotAFolder,
+    ServerUnreachable,
 )
 from asynchy.plan.decide import Places, Room, after_listing, when_absent
 from asynchy.plan.outcome import Due, Left, LeftOut, Transfer, Why
@@ -38,10 +40,13 @@ def fitting(
     at_a_time: int,
     *,
     limit: int | None = None,
+    told: Collection[str] = (),
 ) -> tuple[list[Transfer], list[LeftOut]]:
     """List what is due, several at a time, and keep what fits beside all that was kept before.
 
-    With a `limit`, that many at most are kept; what cannot be listed does not count.
+    With a `limit`, that many at most are kept; what cannot be listed does not count. `told`: what
+    is in the log already of a server that cannot be reached. If it cannot be, nothing more is
+    asked of it, and that is said once.
 
     Raises:
         Stopped: a stop was asked for meanwhile.
@@ -54,13 +59,14 @@ def fitting(
     due = [item for item in given if isinstance(item, Due)]
     rooms: dict[int, Room] = {}
     places = Places()
+    server = _Server(told)
     with ThreadPoolExecutor(at_a_time) as pool:
         coming = iter(due)
         listings: deque[tuple[Due, Future[Survey | LeftOut]]] = deque()
 
         def submit(number: int | None) -> None:
             for item in itertools.islice(coming, number):
-                listings.append((item, pool.submit(_survey, site, item)))
+                listings.append((item, pool.submit(_survey, site, item, server)))
 
         submit(limit)
         new = next((item for item in due if item.why is Why.NEW), None)
@@ -77,6 +83,29 @@ def fitting(
             else:
                 transfers.append(decision)
     return transfers, left_out
+
+
+class _Server:
+    """Whether the facility's server could be reached, for all who ask at the same time."""
+
+    def __init__(self, told: Collection[str]) -> None:
+        self._told = set(told)
+        self._lock = threading.Lock()
+        self.unreachable = False
+
+    def note(self, error: ServerUnreachable) -> None:
+        """It could not be; that is logged once."""
+        with self._lock:
+            self.unreachable = True
+            words = unreachable_words(error)
+            if words not in self._told:
+                self._told.add(words)
+                log.error("%s", words)
+
+
+def unreachable_words(error: ServerUnreachable) -> str:
+    """What is said of a server that cannot be reached."""
+    return f"SFTP service: {error}" + (f" ({error.hint})" if error.hint else "")
 
 
 def _decision(
@@ -100,8 +129,10 @@ def _decision(
     return decision
 
 
-def _survey(site: Site, due: Due) -> Survey | LeftOut:
+def _survey(site: Site, due: Due, server: _Server) -> Survey | LeftOut:
     left = Left.UNLISTED
+    if server.unreachable:
+        return LeftOut(due.experiment, Left.UNREACHABLE, "", due.copy.project)
     try:
         if not due.copy.project_folder.is_dir():
             folder = str(due.copy.project_folder)
@@ -114,6 +145,9 @@ def _survey(site: Site, due: Due) -> Survey | LeftOut:
         if not absent.reason.stays_due:
             return absent
         left, reason = absent.reason, absent.detail
+    except ServerUnreachable as error:
+        server.note(error)
+        return LeftOut(due.experiment, Left.UNREACHABLE, "", due.copy.project)
     except NotAFolder as error:
         left, reason = Left.BROKEN_LINK, str(error)
     except ListingError as error:

@@ -11,7 +11,7 @@ from asynchy.config.ignore_file import IgnoreEntries
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.text import count, size
 from asynchy.domain.visit import EquipmentVisits
-from asynchy.errors import ExperimentAbsent, ListingError
+from asynchy.errors import ExperimentAbsent, ListingError, ServerUnreachable
 from asynchy.facility.visible import visible_in
 from asynchy.plan.decide import planned
 from asynchy.plan.experiment_state import ExperimentState, experiment_state
@@ -21,7 +21,7 @@ from asynchy.plan.overview import long_visits
 from asynchy.plan.policy import IgnoreEntry, Origin, Policy
 from asynchy.service.ask import ask_visits
 from asynchy.service.cycle_site import CycleSite
-from asynchy.service.fitting import fitting
+from asynchy.service.fitting import fitting, unreachable_words
 from asynchy.service.presence import with_presence
 from asynchy.service.reports import policy_for_all, whose
 
@@ -60,7 +60,7 @@ def make_plan(site: CycleSite, entries: IgnoreEntries) -> Plan:
     states = seen.states
     site.board.phase("listing what is due")
     decided = [item for item in map(planned, states) if item is not None]
-    transfers, left_out = fitting(site, decided, site.settings.max_tasks)
+    transfers, left_out = fitting(site, decided, site.settings.max_tasks, told=seen.unlisted)
     plan = Plan(
         transfers=tuple(transfers),
         left_out=tuple(left_out),
@@ -110,6 +110,9 @@ def _folders(site: CycleSite, now: datetime) -> tuple[list[FolderSeen], list[str
             else:
                 log.warning("%s", said)
             continue
+        except ServerUnreachable as error:  # it holds the other folders, too
+            unlisted.append(unreachable_words(error))
+            break
         except ListingError as error:
             hint = f" ({error.hint})" if error.hint else ""
             where = "" if str(error).startswith(folder) else f", {folder}"

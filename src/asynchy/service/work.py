@@ -44,8 +44,8 @@ class Report:
 
 def exit_code_for(plan: Plan, outcomes: tuple[Outcome, ...]) -> ExitCode:
     """UNASKED if something could not be asked, DUE if something is due or needs a person."""
-    unlisted = plan.unlisted or any(item.reason is Left.UNLISTED for item in plan.left_out)
-    if plan.problems or unlisted:
+    unasked = {Left.UNLISTED, Left.UNREACHABLE} & {item.reason for item in plan.left_out}
+    if plan.problems or plan.unlisted or unasked:
         return ExitCode.UNASKED
     open_ends = any(not item.reason.ends_well for item in plan.left_out)
     if open_ends or any(not outcome.complete for outcome in outcomes):

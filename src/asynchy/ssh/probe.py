@@ -12,14 +12,13 @@ from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.errors import ListingError
 from asynchy.ssh import child
+from asynchy.ssh.causes import SSH_FAILED, cause
 from asynchy.ssh.remote import Remote
-from asynchy.ssh.rsync_output import cause, known_holes
+from asynchy.ssh.rsync_output import known_holes
 from asynchy.ssh.sftp.connection import Connection
 
 log = logging.getLogger(__name__)
 
-_SSH_FAILED = 255
-"""ssh(1): its own exit code, and no command's at the other end."""
 _LINES = 100
 """Lines that are looked at; rsync's `--version` has 20."""
 
@@ -54,7 +53,7 @@ def rsync_version(remote: Remote) -> str | None:
     command = [*remote.ssh_command(), remote.host, "rsync --version"]
     line, ended = _first_line(command, remote.timeout)
     # 255 is what ssh says of a server that runs no command, too; the words tell it apart.
-    if ended.code == _SSH_FAILED and (found := cause(ended.stderr)) is not None:
+    if ended.code == SSH_FAILED and (found := cause(ended.stderr)) is not None:
         raise found.as_error(ListingError)
     return line
 

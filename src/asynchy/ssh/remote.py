@@ -54,6 +54,9 @@ class Remote:
             "PermitLocalCommand=no",
             "ControlMaster=no",  # a connection carries 2 MB a round trip; sharing one only costs
             "ControlPath=none",
+            # What a person's ssh_config has for log-ins by hand.
+            "RemoteCommand=none",
+            "LogLevel=ERROR",  # no banner of the server, but why ssh failed
         ]
         if compressed:
             options.append("Compression=yes")
@@ -61,8 +64,7 @@ class Remote:
             options.append("IdentitiesOnly=yes")
         if self.known_hosts:
             options.append(f"UserKnownHostsFile={_ssh_path(self.known_hosts)}")
-        if ciphers := preferred_ciphers(self.host):
-            options.append(f"Ciphers={ciphers}")
+        options += options_for(self.host)
         command = ["ssh", "-a", "-x", "-T"]
         for option in options:
             command += ["-o", option]
@@ -85,26 +87,38 @@ def prefer_fast(site: list[str], built_in: list[str]) -> list[str] | None:
     return [*(c for c in _FAST if c in site), *(c for c in site if c not in _FAST)]
 
 
-_known: dict[str, str | None] = {}
+_known: dict[str, tuple[str, ...]] = {}
+_UNDONE = {
+    "stdinnull": "StdinNull=no",
+    "forkafterauthentication": "ForkAfterAuthentication=no",
+}
+"""Settings of ssh_config that would keep a command from being run; OpenSSH before 8.7 does not know
+them, so that they are named only where the site has them."""
 
 
-def preferred_ciphers(host: str) -> str | None:
-    """The value of `Ciphers` for a host; None: as ssh_config says. A process asks ssh once."""
+def options_for(host: str) -> tuple[str, ...]:
+    """What ssh is asked for besides, given what ssh_config says of a host; ssh is asked once."""
     if host not in _known:
-        chosen = prefer_fast(
-            _ciphers(["ssh", "-G", "--", host]), _ciphers(["ssh", "-F", "none", "-G", "--", host])
-        )
-        _known[host] = ",".join(chosen) if chosen else None
+        site = _settings(["ssh", "-G", "--", host])
+        built_in = _settings(["ssh", "-F", "none", "-G", "--", host])
+        chosen = prefer_fast(_ciphers(site), _ciphers(built_in))
+        ciphers = (f"Ciphers={','.join(chosen)}",) if chosen else ()
+        undone = (_UNDONE[key] for key in _UNDONE if site.get(key, "no") != "no")
+        _known[host] = (*ciphers, *undone)
     return _known[host]
 
 
-def remember_ciphers(host: str, ciphers: str | None) -> None:
-    """Take it from another process of ours."""
-    _known[host] = ciphers
+def remember_options(host: str, options: tuple[str, ...]) -> None:
+    """Take them from another process of ours."""
+    _known[host] = options
 
 
-def _ciphers(command: list[str]) -> list[str]:
-    """The ciphers that `ssh -G` says are in force; none where it cannot say."""
+def _ciphers(settings: dict[str, str]) -> list[str]:
+    return settings["ciphers"].split(",") if "ciphers" in settings else []
+
+
+def _settings(command: list[str]) -> dict[str, str]:
+    """The settings that `ssh -G` says are in force, by key; none where it cannot say."""
     try:
         answer = subprocess.run(
             command,
@@ -115,9 +129,6 @@ def _ciphers(command: list[str]) -> list[str]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return []
-    for line in answer.stdout.splitlines():
-        key, _, value = line.partition(" ")
-        if key == "ciphers":
-            return value.split(",")
-    return []
+        return {}
+    lines = (line.partition(" ") for line in answer.stdout.splitlines())
+    return {key: value for key, _, value in lines}

@@ -27,10 +27,10 @@ from asynchy.errors import (
 )
 from asynchy.plan.engine import Means
 from asynchy.ssh import child, slots
+from asynchy.ssh.causes import Explanation
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync_output import (
     VANISHED,
-    Explanation,
     Named,
     explain,
     is_absent,

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import calendar
 import re
-import shlex
 from dataclasses import dataclass
 
 from asynchy.domain.experiment import Entry, Kind
 from asynchy.domain.paths import is_inside
 from asynchy.domain.text import shown
-from asynchy.errors import HostKeyRefused, ListingError
+from asynchy.ssh.causes import ABSENT, Explanation, cause
 
 _LISTED = re.compile(
     rb"(?P<kind>[-dlpscbD])(?P<mode>[r-][w-][xsS-][r-][w-][xsS-][r-][w-][xtT-])\S? +"
@@ -56,14 +55,10 @@ EXIT_CODES = {
     125: "the remote command was killed",
     126: "the remote command could not be run",
     127: "rsync is not offered by the server, or ssh is not installed",
-    255: "ssh could not connect",
+    255: "ssh could not connect, or the connection was lost",
 }
 """rsync(1), EXIT VALUES, in our words; 255 is ssh's own."""
 
-_ABSENT = re.compile(
-    r"(change_dir|link_stat) .* failed: (No such file or directory \(2\)"
-    r"|Not a directory \(20\)|Too many levels of symbolic links \(40\))"
-)
 _LOST = frozenset({10, 12, 16, 30, 35, 255})
 """rsync(1), and 255 of ssh(1): the connection could not be made, or broke off."""
 _SIGNALS = range(129, 193)
@@ -79,108 +74,6 @@ _HOLES = (
 )
 """The version that mended them, and what concerns a client that fetches: rsync's NEWS. A server, or
 who may write at home, could have it read or write elsewhere, crash, or wait for ever."""
-
-_HOST_KEYS: tuple[tuple[str, str, str], ...] = (
-    (
-        r"REMOTE HOST IDENTIFICATION HAS CHANGED(?:[^\0]*?(?P<seen>SHA256:[A-Za-z0-9+/]{43}))?"
-        r"(?:[^\0]*?Offending \S+ key in (?P<file>[^\r\n]+):\d+)?"
-        r"(?:[^\0]*?Host key for (?P<host>\S+) has changed)?",
-        "the server's host key is not the one in known_hosts",
-        "somebody may be in between: ask the facility, by phone or on its web site, whether its "
-        "key is {seen} now; only then remove the old one (`ssh-keygen -R {host} -f {file}`) and "
-        "add the new one",
-    ),
-    (
-        r"Host key verification failed|No .* host key is known",
-        "the server's host key is not in known_hosts",
-        "none is accepted unseen: `ssh-keyscan -p PORT HOST > new` fetches it, `ssh-keygen -lf "
-        "new` tells its fingerprint; where the facility names the same, by phone or on its web "
-        "site, add it to the file that `known-hosts` names (or ~/.ssh/known_hosts)",
-    ),
-)
-"""What ssh says of a server that is not known to be the facility's: pattern, reason, hint."""
-_UNKNOWN = {"seen": "another one", "host": "'[HOST]:PORT'", "file": "KNOWN_HOSTS_FILE"}
-"""What stands in a hint where ssh does not say it."""
-
-_CAUSES = (
-    (
-        r"Load key .*(incorrect passphrase|passphrase)|read_passphrase",
-        "the SSH key has a passphrase",
-        "load it into ssh-agent, or use a key without one for unattended work",
-    ),
-    (
-        r"Permission denied \(.*(publickey|password|keyboard)",
-        "the server refused the SSH key",
-        "check `user` and `key-file`, and that the facility knows the public key",
-    ),
-    (
-        r"Could not resolve hostname",
-        "the server's name cannot be resolved",
-        "check `host`, and this machine's DNS",
-    ),
-    (r"Connection refused", "the server refused the connection", "check `host` and `port`"),
-    (
-        r"Disk quota exceeded \(122\)",
-        "the quota at the destination is used up (EDQUOT)",
-        "free space or raise the quota of the project; it is tried again in the next run",
-    ),
-    (
-        r"No space left on device \(28\)",
-        "the destination is full (ENOSPC)",
-        "free space or inodes; it is tried again in the next run",
-    ),
-    (
-        r"Read-only file system \(30\)",
-        "the destination is mounted read-only (EROFS)",
-        "have it mounted for writing; it is tried again in the next run",
-    ),
-    (
-        _ABSENT.pattern,
-        "there is no such folder at the facility",
-        "check `source-path` and `beamline`; the data may be gone or not there yet",
-    ),
-    (
-        r"\[(Receiver|generator|receiver)\] .*Permission denied \(13\)"
-        r"|(mkstemp|mkdir|recv_generator|rename).*Permission denied \(13\)",
-        "no permission to write at the destination (EACCES)",
-        "make the project folder writable for the user that runs asynchy",
-    ),
-    (
-        r"Permission denied \(13\)",
-        "some of it may not be read at the facility (EACCES)",
-        "ask the facility to open it to the user",
-    ),
-    (
-        r"Connection (to \S+ )?(timed out|closed|reset)|No route to host|Network is unreachable"
-        r"|client_loop: |Timeout, server .* not responding|Operation timed out",
-        "the connection to the server was lost",
-        "it is tried again in the next run",
-    ),
-    (
-        r"unsafe pathname from sender|rejecting (unrequested|excluded) file-list name",
-        "the server's rsync sent a name that leads out of the experiment",
-        "it is broken, or somebody's who means harm: tell the facility",
-    ),
-    (
-        r"protocol version mismatch|is your shell clean",
-        "something other than rsync answered",
-        "check with `ssh USER@HOST rsync --version` what the server offers",
-    ),
-)
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why rsync failed, and what to do about it."""
-
-    reason: str
-    hint: str | None
-    distrust: bool = False
-    """Whether it may be another server: nothing is tried again until a person has looked."""
-
-    def as_error(self, kind: type[ListingError]) -> ListingError:
-        """An error of this kind, where no other server may be behind it."""
-        return (HostKeyRefused if self.distrust else kind)(self.reason, hint=self.hint)
 
 
 def parse_listed(line: bytes) -> Entry | None:
@@ -234,7 +127,7 @@ def parse_named(line: bytes) -> Named | None:
 
 def is_absent(stderr: str) -> bool:
     """Whether rsync says that the folder to be read is not there, or that it is no folder."""
-    return _ABSENT.search(stderr) is not None
+    return ABSENT.search(stderr) is not None
 
 
 def unescape(name: bytes) -> bytes:
@@ -293,22 +186,6 @@ def parse_progress(line: bytes) -> tuple[int, int] | None:
     return None if match is None else (int(match["bytes"]), int(match["files"] or 0))
 
 
-def cause(words: str) -> Explanation | None:
-    """The cause that rsync, ssh or the system name in these words; None where it is none we know.
-
-    An error of the system is told as rsync tells it: `No space left on device (28)`.
-    """
-    for distrust, causes in ((True, _HOST_KEYS), (False, _CAUSES)):
-        for pattern, reason, hint in causes:
-            if (match := re.search(pattern, words)) is not None:
-                told = {name: word for name, word in match.groupdict().items() if word}
-                for name, unknown in _UNKNOWN.items():
-                    word = shlex.quote(shown(told[name])) if name in told else unknown
-                    hint = hint.replace(f"{{{name}}}", word)  # noqa: PLW2901 - filled in
-                return Explanation(reason, hint, distrust)
-    return None
-
-
 def known_holes(version: str) -> str | None:
     """What is known to be wrong with an rsync that fetches, by the first line of its `--version`.
 
@@ -332,7 +209,7 @@ def is_lost(code: int) -> bool:
 
 def explain(code: int, stderr: str) -> Explanation:
     """Why rsync, or ssh, ended with such a code: the cause that its words name, else the code's."""
-    if (found := cause(stderr)) is not None:
+    if (found := cause(stderr, code)) is not None:
         return found
     if code in _SIGNALS:
         what = f"signal {code - 128} ended the command at the facility"

@@ -14,6 +14,7 @@ from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.errors import ListingError, Stopped
 from asynchy.ssh import child, slots
+from asynchy.ssh.causes import refuses_commands
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync_output import explain, is_lost
 
@@ -71,7 +72,7 @@ def digests(  # noqa: PLR0913, PLR0917 - what, from where, and how long
         raise Stopped("stopped while digests were made at the facility")
     if ended.silent:
         raise ListingError(f"sha256sum at the facility said nothing for {patience:.0f} s")
-    if is_lost(ended.code):
+    if is_lost(ended.code) and not refuses_commands(ended.stderr):
         raise explain(ended.code, ended.stderr).as_error(ListingError)
     return ended
 

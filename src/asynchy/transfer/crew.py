@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from asynchy.ssh import companion
 from asynchy.ssh.companion import Companion
-from asynchy.ssh.remote import Remote, preferred_ciphers
+from asynchy.ssh.remote import Remote, options_for
 from asynchy.ssh.shelf import Shelf
 from asynchy.transfer.messages import Hire
 
@@ -67,6 +67,6 @@ class Crew:
 
     def _new(self, *, patient: bool) -> Member:
         process = Companion(_WORKER)
-        ciphers = preferred_ciphers(self.remote.host)
-        process.pipe.send(Hire(self.remote, patient, ciphers, self._bandwidth))
+        options = options_for(self.remote.host)
+        process.pipe.send(Hire(self.remote, patient, options, self._bandwidth))
         return Member(process)

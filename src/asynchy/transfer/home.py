@@ -15,7 +15,7 @@ from typing import Self
 from asynchy.domain.experiment import Copy, Entry
 from asynchy.domain.text import shown
 from asynchy.kept_files import KeptFolder
-from asynchy.ssh.rsync_output import cause
+from asynchy.ssh.causes import cause
 from asynchy.tree import FOLDER, Tree, name_for_ours, opened, remove_tree, walk_down
 
 log = logging.getLogger(__name__)

@@ -19,8 +19,8 @@ class Hire:
     remote: Remote
     patient: bool
     """Whether it waits for a connection where this machine has none to spare."""
-    ciphers: str | None
-    """What ssh is to use, as `preferred_ciphers` says."""
+    options: tuple[str, ...]
+    """What ssh is asked for besides, as `options_for` says."""
     bandwidth: int | None
     """Bytes a second that all streams of this machine may take together."""
 

@@ -20,7 +20,7 @@ from asynchy.domain.text import shown
 from asynchy.errors import AsynchyError, DiskStandsStill, HostKeyRefused, Stopped
 from asynchy.plan.bundles import LARGEST, Bundle
 from asynchy.ssh.companion import Messages, to_parent
-from asynchy.ssh.remote import remember_ciphers
+from asynchy.ssh.remote import remember_options
 from asynchy.ssh.sftp.connection import Connection
 from asynchy.ssh.sftp.packets import (
     Answer,
@@ -31,6 +31,7 @@ from asynchy.ssh.sftp.packets import (
     ProtocolError,
     Status,
     close,
+    is_failure,
     open_file,
     read,
 )
@@ -95,7 +96,7 @@ def main(descriptor: int) -> None:
 def _serve(pipe: Messages, stop: Stop) -> None:
     """Connect, and do one task after another until the connection is lost."""
     hire: Hire = pipe.recv()
-    remember_ciphers(hire.remote.host, hire.ciphers)
+    remember_options(hire.remote.host, hire.options)
     word: Event | None = None
     signs = _Signs(pipe.send)
     try:
@@ -224,7 +225,8 @@ class _Stream:
         self._signs.give()
 
     def _heed(self, limits: Limits) -> None:
-        self._most_open = min(_OPEN, max(1, limits.handles - 4)) if limits.handles else _OPEN
+        self._handles = min(_OPEN, max(1, limits.handles - 4)) if limits.handles else _OPEN
+        self._most_open = self._handles
         # A server that says that it sends a byte at a time would have us ask for millions of them.
         self._most = min(self._most, max(_FEWEST, limits.read or self._most))
 
@@ -295,10 +297,17 @@ class _Stream:
         if isinstance(answer, Handle):
             fetch.handle = answer.handle
             self._readable.append(fetch)
-        else:
-            self._fail(fetch, answer)
-            self._open -= 1
-            self._end(fetch)
+            return
+        self._open -= 1
+        if self._open and is_failure(answer):  # it may have no handle for one more
+            self._most_open = min(self._most_open, self._open)
+            self._ahead -= fetch.piece.length
+            self._waiting.appendleft(fetch)
+            return
+        if is_failure(answer):  # it is the file
+            self._most_open = self._handles
+        self._fail(fetch, answer)
+        self._end(fetch)
 
     def _may_read(self, fetch: Fetch) -> bool:
         """Whether neither the disk nor the limit of the bandwidth is behind."""

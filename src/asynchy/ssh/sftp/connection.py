@@ -21,10 +21,10 @@ from typing import IO, Self
 from asynchy.domain import pulse
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
-from asynchy.errors import ListingError, SftpNotOffered, Stopped
+from asynchy.errors import ListingError, ServerUnreachable, SftpNotOffered, Stopped
 from asynchy.ssh import child, slots
+from asynchy.ssh.causes import SSH_FAILED, Explanation, cause
 from asynchy.ssh.remote import Remote
-from asynchy.ssh.rsync_output import Explanation, cause
 from asynchy.ssh.sftp import packets
 from asynchy.ssh.sftp.packets import Answer, Limits, ProtocolError, Reply
 
@@ -48,6 +48,9 @@ _FRESH = 5.0
 """Seconds of silence after which a connection is asked whether it is still there."""
 _STDERR_KEPT = 8192
 _NUMBERS = 1 << 32
+_SSHS_OWN = (None, SSH_FAILED, -signal.SIGKILL)
+"""How ssh ends where not the command at the other end did: it is still there, failed, or was ended
+by us."""
 
 
 class Connection:
@@ -244,8 +247,8 @@ class Connection:
         if self._stop.asked:
             raise Stopped("stopped")
         if time.monotonic() - self._heard > self._remote.timeout:
-            raise ListingError(
-                f"the server said nothing for {self._remote.timeout} s",
+            raise (ListingError if self.is_open else ServerUnreachable)(
+                f"{self._remote.host}: the server said nothing for {self._remote.timeout} s",
                 hint="it is tried again in the next run",
             )
         return found
@@ -302,16 +305,25 @@ class Connection:
         with contextlib.suppress(KeyError, OSError, ValueError):
             self._hear_stderr()
         words = self._stderr.decode("utf-8", "backslashreplace").strip()
-        if "subsystem request failed" in words:
-            return SftpNotOffered("the server offers no SFTP", hint="ask the facility for it")
-        if not words:
-            return ListingError("the server ended the SFTP connection")
-        found = cause(words) or Explanation("ssh ended the SFTP connection", None)
-        last = words.splitlines()[-1]  # before it stand banners, and pages about host keys
-        reason = f"{found.reason}: {shown(last, limit=200)}"
-        return replace(found, reason=reason).as_error(ListingError)
+        code = self._process.poll()
+        last = f": {shown(words.splitlines()[-1], limit=200)}" if words else ""
+        host = self._remote.host
+        if not self.is_open and ("subsystem request failed" in words or code not in _SSHS_OWN):
+            # A key may be for another command alone, such as rrsync(1), whatever is asked for.
+            return SftpNotOffered(f"{host} offers no SFTP{last}", hint="ask the facility for it")
+        found = cause(words, code) or Explanation(f"the SFTP connection was ended{last}", None)
+        kind = ListingError if self.is_open else ServerUnreachable
+        return replace(found, reason=f"{host}: {found.reason}").as_error(kind)
 
     def _no_sftp(self, error: ProtocolError) -> ListingError:
+        if not self.is_open and (text := self._framer.text()):
+            first = shown(text.strip().partition(b"\n")[0], limit=80) or "an empty line"
+            return ServerUnreachable(
+                f"the login shell of {self._remote.user} at {self._remote.host} prints text where "
+                f'SFTP is to begin: "{first}"',
+                hint="ask the facility to have it print nothing without a terminal; "
+                "`ssh USER@HOST true` shows all of it",
+            )
         return ListingError(
             f"the server spoke something that is no SFTP: {error}",
             hint="check with `sftp USER@HOST` what it offers",

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Iterator
 
 from asynchy.domain.stop import Stop
-from asynchy.errors import AsynchyError, ListingError
+from asynchy.errors import AsynchyError, ListingError, ServerBusy
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.sftp.connection import Connection
 from asynchy.ssh.shelf import Shelf
 
+log = logging.getLogger(__name__)
+
 _AT_ONCE = 5.0
 """Seconds within which a server refuses a connection because it has too many that are not logged in
 yet (MaxStartups); the streams of a transfer may be among them."""
-_PAUSE = 1.0
+_PAUSES = (1.0, 4.0, 15.0)
+"""Seconds until it is tried again: together longer than the 15 s that OpenSSH 9.8 and later hold a
+machine back at least after refused keys (PerSourcePenalties)."""
 _RISES = 1.03
 """How much further away the server may seem to be with each connection."""
 
@@ -84,17 +89,27 @@ def _shelf(remote: Remote) -> Shelf[Connection]:
 
 
 def _opened(remote: Remote, stop: Stop, begun: Connection | None) -> Connection:
-    """A new connection; tried twice where it is refused at once, as sshd does with some of many."""
-    began = time.monotonic()
+    """A new connection; tried again where it is refused at once, as sshd does with some of many.
+
+    Once, or, where the server closes it before it said who it is, some times more.
+    """
     found = begun or Connection(remote, stop, listing=True)
-    try:
-        found.open(stop)
-    except ListingError as error:
-        soon = time.monotonic() - began < _AT_ONCE
-        if not error.transient or not soon or stop.wait(_PAUSE):
-            raise
+    for pause in _PAUSES:
+        began = time.monotonic()
+        try:
+            found.open(stop)
+            return found
+        except ListingError as error:
+            soon = time.monotonic() - began < _AT_ONCE
+            again = isinstance(error, ServerBusy) or pause == _PAUSES[0]
+            if not (error.transient and soon and again):
+                raise
+            if pause > _PAUSES[0]:
+                log.info("%s; trying again in %.0f s", error, pause)
+            if stop.wait(pause):
+                raise
         found = Connection(remote, stop, listing=True)
-        found.open(stop)
+    found.open(stop)
     return found
 
 

@@ -255,6 +255,14 @@ class Framer:
         if self._begin == self._end:
             self._begin = self._end = 0
 
+    def text(self) -> bytes:
+        """What has come and is no packet, but text; nothing otherwise.
+
+        A packet begins with a zero: the first byte of its length.
+        """
+        found = bytes(self._buffer[self._begin : self._end])
+        return found.partition(b"\0")[0]
+
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The packets that are whole, now that these bytes came.
 
@@ -268,6 +276,11 @@ class Framer:
             data = data[taken:]
             for payload in self.filled(taken):
                 yield bytes(payload)
+
+
+def is_failure(answer: Answer) -> bool:
+    """Whether it says that something failed and not what: it may be out of handles."""
+    return isinstance(answer, Status) and answer.code == Code.FAILURE
 
 
 def parse_hello(payload: Payload) -> Hello:
