@@ -37,14 +37,6 @@ def test_a_damaged_catalogue_is_refused_and_stays_as_it_is(home: Home) -> None:
     assert not home.copy("12282a").exists()
 
 
-def test_a_log_folder_that_is_not_there_is_a_clear_error(home: Home) -> None:
-    prepared(home)
-    (home.place / "logs").rmdir()
-    run = home.once()
-    assert run.returncode == 3
-    assert "log-files" in run.stderr and "No such file" in run.stderr
-
-
 # State that is lost
 
 

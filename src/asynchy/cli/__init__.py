@@ -1,5 +1,6 @@
 """The commands: options in, text and exit codes out."""
 
-from asynchy.cli import signals
+from asynchy.cli import signals, streams
 
+streams.fill_gaps()  # before a file is opened
 signals.note_hangup()  # before anything else is loaded, which takes half a second

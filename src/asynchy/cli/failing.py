@@ -10,6 +10,7 @@ from typing import ParamSpec
 
 import click
 
+from asynchy.cli import streams
 from asynchy.domain.text import shown
 from asynchy.errors import AsynchyError, ExitCode
 from asynchy.tree import raise_limit
@@ -32,9 +33,6 @@ def fails_with_words(command: Callable[_P, int | None]) -> Callable[_P, None]:
             code = error.exit_code
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except BrokenPipeError:  # whoever read our output has had enough
-            sys.stderr.close()
-            code = ExitCode.OK
         except Exception as error:
             log.debug("a defect of asynchy", exc_info=True)
             click.echo(
@@ -43,6 +41,8 @@ def fails_with_words(command: Callable[_P, int | None]) -> Callable[_P, None]:
                 err=True,
             )
             code = ExitCode.INTERNAL
+        if (reason := streams.failure()) is not None:
+            click.echo(f"Standard output could not be written: {reason}.", err=True)
         sys.exit(int(code or 0))
 
     return guarded

@@ -9,10 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from asynchy.errors import ConfigError
-
-_LARGEST = 20_000_000
-_KEPT = 10
 _ROOT = "asynchy"
 _RSYNC = "asynchy.ssh.rsync"
 
@@ -77,10 +73,8 @@ def _escaped(character: str) -> str:
 def set_up(level: int, file: Path | None) -> None:
     """Send log lines to a file (all from `level` on) and to stderr (without rsync's output).
 
-    Several processes may write the same file: it is rotated under a lock.
-
-    Raises:
-        ConfigError: the file cannot be written.
+    Several processes may write the same file. If it cannot be written, the work is done all the
+    same, and that is said once.
     """
     logger = logging.getLogger(_ROOT)
     logger.setLevel(level)
@@ -97,38 +91,24 @@ def set_up(level: int, file: Path | None) -> None:
     terminal.addFilter(lambda record: record.name != _RSYNC or record.levelno >= logging.WARNING)
     logger.addHandler(terminal)
     if file is not None:
-        logger.addHandler(_rotating(file))
+        logger.addHandler(_log_file(file))
 
 
 def lead_to(name: str, file: Path | None) -> None:
-    """Send the lines of one logger to a file of their own instead, where there is one.
-
-    Raises:
-        ConfigError: the file cannot be written.
-    """
+    """Send the lines of one logger to a file of their own instead, where there is one."""
     logger = logging.getLogger(name)
     for handler in logger.handlers[:]:
         logger.removeHandler(handler)
         handler.close()
     logger.propagate = file is None
     if file is not None:
-        logger.addHandler(_rotating(file))
+        logger.addHandler(_log_file(file))
 
 
-def _rotating(file: Path) -> logging.Handler:
+def _log_file(file: Path) -> logging.Handler:
     # Loaded where it is used: with all that it loads it would be a tenth of a command's start.
-    from concurrent_log_handler import ConcurrentRotatingFileHandler  # noqa: PLC0415
+    from asynchy.cli.log_file import LogFile  # noqa: PLC0415
 
-    try:
-        with file.open("a", encoding="utf-8"):
-            pass
-        handler = ConcurrentRotatingFileHandler(
-            str(file), maxBytes=_LARGEST, backupCount=_KEPT, encoding="utf-8"
-        )
-    except OSError as error:
-        raise ConfigError(
-            f"log-files: {file} cannot be written: {error.strerror}",
-            hint="make its folder, writable for the user that runs asynchy",
-        ) from None
+    handler = LogFile(file)
     handler.setFormatter(_FORMATS[_chosen]())
     return handler

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from asynchy.cli import streams
 from asynchy.cli.loading import loaded
 
 _COMMANDS = {
@@ -30,6 +32,10 @@ _COMMANDS = {
 class _Commands(click.Group):
     """Loads a command when it is used."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        streams.tolerate_failures()
+        return super().main(*args, **kwargs)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
@@ -42,17 +48,22 @@ class _Commands(click.Group):
 
 def as_walker() -> None:
     """The original's command of that name."""
-    loaded("walk.as_walker")()
+    _run("walk.as_walker")
 
 
 def epnalert() -> None:
     """The original's command of that name."""
-    loaded("alert.epnalert")()
+    _run("alert.epnalert")
 
 
 def mxsync() -> None:
     """The original's command of that name."""
-    loaded("mxsync.mxsync")()
+    _run("mxsync.mxsync")
+
+
+def _run(command: str) -> None:
+    streams.tolerate_failures()
+    loaded(command)()
 
 
 @click.group(
