@@ -40,6 +40,10 @@ from simulator.facility import Facility
 from simulator.scratch import memory, new_folder, remove
 from tests.tools.warm import WarmCommands
 
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    # Under nohup(1), what we start would inherit that; what has a handler becomes the default.
+    signal.signal(signal.SIGHUP, lambda _number, _frame: None)
+
 # A slow machine is no failure; CI tries the same examples each time, people new ones.
 # `make test-unit` tries fewer than `make test` does: --hypothesis-profile quick.
 settings.register_profile(
