@@ -51,6 +51,7 @@ def survey(fingerprint: str = "f", *, files: int = 0, size: int = 0, folders: in
         (Room(500, 8), None),
         (Room(500, None), None),
         (Room(499, 8), Left.NO_SPACE),
+        (Room(None, 8), None),
         (Room(-1, 8), Left.NO_SPACE),
         (Room(500, 7), Left.NO_INODES),
     ],
@@ -63,6 +64,7 @@ def test_it_must_fit(room: Room, result: Left | None) -> None:
 def test_what_is_planned_is_no_longer_free() -> None:
     assert Room(500, 8).less(survey(files=5, size=500, folders=3)) == Room(0, 0)
     assert Room(500, None).less(survey(files=5, size=500)) == Room(0, None)
+    assert Room(None, 8).less(survey(files=5, size=500)) == Room(None, 3)
 
 
 def check(different: int = 0, reason: str | None = None) -> Check:
@@ -216,9 +218,10 @@ def test_of_two_experiments_with_one_destination_the_first_that_has_files_is_fet
 STAYS_DUE = {
     Left.LOST, Left.ODD_SOURCE, Left.INCOMPLETE, Left.COPY_MISSING, Left.UNMOUNTED, Left.DAMAGED,
     Left.NO_PROJECT_FOLDER, Left.SAME_DESTINATION, Left.CLAIMED, Left.ABSENT, Left.EMPTY,
-    Left.BROKEN_LINK, Left.UNLISTED, Left.DESTINATION, Left.NO_SPACE, Left.NO_INODES,
+    Left.BROKEN_LINK, Left.UNLISTED, Left.UNREACHABLE, Left.DESTINATION, Left.NO_SPACE, Left.NO_INODES,
 }  # fmt: skip
-SETTLE_BY_THEMSELVES = {Left.INCOMPLETE, Left.CLAIMED, Left.EMPTY, Left.UNLISTED}
+UNASKED = {Left.UNLISTED, Left.UNREACHABLE}
+SETTLE_BY_THEMSELVES = {Left.INCOMPLETE, Left.CLAIMED, Left.EMPTY, *UNASKED}
 
 
 @pytest.mark.parametrize("reason", list(Left))
@@ -243,7 +246,7 @@ def test_a_run_ends_well_if_nothing_is_due_and_nothing_needs_a_person() -> None:
 
 
 @pytest.mark.parametrize(
-    "reason", [one for one in Left if not one.ends_well and one is not Left.UNLISTED]
+    "reason", [one for one in Left if not one.ends_well and one not in UNASKED]
 )
 def test_a_run_that_leaves_something_undone_says_so(reason: Left) -> None:
     assert ended(Left.RUNNING, reason) is ExitCode.DUE
@@ -255,6 +258,7 @@ def test_a_run_with_a_transfer_that_is_not_complete_says_so() -> None:
 
 def test_a_run_that_could_not_ask_or_list_says_so_before_all() -> None:
     assert ended(Left.UNLISTED, Left.NO_SPACE) is ExitCode.UNASKED
+    assert ended(Left.UNREACHABLE, Left.NO_SPACE) is ExitCode.UNASKED
     assert ended(unlisted=("SFTP service, /data/mx: no",)) is ExitCode.UNASKED
     assert exit_code_for(Plan((), (), ("equipment 23: gone",)), ()) is ExitCode.UNASKED
 

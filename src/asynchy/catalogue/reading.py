@@ -78,7 +78,8 @@ def opened_for_reading(path: Path) -> Iterator[sqlite3.Connection]:
 def _has_room(path: Path) -> bool:
     """Whether the two files can be made beside a database, or are there."""
     found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize >= _ROOM or path.with_name(f"{path.name}-wal").exists()
+    room = not found.f_blocks or found.f_bavail * found.f_frsize >= _ROOM  # 0: it does not say
+    return room or path.with_name(f"{path.name}-wal").exists()
 
 
 def _is_wal(path: Path) -> bool:

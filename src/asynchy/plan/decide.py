@@ -13,16 +13,16 @@ from asynchy.plan.outcome import Due, Left, LeftOut, Transfer, Why
 
 @dataclass(frozen=True)
 class Room:
-    """Free space for an unprivileged user at a destination; inodes None where not counted."""
+    """Free space for an unprivileged user at a destination; None: the file system does not say."""
 
-    bytes: int
+    bytes: int | None
     inodes: int | None
 
     def less(self, survey: Survey) -> Room:
         """What is free once all that the survey misses is there."""
         entries = survey.missing_files + survey.missing_folders
         return Room(
-            bytes=self.bytes - survey.missing_bytes,
+            bytes=None if self.bytes is None else self.bytes - survey.missing_bytes,
             inodes=None if self.inodes is None else self.inodes - entries,
         )
 
@@ -79,7 +79,7 @@ def after_listing(due: Due, survey: Survey, room: Room) -> Transfer | LeftOut:
 
     if not survey.files:
         return LeftOut(due.copy.experiment, Left.EMPTY, due.copy.source, due.copy.project)
-    if survey.missing_bytes > room.bytes:
+    if room.bytes is not None and survey.missing_bytes > room.bytes:
         return left(
             Left.NO_SPACE,
             f"{size(survey.missing_bytes)} to write, {size(max(room.bytes, 0))} free for it",

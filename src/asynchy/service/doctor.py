@@ -157,7 +157,8 @@ def _destination(settings: Settings) -> Iterator[Finding]:
         return
     free = room(root)
     inodes = "" if free.inodes is None else f", {free.inodes:,} inodes"
-    yield Finding("destination", True, f"{root}, {size(free.bytes)} free{inodes}")
+    space = "free space not known" if free.bytes is None else f"{size(free.bytes)} free"
+    yield Finding("destination", True, f"{root}, {space}{inodes}")
     for project in sorted(set(settings.epn_cap_map.values())):
         yield _project(root / project)
 

@@ -34,6 +34,6 @@ def room_for(copy: Copy) -> tuple[int, Room]:
 def room(folder: Path | int) -> Room:
     """What an unprivileged user may still write in the folder's file system."""
     found = os.statvfs(folder)
-    # Some file systems count no inodes and say 0 of 0.
+    # Some file systems count neither blocks nor inodes, and say 0 of 0.
     inodes = found.f_favail if found.f_files else None
-    return Room(bytes=found.f_bavail * found.f_frsize, inodes=inodes)
+    return Room(bytes=found.f_bavail * found.f_frsize if found.f_blocks else None, inodes=inodes)
