@@ -17,7 +17,7 @@ from asynchy.domain.experiment import Copy, Entry, Experiment, Kind
 from asynchy.domain.stop import Stop
 from asynchy.facility.listing import list_experiment
 from asynchy.ssh.remote import Remote
-from asynchy.ssh.rsync import PARTIAL_DIR
+from asynchy.ssh.rsync_fetch import PARTIAL_DIR
 from asynchy.transfer.crew import Crew
 from asynchy.transfer.engine import Job, OnProgress
 from asynchy.transfer.home import Scratch, make_folders
