@@ -280,11 +280,21 @@ def linked(copy: Copy) -> Path:
     return source
 
 
-def test_links_and_special_files_come_if_asked_for(engine: RsyncEngine, copy: Copy) -> None:
+def test_links_and_special_files_come_if_asked_for(
+    engine: RsyncEngine, copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = linked(copy)
+    real, results = rsync_fetch.fetch_links, []
+
+    def fetch_links(*arguments: Any) -> EngineResult:
+        results.append(real(*arguments))
+        return results[-1]
+
+    monkeypatch.setattr(rsync_fetch, "fetch_links", fetch_links)
     engine = asked(engine, symlinks=True, special_files=True)
     first = transfer(engine, copy, Stop(), ignored)
     assert (first.ok, first.files, first.bytes) == (True, 2, 8)
+    assert [result.bytes for result in results] == [0]  # no file twice
     assert str((copy.destination / "latest").readlink()) == "frames/a.h5"
     assert str((copy.destination / "frames" / "back").readlink()) == "../frames"
     assert not (copy.destination / "out").is_symlink()  # it leads out of the experiment
