@@ -46,8 +46,8 @@ class Paths:
     """A folder at the facility."""
     folder: int
     """A folder at home, open, in which nobody else can change anything."""
-    at_home: Path
-    """A folder with earlier versions of the files; it is read, and no more."""
+    earlier: Path | None
+    """A folder with earlier versions of some of the files, if there are any; it is only read."""
 
 
 def fetch_files(  # noqa: PLR0913, PLR0917 - what, from where to where, how, how long, who hears
@@ -82,7 +82,7 @@ def fetch_files(  # noqa: PLR0913, PLR0917 - what, from where to where, how, how
         "--ignore-missing-args",
         "--ignore-times",
         *MODES,
-        f"--compare-dest={paths.at_home}",
+        *((f"--compare-dest={paths.earlier}",) if paths.earlier is not None else ()),
         f"--temp-dir={TEMPORARY}",
         *((f"--partial-dir={PARTIAL_DIR}",) if means.partial else ()),
         *(("--compress",) if means.compress else ()),

@@ -40,6 +40,8 @@ class Placing:
         self._told = 0
         self.first = ""
         """The first file or folder that has no place, and why; empty: all have one."""
+        self.has_earlier = False
+        """Whether a missing file has been seen of which there is an earlier version at home."""
 
     @property
     def unplaced(self) -> int:
@@ -77,8 +79,10 @@ class Placing:
                 yield entry, True
             elif self._is_edited(entry.path, _facts(entry), found):
                 if self._job.restore:
+                    self.has_earlier = True
                     yield entry, True
             elif not entry.is_same(found, size_only=self._size_only):
+                self.has_earlier = True
                 yield entry, True
             else:
                 self._mend(entry, found)

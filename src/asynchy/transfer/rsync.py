@@ -138,6 +138,11 @@ class _Run:
         return min(wanted, engine.remote.connections, survey.missing_files)
 
     @property
+    def _has_earlier(self) -> bool:
+        """Whether rsync may find a basis at home: to look for one costs it a fifth."""
+        return self.placing.has_earlier or self._engine.compare == "checksum"
+
+    @property
     def _patience(self) -> float:
         return _PATIENT * self._engine.remote.timeout + _LOOK * self._job.survey.files
 
@@ -222,7 +227,8 @@ class _Run:
                 totals = sum(size for size, _ in told), sum(count for _, count in told)
                 self._on_progress(*totals)  # in order
 
-        paths = rsync_fetch.Paths(copy.source, self._staging.tree.descriptor, copy.destination)
+        earlier = copy.destination if self._has_earlier else None
+        paths = rsync_fetch.Paths(copy.source, self._staging.tree.descriptor, earlier)
         names = (entry.path for entry in entries)
         try:
             return rsync_fetch.fetch_files(
