@@ -35,7 +35,7 @@ TEMPORARY = ".asynchy-temporary"
 with `..` in it.)"""
 
 _ITEM = re.compile(rb"[<>ch.*][fdLDS][a-zA-Z+.? ]{9} |skipping |cd")
-"""A line about one file or folder, as `--out-format=%i …` and `--info=nonreg` print it."""
+"""A line about one file or folder, as `--out-format=%i …` prints it, or of what is skipped."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class _Fetch:
             *options,
             "--times",
             "--stats",
-            "--info=progress2" if self._per_file else "--info=progress2,nonreg0",
+            "--info=progress2",
             *(("--out-format=%i %l %n",) if self._per_file else ()),
             "--",
             rsync.address(remote, self._source),
@@ -167,7 +167,7 @@ class _Fetch:
         if statistic is not None:
             self._statistics.setdefault(*statistic)
         if line.strip():
-            about_a_file = self._per_file and _ITEM.match(line) is not None
+            about_a_file = _ITEM.match(line) is not None
             log.log(logging.DEBUG if about_a_file else logging.INFO, "rsync: %s", shown(line))
 
     def _result(self, ended: child.Ended, patience: float) -> EngineResult:
