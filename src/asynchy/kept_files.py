@@ -145,10 +145,6 @@ class KeptFolder:
     ) -> None:
         self.close()
 
-    def make(self) -> None:
-        """Make it now, for a program that moves files there itself."""
-        self._opened()
-
     def close(self) -> None:
         """Let go of the folders that are open."""
         if self._tree is not None:

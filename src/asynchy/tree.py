@@ -42,10 +42,15 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class Tree:
     """A tree at home. For one thread; its methods raise OSError."""
 
-    def __init__(self, root: Path, project: Path | None = None) -> None:
-        """Open it; from the project folder on, or from itself on, no symbolic link is followed."""
+    def __init__(
+        self, root: Path, project: Path | None = None, *, descriptor: int | None = None
+    ) -> None:
+        """Open it; from the project folder on, or from itself on, no symbolic link is followed.
+
+        `descriptor` is that of its folder, where that is open; the tree closes it.
+        """
         self.root = root
-        self._root = opened(project or root, root)
+        self._root = opened(project or root, root) if descriptor is None else descriptor
         self._open: OrderedDict[bytes, int] = OrderedDict()
         _budget.join()
 

@@ -4,135 +4,29 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from asynchy.domain.attempt import EngineResult
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Copy, Entry, Experiment, Kind
+from asynchy.domain.experiment import Copy
 from asynchy.domain.stop import Stop
-from asynchy.facility.listing import list_experiment
-from asynchy.ssh.remote import Remote
-from asynchy.ssh.rsync import PARTIAL_DIR
-from asynchy.transfer.crew import Crew
-from asynchy.transfer.engine import Job, OnProgress
+from asynchy.ssh.rsync_fetch import PARTIAL_DIR
 from asynchy.transfer.home import Scratch, make_folders
-from asynchy.transfer.rsync import RsyncEngine
-from asynchy.transfer.sftp import SftpEngine
-from asynchy.tree import Tree
-from asynchy.verify.survey import Surveyor
 from simulator.compare import compare_trees
 from simulator.experiments import awkward_names, big_sparse_file, mx_experiment
 from simulator.facility import Facility
-
-Engine = RsyncEngine | SftpEngine
-MakeEngine = Callable[[Remote], Engine]
-
-
-SLOWLY = 60_000_000
-"""Bytes a second."""
-
-
-def ignored(_bytes: int, _files: int) -> None:
-    """Progress that nobody looks at."""
-
-
-@dataclass
-class Listed:
-    """What a listing found, in memory."""
-
-    entries: list[Entry]
-    left_alone: tuple[bytes, ...] = ()
-
-    def files(self, larger_than: int) -> Iterator[Entry]:
-        found = [entry for entry in self.entries if entry.kind is Kind.FILE]
-        large = [entry for entry in found if entry.size > larger_than]
-        yield from sorted(large, key=lambda entry: -entry.size)
-        yield from sorted((e for e in found if e.size <= larger_than), key=lambda e: e.path)
-
-    def edited(self) -> Iterator[bytes]:
-        yield from self.left_alone
-
-    def recorded(self, path: bytes) -> tuple[int, int] | None:
-        return None
-
-    def folders(self) -> Iterator[Entry]:
-        found = [entry for entry in self.entries if entry.kind is Kind.FOLDER]
-        yield from sorted(found, key=lambda entry: entry.path)
-
-
-def listed(remote: Remote, copy: Copy) -> Job:
-    entries: list[Entry] = []
-    home = Tree.of(copy) if copy.destination.exists() else None
-    surveyor = Surveyor(home, datetime.now(UTC))
-
-    def hear(entry: Entry) -> None:
-        surveyor.add(entry)
-        entries.append(entry)
-
-    list_experiment(remote, copy.source, hear, Stop())
-    if home is not None:
-        home.close()
-    replaced = copy.destination.with_name("data.asynchy-replaced") / "20261124T140500Z"
-    return Job(copy, surveyor.result(), Listed(entries), replaced)
-
-
-def transfer(engine: Engine, copy: Copy, stop: Stop, on_progress: OnProgress) -> EngineResult:
-    """As a run does it: list, then transfer."""
-    return engine.transfer(listed(engine.remote, copy), stop, on_progress)
-
-
-def by_sftp(remote: Remote) -> SftpEngine:
-    return SftpEngine(Crew(remote, None))
-
-
-@pytest.fixture(params=[RsyncEngine, by_sftp], ids=["rsync", "sftp"])
-def make_engine(request: pytest.FixtureRequest) -> MakeEngine:
-    made: MakeEngine = request.param
-    return made
-
-
-@pytest.fixture
-def own_facility(place: Path) -> Iterator[Facility]:
-    """A facility of the user that runs the tests: here the engine runs in this process."""
-    folder = place / "facility"
-    folder.mkdir()
-    with Facility(folder) as running:
-        yield running
-
-
-@pytest.fixture
-def engine(own_facility: Facility, make_engine: MakeEngine) -> Engine:
-    return make_engine(remote_of(own_facility))
-
-
-def remote_of(facility: Facility, **changes: int) -> Remote:
-    return Remote(
-        host=facility.host,
-        user=facility.user,
-        port=changes.get("port", facility.port),
-        key_file=facility.key_file,
-        known_hosts=facility.known_hosts,
-        timeout=changes.get("timeout", 30),
-    )
-
-
-@pytest.fixture
-def copy(own_facility: Facility, place: Path) -> Copy:
-    source = own_facility.experiment("mx", "12282a")
-    project = place / "storage" / "ny79"
-    project.mkdir(parents=True)
-    return Copy(
-        experiment=Experiment("mx", Epn("12282a")),
-        project="ny79",
-        source=str(source),
-        project_folder=project,
-        destination=project / "12282a" / "data",
-    )
+from tests.contract.engines import (
+    Engine,
+    Listed,
+    MakeEngine,
+    ignored,
+    in_several_streams,
+    listed,
+    remote_of,
+    slowly,
+    transfer,
+)
 
 
 def test_everything_arrives_with_its_bytes_times_and_modes(engine: Engine, copy: Copy) -> None:
@@ -143,19 +37,6 @@ def test_everything_arrives_with_its_bytes_times_and_modes(engine: Engine, copy:
     assert compare_trees(Path(copy.source), copy.destination) == []
     assert result.files is not None and result.files > 20
     assert result.bytes is not None and result.bytes > 100_000
-
-
-def in_several_streams(engine: Engine) -> Engine:
-    if isinstance(engine, RsyncEngine):
-        return replace(engine, means=replace(engine.means, streams=3))
-    return replace(engine, streams=3)
-
-
-def slowly(engine: Engine) -> Engine:
-    """So that a stop is heard before all has come, however late a busy machine lets us ask."""
-    if isinstance(engine, RsyncEngine):
-        return replace(engine, means=replace(engine.means, bandwidth=SLOWLY))
-    return replace(engine, crew=Crew(engine.remote, SLOWLY))
 
 
 def test_all_of_it_arrives_once_in_several_streams(engine: Engine, copy: Copy) -> None:
@@ -258,7 +139,7 @@ def test_what_people_changed_is_left_alone_whatever_its_name(engine: Engine, cop
     job = listed(engine.remote, copy)
     assert isinstance(job.contents, Listed)
     others = [entry for entry in job.contents.entries if entry.path not in ODD_NAMES]
-    job = replace(job, contents=Listed(others, left_alone=ODD_NAMES))
+    job = replace(job, contents=Listed(others))
     assert engine.transfer(job, Stop(), ignored).ok
     for name in ODD_NAMES:
         assert (copy.destination / os.fsdecode(name)).read_bytes() == b"a week of work"

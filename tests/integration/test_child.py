@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -212,6 +213,28 @@ def test_a_child_has_nothing_to_read_and_the_environment_it_was_given() -> None:
         environment={"WORD": "a word", "HOME": "/elsewhere"},
     )
     assert out == [b"a word", b"/elsewhere"]
+
+
+def test_a_child_begins_in_an_open_folder_and_runs_no_program_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = tmp_path / "was here"
+    inside.mkdir()
+    program = inside / "uname"
+    program.write_text("#!/bin/sh\necho of the facility\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f".:{os.environ['PATH']}")
+    folder = os.open(inside, os.O_RDONLY | os.O_DIRECTORY)
+    inside.rename(tmp_path / "is there")
+    out: list[bytes] = []
+    ended = child.run(
+        ["sh", "-c", "pwd -P; uname"], stop=Stop(), on_stdout=out.append, on_stderr=out.append,
+        environment={}, folder=folder,
+    )  # fmt: skip
+    os.close(folder)
+    assert ended.code == 0
+    assert out[0] == os.fsencode(tmp_path.resolve() / "is there")
+    assert out[1] == os.uname().sysname.encode()
 
 
 def test_no_descriptor_stays_open() -> None:

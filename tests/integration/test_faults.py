@@ -180,6 +180,25 @@ def test_mxsync_is_killed_in_mid_transfer(home: Home, engine: str) -> None:
     assert home.status("12282a")[0]["history"][0]["verdict"] == "interrupted"
 
 
+def test_mxsync_is_killed_when_some_of_its_rsyncs_have_ended(home: Home) -> None:
+    source = prepared(home, big=0)
+    for at in range(30):
+        (source / f"scan {at}.h5").write_bytes(os.urandom(4_000_000))
+    give(source)
+    ended = home.place / "ended"
+    ended.mkdir()
+    script = f"touch {ended}/$$; [ $(ls {ended} | wc -l) -ne 5 ] || kill -9 $PPID"
+    environment = meddling(home, script)
+    assert home.once(environment=environment).returncode == -signal.SIGKILL
+    copy = home.copy("12282a")
+    assert any(copy.glob("scan *.h5")) and not all(
+        (copy / f"scan {at}.h5").exists() for at in range(30)
+    )
+    last = home.undisturbed(source)
+    assert 0 < last["bytes"] < 110_000_000
+    assert home.status("12282a")[0]["history"][0]["verdict"] == "interrupted"
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_file_that_was_fetched_in_part_vanishes(home: Home, engine: str) -> None:
     source = prepared(home)
@@ -438,8 +457,10 @@ def test_what_never_stops_changing_stays_due_after_three_tries(home: Home) -> No
     assert home.undisturbed(source, beside=["data.asynchy-replaced"])["files"] == 1
 
 
-def test_files_that_may_not_be_read_at_the_facility_keep_it_due(home: Home) -> None:
+@pytest.mark.parametrize("engine", ["sftp", "rsync"])
+def test_files_that_may_not_be_read_at_the_facility_keep_it_due(home: Home, engine: str) -> None:
     source = prepared(home, big=0)
+    home.configure(engine=engine)
     (source / "secret.h5").write_bytes(b"x")
     give(source)
     (source / "secret.h5").chmod(0)
@@ -447,6 +468,8 @@ def test_files_that_may_not_be_read_at_the_facility_keep_it_due(home: Home) -> N
     assert run.returncode == 1
     assert "may not be read at the facility (EACCES)" in run.stdout
     assert home.ignored == ""
+    missing = [line for line in compare_trees(source, home.copy("12282a")) if "missing" in line]
+    assert missing == ["missing: 'secret.h5'"]  # all others have come
     (source / "secret.h5").chmod(0o400)
     assert home.undisturbed(source)["files"] == 1
 

@@ -23,14 +23,14 @@ SECONDS = 60
 FILES = [f"frames/s{folder}/f{number}.h5" for folder in (0, 1) for number in range(20)]
 
 
-def prepared(home: Home) -> Path:
+def prepared(home: Home, engine: str) -> Path:
     source = home.facility.experiment("mx", "12282a")
     for name in FILES:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes(b"measured " * 500)
     give(source)
     home.visit("12282a", ended=48)
-    home.configure(engine="sftp", verify="source")
+    home.configure(engine=engine, verify="source")
     assert home.once().returncode == 0
     return source
 
@@ -109,11 +109,13 @@ WORK = {
 
 @pytest.mark.extra
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("what", WORK)
+@pytest.mark.parametrize(
+    ("what", "engine"), [*((what, "sftp") for what in WORK), ("transfer", "rsync")]
+)
 def test_whatever_a_member_swaps_nothing_outside_the_project_changes(
-    home: Home, what: str, record_property: Callable[[str, object], None]
+    home: Home, what: str, engine: str, record_property: Callable[[str, object], None]
 ) -> None:
-    source, outside = prepared(home), canaries(home)
+    source, outside = prepared(home, engine), canaries(home)
     before = seen(outside)
     turns, until = 0, time.monotonic() + SECONDS
     with swapping(home, outside) as end:
@@ -123,6 +125,7 @@ def test_whatever_a_member_swaps_nothing_outside_the_project_changes(
             turns += 1
         swaps = end()
     record_property("swaps", swaps)
+    record_property("turns", turns)
     assert seen(outside) == before
     assert turns > 1 and swaps > 1000
 

@@ -104,3 +104,14 @@ def test_a_cut_is_a_power_of_two_within_bounds(total: int, files: int) -> None:
 def test_many_streams_find_work_in_a_small_experiment_and_a_large_one_gets_large_ranges() -> None:
     assert Cut.of(2 << 30, 1).bytes == 16 * MIB
     assert Cut.of(10**12, 10**5).bytes == 64 * MIB
+
+
+def test_one_bundle_of_whole_files_holds_all_of_it_unless_there_are_very_many() -> None:
+    cut = Cut.of_whole_files(0, 120_000, 1)
+    files = [file(number, number) for number in range(120_000)]
+    made = list(bundles(files, cut, {}))
+    assert [len(bundle.pieces) for bundle in made] == [50_000, 50_000, 20_000]
+    assert [piece.entry for bundle in made for piece in bundle.pieces] == files
+    large = [file(number, 10**12) for number in range(3)]
+    assert len(list(bundles(large, Cut.of_whole_files(3 * 10**12, 3, 1), {}))) == 1
+    assert len(list(bundles(large, Cut.of_whole_files(3 * 10**12, 3, 3), {}))) == 3

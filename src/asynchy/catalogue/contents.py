@@ -117,11 +117,6 @@ class Contents:
             yield from page
             after = [column.path > page[-1].path]
 
-    def edited(self) -> Iterator[bytes]:
-        """The paths of the files that people changed at home, which are left alone."""
-        holdings = Holdings(self.database, self.copy_id, self.experiment_id)
-        return (file.path for file in holdings.edited())
-
     def recorded(self, path: bytes) -> tuple[int, int] | None:
         """The size and time that a file had when it arrived; None: that is not known."""
         return Holdings(self.database, self.copy_id, self.experiment_id).recorded(path)

@@ -17,6 +17,8 @@ LARGEST = 64 << 20
 _SMALLEST = 4 << 20
 _FILE = 32 << 10
 """What a file costs besides its bytes, in bytes: to be opened, closed, dated and renamed."""
+_MOST_FILES = 50_000
+"""Files of a bundle of whole files: with their names they take some 30 MB."""
 _BUNDLES = 128
 """Into about so many bundles an experiment is cut: enough that many streams end together."""
 
@@ -53,6 +55,8 @@ class Cut:
     """What a bundle costs and what ranges are aligned to: a power of two."""
     ranges: bool = True
     """Whether big files are cut."""
+    pieces: int = sys.maxsize
+    """How many pieces a bundle has at most."""
 
     @classmethod
     def of(cls, size: int, files: int) -> Cut:
@@ -62,8 +66,12 @@ class Cut:
 
     @classmethod
     def of_whole_files(cls, size: int, files: int, bundles: int) -> Cut:
-        """The cut for so many bytes in so many files that makes so many bundles at most."""
-        return cls(max(_SMALLEST, (size + files * _FILE) // bundles), ranges=False)
+        """The cut for so many bytes in so many files that makes so many bundles.
+
+        There are more of them where one would have too many files to be kept in memory.
+        """
+        wanted = max(_SMALLEST, (size + files * _FILE) // bundles) if bundles > 1 else sys.maxsize
+        return cls(wanted, ranges=False, pieces=_MOST_FILES)
 
     def bundles(self, size: int, files: int) -> int:
         """About how many bundles those make."""
@@ -89,7 +97,7 @@ def bundles(
         for piece in _pieces(entry, cut, begun.get(entry.path)):
             pieces.append(piece)
             cost += piece.length + _FILE
-            if cost >= cut.bytes:
+            if cost >= cut.bytes or len(pieces) >= cut.pieces:
                 yield Bundle(number, tuple(pieces))
                 pieces, cost, number = [], 0, number + 1
     if pieces:

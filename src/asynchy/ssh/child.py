@@ -106,6 +106,7 @@ def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone want
     timeout: float | None = None,
     wakes: float | None = None,
     nul_ends: bool = False,
+    folder: int | None = None,
 ) -> Ended:
     """Run a command to its end, handing over each line of its output without its end.
 
@@ -117,13 +118,15 @@ def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone want
     `stdin` is what the command reads. After `silence` seconds without any output it is ended, and
     where one of its processes does nothing at all for `timeout` seconds: see `StandingStill`, also
     for `wakes`. One that cannot be killed, because it waits in the kernel, is left to itself.
+    `folder` is a folder that is open: the command's working directory.
     """
     process = subprocess.Popen(
         bound_to_parent(command, parent=os.getpid()),
+        cwd=None if folder is None else f"/proc/self/fd/{folder}",
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, **environment},
+        env={**os.environ, **environment, **({} if folder is None else _same_programs())},
         start_new_session=True,
         bufsize=0,
     )
@@ -146,6 +149,12 @@ def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone want
     text = b"\n".join(tail).decode("utf-8", "backslashreplace")
     waited = standing.limit if standing is not None else 0.0
     return Ended(watch.code, text, watch.ended_by_us, watch.silent, watch.still, waited)
+
+
+def _same_programs() -> dict[str, str]:
+    """A PATH that leads to the same programs from any folder: some have `.` in theirs."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return {"PATH": os.pathsep.join(map(os.path.abspath, folders))}
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:

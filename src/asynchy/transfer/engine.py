@@ -19,13 +19,13 @@ class Contents(Protocol):
     """What an experiment holds, as it was listed; streamed, for it may be 10^7 files."""
 
     def files(self, larger_than: int) -> Iterator[Entry]:
-        """The files larger than so many bytes, the largest first; then the others by their path."""
+        """The files larger than so many bytes, the largest first; then the others by their path.
+
+        Files that people changed at home are not among them, as far as is known.
+        """
 
     def folders(self) -> Iterator[Entry]:
         """The folders by their path; `.` is the experiment's own."""
-
-    def edited(self) -> Iterator[bytes]:
-        """The paths of files that people changed at home: they are not among the files above."""
 
     def recorded(self, path: bytes) -> tuple[int, int] | None:
         """The size and time that a file had when it arrived; None: that is not known."""

@@ -25,6 +25,8 @@ _ABOVE = 0o2770
 _WHAT = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFREG: "a file"}
 LOCK = "lock"
 """In the folder for files on their way."""
+STAGING = "rsync"
+"""Likewise: the folder that rsync writes into."""
 _LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _NAME = 200
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -38,9 +40,9 @@ def make_folders(copy: Copy) -> None:
     """
 
     def make(above: int, name: str) -> int:
-        made = _made(above, name)
+        new = made(above, name)
         below = os.open(name, FOLDER, dir_fd=above)
-        if made:
+        if new:
             os.fchmod(below, _ABOVE)
         return below
 
@@ -65,9 +67,7 @@ class Scratch:
         above = opened(copy.project_folder, parent)
         try:
             name = name_for_ours(above, f".asynchy-{copy.destination.name}")
-            _made(
-                above, name
-            )  # its setgid bit, if any, makes the files in it the project's group's
+            made(above, name)  # its setgid bit, if any, makes the files in it the project's group's
             self.descriptor = os.open(name, FOLDER, dir_fd=above)
         except OSError as error:
             path = parent / (error.filename or "")
@@ -123,7 +123,7 @@ def drop(project: Path, folder: Path, *, empty: bool = False) -> None:
             os.close(above)
 
 
-def _made(above: int, name: str) -> bool:
+def made(above: int, name: str) -> bool:
     """Make a folder where there is nothing; whether there was not."""
     try:
         os.mkdir(name, 0o700, dir_fd=above)
@@ -160,6 +160,17 @@ def is_about_one_file(error: OSError) -> bool:
     )  # fmt: skip
 
 
+def _is_alike(folder: int, name: bytes, other_folder: int, other: bytes) -> bool:
+    """Whether two links lead to the same place, or two special files are of one kind."""
+    one = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    two = os.stat(other, dir_fd=other_folder, follow_symlinks=False)
+    if stat.S_IFMT(one.st_mode) != stat.S_IFMT(two.st_mode):
+        return False
+    if not stat.S_ISLNK(one.st_mode):
+        return True
+    return os.readlink(name, dir_fd=folder) == os.readlink(other, dir_fd=other_folder)
+
+
 class Home(Tree):
     """A copy's tree, below its project folder. For one thread; its methods raise OSError."""
 
@@ -178,7 +189,7 @@ class Home(Tree):
         """Have all of it on the disks."""
         flush(self._root)
 
-    def place(self, scratch: int, temporary: str, path: bytes) -> None:
+    def place(self, scratch: int, temporary: str | bytes, path: bytes) -> None:
         """Put a file that is whole in its place; what was there is kept."""
         assert self._kept is not None
         try:
@@ -189,6 +200,29 @@ class Home(Tree):
             os.rename(temporary, name, src_dir_fd=scratch, dst_dir_fd=folder)
         except OSError as error:
             raise self.in_the_way(path) or error from None
+
+    def place_link(self, scratch: int, temporary: bytes, path: bytes) -> bool:
+        """Put a symbolic link or a special file where nothing is, or another one of our user's.
+
+        Whether it is there now.
+        """
+        folder, name = self._place(path)
+        found = self.find(path)
+        if found is None:
+            with contextlib.suppress(FileExistsError):
+                os.link(
+                    temporary, name, src_dir_fd=scratch, dst_dir_fd=folder, follow_symlinks=False
+                )
+                return True
+            return False
+        if stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode):
+            return False
+        if _is_alike(scratch, temporary, folder, name):
+            return True
+        if found.st_uid != os.geteuid():
+            return False
+        self.place(scratch, temporary, path)
+        return True
 
     def make_folder(self, entry: Entry) -> None:
         """Make a folder where there is none; those above it are there."""

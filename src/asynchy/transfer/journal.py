@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from asynchy.domain.experiment import Entry
 from asynchy.plan.bundles import Extent, joined, missing
-from asynchy.transfer.home import LOCK
+from asynchy.transfer.home import LOCK, STAGING
 
 _HEAD = re.compile(
     rb"asynchy part 1 ([0-9]{1,19}) (-?[0-9]{1,19}) ((?:[0-9a-f]{2})+) ([0-9a-f]{8})"
@@ -100,7 +100,7 @@ def begin(scratch: int, entry: Entry) -> Part:
 
 def find(scratch: int) -> Iterator[Part]:
     """The parts that earlier runs left in a scratch folder; what is of no use goes."""
-    names = set(os.listdir(scratch)) - {LOCK}
+    names = set(os.listdir(scratch)) - {LOCK, STAGING}
     for name in sorted(names):
         if not name.endswith(_JOURNAL):
             if name + _JOURNAL not in names:

@@ -6,7 +6,7 @@ import logging
 import os
 
 from asynchy.domain.stop import Stop
-from asynchy.ssh.rsync import PARTIAL_DIR
+from asynchy.ssh.rsync_fetch import PARTIAL_DIR
 from asynchy.transfer.home import Home
 
 log = logging.getLogger(__name__)

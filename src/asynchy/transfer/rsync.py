@@ -1,30 +1,35 @@
-"""The rsync engine: several rsyncs over SSH, each with some files, then one with the whole tree.
+"""The rsync engine: several rsyncs over SSH, each with some files; asynchy puts them in place.
 
-The last one's exit code is the verdict: it finds what is still missing, dates the folders, and is
-all that an experiment gets that is small.
+rsync writes into a folder that nobody else can reach (`staging`). What it is asked for, and what
+becomes of what it brought, is decided by the same code as for the sftp engine (`placing`).
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
+import logging
+import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from asynchy.domain.attempt import EngineResult
 from asynchy.domain.experiment import Entry
 from asynchy.domain.stop import Stop
-from asynchy.errors import Stopped
-from asynchy.kept_files import KeptFolder
-from asynchy.plan.bundles import Bundle, Cut, bundles
+from asynchy.domain.text import count, shown
+from asynchy.errors import ListingError, Stopped
+from asynchy.plan.bundles import Cut, bundles
 from asynchy.plan.engine import Means
-from asynchy.ssh import probe, rsync
+from asynchy.ssh import probe, rsync, rsync_fetch
 from asynchy.ssh.remote import Remote
+from asynchy.ssh.rsync_output import EXIT_CODES, VANISHED, is_absent
 from asynchy.transfer.engine import Job, OnProgress
-from asynchy.transfer.home import Home, Scratch, drop, make_folders
-from asynchy.transfer.leftovers import drop_partial_files
+from asynchy.transfer.home import Home, Scratch, drop, is_about_one_file, make_folders, why
+from asynchy.transfer.placing import Placing, failed, not_fetched
+from asynchy.transfer.staging import StagedTree, Staging
+
+log = logging.getLogger(__name__)
 
 _STREAMS = 4
 """rsyncs side by side where the config names no number: over 20 ms they carry more than twice what
@@ -33,13 +38,15 @@ _WORTH = 64 << 20
 """Bytes from which on more than one is worth its connections."""
 _PATIENT = 10
 """Times `timeout` that an rsync may be without a word, beside what it may take for each file: it
-looks at those that are at home already in silence."""
+looks at the earlier version of each in silence."""
 _LOOK = 0.005
 """Seconds to look at a file at home, at a slow file system."""
 _CHECKSUMS = 20_000_000
 """Bytes a second that checksums are made of at least, in silence, too."""
 _BUNDLES = 4
 """For each of them, so that they end together."""
+_COMPARED = 2000
+"""Files whose checksums are compared by one rsync."""
 
 
 @dataclass(frozen=True)
@@ -65,27 +72,23 @@ class RsyncEngine:
         self.remote.ssh_command()
 
     def transfer(self, job: Job, stop: Stop, on_progress: OnProgress) -> EngineResult:
-        """Run rsync, several times if that pays; see `Engine.transfer`."""
-        project = job.copy.project_folder
-        make_folders(job.copy)
-        with Scratch(job.copy) as locked:
-            scratch = locked.path / "rsync"
-            drop(project, scratch)  # what an rsync that was killed left there
-            os.mkdir(scratch.name, 0o700, dir_fd=locked.descriptor)
+        """Fetch what is missing, and put it in place; see `Engine.transfer`."""
+        copy = job.copy
+        make_folders(copy)
+        with contextlib.ExitStack() as stack:
+            scratch = stack.enter_context(Scratch(copy))
+            home = stack.enter_context(Home(copy, job.replaced))
             try:
-                with KeptFolder(job.copy, job.replaced) as kept:
-                    kept.make()
-                result = _Run(self, job, scratch, on_progress).run(stop)
-            finally:
-                for folder in (job.replaced, job.replaced.parent):
-                    drop(project, folder, empty=True)
-                drop(project, scratch)
-        # Parts of the sftp engine may be in it.
-        drop(project, locked.path, empty=not result.ok)
-        if result.ok:
-            with Home(job.copy) as home:
-                drop_partial_files(home, stop)
-                home.flush()
+                staging = stack.enter_context(Staging(scratch))
+                run = _Run(self, job, home, staging, on_progress)
+                result = run.fetch(stop)
+                if result.ok:
+                    run.placing.finish(stop)
+                    staging.drop()
+            except OSError as error:
+                result = failed(*why(error), 0, 0)
+        # What the next run can use is in it, also parts of the sftp engine.
+        drop(copy.project_folder, scratch.path, empty=not result.ok)
         return result
 
 
@@ -93,33 +96,38 @@ class _Run:
     """One run of the engine for one copy."""
 
     def __init__(
-        self, engine: RsyncEngine, job: Job, scratch: Path, on_progress: OnProgress
+        self, engine: RsyncEngine, job: Job, home: Home, staging: Staging, on_progress: OnProgress
     ) -> None:
         self._engine = engine
         self._job = job
-        self._scratch = scratch
+        self._home = home
+        self._staging = staging
         self._on_progress = on_progress
+        self.placing = Placing(job, home, engine.compare)
         self._lock = threading.Lock()
+        """For what the streams share: all that follows, `placing`, and what is still to fetch."""
         self._heard: dict[int, tuple[int, int]] = {}
-        """Bytes and files, as each rsync has told them."""
+        """Bytes and files, as each rsync has told them; -1: what was there already."""
         self._files = self._bytes = 0
+        self._failed: list[EngineResult] = []
+        self._over = False
+        """Whether nothing more can be fetched."""
+        self._vanished = 0
+        """Files that are not at the facility any more."""
 
-    def run(self, stop: Stop) -> EngineResult:
-        if self._streams > 1:
-            self._some_each(stop)
-        edited = self._scratch / "edited"
-        with edited.open("wb") as file:
-            file.writelines(rsync.pattern_of(path) + b"\0" for path in self._job.contents.edited())
-        paths = rsync.Paths(*self._places, left_alone=edited)
-        result = self._rsync(-1, paths, 1, stop)
-        if result.files is None or result.bytes is None:
-            return result
-        return replace(result, files=self._files, bytes=self._bytes)
-
-    @property
-    def _places(self) -> tuple[str, Path, Path, Path]:
-        copy = self._job.copy
-        return copy.source, copy.destination, self._scratch, self._job.replaced
+    def fetch(self, stop: Stop) -> EngineResult:
+        self.placing.make_folders(stop)
+        if self._staging.has_left:
+            for folder in self._job.contents.folders():
+                self._staging.make_way(folder.path)
+        made = self._made(stop)
+        with ThreadPoolExecutor(self._streams) as pool:
+            for future in [pool.submit(self._work, made, stop) for _ in range(self._streams)]:
+                future.result()
+        means = self._engine.means
+        if (means.symlinks or means.special_files) and not (stop.asked or self._over):
+            self._fetch_links(stop)
+        return self._result(stop)
 
     @property
     def _streams(self) -> int:
@@ -130,49 +138,86 @@ class _Run:
         return min(wanted, engine.remote.connections, survey.missing_files)
 
     @property
+    def _has_earlier(self) -> bool:
+        """Whether rsync may find a basis at home: to look for one costs it a fifth."""
+        return self.placing.has_earlier or self._engine.compare == "checksum"
+
+    @property
     def _patience(self) -> float:
-        survey, engine = self._job.survey, self._engine
-        checksums = survey.bytes / _CHECKSUMS if engine.compare == "checksum" else 0
-        return _PATIENT * engine.remote.timeout + _LOOK * survey.files + checksums
+        return _PATIENT * self._engine.remote.timeout + _LOOK * self._job.survey.files
 
-    def _some_each(self, stop: Stop) -> None:
-        """Fetch what is missing, so many bundles at a time; what fails is left for the last run."""
-        survey = self._job.survey
-        cut = Cut.of_whole_files(
-            survey.missing_bytes, survey.missing_files, self._streams * _BUNDLES
-        )
-        copy = self._job.copy
-        with Home(copy) as home:
-            made = bundles(self._missing(home, cut), cut, {})
-            with ThreadPoolExecutor(self._streams) as pool:
-                for future in [pool.submit(self._work, made, stop) for _ in range(self._streams)]:
-                    future.result()
+    def _made(self, stop: Stop) -> Iterator[tuple[int, Sequence[Entry]]]:
+        """What is to be fetched: the files that one rsync brings, with a number."""
+        survey, streams = self._job.survey, self._streams
+        wanted = 1 if streams == 1 else streams * _BUNDLES
+        cut = Cut.of_whole_files(survey.missing_bytes, survey.missing_files, wanted)
+        for bundle in bundles(self._missing(cut, stop), cut, {}):
+            yield bundle.number, [piece.entry for piece in bundle.pieces]
 
-    def _missing(self, home: Home, cut: Cut) -> Iterator[Entry]:
-        size_only = self._engine.compare == "size"
-        for entry in self._job.contents.files(cut.bytes):
-            if not entry.is_same(home.find(entry.path), size_only=size_only):
-                yield entry
-
-    def _work(self, made: Iterator[Bundle], stop: Stop) -> None:
-        while not stop.asked:
-            with self._lock:
-                bundle = next(made, None)
-            if bundle is None:
+    def _missing(self, cut: Cut, stop: Stop) -> Iterator[Entry]:
+        """The files that are not at home, without those that an earlier run has fetched."""
+        checksums = self._engine.compare == "checksum"
+        alike: list[Entry] = []
+        for entry, missing in self.placing.files(cut.bytes, stop):
+            if self._over:
                 return
-            names = self._scratch / f"names-{bundle.number}"
-            names.write_bytes(b"".join(piece.entry.path + b"\0" for piece in bundle.pieces))
-            paths = rsync.Paths(*self._places, only=names)
-            result = self._rsync(bundle.number, paths, self._streams, stop)
-            names.unlink()
-            if not result.ok and not result.vanished:
-                return
+            if missing:
+                if self._staging.completes(entry, self._home):
+                    size, files = self._heard.get(-1, (0, 0))
+                    self._heard[-1] = size + entry.size, files + 1
+                else:
+                    yield entry
+            elif checksums:
+                alike.append(entry)
+            if len(alike) == _COMPARED:
+                yield from self._different(alike, stop)
+                alike.clear()
+        if alike:
+            yield from self._different(alike, stop)
 
-    def _rsync(self, number: int, paths: rsync.Paths, beside: int, stop: Stop) -> EngineResult:
-        """Run one rsync; `beside`: how many share the bandwidth."""
-        means = self._engine.means
+    def _different(self, alike: Sequence[Entry], stop: Stop) -> list[Entry]:
+        """Those of some files whose checksum is another one at the facility, or not told."""
+        same: dict[bytes, bool] = {}
+        engine, copy = self._engine, self._job.copy
+        patience = engine.remote.timeout + sum(entry.size for entry in alike) / _CHECKSUMS
+        paths = [entry.path for entry in alike]
+        try:
+            rsync.compare_files(
+                engine.remote, copy.source, copy.destination, paths, same.__setitem__, stop,
+                patience,
+            )  # fmt: skip
+        except Stopped as error:
+            self._note(_stopped(str(error)))
+            return []
+        except ListingError as error:
+            result = failed(error.message, error.hint, 0, 0)
+            self._note(replace(result, lost=error.transient))
+            return []
+        return [entry for entry in alike if not same.get(entry.path)]
+
+    def _work(self, made: Iterator[tuple[int, Sequence[Entry]]], stop: Stop) -> None:
+        """One stream: fetch some files, put them in place, until there are no more."""
+        home = Home(self._job.copy, self._job.replaced)
+        with home, self._staging.opened() as staged:
+            try:
+                while not (stop.asked or self._over):
+                    with self._lock:
+                        number, entries = next(made, (0, ()))
+                    if not entries or self._over:
+                        return
+                    result = self._rsync(number, entries, stop)
+                    with self._lock:
+                        self._note(result)
+                    self._place(entries, staged, home, stop, all_came=result.ok)
+            except BaseException:
+                self._over = True
+                raise
+
+    def _rsync(self, number: int, entries: Sequence[Entry], stop: Stop) -> EngineResult:
+        engine, copy = self._engine, self._job.copy
+        means = engine.means
         if means.bandwidth:
-            means = replace(means, bandwidth=means.bandwidth // beside)
+            means = replace(means, bandwidth=means.bandwidth // self._streams)
 
         def hear(done: int, files: int) -> None:
             with self._lock:
@@ -182,16 +227,119 @@ class _Run:
                 totals = sum(size for size, _ in told), sum(count for _, count in told)
                 self._on_progress(*totals)  # in order
 
+        earlier = copy.destination if self._has_earlier else None
+        paths = rsync_fetch.Paths(copy.source, self._staging.tree.descriptor, earlier)
+        names = (entry.path for entry in entries)
         try:
-            result = rsync.transfer_tree(
-                self._engine.remote, paths, means, stop, hear, self._patience
+            return rsync_fetch.fetch_files(
+                engine.remote, paths, names, means, stop, hear, self._patience
             )
         except Stopped as error:
-            return EngineResult(
-                ok=False, exit_code=-1, files=0, bytes=0, reason=str(error), hint=None,
-                stderr="", stopped=True,
+            return _stopped(str(error))
+
+    def _note(self, result: EngineResult) -> None:
+        self._files += result.files or 0
+        self._bytes += result.bytes or 0
+        if not result.ok:
+            self._failed.append(result)
+            self._over |= not _others_may_come(result)
+
+    def _place(
+        self,
+        entries: Sequence[Entry],
+        staged: StagedTree,
+        home: Home,
+        stop: Stop,
+        *,
+        all_came: bool,
+    ) -> None:
+        """Put in place what has come of some files; `all_came`: the others have vanished."""
+        if not stop.asked:
+            self._staging.flush()
+        for entry in entries:
+            if stop.asked:
+                return  # the next run does it
+            found = staged.find(entry.path)
+            if found is None or not stat.S_ISREG(found.st_mode):
+                with self._lock:
+                    self._vanished += all_came
+                continue
+            fetched = found.st_size, found.st_mtime_ns // 1_000_000_000
+            with self._lock:
+                stays = self.placing.stays(entry.path, fetched, home.find(entry.path))
+            try:
+                if stays:
+                    log.info("%s was changed at home; left alone", shown(entry.path))
+                    staged.drop(entry.path)
+                else:
+                    staged.place(entry.path, home)
+            except OSError as error:
+                if not is_about_one_file(error):
+                    raise
+                with self._lock:
+                    self.placing.refuse(entry.path, error)
+
+    def _fetch_links(self, stop: Stop) -> None:
+        """Bring links and special files; a file or folder that is in the place of one stays."""
+        engine, copy = self._engine, self._job.copy
+        with self._staging.for_links() as links:
+            try:
+                result = rsync_fetch.fetch_links(
+                    engine.remote, copy.source, links.descriptor, engine.means, stop,
+                    self._patience,
+                )  # fmt: skip
+            except Stopped as error:
+                result = _stopped(str(error))
+            self._note(replace(result, files=0, bytes=0))
+            if not result.ok and not result.vanished:
+                return
+            stay = [path for path in links.links() if not links.place_link(path, self._home)]
+        if stay:
+            log.warning(
+                "%s: %s the place of links or special files of the facility, and stay; "
+                "the first of them: %s", copy.epn,
+                count(len(stay), "thing at home is in", "things at home are in"),
+                shown(min(stay), limit=200),
             )  # fmt: skip
-        with self._lock:
-            self._files += result.files or 0
-            self._bytes += result.bytes or 0
-        return result
+
+    def _result(self, stop: Stop) -> EngineResult:
+        result = self._verdict(stop)
+        if result.files is None and not (self._files or self._bytes):
+            return result  # ended before it could tell
+        return replace(result, files=self._files, bytes=self._bytes)
+
+    def _verdict(self, stop: Stop) -> EngineResult:
+        stopped = next((result for result in self._failed if result.stopped), None)
+        if stop.asked or stopped:
+            return stopped or _stopped("stopped")
+        worst = min(self._failed, key=_rank, default=None)
+        if worst is not None and not worst.vanished:
+            return worst
+        if self.placing.first:
+            reason = not_fetched(self.placing.unplaced, self.placing.first)
+            return failed(reason, None, 0, 0, self.placing.first)
+        if worst is not None:
+            return worst
+        if self._vanished:
+            words = f"{count(self._vanished, 'file')} vanished at the facility"
+            vanished = failed(EXIT_CODES[VANISHED], None, 0, 0, words)
+            return replace(vanished, exit_code=VANISHED, vanished=True)
+        return EngineResult(
+            ok=True, exit_code=0, files=0, bytes=0, reason=None, hint=None, stderr=""
+        )
+
+
+def _others_may_come(result: EngineResult) -> bool:
+    """Whether other files can be fetched although some could not."""
+    if result.vanished:
+        return True
+    return result.exit_code == rsync.PARTLY and not is_absent(result.stderr)
+
+
+def _rank(result: EngineResult) -> int:
+    """How little a failure says of the whole run."""
+    return result.vanished + _others_may_come(result)
+
+
+def _stopped(reason: str) -> EngineResult:
+    return replace(failed(reason, None, 0, 0), exit_code=-1, stopped=True)

@@ -5,39 +5,27 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from asynchy.domain.attempt import EngineResult
 from asynchy.domain.experiment import Entry
 from asynchy.domain.stop import Stop
-from asynchy.domain.text import count, shown
+from asynchy.domain.text import shown
 from asynchy.plan.bundles import Bundle, Cut, Extent, Piece, bundles
 from asynchy.ssh.remote import Remote
 from asynchy.transfer import journal
 from asynchy.transfer.crew import Crew
 from asynchy.transfer.engine import Job, OnProgress
-from asynchy.transfer.home import (
-    Home,
-    Scratch,
-    drop,
-    is_about_one_file,
-    make_folders,
-    why,
-)
+from asynchy.transfer.home import Home, Scratch, drop, make_folders, why
 from asynchy.transfer.journal import Part
-from asynchy.transfer.leftovers import drop_partial_files
 from asynchy.transfer.messages import Fault, Task
+from asynchy.transfer.placing import Placing, failed, not_fetched
 from asynchy.transfer.processors import cores, idle_seconds
 from asynchy.transfer.streams import Ended, Streams
 from asynchy.transfer.tuning import Tuner, worth
 
 log = logging.getLogger(__name__)
-
-_FAILED = 1
-_NAMED = 10
-"""Things that lie in the way and are named in the log."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +67,7 @@ class SftpEngine:
                 ended = run.fetch(stop, on_progress)
                 result = _result(ended, stop)
                 if result.ok:
-                    drop_partial_files(home, stop)
-                    run.settle_folders()
-                    home.flush()
+                    run.placing.finish(stop)
             except OSError as error:
                 result = _failed(*why(error), Ended())
         # What is there of files that are not whole yet lies in it.
@@ -95,21 +81,14 @@ class _Run:
     def __init__(self, engine: SftpEngine, job: Job, home: Home, scratch: Scratch) -> None:
         self._engine = engine
         self._job = job
-        self._home = home
         self._scratch = scratch
+        self.placing = Placing(job, home, engine.compare)
         self.parts = _Parts(scratch.descriptor, home)
-        self._blocked: tuple[bytes, ...] = ()
-        """The beginnings of paths that lead through something else than a folder at home."""
-        self._unplaced = 0
-        """Files for which there is no place, because something else lies there."""
-        self._told = 0
-        self._first = ""
 
     def fetch(self, stop: Stop, on_progress: OnProgress) -> Ended:
-        for folder in self._job.contents.folders():
-            if stop.asked:
-                return Ended()
-            self._make(folder)
+        self.placing.make_folders(stop)
+        if stop.asked:
+            return Ended()
         survey = self._job.survey
         cut = Cut.of(survey.missing_bytes, survey.missing_files)
         made = bundles(self._missing(cut, stop), cut, self.parts.begun)
@@ -132,40 +111,10 @@ class _Run:
             lambda moved, files: on_progress(resumed + moved, files),
         )
         ended = streams.run(stop)
-        if self._first:
-            ended.first = ended.first or self._first
-            ended.faults[Fault.NOT_PLACED] += self._unplaced or len(self._blocked)
+        if self.placing.first:
+            ended.first = ended.first or self.placing.first
+            ended.faults[Fault.NOT_PLACED] += self.placing.unplaced
         return ended
-
-    def _make(self, folder: Entry) -> None:
-        """Make a folder; where something else lies in its place, leave out what is in it."""
-        if folder.path.startswith(self._blocked):
-            return
-        try:
-            self._home.make_folder(folder)
-        except OSError as error:
-            if not is_about_one_file(error):
-                raise
-            self._blocked += (folder.path + b"/",)
-            self._tell(folder, error)
-
-    def _has_place(self, entry: Entry, found: os.stat_result | None) -> bool:
-        """Whether a file can be put in its place, where that was found."""
-        blocked = entry.path.startswith(self._blocked)
-        if not blocked and (found is None or not stat.S_ISDIR(found.st_mode)):
-            return True
-        self._unplaced += 1
-        error = None if blocked else self._home.in_the_way(entry.path)
-        if error is not None:
-            self._tell(entry, error)
-        return False
-
-    def _tell(self, entry: Entry, error: OSError) -> None:
-        self._told += 1
-        words = f"{shown(entry.path, limit=200)}: {why(error)[0]}"
-        self._first = self._first or words
-        if self._told <= _NAMED:
-            log.warning("%s", words)
 
     def _most(self, cut: Cut) -> int:
         """How many streams this transfer can use."""
@@ -174,47 +123,17 @@ class _Run:
         most = min(self._engine.remote.connections, cut.bundles(size, files))
         return most if self._engine.streams else min(most, worth(size, files))
 
-    def settle_folders(self) -> None:
-        """Date the folders, now that nothing is put into them any more."""
-        for folder in self._job.contents.folders():
-            self._home.settle(folder)
-
     def _task(self) -> Task:
         copy = self._job.copy
         return Task(copy=copy, scratch=self._scratch.path, replaced=self._job.replaced, number=0)
 
     def _missing(self, cut: Cut, stop: Stop) -> Iterator[Entry]:
-        """The files that are not at home; those that are get the time and mode that they have."""
-        size_only = self._engine.compare == "size"
-        for entry in self._job.contents.files(cut.largest_whole):
-            if stop.asked:
-                return
-            found = self._home.find(entry.path)
-            if not self._has_place(entry, found):
-                continue
-            if not entry.is_same(found, size_only=size_only):
-                if found is not None and self._is_edited(entry, found):
-                    continue  # since it was listed
-                if not self.parts.completes(entry):
-                    yield entry
-            elif found is not None and (
-                stat.S_IMODE(found.st_mode) != entry.mode_at_home
-                or found.st_mtime_ns // 1_000_000_000 != entry.modified
-            ):
-                self._mend(entry)
-        self.parts.drop_useless()
-
-    def _is_edited(self, entry: Entry, found: os.stat_result) -> bool:
-        """Whether a person changed a file that the facility has as it was when it arrived."""
-        if self._job.restore or not stat.S_ISREG(found.st_mode):
-            return False
-        return self._job.contents.recorded(entry.path) == (entry.size, entry.modified)
-
-    def _mend(self, entry: Entry) -> None:
-        try:
-            self._home.settle(entry)
-        except OSError as error:  # of another owner, perhaps; its data is what counts
-            log.warning("%s: its time and mode stay: %s", shown(entry.path), error.strerror)
+        """The files that are not at home, without those of which all has been fetched."""
+        for entry, missing in self.placing.files(cut.largest_whole, stop):
+            if missing and not self.parts.completes(entry):
+                yield entry
+        if not stop.asked:
+            self.parts.drop_useless()
 
 
 class _Parts:
@@ -318,18 +237,9 @@ def _result(ended: Ended, stop: Stop) -> EngineResult:
     worst = max(ended.faults, key=list(Fault).index)
     if worst is Fault.CHANGED:
         return replace(_failed(worst.value, None, ended), vanished=True)
-    number = count(sum(ended.faults.values()), "file")
     hint = "ask the facility to open it to the user" if worst is Fault.REFUSED else None
-    return _failed(f"{number} could not be fetched, the first of them {ended.first}", hint, ended)
+    return _failed(not_fetched(sum(ended.faults.values()), ended.first), hint, ended)
 
 
 def _failed(reason: str, hint: str | None, ended: Ended) -> EngineResult:
-    return EngineResult(
-        ok=False,
-        exit_code=_FAILED,
-        files=ended.files,
-        bytes=ended.bytes,
-        reason=reason,
-        hint=hint,
-        stderr=ended.first or reason,
-    )
+    return failed(reason, hint, ended.files, ended.bytes, ended.first)

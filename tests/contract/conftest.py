@@ -1,0 +1,48 @@
+"""A facility and a copy for engines that run in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from asynchy.domain.epn import Epn
+from asynchy.domain.experiment import Copy, Experiment
+from asynchy.transfer.rsync import RsyncEngine
+from simulator.facility import Facility
+from tests.contract.engines import Engine, MakeEngine, by_sftp, remote_of
+
+
+@pytest.fixture(params=[RsyncEngine, by_sftp], ids=["rsync", "sftp"])
+def make_engine(request: pytest.FixtureRequest) -> MakeEngine:
+    made: MakeEngine = request.param
+    return made
+
+
+@pytest.fixture
+def own_facility(place: Path) -> Iterator[Facility]:
+    """A facility of the user that runs the tests: here the engine runs in this process."""
+    folder = place / "facility"
+    folder.mkdir()
+    with Facility(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def engine(own_facility: Facility, make_engine: MakeEngine) -> Engine:
+    return make_engine(remote_of(own_facility))
+
+
+@pytest.fixture
+def copy(own_facility: Facility, place: Path) -> Copy:
+    source = own_facility.experiment("mx", "12282a")
+    project = place / "storage" / "ny79"
+    project.mkdir(parents=True)
+    return Copy(
+        experiment=Experiment("mx", Epn("12282a")),
+        project="ny79",
+        source=str(source),
+        project_folder=project,
+        destination=project / "12282a" / "data",
+    )

@@ -1,0 +1,102 @@
+"""Engines as tests use them: in this process, with a listing that is kept in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from asynchy.domain.attempt import EngineResult
+from asynchy.domain.experiment import Copy, Entry, Kind
+from asynchy.domain.stop import Stop
+from asynchy.facility.listing import list_experiment
+from asynchy.ssh.remote import Remote
+from asynchy.transfer.crew import Crew
+from asynchy.transfer.engine import Job, OnProgress
+from asynchy.transfer.rsync import RsyncEngine
+from asynchy.transfer.sftp import SftpEngine
+from asynchy.tree import Tree
+from asynchy.verify.survey import Surveyor
+from simulator.facility import Facility
+
+Engine = RsyncEngine | SftpEngine
+MakeEngine = Callable[[Remote], Engine]
+
+
+SLOWLY = 60_000_000
+"""Bytes a second."""
+
+
+def ignored(_bytes: int, _files: int) -> None:
+    """Progress that nobody looks at."""
+
+
+@dataclass
+class Listed:
+    """What a listing found, in memory."""
+
+    entries: list[Entry]
+    records: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+
+    def files(self, larger_than: int) -> Iterator[Entry]:
+        found = [entry for entry in self.entries if entry.kind is Kind.FILE]
+        large = [entry for entry in found if entry.size > larger_than]
+        yield from sorted(large, key=lambda entry: -entry.size)
+        yield from sorted((e for e in found if e.size <= larger_than), key=lambda e: e.path)
+
+    def recorded(self, path: bytes) -> tuple[int, int] | None:
+        return self.records.get(path)
+
+    def folders(self) -> Iterator[Entry]:
+        found = [entry for entry in self.entries if entry.kind is Kind.FOLDER]
+        yield from sorted(found, key=lambda entry: entry.path)
+
+
+def listed(remote: Remote, copy: Copy, records: dict[bytes, tuple[int, int]] | None = None) -> Job:
+    """A job as a run makes it; `records`: what is known of the files as they arrived."""
+    entries: list[Entry] = []
+    home = Tree.of(copy) if copy.destination.exists() else None
+    surveyor = Surveyor(home, datetime.now(UTC))
+
+    def hear(entry: Entry) -> None:
+        surveyor.add(entry)
+        entries.append(entry)
+
+    list_experiment(remote, copy.source, hear, Stop())
+    if home is not None:
+        home.close()
+    replaced = copy.destination.with_name("data.asynchy-replaced") / "20261124T140500Z"
+    return Job(copy, surveyor.result(), Listed(entries, records or {}), replaced)
+
+
+def transfer(engine: Engine, copy: Copy, stop: Stop, on_progress: OnProgress) -> EngineResult:
+    """As a run does it: list, then transfer."""
+    return engine.transfer(listed(engine.remote, copy), stop, on_progress)
+
+
+def by_sftp(remote: Remote) -> SftpEngine:
+    return SftpEngine(Crew(remote, None))
+
+
+def remote_of(facility: Facility, **changes: int) -> Remote:
+    return Remote(
+        host=facility.host,
+        user=facility.user,
+        port=changes.get("port", facility.port),
+        key_file=facility.key_file,
+        known_hosts=facility.known_hosts,
+        timeout=changes.get("timeout", 30),
+    )
+
+
+def in_several_streams(engine: Engine) -> Engine:
+    if isinstance(engine, RsyncEngine):
+        return replace(engine, means=replace(engine.means, streams=3))
+    return replace(engine, streams=3)
+
+
+def slowly(engine: Engine) -> Engine:
+    """So that a stop is heard before all has come, however late a busy machine lets us ask."""
+    if isinstance(engine, RsyncEngine):
+        return replace(engine, means=replace(engine.means, bandwidth=SLOWLY))
+    return replace(engine, crew=Crew(engine.remote, SLOWLY))
