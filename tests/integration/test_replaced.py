@@ -192,16 +192,18 @@ def test_with_compare_size_a_persons_file_of_the_same_size_is_left_alone(
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_folder_of_a_copy_that_became_a_link_is_named_and_not_followed(
-    home: Home, engine: str, tmp_path: Path
+    home: Home, engine: str
 ) -> None:
+    elsewhere = home.place / "elsewhere"
+
     def outside() -> list[tuple[Path, int, int]]:
-        found = ((path, path.stat()) for path in (tmp_path / "frames").rglob("*"))
+        found = ((path, path.stat()) for path in elsewhere.rglob("*"))
         return sorted((path, status.st_size, status.st_ctime_ns) for path, status in found)
 
     prepared(home, engine=engine)
     frames = home.copy("12282a") / "frames"
-    frames.rename(tmp_path / "frames")
-    frames.symlink_to(tmp_path / "frames")
+    frames.rename(elsewhere)
+    frames.symlink_to(elsewhere)
     before = outside()
 
     audit = asynchy(home, "audit", "12282a")
