@@ -153,7 +153,8 @@ class KeptFolder:
     def link(self, tree: Tree, path: bytes) -> None:
         """Keep a file that is about to be replaced: by a second name, so that it stays in place.
 
-        It is moved instead where a second name cannot be made, for example of another user's file.
+        It is moved instead where a second name cannot be made, for example of another user's file,
+        and copied if the copy is a file system of its own.
         If it was replaced before in the same run, the first version is the one that is kept.
         """
         if self._opened().find(path) is not None:
@@ -161,9 +162,12 @@ class KeptFolder:
         try:
             tree.link(path, self._opened())
         except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            if error.errno == errno.EXDEV:
+                tree.copy(path, self._opened())
+            elif error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                tree.move(path, self._opened())
+            else:
                 raise
-            tree.move(path, self._opened())
 
     def move(self, tree: Tree, path: bytes) -> None:
         """Take a file out of a copy and keep it."""

@@ -14,6 +14,7 @@ import itertools
 import os
 import resource
 import secrets
+import shutil
 import stat
 import threading
 from collections import OrderedDict
@@ -36,6 +37,8 @@ _OTHERS = 256
 """Descriptors that are left for everything else: connections, pipes, logs, the catalogue."""
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """How a folder is opened: never through a symbolic link."""
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_COPIED = 1 << 20
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -114,7 +117,25 @@ class Tree:
         """Move what lies there to the same place in another tree; folders are made as needed."""
         folder, name = self._place(path)
         above, _, _ = path.rpartition(b"/")
-        os.rename(name, name, src_dir_fd=folder, dst_dir_fd=to._made(above))
+        try:
+            os.rename(name, name, src_dir_fd=folder, dst_dir_fd=to._made(above))
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self.copy(path, to)
+            os.unlink(name, dir_fd=folder)
+
+    def copy(self, path: bytes, to: Tree) -> None:
+        """Copy a file to the same place in another tree; folders are made as needed."""
+        above, _, name = path.rpartition(b"/")
+        with open(self.open(path), "rb") as source:  # noqa: PTH123 - no path leads there
+            found = os.fstat(source.fileno())
+            new = os.open(name, _NEW, stat.S_IMODE(found.st_mode), dir_fd=to._made(above))
+            with open(new, "wb") as target:  # noqa: PTH123
+                shutil.copyfileobj(source, target, _COPIED)
+                target.flush()
+                os.utime(target.fileno(), ns=(found.st_atime_ns, found.st_mtime_ns))
+                os.fsync(target.fileno())
 
     def link(self, path: bytes, to: Tree) -> None:
         """Give what is there a second name at the same place in another tree (a hard link)."""
@@ -316,6 +337,19 @@ def _emptied(folder: int, top: int, numbers: Iterator[int]) -> list[str]:
             os.rename(name, new, src_dir_fd=folder, dst_dir_fd=top)
             moved.append(new)
     return moved
+
+
+def is_about_one_file(error: OSError) -> bool:
+    """Whether an error says that one file has no place, and not that nothing can go on.
+
+    Something else lies there, its folder is somebody else's, another file system is mounted there,
+    or the file system refuses its name, mode or time.
+    """
+    return error.errno in (
+        errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.ELOOP, errno.ENOTEMPTY,
+        errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EINVAL, errno.EILSEQ, errno.EXDEV,
+        errno.EOPNOTSUPP,
+    )  # fmt: skip
 
 
 def is_there(above: int, name: str) -> bool:

@@ -114,6 +114,16 @@ _CAUSES = (
         "free space or inodes; it is tried again in the next run",
     ),
     (
+        r"mkstemp.*Invalid cross-device link \(18\)",
+        "another file system is mounted in the copy, and no file can be moved into it (EXDEV)",
+        "let one file system hold the copy",
+    ),
+    (
+        r"mkstemp.*(Invalid argument \(22\)|multibyte or wide character \(84\))",
+        "the file system at home refuses its name",
+        "ask the facility for another name, or use a file system that takes it",
+    ),
+    (
         r"Read-only file system \(30\)",
         "the destination is mounted read-only (EROFS)",
         "have it mounted for writing; it is tried again in the next run",

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 from asynchy.plan.bundles import Bundle, Extent, Piece
 from asynchy.ssh.companion import Messages
-from asynchy.transfer.home import Home, flush, is_about_one_file, why
+from asynchy.transfer.home import Home, flush, why
 from asynchy.transfer.messages import Done, Durable, Event, Failed, Fault, Task
+from asynchy.tree import is_about_one_file
 
 _TICK = 0.2
 

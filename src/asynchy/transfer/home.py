@@ -28,6 +28,7 @@ LOCK = "lock"
 STAGING = "rsync"
 """Likewise: the folder that rsync writes into."""
 _LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_PROBE = ".asynchy-probe"
 _NAME = 200
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -53,8 +54,9 @@ class Scratch:
     """The folder for files on their way, for one attempt alone; a context manager.
 
     It is beside the data (docs/decisions/0007): `.asynchy-data`, or another name if somebody else
-    has that one. A lock in it keeps out who works with another catalogue on the same destination:
-    leases are in the catalogue, and do not.
+    has that one; in the copy's own folder if that is a file system of its own. A lock in it keeps
+    out who works with another catalogue on the same destination: leases are in the catalogue, and
+    do not.
     """
 
     def __init__(self, copy: Copy) -> None:
@@ -63,18 +65,11 @@ class Scratch:
         Raises:
             OSError: it cannot be made, or another process works there.
         """
-        parent = copy.destination.parent
-        above = opened(copy.project_folder, parent)
-        try:
-            name = name_for_ours(above, f".asynchy-{copy.destination.name}")
-            made(above, name)  # its setgid bit, if any, makes the files in it the project's group's
-            self.descriptor = os.open(name, FOLDER, dir_fd=above)
-        except OSError as error:
-            path = parent / (error.filename or "")
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        finally:
-            os.close(above)
-        self.path = parent / name
+        self.descriptor, self.path = _made_in(copy, copy.destination.parent)
+        if not _leads_home(self.descriptor, copy):
+            os.close(self.descriptor)
+            drop(copy.project_folder, self.path, empty=True)
+            self.descriptor, self.path = _made_in(copy, copy.destination)
         try:
             self._lock = _locked(self.descriptor, self.path)
         except OSError:
@@ -89,6 +84,39 @@ class Scratch:
             os.unlink(LOCK, dir_fd=self.descriptor)
         os.close(self._lock)
         os.close(self.descriptor)
+
+
+def _made_in(copy: Copy, parent: Path) -> tuple[int, Path]:
+    """The folder for files on their way in another one, opened, and its path."""
+    above = opened(copy.project_folder, parent)
+    try:
+        name = name_for_ours(above, f".asynchy-{copy.destination.name}")
+        made(above, name)  # its setgid bit, if any, makes the files in it the project's group's
+        return os.open(name, FOLDER, dir_fd=above), parent / name
+    except OSError as error:
+        path = parent / (error.filename or "")
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        os.close(above)
+
+
+def _leads_home(scratch: int, copy: Copy) -> bool:
+    """Whether a file can be renamed from a folder into the copy's: they may be of two mounts.
+
+    It is tried: some file systems that join others (mergerfs) are one device, and refuse.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(_PROBE, _LOCK | os.O_EXCL, 0o600, dir_fd=scratch))
+    home = opened(copy.project_folder, copy.destination)
+    try:
+        os.rename(_PROBE, _PROBE, src_dir_fd=scratch, dst_dir_fd=home)
+        os.unlink(_PROBE, dir_fd=home)
+    except OSError as error:
+        os.unlink(_PROBE, dir_fd=scratch)
+        return error.errno != errno.EXDEV  # anything else is told when it matters
+    finally:
+        os.close(home)
+    return True
 
 
 def _locked(scratch: int, path: Path) -> int:
@@ -152,14 +180,6 @@ def why(error: OSError) -> tuple[str, str | None]:
     return f"{name}{error.strerror or error}", None
 
 
-def is_about_one_file(error: OSError) -> bool:
-    """Whether an error says that something else lies in the way, and not that nothing can go on."""
-    return error.errno in (
-        errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.ELOOP, errno.ENOTEMPTY,
-        errno.ENAMETOOLONG,
-    )  # fmt: skip
-
-
 def _is_alike(folder: int, name: bytes, other_folder: int, other: bytes) -> bool:
     """Whether two links lead to the same place, or two special files are of one kind."""
     one = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -198,8 +218,13 @@ class Home(Tree):
             if found is not None and not stat.S_ISDIR(found.st_mode):
                 self._kept.link(self, path)
             os.rename(temporary, name, src_dir_fd=scratch, dst_dir_fd=folder)
-        except OSError as error:
-            raise self.in_the_way(path) or error from None
+        except OSError as error:  # which names the temporary file
+            raise self.in_the_way(path) or OSError(error.errno, error.strerror) from None
+
+    def may_write(self, path: bytes) -> bool:
+        """Whether files can be put into the folder that a path lies in, as far as its mode says."""
+        folder, _ = self._place(path)
+        return os.access(b".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True)
 
     def place_link(self, scratch: int, temporary: bytes, path: bytes) -> bool:
         """Put a symbolic link or a special file where nothing is, or another one of our user's.
@@ -237,7 +262,8 @@ class Home(Tree):
             if error.errno != errno.EEXIST:
                 raise
             return
-        self.settle(entry)
+        with contextlib.suppress(OSError):  # it is tried again, and told, when all is there
+            self.settle(entry)
 
     def in_the_way(self, path: bytes, *, folder: bool = False) -> OSError | None:
         """What lies where a file, or a folder, or a folder above it is to be; None: nothing."""

@@ -6,6 +6,7 @@ what lies in the way is named.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -16,8 +17,9 @@ from asynchy.domain.experiment import Entry
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import count, shown
 from asynchy.transfer.engine import Job
-from asynchy.transfer.home import Home, is_about_one_file, why
+from asynchy.transfer.home import Home, why
 from asynchy.transfer.leftovers import drop_partial_files
+from asynchy.tree import is_about_one_file
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,11 @@ class Placing:
         """The beginnings of paths that lead through something else than a folder at home."""
         self._unplaced = 0
         self._told = 0
+        self._kept = 0
+        """Files and folders whose time and mode could not be set."""
+        self._looked_at: bytes | None = None
+        self._writable = True
+        """Whether files can be put into the folder that was looked at last."""
         self.first = ""
         """The first file or folder that has no place, and why; empty: all have one."""
         self.has_earlier = False
@@ -72,7 +79,13 @@ class Placing:
         for entry in self._job.contents.files(larger_than):
             if stop.asked:
                 return
-            found = self._home.find(entry.path)
+            try:
+                found = self._home.find(entry.path)
+            except OSError as error:
+                if not is_about_one_file(error):
+                    raise
+                self.refuse(entry.path, error)
+                continue
             if not self._has_place(entry, found):
                 continue
             if found is None:
@@ -104,7 +117,7 @@ class Placing:
         """All files are in their places: clear up, date the folders, and flush all of it."""
         drop_partial_files(self._home, stop)
         for folder in self._job.contents.folders():
-            self._home.settle(folder)
+            self._settle(folder)
         self._home.flush()
 
     def _is_edited(self, path: bytes, facility: tuple[int, int], found: os.stat_result) -> bool:
@@ -117,13 +130,25 @@ class Placing:
     def _has_place(self, entry: Entry, found: os.stat_result | None) -> bool:
         """Whether a file can be put in its place, where that was found."""
         blocked = entry.path.startswith(self._blocked)
-        if not blocked and (found is None or not stat.S_ISDIR(found.st_mode)):
+        error = None
+        if not blocked and found is None and not self._may_write(entry.path):
+            error = OSError(errno.EACCES, os.strerror(errno.EACCES))
+        elif not blocked and (found is None or not stat.S_ISDIR(found.st_mode)):
             return True
+        elif not blocked:
+            error = self._home.in_the_way(entry.path)
         self._unplaced += 1
-        error = None if blocked else self._home.in_the_way(entry.path)
         if error is not None:
             self._tell(entry.path, error)
         return False
+
+    def _may_write(self, path: bytes) -> bool:
+        """Whether a file can be put there. What was fetched for nothing would be so each time."""
+        folder = path.rpartition(b"/")[0]
+        if folder != self._looked_at:
+            self._looked_at = folder
+            self._writable = self._home.may_write(path)
+        return self._writable
 
     def _tell(self, path: bytes, error: OSError) -> None:
         self._told += 1
@@ -138,10 +163,15 @@ class Placing:
             and found.st_mtime_ns // 1_000_000_000 == entry.modified
         ):
             return
+        self._settle(entry)
+
+    def _settle(self, entry: Entry) -> None:
         try:
             self._home.settle(entry)
         except OSError as error:  # of another owner, perhaps; its data is what counts
-            log.warning("%s: its time and mode stay: %s", shown(entry.path), error.strerror)
+            self._kept += 1
+            if self._kept <= _NAMED:
+                log.warning("%s: its time and mode stay: %s", shown(entry.path), error.strerror)
 
 
 def _facts(entry: Entry) -> tuple[int, int]:

@@ -25,9 +25,10 @@ from asynchy.ssh import probe, rsync, rsync_fetch
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync_output import EXIT_CODES, VANISHED, is_absent
 from asynchy.transfer.engine import Job, OnProgress
-from asynchy.transfer.home import Home, Scratch, drop, is_about_one_file, make_folders, why
+from asynchy.transfer.home import Home, Scratch, drop, make_folders, why
 from asynchy.transfer.placing import Placing, failed, not_fetched
 from asynchy.transfer.staging import StagedTree, Staging
+from asynchy.tree import is_about_one_file
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,9 @@ class _Run:
         """Whether nothing more can be fetched."""
         self._vanished = 0
         """Files that are not at the facility any more."""
+        self._lacking = 0
+        """Files that an rsync did not bring which could not bring all."""
+        self._first_lacking = b""
 
     def fetch(self, stop: Stop) -> EngineResult:
         self.placing.make_folders(stop)
@@ -263,6 +267,8 @@ class _Run:
             if found is None or not stat.S_ISREG(found.st_mode):
                 with self._lock:
                     self._vanished += all_came
+                    self._lacking += not all_came
+                    self._first_lacking = self._first_lacking or entry.path
                 continue
             fetched = found.st_size, found.st_mtime_ns // 1_000_000_000
             with self._lock:
@@ -314,7 +320,7 @@ class _Run:
             return stopped or _stopped("stopped")
         worst = min(self._failed, key=_rank, default=None)
         if worst is not None and not worst.vanished:
-            return worst
+            return self._named(worst)
         if self.placing.first:
             reason = not_fetched(self.placing.unplaced, self.placing.first)
             return failed(reason, None, 0, 0, self.placing.first)
@@ -327,6 +333,13 @@ class _Run:
         return EngineResult(
             ok=True, exit_code=0, files=0, bytes=0, reason=None, hint=None, stderr=""
         )
+
+    def _named(self, worst: EngineResult) -> EngineResult:
+        """A failure that names a file of the experiment, if it is about some files alone."""
+        if not self._lacking or not _others_may_come(worst):
+            return worst
+        first = f"{shown(self._first_lacking, limit=200)}: {worst.reason}"
+        return replace(worst, reason=not_fetched(self._lacking, first))
 
 
 def _others_may_come(result: EngineResult) -> bool:

@@ -52,7 +52,7 @@ from asynchy.transfer.messages import (
     Task,
 )
 from asynchy.transfer.pace import Pace
-from asynchy.tree import opened
+from asynchy.tree import is_about_one_file, opened
 
 WINDOW = 4 << 20
 """Bytes that are asked for and have not arrived: twice what a connection of OpenSSH carries in a
@@ -409,14 +409,24 @@ class _Stream:
 
     def _end(self, fetch: Fetch) -> None:
         """All of a piece has come that will."""
-        entry = fetch.piece.entry
         if fetch.file >= 0:
             if fetch.piece.whole and not fetch.failed:
-                os.utime(fetch.file, (entry.modified, entry.modified))
+                self._date(fetch)
             os.close(fetch.file)
         if fetch.failed and fetch.temporary:
             os.unlink(fetch.temporary, dir_fd=self._scratch)
         self._committer.ended(fetch)
+
+    def _date(self, fetch: Fetch) -> None:
+        modified = fetch.piece.entry.modified
+        try:
+            os.utime(fetch.file, (modified, modified))
+        except OSError as error:  # the file system refuses it
+            if not is_about_one_file(error):
+                raise
+            fetch.failed = True
+            self._in_vain += fetch.written
+            self._committer.fail(fetch, Fault.NOT_PLACED, why(error)[0])
 
 
 def _fault(answer: Answer) -> tuple[Fault, str]:

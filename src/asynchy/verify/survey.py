@@ -10,7 +10,7 @@ from datetime import datetime
 
 from asynchy.domain import pulse
 from asynchy.domain.experiment import AtHome, Entry, Kind, Survey
-from asynchy.tree import Tree
+from asynchy.tree import Tree, is_about_one_file
 
 _FINGERPRINT_BITS = 256
 
@@ -94,7 +94,7 @@ class Surveyor:
     def _of_file(self, entry: Entry) -> AtHome:
         if not self._look:
             return AtHome.NOT_LOOKED
-        found = self._home.find(entry.path) if self._home is not None else None
+        found = self._found(entry.path)
         if entry.is_same(found):
             return AtHome.AS_LISTED
         self._look_for_link(entry, found)
@@ -105,6 +105,15 @@ class Surveyor:
             return AtHome.MISSING if self._restore else AtHome.EDITED
         same = entry.is_same(found, size_only=self._size_only)
         return AtHome.AS_LISTED if same else AtHome.MISSING
+
+    def _found(self, path: bytes) -> os.stat_result | None:
+        """What is there; nothing if home cannot hold or show it: a transfer names that."""
+        try:
+            return self._home.find(path) if self._home is not None else None
+        except OSError as error:
+            if not is_about_one_file(error):
+                raise
+            return None
 
     def _look_for_link(self, entry: Entry, found: os.stat_result | None) -> None:
         if self.link is None and found is not None and stat.S_ISLNK(found.st_mode):
@@ -126,7 +135,7 @@ class Surveyor:
             return AtHome.NOT_LOOKED
         if self._home is None:
             return AtHome.MISSING
-        found = None if entry.path == b"." else self._home.find(entry.path)
+        found = None if entry.path == b"." else self._found(entry.path)
         self._look_for_link(entry, found)
         there = entry.path == b"." or (found is not None and stat.S_ISDIR(found.st_mode))
         return AtHome.AS_LISTED if there else AtHome.MISSING
