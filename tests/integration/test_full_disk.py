@@ -103,3 +103,36 @@ def test_a_destination_that_turns_read_only_is_named_and_the_next_run_completes(
     assert (home.place / "second").read_text() == "0\n", run.stdout + run.stderr
     assert compare_trees(source, home.place / "result", modes=False) == []
     assert home.status("12282a")[0]["history"][-1]["files"] == 1
+
+
+@pytest.mark.parametrize("engine", ["sftp", "rsync"])
+def test_a_copy_that_is_a_file_system_of_its_own_comes_home_and_keeps_what_is_replaced(
+    home: Home, engine: str
+) -> None:
+    source = experiment(home, 10_000, 3_000_000)
+    home.configure(engine=engine)
+    copy = home.copy("12282a")
+    copy.mkdir(parents=True)
+    give(home.storage)
+    mxsync = f"{scripts()}/mxsync --config {home.config} --execute --once"
+    newer = source / "frame_0000.cbf"
+    older = newer.read_bytes()
+    run = with_small_disk(
+        copy,
+        "mode=2775,size=20m",
+        home.place,
+        mxsync,
+        "echo $? > first",
+        f"head -c 20000 /dev/urandom > {newer}",
+        "printf 'previouslySynched: []\\n' > ignore.yml",
+        mxsync,
+        "echo $? > second",
+        f"cp -a {copy} result",
+    )
+    for name in ("first", "second"):
+        assert (home.place / name).read_text() == "0\n", run.stdout + run.stderr
+    # The folder for files on their way was in the copy's own, which is newer for that.
+    differences = compare_trees(source, home.place / "result", modes=False)
+    assert [line for line in differences if not line.endswith("here: '.'")] == []
+    (kept,) = copy.with_name("data.asynchy-replaced").rglob("frame_0000.cbf")
+    assert kept.read_bytes() == older
