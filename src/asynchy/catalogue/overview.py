@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from asynchy.catalogue import visits as visit_rows
 from asynchy.catalogue.copy_rows import has_transfers, was_complete
@@ -208,8 +208,15 @@ def _experiments(db: Connection, epns: Collection[str]) -> list[ExperimentRecord
     at_home = _copies(db, epns)
     listed = _listed(db)
     mailed = set(db.scalars(select(reported.c.epn)))
-    rows = db.execute(_of(select(experiments), experiments.c.epn, epns))
-    found = [_experiment(row, at_home.get(row.id, ()), listed, notes, mailed) for row in rows]
+    columns = experiments.c
+    query = select(
+        columns.id, columns.beamline, columns.epn, columns.source, columns.files, columns.bytes,
+        columns.modified, columns.changed, columns.vanished, columns.completed_elsewhere,
+        columns.elsewhere_since, columns.link_target, columns.problem, columns.released,
+        columns.release_reason,
+    )  # fmt: skip
+    rows = db.execute(_of(query, columns.epn, epns)).all()
+    found = [_experiment(row, at_home.get(row[0], ()), listed, notes, mailed) for row in rows]
     # What is due stays known, though nobody has seen it at the facility and no visit tells of it.
     noted = notes.keys() - {one.experiment for one in found}
     return found + [
@@ -252,9 +259,14 @@ def _copies(db: Connection, epns: Collection[str]) -> dict[int, tuple[CopyRecord
     tried, audits = tries.subquery(), audited.subquery()
     query = (
         select(
-            copies, experiments.c.epn, experiments.c.beamline, experiments.c.source,
-            tried.c.tried, tried.c.transfers, audits.c.audits, audits.c.audited,
-            audits.c.last_audit,
+            copies.c.id, copies.c.experiment_id, copies.c.project, copies.c.destination,
+            copies.c.project_folder, copies.c.completed, copies.c.completed_listing,
+            copies.c.files, copies.c.bytes, copies.c.level, copies.c.verified, copies.c.damaged,
+            copies.c.doubted, copies.c.losses, copies.c.edited, copies.c.replaced_files,
+            copies.c.replaced_bytes, copies.c.replaced_by_less, copies.c.replaced,
+            experiments.c.epn, experiments.c.beamline, experiments.c.source,
+            tried.c.tried, tried.c.transfers,
+            audits.c.audits, audits.c.audited, audits.c.last_audit,
             attempts.c.verdict, attempts.c.reason, attempts.c.ended,
         )
         .join(experiments, experiments.c.id == copies.c.experiment_id)
@@ -266,8 +278,8 @@ def _copies(db: Connection, epns: Collection[str]) -> dict[int, tuple[CopyRecord
     )  # fmt: skip
     leases = {row.copy_id: row for row in db.execute(select(claims))}
     found: defaultdict[int, list[CopyRecord]] = defaultdict(list)
-    for row in db.execute(_of(query, experiments.c.epn, epns)):
-        found[row.experiment_id].append(copy_record_of(row, leases.get(row.id)))
+    for row in db.execute(_of(query, experiments.c.epn, epns)).all():
+        found[row[1]].append(copy_record_of(row, leases.get(row[0])))
     return {experiment: tuple(some) for experiment, some in found.items()}
 
 
@@ -292,33 +304,37 @@ def _listed(db: Connection) -> dict[str, datetime]:
 
 
 def _experiment(
-    row: Row[Any],
+    row: Sequence[Any],
     at_home: tuple[CopyRecord, ...],
     listed: Mapping[str, datetime],
     notes: Mapping[Experiment, DueNote],
     mailed: Collection[str],
 ) -> ExperimentRecord:
-    experiment = experiment_of(row.beamline, row.epn)
+    (
+        _, beamline, epn, source, files, size, modified, changed, vanished,
+        completed_elsewhere, elsewhere_since, link_target, problem, released, release_reason,
+    ) = row  # fmt: skip
+    experiment = experiment_of(beamline, epn)
     return ExperimentRecord(
         experiment=experiment,
-        source=row.source,
+        source=source,
         seen=True,
-        visible=bool(row.source) and row.vanished is None,
-        link_target=row.link_target,
-        problem=row.problem,
-        listed=listed.get(row.source),
-        files=row.files,
-        bytes=row.bytes,
-        modified=row.modified,
-        changed=row.changed,
-        vanished=row.vanished,
-        completed_elsewhere=row.completed_elsewhere,
-        elsewhere_since=row.elsewhere_since,
-        released=row.released,
-        release_reason=row.release_reason,
+        visible=bool(source) and vanished is None,
+        link_target=link_target,
+        problem=problem,
+        listed=listed.get(source),
+        files=files,
+        bytes=size,
+        modified=modified,
+        changed=changed,
+        vanished=vanished,
+        completed_elsewhere=completed_elsewhere,
+        elsewhere_since=elsewhere_since,
+        released=released,
+        release_reason=release_reason,
         copies=at_home,
-        note=notes.get(experiment),
-        mailed=row.epn in mailed,
+        note=notes.get(experiment) if notes else None,
+        mailed=epn in mailed,
     )
 
 

@@ -140,18 +140,14 @@ def _brief(
         visits.c.end, type_coerce(visits.c.principal, Text).label("principal"),
     )  # fmt: skip
     return {
-        (row.equipment, row.visit): Beamtime(
-            Visit(
-                row.visit,
-                experiment_of(row.beamline, row.epn).epn,
-                row.start,
-                row.end,
-                principal=_person(row.principal),
-            ),
-            row.beamline,
-            asked is None or row.equipment in asked,
+        (equipment, visit): Beamtime(
+            Visit(visit, experiment_of(beamline, epn).epn, start, end, "", _person(principal)),
+            beamline,
+            asked is None or equipment in asked,
         )
-        for row in db.execute(select(*columns).where(wanted))
+        for equipment, visit, epn, beamline, start, end, principal in db.execute(
+            select(*columns).where(wanted)
+        ).all()
     }
 
 

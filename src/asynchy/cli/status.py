@@ -14,7 +14,7 @@ import click
 from asynchy.catalogue import Catalogue
 from asynchy.cli.failing import fails_with_words
 from asynchy.cli.running import named_epn
-from asynchy.cli.show import show_attempts, show_checks, show_services, show_status
+from asynchy.cli.show_copies import show_attempts, show_checks, show_services, show_status
 from asynchy.cli.show_state import show_experiment, show_states
 from asynchy.cli.tables import line
 from asynchy.config import Settings, Shared, load_shared
