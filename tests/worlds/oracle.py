@@ -255,7 +255,7 @@ class Oracle:
         if self._is_looked_at_again(facts, name):
             allowed[DUE] = "it has to be looked at once more"
         arrived = facts.homes[name].destination in known.arrivals
-        if not arrived and not facts.fetch_visible and not any(known.certain()):
+        if not arrived and not facts.fetch_visible and not known.visits:
             if known.broken:
                 allowed[DUE] = "its folder is a broken link, which a person should know of"
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from asynchy.catalogue.schema import (
 )
 from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.experiment import Experiment
-from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
+from asynchy.domain.experiment_record import CALLED_OFF, DueNote, ExperimentRecord, combine
 from asynchy.domain.level import Level
 from asynchy.domain.visit import Beamtime, EquipmentVisits
 from asynchy.plan.reconcile import DeletionEvidence
@@ -65,7 +65,7 @@ class Overview:
     def records(
         self,
         epns: Collection[str] = (),
-        answers: Iterable[EquipmentVisits] = (),
+        answers: Sequence[EquipmentVisits] = (),
         asked: Collection[int] | None = None,
     ) -> list[ExperimentRecord]:
         """Every experiment that is known, or those of some EPNs, in order of EPN.
@@ -75,11 +75,15 @@ class Overview:
         """
         with self._database.transaction() as db:
             found = _experiments(db, epns)
-            told = visit_rows.merged(visit_rows.brief(db, epns, asked), answers)
-            return combine(
-                found,
-                (item for item in told.values() if not epns or item.visit.epn.text in epns),
-            )
+            known = visit_rows.brief(db, epns, asked)
+        told = visit_rows.merged(known, answers)
+        if off := visit_rows.called_off(known, told):
+            found = [
+                replace(one, called_off=True) if one.experiment in off else one for one in found
+            ]
+        return combine(
+            found, (item for item in told.values() if not epns or item.visit.epn.text in epns)
+        )
 
     def copies(self, epns: Collection[str] = ()) -> list[CopyRecord]:
         """Every copy, or those of some EPNs, in order of EPN."""
@@ -218,11 +222,12 @@ def _experiments(db: Connection, epns: Collection[str]) -> list[ExperimentRecord
     rows = db.execute(_of(query, columns.epn, epns)).all()
     found = [_experiment(row, at_home.get(row[0], ()), listed, notes, mailed) for row in rows]
     # What is due stays known, though nobody has seen it at the facility and no visit tells of it.
+    # A visit that was called off before there were any data leaves nothing to fetch.
     noted = notes.keys() - {one.experiment for one in found}
     return found + [
         ExperimentRecord(one, note=notes[one], mailed=one.epn.text in mailed)
         for one in noted
-        if one.beamline
+        if one.beamline and notes[one].reason != CALLED_OFF
     ]
 
 

@@ -14,6 +14,9 @@ from asynchy.domain.experiment import Amount, Experiment
 from asynchy.domain.person import Person
 from asynchy.domain.visit import Beamtime
 
+CALLED_OFF = "a visit of it was told, and called off since"
+"""The reason in the note of an experiment of which all visits were called off."""
+
 
 @dataclass(frozen=True)
 class DueNote:
@@ -65,6 +68,8 @@ class ExperimentRecord:
     beamtimes: tuple[Beamtime, ...] = ()
     """Its visits that are known, in order of their end."""
     note: DueNote | None = None
+    called_off: bool = False
+    """Whether the portal has told visits of it, and called all of them off since."""
     mailed: bool = False
     """Whether a mail has named its EPN as one of unknown ownership."""
 

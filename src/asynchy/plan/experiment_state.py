@@ -319,10 +319,14 @@ class _Owned:
         return end < self.policy.running.reference and recheck.is_due(end, copy.listed)
 
     def _is_obligation(self, copy: CopyRecord | None) -> bool:
-        """Whether it was ever asked for: told, mailed, tried, due, or all that is visible is."""
+        """Whether it was ever asked for: told, mailed, tried, due, or all that is visible is.
+
+        That its visits were called off since does not undo it.
+        """
         record = self.record
         tried = copy is not None and (copy.attempts > 0 or copy.was_complete)
-        known = bool(record.beamtimes) or record.mailed or record.note is not None
+        told = bool(record.beamtimes) or record.called_off
+        known = told or record.mailed or record.note is not None
         return known or tried or self.policy.fetch_visible
 
     def _due(self, copy: CopyRecord | None, why: Why) -> ExperimentState:
