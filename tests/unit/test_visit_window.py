@@ -104,15 +104,14 @@ def catalogue(tmp_path: Path) -> Catalogue:
     return new_catalogue(tmp_path / "catalogue.db")
 
 
-def test_all_is_answered_up_to_the_earliest_end_of_all_entries(catalogue: Catalogue) -> None:
-    assert catalogue.overview.answered_until([23, 24]) is None
+def test_each_entry_is_answered_up_to_the_end_of_its_own_last_whole_answer(
+    catalogue: Catalogue,
+) -> None:
+    assert catalogue.overview.answered_until() == {}
     catalogue.overview.keep_visits([answer(-9, -1)], NOW)
-    assert catalogue.overview.answered_until([23]) == hours(-1)
-    assert catalogue.overview.answered_until([23, 24]) is None
     catalogue.overview.keep_visits([answer(-9, -3, equipment=24)], NOW)
-    assert catalogue.overview.answered_until([23, 24]) == hours(-3)
     catalogue.overview.keep_visits([replace(answer(-9, 0), problem="down")], NOW)
-    assert catalogue.overview.answered_until([23]) == hours(-1)
+    assert catalogue.overview.answered_until() == {23: hours(-1), 24: hours(-3)}
 
 
 def test_a_visit_that_is_told_no_more_although_it_should_be_was_called_off(

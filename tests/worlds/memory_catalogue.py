@@ -40,7 +40,7 @@ Files = Mapping[str, tuple[int, int]]
 class Store(Protocol):
     """What a world stores; the operations of the catalogue that a cycle and a mail use."""
 
-    def answered_until(self, equipment: Collection[int]) -> datetime | None: ...
+    def answered_until(self) -> dict[int, datetime]: ...
     def keep_visits(self, answers: Sequence[EquipmentVisits], now: datetime) -> None: ...
     def see(self, seen: FolderSeen, now: datetime) -> None: ...
     def records(self) -> list[ExperimentRecord]: ...
@@ -110,9 +110,8 @@ class MemoryStore:
 
     # The portal, and what is visible.
 
-    def answered_until(self, equipment: Collection[int]) -> datetime | None:
-        ends = [self._spans[one].until for one in equipment if one in self._spans]
-        return min(ends) if ends and len(ends) == len(equipment) else None
+    def answered_until(self) -> dict[int, datetime]:
+        return {equipment: span.until for equipment, span in self._spans.items()}
 
     def keep_visits(self, answers: Sequence[EquipmentVisits], now: datetime) -> None:
         before, self._visits = self._visits, visit_rows.merged(self._visits, answers)

@@ -135,13 +135,10 @@ class Overview:
         with self._database.transaction() as db:
             visit_rows.keep(db, answers, now)
 
-    def answered_until(self, equipment: Collection[int]) -> datetime | None:
-        """The end of the last span for which each of these entries was answered completely.
-
-        None: one of them never was.
-        """
+    def answered_until(self) -> dict[int, datetime]:
+        """By equipment, the end of the last span for which it was answered completely, if any."""
         with self._database.transaction() as db:
-            return visit_rows.answered_until(db, equipment)
+            return visit_rows.answered_until(db)
 
     def never_visited(self, equipment: Collection[int]) -> list[int]:
         """The equipment entries that the portal has answered for, and never told a visit of."""

@@ -137,14 +137,9 @@ def _keep_span(db: Connection, answer: EquipmentVisits, now: datetime) -> None:
         db.execute(new)
 
 
-def answered_until(db: Connection, equipment: Collection[int]) -> datetime | None:
-    """The end of the last span for which each of these entries was answered completely.
-
-    None: one of them never was.
-    """
-    mine = portal_spans.c.equipment.in_(sorted(equipment))
-    ends = list(db.scalars(select(portal_spans.c.until).where(mine)))
-    return min(ends) if ends and len(ends) == len(set(equipment)) else None
+def answered_until(db: Connection) -> dict[int, datetime]:
+    """By equipment, the end of the last span for which it was answered completely, if it was."""
+    return {row.equipment: row.until for row in db.execute(select(portal_spans))}
 
 
 def never_visited(db: Connection, equipment: Collection[int]) -> list[int]:
