@@ -154,3 +154,22 @@ def test_status_as_a_table_and_as_json(home: Home) -> None:
     assert row["epn"] == "12282a"
     assert row["completed"].endswith("+00:00")
     assert row["claim"] is None
+    assert (row["state"], row["reason"], row["next_step"]) == ("at home", None, None)
+
+
+def test_status_as_json_has_the_state_of_an_experiment_without_a_copy(home: Home) -> None:
+    for epn in ("12282a", "99999z"):
+        source = home.facility.experiment("mx", epn)
+        mx_experiment(source, epn, frames=2, frame_bytes=1000)
+        give(source)
+    home.visit("12282a")
+    home.visit("99999z")
+    assert home.once().returncode == 1
+    mine, unowned = home.status()
+    assert mine.keys() == unowned.keys()
+    assert (mine["state"], unowned["state"]) == ("at home", "no project")
+    assert (unowned["epn"], unowned["beamline"]) == ("99999z", "mx")
+    assert (unowned["id"], unowned["destination"]) == (None, None)
+    assert unowned["reason"] == "no project for its proposal in epn_cap_map: proposal 99999"
+    assert unowned["next_step"].endswith("map add 99999 PROJECT")
+    assert home.status("99999z") == [{**unowned, "history": [], "checks": []}]

@@ -16,7 +16,8 @@ from asynchy.domain.experiment import Entry, Kind
 from asynchy.domain.stop import Stop
 from asynchy.errors import HostKeyRefused, ListingError, SftpNotOffered, Stopped
 from asynchy.facility import listing
-from asynchy.facility.crawl import DEEPEST, Folder, Refused, crawl
+from asynchy.facility.crawl import DEEPEST, Refused, crawl
+from asynchy.facility.folder_queue import Folder
 from asynchy.facility.listing import list_experiment
 from asynchy.ssh import rsync
 from asynchy.ssh.remote import Remote

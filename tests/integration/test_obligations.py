@@ -203,6 +203,46 @@ def test_a_lost_catalogue_is_rebuilt_from_what_is_at_home(home: Home) -> None:
     assert compare_trees(source, home.copy("12282a")) == []
 
 
+def test_after_a_rebuild_without_a_mount_nothing_is_fetched_until_it_is_back(home: Home) -> None:
+    measured(home, "12282a")
+    home.visit("12282a", ended=24 * 20)
+    assert home.once().returncode == 0
+    for path in filter(Path.is_file, home.place.glob("catalogue.db*")):
+        path.unlink()
+    folder, away = home.copy("12282a").parent.parent, home.place / "away"
+    folder.rename(away)
+    home.project("ny79")
+    rebuilt = home.program.run("asynchy", "--config", home.config, "catalogue", "rebuild")
+    assert rebuilt.returncode == 1 and str(folder) in rebuilt.stdout
+    stopped = home.once()
+    assert stopped.returncode == 5, stopped.stdout + stopped.stderr
+    assert f"{folder} was missing or empty when the catalogue" in stopped.stderr
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+    away.rename(folder)
+    assert home.once().returncode == 0
+
+
+def test_a_rebuild_compares_what_was_fetched_for_another_project_before(home: Home) -> None:
+    for epn in ("12282a", "12283b"):
+        measured(home, epn)
+        home.visit(epn, ended=24 * 20)
+    assert home.once().returncode == 0
+    for path in filter(Path.is_file, home.place.glob("catalogue.db*")):
+        path.unlink()
+    (home.project("kx12") / "notes").touch()
+    home.configure(epn_cap_map={"12282": "kx12", "12283": "kx12", "8020": "ny79"})
+    shutil.rmtree(home.copy("12283b") / "frames")
+    rebuilt = home.program.run("asynchy", "--config", home.config, "catalogue", "rebuild")
+    assert rebuilt.returncode == 1, rebuilt.stdout + rebuilt.stderr
+    assert "Not complete at the place of another project" in rebuilt.stdout
+    assert f"12283b (mx): 4 files missing or different in {home.copy('12283b')}" in rebuilt.stdout
+    assert "12282a (mx)" not in rebuilt.stdout
+    assert home.once().returncode == 0
+    assert not home.copy("12282a", "kx12").exists()
+    assert home.copy("12283b", "kx12").exists()
+
+
 def test_sync_puts_one_epn_of_two_beamlines_where_the_layout_says(group: Group) -> None:
     group.experiment("12282a", "mx")
     group.experiment("12282a", "saxs")

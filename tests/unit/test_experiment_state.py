@@ -12,11 +12,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from asynchy.cli.show_state import next_step
 from asynchy.domain.copy_record import CopyRecord, CopyState, Presence, copy_state
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment
 from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
 from asynchy.domain.visit import Beamtime, Visit
+from asynchy.plan.alert import unknown_epns
 from asynchy.plan.decide import planned
 from asynchy.plan.experiment_state import ExperimentState, State, experiment_state
 from asynchy.plan.outcome import Due, Left, LeftOut, Why
@@ -34,6 +36,7 @@ from tests.tools.records import (
     CLAIM,
     EPNS,
     NOW,
+    RULES,
     completed_now,
     copy_of,
     experiment_of,
@@ -144,6 +147,44 @@ def test_a_proposal_without_a_project_waits_for_a_person() -> None:
     assert found.reason == "proposal 99999"
     left = planned(found)
     assert isinstance(left, LeftOut) and not left.reason.ends_well
+
+
+def unmapped(record: ExperimentRecord, **changes: Any) -> ExperimentState:
+    """Its state once the mapping no longer names its proposal."""
+    return state(record, rules=replace(RULES, epn_cap_map={}), **changes)
+
+
+def test_a_complete_copy_whose_project_is_no_longer_mapped_is_at_home() -> None:
+    late = RecheckPolicy(NOW, timedelta(hours=1))
+    found = unmapped(record_of(ENDED, copies=(copy_of(HERE),)), recheck=late)
+    assert (found.state, found.is_mapped, found.is_elsewhere) == (State.AT_HOME, False, False)
+    assert found.reason == f"in {HERE.destination}; epn_cap_map no longer names proposal 1"
+    assert planned(found) is None and unknown_epns([found]) == {}
+    step = next_step(found, "c.yml")
+    assert step is not None and "map add 1 PROJECT" in step
+
+
+@pytest.mark.parametrize(
+    ("copy", "result"),
+    [
+        (copy_of(HERE, -11), (State.UNOWNED, Left.UNMAPPED)),  # a visit has ended since
+        (copy_of(HERE, None), (State.UNOWNED, Left.UNMAPPED)),
+        (copy_of(OLD), (State.UNOWNED, Left.UNMAPPED)),  # brought by `asynchy sync`, to no project
+        (copy_of(HERE, presence=Presence.MISSING), (State.DUE, Left.COPY_MISSING)),
+        (copy_of(HERE, damaged=1), (State.DUE, Left.DAMAGED)),
+    ],
+)
+def test_a_copy_that_is_not_whole_and_no_longer_mapped_needs_a_person(
+    copy: CopyRecord, result: tuple[State, Left]
+) -> None:
+    found = unmapped(record_of(ENDED, copies=(copy,)))
+    assert told(found) == result
+    assert found.needs_person
+
+
+def test_a_running_visit_of_an_epn_that_is_no_longer_mapped_belongs_to_no_project() -> None:
+    record = record_of(ENDED, visit("1a", -2, 2), copies=(copy_of(HERE),))
+    assert unmapped(record).state is State.UNOWNED
 
 
 def test_the_proposal_is_mapped_to_the_letter() -> None:

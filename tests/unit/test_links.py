@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from asynchy.facility import crawl, links
-from asynchy.facility.crawl import Folder, Refused
+from asynchy.facility.crawl import Refused
+from asynchy.facility.folder_queue import Folder, FolderQueue
 from asynchy.facility.links import Followed
 from asynchy.ssh.sftp.packets import (
     Answer,
@@ -175,7 +176,7 @@ def test_a_tree_is_absent_only_if_nothing_is_in_its_place(
     told: dict[tuple[Kind, bytes], Answer], refused: Refused
 ) -> None:
     server, heard = Server(told), Heard()
-    pile = crawl._Pile(iter([Folder(0, ROOT)]), 10**6)
-    crawl._Lister(server, pile, heard).run()  # type: ignore[arg-type]
+    queue = FolderQueue(iter([Folder(0, ROOT)]), 10**6)
+    crawl._Lister(server, queue, heard).run()  # type: ignore[arg-type]
     assert heard.refused == [refused]
     assert server.turns == 2  # the folder, and all there is to know of it

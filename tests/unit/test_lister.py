@@ -9,7 +9,8 @@ import pytest
 
 from asynchy.domain.experiment import Entry
 from asynchy.facility import crawl
-from asynchy.facility.crawl import Folder, Refused
+from asynchy.facility.crawl import Refused
+from asynchy.facility.folder_queue import Folder, FolderQueue
 from asynchy.ssh.sftp.packets import (
     Answer,
     Attributes,
@@ -95,8 +96,8 @@ class Heard:
 
 def listed(server: Server) -> Heard:
     heard = Heard()
-    pile = crawl._Pile(iter([Folder(0, b"/top")]), 10**6)
-    crawl._Lister(server, pile, heard).run()  # type: ignore[arg-type]
+    queue = FolderQueue(iter([Folder(0, b"/top")]), 10**6)
+    crawl._Lister(server, queue, heard).run()  # type: ignore[arg-type]
     return heard
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from pathlib import Path
 
 import pytest
 
-from asynchy.catalogue.state_markers import Markers
+from asynchy.catalogue.state_markers import Markers, StateMarkers
 from asynchy.config.ignore_file import IgnoreEntries
 from asynchy.errors import ExitCode
-from asynchy.service.lost_state import Lost, StateFiles, holds_data, lost_error
+from asynchy.plan.policy import DestinationRules
+from asynchy.service.lost_state import Lost, StateFiles, begin, lost_error
+from asynchy.service.places_at_home import data_at_home, holds_data
+from tests.tools.catalogues import new_catalogue
 
 NEVER = Markers()
 IN_USE = Markers(in_use=True)
@@ -109,20 +113,43 @@ def test_a_lost_catalogue_names_the_one_that_ignore_yml_was_used_with(tmp_path: 
     assert error.hint and "asynchy catalogue rebuild" in error.hint
 
 
-def test_both_missing_is_an_error_only_if_a_due_experiment_has_data_at_home(
-    tmp_path: Path,
-) -> None:
-    empty, full = tmp_path / "empty", tmp_path / "full"
-    empty.mkdir()
-    (full / "frames").mkdir(parents=True)
+def test_both_missing_is_an_error_only_if_an_experiment_has_data_at_home(tmp_path: Path) -> None:
+    rules = DestinationRules({"1": "ny79"}, "/d/{epn}", tmp_path, "{project}/{epn}/data")
+    places = [tmp_path / "ny79" / name / "data" for name in ("1a", "2b", "notes", "3c")]
+    for place in places:
+        place.mkdir(parents=True)
     files = state_files(tmp_path / "state", NO_LIST, NEVER)
-    assert lost_error(files, [empty, tmp_path / "nowhere"]) is None
-    error = lost_error(files, [empty, full, full])
+    assert lost_error(files, data_at_home(rules)) is None
+    for place in places[:3]:
+        (place / "frames").mkdir()
+    error = lost_error(files, data_at_home(rules))
     assert error is not None
-    assert f"data of a due experiment are in {full} (and 1 more destination)" in error.message
+    assert f"data of an experiment are in {places[0]} (and 1 more place)" in error.message
     assert f"{tmp_path}/state/ignore.yml" in error.message
     assert f"{tmp_path}/state/catalogue.db" in error.message
     assert error.message.count("There is no folder") == 1
+
+
+def test_a_project_folder_that_a_rebuild_did_not_find_stops_cycles_until_it_is_back(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "projects" / "ny79"
+    catalogue = new_catalogue(tmp_path / "catalogue.db").path
+
+    def files() -> StateFiles:
+        return state_files(tmp_path, LIST, StateMarkers.peek(catalogue).read())
+
+    begin(files(), [folder, tmp_path / "projects" / "kx12"])
+    error = lost_error(files())
+    assert error is not None and error.exit_code is ExitCode.STATE
+    assert f"{folder} (and 1 more folder) was missing or empty" in error.message
+    assert error.hint and "--new-state" in error.hint
+    for project in ("ny79", "kx12"):
+        (tmp_path / "projects" / project / "1a").mkdir(parents=True)
+    assert lost_error(files()) is None
+    shutil.rmtree(folder)
+    begin(files())  # accepted by a person
+    assert lost_error(files()) is None
 
 
 def test_destinations_are_not_looked_at_while_nothing_is_missing(tmp_path: Path) -> None:

@@ -11,10 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asynchy.catalogue import Catalogue
+from asynchy.domain.experiment import Located
 from asynchy.domain.visit import Beamtime, EquipmentVisits, UnreadableVisit
+from asynchy.plan.experiment_state import State, experiment_state
+from asynchy.plan.observed import FolderSeen
 from asynchy.plan.visit_window import Span, ask_since, before, is_whole, span_after
 from tests.tools.catalogues import new_catalogue
-from tests.tools.records import NOW, hours, visit
+from tests.tools.records import NOW, experiment_of, hours, policy_of, visit
 
 
 def answer(
@@ -101,15 +104,14 @@ def catalogue(tmp_path: Path) -> Catalogue:
     return new_catalogue(tmp_path / "catalogue.db")
 
 
-def test_all_is_answered_up_to_the_earliest_end_of_all_entries(catalogue: Catalogue) -> None:
-    assert catalogue.overview.answered_until([23, 24]) is None
+def test_each_entry_is_answered_up_to_the_end_of_its_own_last_whole_answer(
+    catalogue: Catalogue,
+) -> None:
+    assert catalogue.overview.answered_until() == {}
     catalogue.overview.keep_visits([answer(-9, -1)], NOW)
-    assert catalogue.overview.answered_until([23]) == hours(-1)
-    assert catalogue.overview.answered_until([23, 24]) is None
     catalogue.overview.keep_visits([answer(-9, -3, equipment=24)], NOW)
-    assert catalogue.overview.answered_until([23, 24]) == hours(-3)
     catalogue.overview.keep_visits([replace(answer(-9, 0), problem="down")], NOW)
-    assert catalogue.overview.answered_until([23]) == hours(-1)
+    assert catalogue.overview.answered_until() == {23: hours(-1), 24: hours(-3)}
 
 
 def test_a_visit_that_is_told_no_more_although_it_should_be_was_called_off(
@@ -124,6 +126,38 @@ def test_a_visit_that_is_told_no_more_although_it_should_be_was_called_off(
     assert len(catalogue.overview.visits()) == 3
     catalogue.overview.keep_visits([again], NOW)
     assert {item.visit.epn.text for item in catalogue.overview.visits()} == {"1b", "2a"}
+
+
+def test_an_experiment_whose_visit_was_called_off_stays_an_obligation_once_it_is_visible(
+    catalogue: Catalogue,
+) -> None:
+    off, stays = visit("1a", -9, -8), visit("1b", -7, -6)
+    catalogue.overview.keep_visits([answer(-50, 1, off, stays)], NOW)
+    no_more = answer(-50, 1, stays)
+
+    def state(*answers: EquipmentVisits) -> State | None:
+        records = catalogue.overview.records(answers=answers)
+        found = [one for one in records if one.epn.text == "1a"]
+        return experiment_state(found[0], policy_of(*records)).state if found else None
+
+    assert state(no_more) is None  # nothing was seen of it
+    folder = FolderSeen("/data/mx", (Located(experiment_of("1a"), "/data/mx/1a"),))
+    catalogue.see(folder, NOW)
+    assert state(no_more) is State.DUE  # a dry run
+    catalogue.overview.keep_visits([no_more], NOW)
+    assert state() is State.DUE
+    again = answer(-50, 1, visit("1a", 5, 6), stays)
+    catalogue.overview.keep_visits([again], NOW)
+    (told,) = (one for one in catalogue.overview.records() if one.epn.text == "1a")
+    assert (told.note, told.called_off) == (None, False)
+
+
+def test_an_experiment_with_another_visit_left_has_none_called_off(catalogue: Catalogue) -> None:
+    off, stays = visit("1a", -9, -8), visit("1a", -7, -6)
+    catalogue.overview.keep_visits([answer(-50, 1, off, stays)], NOW)
+    catalogue.overview.keep_visits([answer(-50, 1, stays)], NOW)
+    (record,) = catalogue.overview.records()
+    assert record.note is None
 
 
 def test_answers_count_though_they_are_not_stored(catalogue: Catalogue) -> None:

@@ -90,20 +90,23 @@ class Asking:
     def ask(self) -> tuple[EquipmentVisits, ...]:
         """As `service.ask`: the current visits, then further back."""
         now, days = self.world.clock, self.world.config.day_range
-        answered = self.store.answered_until(tuple(EQUIPMENT))
+        answered = self.store.answered_until()
         entries = [
             _Answers(number, beamline, now + _AHEAD, now + _AHEAD)
             for number, beamline in EQUIPMENT.items()
         ]
-        self._reach(entries, now)
+        self._reach([(entry, now) for entry in entries])
         for _ in range(5):
             known = [
                 Beamtime(one, entry.beamline) for entry in entries for one in entry.visits.values()
             ]
-            since = ask_since(known, answered, now, days)
-            if all(entry.since <= since or entry.failure for entry in entries):
+            further = [
+                (entry, ask_since(known, answered.get(entry.equipment), now, days))
+                for entry in entries
+            ]
+            if all(entry.since <= since or entry.failure for entry, since in further):
                 break
-            self._reach(entries, since)
+            self._reach(further)
         else:
             for entry in entries:
                 entry.failure = entry.failure or "visits without end"
@@ -116,7 +119,8 @@ class Asking:
     def ask_for_mail(self) -> tuple[EquipmentVisits, ...]:
         now = self.world.clock
         entries = [_Answers(number, beamline, now, now) for number, beamline in EQUIPMENT.items()]
-        self._reach(entries, before(now, self.world.config.day_range))
+        since = before(now, self.world.config.day_range)
+        self._reach([(entry, since) for entry in entries])
         self._doubt_clock(entries)
         return self._told(entries)
 
@@ -127,9 +131,9 @@ class Asking:
             for entry in entries:
                 entry.failure = entry.failure or "this machine's clock is wrong"
 
-    def _reach(self, entries: Iterable[_Answers], since: datetime) -> None:
+    def _reach(self, further: Iterable[tuple[_Answers, datetime]]) -> None:
         down = self.world.down
-        for entry in entries:
+        for entry, since in further:
             if entry.failure is not None or since >= entry.since:
                 continue
             if entry.equipment in down.get(Kind.PORTAL_DOWN, ()):

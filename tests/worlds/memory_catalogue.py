@@ -23,7 +23,7 @@ from asynchy.domain.experiment import (
     Experiment,
     Survey,
 )
-from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
+from asynchy.domain.experiment_record import CALLED_OFF, DueNote, ExperimentRecord, combine
 from asynchy.domain.level import Level
 from asynchy.domain.visit import EquipmentVisits
 from asynchy.errors import DestinationTaken
@@ -40,7 +40,7 @@ Files = Mapping[str, tuple[int, int]]
 class Store(Protocol):
     """What a world stores; the operations of the catalogue that a cycle and a mail use."""
 
-    def answered_until(self, equipment: Collection[int]) -> datetime | None: ...
+    def answered_until(self) -> dict[int, datetime]: ...
     def keep_visits(self, answers: Sequence[EquipmentVisits], now: datetime) -> None: ...
     def see(self, seen: FolderSeen, now: datetime) -> None: ...
     def records(self) -> list[ExperimentRecord]: ...
@@ -110,12 +110,19 @@ class MemoryStore:
 
     # The portal, and what is visible.
 
-    def answered_until(self, equipment: Collection[int]) -> datetime | None:
-        ends = [self._spans[one].until for one in equipment if one in self._spans]
-        return min(ends) if ends and len(ends) == len(equipment) else None
+    def answered_until(self) -> dict[int, datetime]:
+        return {equipment: span.until for equipment, span in self._spans.items()}
 
     def keep_visits(self, answers: Sequence[EquipmentVisits], now: datetime) -> None:
-        self._visits = visit_rows.merged(self._visits, answers)
+        before, self._visits = self._visits, visit_rows.merged(self._visits, answers)
+        for experiment in visit_rows.called_off(before, self._visits):
+            self._notes.setdefault(experiment, DueNote("", now, now, CALLED_OFF))
+            self._made.pop(experiment, None)
+        for item in self._visits.values():
+            experiment = Experiment(item.beamline, item.visit.epn)
+            if experiment in self._notes and self._notes[experiment].reason == CALLED_OFF:
+                del self._notes[experiment]
+                self._made.pop(experiment, None)
         for answer in answers:
             span = span_after(self._spans.get(answer.equipment), answer, now)
             if span is not None:
@@ -151,7 +158,7 @@ class MemoryStore:
         noted = [
             ExperimentRecord(one, note=note, mailed=one.epn in self._mailed)
             for one, note in self._notes.items()
-            if one not in self._rows
+            if one not in self._rows and note.reason != CALLED_OFF
         ]
         return combine([*self._made.values(), *noted], self._visits.values())
 

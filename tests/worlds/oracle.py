@@ -136,7 +136,8 @@ class Oracle:
         for name, home in facts.homes.items():
             known = self.known[name]
             lost = known.seen and not known.visible  # named as lost, so as due
-            if home.project is None or lost or (facts.fetch_visible and known.visible):
+            broken = known.broken and known.visible  # a person has to know of the link, so due
+            if home.project is None or lost or broken or (facts.fetch_visible and known.visible):
                 self._once.add(name[1])
 
     def _each_once(self, facts: Facts, said: Said) -> Iterable[Finding]:
@@ -232,9 +233,13 @@ class Oracle:
             allowed[GONE] = "it is gone from the facility"
             if self._has_returned(facts, name):
                 allowed[DUE] = "and a visit has ended since it was fetched"
-        if home.project is None:
-            allowed[UNOWNED] = "no project is known"
         must_wait = self.is_running(name, facts.now)
+        more = must_wait or self._may_wait(facts, name) or name[1] in facts.removed
+        more = more or any(one.unfinished for one in known.arrivals.values())
+        if home.project is None and (more or not self._is_elsewhere(facts, name)):
+            allowed[UNOWNED] = "no project is known"
+            if any(not self._holds_all(facts, name, one) for one in known.arrivals):
+                allowed[DUE] = "its copy at home is lost"
         if must_wait:
             allowed[WAITING] = "a visit is running"
         elif self._may_wait(facts, name):
@@ -255,7 +260,7 @@ class Oracle:
         if self._is_looked_at_again(facts, name):
             allowed[DUE] = "it has to be looked at once more"
         arrived = facts.homes[name].destination in known.arrivals
-        if not arrived and not facts.fetch_visible and not any(known.certain()):
+        if not arrived and not facts.fetch_visible and not known.visits:
             if known.broken:
                 allowed[DUE] = "its folder is a broken link, which a person should know of"
             else:
@@ -287,10 +292,10 @@ class Oracle:
         known, home = self.known[name], facts.homes[name]
         if self.is_running(name, facts.now) or self._may_wait(facts, name):
             return False
-        if home.project is None:
-            return True
         if self._is_level(facts, name) or self._is_elsewhere(facts, name):
             return False
+        if home.project is None:
+            return True
         if known.seen and not known.visible:
             return not self._holds_all(facts, name, home.destination)
         return known.broken and self._is_obligation(facts, known) and not known.arrivals

@@ -51,8 +51,8 @@ class SqliteStore:
         for clock in self._clocks:
             clock.stop()
 
-    def answered_until(self, equipment: Collection[int]) -> datetime | None:
-        return self._catalogue.overview.answered_until(equipment)
+    def answered_until(self) -> dict[int, datetime]:
+        return self._catalogue.overview.answered_until()
 
     def keep_visits(self, answers: Sequence[EquipmentVisits], now: datetime) -> None:
         self._catalogue.overview.keep_visits(answers, now)

@@ -40,10 +40,9 @@ class IgnoreEntries:
         `store`, what is found is noted.
         """
         with self._database.transaction() as db:
-            known = {
-                row.epn: IgnoreEntry(Origin(row.origin), row.since)
-                for row in db.execute(select(ignore_entries))
-            }
+            columns = ignore_entries.c
+            rows = db.execute(select(columns.epn, columns.origin, columns.since)).all()
+            known = {epn: IgnoreEntry(Origin(origin), since) for epn, origin, since in rows}
             read = db.scalar(select(state.c.value).where(state.c.name == _READ))
             found = entries_now(known, epns, now, first=read is None, ours=ours)
             if store:

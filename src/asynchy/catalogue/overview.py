@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from asynchy.catalogue import visits as visit_rows
 from asynchy.catalogue.copy_rows import has_transfers, was_complete
@@ -31,7 +31,7 @@ from asynchy.catalogue.schema import (
 )
 from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.experiment import Experiment
-from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
+from asynchy.domain.experiment_record import CALLED_OFF, DueNote, ExperimentRecord, combine
 from asynchy.domain.level import Level
 from asynchy.domain.visit import Beamtime, EquipmentVisits
 from asynchy.plan.reconcile import DeletionEvidence
@@ -65,7 +65,7 @@ class Overview:
     def records(
         self,
         epns: Collection[str] = (),
-        answers: Iterable[EquipmentVisits] = (),
+        answers: Sequence[EquipmentVisits] = (),
         asked: Collection[int] | None = None,
     ) -> list[ExperimentRecord]:
         """Every experiment that is known, or those of some EPNs, in order of EPN.
@@ -75,11 +75,15 @@ class Overview:
         """
         with self._database.transaction() as db:
             found = _experiments(db, epns)
-            told = visit_rows.merged(visit_rows.brief(db, epns, asked), answers)
-            return combine(
-                found,
-                (item for item in told.values() if not epns or item.visit.epn.text in epns),
-            )
+            known = visit_rows.brief(db, epns, asked)
+        told = visit_rows.merged(known, answers)
+        if off := visit_rows.called_off(known, told):
+            found = [
+                replace(one, called_off=True) if one.experiment in off else one for one in found
+            ]
+        return combine(
+            found, (item for item in told.values() if not epns or item.visit.epn.text in epns)
+        )
 
     def copies(self, epns: Collection[str] = ()) -> list[CopyRecord]:
         """Every copy, or those of some EPNs, in order of EPN."""
@@ -131,13 +135,10 @@ class Overview:
         with self._database.transaction() as db:
             visit_rows.keep(db, answers, now)
 
-    def answered_until(self, equipment: Collection[int]) -> datetime | None:
-        """The end of the last span for which each of these entries was answered completely.
-
-        None: one of them never was.
-        """
+    def answered_until(self) -> dict[int, datetime]:
+        """By equipment, the end of the last span for which it was answered completely, if any."""
         with self._database.transaction() as db:
-            return visit_rows.answered_until(db, equipment)
+            return visit_rows.answered_until(db)
 
     def never_visited(self, equipment: Collection[int]) -> list[int]:
         """The equipment entries that the portal has answered for, and never told a visit of."""
@@ -208,14 +209,22 @@ def _experiments(db: Connection, epns: Collection[str]) -> list[ExperimentRecord
     at_home = _copies(db, epns)
     listed = _listed(db)
     mailed = set(db.scalars(select(reported.c.epn)))
-    rows = db.execute(_of(select(experiments), experiments.c.epn, epns))
-    found = [_experiment(row, at_home.get(row.id, ()), listed, notes, mailed) for row in rows]
+    columns = experiments.c
+    query = select(
+        columns.id, columns.beamline, columns.epn, columns.source, columns.files, columns.bytes,
+        columns.modified, columns.changed, columns.vanished, columns.completed_elsewhere,
+        columns.elsewhere_since, columns.link_target, columns.problem, columns.released,
+        columns.release_reason,
+    )  # fmt: skip
+    rows = db.execute(_of(query, columns.epn, epns)).all()
+    found = [_experiment(row, at_home.get(row[0], ()), listed, notes, mailed) for row in rows]
     # What is due stays known, though nobody has seen it at the facility and no visit tells of it.
+    # A visit that was called off before there were any data leaves nothing to fetch.
     noted = notes.keys() - {one.experiment for one in found}
     return found + [
         ExperimentRecord(one, note=notes[one], mailed=one.epn.text in mailed)
         for one in noted
-        if one.beamline
+        if one.beamline and notes[one].reason != CALLED_OFF
     ]
 
 
@@ -252,9 +261,15 @@ def _copies(db: Connection, epns: Collection[str]) -> dict[int, tuple[CopyRecord
     tried, audits = tries.subquery(), audited.subquery()
     query = (
         select(
-            copies, experiments.c.epn, experiments.c.beamline, experiments.c.source,
-            tried.c.tried, tried.c.transfers, audits.c.audits, audits.c.audited,
-            audits.c.last_audit,
+            copies.c.id, copies.c.experiment_id, copies.c.project, copies.c.destination,
+            copies.c.project_folder, copies.c.completed, copies.c.completed_listing,
+            copies.c.files, copies.c.bytes, copies.c.level, copies.c.verified, copies.c.damaged,
+            copies.c.missing, copies.c.doubted, copies.c.losses, copies.c.edited,
+            copies.c.replaced_files, copies.c.replaced_bytes, copies.c.replaced_by_less,
+            copies.c.replaced,
+            experiments.c.epn, experiments.c.beamline, experiments.c.source,
+            tried.c.tried, tried.c.transfers,
+            audits.c.audits, audits.c.audited, audits.c.last_audit,
             attempts.c.verdict, attempts.c.reason, attempts.c.ended,
         )
         .join(experiments, experiments.c.id == copies.c.experiment_id)
@@ -266,8 +281,8 @@ def _copies(db: Connection, epns: Collection[str]) -> dict[int, tuple[CopyRecord
     )  # fmt: skip
     leases = {row.copy_id: row for row in db.execute(select(claims))}
     found: defaultdict[int, list[CopyRecord]] = defaultdict(list)
-    for row in db.execute(_of(query, experiments.c.epn, epns)):
-        found[row.experiment_id].append(copy_record_of(row, leases.get(row.id)))
+    for row in db.execute(_of(query, experiments.c.epn, epns)).all():
+        found[row[1]].append(copy_record_of(row, leases.get(row[0])))
     return {experiment: tuple(some) for experiment, some in found.items()}
 
 
@@ -292,33 +307,37 @@ def _listed(db: Connection) -> dict[str, datetime]:
 
 
 def _experiment(
-    row: Row[Any],
+    row: Sequence[Any],
     at_home: tuple[CopyRecord, ...],
     listed: Mapping[str, datetime],
     notes: Mapping[Experiment, DueNote],
     mailed: Collection[str],
 ) -> ExperimentRecord:
-    experiment = experiment_of(row.beamline, row.epn)
+    (
+        _, beamline, epn, source, files, size, modified, changed, vanished,
+        completed_elsewhere, elsewhere_since, link_target, problem, released, release_reason,
+    ) = row  # fmt: skip
+    experiment = experiment_of(beamline, epn)
     return ExperimentRecord(
         experiment=experiment,
-        source=row.source,
+        source=source,
         seen=True,
-        visible=bool(row.source) and row.vanished is None,
-        link_target=row.link_target,
-        problem=row.problem,
-        listed=listed.get(row.source),
-        files=row.files,
-        bytes=row.bytes,
-        modified=row.modified,
-        changed=row.changed,
-        vanished=row.vanished,
-        completed_elsewhere=row.completed_elsewhere,
-        elsewhere_since=row.elsewhere_since,
-        released=row.released,
-        release_reason=row.release_reason,
+        visible=bool(source) and vanished is None,
+        link_target=link_target,
+        problem=problem,
+        listed=listed.get(source),
+        files=files,
+        bytes=size,
+        modified=modified,
+        changed=changed,
+        vanished=vanished,
+        completed_elsewhere=completed_elsewhere,
+        elsewhere_since=elsewhere_since,
+        released=released,
+        release_reason=release_reason,
         copies=at_home,
-        note=notes.get(experiment),
-        mailed=row.epn in mailed,
+        note=notes.get(experiment) if notes else None,
+        mailed=epn in mailed,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ _IN_USE = "in-use"
 _IGNORE_FILE = "ignore-file"
 _IGNORE_ENTRIES = "ignore-entries"
 _IGNORE_COMMENT = "ignore-comment"
+_NOT_THERE = "not-there"
 _RUN = "run"
 
 
@@ -30,6 +33,8 @@ class Markers:
     """How many EPNs it had then."""
     ignore_comment: str | None = None
     """The `ignore.yml` that got our comment; people may have removed it since."""
+    not_there: tuple[str, ...] = ()
+    """The folders of projects that were missing or empty when the catalogue was rebuilt."""
 
 
 class StateMarkers:
@@ -66,13 +71,20 @@ class StateMarkers:
             db.execute(new.on_conflict_do_update(index_elements=["name"], set_=row))
         return number
 
-    def begin(self, *, forget_ignore_file: bool = False) -> None:
-        """Note that the catalogue is in use; a lost `ignore.yml` that was accepted is forgotten."""
+    def begin(self, *, forget_ignore_file: bool = False, not_there: Iterable[Path] = ()) -> None:
+        """Note that the catalogue is in use; a lost `ignore.yml` that was accepted is forgotten.
+
+        `not_there`: the folders of projects in which nothing could be looked for.
+        """
+        names = [_NOT_THERE]
+        if forget_ignore_file:
+            names += [_IGNORE_FILE, _IGNORE_ENTRIES, _IGNORE_COMMENT]
+        folders = list(map(str, not_there))
         with self._database.transaction() as db:
             put_state(db, _IN_USE, "yes")
-            if forget_ignore_file:
-                names = (_IGNORE_FILE, _IGNORE_ENTRIES, _IGNORE_COMMENT)
-                db.execute(delete(schema.state).where(schema.state.c.name.in_(names)))
+            db.execute(delete(schema.state).where(schema.state.c.name.in_(names)))
+            if folders:
+                put_state(db, _NOT_THERE, json.dumps(folders))
 
     def note_ignore_file(self, path: Path, entries: int, *, commented: bool) -> None:
         """Note the `ignore.yml` in use and the number of its EPNs."""
@@ -91,6 +103,7 @@ def read_markers(db: Connection) -> Markers:
         ignore_file=found.get(_IGNORE_FILE),
         ignore_entries=int(found.get(_IGNORE_ENTRIES, 0)),
         ignore_comment=found.get(_IGNORE_COMMENT),
+        not_there=tuple(json.loads(found.get(_NOT_THERE, "[]"))),
     )
 
 

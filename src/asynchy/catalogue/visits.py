@@ -26,9 +26,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.rows import experiment_of
-from asynchy.catalogue.schema import portal_spans, visits
+from asynchy.catalogue.schema import due, portal_spans, visits
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment
+from asynchy.domain.experiment_record import CALLED_OFF
 from asynchy.domain.person import Person
 from asynchy.domain.visit import Beamtime, EquipmentVisits, Visit
 from asynchy.plan.visit_window import Span, is_whole, span_after
@@ -38,15 +39,48 @@ Known = dict[tuple[int, str], Beamtime]
 
 
 def keep(db: Connection, answers: Iterable[EquipmentVisits], now: datetime) -> None:
-    """Store visits; what is told of one now takes the place of what was told before."""
+    """Store visits; what is told of one now takes the place of what was told before.
+
+    Of an experiment whose visits were all called off, it is noted that there were some.
+    """
+    off: set[Experiment] = set()
     for answer in answers:
         before = _brief(db, _in_span(answer))
+        after = merged(before, [answer])
         for visit in answer.visits:
             _store(db, answer, visit, now)
-        for equipment, number in before.keys() - merged(before, [answer]).keys():
+        for equipment, number in before.keys() - after.keys():
             mine = and_(visits.c.equipment == equipment, visits.c.visit == number)
             db.execute(delete(visits).where(mine))
+        off |= called_off(before, after)
         _keep_span(db, answer, now)
+    _note_called_off(db, off, now)
+
+
+def called_off(before: Known, after: Known) -> set[Experiment]:
+    """The experiments that had visits before, and have none any more."""
+    changed = {_names(item) for key, item in before.items() if after.get(key) is not item}
+    gone = changed.difference(map(_names, after.values())) if changed else changed
+    return {experiment_of(*names) for names in gone}
+
+
+def _names(item: Beamtime) -> tuple[str, str]:
+    return item.beamline, item.visit.epn.text
+
+
+def _note_called_off(db: Connection, off: Iterable[Experiment], now: datetime) -> None:
+    told = exists().where(visits.c.beamline == due.c.beamline, visits.c.epn == due.c.epn)
+    for experiment in off:
+        note = upsert(due).values(
+            beamline=experiment.beamline,
+            epn=experiment.epn.text,
+            project="",
+            since=now,
+            latest=now,
+            reason=CALLED_OFF,
+        )
+        db.execute(note.on_conflict_do_nothing())
+    db.execute(delete(due).where(due.c.reason == CALLED_OFF, told))
 
 
 def merged(known: Known, answers: Iterable[EquipmentVisits]) -> Known:
@@ -103,14 +137,9 @@ def _keep_span(db: Connection, answer: EquipmentVisits, now: datetime) -> None:
         db.execute(new)
 
 
-def answered_until(db: Connection, equipment: Collection[int]) -> datetime | None:
-    """The end of the last span for which each of these entries was answered completely.
-
-    None: one of them never was.
-    """
-    mine = portal_spans.c.equipment.in_(sorted(equipment))
-    ends = list(db.scalars(select(portal_spans.c.until).where(mine)))
-    return min(ends) if ends and len(ends) == len(set(equipment)) else None
+def answered_until(db: Connection) -> dict[int, datetime]:
+    """By equipment, the end of the last span for which it was answered completely, if it was."""
+    return {row.equipment: row.until for row in db.execute(select(portal_spans))}
 
 
 def never_visited(db: Connection, equipment: Collection[int]) -> list[int]:
@@ -140,18 +169,14 @@ def _brief(
         visits.c.end, type_coerce(visits.c.principal, Text).label("principal"),
     )  # fmt: skip
     return {
-        (row.equipment, row.visit): Beamtime(
-            Visit(
-                row.visit,
-                experiment_of(row.beamline, row.epn).epn,
-                row.start,
-                row.end,
-                principal=_person(row.principal),
-            ),
-            row.beamline,
-            asked is None or row.equipment in asked,
+        (equipment, visit): Beamtime(
+            Visit(visit, experiment_of(beamline, epn).epn, start, end, "", _person(principal)),
+            beamline,
+            asked is None or equipment in asked,
         )
-        for row in db.execute(select(*columns).where(wanted))
+        for equipment, visit, epn, beamline, start, end, principal in db.execute(
+            select(*columns).where(wanted)
+        ).all()
     }
 
 

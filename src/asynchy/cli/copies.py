@@ -10,7 +10,7 @@ import click
 from asynchy.catalogue import Catalogue
 from asynchy.cli.failing import fails_with_words
 from asynchy.cli.running import epns_argument, named_epn
-from asynchy.cli.show import show_places
+from asynchy.cli.show_copies import show_places
 from asynchy.config import Settings, Shared, load_shared
 from asynchy.domain.epn import Epn
 from asynchy.domain.text import count

@@ -25,8 +25,10 @@ from asynchy.service.cycle_preparation import prepare_cycle, require_state
 from asynchy.service.cycle_site import cycle_site_of
 from asynchy.service.daemon import Config, Daemon
 from asynchy.service.lost_state import lost_error, read_state_files, warn_of_entries
+from asynchy.service.places_at_home import data_at_home
 from asynchy.service.planning import make_plan
 from asynchy.service.reporter import Every, log_transfers, notify, reporting, tell_systemd
+from asynchy.service.reports import destination_rules
 from asynchy.service.work import exit_code_for
 
 log = logging.getLogger(__name__)
@@ -95,7 +97,7 @@ def _dry_run(settings: Settings, stop: Stop, board: Board) -> int:
     warn_of_entries(files)
     plan = make_plan(cycle_site_of(settings, stop, board, write=False), files.entries)
     show_plan(plan)
-    lost = lost_error(files, (transfer.copy.destination for transfer in plan.transfers))
+    lost = lost_error(files, data_at_home(destination_rules(settings)))
     if lost is not None:  # the plan is not what it would be with them
         raise lost
     return exit_code_for(plan, ())

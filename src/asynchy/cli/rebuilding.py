@@ -30,9 +30,12 @@ def run(settings: Settings, stop: Stop) -> int:
         site = cycle_site_of(settings, stop, board, write=True)
         with bars(board), reporting([log_transfers(board)]):
             made = rebuild(site)
-        begin(read_state_files(settings, write=True))
+        begin(read_state_files(settings, write=True), made.unreadable)
     _show(made)
-    open_ends = any((made.incomplete, made.skipped, made.unreadable, made.running, made.unmatched))
+    open_ends = any(
+        (made.incomplete, made.skipped, made.elsewhere, made.unreadable, made.running,
+         made.unmatched)
+    )  # fmt: skip
     return made.report.exit_code or (ExitCode.DUE if open_ends else ExitCode.OK)
 
 
@@ -48,11 +51,17 @@ def _show(made: Rebuilt) -> None:
         list(map(_missing, made.skipped)),
     )
     bullets(
+        "Not complete at the place of another project; the next cycle fetches all of it to where "
+        "epn_cap_map says:",
+        [f"{_missing(item)} in {item.copy.destination}" for item in made.elsewhere],
+    )
+    bullets(
         "Not compared, because a visit is running; run it again once it has ended:",
         [name_of(item.experiment) for item in made.running],
     )
     bullets(
-        "Folders of projects that are missing, empty or cannot be read; are they mounted?",
+        "Folders of projects that are missing, empty or cannot be read; until they are mounted, "
+        "`mxsync --execute` ends with 5 (`--new-state` accepts it, if nothing was ever in them):",
         [str(path) for path in made.unreadable],
     )
     bullets(

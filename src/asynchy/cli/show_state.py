@@ -108,6 +108,8 @@ def next_step(item: ExperimentState, config: str) -> str | None:
         Left.NO_INODES: "make room at home; the next cycle tries again",
     }
     left = item.left or _found(item)
+    if item.is_settled and not item.is_mapped:
+        return f"nothing; to have later visits fetched, too: {call} map add {epn.proposal} PROJECT"
     if left in by_reason:
         return by_reason[left]
     if item.state is State.DUE and left is None:

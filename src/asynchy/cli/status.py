@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
 from asynchy.catalogue import Catalogue
 from asynchy.cli.failing import fails_with_words
 from asynchy.cli.running import named_epn
-from asynchy.cli.show import show_attempts, show_checks, show_services, show_status
+from asynchy.cli.show_copies import show_attempts, show_checks, show_services, show_status
 from asynchy.cli.show_state import show_experiment, show_states
+from asynchy.cli.status_json import print_json
 from asynchy.cli.tables import line
 from asynchy.config import Settings, Shared, load_shared
-from asynchy.domain.attempt import Attempt
-from asynchy.domain.copy_record import CopyRecord
 from asynchy.domain.epn import Epn
 from asynchy.errors import AsynchyError, IgnoreListError, NothingKnown
 from asynchy.plan.experiment_state import ExperimentState
@@ -57,7 +52,7 @@ def status(file: Path, epn: str | None, as_json: bool) -> None:
     else:
         copies = copies_with_presence(catalogue.overview.copies(epns))
     if as_json:
-        _print_json(catalogue, copies, wanted)
+        print_json(catalogue, found, copies, wanted, str(file))
         return
     if wanted is None:
         show_services(catalogue.services())
@@ -101,47 +96,3 @@ def _explain_unseen(settings: Shared, catalogue: Catalogue, epn: Epn, call: str)
     if not skips:
         step = f"it is fetched after its visit; {call} walk looks for it at the facility now"
     line(f"  next step: {step}")
-
-
-def _print_json(catalogue: Catalogue, copies: Sequence[CopyRecord], epn: Epn | None) -> None:
-    last = catalogue.last_attempts([copy.id for copy in copies])
-    rows = [_row(copy, last) for copy in copies]
-    if epn is not None:
-        if not copies:
-            raise NothingKnown(
-                f"the catalogue knows no copy of {epn}",
-                hint="`asynchy status EPN` without --json says why",
-            )
-        attempts, checks = catalogue.history_of(epn.text), catalogue.checks_of(epn.text)
-        for row in rows:
-            row["history"] = [asdict(a) for d, a in attempts if d == row["destination"]]
-            row["checks"] = [asdict(c) for d, c in checks if d == row["destination"]]
-    click.echo(json.dumps(rows, indent=2, default=_plain))
-
-
-def _row(copy: CopyRecord, last: Mapping[int, Attempt]) -> dict[str, Any]:
-    attempt = last.get(copy.id)
-    return {
-        "id": copy.id,
-        "epn": copy.copy.epn.text,
-        "beamline": copy.copy.experiment.beamline,
-        "project": copy.copy.project,
-        "destination": str(copy.copy.destination),
-        "completed": copy.completed,
-        "present": copy.presence.name.lower(),
-        "level": copy.level.word if copy.level else None,
-        "verified": copy.verified,
-        "damaged": copy.damaged,
-        "missing": copy.missing,
-        "edited": copy.edited,
-        "replaced": asdict(copy.replaced) | {"latest": copy.replaced_at},
-        "files": copy.files,
-        "bytes": copy.bytes,
-        "attempts": copy.attempts,
-        "last": asdict(attempt) if attempt else None,
-        "claim": asdict(copy.claim) if copy.claim else None,
-    }
-
-
-def _plain(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)

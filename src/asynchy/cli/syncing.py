@@ -15,8 +15,9 @@ from asynchy.plan.backlog import Wish
 from asynchy.service.apart import bring_apart
 from asynchy.service.board import Board
 from asynchy.service.bring import bring
+from asynchy.service.means import means_of
 from asynchy.service.reporter import log_transfers, reporting
-from asynchy.service.site import means_of, site_of
+from asynchy.service.site import site_of
 from asynchy.service.sync import exit_code_of, plan_sync
 from asynchy.service.work import Work, exit_code_for
 

@@ -25,7 +25,7 @@ _MANY = 500
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table without its empty columns; a heading that begins with `>` is over numbers."""
-    cells = [tuple(map(_safe, row)) for row in rows]
+    cells = [row if all(map(str.isprintable, row)) else tuple(map(_safe, row)) for row in rows]
     shown_ones = [at for at in range(len(headings)) if any(row[at] for row in cells)]
     if len(cells) > _MANY:
         _long_table([headings[at] for at in shown_ones], cells, shown_ones)
@@ -43,23 +43,22 @@ def _long_table(
     headings: Sequence[str], cells: Sequence[Sequence[str]], columns: Sequence[int]
 ) -> None:
     """Print a table of many rows, each on one line: to break lines takes a second a thousand."""
-    widths = [
-        max(len(heading.lstrip(">")), *(_columns(row[at]) for row in cells))
+    filled = [
+        _filled([heading.lstrip(">"), *(row[at] for row in cells)], right=heading.startswith(">"))
         for heading, at in zip(headings, columns, strict=True)
     ]
-    right = [heading.startswith(">") for heading in headings]
+    first, *lines = ["   ".join(row).rstrip() for row in zip(*filled, strict=True)]
+    rule = "─" * (sum(_columns(column[0]) for column in filled) + 3 * (len(filled) - 1))
+    sys.stdout.write("\n".join([first, rule, *lines]) + "\n")
 
-    def laid_out(texts: Iterable[str]) -> str:
-        parts = []
-        for text, width, is_right in zip(texts, widths, right, strict=True):
-            blanks = " " * (width - _columns(text))
-            parts.append(blanks + text if is_right else text + blanks)
-        return "   ".join(parts).rstrip()
 
-    lines = [laid_out(heading.lstrip(">") for heading in headings)]
-    lines.append("─" * max(len(lines[0]), sum(widths) + 3 * (len(widths) - 1)))
-    lines += [laid_out(row[at] for at in columns) for row in cells]
-    sys.stdout.write("\n".join(lines) + "\n")
+def _filled(texts: Sequence[str], *, right: bool) -> list[str]:
+    """The texts of one column, filled up with blanks to the widest; `right`: on their left."""
+    widths = list(map(_columns, texts))
+    widest = max(widths)
+    blanks = [" " * (widest - width) for width in widths]
+    parts = zip(blanks, texts, strict=True) if right else zip(texts, blanks, strict=True)
+    return ["".join(part) for part in parts]
 
 
 def _columns(text: str) -> int:

@@ -24,8 +24,9 @@ from asynchy.errors import ExitCode, SpreadsheetError, Stopped
 from asynchy.facility.epn_lists import EpnList, read_list, read_spreadsheets
 from asynchy.service.board import Board
 from asynchy.service.reporter import Every, reporting
+from asynchy.service.scan_progress import ScanProgress
 from asynchy.service.site import site_of
-from asynchy.service.walk import Tally, Wanted, walk
+from asynchy.service.walk import Wanted, walk
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +51,11 @@ def run(  # noqa: PLR0913 - the options of the command
     if form == FORMAT:
         check_original(settings.catalogue_path, output)
     found, wanted = _wanted(settings, listed, stop)
-    tally = Tally()
+    progress = ScanProgress()
     site = site_of(settings, stop, Board(), write=True)
     try:
-        with _told(tally):
-            walked = walk(site, settings.walk_root, wanted, tally)
+        with _told(progress):
+            walked = walk(site, settings.walk_root, wanted, progress)
     except Stopped:
         raise Stopped("stopped", hint="start it again: it goes on where it was") from None
     show_walk(walked)
@@ -90,10 +91,10 @@ def _complain(found: EpnList) -> None:
 
 
 @contextmanager
-def _told(tally: Tally) -> Iterator[None]:
+def _told(progress: ScanProgress) -> Iterator[None]:
     """Show how far it is: a bar on a terminal, otherwise a line a minute."""
     if not sys.stderr.isatty():
-        with reporting([Every(_LINE_EVERY, lambda: log.info("%s", tally.line()))]):
+        with reporting([Every(_LINE_EVERY, lambda: log.info("%s", progress.line()))]):
             yield
         return
     bar = Progress(
@@ -107,8 +108,10 @@ def _told(tally: Tally) -> Iterator[None]:
     task = bar.add_task("experiments", total=None, found="looking what is there")
 
     def draw() -> None:
-        if tally.total:
-            bar.update(task, completed=tally.experiments, total=tally.total, found=tally.found())
+        if progress.total:
+            bar.update(
+                task, completed=progress.experiments, total=progress.total, found=progress.found()
+            )
 
     with bar, reporting([Every(0.25, draw)]):
         yield

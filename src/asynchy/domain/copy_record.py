@@ -60,6 +60,9 @@ class Replaced:
     """Those of them whose place has a smaller file now, one with zeros instead of data, or none."""
 
 
+NOTHING_REPLACED = Replaced()
+
+
 @dataclass(frozen=True)
 class CopyRecord:
     """All that the catalogue knows of one copy, but its files."""
@@ -104,7 +107,7 @@ class CopyRecord:
     """The damaged files that are not there, or are something else."""
     edited: int = 0
     """Files that people changed at home; they are left alone."""
-    replaced: Replaced = Replaced()
+    replaced: Replaced = NOTHING_REPLACED
     replaced_at: datetime | None = None
     """When the latest of those was replaced; None: none ever was."""
     presence: Presence = Presence.THERE

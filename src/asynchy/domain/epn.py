@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from string import ascii_lowercase
 
 from asynchy.domain.text import shown
 
-_EPN = re.compile(r"(?P<proposal>[0-9]{1,12})[A-Za-z]{0,8}", re.ASCII)
+_EPN = re.compile(r"[0-9]{1,12}[A-Za-z]{0,8}", re.ASCII)
 _PROPOSAL = re.compile(r"[0-9]{1,12}", re.ASCII)
 _NUMBERS = range(10**12)
 
@@ -60,9 +61,7 @@ class Epn:
     @property
     def proposal(self) -> str:
         """The proposal: the EPN's digits, to the letter (leading zeros stay)."""
-        match = _EPN.fullmatch(self.text)
-        assert match is not None
-        return match["proposal"]
+        return self.text.rstrip(ascii_lowercase)
 
     def __str__(self) -> str:
         return self.text

@@ -14,6 +14,9 @@ from asynchy.domain.experiment import Amount, Experiment
 from asynchy.domain.person import Person
 from asynchy.domain.visit import Beamtime
 
+CALLED_OFF = "a visit of it was told, and called off since"
+"""The reason in the note of an experiment of which all visits were called off."""
+
 
 @dataclass(frozen=True)
 class DueNote:
@@ -65,6 +68,8 @@ class ExperimentRecord:
     beamtimes: tuple[Beamtime, ...] = ()
     """Its visits that are known, in order of their end."""
     note: DueNote | None = None
+    called_off: bool = False
+    """Whether the portal has told visits of it, and called all of them off since."""
     mailed: bool = False
     """Whether a mail has named its EPN as one of unknown ownership."""
 
@@ -87,7 +92,9 @@ class ExperimentRecord:
     def with_beamtimes(self, beamtimes: Iterable[Beamtime]) -> ExperimentRecord:
         """The record with these visits; made for ten thousands of records at a time."""
         made = object.__new__(ExperimentRecord)
-        ordered = tuple(sorted(beamtimes, key=lambda item: item.visit.end))
+        ordered = tuple(beamtimes)
+        if len(ordered) > 1:
+            ordered = tuple(sorted(ordered, key=lambda item: item.visit.end))
         vars(made).update(vars(self), beamtimes=ordered)
         return made
 
@@ -108,7 +115,10 @@ class ExperimentRecord:
 
     def last_end(self, before: datetime) -> datetime | None:
         """When the latest of its visits ended that had ended before a time; None: none had."""
-        return max((b.visit.end for b in self.beamtimes if b.visit.end < before), default=None)
+        for item in reversed(self.beamtimes):
+            if item.visit.end < before:
+                return item.visit.end
+        return None
 
     def touched_since(self, moment: datetime) -> bool:
         """Whether a visit ended, or the files at the facility changed, after a time.
@@ -141,31 +151,30 @@ def combine(
     is known under two names, but has one path at the facility, is one.
     """
     records = _as_one(known)
-    of_epn: defaultdict[Epn, list[Experiment]] = defaultdict(list)
-    for experiment in records:
-        of_epn[experiment.epn].append(experiment)
-    visits: defaultdict[Experiment, list[Beamtime]] = defaultdict(list)
+    visits: defaultdict[_Key, list[Beamtime]] = defaultdict(list)
     for item in beamtimes:
-        experiment = Experiment(item.beamline, item.visit.epn)
-        placeless = [one for one in of_epn[item.visit.epn] if not one.beamline]
-        owner = placeless[0] if experiment not in records and placeless else experiment
-        visits[owner].append(item)
-    found = []
-    for one in {*records, *visits}:
-        record = records.get(one) or ExperimentRecord(one)
-        mine = visits.get(one)
-        if mine:
-            record = record.with_beamtimes(mine)
-        found.append(record)
-    found.sort(key=by_epn)
-    return found
+        epn = item.visit.epn.text
+        key = epn, item.beamline
+        placeless = epn, ""
+        visits[placeless if key not in records and placeless in records else key].append(item)
+    for key, mine in visits.items():
+        if key not in records:
+            records[key] = ExperimentRecord(Experiment(mine[0].beamline, mine[0].visit.epn))
+        records[key] = records[key].with_beamtimes(mine)
+    return [records[key] for key in sorted(records)]
 
 
-def _as_one(known: Iterable[ExperimentRecord]) -> dict[Experiment, ExperimentRecord]:
-    records: dict[Experiment, ExperimentRecord] = {}
-    by_place: dict[tuple[Epn, str], Experiment] = {}
+_Key = tuple[str, str]
+"""EPN and beamline: quicker to look up than an `Experiment`."""
+
+
+def _as_one(known: Iterable[ExperimentRecord]) -> dict[_Key, ExperimentRecord]:
+    records: dict[_Key, ExperimentRecord] = {}
+    by_place: dict[tuple[str, str], _Key] = {}
     for one in sorted(known, key=by_beamline, reverse=True):  # "" comes last
-        first = by_place.setdefault((one.epn, one.source or str(one.experiment)), one.experiment)
+        beamline, epn = one.experiment.beamline, one.experiment.epn.text
+        key = epn, beamline
+        first = by_place.setdefault((epn, one.source or beamline), key)
         records[first] = _merged(records[first], one) if first in records else one
     return records
 

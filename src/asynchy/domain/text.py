@@ -77,4 +77,4 @@ def day(when: datetime) -> str:
 
 def moment(when: datetime) -> str:
     """A time in the reader's own zone, to the minute: `2026-11-24 14:05`."""
-    return when.astimezone().strftime("%Y-%m-%d %H:%M")
+    return when.astimezone().replace(tzinfo=None).isoformat(" ", "minutes")

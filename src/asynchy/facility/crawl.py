@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 import stat
 import threading
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from asynchy.domain.bounds import Bounds, check_path
+from asynchy.domain.bounds import check_path
 from asynchy.domain.experiment import Entry, Kind
 from asynchy.domain.paths import is_name, is_wanted
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.errors import AsynchyError, Stopped
 from asynchy.facility import links
+from asynchy.facility.folder_queue import Folder, FolderQueue
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.sftp import kept
 from asynchy.ssh.sftp.connection import Connection
@@ -51,36 +51,6 @@ _FEWEST = 16
 _IDLE = 0.05
 _SPARE = 8
 """Handles that are left to the server's own use, where it says how many there are."""
-_HEAVIEST = 256 << 20
-"""Bytes that the folders of one tree take while they wait to be listed."""
-_FOLDER = 150
-"""What such a folder takes besides its path."""
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """A folder that is to be listed."""
-
-    tag: int
-    """Whose tree it is in; the caller's."""
-    root: bytes
-    """Absolute path of the tree at the facility."""
-    path: bytes = b"."
-    """Path within the tree, whose own folder is `.`."""
-
-    @property
-    def full(self) -> bytes:
-        """The absolute path."""
-        return self.root if self.path == b"." else self.root + b"/" + self.path
-
-    @property
-    def depth(self) -> int:
-        """Levels below the tree's own folder."""
-        return 0 if self.path == b"." else self.path.count(b"/") + 1
-
-    def below(self, name: bytes) -> bytes:
-        """The path within the tree of an entry of this folder."""
-        return name if self.path == b"." else self.path + b"/" + name
 
 
 @dataclass(frozen=True)
@@ -134,25 +104,25 @@ def crawl(
         Stopped: a stop was asked for meanwhile.
         ToolMissing: ssh is not installed.
     """
-    pile = _Pile(iter(start), remote.entries)
+    queue = FolderQueue(iter(start), remote.entries)
     with kept.connection(remote, stop) as first:
         helpers = [
-            threading.Thread(target=_help, args=(remote, pile, handler, stop, after), daemon=True)
+            threading.Thread(target=_help, args=(remote, queue, handler, stop, after), daemon=True)
             for after in range(1, connections)
         ]
         for helper in helpers:
             helper.start()
         try:
-            _Lister(first, pile, handler).run()
+            _Lister(first, queue, handler).run()
         except BaseException as error:
-            pile.fail(error)
+            queue.fail(error)
             raise
         finally:
-            pile.over.set()
+            queue.over.set()
             for helper in helpers:
                 helper.join()
-    if pile.error is not None:
-        raise pile.error
+    if queue.error is not None:
+        raise queue.error
 
 
 class _Enough(Stop):
@@ -174,98 +144,29 @@ class _Enough(Stop):
         return self._over.wait(seconds) or self._stop.asked
 
 
-def _help(remote: Remote, pile: _Pile, handler: Handler, stop: Stop, after: float) -> None:
-    if pile.over.wait(after):
+def _help(remote: Remote, queue: FolderQueue, handler: Handler, stop: Stop, after: float) -> None:
+    if queue.over.wait(after):
         return
     try:
-        with Connection(remote, _Enough(stop, pile.over), listing=True) as connection:
+        with Connection(remote, _Enough(stop, queue.over), listing=True) as connection:
             connection.use(stop)
             try:
-                _Lister(connection, pile, handler).run()
+                _Lister(connection, queue, handler).run()
             except BaseException as error:  # noqa: BLE001 - raised by whoever waits for the end
-                pile.fail(error)
+                queue.fail(error)
     except Stopped as error:
         if stop.asked:
-            pile.fail(error)
+            queue.fail(error)
     except AsynchyError as error:
         log.info("a further connection could not be made: %s", error)
 
 
-@dataclass
-class _Pile:
-    """The folders that wait, those that have not been begun, and how many are being listed."""
-
-    start: Iterator[Folder]
-    most: int
-    """Entries of a tree."""
-    waiting: list[Folder] = field(default_factory=list)
-    weights: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    """Bytes that the folders take that wait, by the tag of their tree."""
-    bounds: dict[int, Bounds] = field(default_factory=dict)
-    """What was listed, by the tag of the tree."""
-    exhausted: bool = False
-    busy: int = 0
-    error: BaseException | None = None
-    over: threading.Event = field(default_factory=threading.Event)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def take(self) -> Folder | None:
-        with self.lock:
-            if self.error is not None:
-                return None
-            if not self.waiting and not self.exhausted:
-                folder = next(self.start, None)
-                if folder is None:
-                    self.exhausted = True
-                else:
-                    self._put(folder)
-            if not self.waiting:
-                return None
-            self.busy += 1
-            folder = self.waiting.pop()
-            self.weights[folder.tag] -= len(folder.path) + _FOLDER
-            return folder
-
-    def put(self, folders: Iterable[Folder]) -> None:
-        with self.lock:
-            for folder in folders:
-                self._put(folder)
-
-    def _put(self, folder: Folder) -> None:
-        self.waiting.append(folder)
-        self.weights[folder.tag] += len(folder.path) + _FOLDER
-
-    def admit(self, tag: int, entries: Sequence[Entry], unwanted: int = 0) -> None:
-        """Count what was listed of a tree; of no worth are `unwanted` more names.
-
-        Raises:
-            ValueError: it is more than a tree may have, or more than can be remembered.
-        """
-        with self.lock:
-            self.bounds.setdefault(tag, Bounds(self.most)).take(entries, unwanted)
-            if entries and self.weights[tag] > _HEAVIEST:
-                raise ValueError("more folders than can be remembered until they are listed")
-
-    def done(self) -> None:
-        with self.lock:
-            self.busy -= 1
-
-    def fail(self, error: BaseException) -> None:
-        with self.lock:
-            self.error = self.error or error
-
-    @property
-    def finished(self) -> bool:
-        with self.lock:
-            return self.error is not None or (self.exhausted and not self.waiting and not self.busy)
-
-
 class _Lister:
-    """Works on the pile with one connection."""
+    """Lists what is in the queue with one connection."""
 
-    def __init__(self, connection: Connection, pile: _Pile, handler: Handler) -> None:
+    def __init__(self, connection: Connection, queue: FolderQueue, handler: Handler) -> None:
         self.connection = connection
-        self.pile = pile
+        self.queue = queue
         self.handler = handler
         self.open = 0
         """Folders that are being listed."""
@@ -277,8 +178,8 @@ class _Lister:
 
     def run(self) -> None:
         idle = threading.Event()
-        while not self.pile.finished:
-            while self.open < self._most and (folder := self.pile.take()) is not None:
+        while not self.queue.finished:
+            while self.open < self._most and (folder := self.queue.take()) is not None:
                 self._begin(folder)
             if self.connection.in_flight:
                 self.connection.turn()
@@ -302,13 +203,13 @@ class _Lister:
             return
         if most == self._most:
             self._most = max(_FEWEST, most // 2)
-        self.pile.put([folder])
-        self.pile.done()
+        self.queue.put([folder])
+        self.queue.done()
 
     def settled(self) -> None:
         """A folder has been listed, or could not be."""
         self.open -= 1
-        self.pile.done()
+        self.queue.done()
 
 
 class _Listing:
@@ -327,7 +228,7 @@ class _Listing:
     def begin(self) -> None:
         path = self._folder.full
         try:  # of a tree that has no end, what waits is not listed either
-            self._lister.pile.admit(self._folder.tag, ())
+            self._lister.queue.admit(self._folder.tag, ())
         except ValueError as error:
             self._refused = Refused(str(error))
             self._settle()
@@ -399,7 +300,7 @@ class _Listing:
         try:
             if self._barren > _BARREN:
                 raise ValueError("a folder that goes on without naming anything")
-            self._lister.pile.admit(self._folder.tag, entries, unwanted)
+            self._lister.queue.admit(self._folder.tag, entries, unwanted)
         except ValueError as error:
             self._refused = self._refused or Refused(str(error))
             self._ended = True
@@ -407,7 +308,7 @@ class _Listing:
         self._lister.handler.entries(self._folder, entries)
         handler, tag, root = self._lister.handler, self._folder.tag, self._folder.root
         folders = [entry.path for entry in entries if entry.kind is Kind.FOLDER]
-        self._lister.pile.put(Folder(tag, root, path) for path in folders if handler.enters(path))
+        self._lister.queue.put(Folder(tag, root, path) for path in folders if handler.enters(path))
 
     def _hand_over_top(self, name: Name) -> None:
         told = name.attributes

@@ -10,7 +10,8 @@ from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
 from asynchy.errors import ExperimentAbsent, ListingRefused, NotAFolder, SftpNotOffered
 from asynchy.facility import links
-from asynchy.facility.crawl import Folder, Refused, crawl
+from asynchy.facility.crawl import Refused, crawl
+from asynchy.facility.folder_queue import Folder
 from asynchy.ssh import probe, rsync
 from asynchy.ssh.remote import Remote
 

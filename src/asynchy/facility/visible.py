@@ -189,10 +189,15 @@ def _one_folder_each(found: list[Located]) -> tuple[list[Located], dict[str, str
 
     12282A and 12282a are one EPN, and their files would be mixed up at home.
     """
+
+    def in_order(item: Located) -> tuple[str, str, str]:
+        # Swapped, lower case comes first: it is how EPNs are stored and, as far as known, spelled.
+        experiment = item.experiment
+        return experiment.beamline, experiment.epn.text, item.source.swapcase()
+
     chosen: dict[Experiment, Located] = {}
     second: dict[str, str] = {}
-    # Swapped, lower case comes first: it is how EPNs are stored and, as far as known, spelled.
-    for located in sorted(found, key=lambda item: (item.experiment, item.source.swapcase())):
+    for located in sorted(found, key=in_order):
         first = chosen.setdefault(located.experiment, located)
         if first is not located:
             why = f"left out: {first.source} is a folder of the same EPN; ask the facility"

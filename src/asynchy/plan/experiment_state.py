@@ -50,6 +50,8 @@ class ExperimentState:
     """Why it is due."""
     left: Left | None = None
     """Why it is not fetched by itself, if it is not."""
+    is_mapped: bool = True
+    """Whether the config still says whose it is; otherwise `project` is whose its copy was."""
 
     @property
     def experiment(self) -> Experiment:
@@ -91,7 +93,8 @@ def experiment_state(record: ExperimentRecord, policy: Policy) -> ExperimentStat
     project = policy.rules.project_of(record.epn)
     if project is None:
         detail = f"proposal {record.epn.proposal}"
-        return ExperimentState(record, State.UNOWNED, detail, left=Left.UNMAPPED)
+        unowned = ExperimentState(record, State.UNOWNED, detail, left=Left.UNMAPPED)
+        return _once_owned(record, policy) or unowned
     wanted = policy.rules.copy_of(record, project)
     return _Owned(record, policy, project, wanted).state()
 
@@ -115,6 +118,31 @@ def _skipped(record: ExperimentRecord, policy: Policy) -> ExperimentState | None
         return None
     reason = "by the original program"
     return ExperimentState(record, State.SKIPPED, reason, left=Left.IGNORED)
+
+
+_OF_THE_COPY = (Left.COPY_MISSING, Left.UNMOUNTED, Left.DAMAGED)
+"""What a person has to see to at home, whosever the experiment is."""
+
+
+def _once_owned(record: ExperimentRecord, policy: Policy) -> ExperimentState | None:
+    """What was completed for a project that the mapping no longer names is at home all the same.
+
+    Nothing newer can be fetched, nor looked for, until somebody says whose it is.
+    """
+    completed = [one.copy for one in record.copies if one.was_complete and one.copy.project]
+    if not completed:
+        return None
+    unchecked = replace(policy, recheck=None)
+    found = [_Owned(record, unchecked, one.project, one).state() for one in completed]
+    at_home = [item for item in found if item.is_settled]
+    wrong = [item for item in found if item.left in _OF_THE_COPY]
+    item = next(iter(at_home or wrong), None)
+    if item is None:
+        return None
+    place = f"in {item.copy.copy.destination}" if item.state is State.AT_HOME and item.copy else ""
+    said = f"epn_cap_map no longer names proposal {record.epn.proposal}"
+    reason = "; ".join(filter(None, (item.reason or place, said)))
+    return replace(item, reason=reason, is_mapped=False)
 
 
 @dataclass(frozen=True)
@@ -320,10 +348,14 @@ class _Owned:
         return end < self.policy.running.reference and recheck.is_due(end, copy.listed)
 
     def _is_obligation(self, copy: CopyRecord | None) -> bool:
-        """Whether it was ever asked for: told, mailed, tried, due, or all that is visible is."""
+        """Whether it was ever asked for: told, mailed, tried, due, or all that is visible is.
+
+        That its visits were called off since does not undo it.
+        """
         record = self.record
         tried = copy is not None and (copy.attempts > 0 or copy.was_complete)
-        known = bool(record.beamtimes) or record.mailed or record.note is not None
+        told = bool(record.beamtimes) or record.called_off
+        known = told or record.mailed or record.note is not None
         return known or tried or self.policy.fetch_visible
 
     def _due(self, copy: CopyRecord | None, why: Why) -> ExperimentState:

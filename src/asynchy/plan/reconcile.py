@@ -11,6 +11,7 @@ from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.level import Level
 from asynchy.domain.text import count, moment
 from asynchy.plan.experiment_state import State, experiment_state
+from asynchy.plan.outcome import Left
 from asynchy.plan.policy import Policy
 from asynchy.plan.safety import SafetyPolicy, replaced_words, unexpected
 
@@ -108,11 +109,19 @@ def _hindrance(
         look = item.visit.end + terms.recheck_after
         if item.visit.end <= now and copy.listed is not None and copy.listed < look:
             return f"may be written late; to be listed again after {moment(look)}"
-    if terms.cycle is None:
-        return None
-    found = experiment_state(one, terms.cycle)
+    return None if terms.cycle is None else _not_at_home(one, terms.cycle)
+
+
+def _not_at_home(one: ExperimentRecord, cycle: Policy) -> str | None:
+    """Why an experiment is not at home for mxsync; None: it is.
+
+    If the mapping no longer names it, nobody would fetch what is newer: it is not deletable.
+    """
+    found = experiment_state(one, cycle)
+    if found.state is State.AT_HOME:
+        return None if found.is_mapped else f"{State.UNOWNED.value}: {Left.UNMAPPED.text}"
     reason = f": {found.because}" if found.because else ""
-    return None if found.state is State.AT_HOME else f"{found.state.value}{reason}"
+    return f"{found.state.value}{reason}"
 
 
 def _rests_on(

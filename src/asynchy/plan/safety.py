@@ -77,7 +77,7 @@ class SafetyPolicy:
             return "it is being fetched"
         if any(item.visit.start <= now < item.visit.end for item in one.beamtimes):
             return "a visit is running"
-        told = one.beamtimes or self.epn_cap_map is None
+        told = one.beamtimes or one.called_off or self.epn_cap_map is None
         never = "never fetched" if told else "never fetched: no visit of it was told"
         return one.note.reason if one.note is not None else never
 

@@ -29,11 +29,11 @@ def before(moment: datetime, days: int) -> datetime:
 def ask_since(
     known: Iterable[Beamtime], answered: datetime | None, now: datetime, days: int
 ) -> datetime:
-    """Since when the portal has to be asked, with what it has told so far.
+    """Since when the portal has to be asked about an entry, with what it has told of all so far.
 
-    `days` before the earliest start of a current visit, or before the end of the last span that
-    every entry answered completely (`answered`), whichever is earlier: after an outage nothing is
-    missing.
+    `days` before the earliest start of a current visit, or before the end of the last span for
+    which the entry was answered completely (`answered`; None: there was none), whichever is
+    earlier: after an outage nothing is missing.
     """
     reference = running_visits(known, now).reference
     if answered is not None:

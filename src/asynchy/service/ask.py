@@ -31,24 +31,28 @@ def ask_visits(site: CycleSite, now: datetime) -> tuple[EquipmentVisits, ...]:
     """What the portal says of every equipment entry; an entry that fails carries its problem.
 
     First the current visits, then all back to `visit-day-range` days before the earliest start
-    of a current one, or before the end of the last span that every entry answered completely,
-    whichever is earlier: after an outage nothing is missing. The second question reaches up to the
-    present: a portal that filters by start shows a visit that has been running for days only there,
-    and then the range moves back. What was told is stored, if we write.
+    of a current one, or before the end of the last span for which the entry was answered
+    completely, whichever is earlier: after an outage nothing is missing, and an entry that never
+    answers costs the others nothing. The second question reaches up to the present: a portal that
+    filters by start shows a visit that has been running for days only there, and then the range
+    moves back. What was told is stored, if we write.
 
     Raises:
         CatalogueError: it cannot be stored.
         Stopped: a stop was asked for meanwhile.
     """
     entries = [_heard_before(site, entry, now) for entry in site.settings.equipment]
-    answered = site.catalogue.overview.answered_until([entry.entry.id for entry in entries])
-    _reach_back(site, entries, now)
+    answered = site.catalogue.overview.answered_until()
+    _reach_back(site, [(entry, now) for entry in entries])
     for _ in range(_ROUNDS):
         known = [beamtime for entry in entries for beamtime in entry.beamtimes()]
-        since = ask_since(known, answered, now, site.settings.visit_day_range)
-        if all(entry.since <= since or entry.failure for entry in entries):
+        days = site.settings.visit_day_range
+        further = [
+            (entry, ask_since(known, answered.get(entry.entry.id), now, days)) for entry in entries
+        ]
+        if all(entry.since <= since or entry.failure for entry, since in further):
             break
-        _reach_back(site, entries, since)
+        _reach_back(site, further)
     else:
         for entry in entries:
             entry.failure = entry.failure or f"equipment {entry.entry.id}: visits without end"
@@ -70,15 +74,15 @@ def _heard_before(site: CycleSite, entry: EquipmentEntry, now: datetime) -> Hear
     return Heard(entry, site.settings.beamline_of(entry), since=until, until=until)
 
 
-def _reach_back(site: CycleSite, entries: Sequence[Heard], since: datetime) -> None:
-    def task(entry: Heard) -> Callable[[], None]:
+def _reach_back(site: CycleSite, further: Sequence[tuple[Heard, datetime]]) -> None:
+    def task(entry: Heard, since: datetime) -> Callable[[], None]:
         return lambda: entry.reach_back(site.portal, since)
 
     def on_tick() -> None:  # each request has a limit
         site.board.beat()
         pulse.beat()
 
-    all_at_once([task(entry) for entry in entries], site.stop, on_tick)
+    all_at_once([task(*each) for each in further], site.stop, on_tick)
 
 
 def apart(offset: float) -> str:

@@ -19,7 +19,9 @@ from asynchy.service.lost_state import (
     read_state_files,
     warn_of_entries,
 )
+from asynchy.service.places_at_home import data_at_home
 from asynchy.service.planning import make_plan
+from asynchy.service.reports import destination_rules
 
 
 def require_state(settings: Settings) -> None:
@@ -33,7 +35,7 @@ def require_state(settings: Settings) -> None:
         StateLost: one of the two is missing although it existed.
     """
     with contextlib.suppress(IgnoreListError):
-        _raise_if_lost(read_state_files(settings, write=True))
+        _raise_if_lost(settings, read_state_files(settings, write=True))
 
 
 def prepare_cycle(
@@ -55,19 +57,16 @@ def prepare_cycle(
     files = read_state_files(settings, write=True)
     warn_of_entries(files)
     if not new_state:
-        _raise_if_lost(files)  # before a new catalogue is made
+        _raise_if_lost(settings, files)  # before a new catalogue is made
     site = cycle_site_of(settings, stop, board, write=True)
     if heard is not None:
         site = replace(site, heard=heard)
     plan = make_plan(site, files.entries)
-    if not new_state:
-        _raise_if_lost(files, plan)
     begin(files)
     return site, plan
 
 
-def _raise_if_lost(files: StateFiles, plan: Plan | None = None) -> None:
-    due = plan.transfers if plan is not None else ()
-    error = lost_error(files, (transfer.copy.destination for transfer in due))
+def _raise_if_lost(settings: Settings, files: StateFiles) -> None:
+    error = lost_error(files, data_at_home(destination_rules(settings)))
     if error is not None:
         raise error

@@ -5,14 +5,15 @@ are empty. The usual cause is a file system that is not mounted, or a wrong path
 a cycle that writes ends before it makes a new file in place of the missing one.
 
 The catalogue remembers the `ignore.yml` that it was used with. `ignore.yml` names the catalogue
-in a comment. If both are missing, data at the destinations of due experiments tell.
+in a comment. If both are missing, data at the places of experiments at home tell. A catalogue that
+was rebuilt while the folder of a project was missing or empty knows nothing of what is in it: until
+that is back, or a person says that it is right so, all of it would be fetched again.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -24,6 +25,7 @@ from asynchy.config import Settings
 from asynchy.config.ignore_file import IgnoreEntries, IgnoreFile
 from asynchy.domain.text import count
 from asynchy.errors import StateLost
+from asynchy.service.places_at_home import is_filled
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ class StateFiles:
     markers: Markers
 
     def lost(self, at_home: Iterable[Path] = ()) -> Lost | None:
-        """What is missing; `at_home`: destinations of due experiments that hold data."""
+        """What is missing; `at_home`: places of experiments at home that hold data."""
         if self.markers.in_use:
             missing = self.markers.ignore_entries and not self.entries.has_list
             return Lost.IGNORE_FILE if missing else None
@@ -76,18 +78,20 @@ def read_state_files(settings: Settings, *, write: bool) -> StateFiles:
     return StateFiles(settings.ignore, path, entries, markers)
 
 
-def lost_error(files: StateFiles, due: Iterable[Path] = ()) -> StateLost | None:
+def lost_error(files: StateFiles, at_home: Iterable[Path] = ()) -> StateLost | None:
     """The error to end with if something is missing: what, where to look, what to do.
 
-    `due`: the destinations of due experiments; each is looked at only if it matters.
+    `at_home`: the places at home that hold data; looked for only if it matters.
     """
-    at_home = [path for path in due if holds_data(path)] if _are_new(files) else []
-    lost = files.lost(at_home)
+    data = list(at_home) if _are_new(files) else []
+    lost = files.lost(data)
+    if lost is None:
+        return _lost_mount(files)
     if lost is Lost.IGNORE_FILE:
         return _lost_ignore_file(files)
     if lost is Lost.CATALOGUE:
         return _lost_catalogue(files)
-    return _lost_both(files, at_home) if lost is Lost.BOTH else None
+    return _lost_both(files, data)
 
 
 def lost_since_begin(files: StateFiles) -> StateLost | None:
@@ -102,15 +106,18 @@ def lost_since_begin(files: StateFiles) -> StateLost | None:
     )
 
 
-def begin(files: StateFiles) -> None:
+def begin(files: StateFiles, not_there: Sequence[Path] = ()) -> None:
     """Note in the catalogue that it is in use from now on, and what was accepted as lost.
+
+    `not_there`: the folders of projects that were missing or empty when it was rebuilt.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
     """
     accepted = files.lost() is Lost.IGNORE_FILE
-    if accepted or not files.markers.in_use:
-        StateMarkers.open(files.catalogue).begin(forget_ignore_file=accepted)
+    if accepted or not files.markers.in_use or files.markers.not_there or not_there:
+        markers = StateMarkers.open(files.catalogue)
+        markers.begin(forget_ignore_file=accepted, not_there=not_there)
 
 
 def warn_of_entries(files: StateFiles) -> None:
@@ -125,17 +132,6 @@ def warn_of_entries(files: StateFiles) -> None:
             files.ignore,
             count(before, "entry", "entries"),
         )
-
-
-def holds_data(destination: Path) -> bool:
-    """Whether there is anything in the folder; one that cannot be read may hold something."""
-    try:
-        with os.scandir(destination) as entries:
-            return next(entries, None) is not None
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
 
 
 def _are_new(files: StateFiles) -> bool:
@@ -177,15 +173,29 @@ def _lost_catalogue(files: StateFiles) -> StateLost:
 
 def _lost_both(files: StateFiles, at_home: list[Path]) -> StateLost:
     others = len(at_home) - 1
-    more = f" (and {count(others, 'more destination')})" if others else ""
+    more = f" (and {count(others, 'more place')})" if others else ""
     where = _where(files.ignore, files.catalogue)
     return StateLost(
-        f"neither {files.ignore} nor the catalogue {files.catalogue} is in use yet, but data of a "
-        f"due experiment are in {at_home[0]}{more}{where}",
+        f"neither {files.ignore} nor the catalogue {files.catalogue} is in use yet, but data of an "
+        f"experiment are in {at_home[0]}{more}{where}",
         hint="mount their file system, correct `ignore` and `catalogue` in the config, or restore "
         "them from a backup; `asynchy catalogue rebuild` compares everything at home; "
         f"{_ACCEPT}, and is right if asynchy was never used here: what is at home is compared, not "
         "fetched again",
+    )
+
+
+def _lost_mount(files: StateFiles) -> StateLost | None:
+    missing = [path for path in files.markers.not_there if not is_filled(Path(path))]
+    if not missing:
+        return None
+    others = len(missing) - 1
+    more = f" (and {count(others, 'more folder')})" if others else ""
+    return StateLost(
+        f"{missing[0]}{more} was missing or empty when the catalogue {files.catalogue} was "
+        "rebuilt, and still is: what is at home in it is not known, and would be fetched again",
+        hint="mount it, and run `asynchy catalogue rebuild` again; "
+        f"{_ACCEPT}, and is right if nothing was ever in it",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import operator
 import os
 import stat
 from collections.abc import Iterable
@@ -11,6 +11,9 @@ from pathlib import Path
 
 from asynchy.domain.copy_record import CopyRecord, Presence
 from asynchy.domain.experiment_record import ExperimentRecord
+
+_LINKS = 2
+"""Of a folder without folders in it; on some file systems, of every folder, or fewer."""
 
 
 def with_presence(records: Iterable[ExperimentRecord]) -> list[ExperimentRecord]:
@@ -26,7 +29,7 @@ def copies_with_presence(copies: Iterable[CopyRecord]) -> list[CopyRecord]:
 
 def _looked(record: ExperimentRecord, look: _Look) -> ExperimentRecord:
     copies = tuple(map(look.at, record.copies))
-    same = all(one is other for one, other in zip(copies, record.copies, strict=True))
+    same = all(map(operator.is_, copies, record.copies))
     return record if same else replace(record, copies=copies)
 
 
@@ -46,11 +49,12 @@ class _Look:
         place = str(copy.copy.destination)
         try:
             found = os.lstat(place)
-            if stat.S_ISLNK(found.st_mode) or _is_behind_a_link(copy):
+            if stat.S_ISLNK(found.st_mode) or _is_behind_a_link(place, copy.copy.project_folder):
                 return Presence.LINK
             if not stat.S_ISDIR(found.st_mode):
                 return Presence.MISSING
-            if copy.files and _is_empty(place):
+            # More than two links to a folder: there are folders in it.
+            if copy.files and found.st_nlink <= _LINKS and _is_empty(place):
                 return Presence.EMPTY
         except (FileNotFoundError, NotADirectoryError):
             return Presence.MISSING if self._is_mounted(copy) else Presence.UNMOUNTED
@@ -72,12 +76,15 @@ class _Look:
         return self._mounted[folder]
 
 
-def _is_behind_a_link(copy: CopyRecord) -> bool:
+def _is_behind_a_link(place: str, project_folder: Path) -> bool:
     """Whether a folder between the project's and the copy's is a symbolic link."""
-    between = itertools.takewhile(
-        lambda folder: folder != copy.copy.project_folder, copy.copy.destination.parents
-    )
-    return any(stat.S_ISLNK(os.lstat(folder).st_mode) for folder in between)
+    top = str(project_folder)
+    folder = place.rpartition("/")[0]
+    while folder not in (top, ""):
+        if stat.S_ISLNK(os.lstat(folder).st_mode):
+            return True
+        folder = folder.rpartition("/")[0]
+    return False
 
 
 def _is_empty(folder: Path | str) -> bool:

@@ -1,9 +1,9 @@
 """What `asynchy catalogue rebuild` does: everything at home, compared with the facility.
 
 ask the portal, list the experiments at the facility
-take each experiment of ours whose place at home holds data, whatever ignore.yml says and
-however old its visit is
-list it, compare size and time of every file
+walk the folders of the projects for places that hold data, whatever ignore.yml says and however
+old the visit is; for whichever project they were fetched
+list each experiment, compare size and time of every file
 all there: record the copy as complete     something missing: it stays due, nothing is fetched
 name what is at home and no longer at the facility
 """
@@ -11,20 +11,21 @@ name what is at home and no longer at the facility
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Survey
-from asynchy.domain.text import count, shown, size
-from asynchy.plan.decide import planned
+from asynchy.domain.text import count, size
 from asynchy.plan.experiment_state import ExperimentState, State, experiment_state
-from asynchy.plan.outcome import Plan, Transfer
+from asynchy.plan.outcome import Due, Left, Plan, Transfer, Why
+from asynchy.plan.policy import Policy
 from asynchy.service.ask import ask_visits
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.fitting import fitting
-from asynchy.service.lost_state import holds_data
+from asynchy.service.places_at_home import Place, holds_data, project_folders
 from asynchy.service.planning import observe
 from asynchy.service.reports import whose
 from asynchy.service.work import Report, Work
@@ -41,6 +42,8 @@ class Rebuilt:
     """At home, but not all of it; the next cycle fetches what is missing."""
     skipped: tuple[Transfer, ...]
     """The same, but an entry of `ignore.yml` skips its EPN: nothing is fetched."""
+    elsewhere: tuple[Transfer, ...]
+    """The same, at the place of another project: nothing is fetched to there."""
     unreadable: tuple[Path, ...]
     """Folders of projects that are missing, empty or cannot be read: are they mounted?"""
     running: tuple[ExperimentState, ...]
@@ -64,9 +67,11 @@ def rebuild(site: CycleSite) -> Rebuilt:
     seen = observe(site, answers, {}, now)
     policy = replace(seen.policy, fetch_visible=True)
     states = [experiment_state(record, policy) for record in seen.records]
+    site.board.phase("looking for what is at home")
+    folders = list(project_folders(policy.rules))
+    places = [place for folder in folders for place in folder.places if holds_data(place.path)]
     site.board.phase("comparing what is at home")
-    decided = [item for item in map(planned, _at_home(states)) if item is not None]
-    transfers, left_out = fitting(site, decided, site.settings.max_tasks)
+    transfers, left_out = fitting(site, _due(states, places, policy), site.settings.max_tasks)
     whole = [transfer for transfer in transfers if _is_whole(transfer.survey)]
     plan = Plan(
         transfers=tuple(whole),
@@ -75,7 +80,8 @@ def rebuild(site: CycleSite) -> Rebuilt:
         unlisted=seen.unlisted,
     )
     report = Work(site, plan).run(site.settings.max_tasks)
-    partial = [transfer for transfer in transfers if not _is_whole(transfer.survey)]
+    found = {transfer.copy.experiment for transfer in whole}
+    partial = [transfer for transfer in transfers if transfer.copy.experiment not in found]
     for transfer in partial:
         log.warning(
             "%s: not complete in %s: %s (%s) missing or different",
@@ -91,63 +97,40 @@ def rebuild(site: CycleSite) -> Rebuilt:
         for record in seen.records
         if experiment_state(record, obeyed).state is State.SKIPPED
     }
+    wanted = {item.wanted.destination for item in states if item.wanted is not None}
+    here = [one for one in partial if one.copy.destination in wanted]
     visible = {item.record.epn for item in states if item.record.visible}
+    at_home = {place.epn for place in places}
     return Rebuilt(
         report,
-        incomplete=tuple(one for one in partial if one.copy.experiment not in skips),
-        skipped=tuple(one for one in partial if one.copy.experiment in skips),
-        unreadable=tuple(_unreadable(site)),
-        running=tuple(_running(states)),
-        unmatched=tuple(_unmatched(site, visible)),
+        incomplete=tuple(one for one in here if one.copy.experiment not in skips),
+        skipped=tuple(one for one in here if one.copy.experiment in skips),
+        elsewhere=tuple(one for one in partial if one not in here),
+        unreadable=tuple(folder.path for folder in folders if not folder.is_there),
+        running=tuple(
+            item
+            for item in states
+            if item.state is State.WAITING and item.copy is None and item.record.epn in at_home
+        ),
+        unmatched=tuple(place.path for place in places if place.epn not in visible),
     )
 
 
-def _running(states: Iterable[ExperimentState]) -> Iterator[ExperimentState]:
-    """What holds data at home and is still being written at the facility."""
+def _due(
+    states: Iterable[ExperimentState], places: Iterable[Place], policy: Policy
+) -> Iterator[Due]:
+    """What is to be compared: each experiment at each of its places that holds data."""
+    by_epn: defaultdict[Epn, list[Place]] = defaultdict(list)
+    for place in places:
+        by_epn[place.epn].append(place)
     for item in states:
-        waits = item.state is State.WAITING and item.wanted is not None
-        if waits and item.copy is None and holds_data(item.wanted.destination):  # type: ignore[union-attr]
-            yield item
-
-
-def _unreadable(site: CycleSite) -> Iterator[Path]:
-    """The folders of projects in which there is nothing, or nothing can be seen."""
-    for project in sorted(set(site.settings.epn_cap_map.values())):
-        folder = site.settings.destination_root_path / project
-        try:
-            if next(folder.iterdir(), None) is None:
-                yield folder
-        except OSError:
-            yield folder
-
-
-def _at_home(states: Iterable[ExperimentState]) -> list[ExperimentState]:
-    """The experiments whose place holds data, and that are not known to be complete."""
-    found = []
-    for item in states:
-        if item.wanted is None or item.state not in (State.DUE, State.OUTSIDE):
-            continue
-        if item.left is None and holds_data(item.wanted.destination):
-            found.append(item)
-    return found
+        for place in by_epn[item.record.epn]:
+            copy = policy.rules.copy_of(item.record, place.project)
+            is_open = item.state in (State.DUE, State.UNOWNED)
+            is_free = item.left in (None, Left.UNMAPPED)
+            if is_open and is_free and copy.destination == place.path:
+                yield Due(copy, item.why or Why.NEW)
 
 
 def _is_whole(survey: Survey) -> bool:
     return not survey.missing_files and not survey.missing_folders
-
-
-def _unmatched(site: CycleSite, visible: set[Epn]) -> list[Path]:
-    """The folders of EPNs at home, in the projects of the config, that are not at the facility."""
-    found = []
-    for project in sorted(set(site.settings.epn_cap_map.values())):
-        folder = site.settings.destination_root_path / project
-        try:
-            below = sorted(folder.iterdir())
-        except OSError as error:
-            log.warning("%s cannot be read: %s", shown(str(folder)), error.strerror)
-            continue
-        for path in below:
-            epn = Epn.parse(path.name)
-            if epn is not None and epn not in visible and holds_data(path):
-                found.append(path)
-    return found

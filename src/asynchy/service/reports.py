@@ -26,8 +26,8 @@ from asynchy.plan.policy import (
 )
 from asynchy.plan.reconcile import DeletionPolicy, Reconciled, reconcile
 from asynchy.plan.safety import SafetyPolicy
+from asynchy.service.means import means_of
 from asynchy.service.presence import with_presence
-from asynchy.service.site import means_of
 
 
 def asked_level(settings: Shared) -> Level | None:

@@ -23,6 +23,7 @@ from asynchy.plan.engine import Means
 from asynchy.service.ahead import remote_of
 from asynchy.service.board import Board
 from asynchy.service.engines import engine_for, prepare
+from asynchy.service.means import means_of
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.sftp import kept
 from asynchy.transfer.crew import Crew
@@ -187,19 +188,4 @@ def site_of(settings: Shared, stop: Stop, board: Board, *, write: bool) -> Site:
         catalogue=catalogue,
         stop=stop,
         board=board,
-    )
-
-
-def means_of(settings: Shared) -> Means:
-    """What the config says of how files are moved."""
-    return Means(
-        engine=settings.engine,
-        compare=settings.compare,
-        symlinks=settings.symlinks,
-        special_files=settings.special_files,
-        streams=settings.streams,
-        bandwidth=settings.bandwidth_limit,
-        verify=settings.verify,
-        manifest=settings.manifest,
-        receipt=settings.receipt,
     )

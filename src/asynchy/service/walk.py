@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from asynchy.catalogue.sightings import Changes, Problem, Sighting, Unseen
 from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Entry, Experiment, Kind, Located
-from asynchy.domain.text import count, size
+from asynchy.domain.text import count
 from asynchy.errors import (
     ExitCode,
     ExperimentAbsent,
@@ -24,11 +24,12 @@ from asynchy.errors import (
     ListingRefused,
     SftpNotOffered,
 )
-from asynchy.facility.crawl import Folder, Refused, crawl
+from asynchy.facility.crawl import Refused, crawl
+from asynchy.facility.folder_queue import Folder
 from asynchy.facility.listing import list_experiment
 from asynchy.facility.visible import Visible, visible
 from asynchy.service.alone import alone
-from asynchy.service.board import Meter
+from asynchy.service.scan_progress import ScanProgress
 from asynchy.service.site import Site
 from asynchy.ssh.sftp.connection import Connection
 
@@ -89,64 +90,7 @@ class Walked:
         return ExitCode.DUE if self.bad else ExitCode.OK
 
 
-class Tally:
-    """How far a walk is; written by its threads, read by those that show it."""
-
-    def __init__(self) -> None:
-        self.experiments = 0
-        """Experiments that have been listed."""
-        self.total = 0
-        """Experiments that are to be listed."""
-        self.folders = 0
-        self.files = 0
-        self.bytes = 0
-        self.problems = 0
-        self.left = {Kind.SYMLINK: 0, Kind.SPECIAL: 0}
-        self._lock = threading.Lock()
-        self._meter = Meter()
-
-    def begin(self, total: int) -> None:
-        """So many experiments were found."""
-        self.total = total
-        self._meter = Meter()
-
-    def entries(self, entries: Sequence[Entry]) -> None:
-        """Some entries were listed."""
-        with self._lock:
-            for entry in entries:
-                if entry.kind is Kind.FILE:
-                    self.files += 1
-                    self.bytes += entry.size
-                elif entry.kind in self.left:
-                    self.left[entry.kind] += 1
-            self._meter.reached(self.files)
-
-    def folder(self, *, listed: bool) -> None:
-        """A folder has been listed, or could not be."""
-        with self._lock:
-            self.folders += 1
-            self.problems += not listed
-
-    def experiment(self) -> None:
-        """An experiment is done."""
-        with self._lock:
-            self.experiments += 1
-
-    def found(self) -> str:
-        """What was found, in words: `2,041 folders, 100,000 files, 1.2 TB, 9,800 files/s`."""
-        with self._lock:
-            bad = f", {self.problems:,} not listed" if self.problems else ""
-            return (
-                f"{count(self.folders, 'folder')}{bad}, {count(self.files, 'file')}, "
-                f"{size(self.bytes)}, {self._meter.rate:,.0f} files/s"
-            )
-
-    def line(self) -> str:
-        """All of it in one line."""
-        return f"walk: {self.experiments:,} of {count(self.total, 'experiment')}, {self.found()}"
-
-
-def walk(site: Site, root: str, wanted: Wanted | None, tally: Tally) -> Walked:
+def walk(site: Site, root: str, wanted: Wanted | None, progress: ScanProgress) -> Walked:
     """List the experiments below a folder at the facility into the catalogue.
 
     Raises:
@@ -167,8 +111,8 @@ def walk(site: Site, root: str, wanted: Wanted | None, tally: Tally) -> Walked:
         there = visible(site.remote, root, site.stop)
         ours = [one for one in there.experiments if _is_wanted(one.experiment, wanted)]
         log.info("%s at %s", count(len(ours), "experiment"), told)
-        tally.begin(len(ours))
-        walker = _Walker(site, sighting, tally)
+        progress.begin(len(ours))
+        walker = _Walker(site, sighting, progress)
         walker.walk(ours)
         unseen = [
             item for item in sighting.unseen(walker.identities)
@@ -186,7 +130,7 @@ def walk(site: Site, root: str, wanted: Wanted | None, tally: Tally) -> Walked:
         gone=tuple(gone),
         absent=tuple(sorted(wanted.epns - there.epns)) if wanted else (),
         everywhere=there.everywhere,
-        left=tally.left,
+        left=progress.left,
         bad=bad + len(refused),
         problems=tuple([*refused, *problems][:10]),
         seconds=time.monotonic() - began,
@@ -235,13 +179,13 @@ class _Tree:
 class _Walker:
     """Hands what the crawl finds to the catalogue; called from several threads."""
 
-    def __init__(self, site: Site, sighting: Sighting, tally: Tally) -> None:
+    def __init__(self, site: Site, sighting: Sighting, progress: ScanProgress) -> None:
         self.seen: list[Seen] = []
         self.before = 0
         self.identities: set[int] = set()
         self._site = replace(site, retries=RETRIES)
         self._sighting = sighting
-        self._tally = tally
+        self._progress = progress
         self._trees: dict[int, _Tree] = {}
         self._lock = threading.Lock()
 
@@ -249,14 +193,14 @@ class _Walker:
         tries = 0
         left = list(self._known(ours))
         while True:
-            listed = self._tally.folders
+            listed = self._progress.folders
             try:
                 self._list(left)
                 return
             except HostKeyRefused:
                 raise
             except ListingError as error:
-                tries = 0 if self._tally.folders > listed else tries + 1
+                tries = 0 if self._progress.folders > listed else tries + 1
                 if tries and self._list_one_by_one(left):
                     tries = 0
                 elif not self._site.try_again(tries, f"the walk lost the facility: {error}"):
@@ -319,7 +263,7 @@ class _Walker:
             self.identities.add(identity)
             if walked == self._sighting.id:
                 self.before += 1
-                self._tally.experiment()
+                self._progress.experiment()
             else:
                 self._trees[identity] = _Tree(located, new=walked is None)
                 yield identity, located
@@ -360,11 +304,11 @@ class _Walker:
 
     def _take(self, identity: int, entries: Sequence[Entry]) -> None:
         rows = [(e.path, e.size, e.modified, e.mode) for e in entries if e.kind is Kind.FILE]
-        self._tally.entries(entries)
+        self._progress.entries(entries)
         self._sighting.add(identity, rows)
 
     def _settle(self, identity: int, *, listed: bool) -> None:
-        self._tally.folder(listed=listed)
+        self._progress.folder(listed=listed)
         with self._lock:
             tree = self._trees[identity]
             tree.open -= 1
@@ -380,7 +324,7 @@ class _Walker:
         self._drop(identity)
 
     def _drop(self, identity: int) -> None:
-        self._tally.experiment()
+        self._progress.experiment()
         with self._lock:
             del self._trees[identity]
 

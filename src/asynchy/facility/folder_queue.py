@@ -1,0 +1,116 @@
+"""The folders that wait to be listed; taken and added to by several connections at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from asynchy.domain.bounds import Bounds
+from asynchy.domain.experiment import Entry
+
+_HEAVIEST = 256 << 20
+"""Bytes that the folders of one tree take while they wait to be listed."""
+_FOLDER = 150
+"""What such a folder takes besides its path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder that is to be listed."""
+
+    tag: int
+    """Whose tree it is in; the caller's."""
+    root: bytes
+    """Absolute path of the tree at the facility."""
+    path: bytes = b"."
+    """Path within the tree, whose own folder is `.`."""
+
+    @property
+    def full(self) -> bytes:
+        """The absolute path."""
+        return self.root if self.path == b"." else self.root + b"/" + self.path
+
+    @property
+    def depth(self) -> int:
+        """Levels below the tree's own folder."""
+        return 0 if self.path == b"." else self.path.count(b"/") + 1
+
+    def below(self, name: bytes) -> bytes:
+        """The path within the tree of an entry of this folder."""
+        return name if self.path == b"." else self.path + b"/" + name
+
+
+@dataclass
+class FolderQueue:
+    """The folders that wait, those that have not been begun, and how many are being listed."""
+
+    start: Iterator[Folder]
+    most: int
+    """Entries of a tree."""
+    waiting: list[Folder] = field(default_factory=list)
+    weights: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    """Bytes that the folders take that wait, by the tag of their tree."""
+    bounds: dict[int, Bounds] = field(default_factory=dict)
+    """What was listed, by the tag of the tree."""
+    exhausted: bool = False
+    busy: int = 0
+    error: BaseException | None = None
+    over: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self) -> Folder | None:
+        """The next folder to list, deepest first; None: none waits, or something went wrong."""
+        with self.lock:
+            if self.error is not None:
+                return None
+            if not self.waiting and not self.exhausted:
+                folder = next(self.start, None)
+                if folder is None:
+                    self.exhausted = True
+                else:
+                    self._put(folder)
+            if not self.waiting:
+                return None
+            self.busy += 1
+            folder = self.waiting.pop()
+            self.weights[folder.tag] -= len(folder.path) + _FOLDER
+            return folder
+
+    def put(self, folders: Iterable[Folder]) -> None:
+        """Have more folders wait."""
+        with self.lock:
+            for folder in folders:
+                self._put(folder)
+
+    def _put(self, folder: Folder) -> None:
+        self.waiting.append(folder)
+        self.weights[folder.tag] += len(folder.path) + _FOLDER
+
+    def admit(self, tag: int, entries: Sequence[Entry], unwanted: int = 0) -> None:
+        """Count what was listed of a tree; of no worth are `unwanted` more names.
+
+        Raises:
+            ValueError: it is more than a tree may have, or more than can be remembered.
+        """
+        with self.lock:
+            self.bounds.setdefault(tag, Bounds(self.most)).take(entries, unwanted)
+            if entries and self.weights[tag] > _HEAVIEST:
+                raise ValueError("more folders than can be remembered until they are listed")
+
+    def done(self) -> None:
+        """A folder that was taken has been listed, or could not be."""
+        with self.lock:
+            self.busy -= 1
+
+    def fail(self, error: BaseException) -> None:
+        """Nothing more is listed, because of an error."""
+        with self.lock:
+            self.error = self.error or error
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to list, or something went wrong."""
+        with self.lock:
+            return self.error is not None or (self.exhausted and not self.waiting and not self.busy)
