@@ -596,9 +596,9 @@ def test_a_problem_beside_a_merged_mapping_has_its_own_line(tmp_path: Path) -> N
         ("base-url: ftp://portal", "the portal's address"),
         ("base-url: https://portal:x", "the portal's address"),
         ("base-url: https://portal?a=b", "the portal's address"),
-        ("epnalert-email-to: nobody", "one mail address, or a list of them"),
-        ("epnalert-email-to: []", "one mail address, or a list of them"),
-        ("epnalert-email-to: [a@b, {c: d}]", "one mail address, or a list of them"),
+        ("epnalert-email-to: nobody", "one mail address, or several"),
+        ("epnalert-email-to: []", "one mail address, or several"),
+        ("epnalert-email-to: [a@b, {c: d}]", "one mail address, or several"),
         ("source-path: '/data/{{a,b}}/{epn}'", "an absolute path at the facility"),
     ],
 )

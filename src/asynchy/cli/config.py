@@ -11,6 +11,8 @@ from pydantic import BaseModel, SecretStr
 
 from asynchy.cli.failing import fails_with_words
 from asynchy.config import Settings, Shared, load_shared
+from asynchy.errors import ConfigError
+from asynchy.service.mail_templates import check_mail_templates
 
 _MASK = "********"
 
@@ -24,10 +26,17 @@ def config_group() -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @fails_with_words
 def check(file: Path) -> None:
-    """Check FILE and report every problem at once."""
+    """Check FILE, and the mail templates that it names; report every problem at once."""
     loaded = load_shared(file)
     for warning in loaded.warnings:
         click.echo(f"Warning: {warning}", err=True)
+    if isinstance(loaded.settings, Settings):
+        problems = check_mail_templates(loaded.settings)
+        if problems:
+            raise ConfigError(
+                "\n".join(f"{file}: {problem}" for problem in problems),
+                hint="correct the template; epnalert sends asynchy's own until then",
+            )
     click.echo(f"{file}: no problems found.")
 
 

@@ -31,6 +31,12 @@ config_option = click.option(
 )
 """Of the console scripts that the originals had."""
 
+quiet_option = click.option(
+    "--quiet",
+    is_flag=True,
+    help="Print nothing if all is well: for cron. Warnings go to the log file.",
+)
+
 
 def together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
     """Options as one decorator, for a command that has two names; in the order of --help."""
