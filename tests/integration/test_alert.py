@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -562,6 +563,33 @@ def test_the_mapping_is_kept_with_its_comments(office: Home) -> None:
     assert (odd.returncode, "a proposal number" in odd.stderr) == (2, True)
     office.config.write_text("nonsense: [")
     assert mapping("add", "1", "a").returncode == 3
+
+
+def test_the_mapping_is_changed_and_nothing_else_of_the_file(office: Home) -> None:
+    def mapping(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return office.program.run("asynchy", "--config", office.config, "map", *arguments)
+
+    text = office.config.read_text()
+    start = text.index("epn_cap_map:")
+    rest = re.sub(r"epn_cap_map:.*?\n(?=\S)", "", text, flags=re.DOTALL)
+    ours = "epn_cap_map:\r\n    12282:  ny79     # Ada\r\n    08123: ny79\r\n"
+    before = "---\r\n" + rest[:start].replace("\n", "\r\n") + ours
+    before += rest[start:].replace("\n", "\r\n")
+    office.config.write_bytes(before.encode())
+    give(office.config)
+    assert mapping("add", "08123", "ny79").stdout.endswith("08123 belongs to ny79 already.\n")
+    added = mapping("add", "8123a", "kx12")
+    assert (added.returncode, "Warning: the project folder" in added.stderr) == (0, True)
+    assert f"{office.storage / 'kx12'} does not exist" in added.stderr
+    line = '    08123: ny79\r\n    "8123": kx12\r\n'
+    assert office.config.read_bytes().decode() == before.replace("    08123: ny79\r\n", line)
+    listed = mapping("list").stdout.split()
+    assert listed[3:] == ["08123", "ny79", "8123", "kx12", "12282", "ny79"]
+    removed = mapping("remove", "8123")
+    assert removed.stdout.endswith("8123 belongs to no project now.\n")
+    assert office.config.read_bytes().decode() == before
+    again = mapping("remove", "8123")
+    assert (again.returncode, "8123 belongs to no project" in again.stderr) == (3, True)
 
 
 def test_the_same_as_a_command_of_asynchy(office: Home, sink: MailSink) -> None:

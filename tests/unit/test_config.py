@@ -327,6 +327,12 @@ def test_two_escapes_of_which_json_makes_one_character(tmp_path: Path) -> None:
     assert entry.password.get_secret_value() == "pw-\N{BLACK DIAMOND SUIT}\N{GRINNING FACE}"
 
 
+def test_a_mark_of_an_editor_is_no_part_of_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"\xef\xbb\xbfcanary\r\n")
+    path = write(tmp_path, MINIMAL.replace("password: pw-canary", "password: {file: secret}"))
+    assert load(path).settings.equipment[0].password.get_secret_value() == "canary"
+
+
 def test_secrets_are_in_no_representation(tmp_path: Path) -> None:
     loaded = load(write(tmp_path, MINIMAL))
     assert "canary" not in repr(loaded) + str(loaded.settings) + loaded.settings.model_dump_json()

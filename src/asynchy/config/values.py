@@ -67,7 +67,7 @@ def _secret_variable(name: str) -> str:
 
 def _secret_file(path: Path) -> str:
     try:
-        text = read_text(path, pipe=True).rstrip("\r\n")
+        text = read_text(path, pipe=True).removeprefix("\ufeff").rstrip("\r\n")
     except (OSError, UnicodeDecodeError, UnusableFile) as error:
         reason = str(error) if isinstance(error, UnusableFile) else "not UTF-8"
         reason = getattr(error, "strerror", None) or reason

@@ -2,8 +2,8 @@
 
 `python -I sheet_reader.py FILE…` prints lines of JSON. For each first cell: `["cell", sheet, row,
 text]`; if a row has none: `["odd", sheet, row, what]`. At the end of each sheet: `["sheet"]` or
-`["bad", sheet, reason]`; of each file: `["end"]` or `["error", reason]`. What a file is, its content
-tells, not its name.
+`["bad", sheet, reason]`; of each file: `["end"]` or `["error", reason]`. What a file is, its
+content tells, not its name.
 
 It is run in a process of its own, because the library keeps all cells between the first and the
 last one in memory, and ends its process if there is none left. It needs nothing of asynchy.
