@@ -23,10 +23,15 @@ def config_group() -> None:
 
 
 @config_group.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_obj
 @fails_with_words
-def check(file: Path) -> None:
-    """Check FILE, and the mail templates that it names; report every problem at once."""
+def check(config: Path, /, file: Path | None) -> None:
+    """Check FILE, and the mail templates that it names; report every problem at once.
+
+    Without FILE: the one that --config names.
+    """
+    file = file or config
     loaded = load_shared(file)
     for warning in loaded.warnings:
         click.echo(f"Warning: {warning}", err=True)

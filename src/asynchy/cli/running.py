@@ -11,6 +11,7 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from asynchy.cli.failing import say
+from asynchy.cli.loading import CONFIG_VARIABLE
 from asynchy.cli.signals import Signals
 from asynchy.config.values import Bandwidth
 from asynchy.domain.epn import Epn
@@ -22,14 +23,23 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 log = logging.getLogger(__name__)
 
+
+def home_expanded(_context: click.Context, _option: click.Parameter, value: Path) -> Path:
+    """A path that may begin with the home folder, `~`."""
+    return value.expanduser()
+
+
 config_option = click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     default="config.yml",
     show_default=True,
-    help="The config file.",
+    envvar=CONFIG_VARIABLE,
+    callback=home_expanded,
+    help=f"The config file; {CONFIG_VARIABLE} names another default.",
 )
 """Of the console scripts that the originals had."""
+
 
 quiet_option = click.option(
     "--quiet",
