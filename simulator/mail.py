@@ -103,6 +103,8 @@ class _Taking:
     ) -> str:
         if address.startswith("refused"):
             return "550 no such user here"
+        if address.startswith("greylisted") and not (self._folder / "known").exists():
+            return "451 4.7.1 Greylisted, try again in 300 seconds"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import select
 import socket
@@ -14,10 +15,12 @@ from urllib.parse import urlsplit
 class HttpProxy:
     """An HTTP proxy on a free port while the context lasts: CONNECT, and plain absolute URLs.
 
-    `connections` are the "host:port" that it was asked for, in order.
+    `connections` are the "host:port" that it was asked for, in order; without the `login`
+    (user:password), if there is one, the answer is 407.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, login: str = "") -> None:
+        self._wanted = f"Basic {base64.b64encode(login.encode()).decode()}" if login else None
         self.connections: list[str] = []
         self.url = ""
         self._socket: socket.socket | None = None
@@ -58,6 +61,12 @@ class HttpProxy:
             except ValueError:
                 client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
                 return
+            if not self._may(request):
+                client.sendall(
+                    b"HTTP/1.1 407 Proxy Authentication Required\r\n"
+                    b'Proxy-Authenticate: Basic realm="x"\r\nContent-Length: 0\r\n\r\n'
+                )
+                return
             self.connections.append(where)
             try:
                 server = socket.create_connection((host.strip("[]"), number), timeout=10)
@@ -71,6 +80,11 @@ class HttpProxy:
                 else:
                     server.sendall(forwarded)
                 _relay(client, server)
+
+    def _may(self, request: bytes) -> bool:
+        lines = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+        given = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
+        return self._wanted is None or given.get("Proxy-Authorization") == self._wanted
 
 
 def _understood(request: bytes) -> tuple[str, bytes | None]:

@@ -62,6 +62,16 @@ class PortalError(AsynchyError):
 
     exit_code = ExitCode.UNASKED
 
+    place: str | None = None
+    """The URL at which it happened, without secrets."""
+
+    def name_place(self, url: str) -> None:
+        """Say at which URL it happened; who asked closest to it is right."""
+        if self.place is None:
+            self.place = url
+            self.message = f"{self.message}: {url}"
+            self.args = (self.message,)
+
 
 class PortalUnavailable(PortalError):
     """The portal did not answer properly this time; a later try may succeed."""

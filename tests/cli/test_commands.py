@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -47,13 +48,75 @@ def test_the_commands_of_asynchy(program: Program) -> None:
         assert f"\n  {command} " in answer.stdout
 
 
+EVERY_COMMAND = [
+    ("mxsync",), ("epnalert",), ("as-walker",),
+    *(("asynchy", *names.split()) for names in (
+        "", "alert", "audit", "catalogue", "catalogue import", "catalogue export", "config",
+        "config check", "config show", "copies", "copies list", "doctor", "init", "map",
+        "map add", "map list", "map remove", "receipt", "report", "report at-risk", "status",
+        "sync", "verify", "walk",
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=" ".join)
+def test_a_single_h_is_help(program: Program, command: tuple[str, ...]) -> None:
+    answer = program.run(*command, "-h")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout.startswith(f"Usage: {' '.join(command)} ")
+    assert "--config FILE" in answer.stdout
+
+
+def test_the_config_is_named_before_or_after_a_command_or_by_the_environment(
+    program: Program, place: Path
+) -> None:
+    path = str(write(place, f'{GOOD}epn_cap_map: {{"12282": ny79}}\n'))
+    secret = {"PORTAL_PASSWORD": "x"}
+    for command in (
+        ("asynchy", "--config", path, "map", "list"),
+        ("asynchy", "map", "--config", path, "list"),
+        ("asynchy", "map", "list", f"--config={path}"),
+        ("asynchy", "--config", "/nowhere", "map", "list", "--config", path),
+    ):
+        answer = program.run(*command, environment=secret)
+        assert (answer.returncode, "12282" in answer.stdout) == (0, True), answer.stderr
+    away = {**secret, "ASYNCHY_CONFIG": path, "HOME": str(place)}
+    for command in (("asynchy", "map", "list"), ("asynchy", "config", "check")):
+        answer = program.run(*command, environment=away)
+        assert answer.returncode == 0, answer.stderr
+    at_home = {**away, "ASYNCHY_CONFIG": "~/config.yml"}
+    assert program.run("asynchy", "map", "list", environment=at_home).returncode == 0
+    nowhere = {**secret, "ASYNCHY_CONFIG": "/nowhere/config.yml"}
+    for program_name in ("mxsync", "epnalert", "as-walker"):
+        answer = program.run(program_name, environment=nowhere)
+        assert (answer.returncode, "/nowhere/config.yml: No such file" in answer.stderr) == (
+            3,
+            True,
+        )
+    answer = program.run("asynchy", "map", "list", "--config", path, environment=nowhere)
+    assert answer.returncode == 0
+
+
+@pytest.mark.parametrize(("zone", "name"), [("Australia/Melbourne", "AE[DS]T"), ("UTC", "UTC")])
+def test_times_have_the_zone_of_the_reader_and_show_it(home: Home, zone: str, name: str) -> None:
+    home.visit("12282a")
+    mx_experiment(home.facility.experiment("mx", "12282a"), "12282a", frames=1, frame_bytes=10)
+    give(home.facility.data)
+    home.program.environment["TZ"] = zone
+    assert home.once().returncode == 0
+    shown = home.program.run("asynchy", "--config", home.config, "status", "12282a").stdout
+    times = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d ?\S*", shown)
+    assert len(times) >= 3
+    assert all(re.fullmatch(rf"[-\d]+ [:\d]+ {name}\W*", time) for time in times), times
+
+
 @pytest.mark.parametrize(
     "command",
     [
         ("mxsync", "--nonsense"),
         ("mxsync", "--once"),
         ("asynchy", "nonsense"),
-        ("asynchy", "config", "check"),
+        ("asynchy", "config", "nonsense"),
         ("asynchy", "status", "../../etc"),
     ],
 )

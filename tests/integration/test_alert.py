@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-import shutil
+import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import threading
@@ -27,8 +25,9 @@ from asynchy.notify.smtp import MailServer, send
 from simulator.experiments import mx_experiment
 from simulator.mail import MailSink
 from simulator.portal.handle import OMIT
-from tests.conftest import ROOT, SOON, Home, give, interrupt, wait_until
+from tests.conftest import SOON, Home, give, interrupt, wait_until
 from tests.tools.dripping import dripping
+from tests.tools.exim import exim
 
 ADA = {"first_names": "Ada", "last_name": "Lovelace", "email": "ada@uni.example"}
 
@@ -169,7 +168,7 @@ def test_a_template_of_the_original_gets_its_two_strings_to_the_letter(
         "Ada           Lovelace     ada@uni.example\n"
         "** Please add it the config. **\n"
         "\n"
-        "]\n<7000x>"
+        "]\n<-----\n7000x\n----->"
     )
     assert text_of(mail).strip() == expected
     assert "Ada           Lovelace     ada@uni.example" in html_of(mail)
@@ -386,7 +385,7 @@ def test_a_server_with_tls_and_a_login(home: Home, place: Path, security: str) -
         }
         configure(home, sink, **keys)
         run = alert(home)
-        assert (run.returncode, "no TLS as it should be" in run.stderr) == (7, True), run.stderr
+        assert (run.returncode, "TLS handshake failed" in run.stderr) == (7, True), run.stderr
         configure(home, sink, **keys, **{"ca-bundle": "authority.pem"})
         run = alert(home)
         assert run.returncode == 0, run.stderr
@@ -482,21 +481,12 @@ def test_an_ignore_yml_that_is_gone_for_a_night_makes_nothing_a_persons(
     assert origins == [("original",)]
 
 
-def test_an_alert_without_addresses_and_a_broken_template(office: Home, sink: MailSink) -> None:
+def test_an_alert_without_addresses_ends_and_names_the_keys(office: Home, sink: MailSink) -> None:
     missing = ("epnalert-email-to", "epnalert-email-from", "epnalert-email-smtp")
     configure(office, sink, **dict.fromkeys(missing, OMIT))
     run = alert(office)
     assert run.returncode == 3
     assert "epnalert-email-to, epnalert-email-from, epnalert-email-smtp" in run.stderr
-    (office.place / "bad.txt").write_text("{% if %}")
-    configure(
-        office, sink, **{"epnalert-template-folder": ".", "epnalert-template-text": "bad.txt"}
-    )
-    run = alert(office)
-    assert (run.returncode, "the template bad.txt:1 cannot be used" in run.stderr) == (3, True)
-    configure(office, sink, **{"epnalert-template-folder": ".", "epnalert-template-text": "no.txt"})
-    run = alert(office)
-    assert (run.returncode, "there is no template no.txt" in run.stderr) == (3, True)
 
 
 DRIPS: dict[str, tuple[bytes, bytes | None]] = {
@@ -516,7 +506,7 @@ def test_a_mail_server_that_drips_is_given_up_at_the_total_limit(what: str) -> N
     with dripping(begin, b"a", after) as port:
         server = MailServer("127.0.0.1", port, "none", timeout=0.5)
         with pytest.raises(MailError, match="did not take the mail within 2 s") as error:
-            send(server, message)
+            send(server, message, ["it@uni.example"])
     assert 2 <= time.monotonic() - begun < SOON
     assert error.value.hint == (
         "ask who runs the mail server; the mail is kept, and goes with the next run"
@@ -575,6 +565,33 @@ def test_the_mapping_is_kept_with_its_comments(office: Home) -> None:
     assert mapping("add", "1", "a").returncode == 3
 
 
+def test_the_mapping_is_changed_and_nothing_else_of_the_file(office: Home) -> None:
+    def mapping(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return office.program.run("asynchy", "--config", office.config, "map", *arguments)
+
+    text = office.config.read_text()
+    start = text.index("epn_cap_map:")
+    rest = re.sub(r"epn_cap_map:.*?\n(?=\S)", "", text, flags=re.DOTALL)
+    ours = "epn_cap_map:\r\n    12282:  ny79     # Ada\r\n    08123: ny79\r\n"
+    before = "---\r\n" + rest[:start].replace("\n", "\r\n") + ours
+    before += rest[start:].replace("\n", "\r\n")
+    office.config.write_bytes(before.encode())
+    give(office.config)
+    assert mapping("add", "08123", "ny79").stdout.endswith("08123 belongs to ny79 already.\n")
+    added = mapping("add", "8123a", "kx12")
+    assert (added.returncode, "Warning: the project folder" in added.stderr) == (0, True)
+    assert f"{office.storage / 'kx12'} does not exist" in added.stderr
+    line = '    08123: ny79\r\n    "8123": kx12\r\n'
+    assert office.config.read_bytes().decode() == before.replace("    08123: ny79\r\n", line)
+    listed = mapping("list").stdout.split()
+    assert listed[3:] == ["08123", "ny79", "8123", "kx12", "12282", "ny79"]
+    removed = mapping("remove", "8123")
+    assert removed.stdout.endswith("8123 belongs to no project now.\n")
+    assert office.config.read_bytes().decode() == before
+    again = mapping("remove", "8123")
+    assert (again.returncode, "8123 belongs to no project" in again.stderr) == (3, True)
+
+
 def test_the_same_as_a_command_of_asynchy(office: Home, sink: MailSink) -> None:
     measured(office, "7000x")
     run = office.program.run("asynchy", "--config", office.config, "alert")
@@ -582,33 +599,20 @@ def test_the_same_as_a_command_of_asynchy(office: Home, sink: MailSink) -> None:
     assert json.dumps(run.stdout)
 
 
-EXIM = """
-primary_hostname = mail.example
-exim_path = /usr/sbin/exim4
-spool_directory = {place}/spool
-log_file_path = {place}/%slog
-pid_file_path = {place}/pid
-local_interfaces = 127.0.0.1
-daemon_smtp_ports = {port}
+TLS = """
 tls_advertise_hosts = *
-tls_certificate = {pem}
-tls_privatekey = {pem}
+tls_certificate = {place}/mail.pem
+tls_privatekey = {place}/mail.pem
 auth_advertise_hosts = ${{if def:tls_in_cipher {{*}}{{}}}}
-acl_smtp_rcpt = ours
-keep_environment =
-queue_only
-
-begin acl
-ours:
-  accept authenticated = *
-  deny message = log in first
-
+"""
+LOG_IN_FIRST = "  accept authenticated = *\n  deny message = log in first"
+PLAIN = """
 begin authenticators
 plain:
   driver = plaintext
   public_name = PLAIN
   server_prompts = :
-  server_condition = ${{if and{{{{eq{{$auth2}}{{me}}}}{{eq{{$auth3}}{{mail-canary}}}}}}}}
+  server_condition = ${if and{{eq{$auth2}{me}}{eq{$auth3}{mail-canary}}}}
   server_set_id = $auth2
 """
 
@@ -617,48 +621,29 @@ plain:
 def test_debians_exim_takes_it_over_starttls_with_a_login(home: Home, place: Path) -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
-    server = place / "exim"
-    server.mkdir()
-    pem = server / "mail.pem"
-    pem.write_bytes(certificate.private_key_pem.bytes() + certificate.cert_chain_pems[0].bytes())
+    pem = certificate.private_key_pem.bytes() + certificate.cert_chain_pems[0].bytes()
     authority.cert_pem.write_to_path(str(home.place / "authority.pem"))
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    (server / "exim.conf").write_text(EXIM.format(place=server, port=port, pem=pem))
-    if ROOT:
-        for path in (server, *server.iterdir()):
-            shutil.chown(path, "Debian-exim")
-        (server / "exim.conf").chmod(0o644)
-        os.chown(server / "exim.conf", 0, 0)
-    home.configure(
-        **{
-            "epnalert-email-to": "it@uni.example",
-            "epnalert-email-from": "Asynchy <asynchy@uni.example>",
-            "epnalert-email-smtp": f"127.0.0.1:{port}",
-            "epnalert-smtp-user": "me",
-            "epnalert-smtp-password": "mail-canary",
-            "ca-bundle": "authority.pem",
-            "epnalert-template-folder": OMIT,
-            "epnalert-template-text": OMIT,
-            "epnalert-template-html": OMIT,
-        }
-    )
     measured(home, "7000x")
-    command = ["/usr/sbin/exim4", "-C", server / "exim.conf", "-bdf"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as running:
-        try:
-            wait_until((server / "pid").exists)
-            run = alert(home)
-            assert run.returncode == 0, run.stderr
-            home.configure(
-                **{"epnalert-email-smtp": f"127.0.0.1:{port}", "ca-bundle": "authority.pem"},
-                **{f"epnalert-template-{name}": OMIT for name in ("folder", "text", "html")},
-            )
-            refused = alert(home)
-            assert refused.returncode == 7
-            assert "log in first" in refused.stderr
-        finally:
-            running.terminate()
-    (taken,) = [line for line in (server / "mainlog").read_text().splitlines() if " <= " in line]
+    main = TLS.format(place=place / "exim")
+    with exim(place / "exim", main=main, acl=LOG_IN_FIRST, more=PLAIN, pem=pem) as server:
+        at = {"epnalert-email-smtp": f"127.0.0.1:{server.port}", "ca-bundle": "authority.pem"}
+        no_templates = {f"epnalert-template-{name}": OMIT for name in ("folder", "text", "html")}
+        home.configure(
+            **at,
+            **no_templates,
+            **{
+                "epnalert-email-to": "it@uni.example",
+                "epnalert-email-from": "Asynchy <asynchy@uni.example>",
+                "epnalert-smtp-user": "me",
+                "epnalert-smtp-password": "mail-canary",
+            },
+        )
+        run = alert(home)
+        assert run.returncode == 0, run.stderr
+        home.configure(**at, **no_templates)
+        refused = alert(home)
+        assert refused.returncode == 7
+        assert "log in first" in refused.stderr
+        (taken,) = server.taken
     assert " <= asynchy@uni.example " in taken
     assert " X=TLS" in taken and " A=plain:me " in taken

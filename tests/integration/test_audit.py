@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -135,6 +136,24 @@ def test_files_stay_missing_after_a_verification_that_was_stopped(home: Home) ->
     assert compare_trees(source, copy) == []
     assert audit(home).returncode == 0
     assert at_risk(home).returncode == 0
+
+
+def test_an_audit_that_is_stopped_does_not_say_that_there_was_nothing(home: Home) -> None:
+    prepared(home)
+    copy = home.copy("12282a")
+    command = ("asynchy", "audit", "--rate", "10kB", "--config", home.config)
+    with home.program.start(*command) as process:
+
+        def reads() -> bool:
+            opened = Path(f"/proc/{process.pid}/fd").iterdir()
+            return any(str(fd.resolve()).startswith(str(copy)) for fd in opened)
+
+        wait_until(reads)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Nothing to audit" not in out + err
+    assert "stopped" in err
 
 
 def test_a_copy_whose_verification_was_killed_is_audited_and_due(home: Home) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import threading
@@ -46,7 +47,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"name": "status", "code": 404}, "answers HTTP 404"),
     ({"name": "reset"}, "broke off its answer"),
     ({"name": "paging"}, "hints at paging (next: /page/2)"),
-    ({"name": "redirect"}, "redirects to http://elsewhere.example/ ("),
+    ({"name": "redirect"}, "redirects to http://elsewhere.example/: http"),
     ({"name": "huge"}, "larger than"),
 ]
 NO_END = 60.0
@@ -124,7 +125,7 @@ def test_what_can_pass_is_tried_again(home: Home) -> None:
     home.facility.portal.set_fault("status", path="visits", code=503, times=2)
     run = home.once()
     assert run.returncode == 0
-    assert "answers HTTP 503; trying again in" in run.stderr
+    assert re.search(r"answers HTTP 503: http\S+/23/visits; trying again in", run.stderr)
 
 
 def test_retry_after_is_honoured(home: Home) -> None:
@@ -132,7 +133,7 @@ def test_retry_after_is_honoured(home: Home) -> None:
     home.facility.portal.set_fault("status", path="visits", code=429, retry_after="2", times=1)
     run = home.once()
     assert run.returncode == 0
-    assert "answers HTTP 429; trying again in 2.0 s" in run.stderr
+    assert re.search(r"answers HTTP 429: \S+; trying again in 2.0 s", run.stderr)
     asked = [item for item in home.facility.portal.requests() if item.path.endswith("visits")]
     assert (asked[1].at - asked[0].at).total_seconds() >= 2
 
@@ -401,6 +402,48 @@ def test_https_with_an_authority_of_ones_own_through_a_proxy(place: Path, progra
         through_nothing = home.mxsync()
         assert through_nothing.returncode == 4
         assert "through the proxy" in through_nothing.stderr
+
+
+@pytest.mark.parametrize("tunnel", [True, False])
+def test_a_proxys_password_is_decoded_and_its_refusal_named(home: Home, tunnel: bool) -> None:
+    prepared(home)
+    name = "HTTPS_PROXY" if tunnel else "http_proxy"
+    environment = home.program.environment
+    with HttpProxy(login="dtn:p@ss/wörd") as proxy:
+        at = proxy.url.removeprefix("http://")
+        if tunnel:
+            home.configure(base_url=home.facility.portal.url.replace("http://", "https://"))
+        for login, said in (
+            ("dtn:wrong-canary@", "refused the user or the password (HTTP 407)"),
+            ("", "wants a user and password (HTTP 407)"),
+        ):
+            environment[name] = f"http://{login}{at}"
+            run = home.mxsync()
+            assert run.returncode == 4
+            assert f"equipment 23: the proxy {proxy.url} {said}" in run.stderr, run.stderr
+            assert "percent-encoded" in run.stdout + run.stderr
+            assert "trying again" not in run.stderr  # it would lock somebody out
+            assert "canary" not in run.stdout + run.stderr + home.log
+        environment[name] = f"http://dtn:p%40ss%2Fw%C3%B6rd@{at}"
+        run = home.mxsync()
+        assert proxy.connections  # it let us through
+        assert run.returncode == (4 if tunnel else 0), run.stderr  # the portal speaks no TLS
+
+
+def test_an_error_of_the_portal_names_cause_and_address_without_secrets(home: Home) -> None:
+    prepared(home)
+    url = home.facility.portal.url
+    home.facility.portal.set_fault("status", path="visits", code=503)
+    run = home.mxsync()
+    assert f"the portal answers HTTP 503: {url}/api/v1/equipment/23/visits\n" in run.stderr
+    home.facility.portal.set_fault("refuse_credentials")
+    assert f": {url}/api/v1/oauth/token (check username" in home.mxsync().stderr
+    home.configure(base_url="http://127.0.0.1:9")
+    run = home.mxsync()
+    place = "http://127.0.0.1:9/api/v1/oauth/token"
+    assert f"the portal cannot be reached (Connection refused): {place}\n" in run.stderr
+    home.configure(base_url="http://portal.invalid")
+    assert "the portal cannot be reached (" in home.mxsync().stderr
 
 
 IN_THE_SERVICE: list[tuple[dict[str, Any], str | None]] = [

@@ -219,6 +219,10 @@ def test_the_epns_of_spreadsheets_or_of_a_list_alone(group: Group) -> None:
         "12282a",
         "8020l",
     ]
+    (group.place / "none.txt").write_text("# 8020l\n")
+    give(group.place)
+    none = group.walk("--list", group.place / "none.txt")
+    assert (none.returncode, "there is no EPN in " in none.stderr) == (3, True)
     missing = group.walk("--list", group.place / "nope.txt")
     assert (missing.returncode, "No such file" in missing.stderr) == (3, True)
 

@@ -126,8 +126,10 @@ def test_tables_are_those_of_the_original() -> None:
     assert table(("First name", "Email"), [("Ada", "ada@uni.example"), ("", "")]) == (
         "First name    Email\n------------  ---------------\nAda           ada@uni.example\n"
     )
-    assert in_rows(["1a", "22b", "3c"], 2) == "1a   22b\n3c"
     assert in_rows([], 8) == ""
+    assert in_rows(["1a", "22b", "3c"], 2) == "--  ---\n1a  22b\n3c\n--  ---"
+    assert in_rows(["1a", "22b"], 2) == "--  ---\n1a  22b\n\n--  ---"
+    assert in_rows(["99", "1a", "7"], 2) == "--  --\n99  1a\n 7\n--  --"
 
 
 def test_an_info_file_is_read_and_never_run() -> None:

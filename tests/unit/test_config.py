@@ -327,6 +327,12 @@ def test_two_escapes_of_which_json_makes_one_character(tmp_path: Path) -> None:
     assert entry.password.get_secret_value() == "pw-\N{BLACK DIAMOND SUIT}\N{GRINNING FACE}"
 
 
+def test_a_mark_of_an_editor_is_no_part_of_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"\xef\xbb\xbfcanary\r\n")
+    path = write(tmp_path, MINIMAL.replace("password: pw-canary", "password: {file: secret}"))
+    assert load(path).settings.equipment[0].password.get_secret_value() == "canary"
+
+
 def test_secrets_are_in_no_representation(tmp_path: Path) -> None:
     loaded = load(write(tmp_path, MINIMAL))
     assert "canary" not in repr(loaded) + str(loaded.settings) + loaded.settings.model_dump_json()
@@ -596,9 +602,9 @@ def test_a_problem_beside_a_merged_mapping_has_its_own_line(tmp_path: Path) -> N
         ("base-url: ftp://portal", "the portal's address"),
         ("base-url: https://portal:x", "the portal's address"),
         ("base-url: https://portal?a=b", "the portal's address"),
-        ("epnalert-email-to: nobody", "one mail address, or a list of them"),
-        ("epnalert-email-to: []", "one mail address, or a list of them"),
-        ("epnalert-email-to: [a@b, {c: d}]", "one mail address, or a list of them"),
+        ("epnalert-email-to: nobody", "one mail address, or several"),
+        ("epnalert-email-to: []", "one mail address, or several"),
+        ("epnalert-email-to: [a@b, {c: d}]", "one mail address, or several"),
         ("source-path: '/data/{{a,b}}/{epn}'", "an absolute path at the facility"),
     ],
 )

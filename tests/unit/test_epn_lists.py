@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from datetime import datetime
 from pathlib import Path
 
@@ -58,7 +59,65 @@ def test_both_kinds_and_all_sheets(tmp_path: Path) -> None:
 def test_a_row_without_an_epn_is_named(tmp_path: Path) -> None:
     xlsx(tmp_path / "a.xlsx", "12282a", "Dr Who", None, 12.5)
     found = read_spreadsheets(tmp_path)
-    assert found.odd == ["a.xlsx, Sheet, row 3: Dr Who", "a.xlsx, Sheet, row 5: 12.5"]
+    assert found.odd == [
+        "a.xlsx, Sheet, row 3: Dr Who",
+        "a.xlsx, Sheet, row 4: the first cell is empty",
+        "a.xlsx, Sheet, row 5: 12.5",
+    ]
+
+
+def test_a_mistake_in_the_first_row_is_no_header(tmp_path: Path) -> None:
+    xlsx(tmp_path / "a.xlsx", "12282 a", "20345b", headers=False)
+    assert read_spreadsheets(tmp_path).odd == ["a.xlsx, Sheet, row 1: 12282 a"]
+
+
+def test_a_spreadsheet_is_known_by_its_content(tmp_path: Path) -> None:
+    xlsx(tmp_path / "a.xlsx", "12282a")
+    (tmp_path / "a.xlsx").rename(tmp_path / "a.xls")
+    xlsx(tmp_path / "b.xlsx", "20345b")
+    (tmp_path / "b.xlsx").rename(tmp_path / "b.xlsx.old")
+    xls(tmp_path / "c.xls", "8020l")
+    (tmp_path / "c.xls").rename(tmp_path / "c.xlsx")
+    with zipfile.ZipFile(tmp_path / "letter.docx", "w") as archive:
+        archive.writestr("word/document.xml", "<x/>")
+    found = read_spreadsheets(tmp_path)
+    assert found.epns == {Epn(e) for e in ("12282a", "20345b", "8020l", "777b")}
+    assert (found.files, found.refused) == (3, [])
+    (tmp_path / "page.xls").write_text("<html><table><tr><td>1a</td></tr></table></html>")
+    (error,) = read_spreadsheets(tmp_path).refused
+    assert "page.xls cannot be read as a spreadsheet: it is a web page" in error.message
+
+
+def test_what_other_programs_leave_beside_spreadsheets_is_skipped(tmp_path: Path) -> None:
+    xlsx(tmp_path / "a.xlsx", "12282a")
+    for name in ("._a.xlsx", "~$a.xlsx", ".~lock.a.xlsx#"):
+        (tmp_path / name).write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X" + bytes(4000))
+    found = read_spreadsheets(tmp_path)
+    assert (found.files, found.refused) == (1, [])
+
+
+def test_a_formula_without_a_value_is_named(tmp_path: Path) -> None:
+    xlsx(tmp_path / "a.xlsx", "12282a", '=CONCATENATE("20345","b")', "8020l")
+    found = read_spreadsheets(tmp_path)
+    assert found.epns == {Epn(e) for e in ("12282a", "8020l", "777b")}
+    (formula,) = found.odd
+    assert formula.startswith("a.xlsx, Sheet, row 3: a formula without a value; open the file")
+
+
+def test_a_bad_sheet_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    xlsx(tmp_path / "good.xlsx", "12282a")
+    with (
+        zipfile.ZipFile(tmp_path / "good.xlsx") as good,
+        zipfile.ZipFile(tmp_path / "bad.xlsx", "w") as bad,
+    ):
+        for part in good.infolist():
+            data = good.read(part)
+            bad.writestr(part, data[:-200] if part.filename.endswith("sheet1.xml") else data)
+    (tmp_path / "good.xlsx").unlink()
+    found = read_spreadsheets(tmp_path)
+    assert found.epns == {Epn("777b")}
+    (error,) = found.refused
+    assert "bad.xlsx cannot be read as a spreadsheet: sheet Sheet: " in error.message
 
 
 @pytest.mark.parametrize("name", ["broken.xlsx", "broken.xls"])
@@ -69,7 +128,7 @@ def test_a_broken_spreadsheet_is_named(tmp_path: Path, name: str) -> None:
 
 
 def test_a_folder_without_spreadsheets(tmp_path: Path) -> None:
-    with pytest.raises(SpreadsheetError, match=r"has no \.xls or \.xlsx files"):
+    with pytest.raises(SpreadsheetError, match="has no spreadsheets"):
         read_spreadsheets(tmp_path)
     with pytest.raises(SpreadsheetError, match="No such file or directory"):
         read_spreadsheets(tmp_path / "nope")

@@ -269,7 +269,7 @@ def why(
 def test_what_may_be_deleted_and_by_which_proof() -> None:
     told = why(seen("1a", PROVEN))
     assert told.startswith("2 files, source (sha256sum at the facility) 2026-11-2")
-    assert "; listed there 2026-11-24" in told and told.endswith(":00")
+    assert "; listed there 2026-11-24" in told and told.endswith(":00 UTC")
     told = why(replace(seen("1a", PROVEN), beamtimes=()))
     assert told.endswith("; no visit is known")
 

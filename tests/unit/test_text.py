@@ -105,7 +105,7 @@ def test_a_moment_is_in_the_readers_zone(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("TZ", "Australia/Melbourne")
     time.tzset()
     try:
-        assert moment(datetime(2026, 11, 24, 3, 5, 59, tzinfo=UTC)) == "2026-11-24 14:05"
+        assert moment(datetime(2026, 11, 24, 3, 5, 59, tzinfo=UTC)) == "2026-11-24 14:05 AEDT"
     finally:
         monkeypatch.undo()
         time.tzset()

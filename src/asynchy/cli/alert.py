@@ -12,17 +12,18 @@ import click
 
 from asynchy.cli import logs
 from asynchy.cli.failing import fails_with_words
-from asynchy.cli.running import config_option, together, until_stopped
+from asynchy.cli.running import config_option, quiet_option, together, until_stopped
 from asynchy.cli.signals import Signals
 from asynchy.config import load
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import count
 from asynchy.errors import ExitCode
 from asynchy.plan.alert import Alert
-from asynchy.service.alert import deliver, look, mail_log
+from asynchy.service.alert import deliver, look
 from asynchy.service.alone import alone
 from asynchy.service.board import Board
 from asynchy.service.cycle_site import cycle_site_of
+from asynchy.service.mail import mail_log
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +34,10 @@ _options = together(
         "--since",
         type=click.IntRange(1, 3660),
         metavar="DAYS",
-        help="Look at the visits of so many days  [default: visit-day-range]",
+        help="Look at the visits of the last DAYS days  [default: visit-day-range]",
     ),
-    click.option("--only-new", is_flag=True, help="No mail where all of it was reported before."),
+    click.option("--only-new", is_flag=True, help="No mail if all of it was reported before."),
+    quiet_option,
 )
 
 
@@ -44,7 +46,7 @@ _options = together(
 @click.pass_obj
 @fails_with_words
 def alert_command(config: Path, /, **options: Any) -> int:
-    """Mail people the EPNs that belong to no project yet, and what does not come home."""
+    """Email a report of EPNs without a project and of overdue experiments."""
     return _run(config, **options)
 
 
@@ -54,11 +56,13 @@ def alert_command(config: Path, /, **options: Any) -> int:
 @click.version_option(package_name="asynchy")
 @fails_with_words
 def epnalert(config: Path, **options: Any) -> int:
-    """Mail people the EPNs that belong to no project yet, and what does not come home."""
+    """Email a report of EPNs without a project and of overdue experiments."""
     return _run(config, **options)
 
 
-def _run(config: Path, *, dry_run: bool, since: int | None, only_new: bool) -> int:
+def _run(config: Path, *, dry_run: bool, since: int | None, only_new: bool, quiet: bool) -> int:
+    if quiet:
+        logs.be_quiet()
     loaded = load(config)
     settings = loaded.settings
     logs.set_up(settings.log_level, settings.log_files.epnalert)
@@ -75,13 +79,14 @@ def _run(config: Path, *, dry_run: bool, since: int | None, only_new: bool) -> i
             looked = look(site, alerts, days, command)
             if looked.alert.anything:
                 _show(looked.message)
-            else:
-                click.echo("Nothing to tell.")
+            elif not quiet:
+                click.echo("Nothing to report.")
             return ExitCode.UNASKED if looked.alert.problems else ExitCode.OK
         with alone(settings.catalogue_path, "epnalert"):
             looked = look(site, alerts, days, command)
             code = deliver(site, alerts, looked, only_new=only_new)
-        click.echo(_summary(looked.alert))
+        if code or not quiet:
+            click.echo(_summary(looked.alert))
         return code
 
     return until_stopped(work)

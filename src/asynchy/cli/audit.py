@@ -17,6 +17,7 @@ from asynchy.cli.signals import Signals
 from asynchy.config import Shared, load_shared
 from asynchy.domain.stop import Stop
 from asynchy.domain.text import shown
+from asynchy.errors import AsynchyError
 from asynchy.service.audit import Audited, Wish, audit, exit_code_of
 from asynchy.service.board import Board
 from asynchy.service.reporter import log_transfers, reporting
@@ -79,6 +80,9 @@ def _audit(settings: Shared, stop: Stop, wish: Wish) -> int:
     try:
         with bars(board), reporting([log_transfers(board)]):
             results.extend(audit(site, kept, wish))
-    finally:  # those before a stop, too
-        show_audited(results)
+    except AsynchyError:  # a stop, too: what was audited before it is shown
+        if results:
+            show_audited(results)
+        raise
+    show_audited(results)
     return exit_code_of(results)

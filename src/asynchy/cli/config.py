@@ -11,6 +11,8 @@ from pydantic import BaseModel, SecretStr
 
 from asynchy.cli.failing import fails_with_words
 from asynchy.config import Settings, Shared, load_shared
+from asynchy.errors import ConfigError
+from asynchy.service.mail_templates import check_mail_templates
 
 _MASK = "********"
 
@@ -21,13 +23,25 @@ def config_group() -> None:
 
 
 @config_group.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_obj
 @fails_with_words
-def check(file: Path) -> None:
-    """Check FILE and report every problem at once."""
+def check(config: Path, /, file: Path | None) -> None:
+    """Check FILE, and the mail templates that it names; report every problem at once.
+
+    Without FILE: the one that --config names.
+    """
+    file = file or config
     loaded = load_shared(file)
     for warning in loaded.warnings:
         click.echo(f"Warning: {warning}", err=True)
+    if isinstance(loaded.settings, Settings):
+        problems = check_mail_templates(loaded.settings)
+        if problems:
+            raise ConfigError(
+                "\n".join(f"{file}: {problem}" for problem in problems),
+                hint="correct the template; epnalert sends asynchy's own until then",
+            )
     click.echo(f"{file}: no problems found.")
 
 

@@ -6,6 +6,9 @@ import gc
 from importlib import import_module
 from typing import Any
 
+CONFIG_VARIABLE = "ASYNCHY_CONFIG"
+"""Of the environment: the config file of a command that is not told another."""
+
 
 def loaded(where: str) -> Any:
     """What a module of `cli` calls by a name: `sync.sync`.

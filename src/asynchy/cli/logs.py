@@ -16,6 +16,7 @@ _RSYNC = "asynchy.ssh.rsync"
 _chosen = "text"
 SAID = {"said": True}
 """`extra` of a record that a person is told in other words: the terminal does not repeat it."""
+_quiet = False
 
 
 class _Lines(logging.Formatter):
@@ -66,6 +67,21 @@ def choose_format(name: str) -> None:
     _chosen = name
 
 
+def be_quiet() -> None:
+    """From now on only errors go to stderr, if there is a log file for the rest."""
+    global _quiet  # noqa: PLW0603 - one process has one stderr
+    _quiet = True
+
+
+def _least_shown(level: int, file: Path | None) -> int:
+    """The level from which on stderr gets a line."""
+    if file is None:
+        return max(level, logging.WARNING if _quiet else logging.INFO)
+    if _quiet:
+        return max(level, logging.ERROR)
+    return max(level, logging.INFO if sys.stderr.isatty() else logging.WARNING)
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
@@ -84,9 +100,7 @@ def set_up(level: int, file: Path | None) -> None:
         handler.close()
     terminal = _Terminal()
     terminal.setFormatter(_FORMATS[_chosen]())
-    terminal.setLevel(
-        max(level, logging.INFO if sys.stderr.isatty() or not file else logging.WARNING)
-    )
+    terminal.setLevel(_least_shown(level, file))
     terminal.addFilter(lambda record: not hasattr(record, "said"))
     terminal.addFilter(lambda record: record.name != _RSYNC or record.levelno >= logging.WARNING)
     logger.addHandler(terminal)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from asynchy.cli import streams
-from asynchy.cli.loading import loaded
+from asynchy.cli.loading import CONFIG_VARIABLE, loaded
 
 _COMMANDS = {
     "alert": "alert.alert_command",
@@ -43,7 +43,32 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = loaded(_COMMANDS[cmd_name])
+        _take_config(command)
         return command
+
+
+def _take_config(command: click.Command) -> None:
+    """Have a command, and all below it, take `--config` as well as `asynchy` does."""
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            _take_config(one)
+    if any("--config" in option.opts for option in command.params):
+        return
+    command.params.append(
+        click.Option(
+            ["--config"],
+            type=click.Path(path_type=Path, dir_okay=False),
+            expose_value=False,
+            callback=_use,
+            help="The config file, as before the command.",
+        )
+    )
+
+
+def _use(context: click.Context, _option: click.Parameter, value: Path | None) -> None:
+    """What is given after a command counts for it; it is nearer."""
+    if value is not None:
+        context.obj = value.expanduser()
 
 
 def as_walker() -> None:
@@ -79,7 +104,8 @@ def _run(command: str) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("~/.as.yaml"),
     show_default=True,
-    help="The config file.",
+    envvar=CONFIG_VARIABLE,
+    help=f"The config file; {CONFIG_VARIABLE} names another default.",
 )
 @click.version_option(package_name="asynchy")
 @click.pass_context

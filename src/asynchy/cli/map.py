@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
-from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from asynchy.cli.failing import fails_with_words
 from asynchy.cli.show_catalogue import show_mapping
 from asynchy.config import load
-from asynchy.config.edit import edit
+from asynchy.config.edit import edit_text
+from asynchy.config.map_editor import MAPPING, with_project, without_proposal
+from asynchy.config.tree import parse
 from asynchy.config.values import checked_proposal, checked_segment
 from asynchy.domain.epn import Epn
 from asynchy.domain.text import shown
@@ -38,38 +39,77 @@ def list_mapping(config: Path) -> None:
 @click.pass_obj
 @fails_with_words
 def add_mapping(config: Path, /, proposal: str, project: str, replace: bool) -> None:
-    """Give a PROPOSAL (or an EPN of it) to a PROJECT; comments in the config stay."""
-    epn = Epn.parse(proposal)
-    number = epn.proposal if epn else proposal
+    """Give a PROPOSAL (or an EPN of it) to a PROJECT; nothing else in the config changes."""
+    number = _proposal(proposal)
     try:
-        checked_proposal(number)
         checked_segment(project)
     except ValueError as error:
-        raise click.UsageError(
-            f"found {shown(proposal)!r} {shown(project)!r}; accepted is {error}"
-        ) from None
-    load(config)  # nothing is added to a file that is broken
+        raise click.UsageError(f"found {shown(project)!r}; accepted is {error}") from None
+    settings = load(config).settings  # nothing is added to a file that is broken
 
-    def change(data: CommentedMap) -> bool:
-        mapping = data.setdefault("epn_cap_map", CommentedMap())
-        if mapping is None:
-            mapping = data["epn_cap_map"] = CommentedMap()
-        keys = [key for key in mapping if str(key) == number]
-        before = [str(mapping[key]) for key in keys]
-        if before == [project]:
-            return False
-        if before and not replace:
+    def change(text: str) -> str | None:
+        before = _mapping_in(text).get(number)
+        if before == project:
+            return None
+        if before is not None and not replace:
             raise MappingRefused(
-                f"{number} belongs to {before[0]} already",
+                f"{number} belongs to {before} already",
                 hint=f"--replace gives it to {project} all the same",
             )
-        mapping[keys[0] if keys else DoubleQuotedScalarString(number)] = project
-        return True
+        return with_project(text, number, project)
 
-    try:
-        written = edit(config, change)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{config} cannot be written: {reason}") from None
+    written = _edited(config, change)
     says = f"{number} belongs to {project}"
     click.echo(f"{config}: {says} now." if written else f"{config}: {says} already.")
+    folder = settings.destination_root_path / project
+    if not folder.is_dir():
+        click.echo(
+            f"Warning: the project folder {folder} does not exist; nothing is brought home"
+            " until somebody makes it.",
+            err=True,
+        )
+
+
+@map_group.command("remove")
+@click.argument("proposal")
+@click.pass_obj
+@fails_with_words
+def remove_mapping(config: Path, /, proposal: str) -> None:
+    """Take a PROPOSAL (or an EPN of it) from its project; nothing at home is removed."""
+    number = _proposal(proposal)
+    load(config)
+
+    def change(text: str) -> str:
+        if number not in _mapping_in(text):
+            raise MappingRefused(
+                f"{number} belongs to no project", hint="`asynchy map list` shows all proposals"
+            )
+        return without_proposal(text, number)
+
+    _edited(config, change)
+    click.echo(f"{config}: {number} belongs to no project now.")
+
+
+def _proposal(text: str) -> str:
+    """The proposal that is named by itself or by one of its EPNs."""
+    epn = Epn.parse(text)
+    try:
+        return checked_proposal(epn.proposal if epn else text)
+    except ValueError as error:
+        raise click.UsageError(f"found {shown(text)!r}; accepted is {error}") from None
+
+
+def _mapping_in(text: str) -> dict[str, str]:
+    data = parse(text).data
+    mapping = data.get(MAPPING) if isinstance(data, dict) else None
+    return {key: str(value) for key, value in mapping.items()} if isinstance(mapping, dict) else {}
+
+
+def _edited(config: Path, change: Callable[[str], str | None]) -> bool:
+    try:
+        return edit_text(config, change)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"{config} was not changed: {reason}", hint=f"edit {MAPPING} in the file by hand"
+        ) from None

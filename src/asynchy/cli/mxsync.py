@@ -13,7 +13,7 @@ from asynchy.catalogue import Catalogue
 from asynchy.cli import logs
 from asynchy.cli.bars import bars
 from asynchy.cli.failing import fails_with_words
-from asynchy.cli.running import config_option, until_stopped
+from asynchy.cli.running import config_option, quiet_option, until_stopped
 from asynchy.cli.show import show_plan, show_report
 from asynchy.cli.signals import Signals, on_hangup
 from asynchy.config import Settings, load
@@ -51,22 +51,26 @@ _TELL_EVERY = 5.0
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
+    expose_value=False,
+    callback=lambda _context, _option, value: logs.choose_format(value),
     help="How log lines are written.",
 )
+@quiet_option
 @click.version_option(package_name="asynchy")
 @fails_with_words
-def mxsync(config: Path, execute: bool, once: bool, new_state: bool, log_format: str) -> int:
+def mxsync(config: Path, execute: bool, once: bool, new_state: bool, quiet: bool) -> int:
     """Bring experiments home from the Australian Synchrotron.
 
     Asks the portal which visits have ended, finds out which of their experiments are not at home
-    yet, and fetches them with rsync. Without --execute it shows the plan and changes nothing;
+    yet, and fetches them. Without --execute it shows the plan and changes nothing;
     with it, it runs as a service, a cycle every sync-frequency-hours.
     """
     if once and not execute:
         raise click.UsageError("--once goes with --execute")
     if new_state and not execute:
         raise click.UsageError("--new-state goes with --execute")
-    logs.choose_format(log_format)
+    if quiet:
+        logs.be_quiet()
     settings = _read(config)
     board = Board()
 
@@ -75,9 +79,9 @@ def mxsync(config: Path, execute: bool, once: bool, new_state: bool, log_format:
             _serve(config, settings, stop, board, new_state=new_state)
             return signals.exit_code if stop.at_once else 0
         if execute:
-            code = _once(settings, stop, board, new_state=new_state)
+            code = _once(settings, stop, board, new_state=new_state, quiet=quiet)
         else:
-            code = _dry_run(settings, stop, board)
+            code = _dry_run(settings, stop, board, quiet=quiet)
         return code or (signals.exit_code if stop.asked else 0)
 
     return until_stopped(work, hangup=once or not execute)
@@ -92,22 +96,25 @@ def _read(path: Path) -> Settings:
     return loaded.settings
 
 
-def _dry_run(settings: Settings, stop: Stop, board: Board) -> int:
+def _dry_run(settings: Settings, stop: Stop, board: Board, *, quiet: bool) -> int:
     files = read_state_files(settings, write=False)
     warn_of_entries(files)
     plan = make_plan(cycle_site_of(settings, stop, board, write=False), files.entries)
-    show_plan(plan)
+    code = exit_code_for(plan, ())
+    if code or not quiet:
+        show_plan(plan)
     lost = lost_error(files, data_at_home(destination_rules(settings)))
     if lost is not None:  # the plan is not what it would be with them
         raise lost
-    return exit_code_for(plan, ())
+    return code
 
 
-def _once(settings: Settings, stop: Stop, board: Board, *, new_state: bool) -> int:
+def _once(settings: Settings, stop: Stop, board: Board, *, new_state: bool, quiet: bool) -> int:
     site, plan = prepare_cycle(settings, stop, board, new_state=new_state)
     with bars(board), reporting([log_transfers(board)]):
         report = run_cycle(site, plan)
-    show_report(report)
+    if report.exit_code or not quiet:
+        show_report(report)
     return 0 if stop.asked else report.exit_code
 
 

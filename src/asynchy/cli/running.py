@@ -11,6 +11,7 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from asynchy.cli.failing import say
+from asynchy.cli.loading import CONFIG_VARIABLE
 from asynchy.cli.logs import SAID
 from asynchy.cli.signals import Signals
 from asynchy.config.values import Bandwidth
@@ -23,14 +24,29 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 log = logging.getLogger(__name__)
 
+
+def home_expanded(_context: click.Context, _option: click.Parameter, value: Path) -> Path:
+    """A path that may begin with the home folder, `~`."""
+    return value.expanduser()
+
+
 config_option = click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     default="config.yml",
     show_default=True,
-    help="The config file.",
+    envvar=CONFIG_VARIABLE,
+    callback=home_expanded,
+    help=f"The config file; {CONFIG_VARIABLE} names another default.",
 )
 """Of the console scripts that the originals had."""
+
+
+quiet_option = click.option(
+    "--quiet",
+    is_flag=True,
+    help="Print nothing if all is well: for cron. Warnings go to the log file.",
+)
 
 
 def together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:

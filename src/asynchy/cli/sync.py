@@ -73,6 +73,7 @@ class _Day(click.ParamType[datetime]):
 
 
 @click.command(context_settings={"help_option_names": ["--help"]})
+@click.help_option("-h", hidden=True)  # the original's --help does not have it
 @click.option("--dest", default="./", show_default=True, help="Destination directory")
 @click.option(
     "--src_prefix",

@@ -77,6 +77,12 @@ def _wanted(settings: Shared, listed: Path | None, stop: Stop) -> tuple[EpnList,
     else:
         return EpnList(), None
     _complain(found)
+    if not found.epns:
+        raise SpreadsheetError(
+            f"there is no EPN in {listed or settings.epns_path}",
+            hint="the first column of a spreadsheet, and each line of a list, begins with an EPN,"
+            " such as 12282a",
+        )
     return found, Wanted(frozenset(found.epns), origin)
 
 

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
-from asynchy.config.text_file import read_text
+from asynchy.config.text_file import read_text, with_plain_line_ends
 from asynchy.config.tree import BoundedComposer, parse
 
 _LOCK_WAIT = 30.0
@@ -41,10 +41,10 @@ def edit(path: Path, change: Callable[[CommentedMap], bool]) -> bool:
 def edit_text(path: Path, change: Callable[[str], str | None]) -> bool:
     """Change the text of a file that people edit, too; whether it was written.
 
-    `change` gets the text as it is in the file right now (an empty one if there is no file) and
-    returns the new one, or None if there is nothing to change. It is called again if somebody
-    edits the file meanwhile, so that a hand edit is never lost. At any instant there is the old
-    file or the new one, flushed.
+    `change` gets the text as it is in the file right now (an empty one if there is no file), with
+    a line feed at the end of each line, and returns the new one, or None if there is nothing to
+    change. It is called again if somebody edits the file meanwhile, so that a hand edit is never
+    lost. Line ends of Windows stay. At any instant there is the old file or the new one, flushed.
 
     Raises:
         OSError: it cannot be read or written; TimeoutError: another process keeps it locked.
@@ -55,12 +55,15 @@ def edit_text(path: Path, change: Callable[[str], str | None]) -> bool:
         for _ in range(_TRIES):
             before = _identity(path)
             try:
-                text = "" if before is None else read_text(path)
+                written = "" if before is None else read_text(path, any_line_ends=True)
             except FileNotFoundError:  # removed this moment
                 continue
+            text = with_plain_line_ends(written)
             wanted = change(text)
             if wanted is None:
                 return False
+            if "\r\n" in written and written.count("\n") == written.count("\r\n"):
+                wanted = wanted.replace("\n", "\r\n")
             if _replace(path, wanted, before):
                 return True
     raise TimeoutError(f"{path} kept changing while it was to be written")
@@ -131,7 +134,7 @@ def _replace(path: Path, text: str, before: tuple[int, int, int] | None) -> bool
     """Put the text in the file's place, unless the file is no longer what it was before."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fchmod(file.fileno(), 0o664)

@@ -170,7 +170,7 @@ class Settings(Shared):
     epnalert_email_to: Addresses | None = None
     epnalert_email_from: Sender | None = None
     epnalert_email_smtp: MailHost | None = None
-    """The mail server: a host, or host:port."""
+    """The mail server: a host, host:port or [IPv6 address]:port."""
     epnalert_smtp_user: str | None = None
     """New: the user at the mail server; default: nobody logs in."""
     epnalert_smtp_password: Secret | None = None

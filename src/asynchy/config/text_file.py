@@ -21,8 +21,10 @@ class UnusableFile(ValueError):
     """What it names cannot be a file that people write; the message says why."""
 
 
-def read_text(path: Path, *, pipe: bool = False) -> str:
-    """The text of a file, or, where that is allowed, of a pipe.
+def read_text(path: Path, *, pipe: bool = False, any_line_ends: bool = False) -> str:
+    """The text of a file, or, if that is allowed, of a pipe; lines end with a line feed.
+
+    With `any_line_ends`, they end as they do in the file.
 
     Raises:
         OSError: it cannot be read.
@@ -40,7 +42,13 @@ def read_text(path: Path, *, pipe: bool = False) -> str:
         found = _read(descriptor, piped=piped)
     finally:
         os.close(descriptor)
-    return found.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    text = found.decode("utf-8")
+    return text if any_line_ends else with_plain_line_ends(text)
+
+
+def with_plain_line_ends(text: str) -> str:
+    """The text with a line feed alone at the end of each line."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _read(descriptor: int, *, piped: bool) -> bytes:

@@ -10,13 +10,13 @@ import logging
 import os
 import re
 import string
-from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, SecretStr, ValidationInfo
 
+from asynchy.config.mail_address import host_and_port, mailbox, mailboxes
 from asynchy.config.text_file import UnusableFile, read_text
 from asynchy.domain.epn import is_proposal
 
@@ -67,7 +67,7 @@ def _secret_variable(name: str) -> str:
 
 def _secret_file(path: Path) -> str:
     try:
-        text = read_text(path, pipe=True).rstrip("\r\n")
+        text = read_text(path, pipe=True).removeprefix("\ufeff").rstrip("\r\n")
     except (OSError, UnicodeDecodeError, UnusableFile) as error:
         reason = str(error) if isinstance(error, UnusableFile) else "not UTF-8"
         reason = getattr(error, "strerror", None) or reason
@@ -176,33 +176,39 @@ def _log_level(value: object) -> int:
 
 def _addresses(value: object) -> Any:
     listed = value if isinstance(value, list) else [value]
-    texts = [item for item in listed if isinstance(item, str)]
-    found = [part.strip() for item in texts for part in item.split(",")]
-    if (
-        not found
-        or len(texts) < len(listed)
-        or not all(re.fullmatch(r"[^@\s]+@[^@\s]+", address) for address in found)
-    ):
-        raise ValueError("one mail address, or a list of them")
+    accepted = (
+        "one mail address, or several: a list, or a text with , or ; in between. "
+        "An address is a@uni.example or Name <a@uni.example>"
+    )
+    try:
+        found = [address for text in listed for address in mailboxes(_text(text))]
+    except ValueError:
+        raise ValueError(accepted) from None
+    if not found:
+        raise ValueError(accepted)
     return tuple(found)
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a text")
+    return value
+
+
 def _sender(value: object) -> str:
-    if isinstance(value, str) and value.isprintable():
-        address = parseaddr(value)[1]
-        if re.fullmatch(r"[^@\s]+@[^@\s]+", address):
-            return value
-    raise ValueError("a mail address, such as asynchy@uni.example")
+    try:
+        mailbox(_text(value))
+    except ValueError:
+        raise ValueError("a mail address, such as asynchy@uni.example") from None
+    return str(value)
 
 
 def _mail_host(value: object) -> str:
-    if isinstance(value, str):
-        host, _, port = value.partition(":")
-        if re.fullmatch(r"[A-Za-z0-9_.-]+", host) and (
-            not port or (port.isdecimal() and 0 < int(port) < 65536)
-        ):
-            return value
-    raise ValueError("a mail server's host name, or host:port")
+    try:
+        host_and_port(_text(value))
+    except ValueError:
+        raise ValueError("a mail server's host name, host:port or [IPv6 address]:port") from None
+    return str(value)
 
 
 def _host(value: object) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +22,9 @@ from asynchy.domain.text import shown
 from asynchy.errors import SpreadsheetError, Stopped
 from asynchy.ssh.child import Ended, run
 
-_KINDS = frozenset({".xls", ".xlsx"})
+_KINDS = frozenset({".xls", ".xlsx", ".xlsm", ".xlsb", ".ods"})
+_LONGEST_TYPE = 200
+"""Bytes of the name of a document's type."""
 _READER = Path(__file__).with_name("sheet_reader.py")
 _SILENCE = 60.0
 """Seconds without a line from the reader: a file system that stands still."""
@@ -54,22 +58,22 @@ class EpnList:
 def read_spreadsheets(folder: Path, stop: Stop | None = None) -> EpnList:
     """The EPNs in all spreadsheets of a folder, on all their sheets.
 
-    A file that cannot be read is refused, and nothing of it is taken; the others are read. They are
-    read by a process of its own, with limits: `sheet_reader.py`.
+    A file or a sheet that cannot be read is refused, and nothing of it is taken; the others are
+    read. They are read by a process of its own, with limits: `sheet_reader.py`.
 
     Raises:
         SpreadsheetError: the folder cannot be read, or none of its spreadsheets; or it has none.
         Stopped: the wish to stop was heard.
     """
     try:
-        found = sorted(path for path in folder.iterdir() if _is_spreadsheet(path))
+        found = sorted(path for path in folder.iterdir() if _may_be_spreadsheet(path))
     except OSError as error:
         raise SpreadsheetError(
             f"{folder}: {error.strerror}", hint="epns_path names a folder of spreadsheets"
         ) from None
     if not found:
         raise SpreadsheetError(
-            f"{folder} has no .xls or .xlsx files", hint="epns_path names a folder of spreadsheets"
+            f"{folder} has no spreadsheets", hint="epns_path names a folder of spreadsheets"
         )
     sheets = EpnList()
     files = [path for path in found if _is_file(path, sheets)]
@@ -85,12 +89,12 @@ def read_spreadsheets(folder: Path, stop: Stop | None = None) -> EpnList:
         )
         if ended.stopped:
             raise Stopped("stopped", hint="start it again")
+        done = read.done
+        if done < len(files):  # it ended at this one, maybe after some of its sheets
+            read.end_file(_why(ended))
+            done += 1
         sheets.take(read.whole)
         sheets.refused += read.refused
-        done = len(read.refused) + read.whole.files
-        if done < len(files):  # it ended at this one
-            sheets.refused.append(_refused(files[done], _why(ended)))
-            done += 1
         files = files[done:]
     if not sheets.files:
         first, *others = sheets.refused
@@ -124,14 +128,16 @@ def read_list(path: Path) -> EpnList:
 
 
 class _Read:
-    """What the reader says of files, in their order; of a file all or nothing counts."""
+    """What the reader says of files, in their order; of a sheet all or nothing counts."""
 
     def __init__(self, files: list[Path]) -> None:
         self.whole = EpnList()
         self.refused: list[SpreadsheetError] = []
-        self._left = iter(files)
-        self._path = next(self._left)
-        self._file = EpnList(files=1)
+        self.done = 0
+        self._files = files
+        self._file = EpnList()
+        self._sheet = EpnList()
+        self._bad_sheets = False
 
     def line(self, line: bytes) -> None:
         """Take a line of its output."""
@@ -139,21 +145,54 @@ class _Read:
             kind, *said = json.loads(line)
         except ValueError:  # a line that it was ended in
             return
+        path = self._files[self.done]
         if kind == "cell":
             sheet, number, text = said
-            _take(f"{self._path.name}, {sheet}, row {number}", text, self._file)
-            return
-        if kind == "end":
-            self.whole.take(self._file)
+            _take(f"{path.name}, {sheet}, row {number}", text, self._sheet)
+        elif kind == "odd":
+            sheet, number, text = said
+            if number > 1:
+                _take_odd(f"{path.name}, {sheet}, row {number}: {text}", self._sheet)
+        elif kind == "sheet":
+            self._file.take(self._sheet)
+            self._file.files, self._sheet = 1, EpnList()
+        elif kind == "bad":
+            sheet, reason = map(str, said)
+            self.refused.append(_refused(path, f"sheet {shown(sheet)}: {shown(reason)}"))
+            self._bad_sheets, self._sheet = True, EpnList()
         else:
-            self.refused.append(_refused(self._path, shown(str(said[0]))))
-        self._path = next(self._left, self._path)
-        self._file = EpnList(files=1)
+            self.end_file(shown(str(said[0])) if kind == "error" else None)
+
+    def end_file(self, error: str | None) -> None:
+        """Take what was read of the file; an error is about the rest of it."""
+        if error is not None:
+            self.refused.append(_refused(self._files[self.done], error))
+        elif not self._bad_sheets:
+            self._file.files = 1
+        self.whole.take(self._file)
+        self._file, self._sheet, self._bad_sheets = EpnList(), EpnList(), False
+        self.done += 1
 
 
-def _is_spreadsheet(path: Path) -> bool:
-    # Excel leaves `~$name.xlsx` beside a file that somebody has open.
-    return path.suffix.lower() in _KINDS and not path.name.startswith("~$")
+def _may_be_spreadsheet(path: Path) -> bool:
+    """By name, or by content whatever its name is."""
+    # Excel leaves `~$name.xlsx` beside an open file, LibreOffice `.~lock.…`, macOS `._name.xlsx`.
+    if path.name.startswith(("~$", ".")):
+        return False
+    return path.suffix.lower() in _KINDS or _is_packed_spreadsheet(path)
+
+
+def _is_packed_spreadsheet(path: Path) -> bool:
+    try:
+        if not path.is_file() or not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            if "mimetype" in names and archive.getinfo("mimetype").file_size < _LONGEST_TYPE:
+                return b"opendocument.spreadsheet" in archive.read("mimetype")
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return False
+    return not names.isdisjoint({"xl/workbook.xml", "xl/workbook.bin"})
 
 
 def _is_file(path: Path, sheets: EpnList) -> bool:
@@ -186,8 +225,17 @@ def _take(place: str, text: str, sheets: EpnList) -> None:
     epn = Epn.parse(text)
     if epn is not None:
         sheets.epns.add(epn)
-    elif text and not place.endswith((", row 1", ", line 1")):  # headers
-        if len(sheets.odd) < _MOST_ODD:
-            sheets.odd.append(f"{place}: {text}")
-        else:
-            sheets.more_odd += 1
+    elif text and not _is_header(place, text):
+        _take_odd(f"{place}: {text}", sheets)
+
+
+def _is_header(place: str, text: str) -> bool:
+    """Whether it is a column's title: without a digit, in the first row."""
+    return place.endswith((", row 1", ", line 1")) and not any(map(str.isdigit, text))
+
+
+def _take_odd(what: str, sheets: EpnList) -> None:
+    if len(sheets.odd) < _MOST_ODD:
+        sheets.odd.append(what)
+    else:
+        sheets.more_odd += 1

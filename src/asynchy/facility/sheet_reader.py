@@ -1,20 +1,26 @@
 """Print the first cell of each row of spreadsheets; run as a script, within limits of its own.
 
-`python -I sheet_reader.py FILE…` prints a line of JSON for each cell, and one that ends each file:
-`["cell", sheet, row, text]`, then `["end"]` or `["error", reason]`. It is a script that is run in a
-process of its own, because the library keeps all cells between the first and the last one in
-memory, and ends its process where there is none left. It needs nothing of asynchy.
+`python -I sheet_reader.py FILE…` prints lines of JSON. For each first cell: `["cell", sheet, row,
+text]`; if a row has none: `["odd", sheet, row, what]`. At the end of each sheet: `["sheet"]` or
+`["bad", sheet, reason]`; of each file: `["end"]` or `["error", reason]`. What a file is, its
+content tells, not its name.
+
+It is run in a process of its own, because the library keeps all cells between the first and the
+last one in memory, and ends its process if there is none left. It needs nothing of asynchy.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import resource
 import sys
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
+from xml.etree import ElementTree
 
-from python_calamine import load_workbook
+from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum
 
 MEMORY = 256 << 20
 """Bytes of address space; Python and the library take 50 MB of it."""
@@ -24,6 +30,14 @@ _UNPACKED = 100 << 20
 """Bytes that the parts of a file may say they unpack to; a sheet of 10,000 rows has 5 MB."""
 _LONGEST = 100
 """Characters of a cell that are told; an EPN has 20 at most."""
+
+_LARGEST_CELL = 5000
+"""Bytes of a cell with a formula, as it is written in the file."""
+_FIRST_CELL = re.compile(
+    rb'<c\s[^>]{0,200}?\br="A(\d{1,7})"[^>]{0,200}(?<!/)>(.{1,4000}?)</c>', re.S
+)
+_VALUE = re.compile(rb"<v>[^<]|<is>")
+_NO_VALUE = "a formula without a value; open the file in a spreadsheet program, and save it"
 
 
 def main(files: list[str]) -> int:
@@ -40,17 +54,17 @@ def main(files: list[str]) -> int:
         except MemoryError:
             return 1
         except BaseException as error:  # noqa: BLE001 - a panic of the library is none of Exception
-            _print("error", str(error)[:500] or type(error).__name__)
+            _print("error", _reason(error))
         else:
             _print("end")
     return 0
 
 
 def _check_unpacked(file: str) -> None:
-    if not zipfile.is_zipfile(file):
-        return
-    with zipfile.ZipFile(file) as archive:
-        unpacked = sum(part.file_size for part in archive.infolist())
+    unpacked = Path(file).stat().st_size
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
     if unpacked > _UNPACKED:
         raise ValueError(
             f"it unpacks to {unpacked / 1e6:,.0f} MB; at most {_UNPACKED / 1e6:,.0f} MB are read"
@@ -58,20 +72,92 @@ def _check_unpacked(file: str) -> None:
 
 
 def _print_cells(file: str) -> None:
-    with load_workbook(Path(file)) as book:
-        for name in book.sheet_names:
-            for number, row in enumerate(book.get_sheet_by_name(name).iter_rows(), start=1):
-                cell = row[0] if row else ""
-                # A cell that looks like a number is one to Excel.
-                whole = isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15
-                text = str(int(cell)) if whole else str(cell).strip()  # type: ignore[arg-type]
-                if text:
-                    _print("cell", name[:_LONGEST], number, text[:_LONGEST])
+    with Path(file).open("rb") as opened, _book(opened) as book:
+        parts = _parts(file)
+        for sheet in book.sheets_metadata:
+            if sheet.typ is not SheetTypeEnum.WorkSheet:
+                continue  # a chart, or macros
+            try:
+                part = parts.get(sheet.name)
+                _print_sheet(book, sheet.name, _formulas(file, part) if part else set())
+            except MemoryError:
+                raise
+            except BaseException as error:  # noqa: BLE001 - a panic of the library, too
+                _print("bad", sheet.name[:_LONGEST], _reason(error))
+            else:
+                _print("sheet")
+
+
+def _book(opened: BinaryIO) -> CalamineWorkbook:
+    try:
+        return CalamineWorkbook.from_filelike(opened)
+    except CalamineError as error:
+        if "detect file format" not in str(error):
+            raise
+        opened.seek(0)
+        begin = opened.read(200).lstrip().lower()
+    raise ValueError(
+        "it is a web page" if begin.startswith(b"<") else "its content is that of no spreadsheet"
+    )
+
+
+def _print_sheet(book: CalamineWorkbook, name: str, formulas: set[int]) -> None:
+    """The first cells of a sheet; `formulas` are rows in which it is one without a value."""
+    for number, row in enumerate(book.get_sheet_by_name(name).iter_rows(), start=1):
+        cell = row[0] if row else ""
+        # A cell that looks like a number is one to Excel.
+        whole = isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15
+        text = str(int(cell)) if whole else str(cell).strip()  # type: ignore[arg-type]
+        if text:
+            _print("cell", name[:_LONGEST], number, text[:_LONGEST])
+        elif number not in formulas and any(str(other).strip() for other in row):
+            _print("odd", name[:_LONGEST], number, "the first cell is empty")
+    for number in sorted(formulas):
+        _print("odd", name[:_LONGEST], number, _NO_VALUE)
+
+
+def _parts(file: str) -> dict[str, str]:
+    """Sheet -> the part of an .xlsx file that holds it; nothing for other kinds."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            book = ElementTree.fromstring(archive.read("xl/workbook.xml"))  # noqa: S314 - limits
+            links = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))  # noqa: S314
+    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError):
+        return {}
+    targets = {link.get("Id"): link.get("Target", "") for link in links}
+    found = {}
+    for sheet in book.iter():
+        link = [value for key, value in sheet.attrib.items() if key.endswith("}id")]
+        if sheet.tag.endswith("}sheet") and link:
+            target = targets.get(link[0], "")
+            part = target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
+            found[sheet.get("name", "")] = part
+    return found
+
+
+def _formulas(file: str, part: str) -> set[int]:
+    """The rows whose first cell is a formula without the value that it had."""
+    found: set[int] = set()
+    with zipfile.ZipFile(file) as archive, archive.open(part) as opened:
+        kept = b""
+        while block := opened.read(1 << 20):
+            text = kept + block
+            done = 0
+            for match in _FIRST_CELL.finditer(text):
+                done = match.end()
+                if b"<f" in match[2] and not _VALUE.search(match[2]):
+                    found.add(int(match[1]))
+            kept = text[max(done, len(text) - _LARGEST_CELL) :]
+    return found
+
+
+def _reason(error: BaseException) -> str:
+    return str(error)[:500] or type(error).__name__
 
 
 def _print(*said: object) -> None:
     sys.stdout.write(json.dumps(said) + "\n")
-    if said[0] != "cell":
+    if said[0] not in ("cell", "odd"):
         sys.stdout.flush()
 
 

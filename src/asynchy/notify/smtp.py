@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import smtplib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +21,13 @@ from asynchy.errors import MailError
 _WHOLE = 4
 """Times `timeout` that a mail may take in all, from the connection to the server's yes."""
 _NEXT_RUN = "the mail is kept, and goes with the next run"
+_SENDER = "check epnalert-email-from, and whether the server wants a user and password"
+_RECIPIENT = "check epnalert-email-to, and whether the server wants a user and password"
+_CONTENT = f"ask who runs the mail server why; {_NEXT_RUN}"
+_FOR_GOOD = 500
+"""Codes from here on say that the same will be refused again."""
+_SIZE_OR_QUOTA = frozenset({523, 552})
+_LOG_IN_FIRST = frozenset({530, 534, 538})
 Security = Literal["none", "starttls", "tls"]
 
 
@@ -37,7 +46,7 @@ class MailServer:
     """Seconds without a word from it; in all, a mail may take four times as long."""
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def answer(self, error: smtplib.SMTPResponseException) -> str:
         """What it answered, with its code."""
@@ -50,37 +59,45 @@ class MailServer:
         return shown(masked(text, secrets), limit=200)
 
 
-def send(server: MailServer, message: EmailMessage) -> dict[str, str]:
-    """Hand over a mail; the recipients that the server refused while it took others, and why.
+@dataclass(frozen=True)
+class Refusal:
+    """A recipient that the server refused while it took the mail for others."""
 
-    When this returns, the server has taken the mail.
+    address: str
+    reason: str
+    for_now: bool
+    """Whether another try may help: a code 4xx (RFC 5321, 4.2.1)."""
+
+
+def send(
+    server: MailServer, message: EmailMessage, recipients: Sequence[str]
+) -> tuple[Refusal, ...]:
+    """Hand over a mail; the recipients that the server refused while it took others.
+
+    When this returns, the server has taken the mail for all the others. `message` has to be of 7
+    bits: no server refuses such a mail, and none has to convert it.
 
     Raises:
-        MailError: it has not; `transient` where another try may help.
+        MailError: it has taken the mail for nobody.
     """
     deadline = Deadline(_WHOLE * server.timeout)
     try:
         with _connected(server, deadline) as connection:
             if server.user is not None:
                 connection.login(server.user, server.password or "")
-            refused = connection.send_message(message)
+            _require_smtputf8(server, connection, [*recipients, str(message["From"])])
+            refused = connection.send_message(message, to_addrs=list(recipients))
     except smtplib.SMTPAuthenticationError as error:
         raise MailError(
             f"{server} refused the user or the password: {server.answer(error)}",
             hint="check epnalert-smtp-user and epnalert-smtp-password",
         ) from None
     except smtplib.SMTPRecipientsRefused as error:
-        every = ", ".join(
-            f"{shown(who)}: {code} {server.quoted(said)}"
-            for who, (code, said) in error.recipients.items()
-        )
-        raise MailError(
-            f"{server} refused every recipient ({every})", hint="check epnalert-email-to"
-        ) from None
+        raise _nobody_gets_it(server, error) from None
     except smtplib.SMTPSenderRefused as error:
         raise MailError(
             f"{server} refused the sender {shown(error.sender)}: {server.answer(error)}",
-            hint="check epnalert-email-from, and whether the server wants a user and password",
+            hint=_advice(error.smtp_code, server.quoted(error.smtp_error), _SENDER),
         ) from None
     except smtplib.SMTPNotSupportedError as error:
         raise MailError(
@@ -90,12 +107,12 @@ def send(server: MailServer, message: EmailMessage) -> dict[str, str]:
     except smtplib.SMTPResponseException as error:
         raise MailError(
             f"{server} did not take the mail: {server.answer(error)}",
-            hint=_NEXT_RUN,
+            hint=_advice(error.smtp_code, server.quoted(error.smtp_error), _CONTENT),
         ) from None
     except ssl.SSLError as error:
         reason = error.reason or str(error)
         raise MailError(
-            f"{server}: no TLS as it should be: {shown(reason)}",
+            f"{server}: TLS handshake failed: {shown(reason)}",
             hint="check epnalert-smtp-security and, for an authority of the site's own, ca-bundle",
         ) from None
     except (OSError, smtplib.SMTPException) as error:
@@ -108,7 +125,55 @@ def send(server: MailServer, message: EmailMessage) -> dict[str, str]:
         raise MailError(
             f"{server} cannot be reached: {server.quoted(reason)}", hint=_NEXT_RUN
         ) from None
-    return {who: f"{code} {server.quoted(said)}" for who, (code, said) in refused.items()}
+    return _refusals(server, refused)
+
+
+def _require_smtputf8(
+    server: MailServer, connection: smtplib.SMTP, addresses: Sequence[str]
+) -> None:
+    """Only a server with SMTPUTF8 (RFC 6531) takes a local part with letters beyond ASCII."""
+    found = [parseaddr(text)[1] for text in addresses]
+    odd = [address for address in found if not address.isascii()]
+    connection.ehlo_or_helo_if_needed()
+    if odd and not connection.has_extn("smtputf8"):
+        raise MailError(
+            f"{server} does not take addresses with letters beyond ASCII (it does not offer "
+            f"SMTPUTF8): {', '.join(map(shown, odd))}",
+            hint="write an address of ASCII letters into epnalert-email-to and epnalert-email-from",
+        )
+
+
+def _refusals(server: MailServer, refused: Mapping[str, tuple[int, bytes]]) -> tuple[Refusal, ...]:
+    return tuple(
+        Refusal(who, f"{code} {server.quoted(said)}", code < _FOR_GOOD)
+        for who, (code, said) in refused.items()
+    )
+
+
+def _nobody_gets_it(server: MailServer, error: smtplib.SMTPRecipientsRefused) -> MailError:
+    refused = _refusals(server, error.recipients)
+    every = ", ".join(f"{shown(one.address)}: {one.reason}" for one in refused)
+    said = f"{server} refused every recipient ({every})"
+    if any(one.for_now for one in refused):
+        return MailError(said, hint=f"it refuses for now; {_NEXT_RUN}")
+    code, words = next(iter(error.recipients.values()))
+    return MailError(said, hint=_advice(code, server.quoted(words), _RECIPIENT))
+
+
+def _advice(code: int, said: str, otherwise: str) -> str:
+    """What to do about a refusal: RFC 5321, 4.2, and the second code of RFC 3463."""
+    if code < _FOR_GOOD:
+        return f"the server refuses it for now; {_NEXT_RUN}"
+    enhanced = re.match(r"5\.(\d+)\.(\d+)", said)
+    detail = enhanced.groups() if enhanced else ()
+    if code in _SIZE_OR_QUOTA or detail in {("3", "4"), ("2", "2"), ("2", "3")}:
+        return (
+            "the mail is larger than the server takes, or a mailbox there is full: ask who runs "
+            f"the mail server; {_NEXT_RUN}"
+        )
+    if code in _LOG_IN_FIRST:
+        return "the server wants a login: epnalert-smtp-user and epnalert-smtp-password"
+    return otherwise
 
 
 class _Bound(smtplib.SMTP):

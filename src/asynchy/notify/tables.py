@@ -19,12 +19,30 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def in_rows(words: Sequence[str], of: int) -> str:
-    """Words in columns, so many to a row."""
-    width = max((len(word) for word in words), default=0)
-    rows = [words[at : at + of] for at in range(0, len(words), of)]
-    return "\n".join(_line(row, [width] * len(row)) for row in rows)
+    """Words in columns between two lines of dashes, `of` words to a row; empty without words.
+
+    As in the original, a multiple of `of` ends with an empty row, and a column of numbers is
+    aligned to the right.
+    """
+    if not words:
+        return ""
+    rows = [list(words[at : at + of]) for at in range(0, len(words), of)]
+    if len(words) % of == 0:
+        rows.append([])
+    columns = [[row[at] for row in rows if at < len(row)] for at in range(min(of, len(words)))]
+    widths = [max(map(len, column)) for column in columns]
+    numbers = [all(word.isdecimal() for word in column) for column in columns]
+    padded = [
+        [
+            word.rjust(width) if number else word
+            for word, width, number in zip(row, widths, numbers, strict=False)
+        ]
+        for row in rows
+    ]
+    dashes = ["-" * width for width in widths]
+    return "\n".join(_line(row, widths) for row in [dashes, *padded, dashes])
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+    padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
     return "  ".join(padded).rstrip()

@@ -3,76 +3,156 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import (
-    BaseLoader,
-    ChoiceLoader,
-    Environment,
-    FileSystemLoader,
-    PackageLoader,
-    Template,
-    TemplateError,
-    TemplateNotFound,
-)
-
 from asynchy.domain.person import Person
-from asynchy.domain.text import count, day, moment, shown, size
+from asynchy.domain.text import count, size
 from asynchy.errors import TemplateRefused
+from asynchy.notify.around import Around, Templates
+from asynchy.notify.site_template import (
+    SHIPPED,
+    RecordingAlert,
+    SiteTemplate,
+    escaped,
+    not_shown,
+    strict_environment,
+    with_below,
+)
 from asynchy.notify.tables import in_rows, table
 from asynchy.plan.alert import Alert, Unknown
 from asynchy.plan.at_risk import AtRisk
 
 TEXT = "alert.txt.j2"
 HTML = "alert.html.j2"
+_HTML_BODY = "alert.body.html.j2"
+_BELOW = "The template of this site does not show this; asynchy adds it:"
+_REPLACED = (
+    "A mail template of this site cannot be used. asynchy's own takes its place until somebody "
+    "corrects it (`asynchy config check FILE` finds the mistakes):"
+)
 _TO_A_ROW = 8
 _PEOPLE = ("First name", "Last name", "Email")
 
 
-@dataclass(frozen=True)
-class Templates:
-    """The templates of a site; what is None comes with the package."""
-
-    folder: Path | None = None
-    text: str | None = None
-    html: str | None = None
-
-
-@dataclass(frozen=True)
-class Around:
-    """What a mail says beside the alert itself."""
-
-    command: str
-    """How `asynchy` is called with this config."""
-    days: int
-    """Of the visits that were asked for."""
-    due_days: int
-    at_risk_days: int
-    now: datetime
-
-
 def epn_details(alert: Alert) -> str:
     """Each unknown EPN with a visit, as the original's templates get it, to the letter."""
-    return "".join(f"{_details(item)}\n\n" for item in alert.with_visits)
+    items = sorted(alert.with_visits, key=lambda item: item.epn.text)
+    return "".join(f"{_details(item)}\n\n" for item in items)
 
 
 def unknown_epns(alert: Alert) -> str:
-    """The unknown EPNs without a visit, eight to a row."""
-    return in_rows([item.epn.text for item in alert.without_visits], _TO_A_ROW)
+    """The unknown EPNs without a visit, as the original's templates get them, to the letter."""
+    return in_rows(sorted(item.epn.text for item in alert.without_visits), _TO_A_ROW)
 
 
-def written(alert: Alert, around: Around, templates: Templates) -> tuple[str, str]:
-    """The mail's text and its HTML.
+@dataclass(frozen=True)
+class Written:
+    """The two parts of a mail."""
 
-    Raises:
-        TemplateRefused: a template of the site's is not there or cannot be used.
+    text: str
+    html: str
+    problems: tuple[str, ...] = ()
+    """Why templates of the site's could not be used: the mail says it, too."""
+
+
+def written(alert: Alert, around: Around, templates: Templates) -> Written:
+    """The mail, by the site's templates or by ours.
+
+    If a template of the site's cannot be used, ours takes its place. What the site's does not show
+    of the alert is added below it.
     """
-    values = {
-        "epn_details": epn_details(alert),
-        "unknown_epns": unknown_epns(alert),
+    attempts = [
+        _attempt(alert, around, templates.folder, templates.text, is_html=False),
+        _attempt(alert, around, templates.folder, templates.html, is_html=True),
+    ]
+    problems = tuple(one for one in attempts if isinstance(one, TemplateRefused))
+    sentences = tuple(dict.fromkeys(problem.message for problem in problems))
+    text, page = (
+        _completed(alert, around, one, sentences, is_html=is_html)
+        for one, is_html in zip(attempts, (False, True), strict=True)
+    )
+    return Written(text, page, sentences)
+
+
+def check_templates(templates: Templates, samples: Iterable[tuple[Alert, Around]]) -> list[str]:
+    """What is wrong with the site's templates, found by rendering the samples with them."""
+    problems: dict[str, None] = {}
+    tried = list(samples)
+    for name, is_html in ((templates.text, False), (templates.html, True)):
+        if name is None:
+            continue
+        template = SiteTemplate(templates.folder, name, is_html=is_html)
+        known: set[str] = set()
+        try:
+            for alert, around in tried:
+                values = _values(alert, around, is_html=is_html)
+                known |= values.keys()
+                template.render(values)
+        except TemplateRefused as error:
+            problems[error.message] = None
+        else:
+            for variable in template.undeclared(known):
+                problems[f"the template {name} uses {variable}, which is not defined"] = None
+    return list(problems)
+
+
+@dataclass(frozen=True)
+class _Rendered:
+    output: str
+    used: set[str]
+
+
+def _attempt(
+    alert: Alert, around: Around, folder: Path | None, name: str | None, *, is_html: bool
+) -> _Rendered | TemplateRefused | None:
+    """What the site's template makes of it; None: there is no such template in the config."""
+    if name is None:
+        return None
+    recording = RecordingAlert(alert)
+    template = SiteTemplate(folder, name, is_html=is_html)
+    try:
+        values = {**_values(alert, around, is_html=is_html), "alert": recording}
+        return _Rendered(template.render(values), recording.used)
+    except TemplateRefused as error:
+        return error
+
+
+def _completed(
+    alert: Alert,
+    around: Around,
+    attempt: _Rendered | TemplateRefused | None,
+    problems: tuple[str, ...],
+    *,
+    is_html: bool,
+) -> str:
+    note = _REPLACED if problems else ""
+    if not isinstance(attempt, _Rendered):
+        name = HTML if is_html else TEXT
+        return _shipped(name, alert, around, note, problems)
+    rest = not_shown(alert, attempt.used, attempt.output, is_html=is_html)
+    if not (rest.needs_answer or rest.notes or problems):
+        return attempt.output
+    name = _HTML_BODY if is_html else TEXT
+    more = _shipped(name, rest, around, note or _BELOW, problems)
+    return with_below(attempt.output, more) if is_html else f"{attempt.output.rstrip()}\n\n{more}"
+
+
+def _shipped(name: str, alert: Alert, around: Around, note: str, problems: Sequence[str]) -> str:
+    is_html = name != TEXT
+    values = {**_values(alert, around, is_html=is_html), "note": note}
+    template = strict_environment(SHIPPED, is_html=is_html).get_template(name)
+    return template.render(values, template_problems=problems)
+
+
+def _values(alert: Alert, around: Around, *, is_html: bool) -> dict[str, Any]:
+    """What a template can use."""
+    details, epns = epn_details(alert), unknown_epns(alert)
+    return {
+        "epn_details": escaped(details) if is_html else details,
+        "unknown_epns": escaped(epns) if is_html else epns,
         "alert": alert,
         "command": around.command,
         "days": around.days,
@@ -87,42 +167,9 @@ def written(alert: Alert, around: Around, templates: Templates) -> tuple[str, st
         "left": _left,
         "size": size,
         "owner": _owner,
+        "note": "",
+        "template_problems": (),
     }
-    text = _rendered(templates.folder, templates.text or TEXT, values, html=False)
-    return text, _rendered(templates.folder, templates.html or HTML, values, html=True)
-
-
-def _rendered(folder: Path | None, name: str, values: dict[str, Any], *, html: bool) -> str:
-    try:
-        return _template(folder, name, html=html).render(values)
-    except TemplateNotFound as error:
-        raise TemplateRefused(
-            f"there is no template {shown(str(error))} in {folder}",
-            hint="check epnalert-template-folder, -text and -html",
-        ) from None
-    except (TemplateError, TypeError, ValueError, ArithmeticError, OSError) as error:
-        line = getattr(error, "lineno", None)
-        where = f"{name}:{line}" if line else name
-        raise TemplateRefused(
-            f"the template {where} cannot be used: {shown(str(error), limit=200)}",
-            hint="mend it, or take it out of the config: asynchy brings templates of its own",
-        ) from None
-
-
-def _template(folder: Path | None, name: str, *, html: bool) -> Template:
-    loaders: list[BaseLoader] = [PackageLoader("asynchy.notify")]
-    if folder is not None:
-        loaders.insert(0, FileSystemLoader(folder))
-    environment = Environment(
-        loader=ChoiceLoader(loaders),
-        autoescape=html,  # noqa: S701 - text is no HTML
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["moment"] = moment
-    environment.filters["day"] = day
-    return environment.get_template(name)
 
 
 def _details(item: Unknown) -> str:

@@ -6,9 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from email import message_from_bytes, policy
 from email.message import EmailMessage
-from email.utils import format_datetime, make_msgid, parseaddr
 
 from asynchy.catalogue.notifications import Notifications, Pending
 from asynchy.config import Settings
@@ -16,12 +14,11 @@ from asynchy.domain.epn import Epn
 from asynchy.domain.experiment import Experiment, Located
 from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.info import FILES, LARGEST, Info, parse_info
-from asynchy.domain.text import count, moment, shown
+from asynchy.domain.text import count
 from asynchy.domain.visit import EquipmentVisits
-from asynchy.errors import AsynchyError, ConfigError, ExitCode, ListingError
+from asynchy.errors import ConfigError, ExitCode, ListingError
 from asynchy.facility.reading import read_files
-from asynchy.notify.smtp import MailServer, Security, send
-from asynchy.notify.words import Around, Templates, written
+from asynchy.notify.around import Around
 from asynchy.plan.alert import Alert, Unknown, overdue, suggest, unknown_epns
 from asynchy.plan.at_risk import AtRisk
 from asynchy.plan.experiment_state import ExperimentState
@@ -30,16 +27,20 @@ from asynchy.service.ask import doubt_clock
 from asynchy.service.cycle_site import CycleSite
 from asynchy.service.heard import Heard
 from asynchy.service.lost_state import lost_error, read_state_files
+from asynchy.service.mail import (
+    as_stored,
+    for_the_rest,
+    hand_over,
+    is_for_the_rest,
+    message_of,
+    refused_for_now,
+)
 from asynchy.service.planning import observe
 from asynchy.service.reports import asked_level, risks, whose
 from asynchy.service.tasks import all_at_once
 from asynchy.service.visits import store_visits
 
 log = logging.getLogger(__name__)
-
-_SILENCE = 60.0
-"""Seconds that a mail server may be silent, where the config's `timeout` is longer."""
-mail_log = logging.getLogger("asynchy.email")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,6 @@ def look(site: CycleSite, alerts: Notifications, days: int, command: str) -> Loo
         ConfigError: the config does not say from whom and to whom mails go.
         IgnoreListError: `ignore.yml` cannot be used.
         Stopped: a stop was asked for meanwhile.
-        TemplateRefused: a template of the site's cannot be used.
         ToolMissing: ssh is not installed.
     """
     settings, now = site.settings, site.clock.now()
@@ -107,37 +107,42 @@ def look(site: CycleSite, alerts: Notifications, days: int, command: str) -> Loo
     for unknown_item in alert.unknown:
         log.info("unknown: %s (%s)", unknown_item.epn, ", ".join(unknown_item.beamlines) or "-")
     around = Around(command, days, settings.epnalert_due_days, settings.epnalert_at_risk_days, now)
-    return Looked(alert, _message(settings, alert, around))
+    return Looked(alert, message_of(settings, alert, around))
 
 
 def deliver(site: CycleSite, alerts: Notifications, looked: Looked, *, only_new: bool) -> ExitCode:
     """Hand the mail over where there is something to say; a mail that waits goes before silence.
 
     It is stored first: a mail that the server does not take goes with the next run, which puts a
-    newer one in its place if it has one.
+    newer one in its place if it has one. Recipients whom it refuses for now get theirs then.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
-        MailError: the mail server did not take it.
+        MailError: the mail server did not take it, or not for all recipients.
         Stopped: a stop was asked for meanwhile; the mail is kept.
     """
     alert, now = looked.alert, site.clock.now()
     code = ExitCode.UNASKED if alert.problems else ExitCode.OK
     pending = alerts.pending()
     replaces = alert.needs_answer or pending is None  # notes alone let a mail that waits go first
+    # What waits for some recipients alone says nothing that the others were not told.
+    whole = pending is not None and not is_for_the_rest(pending)
     made = False
-    if alert.anything and replaces and (pending is not None or not only_new or alert.is_news):
+    if alert.anything and replaces and (whole or not only_new or alert.is_news):
         made = True
         epns = tuple(item.epn for item in alert.unknown)
-        pending = Pending(now, looked.message.as_bytes(policy=policy.SMTP), epns)
+        pending = Pending(now, as_stored(looked.message), epns)
         alerts.keep(pending)
     if pending is None:
         log.info("nothing to tell" if not alert.anything else "nothing new to tell")
         return code
-    _hand_over(site, pending)
+    refused = hand_over(site, pending)
     alerts.taken(pending, now)
     if made:
         alerts.tell_notes(alert.notes)
+    if rest := for_the_rest(pending, refused):
+        alerts.keep(rest)
+        raise refused_for_now(site.settings, refused)
     return code
 
 
@@ -245,61 +250,3 @@ def _understood(
         info = parse_info(files[path]) if path in files else None
         if info is not None:
             yield experiment.epn, info
-
-
-def _message(settings: Settings, alert: Alert, around: Around) -> EmailMessage:
-    templates = Templates(
-        settings.epnalert_template_folder,
-        settings.epnalert_template_text,
-        settings.epnalert_template_html,
-    )
-    text, html = written(alert, around, templates)
-    sender = settings.epnalert_email_from or ""
-    message = EmailMessage(policy=policy.SMTP)
-    message["Subject"] = alert.subject
-    message["From"] = sender
-    message["To"] = ", ".join(settings.epnalert_email_to or ())
-    message["Date"] = format_datetime(around.now.astimezone())
-    message["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].partition("@")[2])
-    message["Auto-Submitted"] = "auto-generated"
-    message.set_content(text)
-    message.add_alternative(html, subtype="html")
-    return message
-
-
-def _hand_over(site: CycleSite, pending: Pending) -> None:
-    server = mail_server(site.settings)
-    message = message_from_bytes(pending.message, policy=policy.SMTP)
-    assert isinstance(message, EmailMessage)
-    told = f"{message['Subject']!r} to {message['To']}, {count(len(pending.epns), 'EPN')}"
-    try:
-        (refused,) = all_at_once([lambda: send(server, message)], site.stop, site.board.beat)
-    except AsynchyError as error:
-        mail_log.error("not sent: %s, written %s: %s", told, moment(pending.created), error)
-        raise
-    mail_log.info("%s took %s, %s", server, told, message["Message-ID"])
-    for who, why in refused.items():
-        mail_log.error("%s refused %s: %s", server, shown(who), why)
-    for epn in pending.epns:
-        mail_log.info("reported: %s", epn)
-
-
-def mail_server(settings: Settings) -> MailServer:
-    """The mail server that the config names."""
-    host, _, port = (settings.epnalert_email_smtp or "").partition(":")
-    security: Security | None = settings.epnalert_smtp_security
-    if security is None and port == "465":
-        security = "tls"
-    elif security is None:
-        security = "starttls" if port == "587" or settings.epnalert_smtp_user else "none"
-    usual = {"none": 25, "starttls": 587 if settings.epnalert_smtp_user else 25, "tls": 465}
-    password = settings.epnalert_smtp_password
-    return MailServer(
-        host=host,
-        port=int(port) if port else usual[security],
-        security=security,
-        user=settings.epnalert_smtp_user,
-        password=password.get_secret_value() if password else None,
-        ca_bundle=settings.ca_bundle,
-        timeout=min(settings.timeout, _SILENCE),
-    )

@@ -117,7 +117,9 @@ class Pace:
 def _soon(when: datetime) -> str:
     """A time of today as `14:05`, another with its day."""
     local = when.astimezone()
-    return f"{local:%H:%M}" if local.date() == datetime.now().astimezone().date() else moment(when)
+    return (
+        f"{local:%H:%M %Z}" if local.date() == datetime.now().astimezone().date() else moment(when)
+    )
 
 
 class Board:

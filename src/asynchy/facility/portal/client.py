@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 WINDOW = timedelta(days=31)
 """The longest time asked for at once; paging is not documented, so questions are kept small."""
 _TRIES = 4
+_LOG_IN_PATH = "/api/v1/oauth/token"
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 60.0
 BACK_OFF = tenacity.wait_exponential(
@@ -108,6 +111,21 @@ class Portal:
         self, credentials: Credentials, equipment: int, start: datetime, end: datetime
     ) -> VisitsAnswer:
         log.debug("portal: equipment %d: visits from %s to %s", equipment, start, end)
+        with self._naming(_visits_path(equipment)):
+            return self._visits_of(credentials, equipment, start, end)
+
+    @contextlib.contextmanager
+    def _naming(self, path: str) -> Iterator[None]:
+        """Errors of the portal say at which address they happened."""
+        try:
+            yield
+        except PortalError as error:
+            error.name_place(self._http.url(path))
+            raise
+
+    def _visits_of(
+        self, credentials: Credentials, equipment: int, start: datetime, end: datetime
+    ) -> VisitsAnswer:
         kept = self._tokens.get(credentials)
         token = self._token(credentials)
         answer = self._ask_visits(token, equipment, start, end)
@@ -129,7 +147,7 @@ class Portal:
         asked = datetime.now(UTC)
         answer = self._http.request(
             "GET",
-            f"/api/v1/equipment/{equipment}/visits",
+            _visits_path(equipment),
             query={
                 "access_token": token,
                 "start_time": start.isoformat(timespec="seconds"),
@@ -147,7 +165,8 @@ class Portal:
         with self._lock:
             token = self._tokens.get(credentials)
             if token is None or token == not_:
-                token = self._log_in(credentials)
+                with self._naming(_LOG_IN_PATH):
+                    token = self._log_in(credentials)
                 self._tokens[credentials] = token
             return token
 
@@ -155,7 +174,7 @@ class Portal:
         log.debug("portal: logging in as %s", shown(credentials.username))
         answer = self._http.request(
             "POST",
-            "/api/v1/oauth/token",
+            _LOG_IN_PATH,
             form={
                 "grant_type": "password",
                 "username": credentials.username,
@@ -213,6 +232,10 @@ def windows(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime
         start = until
 
 
+def _visits_path(equipment: int) -> str:
+    return f"/api/v1/equipment/{equipment}/visits"
+
+
 def _without(answer: Answer, secrets: Iterable[str]) -> Answer:
     """An answer that quotes none of the secrets it was asked with."""
     body = masked(answer.body.decode("utf-8", "surrogateescape"), secrets)
@@ -228,6 +251,7 @@ def _check(answer: Answer) -> None:
         raise PortalUnavailable(f"the portal answers HTTP {status}", retry_after=answer.retry_after)
     if 300 <= status < 400:
         elsewhere = (answer.location or "nowhere").split("?")[0]
+        elsewhere = re.sub("//[^/]*@", "//", elsewhere)  # a user and password
         raise PortalError(
             f"the portal redirects to {shown(elsewhere, limit=100)}",
             hint="set `base-url` to the portal's own address; secrets are not sent on",

@@ -6,17 +6,19 @@ leave this module.
 
 from __future__ import annotations
 
+import base64
 import email.utils
 import http.client
+import re
 import socket
 import ssl
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote_to_bytes, urlencode, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 import urllib3
@@ -29,7 +31,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 from urllib3.exceptions import TimeoutError as UrllibTimeout
-from urllib3.util import make_headers, parse_url
+from urllib3.util import parse_url
 
 from asynchy.deadline import Deadline, reader
 from asynchy.errors import ConfigError, PortalError, PortalUnavailable
@@ -39,6 +41,11 @@ _WHOLE = 4
 """Times the longest silence that a request may take in all, from its first byte to the last."""
 _LARGEST = 64 << 20
 """Bytes of an answer; a month of visits is a few hundred kB."""
+
+
+_PROXY_REFUSED = "Tunnel connection failed: 407"
+"""http.client's words for a proxy that refuses a tunnel."""
+_TUNNEL = re.compile(r"[1-5][0-9]{2} [A-Za-z ]{1,60}$")
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,12 @@ class Http:
     def __init__(self, base_url: str, *, ca_bundle: Path | None, timeout: float) -> None:
         self._base_url = base_url
         self._timeout = timeout
-        self._pool = _pool(base_url, _trust(ca_bundle))
+        self._proxy = _proxy_of(base_url)
+        self._pool = _pool(self._proxy, _trust(ca_bundle))
+
+    def url(self, path: str) -> str:
+        """The address of a path, without what was asked there."""
+        return self._base_url + path
 
     def request(
         self,
@@ -109,12 +121,13 @@ class Http:
 
         Raises:
             PortalUnavailable: no whole answer came; another try may bring one.
-            PortalError: the portal's certificate is not trusted, or its address is of no use.
+            PortalError: the portal's certificate is not trusted, its address is of no use, or the
+                proxy wants another user or password.
         """
         headers = {"Accept": "application/json", "User-Agent": "asynchy"}
         url = self._base_url + path
         if basic:
-            headers |= make_headers(basic_auth=":".join(basic))
+            headers["Authorization"] = _basic(_octets(":".join(basic)))
         if query:
             url += "?" + urlencode(query)
         if form:
@@ -141,8 +154,12 @@ class Http:
         except LocationValueError:
             raise PortalError("base-url is not an address that can be asked") from None
         except (HTTPError, OSError) as error:
-            what = "'s answer took too long" if deadline.passed else f" {_what(error)}"
+            if self._proxy and _PROXY_REFUSED in str(getattr(error, "original_error", "")):
+                raise _proxy_refused(self._proxy) from None
+            what = "'s answer took too long" if deadline.passed else f" {_what(error, self._proxy)}"
             raise PortalUnavailable(f"the portal{what}") from None
+        if self._proxy and response.status == http.client.PROXY_AUTHENTICATION_REQUIRED:
+            raise _proxy_refused(self._proxy)
         return Answer(
             response.status,
             body,
@@ -173,29 +190,77 @@ def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
         ) from None
 
 
-def _pool(base_url: str, context: ssl.SSLContext) -> urllib3.PoolManager:
-    pool = _proxied(base_url, context)
+@dataclass(frozen=True)
+class _Proxy:
+    """The proxy that the environment names."""
+
+    url: str
+    """Without user and password."""
+    variable: str
+    """Of the environment, in which it is named."""
+    login: bytes | None = field(repr=False)
+    """`user:password`, as the proxy wants them."""
+
+
+def _pool(proxy: _Proxy | None, context: ssl.SSLContext) -> urllib3.PoolManager:
+    pool = _proxied(proxy, context) if proxy else urllib3.PoolManager(ssl_context=context)
     pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
     return pool
 
 
-def _proxied(base_url: str, context: ssl.SSLContext) -> urllib3.PoolManager:
+def _proxy_of(base_url: str) -> _Proxy | None:
     parts = urlsplit(base_url)
     proxies = getproxies_environment()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    name = parts.scheme if proxies.get(parts.scheme) else "all"
+    proxy = proxies.get(name)
     if not proxy or proxy_bypass(parts.netloc):
-        return urllib3.PoolManager(ssl_context=context)
+        return None
+    variable = f"{name.upper()}_PROXY"
     try:
         url = parse_url(proxy if "://" in proxy else f"http://{proxy}")
-        headers = make_headers(proxy_basic_auth=url.auth) if url.auth else None
-        return urllib3.ProxyManager(
-            url._replace(auth=None).url, ssl_context=context, proxy_headers=headers
-        )
     except (HTTPError, ValueError):
-        raise ConfigError(
-            f"{parts.scheme.upper()}_PROXY is not the address of a proxy",
-            hint="it looks like http://proxy.example:3128",
-        ) from None
+        raise _odd_proxy(variable) from None
+    # In an address, characters such as @ and : of a password are written %40 and %3A.
+    return _Proxy(
+        url._replace(auth=None).url, variable, unquote_to_bytes(url.auth) if url.auth else None
+    )
+
+
+def _proxied(proxy: _Proxy, context: ssl.SSLContext) -> urllib3.PoolManager:
+    headers = {"Proxy-Authorization": _basic(proxy.login)} if proxy.login else None
+    try:
+        return urllib3.ProxyManager(proxy.url, ssl_context=context, proxy_headers=headers)
+    except (HTTPError, ValueError):
+        raise _odd_proxy(proxy.variable) from None
+
+
+def _odd_proxy(variable: str) -> ConfigError:
+    return ConfigError(
+        f"{variable} is not the address of a proxy",
+        hint="it looks like http://proxy.example:3128",
+    )
+
+
+def _proxy_refused(proxy: _Proxy) -> PortalError:
+    said = "refused the user or the password" if proxy.login else "wants a user and password"
+    return PortalError(
+        f"the proxy {proxy.url} {said} (HTTP 407)",
+        hint=f"write them into {proxy.variable}: http://USER:PASSWORD@HOST:PORT, special characters"
+        " percent-encoded (@ is %40, : is %3A, / is %2F)",
+    )
+
+
+def _basic(login: bytes) -> str:
+    """The header's value for a user and password: RFC 7617."""
+    return f"Basic {base64.b64encode(login).decode('ascii')}"
+
+
+def _octets(text: str) -> bytes:
+    """As the original sent a client's name and password: in Latin-1, or UTF-8 if that cannot."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape")
 
 
 def _untrusted(error: SSLError) -> PortalError:
@@ -208,14 +273,23 @@ def _untrusted(error: SSLError) -> PortalError:
     return PortalUnavailable("the portal broke off the TLS connection")
 
 
-def _what(error: Exception) -> str:
+def _what(error: Exception, proxy: _Proxy | None) -> str:
     if isinstance(error, ProxyError):
-        return "cannot be reached through the proxy that the environment names"
+        cause = _cause(error.original_error)
+        return f"cannot be reached through the proxy {proxy.url if proxy else ''}{cause}"
     if isinstance(error, NewConnectionError):  # before its base, urllib3's time-out
-        return "cannot be reached"
+        return f"cannot be reached{_cause(error)}"
     if isinstance(error, UrllibTimeout):
         return "did not answer in time"
     return "broke off its answer"
+
+
+def _cause(error: Exception) -> str:
+    """The system's reason, in brackets; urllib3's own words quote the URL."""
+    for one in (error, error.__cause__):
+        if isinstance(one, OSError) and (reason := one.strerror or _TUNNEL.search(str(one))):
+            return f" ({reason if isinstance(reason, str) else reason[0]})"
+    return ""
 
 
 def _retry_after(value: str | None) -> float | None:
