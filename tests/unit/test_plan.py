@@ -218,7 +218,7 @@ def test_of_two_experiments_with_one_destination_the_first_that_has_files_is_fet
 STAYS_DUE = {
     Left.LOST, Left.ODD_SOURCE, Left.INCOMPLETE, Left.COPY_MISSING, Left.UNMOUNTED, Left.DAMAGED,
     Left.NO_PROJECT_FOLDER, Left.SAME_DESTINATION, Left.CLAIMED, Left.ABSENT, Left.EMPTY,
-    Left.BROKEN_LINK, Left.UNLISTED, Left.UNREACHABLE, Left.DESTINATION, Left.NO_SPACE, Left.NO_INODES,
+    Left.BROKEN_LINK, Left.UNJUDGED, Left.UNLISTED, Left.UNREACHABLE, Left.DESTINATION, Left.NO_SPACE, Left.NO_INODES,
 }  # fmt: skip
 UNASKED = {Left.UNLISTED, Left.UNREACHABLE}
 SETTLE_BY_THEMSELVES = {Left.INCOMPLETE, Left.CLAIMED, Left.EMPTY, *UNASKED}

@@ -17,6 +17,8 @@ from asynchy.domain.level import Level
 from asynchy.domain.person import Person
 from asynchy.domain.visit import Beamtime, Visit
 from asynchy.plan.at_risk import AtRisk, Risks, at_risk
+from asynchy.plan.experiment_state import experiment_state
+from asynchy.plan.outcome import Left
 from asynchy.plan.policy import DestinationRules, IgnoreEntry, Origin, Policy, running_visits
 from asynchy.plan.reconcile import DeletionEvidence, DeletionPolicy, reconcile
 from asynchy.plan.safety import SafetyPolicy, safe_since
@@ -343,6 +345,10 @@ def test_nothing_may_be_deleted_before_its_next_visit_or_after_its_release() -> 
 def test_an_experiment_that_cannot_be_judged_is_named_and_costs_no_other() -> None:
     broken = seen("1b", replace(COPY, listed=NOW.replace(tzinfo=None)))
     records = [broken, seen("1c")]
+    policy = Policy(NOW, RULES, running_visits((), NOW), {})
+    states = [experiment_state(one, policy) for one in records]
+    assert [one.left for one in states] == [Left.UNJUDGED, None]
+    assert "TypeError" in states[0].reason
     items = at_risk(records, SafetyPolicy(Level.SIZE), RETENTION, NOW).items
     lacks = {item.experiment.epn.text: item.lack for item in items}
     assert lacks.keys() == {"1b", "1c"}

@@ -17,7 +17,7 @@ from asynchy.domain.experiment_record import ExperimentRecord
 from asynchy.domain.text import moment
 from asynchy.plan.outcome import Left, Why
 from asynchy.plan.policy import Origin, Policy, is_of_original
-from asynchy.plan.safety import damage_words
+from asynchy.plan.safety import damage_words, unexpected
 
 
 class State(Enum):
@@ -86,7 +86,15 @@ class ExperimentState:
 
 
 def experiment_state(record: ExperimentRecord, policy: Policy) -> ExperimentState:
-    """The state of an experiment; the rules in the order in which they count."""
+    """The state of an experiment; one that cannot be judged is due, and costs no other."""
+    try:
+        return _judged(record, policy)
+    except Exception as error:  # noqa: BLE001 - whatever it is, all others have a state
+        return ExperimentState(record, State.DUE, unexpected(error), left=Left.UNJUDGED)
+
+
+def _judged(record: ExperimentRecord, policy: Policy) -> ExperimentState:
+    """The rules in the order in which they count."""
     made = _released(record) or _skipped(record, policy)
     if made is not None:
         return made

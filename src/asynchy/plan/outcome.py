@@ -50,6 +50,7 @@ class Left(Enum):
     BROKEN_LINK = _Reason(
         "its folder at the facility is a link that leads to no folder", True, True
     )
+    UNJUDGED = _Reason("asynchy could not tell its state", True, True)
     UNREACHABLE = _Reason("no connection to the facility's server could be made", True)
     UNLISTED = _Reason("could not be listed at the facility", True)
     DESTINATION = _Reason("the destination cannot be read", True, True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from asynchy.domain.bounds import Bounds, check_path
@@ -19,11 +20,12 @@ from asynchy.errors import (
     ExperimentAbsent,
     ListingError,
     ListingRefused,
+    ServerUnreachable,
     Stopped,
     ToolMissing,
 )
 from asynchy.ssh import child, slots
-from asynchy.ssh.causes import Explanation
+from asynchy.ssh.causes import SSH_FAILED, Explanation
 from asynchy.ssh.remote import Remote
 from asynchy.ssh.rsync_output import (
     VANISHED,
@@ -77,8 +79,11 @@ def list_tree(
     ]
 
     bounds = Bounds(remote.entries)
+    begun = False
 
     def hand_over(line: bytes) -> None:
+        nonlocal begun
+        begun = True
         try:
             entry = parse_listed(line)
             if entry is not None:
@@ -106,6 +111,9 @@ def list_tree(
     if ended.code != 0:
         explanation = explain(ended.code, ended.stderr)
         kind = ListingRefused if ended.code == PARTLY else ListingError
+        if ended.code == SSH_FAILED and not begun:
+            kind = ServerUnreachable
+            explanation = replace(explanation, reason=f"{remote.host}: {explanation.reason}")
         if is_absent(ended.stderr):
             kind = ExperimentAbsent
         raise explanation.as_error(kind)
