@@ -30,6 +30,8 @@ _SILENCE = 60.0
 """Seconds without a line from the reader: a file system that stands still."""
 _MOST_ODD = 1_000
 """Rows without an EPN that are kept; a sheet may have a million."""
+_OUT_OF_MEMORY = (3, -signal.SIGABRT, -signal.SIGSEGV, -signal.SIGKILL)
+"""How the reader ends without memory: of itself, or by the library that it uses."""
 _TOO_MUCH = "it is too large, or has cells so far apart that all between them need more than 200 MB"
 
 
@@ -218,7 +220,10 @@ def _why(ended: Ended) -> str:
         return f"nothing came of it for {_SILENCE:.0f} s"
     if ended.code == -signal.SIGXCPU:
         return "reading it takes too long"
-    return _TOO_MUCH
+    if ended.code in _OUT_OF_MEMORY:
+        return _TOO_MUCH
+    words = ended.stderr.strip().splitlines()[-1:] or [f"exit code {ended.code}"]
+    return f"asynchy's reader of spreadsheets failed: {shown(words[0], limit=200)}"
 
 
 def _take(place: str, text: str, sheets: EpnList) -> None:

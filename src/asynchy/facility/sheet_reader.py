@@ -24,6 +24,8 @@ from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum
 
 MEMORY = 256 << 20
 """Bytes of address space; Python and the library take 50 MB of it."""
+OUT_OF_MEMORY = 3
+"""The exit code."""
 SECONDS = 4
 """Of processor time for a file: a sheet of a million rows takes two."""
 _UNPACKED = 100 << 20
@@ -52,7 +54,7 @@ def main(files: list[str]) -> int:
             _check_unpacked(file)
             _print_cells(file)
         except MemoryError:
-            return 1
+            return OUT_OF_MEMORY
         except BaseException as error:  # noqa: BLE001 - a panic of the library is none of Exception
             _print("error", _reason(error))
         else:
