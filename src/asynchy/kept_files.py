@@ -26,6 +26,8 @@ from asynchy.tree import FOLDER, Tree, is_ours, is_there, name_for_ours, opened,
 
 MISMATCH = ".asynchy-mismatch"
 REPLACED = ".asynchy-replaced"
+UNREPORTED = "-unreported"
+"""The end of the name of a folder that nobody was told of: its run goes on, or was killed."""
 _NAME = "%Y%m%dT%H%M%SZ"
 _MODE = 0o2770
 """The project's group works in them, others stay out."""
@@ -69,23 +71,42 @@ def dated_folders(copy: Copy, folder: Path) -> Iterator[tuple[datetime, Path]]:
             yield when, folder / name
 
 
-def new_folder(copy: Copy, suffix: str, now: datetime) -> Path:
+def new_folder(copy: Copy, suffix: str, now: datetime, end: str = "") -> Path:
     """A place for what is taken out of a copy from now on; nothing is made, nothing is there.
+
+    Its name ends with `end`.
 
     Raises:
         OSError: the folder that the copy is in, or the one beside it, cannot be opened.
     """
     folder = folder_beside(copy, suffix)
     stamp = now.astimezone(UTC).strftime(_NAME)
-    names = itertools.chain([stamp], (f"{stamp}-{number}" for number in itertools.count(2)))
+    numbered = (f"{stamp}-{number}{end}" for number in itertools.count(2))
+    names = itertools.chain([f"{stamp}{end}"], numbered)
     try:
         descriptor = opened(copy.project_folder, folder)
     except FileNotFoundError:
-        return folder / stamp
+        return folder / f"{stamp}{end}"
     try:
         return folder / next(name for name in names if not is_there(descriptor, name))
     finally:
         os.close(descriptor)
+
+
+def rename(copy: Copy, dated: Path, name: str) -> Path:
+    """Give the folder of one time another name in the same folder.
+
+    Raises:
+        OSError: it could not be renamed.
+    """
+    folder = opened(copy.project_folder, dated.parent)
+    try:
+        names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+        free = next(one for one in names if not is_there(folder, one))
+        os.rename(dated.name, free, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        os.close(folder)
+    return dated.with_name(free)
 
 
 def remove(copy: Copy, dated: Path) -> None:

@@ -198,6 +198,18 @@ class Tree:
         return found
 
 
+def same_bytes(one: Tree, other: Tree, path: bytes) -> bool:
+    """Whether a file has the same bytes in two trees; OSError where it cannot be read."""
+    with open(one.open(path), "rb") as first, open(other.open(path), "rb") as second:  # noqa: PTH123
+        if os.fstat(first.fileno()).st_size != os.fstat(second.fileno()).st_size:
+            return False
+        while block := first.read(_COPIED):
+            pulse.beat()
+            if block != second.read(len(block)):
+                return False
+    return True
+
+
 class _Budget:
     """How many folders each tree of this process may keep open."""
 

@@ -226,12 +226,17 @@ def test_what_a_run_replaced_that_was_killed_is_told_by_the_next(home: Home) -> 
     look_again(home)
     folder = home.copy("12282a").with_name("data.asynchy-replaced")
     (dated,) = folder.iterdir()
-    shutil.copytree(dated, dated.with_name("20261101T000000Z"))  # as a killed run leaves it
+    left = dated.with_name("20261101T000000Z-unreported")  # as a killed run leaves it
+    shutil.copytree(dated, left)
+    (left / FRAME).parent.mkdir(parents=True, exist_ok=True)
+    (left / FRAME).write_bytes(b"a frame " * 200)  # larger than what is in its place now
+    (left / FRAME).chmod(0o660)
     give(folder)
-    assert "a run that was killed replaced 1 file; the earlier versions are kept" in look_again(
-        home
-    )
-    assert "a run that was killed" not in look_again(home)
+    (home.copy("12282a") / "process.inp").unlink()  # so that it is seen that something is new
+    said = look_again(home, code=1)
+    assert "the facility's version replaced" in said
+    assert not left.exists()
+    assert "the facility's version replaced" not in look_again(home, code=1)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -252,7 +257,7 @@ def test_verify_restore_brings_the_facilitys_back_and_keeps_the_persons(
     assert folder.name.endswith("-changed-at-home")  # nothing else is left there
     # The facility lost nothing: it was a person's.
     assert "became smaller" not in run.stderr
-    assert "of these, 1 file was changed at home" in run.stderr
+    assert "replaced 1 file that was changed at home; these versions are kept in" in run.stderr
     assert home.once().returncode == 0
     (row,) = home.status("12282a")
     assert (row["edited"], row["level"]) == (0, "source")

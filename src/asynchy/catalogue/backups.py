@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import sqlite3
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from asynchy.catalogue.filesystem import settle
@@ -18,6 +18,8 @@ from asynchy.errors import CatalogueError, ImportRefused
 
 _STAMP = "%Y-%m-%dT%H-%M-%SZ"
 _NAME = f"{_STAMP}.db"
+_STORED = "%Y-%m-%d %H:%M:%S.%f"
+"""How the catalogue stores a time."""
 _MOST = 20
 """Lines of a check that are told."""
 
@@ -57,6 +59,10 @@ def back_up(catalogue: Path, now: datetime) -> Backup:
     if not catalogue.exists():
         raise CatalogueError(f"there is no catalogue {catalogue}", hint="nothing was backed up")
     made = now.astimezone(UTC).replace(microsecond=0)
+    # By a clock that was ahead once, older ones would pass for newer: their order is that of names.
+    newest = next(iter(backups(catalogue)), None)
+    if newest is not None:
+        made = max(made, newest.made + timedelta(seconds=1))
     target = folder_of(catalogue) / made.strftime(_NAME)
     new = target.with_name(f".{target.name}.new")
     try:
@@ -134,6 +140,7 @@ def restore(catalogue: Path, backup: Path, now: datetime) -> Path | None:
     kept = catalogue.with_name(f"{catalogue.name}.replaced-{stamp}")
     try:
         shutil.copyfile(backup, new)
+        _doubt_all(new, now)
         if catalogue.exists():
             shutil.copymode(catalogue, new)
         settle(new)
@@ -143,9 +150,9 @@ def restore(catalogue: Path, backup: Path, now: datetime) -> Path | None:
                 catalogue.with_name(catalogue.name + end).rename(kept.with_name(kept.name + end))
         new.replace(catalogue)
         settle(catalogue.parent)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise CatalogueError(
-            f"{catalogue} cannot be replaced: {error.strerror}",
+            f"{catalogue} cannot be replaced: {getattr(error, 'strerror', None) or error}",
             hint=f"the backup is in {backup}, and what was there in {catalogue} or {kept}",
         ) from None
     return kept if was_there else None
@@ -170,6 +177,15 @@ def _copy(source: Path, target: Path) -> None:
     with opened_for_reading(source) as db, contextlib.closing(sqlite3.connect(target)) as made:
         db.backup(made)
         made.execute("PRAGMA journal_mode=DELETE")  # one file alone
+
+
+def _doubt_all(catalogue: Path, now: datetime) -> None:
+    """Have every copy compared again: nobody knows what was fetched since the backup was made."""
+    when = now.astimezone(UTC).strftime(_STORED)
+    with contextlib.closing(sqlite3.connect(catalogue)) as db, db:
+        columns = {row[1] for row in db.execute("PRAGMA table_info(experiments)")}
+        if "changed" in columns:
+            db.execute("UPDATE experiments SET changed = ?", (when,))
 
 
 def _no_catalogue(path: Path) -> str | None:

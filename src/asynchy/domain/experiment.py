@@ -159,5 +159,7 @@ class Survey:
     """Equal for two listings of the same files (name, size, time)."""
     listing: int | None = None
     """Its number in the catalogue; None where it was not stored."""
+    other_times: int = 0
+    """Files that count as at home by their size alone; their time is another one."""
     edited_files: int = 0
     """Files that people changed at home; they are left alone and are not missing."""

@@ -19,7 +19,7 @@ from asynchy.domain.experiment import Copy, Survey
 from asynchy.domain.level import Level
 from asynchy.domain.text import count, duration, size
 from asynchy.errors import AsynchyError, DestinationTaken, ListingError, Stopped
-from asynchy.kept_files import REPLACED, new_folder
+from asynchy.kept_files import REPLACED, UNREPORTED, new_folder
 from asynchy.plan.outcome import Transfer
 from asynchy.plan.verdict import Judgement, check_made, judge, level_of
 from asynchy.service.proof import judged, put_aside
@@ -97,6 +97,7 @@ def rounds(
     holdings = site.catalogue.holdings(copy_id)
     origin_known = holdings.known() == before.files - before.missing_files
     if not origin_known:
+        report_replaced(site, copy, copy_id)  # before it is recorded what took the places
         _record_arrived(site, copy, holdings, Level.SIZE)
     begun = time.monotonic()
     files = moved = rounds = tries = 0
@@ -149,7 +150,7 @@ def _run_engine(
     site: Site, engine: Engine, copy: Copy, copy_id: int, listed: Survey
 ) -> EngineResult:
     try:
-        replaced = new_folder(copy, REPLACED, site.clock.now())
+        replaced = new_folder(copy, REPLACED, site.clock.now(), UNREPORTED)
         contents = site.catalogue.contents(copy, copy_id)
         job = Job(copy, listed, contents, replaced, restore=site.means.restore)
         try:
@@ -157,7 +158,7 @@ def _run_engine(
                 job, site.stop, lambda size, files: site.board.arrived(copy, size, files)
             )
         finally:
-            report_replaced(site, copy, copy_id, replaced)
+            report_replaced(site, copy, copy_id)
         if result.ok:  # what could be resumed did not count as arriving
             site.board.arrived(copy, listed.missing_bytes, listed.missing_files)
         return result

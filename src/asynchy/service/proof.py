@@ -85,15 +85,14 @@ def put_aside(site: Site, copy: Copy, holdings: Holdings) -> Survey:
         for file in holdings.different(listed=True):
             if aside.is_edited(file):
                 continue  # since it was compared; the next listing says so
-            kept = aside.take(file)
-            if kept is None:
+            became = aside.take(file)
+            if became is None:
                 continue
             moved.append(file.size)
             if len(moved) <= _NAMED:
-                place = f"kept in {aside.folder}" if kept else "an earlier one is kept"
                 log.warning(
-                    "%s: %s differs from the facility's; %s, fetching it again",
-                    copy.epn, shown(file.path), place,
+                    "%s: %s differs from the facility's; %s; fetching it again",
+                    copy.epn, shown(file.path), became,
                 )  # fmt: skip
     if len(moved) > _NAMED:
         log.warning("%s: and %d more", copy.epn, len(moved) - _NAMED)

@@ -9,6 +9,7 @@ Only a person removes those.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import stat
@@ -18,16 +19,19 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from asynchy.catalogue.held import Holdings
+from asynchy.domain import pulse
 from asynchy.domain.copy_record import CopyRecord, Presence, Replaced
 from asynchy.domain.experiment import Copy
 from asynchy.domain.text import count, shown, size
 from asynchy.kept_files import (
     REPLACED,
+    UNREPORTED,
     KeptFolder,
     dated_folders,
     folder_beside,
     remove,
     remove_if_empty,
+    rename,
 )
 from asynchy.service.site import Site
 from asynchy.tree import Tree
@@ -39,9 +43,10 @@ _OF_PEOPLE = "-changed-at-home"
 """The end of the name of a folder with versions that people had made: the facility lost nothing."""
 _NAMED = 10
 """Files that are named in the log."""
-_BLOCK = 64 << 10
-_BLOCKS = 16
-"""Blocks of a file that are read, at equal distances, to see whether it lost data to zeros."""
+_PAGE = 4096
+_PAGES = 65_536
+"""Pages of a file that are read at most, at equal distances, to see whether it lost data to zeros:
+all of a file of 256 MB."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,11 @@ class _Kept:
         return self.now is None or self.now < self.size or self.zeros
 
     @property
+    def is_gone(self) -> bool:
+        """Whether nothing of it is in its place: no file, no bytes, or zeros."""
+        return not self.now or self.zeros
+
+    @property
     def words(self) -> str:
         """What became of the file, for people."""
         if self.now is None:
@@ -71,39 +81,52 @@ class _Kept:
         return f"became smaller at the facility: {size(self.now)}, before {size(self.size)}"
 
 
-def report_replaced(site: Site, copy: Copy, copy_id: int, folder: Path) -> None:
-    """Log what one run replaced and kept in a folder, and store what is kept of the copy in all.
+def report_replaced(site: Site, copy: Copy, copy_id: int) -> None:
+    """Log what runs replaced and kept, also one that was killed; store what is kept in all.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
     """
+    holdings = site.catalogue.holdings(copy_id)
+    told = False
     try:
-        made = list(_kept_in(copy, folder)) if folder.is_dir() else []
-        people = _apart(copy, folder, _of_people(site.catalogue.holdings(copy_id), made))
-        _drop_empty(copy)
+        for _, folder in list(dated_folders(copy, folder_beside(copy, REPLACED))):
+            if folder.name.endswith(UNREPORTED):
+                told |= _report_run(copy, holdings, folder)
+            remove_if_empty(copy, folder)
         beside = folder_beside(copy, REPLACED)
         total = _total(copy) if beside.is_dir() else Replaced()
     except OSError as error:
-        log.error("%s: earlier versions in %s cannot be counted: %s", copy.epn, folder, error)
+        where = folder_beside(copy, REPLACED)
+        log.error("%s: earlier versions in %s cannot be counted: %s", copy.epn, where, error)
         return
-    if made:
+    site.catalogue.note_replaced(copy_id, total, site.clock.now() if told else None)
+
+
+def _report_run(copy: Copy, holdings: Holdings, folder: Path) -> bool:
+    """Log what one run replaced, and give its folder the name that it keeps; whether it did."""
+    made = list(_kept_in(copy, folder))
+    people = _of_people(holdings, made)
+    name = folder.name.removesuffix(UNREPORTED)
+    if people:
+        theirs = _apart(copy, folder, folder.with_name(f"{name}{_OF_PEOPLE}"), people)
+        log.warning(
+            "%s: the facility's version replaced %s changed at home; these versions are kept in %s",
+            copy.epn, count(len(people), "file that was", "files that were"), theirs,
+        )  # fmt: skip
+    ours = [one for one in made if one not in people]
+    if ours:
+        kept = rename(copy, folder, name)
         log.warning(
             "%s: the facility's version replaced %s (%s); the earlier ones are kept in %s",
-            copy.epn, count(len(made), "file"), size(sum(one.size for one in made)), folder,
+            copy.epn, count(len(ours), "file"), size(sum(one.size for one in ours)), kept,
         )  # fmt: skip
-    if people:
-        log.warning(
-            "%s: of these, %s changed at home; these versions are in %s",
-            copy.epn, count(len(people), "file was", "files were"), _folder_of_people(folder),
-        )  # fmt: skip
-    known = site.catalogue.copy_record(copy)
-    _tell_of_ended_runs(copy, total.files - len(made), known.replaced.files if known else 0)
-    less = [one for one in made if one.by_less and one not in people]
+    less = [one for one in ours if one.by_less] + [one for one in people if one.is_gone]
     for one in less[:_NAMED]:
         log.warning("%s: %s %s", copy.epn, shown(one.path), one.words)
     if len(less) > _NAMED:
         log.warning("%s: and %s more", copy.epn, count(len(less) - _NAMED, "file"))
-    site.catalogue.note_replaced(copy_id, total, site.clock.now() if made else None)
+    return bool(made)
 
 
 def remove_old(site: Site, records: Iterable[CopyRecord], keep: timedelta | None) -> list[str]:
@@ -121,14 +144,13 @@ def remove_old(site: Site, records: Iterable[CopyRecord], keep: timedelta | None
         try:
             if keep is not None:
                 _remove_old_of(record, site.clock.now() - keep)
-            total = _total(record.copy)
+            total = _counted(record)
         except OSError as error:
             place = shown(os.fspath(error.filename or record.copy.destination))
             problem = f"{record.copy.epn}: earlier versions of files: {place}: {error.strerror}"
             log.error("%s", problem)
             problems.append(problem)
             continue
-        _tell_of_ended_runs(record.copy, total.files, record.replaced.files)
         if total != record.replaced:
             site.catalogue.note_replaced(record.id, total, None)
     return problems
@@ -140,19 +162,11 @@ def _remove_old_of(record: CopyRecord, before: datetime) -> None:
         if when >= before or not _is_proven_since(record, when):
             continue
         of_people = folder.name.endswith(_OF_PEOPLE)
-        if not of_people and any(one.by_less for one in _kept_in(copy, folder)):
+        kept = _kept_in(copy, folder)
+        if any(one.is_gone if of_people else one.by_less for one in kept):
             continue
         remove(copy, folder)
         log.info("%s: removed earlier versions of files: %s", copy.epn, folder)
-
-
-def _tell_of_ended_runs(copy: Copy, found: int, known: int) -> None:
-    """Log how many files runs replaced that were killed before they could say so."""
-    if found > known:
-        log.warning(
-            "%s: a run that was killed replaced %s; the earlier versions are kept beside the copy",
-            copy.epn, count(found - known, "file"),
-        )  # fmt: skip
 
 
 def _is_proven_since(record: CopyRecord, when: datetime) -> bool:
@@ -169,31 +183,34 @@ def _of_people(holdings: Holdings, made: Iterable[_Kept]) -> list[_Kept]:
     return [one for one, known in recorded if known not in (None, (one.size, one.modified))]
 
 
-def _apart(copy: Copy, folder: Path, people: list[_Kept]) -> list[_Kept]:
-    """Keep what people had made in a folder of its own; what was moved there."""
-    if people:
-        with (
-            Tree(folder, copy.project_folder) as tree,
-            KeptFolder(copy, _folder_of_people(folder)) as theirs,
-        ):
-            for one in people:
-                theirs.move(tree, one.path)
-                tree.drop_empty_folders(one.path)
-    return people
-
-
-def _folder_of_people(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}{_OF_PEOPLE}")
+def _apart(copy: Copy, folder: Path, theirs: Path, people: Iterable[_Kept]) -> Path:
+    """Keep what people had made in a folder of its own, which is returned."""
+    with Tree(folder, copy.project_folder) as tree, KeptFolder(copy, theirs) as kept:
+        for one in people:
+            kept.move(tree, one.path)
+            tree.drop_empty_folders(one.path)
+    return theirs
 
 
 def _seconds(found: os.stat_result) -> int:
     return found.st_mtime_ns // 1_000_000_000
 
 
-def _drop_empty(copy: Copy) -> None:
-    """Remove folders of runs in which nothing is kept, such as that of an rsync that was killed."""
-    for _, folder in list(dated_folders(copy, folder_beside(copy, REPLACED))):
-        remove_if_empty(copy, folder)
+def _counted(record: CopyRecord) -> Replaced:
+    """What is kept of a copy now; files are read only if others are kept than were counted."""
+    found = [path for _, path in dated_folders(record.copy, folder_beside(record.copy, REPLACED))]
+    sizes = [one for folder in found for one in _sizes(record.copy, folder)]
+    known = record.replaced
+    same = (len(sizes), sum(sizes)) == (known.files, known.bytes)
+    return known if same else _total(record.copy)
+
+
+def _sizes(copy: Copy, folder: Path) -> Iterator[int]:
+    with Tree(folder, copy.project_folder) as kept:
+        for path in files_below(kept, lambda _folder, _error: None):
+            found = kept.find(path)
+            if found is not None:
+                yield found.st_size
 
 
 def _total(copy: Copy) -> Replaced:
@@ -225,14 +242,15 @@ def _kept_in(copy: Copy, folder: Path) -> Iterator[_Kept]:
 
 
 def _has_new_zeros(tree: Tree, kept: Tree, path: bytes, size: int) -> bool:
-    """Whether some block of a file has only zeros and the kept one's does not."""
+    """Whether some page of a file has only zeros and the kept one's does not."""
+    step = max(_PAGE, -(-size // _PAGES // _PAGE) * _PAGE)
     with contextlib.ExitStack() as stack, contextlib.suppress(OSError):  # it cannot be read
-        new = tree.open(path)
-        stack.callback(os.close, new)
-        old = kept.open(path)
-        stack.callback(os.close, old)
-        for start in range(0, size, max(_BLOCK, size // _BLOCKS)):
-            block = os.pread(new, min(_BLOCK, size - start), start)
-            if not any(block) and any(os.pread(old, len(block), start)):
+        new = stack.enter_context(open(tree.open(path), "rb"))  # noqa: PTH123
+        old = stack.enter_context(open(kept.open(path), "rb"))  # noqa: PTH123
+        for start in itertools.chain(range(0, size, step), [max(0, size - _PAGE)]):
+            pulse.beat()
+            length = min(_PAGE, size - start)
+            page = os.pread(new.fileno(), length, start)
+            if not any(page) and any(os.pread(old.fileno(), length, start)):
                 return True
     return False

@@ -79,7 +79,9 @@ def verify(site: Site, transfer: Transfer, unsure: str | None) -> Outcome:
     if isinstance(claim, Claim):
         return busy(copy, claim)
     with working_on(site, copy, claim):
-        if listed.missing_files or listed.missing_folders or transfer.why is Why.DIFFERENT:
+        # An engine also gives files the time that they have at the facility.
+        lacking = listed.missing_files or listed.missing_folders or listed.other_times
+        if lacking or transfer.why is Why.DIFFERENT:
             return rounds(site, transfer, claim, unsure)
         holdings = site.catalogue.holdings(claim)
         known = hold(holdings, copy, listed, Level.SIZE if site.means.looks else None)

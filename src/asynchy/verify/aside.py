@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from datetime import datetime
 from pathlib import Path
 
 from asynchy.domain.experiment import Copy
 from asynchy.domain.level import Held
-from asynchy.kept_files import MISMATCH, KeptFolder, dated_folders, folder_beside, new_folder
-from asynchy.tree import Tree
+from asynchy.kept_files import (
+    MISMATCH,
+    REPLACED,
+    UNREPORTED,
+    KeptFolder,
+    dated_folders,
+    folder_beside,
+    new_folder,
+)
+from asynchy.tree import Tree, same_bytes
 
 
 class Aside:
-    """Keeps files of one copy aside; a context manager for one thread. Methods raise OSError."""
+    """Keeps files of one copy aside; a context manager for one thread. Methods raise OSError.
+
+    Those that are damaged go to quarantine. Those whose bytes are as they were proven are earlier
+    versions: the facility's changed, and its size and time did not.
+    """
 
     def __init__(self, copy: Copy, now: datetime) -> None:
         self._copy = copy
         self._before = list(dated_folders(copy, folder_beside(copy, MISMATCH)))
-        self._kept = KeptFolder(copy, new_folder(copy, MISMATCH, now))
+        self._damaged = KeptFolder(copy, new_folder(copy, MISMATCH, now))
+        self._earlier = KeptFolder(copy, new_folder(copy, REPLACED, now, UNREPORTED))
         self._tree = Tree.of(copy)
 
     def __enter__(self) -> Aside:
@@ -26,38 +40,41 @@ class Aside:
 
     def __exit__(self, *_: object) -> None:
         self._tree.close()
-        self._kept.close()
-
-    @property
-    def folder(self) -> Path:
-        """Where those of this time are."""
-        return self._kept.path
+        self._damaged.close()
+        self._earlier.close()
 
     def is_edited(self, file: Held) -> bool:
         """Whether a person changed a file since it arrived: it is theirs, and stays."""
         return file.is_edited(self._tree.find(file.path))
 
-    def take(self, file: Held) -> bool | None:
-        """Take a file out of the copy; whether it is kept, or None where none was there.
+    def take(self, file: Held) -> str | None:
+        """Take a file out of the copy; what became of it, in words, or None if none was there.
 
-        What was fetched in place of one that is kept, and differs as well, is not kept, too.
+        One with the same bytes as one in quarantine is not kept twice. Bytes tell that, and no
+        times: by a clock that was wrong once, the only good version would pass for one that is
+        kept.
         """
         if self._tree.find(file.path) is None:
             return None
-        if self._is_kept(file):
+        if self._is_as_proven(file):
+            self._earlier.move(self._tree, file.path)
+            return "the facility's has other bytes now; the earlier version is kept"
+        if any(self._has(folder, file.path) for _, folder in self._before):
             self._tree.remove(file.path)
-            return False
-        self._kept.move(self._tree, file.path)
-        return True
+            return "an equal one is kept already"
+        self._damaged.move(self._tree, file.path)
+        return f"kept in {self._damaged.path}"
 
-    def _is_kept(self, file: Held) -> bool:
-        since = file.checked.replace(microsecond=0)
-        return any(self._has(folder, file.path) for when, folder in self._before if when >= since)
+    def _is_as_proven(self, file: Held) -> bool:
+        if file.sha256 is None:
+            return False
+        with open(self._tree.open(file.path), "rb") as opened:  # noqa: PTH123 - no path leads there
+            return hashlib.file_digest(opened, "sha256").digest() == file.sha256
 
     def _has(self, folder: Path, path: bytes) -> bool:
         with (
-            contextlib.suppress(FileNotFoundError),
+            contextlib.suppress(OSError),
             Tree(folder, self._copy.project_folder) as tree,
         ):
-            return tree.find(path) is not None
+            return tree.find(path) is not None and same_bytes(tree, self._tree, path)
         return False

@@ -123,8 +123,9 @@ class Reader:
                 if found.st_size != file.size:
                     return Found(file, None, Damage.EDITED, modified=modified)
                 sha256, read = self._digest(descriptor, file.size, buffer, ended)
-                if read != file.size:  # it grew, or shrank, meanwhile
-                    return Found(file, None, Damage.EDITED, modified=modified)
+                now = os.fstat(descriptor)
+                if read != file.size or now.st_mtime_ns != found.st_mtime_ns:  # meanwhile
+                    return Found(file, None, Damage.EDITED, modified=now.st_mtime_ns // 10**9)
                 return Found(file, sha256, modified=modified)
             finally:
                 os.close(descriptor)

@@ -46,7 +46,7 @@ class Surveyor:
         self._size_only = size_only
         self._recorded = recorded
         self._restore = restore
-        self._edited = 0
+        self._edited = self._other_times = 0
         self._files = self._bytes = self._folders = self._left_out = 0
         self._missing_files = self._missing_folders = 0
         self.missing_bytes = 0
@@ -88,6 +88,7 @@ class Surveyor:
             missing_bytes=self.missing_bytes,
             missing_folders=self._missing_folders,
             fingerprint=f"{self._fingerprint:064x}",
+            other_times=self._other_times,
             edited_files=self._edited,
         )
 
@@ -104,6 +105,7 @@ class Surveyor:
             # It arrived as the facility has it still.
             return AtHome.MISSING if self._restore else AtHome.EDITED
         same = entry.is_same(found, size_only=self._size_only)
+        self._other_times += same
         return AtHome.AS_LISTED if same else AtHome.MISSING
 
     def _found(self, path: bytes) -> os.stat_result | None:
