@@ -278,7 +278,8 @@ def test_an_epn_with_data_on_two_beamlines(home: Home) -> None:
     assert "another experiment has the same destination" in run.stdout
     assert "put {beamline} into destination-path" in run.stdout
     assert home.ignored == ""  # not all of the EPN is at home
-    assert len(home.status("12282a")) == 1
+    first, second = home.status("12282a")
+    assert (first["state"], second["state"], second["id"]) == ("at home", "due", None)
 
     home.configure(
         equipment=[{"id": 23}, {"id": 30, "beamline": "saxs"}],
