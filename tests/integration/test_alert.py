@@ -319,7 +319,7 @@ def test_an_sftp_service_that_cannot_be_asked_is_what_the_mail_says(
     assert alert(office).returncode == 4
     (mail,) = sink.mails
     assert mail["Subject"] == "Unknown ownership of EPNs"
-    assert "SFTP service, " in text_of(mail) and "refused the connection" in text_of(mail)
+    assert "SFTP service: 127.0.0.1: the server refused the connection" in text_of(mail)
     office.facility.offers_sftp = False
     office.facility.start_sshd()
     measured(office, "7000x")

@@ -209,6 +209,8 @@ def test_a_server_that_runs_no_commands_is_compared_by_a_second_read(home: Home)
         assert verify.returncode == 0, verify.stderr
         assert "second read over SFTP" in verify.stdout
         home.configure(engine="rsync")
+        (source / "late.log").write_text("late")
+        give(source)
         (home.place / "ignore.yml").write_text("previouslySynched: []\n")
         run = home.once()
         assert run.returncode == 1

@@ -277,7 +277,7 @@ def test_a_server_that_is_gone_is_said(group: Group) -> None:
     group.facility.stop_sshd()
     run = group.walk()
     assert run.returncode == 4
-    assert "Connection refused" in run.stderr
+    assert "127.0.0.1: the server refused the connection" in run.stderr
 
 
 def test_what_a_walk_had_listed_before_it_was_stopped_is_not_listed_again(group: Group) -> None:

@@ -120,7 +120,8 @@ def _server(site: Site, folders: Iterable[str]) -> Iterator[Finding]:
     try:
         service = probe.sftp(remote)
     except AsynchyError as error:
-        yield _bad(f"SFTP service, {where}", error)
+        why = error.message.removeprefix(f"{remote.host}: ")
+        yield Finding(f"SFTP service, {where}", False, why, error.hint)
     else:
         found = f"host key and key accepted, version {service.version}"
         yield Finding(f"SFTP service, {where}", True, found)

@@ -93,14 +93,16 @@ class _Server:
         self._lock = threading.Lock()
         self.unreachable = False
 
-    def note(self, error: ServerUnreachable) -> None:
-        """It could not be; that is logged once."""
+    def note(self, error: ServerUnreachable) -> str:
+        """It could not be; that is logged once. Why, in words; empty if that was said."""
         with self._lock:
             self.unreachable = True
             words = unreachable_words(error)
-            if words not in self._told:
-                self._told.add(words)
-                log.error("%s", words)
+            if words in self._told:
+                return ""
+            self._told.add(words)
+        log.error("%s", words)
+        return words
 
 
 def unreachable_words(error: ServerUnreachable) -> str:
@@ -146,8 +148,8 @@ def _survey(site: Site, due: Due, server: _Server) -> Survey | LeftOut:
             return absent
         left, reason = absent.reason, absent.detail
     except ServerUnreachable as error:
-        server.note(error)
-        return LeftOut(due.experiment, Left.UNREACHABLE, "", due.copy.project)
+        why = server.note(error)
+        return LeftOut(due.experiment, Left.UNREACHABLE, why, due.copy.project)
     except NotAFolder as error:
         left, reason = Left.BROKEN_LINK, str(error)
     except ListingError as error:

@@ -30,7 +30,8 @@ class Aside:
 
     def __init__(self, copy: Copy, now: datetime) -> None:
         self._copy = copy
-        self._before = list(dated_folders(copy, folder_beside(copy, MISMATCH)))
+        kept = (dated_folders(copy, folder_beside(copy, end)) for end in (MISMATCH, REPLACED))
+        self._before = [folder for some in kept for _, folder in some]
         self._damaged = KeptFolder(copy, new_folder(copy, MISMATCH, now))
         self._earlier = KeptFolder(copy, new_folder(copy, REPLACED, now, UNREPORTED))
         self._tree = Tree.of(copy)
@@ -50,18 +51,17 @@ class Aside:
     def take(self, file: Held) -> str | None:
         """Take a file out of the copy; what became of it, in words, or None if none was there.
 
-        One with the same bytes as one in quarantine is not kept twice. Bytes tell that, and no
-        times: by a clock that was wrong once, the only good version would pass for one that is
-        kept.
+        One with the same bytes as one that is kept is not kept twice. Bytes tell that, and no
+        times: by a clock that was wrong once, the only good version would pass for a kept one.
         """
         if self._tree.find(file.path) is None:
             return None
+        if any(self._has(folder, file.path) for folder in self._before):
+            self._tree.remove(file.path)
+            return "an equal one is kept already"
         if self._is_as_proven(file):
             self._earlier.move(self._tree, file.path)
             return "the facility's has other bytes now; the earlier version is kept"
-        if any(self._has(folder, file.path) for _, folder in self._before):
-            self._tree.remove(file.path)
-            return "an equal one is kept already"
         self._damaged.move(self._tree, file.path)
         return f"kept in {self._damaged.path}"
 
