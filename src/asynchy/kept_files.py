@@ -171,17 +171,21 @@ class KeptFolder:
         if self._tree is not None:
             self._tree.close()
 
-    def link(self, tree: Tree, path: bytes) -> None:
+    def link(self, tree: Tree, path: bytes) -> int | None:
         """Keep a file that is about to be replaced: by a second name, so that it stays in place.
+
+        Its inode is returned if it has that second name.
 
         It is moved instead where a second name cannot be made, for example of another user's file,
         and copied if the copy is a file system of its own.
         If it was replaced before in the same run, the first version is the one that is kept.
         """
         if self._opened().find(path) is not None:
-            return
+            return None
         try:
             tree.link(path, self._opened())
+            linked = self._opened().find(path)
+            return None if linked is None else linked.st_ino
         except OSError as error:
             if error.errno == errno.EXDEV:
                 tree.copy(path, self._opened())
@@ -189,6 +193,17 @@ class KeptFolder:
                 tree.move(path, self._opened())
             else:
                 raise
+        return None
+
+    def take(self, folder: int, name: str | bytes, path: bytes) -> None:
+        """Keep a further version of a file, which has a temporary name in an open folder."""
+        kept = self._opened()
+        free = path
+        for number in itertools.count(2):
+            if kept.find(free) is None:
+                break
+            free = path + f".{number}".encode()
+        kept.receive(folder, name, free)
 
     def move(self, tree: Tree, path: bytes) -> None:
         """Take a file out of a copy and keep it."""

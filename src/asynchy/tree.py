@@ -125,12 +125,28 @@ class Tree:
             self.copy(path, to)
             os.unlink(name, dir_fd=folder)
 
+    def receive(self, folder: int, name: str | bytes, path: bytes) -> None:
+        """Take a file in from another folder, which is open; folders are made as needed."""
+        above, _, own = path.rpartition(b"/")
+        try:
+            os.rename(name, own, src_dir_fd=folder, dst_dir_fd=self._made(above))
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            source = os.open(name, _FILE, dir_fd=folder)
+            self._write(source, path)
+            os.unlink(name, dir_fd=folder)
+
     def copy(self, path: bytes, to: Tree) -> None:
         """Copy a file to the same place in another tree; folders are made as needed."""
+        to._write(self.open(path), path)
+
+    def _write(self, descriptor: int, path: bytes) -> None:
+        """Copy an opened file, which is closed then, to a new one."""
         above, _, name = path.rpartition(b"/")
-        with open(self.open(path), "rb") as source:  # noqa: PTH123 - no path leads there
+        with open(descriptor, "rb") as source:
             found = os.fstat(source.fileno())
-            new = os.open(name, _NEW, stat.S_IMODE(found.st_mode), dir_fd=to._made(above))
+            new = os.open(name, _NEW, stat.S_IMODE(found.st_mode), dir_fd=self._made(above))
             with open(new, "wb") as target:  # noqa: PTH123
                 shutil.copyfileobj(source, target, _COPIED)
                 target.flush()

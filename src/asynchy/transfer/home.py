@@ -31,6 +31,10 @@ _LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _PROBE = ".asynchy-probe"
 _NAME = 200
 _libc = ctypes.CDLL(None, use_errno=True)
+_renameat2 = getattr(_libc, "renameat2", None)
+"""Of the C library since glibc 2.28."""
+_EXCHANGE = 2
+"""RENAME_EXCHANGE of renameat2(2)."""
 
 
 def make_folders(copy: Copy) -> None:
@@ -171,6 +175,24 @@ def flush(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
+def _exchanged(one: int, name: str | bytes, other: int, other_name: bytes) -> bool:
+    """Have two files change places in one step; whether the file system can: renameat2(2).
+
+    So what was taken out is what was there, and nothing that a person saves meanwhile is lost.
+
+    Raises:
+        OSError: one of them is not there, or may not be moved.
+    """
+    if _renameat2 is None:
+        return False
+    if not _renameat2(one, os.fsencode(name), other, other_name, _EXCHANGE):
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+        return False
+    raise OSError(number, os.strerror(number))
+
+
 def why(error: OSError) -> tuple[str, str | None]:
     """Why something could not be written at home, and what to do about it."""
     found = cause(f"mkstemp: {error.strerror} ({error.errno})")
@@ -215,9 +237,15 @@ class Home(Tree):
         try:
             folder, name = self._place(path)
             found = self.find(path)
+            linked = None
             if found is not None and not stat.S_ISDIR(found.st_mode):
-                self._kept.link(self, path)
-            os.rename(temporary, name, src_dir_fd=scratch, dst_dir_fd=folder)
+                linked = self._kept.link(self, path)
+            if linked is None or not _exchanged(scratch, temporary, folder, name):
+                os.rename(temporary, name, src_dir_fd=scratch, dst_dir_fd=folder)
+            elif os.stat(temporary, dir_fd=scratch, follow_symlinks=False).st_ino == linked:
+                os.unlink(temporary, dir_fd=scratch)
+            else:  # a person saved it at that moment
+                self._kept.take(scratch, temporary, path)
         except OSError as error:  # which names the temporary file
             raise self.in_the_way(path) or OSError(error.errno, error.strerror) from None
 
