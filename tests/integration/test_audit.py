@@ -250,8 +250,24 @@ def test_a_file_that_cannot_be_read_is_told(home: Home) -> None:
     run = audit(home)
     assert run.returncode == 1
     assert f"not readable (Permission denied): {FRAME}" in run.stderr
-    assert "nothing wrong in what was read; 1 file or folder could not be read" in run.stdout
+    assert "nothing wrong in what was read; 1 file could not be read" in run.stdout
     assert only(home.status())["damaged"] == 0
+
+
+def test_a_closed_folder_matters_if_files_of_the_copy_are_in_it(home: Home) -> None:
+    prepared(home)
+    mine = home.copy("12282a") / "private"
+    mine.mkdir(mode=0o700)  # root's, if root runs the tests
+    mine.chmod(0)
+    assert audit(home).returncode == 0
+    frames = home.copy("12282a") / "frames"
+    frames.chmod(0)
+    run = audit(home)
+    assert run.returncode == 1
+    assert "files could not be read" in run.stdout
+    assert only(home.status())["damaged"] == 0
+    frames.chmod(0o2770)
+    mine.chmod(0o700)
 
 
 def test_a_file_that_cannot_be_read_does_not_hold_the_turns_up(home: Home) -> None:

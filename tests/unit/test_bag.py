@@ -95,6 +95,21 @@ def test_what_a_crash_left_is_removed_by_the_next(tmp_path: Path) -> None:
     bagit.Bag(str(tmp_path)).validate()
 
 
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_what_has_our_name_for_files_on_their_way_stops_nothing(tmp_path: Path, kind: str) -> None:
+    copy = copy_in(tmp_path / "data")
+    (tmp_path / "elsewhere").mkdir()
+    planted = tmp_path / ".asynchy-receipt"
+    if kind == "link":
+        planted.symlink_to(tmp_path / "elsewhere")
+    else:
+        planted.write_text("mine")
+    made(tmp_path, copy, b"a")
+    assert (tmp_path / "bagit.txt").is_file()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert planted.is_symlink() or planted.read_text() == "mine"
+
+
 def test_a_receipt_of_another_experiment_is_not_overwritten(tmp_path: Path) -> None:
     out = tmp_path / "out"
     for name in ("one", "two"):

@@ -19,7 +19,7 @@ from asynchy.domain.experiment import Copy
 from asynchy.domain.level import Held
 from asynchy.domain.text import shown
 from asynchy.errors import ReceiptRefused
-from asynchy.tree import FOLDER, opened
+from asynchy.tree import FOLDER, name_for_ours, opened
 
 PAYLOAD = "data"
 CRATE = "ro-crate-metadata.json"
@@ -88,6 +88,8 @@ class Bag:
             self._folder = _made(folder, copy.project_folder)
             opening.callback(os.close, self._folder)
             self._refuse_others(folder)
+            # Members of the project may put something else under that name.
+            self._scratch_name = name_for_ours(self._folder, _SCRATCH)
             self._scratch = self._empty_scratch()
             self._stack = opening.pop_all()
         self._stack.callback(os.close, self._scratch)
@@ -105,7 +107,7 @@ class Bag:
             for file in self._files.values():
                 file.close()
             _clear(self._scratch)
-            os.rmdir(_SCRATCH, dir_fd=self._folder)
+            os.rmdir(self._scratch_name, dir_fd=self._folder)
 
     def add(self, file: Held) -> bool:
         """List a file, whose digest is known; False where the manifest cannot name it.
@@ -170,8 +172,8 @@ class Bag:
 
     def _empty_scratch(self) -> int:
         with contextlib.suppress(FileExistsError):
-            os.mkdir(_SCRATCH, 0o700, dir_fd=self._folder)
-        scratch = os.open(_SCRATCH, FOLDER, dir_fd=self._folder)
+            os.mkdir(self._scratch_name, 0o700, dir_fd=self._folder)
+        scratch = os.open(self._scratch_name, FOLDER, dir_fd=self._folder)
         _clear(scratch)
         return scratch
 

@@ -145,6 +145,8 @@ class _Audit:
         self._digests: list[tuple[Held, bytes]] = []
         self._marked = False
         self._link: bytes | None = None
+        self._closed: dict[bytes, str] = {}
+        """Folders that could not be read, with the reason."""
 
     def run(self) -> Audited:
         files, total = self._holdings.everything().amount()
@@ -177,6 +179,8 @@ class _Audit:
             if file is None:
                 assert path is not None
                 self._note("extra", path)
+            elif path is None and (reason := self._closed_above(file.path)) is not None:
+                self._note(f"not readable ({reason})", file.path)
             elif path is None:
                 self._note(Damage.MISSING.value, file.path)
                 self._mark(file, Damage.MISSING)
@@ -192,7 +196,17 @@ class _Audit:
             self._note(_LINK, link)
 
     def _unreadable(self, folder: bytes, error: OSError) -> None:
-        self._note(f"not readable ({error.strerror})", folder)
+        """Note a folder that is closed: a person's own is none of our business."""
+        self._closed[folder] = str(error.strerror)
+        log.debug("%s: %s: %s", self._copy.epn, shown(folder), error.strerror)
+
+    def _closed_above(self, path: bytes) -> str | None:
+        """Why a folder that a file lies in could not be read; None: all could be."""
+        above = path
+        while above := above.rpartition(b"/")[0]:
+            if above in self._closed:
+                return self._closed[above]
+        return self._closed.get(b".")
 
     def _take(self, found: Found) -> None:
         file = found.file
@@ -245,7 +259,7 @@ class _Audit:
         )
         whole = reason is None
         if unreadable and whole:
-            reason = f"{count(unreadable, 'file or folder', 'files or folders')} could not be read"
+            reason = f"{count(unreadable, 'file')} could not be read"
         elif self._link is not None and whole:
             reason = f"{shown(self._link)} is {_LINK}"
         check = Check(
