@@ -20,8 +20,9 @@ test-unit: ## the pure tests, which need Python alone (about 40 s on two process
 test: set-up ## tests against a real sshd, rsync, portal and mail server (9 minutes)
 	@$(PYTEST) -m "not extra"
 
-test-all: test ## test, and what needs more time, Debian packages or rights (20 minutes)
+test-all: ## test, and what needs more time, Debian packages or rights (20 minutes)
 	@scripts/set-up --all
+	@$(PYTEST) -m "not extra"
 	@$(PYTEST) -m extra
 
 test-bare: ## `make demo test` on bare Debian 12 and 13, as root and as a user (root, an hour; SUITE, USER)

@@ -87,6 +87,10 @@ def scripts() -> Path:
     copy.chmod(0o755)
     shutil.copytree(sysconfig.get_path("purelib"), copy / "packages")
     shutil.copytree(Path(__file__).parents[1] / "src", copy / "src")
+    for folder, _, files in os.walk(copy):  # whatever the umask was
+        Path(folder).chmod(0o755)
+        for name in files:
+            (Path(folder) / name).chmod(0o755)
     for script in distribution("asynchy").entry_points:
         module, function = script.value.split(":")
         code = (

@@ -10,7 +10,8 @@ import resource
 import tempfile
 import time
 import tracemalloc
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from asynchy.domain.experiment import Copy, Experiment
 from asynchy.domain.level import Damage, Held
 from asynchy.domain.stop import Stop
 from asynchy.errors import Stopped
-from asynchy.kept_files import MISMATCH, folder_beside
+from asynchy.kept_files import MISMATCH, REPLACED, folder_beside
 from asynchy.plan.auditing import Finding, Share, finding, merged
 from asynchy.tree import Tree, name_for_ours, remove_tree
 from asynchy.verify.aside import Aside
@@ -203,7 +204,7 @@ def test_reading_keeps_to_its_rate(tmp_path: Path) -> None:
     assert 0.5 < time.monotonic() - began < 30
 
 
-def test_the_first_that_differs_is_kept_and_those_fetched_after_it_are_not(tmp_path: Path) -> None:
+def test_each_version_that_differs_is_kept_once_whatever_the_clock_says(tmp_path: Path) -> None:
     root = tmp_path / "data"
     copy = Copy(Experiment("mx", Epn("12282a")), "ny79", "/data/mx/12282a", tmp_path, root)
     deep = b"/".join([b"d" * 100] * 12)
@@ -215,29 +216,37 @@ def test_the_first_that_differs_is_kept_and_those_fetched_after_it_are_not(tmp_p
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
+    def kept(ending: str) -> list[bytes]:
+        found = sorted(folder_beside(copy, ending).glob("*"))
+        trees = [Tree(folder) for folder in found]
+        contents = []
+        for tree in trees:
+            descriptor = tree.open(file.path)
+            contents.append(os.read(descriptor, 10))
+            os.close(descriptor)
+            tree.close()
+        return contents
+
     root.mkdir()
     write(b"one")
-    with Aside(copy, NOW) as aside:
-        assert aside.take(file) is True
+    ahead = NOW + timedelta(days=400)
+    with Aside(copy, ahead) as aside:
+        assert (aside.take(file) or "").startswith("kept in ")
         assert aside.take(file) is None
-        kept = aside.folder
-    assert kept.parent == folder_beside(copy, MISMATCH) == tmp_path / "data.asynchy-mismatch"
+    write(b"one")
+    with Aside(copy, NOW) as again:
+        assert again.take(file) == "an equal one is kept already"
+    assert kept(MISMATCH) == [b"one"]
     write(b"two")
-    with Aside(copy, datetime.fromtimestamp(NOW.timestamp() + 60, UTC)) as later:
-        assert later.take(file) is False
-    assert [path.name for path in folder_beside(copy, MISMATCH).iterdir()] == [kept.name]
-    with Tree(kept) as tree:
-        descriptor = tree.open(file.path)
-        assert os.read(descriptor, 10) == b"one"
-        os.close(descriptor)
-    # Proven since, and different again: that is another story.
-    write(b"three")
-    again = Held(
-        file.path, 5, 10, None, datetime.fromtimestamp(NOW.timestamp() + 90, UTC), None, None
-    )
-    with Aside(copy, datetime.fromtimestamp(NOW.timestamp() + 120, UTC)) as last:
-        assert last.take(again) is True
-    assert len(list(folder_beside(copy, MISMATCH).iterdir())) == 2
+    with Aside(copy, NOW + timedelta(minutes=1)) as later:
+        assert (later.take(file) or "").startswith("kept in ")
+    assert sorted(kept(MISMATCH)) == [b"one", b"two"]
+    # As it was proven: the facility's is another one now, and this one is an earlier version.
+    write(b"good")
+    proven = replace(file, sha256=hashlib.sha256(b"good").digest())
+    with Aside(copy, NOW + timedelta(minutes=2)) as last:
+        assert (last.take(proven) or "").startswith("the facility's has other bytes now")
+    assert kept(REPLACED) == [b"good"]
 
 
 def test_a_tree_is_walked_however_deep_it_is_and_however_many_files_one_folder_has(

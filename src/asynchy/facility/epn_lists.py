@@ -82,7 +82,8 @@ def read_spreadsheets(folder: Path, stop: Stop | None = None) -> EpnList:
     while files:
         read = _Read(files)
         ended = run(
-            [sys.executable, "-I", str(_READER), *map(str, files)],
+            # Its own folder has modules with common names; the environment may name packages.
+            [sys.executable, "-P", "-s", str(_READER), *map(str, files)],
             stop=stop or Stop(),
             on_stdout=read.line,
             on_stderr=lambda _: None,

@@ -1,6 +1,6 @@
 """Print the first cell of each row of spreadsheets; run as a script, within limits of its own.
 
-`python -I sheet_reader.py FILE…` prints lines of JSON. For each first cell: `["cell", sheet, row,
+`python -P sheet_reader.py FILE…` prints lines of JSON. For each first cell: `["cell", sheet, row,
 text]`; if a row has none: `["odd", sheet, row, what]`. At the end of each sheet: `["sheet"]` or
 `["bad", sheet, reason]`; of each file: `["end"]` or `["error", reason]`. What a file is, its
 content tells, not its name.
