@@ -17,7 +17,7 @@ EARLY = NO_SFTP + "a packet that ends too early"
 LISTING = {
     "listing: 4 GiB": NO_SFTP + "a packet of 4,294,967,295 bytes",
     "listing: empty packet": NO_SFTP + "a packet of 0 bytes",
-    "listing: cut off": "the server ended the SFTP connection",
+    "listing: cut off": "the SFTP connection was ended",
     "listing: stall": SILENT,
     "listing: byte by byte": SILENT,
     "listing: loud": SILENT,

@@ -56,9 +56,11 @@ def test_a_disk_that_fills_meanwhile_is_named_and_the_next_run_completes(
     home.configure(engine=engine, **({"bandwidth-limit": "2 MB"} if engine == "sftp" else {}))
     mxsync = f"{scripts()}/mxsync --config {home.config} --execute --once"
     # Something else takes the space after the plan was made: started by the program that transfers.
+    # An rsync is started in a folder of its own.
+    meddling = MEDDLING[tool].replace("storage/", f"{home.storage}/")
     slow = home.place / "bin"
     slow.mkdir()
-    (slow / tool).write_text(f'#!/bin/sh\n{MEDDLING[tool]}\nexec /usr/bin/{tool} "$@"\n')
+    (slow / tool).write_text(f'#!/bin/sh\n{meddling}\nexec /usr/bin/{tool} "$@"\n')
     (slow / tool).chmod(0o755)
     give(home.place)
     run = on_small_disk(
