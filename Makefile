@@ -17,10 +17,10 @@ test-unit: ## the pure tests, which need Python alone (about 40 s on two process
 	@scripts/set-up --unit
 	@$(PYTEST) --hypothesis-profile quick tests/unit
 
-test: set-up ## tests against a real sshd, rsync, portal and mail server (9 minutes)
+test: set-up ## tests against a real sshd, rsync, portal and mail server (10 minutes)
 	@$(PYTEST) -m "not extra"
 
-test-all: ## test, and what needs more time, Debian packages or rights (20 minutes)
+test-all: ## test, and what needs more time, Debian packages or rights (22 minutes)
 	@scripts/set-up --all
 	@$(PYTEST) -m "not extra"
 	@$(PYTEST) -m extra
