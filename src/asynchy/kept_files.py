@@ -81,14 +81,12 @@ def new_folder(copy: Copy, suffix: str, now: datetime, end: str = "") -> Path:
     """
     folder = folder_beside(copy, suffix)
     stamp = now.astimezone(UTC).strftime(_NAME)
-    numbered = (f"{stamp}-{number}{end}" for number in itertools.count(2))
-    names = itertools.chain([f"{stamp}{end}"], numbered)
     try:
         descriptor = opened(copy.project_folder, folder)
     except FileNotFoundError:
         return folder / f"{stamp}{end}"
     try:
-        return folder / next(name for name in names if not is_there(descriptor, name))
+        return folder / _free_name(descriptor, stamp, end)
     finally:
         os.close(descriptor)
 
@@ -101,12 +99,18 @@ def rename(copy: Copy, dated: Path, name: str) -> Path:
     """
     folder = opened(copy.project_folder, dated.parent)
     try:
-        names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-        free = next(one for one in names if not is_there(folder, one))
+        free = _free_name(folder, name)
         os.rename(dated.name, free, src_dir_fd=folder, dst_dir_fd=folder)
     finally:
         os.close(folder)
     return dated.with_name(free)
+
+
+def _free_name(folder: int, name: str, end: str = "") -> str:
+    """A name that nothing in an opened folder has: with a number, if it has to be."""
+    numbered = (f"{name}-{number}{end}" for number in itertools.count(2))
+    names = itertools.chain([f"{name}{end}"], numbered)
+    return next(one for one in names if not is_there(folder, one))
 
 
 def remove(copy: Copy, dated: Path) -> None:
@@ -174,7 +178,7 @@ class KeptFolder:
     def link(self, tree: Tree, path: bytes) -> int | None:
         """Keep a file that is about to be replaced: by a second name, so that it stays in place.
 
-        Its inode is returned if it has that second name.
+        The inode of the file is returned if it has that second name.
 
         It is moved instead where a second name cannot be made, for example of another user's file,
         and copied if the copy is a file system of its own.

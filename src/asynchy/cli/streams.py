@@ -35,7 +35,7 @@ def tolerate_failures() -> None:
 
 
 def failure() -> str | None:
-    """Why standard output is not whole; None: it is, or whoever reads it has had enough."""
+    """Why standard output is not whole; None: it is, or its reader has closed it."""
     with contextlib.suppress(Exception):
         sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
