@@ -1,11 +1,11 @@
 # What you can do here. `make help` lists it.
 PYTHON = .venv/bin/python
-# Eight at a time, however few the processors: most of them wait for something most of the time.
-PYTEST = $(PYTHON) -m pytest --numprocesses 8 --dist worksteal
-# Each of the eight would compile all tests each time.
+# Six at a time, however few the processors: many of them wait for something now and then.
+PYTEST = $(PYTHON) -m pytest --dist worksteal --numprocesses 6
+# Each of them would compile all tests each time.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help demo test-unit test test-all test-bare faults bench bench-quick bench-catalogue fuzz lint format types layers check pins set-up clean
+.PHONY: help demo test-unit test test-all test-bare faults bench bench-quick bench-catalogue fuzz lint format types layers check pins docs reference set-up clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -13,14 +13,14 @@ help: ## list the targets
 demo: set-up ## bring experiments home from a simulated facility, and compare
 	@$(PYTHON) -m simulator.demo
 
-test-unit: ## the pure tests, which need Python alone (about 40 s on two processors)
+test-unit: ## the pure tests, which need Python alone (about 50 s on two processors)
 	@scripts/set-up --unit
-	@$(PYTEST) --hypothesis-profile quick tests/unit
+	@$(PYTEST) --numprocesses auto --hypothesis-profile quick tests/unit
 
-test: set-up ## tests against a real sshd, rsync, portal and mail server (10 minutes)
+test: set-up ## tests against a real sshd, rsync, portal and mail server (7 minutes)
 	@$(PYTEST) -m "not extra"
 
-test-all: ## test, and what needs more time, Debian packages or rights (22 minutes)
+test-all: ## test, and what needs more time, Debian packages or rights (16 minutes)
 	@scripts/set-up --all
 	@$(PYTEST) -m "not extra"
 	@$(PYTEST) -m extra
@@ -64,7 +64,14 @@ types: set-up ## mypy --strict
 layers: set-up ## import-linter: the layers of docs/architecture.md
 	@.venv/bin/lint-imports
 
-check: lint types layers test-all ## all that CI runs
+docs: ## these pages as a site, in docs/_build: searchable, works offline
+	@scripts/set-up --docs
+	@.venv/bin/sphinx-build -q -W -n -b html docs docs/_build
+
+reference: set-up ## write the pages of the commands and the man pages from the code
+	@$(PYTHON) scripts/reference.py
+
+check: lint types layers docs test-all ## all that CI runs
 
 format: set-up ## let ruff format the code
 	@.venv/bin/ruff check --fix .
@@ -77,5 +84,5 @@ set-up: ## make .venv, install what is missing (test and demo do)
 	@scripts/set-up
 
 clean: ## remove what the targets made
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	@rm -rf .venv docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,10 +23,10 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from asynchy.catalogue import Catalogue
-from asynchy.catalogue.importing import import_file
-from asynchy.catalogue.sightings import Sighting
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Experiment, Located
+from asynchy.catalogue.legacy_import import import_file
+from asynchy.catalogue.scans import ScanWriter
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import Experiment, LocatedExperiment
 from simulator.scratch import new_folder, remove
 
 EXPERIMENTS = 10
@@ -132,9 +132,10 @@ def bare(database: Path, _original: Path, rows: int) -> None:
 
 def walk(database: Path, _original: Path, rows: int) -> None:
     """As a walk hands over what the server answers, an answer at a time."""
-    sighting = Sighting.begin(database, "walk", "bench")
+    sighting = ScanWriter.begin(database, "walk", "bench")
     found = [
-        Located(Experiment("mx", Epn(epn(at))), f"/data/mx/{epn(at)}") for at in range(EXPERIMENTS)
+        LocatedExperiment(Experiment("mx", Epn(epn(at))), f"/data/mx/{epn(at)}")
+        for at in range(EXPERIMENTS)
     ]
     identities = [identity for identity, _ in sighting.experiments(found)]
     source = made(rows)

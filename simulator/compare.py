@@ -34,10 +34,10 @@ def compare_trees(source: Path, copy: Path, *, modes: bool = True) -> list[str]:
 def mode_at_home(mode: int) -> int:
     """The mode that a file or folder of the facility has at home.
 
-    `Dg+s,ug+w,o-wx,ug+X`, and setuid and sticky never, setgid on folders alone.
+    `Dg+s,ug+w,o-wx,ug+X,u+r`, and setuid and sticky never, setgid on folders alone.
     """
     is_folder = stat.S_ISDIR(mode)
-    bits = (mode & 0o777 | 0o220) & ~0o003
+    bits = (mode & 0o777 | 0o620) & ~0o003
     if is_folder or mode & 0o111:  # `X` looks at the mode as it was before `o-wx`
         bits |= 0o110
     return bits | 0o2000 if is_folder else bits

@@ -74,6 +74,7 @@ def _set_the_scene(folder: Path, facility: Facility, mails: MailSink) -> Path:
         epnalert_template_text=OMIT,
         epnalert_template_html=OMIT,
         retention_days={"mx": 14},
+        accept_left_out=True,
     )
     print(f"experiments  {', '.join(sorted(hours))}")
     print(f"config       {config}")
@@ -106,6 +107,10 @@ def _run(folder: Path, facility: Facility, config: Path, mails: MailSink) -> boo
         good &= not differences
     _say("What the catalogue knows")
     good &= _command("asynchy", "--config", config, "status") == 0
+    _say("What came home today, when the rest does, and how much it is")
+    good &= _command("asynchy", "--config", config, "report", "activity") == 0
+    good &= _command("asynchy", "--config", config, "report", "forecast") == 0
+    good &= _command("asynchy", "--config", config, "report", "usage") == 0
     _say("ignore.yml")
     print((folder / "home" / "ignore.yml").read_text(encoding="utf-8"), end="")
     return good & _history(folder, facility)

@@ -88,9 +88,9 @@ def awkward_names(folder: Path) -> None:
     """Write files and folders whose names are hard to carry."""
     place = os.fsencode(folder / "awkward")
     for at, name in enumerate(AWKWARD):
-        _write_bytes(place + b"/" + name, b"%d\n" % at)
-    _write_bytes(place + b"/dir\nwith newline/\xe9/x\n", b"deep\n")
-    _write_bytes(place + b"/" + b"/".join([b"d" * 100] * 12) + b"/end", b"far down\n")
+        write_bytes(place + b"/" + name, b"%d\n" % at)
+    write_bytes(place + b"/dir\nwith newline/\xe9/x\n", b"deep\n")
+    write_bytes(place + b"/" + b"/".join([b"d" * 100] * 12) + b"/end", b"far down\n")
     _date_folders(folder)
 
 
@@ -159,7 +159,7 @@ def _write(path: Path, data: bytes, modified: int) -> None:
     os.utime(path, ns=(modified, modified))
 
 
-def _write_bytes(path: bytes, data: bytes) -> None:
+def write_bytes(path: bytes, data: bytes) -> None:
     """Write a file whose path may be longer than the system takes at once."""
     *folders, name = path.lstrip(b"/").split(b"/")
     at = os.open(b"/", os.O_RDONLY | os.O_DIRECTORY)

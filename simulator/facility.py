@@ -8,7 +8,6 @@ import random
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -16,15 +15,14 @@ from typing import Self
 
 from simulator.errors import SimulatorError
 from simulator.portal.handle import PortalHandle
+from simulator.processes import Process
 from simulator.supervise import descendants
 
 __all__ = ["USER", "Facility", "SimulatorError"]
 
 USER = "help@massive.org.au"
-_REPOSITORY = Path(__file__).parent.parent
 _READY_WITHIN = 60.0
-_ENDS_WITHIN = 60.0
-"""Seconds; a busy machine takes ten to start a Python."""
+"""Seconds, for a busy machine."""
 _PORTS = range(20_000, 32_768)
 """Below those that Linux gives to whoever asks for any: ip(7), ip_local_port_range."""
 
@@ -86,7 +84,7 @@ class Facility:
         self.known_hosts = self.folder / "ssh" / "known_hosts"
         self.portal = PortalHandle(tls)
         self._run_as = run_as
-        self._sshd: subprocess.Popen[bytes] | None = None
+        self._sshd: Process | None = None
         self._reserved: socket.socket | None = None
         """Keeps other facilities from our port, also while no sshd listens at it."""
 
@@ -169,9 +167,7 @@ class Facility:
         """End sshd and every session at once."""
         if self._sshd is None:
             return
-        # Closing its standard input is enough, unless a fork of this process holds it open, too.
-        self._sshd.terminate()
-        self._sshd.communicate(timeout=_ENDS_WITHIN)
+        self._sshd.stop()
         self._sshd = None
 
     def _new_port(self) -> int:
@@ -254,7 +250,6 @@ class Facility:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         environment = {
             **os.environ,
-            "PYTHONPATH": str(_REPOSITORY),
             "LD_PRELOAD": _nss_wrapper(),
             "NSS_WRAPPER_PASSWD": str(folder / "passwd"),
             "NSS_WRAPPER_GROUP": str(folder / "group"),
@@ -262,12 +257,8 @@ class Facility:
         if self._run_as:
             environment["SIMULATOR_USER"] = "{}:{}".format(*self._run_as)
         with (folder / "sshd.log").open("ab") as log:
-            self._sshd = subprocess.Popen(
-                [sys.executable, "-m", "simulator.supervise", "--",
-                 sshd, "-D", "-e", "-f", folder / "sshd_config"],
-                stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment,
-                cwd="/", start_new_session=True,
-            )  # fmt: skip
+            command = [sshd, "-D", "-e", "-f", str(folder / "sshd_config")]
+            self._sshd = Process("simulator.supervise", command, environment=environment, log=log)
 
     def _answers(self, began: int) -> bool:
         """Whether sshd, whose log began there, says its banner before long."""
@@ -275,7 +266,7 @@ class Facility:
         # The banner alone may come from a neighbour who took the port before us.
         ours = f"Server listening on {self.host} port {self.port}."
         deadline = time.monotonic() + _READY_WITHIN
-        while time.monotonic() < deadline and self._sshd.poll() is None:
+        while time.monotonic() < deadline and self._sshd.alive:
             if ours in self.sshd_log()[began:] and greeting(self.host, self.port) == b"SSH-":
                 return True
             time.sleep(0.02)

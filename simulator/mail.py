@@ -10,7 +10,6 @@ import asyncio
 import json
 import socket
 import ssl
-import subprocess
 import sys
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -21,9 +20,7 @@ from typing import Any, Self
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from simulator.errors import SimulatorError
-
-_REPOSITORY = Path(__file__).parents[1]
-_ENDS_WITHIN = 60
+from simulator.processes import Process
 
 
 class MailSink:
@@ -40,7 +37,7 @@ class MailSink:
         self.host = "127.0.0.1"
         self.port = 0
         self._options = [security, str(pem or ""), login]
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Process | None = None
 
     def __enter__(self) -> Self:
         """Start."""
@@ -59,12 +56,9 @@ class MailSink:
     def start(self) -> None:
         """Start, on the same port as before where it ran before."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "simulator.mail", self.folder, str(self.port), *self._options],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_REPOSITORY,
-        )  # fmt: skip
-        assert self._process.stdout is not None
-        first = self._process.stdout.readline()
+        arguments = [str(self.folder.absolute()), str(self.port), *self._options]
+        self._process = Process("simulator.mail", arguments)
+        first = self._process.output.readline()
         if not first:
             raise SimulatorError("the mail server does not start; it says why on standard error")
         self.port = json.loads(first)
@@ -72,7 +66,7 @@ class MailSink:
     def stop(self) -> None:
         """End."""
         if self._process is not None:
-            self._process.communicate(timeout=_ENDS_WITHIN)
+            self._process.stop()
             self._process = None
 
     def refuse(self, answer: str | None) -> None:
@@ -156,5 +150,6 @@ async def _serve(folder: Path, port: int, security: str, pem: str, login: str) -
     server.close()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serve until standard input ends."""
     asyncio.run(_serve(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:6]))

@@ -1,4 +1,4 @@
-"""Run a command and leave nothing of it behind: `python -m simulator.supervise -- COMMAND …`.
+"""Run a command and leave nothing of it behind.
 
 The parent holds our standard input open. When it closes (the parent is done, or was killed) or
 SIGTERM comes, everything that descends from the command is killed. Descendants that lost their
@@ -21,8 +21,8 @@ from types import FrameType
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def main(arguments: list[str]) -> int:
-    """Run the command until it ends by itself or is no longer wanted.
+def main() -> int:
+    """Run the command of the arguments until it ends by itself or is no longer wanted.
 
     SIMULATOR_USER, as `uid:gid`, is the user that it runs as, if not ours.
     """
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     user, group = _user()
     with subprocess.Popen(
-        arguments[arguments.index("--") + 1 :],
+        sys.argv[1:],
         stdin=subprocess.DEVNULL,
         user=user,
         group=group,
@@ -100,7 +100,3 @@ def descendants(root: int) -> set[int]:
     while more := {pid for pid, parent in parents.items() if parent in found | {root}} - found:
         found |= more
     return found
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -30,9 +30,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from asynchy.ssh.remote import Remote
-from asynchy.ssh.sftp import kept
-from asynchy.transfer.pace import place_of
+from asynchy.engines.sftp.bandwidth_limit import place_of
+from asynchy.ssh.server import Server
+from asynchy.ssh.sftp import connection_pool
 from simulator.compare import compare_trees
 from simulator.config import write_config
 from simulator.experiments import mx_experiment
@@ -110,7 +110,7 @@ def scripts() -> Path:
 def nothing_kept() -> Iterator[None]:
     """No connection that a test has made in this process serves the next."""
     yield
-    kept.close_all()
+    connection_pool.close_all()
 
 
 def give(path: Path) -> Path:
@@ -133,6 +133,25 @@ def wait_until(what: Callable[[], Any], seconds: float = 60) -> Any:
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
     return found
+
+
+def stop_between_writes(pid: int, catalogue: Path) -> None:
+    """Stop a process with SIGSTOP while it does not write to the catalogue: others can, then."""
+
+    def stopped() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: "T (stopped)" in Path(f"/proc/{pid}/status").read_text())
+        with (
+            closing(sqlite3.connect(catalogue, timeout=0)) as db,
+            suppress(sqlite3.OperationalError),
+        ):
+            db.execute("BEGIN IMMEDIATE")
+            db.rollback()
+            return True
+        os.kill(pid, signal.SIGCONT)
+        return False
+
+    wait_until(stopped)
 
 
 def is_alive(pid: int) -> bool:
@@ -176,8 +195,8 @@ def warm_commands(preloaded: str) -> WarmCommands:
     environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **_code()}
     if preloaded:
         environment["LD_PRELOAD"] = preloaded
-    server = os.path.realpath(sys.executable) if _code() else str(scripts() / "python")
-    warm = WarmCommands([*as_user(), server], environment)
+    python = os.path.realpath(sys.executable) if _code() else str(scripts() / "python")
+    warm = WarmCommands([*as_user(), python], environment)
     atexit.register(warm.close)
     return warm
 
@@ -480,13 +499,38 @@ def place() -> Iterator[Path]:
     remove(folder)
 
 
+COMPILED = frozenset({"clock_library", "refusing_library"})
+"""Fixtures that need a compiler, which `make test` does not install."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if COMPILED & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.extra)
+
+
 @pytest.fixture(scope="session")
 def clock_library() -> Iterator[str]:
     """A library to preload: a program's clock is off by what a file says, see its source."""
-    folder = new_folder("asynchy-clock-")
+    with preloaded_library("clock") as library:
+        yield library
+
+
+@pytest.fixture(scope="session")
+def refusing_library() -> Iterator[str]:
+    """A library to preload: the file system refuses what `REFUSES` says, see its source."""
+    with preloaded_library("refusing") as library:
+        yield library
+
+
+@contextmanager
+def preloaded_library(name: str) -> Iterator[str]:
+    """A library of `tests/tools`, compiled."""
+    folder = new_folder(f"asynchy-{name}-")
     folder.chmod(0o755)
-    library = folder / "clock.so"
-    source = Path(__file__).parent / "tools" / "clock.c"
+    library = folder / f"{name}.so"
+    source = Path(__file__).parent / "tools" / f"{name}.c"
     subprocess.run(
         ["gcc", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", library, source, "-ldl"],
         check=True,
@@ -495,14 +539,24 @@ def clock_library() -> Iterator[str]:
     remove(folder)
 
 
+def quick_facility(folder: Path, run_as: tuple[int, int] | None) -> Facility:
+    """A facility whose sshd agrees on keys with ssh in 5 ms of a processor, and not in 80.
+
+    ssh's own choice is safe from quantum computers, and slow; a test that changes `sshd_settings` has it.
+    """
+    made = Facility(folder, run_as=run_as)
+    made.sshd_settings = ["KexAlgorithms curve25519-sha256"]
+    return made
+
+
 @pytest.fixture
 def facility(place: Path) -> Iterator[Facility]:
     folder = place / "facility"
     folder.mkdir()
     give(folder)
-    with Facility(folder, run_as=USER) as running:
+    with quick_facility(folder, USER) as running:
         yield running
-    remote = Remote(running.host, running.user, running.port)
+    remote = Server(running.host, running.user, running.port)
     for user in {os.getuid(), *(USER or ())[:1]}:
         place_of(remote, user).unlink(missing_ok=True)
 
@@ -513,10 +567,13 @@ def program(place: Path) -> Program:
 
 
 @pytest.fixture
-def home(place: Path, facility: Facility, program: Program) -> Home:
+def home(place: Path, facility: Facility, program: Program) -> Iterator[Home]:
     folder = place / "home"
     folder.mkdir()
-    return Home(folder, facility, program)
+    home = Home(folder, facility, program)
+    yield home
+    with suppress(OSError):
+        sys.stdout.write(home.log)  # pytest shows it if the test failed
 
 
 @pytest.fixture

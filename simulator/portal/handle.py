@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -14,12 +11,11 @@ from typing import Any, Literal
 
 from simulator.errors import SimulatorError
 from simulator.portal.state import ACCOUNT
+from simulator.processes import Process
 
 OMIT = object()
 """As the value of an override: leave the field out."""
 
-_REPOSITORY = Path(__file__).parent.parent.parent
-_ENDS_WITHIN = 60.0
 _MELBOURNE = timezone(timedelta(hours=10))
 _PEOPLE = (
     {"first_names": "Ada", "last_name": "Lovelace", "email": "ada@uni.example"},
@@ -48,23 +44,14 @@ class PortalHandle:
         self.url = ""
         self.accounts = [dict(ACCOUNT)]
         self._tls = tls
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Process | None = None
         self._lock = threading.Lock()
         self._next = 1000
 
     def start(self) -> None:
         """Start it and wait until it serves."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "simulator.portal", *map(str, self._tls or ())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd="/",
-            env={**os.environ, "PYTHONPATH": str(_REPOSITORY)},
-            start_new_session=True,  # Ctrl-C is for us: it ends when we close its standard input
-        )
-        assert self._process.stdout is not None
-        first = self._process.stdout.readline()
+        self._process = Process("simulator.portal.process", [*map(str, self._tls or ())])
+        first = self._process.output.readline()
         if not first:
             self.stop()
             raise SimulatorError("the portal does not start; it says why on standard error")
@@ -72,14 +59,9 @@ class PortalHandle:
 
     def stop(self) -> None:
         """End it."""
-        if self._process is None:
-            return
-        try:
-            self._process.communicate(timeout=_ENDS_WITHIN)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
-        self._process = None
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
 
     def add_visit(
         self, *, equipment: int, epn: str | None, start: datetime, end: datetime, **overrides: Any
@@ -180,11 +162,10 @@ class PortalHandle:
     def _order(self, do: str, **arguments: Any) -> Any:
         if self._process is None:
             raise SimulatorError("the portal does not run")
-        assert self._process.stdin is not None and self._process.stdout is not None
         with self._lock:
-            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-            self._process.stdin.flush()
-            answer = json.loads(self._process.stdout.readline())
+            self._process.input.write(json.dumps({"do": do, **arguments}) + "\n")
+            self._process.input.flush()
+            answer = json.loads(self._process.output.readline())
         if "error" in answer:
             raise SimulatorError(answer["error"])
         return answer["result"]

@@ -21,7 +21,7 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds that are left; 0 where none are."""
+        """Seconds that are left; 0 if none are."""
         return max(0.0, self._at - time.monotonic())
 
     @property
@@ -41,27 +41,38 @@ class Deadline:
 
 
 class _Reading(io.RawIOBase):
-    def __init__(self, connection: socket.socket, silence: float, deadline: Deadline) -> None:
+    def __init__(
+        self, connection: socket.socket, silence: float, deadline: Deadline, most: int | None
+    ) -> None:
         self._connection = connection
         self._raw = connection.makefile("rb", buffering=0)
         self._silence = silence
         self._deadline = deadline
+        self._left = most
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
         self._deadline.bound(self._connection, self._silence)
-        return self._raw.readinto(buffer)
+        read = self._raw.readinto(buffer)
+        if self._left is not None:
+            self._left -= read or 0
+            if self._left < 0:
+                raise OverflowError("it says too much")
+        return read
 
     def close(self) -> None:
         self._raw.close()
         super().close()
 
 
-def reader(connection: socket.socket, silence: float, deadline: Deadline) -> BinaryIO:
+def reader(
+    connection: socket.socket, silence: float, deadline: Deadline, most: int | None = None
+) -> BinaryIO:
     """What `connection.makefile("rb")` gives, but every read ends by the deadline.
 
-    Its reads raise TimeoutError then, and after `silence` seconds without a byte.
+    Its reads raise TimeoutError then, and after `silence` seconds without a byte; and OverflowError
+    after `most` bytes (None: no limit).
     """
-    return io.BufferedReader(_Reading(connection, silence, deadline))
+    return io.BufferedReader(_Reading(connection, silence, deadline, most))

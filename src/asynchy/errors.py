@@ -15,19 +15,19 @@ class ExitCode(IntEnum):
 
     OK = 0
     """All well: nothing is due any more."""
-    DUE = 1
+    INCOMPLETE = 1
     """At least one experiment stays due; the next run tries it again."""
     USAGE = 2
     """The command line was wrong (Click's own code)."""
     CONFIG = 3
     """The config file cannot be used."""
-    UNASKED = 4
+    REMOTE_UNAVAILABLE = 4
     """The portal or the SFTP service could not be asked, so the run is not complete."""
-    STATE = 5
+    STATE_ERROR = 5
     """`ignore.yml` or the catalogue cannot be used."""
-    NONE = 6
+    NOTHING_FETCHED = 6
     """Nothing of what `asynchy sync` was to fetch is complete now."""
-    UNSENT = 7
+    MAIL_FAILED = 7
     """The mail server did not take a mail; it goes with the next run."""
     INTERNAL = 70
     """A defect of asynchy itself; the log has the traceback."""
@@ -42,7 +42,7 @@ class ExitCode(IntEnum):
 class AsynchyError(Exception):
     """Base of every error that asynchy raises on purpose."""
 
-    exit_code: ExitCode = ExitCode.DUE
+    exit_code: ExitCode = ExitCode.INCOMPLETE
     transient: bool = False
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -60,10 +60,15 @@ class ConfigError(AsynchyError):
 class PortalError(AsynchyError):
     """The portal's answer cannot be used, and asking again will not change that."""
 
-    exit_code = ExitCode.UNASKED
+    exit_code = ExitCode.REMOTE_UNAVAILABLE
 
     place: str | None = None
     """The URL at which it happened, without secrets."""
+
+    @property
+    def cause(self) -> str:
+        """What happened, without the URL: it is the same for all that is asked of the portal."""
+        return self.message if self.place is None else self.message.removesuffix(f": {self.place}")
 
     def name_place(self, url: str) -> None:
         """Say at which URL it happened; who asked closest to it is right."""
@@ -93,7 +98,7 @@ class PortalRefused(PortalError):
 class ListingError(AsynchyError):
     """An experiment at the facility could not be listed whole."""
 
-    exit_code = ExitCode.UNASKED
+    exit_code = ExitCode.REMOTE_UNAVAILABLE
     transient = True
 
 
@@ -111,14 +116,30 @@ class HostKeyRefused(ServerUnreachable):
     transient = False
 
 
+class KeyFileRefused(ServerUnreachable):
+    """The path of the key file is that of a folder, a pipe or a device."""
+
+    transient = False
+
+
 class SftpNotOffered(ListingError):
     """The server lets us in and offers no SFTP."""
 
     transient = False
 
 
+class CommandsNotOffered(ListingError):
+    """The server lets us in and runs no commands for us."""
+
+    transient = False
+
+
+MAY_NOT_BE_READ = "it may not be read (EACCES)"
+"""The reason why a folder at the facility could not be listed, as text for people."""
+
+
 class ListingRefused(ListingError):
-    """Some of it may not be read at the facility, or has a name that cannot be used."""
+    """It may not be read at the facility, or something in it has a name that cannot be used."""
 
     transient = False
 
@@ -126,7 +147,7 @@ class ListingRefused(ListingError):
 class NotAFolder(ListingRefused):
     """In the place of its folder at the facility is something else, such as a link to none."""
 
-    exit_code = ExitCode.DUE
+    exit_code = ExitCode.INCOMPLETE
 
 
 class DigestsNotOffered(ListingError):
@@ -138,26 +159,32 @@ class DigestsNotOffered(ListingError):
 class ExperimentAbsent(ListingError):
     """The facility has no folder for the experiment."""
 
-    exit_code = ExitCode.DUE
+    exit_code = ExitCode.INCOMPLETE
     transient = False
 
 
 class ToolMissing(AsynchyError):
     """A program that asynchy runs (ssh, rsync) is not installed."""
 
-    exit_code = ExitCode.UNASKED
+    exit_code = ExitCode.REMOTE_UNAVAILABLE
+
+
+class ClockWrong(AsynchyError):
+    """This machine's clock differs from the portal's."""
+
+    exit_code = ExitCode.REMOTE_UNAVAILABLE
 
 
 class IgnoreListError(AsynchyError):
     """`ignore.yml` cannot be read or written."""
 
-    exit_code = ExitCode.STATE
+    exit_code = ExitCode.STATE_ERROR
 
 
 class CatalogueError(AsynchyError):
     """The catalogue cannot be opened, read or written."""
 
-    exit_code = ExitCode.STATE
+    exit_code = ExitCode.STATE_ERROR
 
 
 class DestinationTaken(CatalogueError):
@@ -167,31 +194,31 @@ class DestinationTaken(CatalogueError):
 class StateLost(AsynchyError):
     """`ignore.yml` or the catalogue is missing, although something says that it existed."""
 
-    exit_code = ExitCode.STATE
+    exit_code = ExitCode.STATE_ERROR
 
 
 class CopyRefused(AsynchyError):
     """What a person asked for cannot be done with a copy."""
 
-    exit_code = ExitCode.DUE
+    exit_code = ExitCode.INCOMPLETE
 
 
 class ImportRefused(AsynchyError):
     """A file of the original programs cannot be taken into the catalogue."""
 
-    exit_code = ExitCode.DUE
+    exit_code = ExitCode.INCOMPLETE
 
 
 class ExportRefused(AsynchyError):
     """What the catalogue knows cannot be written there."""
 
-    exit_code = ExitCode.STATE
+    exit_code = ExitCode.STATE_ERROR
 
 
 class ReceiptRefused(AsynchyError):
     """No receipt can be made of a copy, or not there; what it says would not be true."""
 
-    exit_code = ExitCode.DUE
+    exit_code = ExitCode.INCOMPLETE
 
 
 class SpreadsheetError(AsynchyError):
@@ -200,10 +227,22 @@ class SpreadsheetError(AsynchyError):
     exit_code = ExitCode.CONFIG
 
 
+class ServicePaused(AsynchyError):
+    """A person has paused the service."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
+class ServiceNotRunning(AsynchyError):
+    """The service does not run on this machine."""
+
+    exit_code = ExitCode.STATE_ERROR
+
+
 class NothingKnown(AsynchyError):
     """The catalogue does not know what was asked for."""
 
-    exit_code = ExitCode.STATE
+    exit_code = ExitCode.STATE_ERROR
 
 
 class DestinationMissing(AsynchyError):
@@ -215,7 +254,7 @@ class DestinationMissing(AsynchyError):
 class MailError(AsynchyError):
     """The mail server did not take a mail."""
 
-    exit_code = ExitCode.UNSENT
+    exit_code = ExitCode.MAIL_FAILED
     transient = True
 
 
@@ -234,13 +273,13 @@ class MappingRefused(AsynchyError):
 class AlreadyRunning(AsynchyError):
     """Another service works on the same state."""
 
-    exit_code = ExitCode.STATE
+    exit_code = ExitCode.STATE_ERROR
 
 
 class DiskStandsStill(AsynchyError):
     """The file system at home did not do what was asked of it in time; it may hang for hours."""
 
-    exit_code = ExitCode.DUE
+    exit_code = ExitCode.INCOMPLETE
     transient = True
 
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from asynchy.cli.commands.alert import epnalert
+from asynchy.cli.commands.mxsync import mxsync
+from asynchy.cli.commands.walk import as_walker
+from asynchy.cli.main import asynchy
 from simulator.experiments import mx_experiment
 from tests.conftest import Home, Program, give
 
@@ -48,23 +57,58 @@ def test_the_commands_of_asynchy(program: Program) -> None:
         assert f"\n  {command} " in answer.stdout
 
 
-EVERY_COMMAND = [
-    ("mxsync",), ("epnalert",), ("as-walker",),
-    *(("asynchy", *names.split()) for names in (
-        "", "alert", "audit", "catalogue", "catalogue import", "catalogue export", "config",
-        "config check", "config show", "copies", "copies list", "doctor", "init", "map",
-        "map add", "map list", "map remove", "receipt", "report", "report at-risk", "status",
-        "sync", "verify", "walk",
-    )),
-]  # fmt: skip
+_LIST = """
+import sys
+from asynchy.cli.main import asynchy
+asynchy(["-h"], standalone_mode=False)
+assert "sqlalchemy" not in sys.modules
+"""
 
 
-@pytest.mark.parametrize("command", EVERY_COMMAND, ids=" ".join)
-def test_a_single_h_is_help(program: Program, command: tuple[str, ...]) -> None:
+def test_the_list_of_commands_has_the_help_of_each_and_loads_none(program: Program) -> None:
+    made = subprocess.run([sys.executable, "-c", _LIST], capture_output=True, text=True, check=True)
+    lines = made.stdout.partition("Commands:\n")[2].splitlines()
+    assert len(lines) > 10
+    for command, text in (line.split(None, 1) for line in lines):
+        shown = program.run("asynchy", command, "-h").stdout
+        assert text.removesuffix("...") in " ".join(shown.split()), command
+
+
+def below(names: tuple[str, ...], command: click.Command) -> Iterator[tuple[str, ...]]:
+    """A command and all commands below it, by their names."""
+    yield names
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            one = command.get_command(click.Context(command), name)
+            assert one is not None
+            yield from below((*names, name), one)
+
+
+ALL_OF_ASYNCHY = tuple(below(("asynchy",), asynchy))
+OTHERS = {("mxsync",): mxsync, ("epnalert",): epnalert, ("as-walker",): as_walker}
+UNCLEAR = re.compile(
+    r"\b(anew|hear[ds]?|holds? \w+ against|lies|likewise|mend|misses|so many|tell[s]?|told|too many|"
+    r"where (it|there|people|what))\b",
+    re.IGNORECASE,
+)
+"""What is not standard technical English."""
+
+
+@pytest.mark.parametrize("command", [*OTHERS, *ALL_OF_ASYNCHY], ids=" ".join)
+def test_help_is_printed_for_a_single_h_in_standard_english(command: tuple[str, ...]) -> None:
+    program = OTHERS.get(command, asynchy)
+    answer = CliRunner().invoke(program, [*command[1:], "-h"], prog_name=command[0])
+    assert (answer.exit_code, answer.stderr) == (0, "")
+    assert answer.stdout.startswith(f"Usage: {' '.join(command)} ")
+    assert "--config FILE" in answer.stdout
+    assert UNCLEAR.findall(answer.stdout) == []
+
+
+@pytest.mark.parametrize("command", [*OTHERS, ("asynchy", "report", "at-risk")], ids=" ".join)
+def test_an_installed_command_takes_a_single_h(program: Program, command: tuple[str, ...]) -> None:
     answer = program.run(*command, "-h")
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout.startswith(f"Usage: {' '.join(command)} ")
-    assert "--config FILE" in answer.stdout
 
 
 def test_the_config_is_named_before_or_after_a_command_or_by_the_environment(
@@ -148,6 +192,38 @@ def test_config_check_reports_every_problem_with_its_place(program: Program, pla
     assert "destination-root-path: is required" in answer.stderr
 
 
+def test_config_check_names_what_is_wrong_with_the_key_file(program: Program, place: Path) -> None:
+    def made(name: str, mode: int, passphrase: str = "") -> Path:
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", place / name], check=True
+        )
+        (place / name).chmod(mode)
+        return give(place / name)
+
+    good, locked = made("good", 0o600), made("locked", 0o600, "passphrase")
+    seen, damaged = made("seen", 0o644), place / "damaged"
+    damaged.write_text("no key\n")
+    damaged.chmod(0o600)
+    give(damaged)
+    os.mkfifo(place / "pipe")
+    for key, code, said in (
+        (good, 0, "no problems found"),
+        (locked, 0, "no problems found"),  # an agent may have it
+        (good.with_suffix(".pub"), 0, "no problems found"),  # likewise
+        (seen, 3, f"key-file: others may read the key file {seen} (mode 0644)"),
+        (damaged, 3, f"key-file: ssh cannot use the key file {damaged}: "),
+        (place / "pipe", 3, f"key-file: the key file {place}/pipe is a named pipe"),
+        (place, 3, f"key-file: the key file {place} is a folder (name a file with `key-file`)"),
+        (place / "none", 3, f"key-file: the key file {place}/none cannot be read: No such file"),
+    ):
+        path = str(write(place, f"{GOOD}key-file: {key}\n"))
+        answer = program.run(
+            "asynchy", "config", "check", path, environment={"PORTAL_PASSWORD": "x"}
+        )
+        assert answer.returncode == code, answer.stdout + answer.stderr
+        assert said in answer.stdout + answer.stderr
+
+
 def test_config_check_of_a_good_file(program: Program, place: Path) -> None:
     path = write(place, GOOD)
     answer = program.run("asynchy", "config", "check", path, environment={"PORTAL_PASSWORD": "x"})
@@ -193,12 +269,12 @@ def test_status_before_anything_is_known_makes_no_catalogue(program: Program, pl
     assert unknown.returncode == 5
     assert "99999z is unknown" in unknown.stderr
     mapped = status("12282a")
-    assert mapped.returncode == 0
+    assert mapped.returncode == 5  # as with --json
     assert "12282a: not seen yet" in mapped.stdout and "project: ny79" in mapped.stdout
     assert sorted(item.name for item in place.iterdir()) == ["config.yml"]
     (place / "ignore.yml").write_text("previouslySynched: [99999z]\n")
     skipped = status("99999z")
-    assert skipped.returncode == 0
+    assert skipped.returncode == 5
     assert "99999z: skipped" in skipped.stdout and "ignore.yml (original)" in skipped.stdout
 
 
@@ -235,4 +311,19 @@ def test_status_as_json_has_the_state_of_an_experiment_without_a_copy(home: Home
     assert (unowned["id"], unowned["destination"]) == (None, None)
     assert unowned["reason"] == "no project for its proposal in epn_cap_map: proposal 99999"
     assert unowned["next_step"].endswith("map add 99999 PROJECT")
-    assert home.status("99999z") == [{**unowned, "history": [], "checks": []}]
+    assert home.status("99999z") == [{**unowned, "history": [], "checks": [], "events": []}]
+
+
+def test_a_shell_is_offered_the_epns_that_the_catalogue_knows(home: Home) -> None:
+    for epn in ("12282a", "12283b", "8020l"):
+        mx_experiment(home.facility.experiment("mx", epn), epn, frames=1, frame_bytes=10)
+        give(home.facility.experiment("mx", epn))
+        home.visit(epn)
+    assert home.once().returncode == 0
+    asked = {"COMP_WORDS": f"asynchy --config {home.config} status 122", "COMP_CWORD": "4"}
+    environment = {**asked, "_ASYNCHY_COMPLETE": "bash_complete"}
+    offered = home.program.run("asynchy", environment=environment).stdout
+    assert offered.splitlines() == ["plain,12282a", "plain,12283b"]
+    broken = {**environment, "COMP_WORDS": "asynchy --config /nowhere verify 122"}
+    run = home.program.run("asynchy", environment=broken)
+    assert (run.stdout.strip(), run.stderr) == ("", "")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from simulator.experiments import mx_experiment
-from tests.conftest import Group, Home, give, wait_until
+from tests.conftest import Group, Home, give, scripts, wait_until, with_small_disk
 
 
 def doctor(home: Home) -> subprocess.CompletedProcess[str]:
@@ -46,7 +46,7 @@ def test_a_patient_in_good_health(home: Home) -> None:
         f"ok    log email: {home.place}/logs/email.log can be written",
         f"ok    catalogue: {home.place}/catalogue.db, 0 copies known",
         "ok    service: none runs on this catalogue",
-        "Ready for the first cycle.",
+        "All checks passed. Ready for the first cycle.",
     ):
         assert line in found.stdout, line
     made = {path.name for path in home.place.rglob("*")} - before
@@ -148,6 +148,15 @@ def test_state_that_is_a_closed_file_is_named_and_stays_as_it_is(
     assert path.read_text() == ""
 
 
+def test_state_in_a_folder_that_may_not_be_entered_is_named(home: Home) -> None:
+    place = state_elsewhere(home) / "logs"
+    place.chmod(0)
+    found = doctor(home)
+    place.chmod(0o755)
+    assert found.returncode == 1
+    assert f"FAIL  log sync: {place}/sync.log cannot be written: no permission" in found.stdout
+
+
 def test_state_that_is_a_folder_is_named(home: Home) -> None:
     path = state_elsewhere(home) / "logs" / "sync.log"
     path.mkdir()
@@ -188,8 +197,32 @@ def test_a_server_that_is_gone_and_a_portal_that_is_gone(home: Home) -> None:
     found = doctor(home)
     assert found.returncode == 1
     assert "FAIL  portal, equipment 23: equipment 23: the portal cannot be reached" in found.stdout
-    assert "FAIL  clock: the portal did not tell its time" in found.stdout
+    assert "skip  clock: the portal did not report its time" in found.stdout
     assert "at 127.0.0.1: the server refused the connection" in found.stdout
+    assert found.stdout.count("the server refused the connection") == 1
+    for what in ("rsync there", f"source {home.facility.data}/mx"):
+        assert f"skip  {what}: the same fault as of the SFTP service\n" in found.stdout
+
+
+@pytest.mark.extra
+def test_a_project_folder_without_space_is_named(home: Home) -> None:
+    prepared(home)
+    folder = home.storage / "ny79"
+    found = with_small_disk(
+        folder, "mode=2775,size=64k", home.place,
+        f"head -c 100000 /dev/zero > {folder}/fill",
+        f"{scripts()}/asynchy --config {home.config} doctor",
+    )  # fmt: skip
+    assert found.returncode == 1
+    assert f"FAIL  project ny79: {folder}: no space is free" in found.stdout, found.stdout
+
+
+def test_how_long_the_facility_keeps_data_is_asked_for_where_it_is_not_set(home: Home) -> None:
+    prepared(home)
+    without = doctor(home)
+    assert "ok    retention-days: not set, so nobody is warned" in without.stdout
+    home.configure(retention_days={"mx": 90})
+    assert "retention-days" not in doctor(home).stdout
 
 
 def test_a_host_key_that_is_not_known(home: Home) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Copy, Experiment
-from asynchy.transfer.rsync import RsyncEngine
+from asynchy.engines.rsync_engine import RsyncEngine
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import Copy, Experiment
 from simulator.facility import Facility
+from tests.conftest import quick_facility
 from tests.contract.engines import Engine, MakeEngine, by_sftp, remote_of
 
 
@@ -25,7 +26,7 @@ def own_facility(place: Path) -> Iterator[Facility]:
     """A facility of the user that runs the tests: here the engine runs in this process."""
     folder = place / "facility"
     folder.mkdir()
-    with Facility(folder) as running:
+    with quick_facility(folder, None) as running:
         yield running
 
 

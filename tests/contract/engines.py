@@ -6,21 +6,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from asynchy.domain.attempt import EngineResult
-from asynchy.domain.experiment import Copy, Entry, Kind
-from asynchy.domain.stop import Stop
-from asynchy.facility.listing import list_experiment
-from asynchy.ssh.remote import Remote
-from asynchy.transfer.crew import Crew
-from asynchy.transfer.engine import Job, OnProgress
-from asynchy.transfer.rsync import RsyncEngine
-from asynchy.transfer.sftp import SftpEngine
-from asynchy.tree import Tree
-from asynchy.verify.survey import Surveyor
+from asynchy.engines.base import Job, OnProgress
+from asynchy.engines.rsync_engine import RsyncEngine
+from asynchy.engines.sftp.engine import SftpEngine
+from asynchy.engines.sftp.worker_pool import WorkerPool
+from asynchy.facility.lister import list_experiment
+from asynchy.localfs.listing_comparison import ListingComparer
+from asynchy.localfs.safe_tree import SafeTree
+from asynchy.model.attempt import EngineResult
+from asynchy.model.cancellation import Stop
+from asynchy.model.experiment import Copy, Entry, EntryKind
+from asynchy.model.verification import Recorded
+from asynchy.ssh.server import Server
 from simulator.facility import Facility
 
 Engine = RsyncEngine | SftpEngine
-MakeEngine = Callable[[Remote], Engine]
+MakeEngine = Callable[[Server], Engine]
 
 
 SLOWLY = 60_000_000
@@ -39,24 +40,25 @@ class Listed:
     records: dict[bytes, tuple[int, int]] = field(default_factory=dict)
 
     def files(self, larger_than: int) -> Iterator[Entry]:
-        found = [entry for entry in self.entries if entry.kind is Kind.FILE]
+        found = [entry for entry in self.entries if entry.kind is EntryKind.FILE]
         large = [entry for entry in found if entry.size > larger_than]
         yield from sorted(large, key=lambda entry: -entry.size)
         yield from sorted((e for e in found if e.size <= larger_than), key=lambda e: e.path)
 
-    def recorded(self, path: bytes) -> tuple[int, int] | None:
-        return self.records.get(path)
+    def recorded(self, path: bytes) -> Recorded | None:
+        facts = self.records.get(path)
+        return None if facts is None else Recorded(*facts)
 
     def folders(self) -> Iterator[Entry]:
-        found = [entry for entry in self.entries if entry.kind is Kind.FOLDER]
+        found = [entry for entry in self.entries if entry.kind is EntryKind.FOLDER]
         yield from sorted(found, key=lambda entry: entry.path)
 
 
-def listed(remote: Remote, copy: Copy, records: dict[bytes, tuple[int, int]] | None = None) -> Job:
+def listed(remote: Server, copy: Copy, records: dict[bytes, tuple[int, int]] | None = None) -> Job:
     """A job as a run makes it; `records`: what is known of the files as they arrived."""
     entries: list[Entry] = []
-    home = Tree.of(copy) if copy.destination.exists() else None
-    surveyor = Surveyor(home, datetime.now(UTC))
+    home = SafeTree.of(copy) if copy.destination.exists() else None
+    surveyor = ListingComparer(home, datetime.now(UTC))
 
     def hear(entry: Entry) -> None:
         surveyor.add(entry)
@@ -74,12 +76,12 @@ def transfer(engine: Engine, copy: Copy, stop: Stop, on_progress: OnProgress) ->
     return engine.transfer(listed(engine.remote, copy), stop, on_progress)
 
 
-def by_sftp(remote: Remote) -> SftpEngine:
-    return SftpEngine(Crew(remote, None))
+def by_sftp(remote: Server) -> SftpEngine:
+    return SftpEngine(WorkerPool(remote, None))
 
 
-def remote_of(facility: Facility, **changes: int) -> Remote:
-    return Remote(
+def remote_of(facility: Facility, **changes: int) -> Server:
+    return Server(
         host=facility.host,
         user=facility.user,
         port=changes.get("port", facility.port),
@@ -91,12 +93,12 @@ def remote_of(facility: Facility, **changes: int) -> Remote:
 
 def in_several_streams(engine: Engine) -> Engine:
     if isinstance(engine, RsyncEngine):
-        return replace(engine, means=replace(engine.means, streams=3))
+        return replace(engine, transfer_options=replace(engine.transfer_options, streams=3))
     return replace(engine, streams=3)
 
 
 def slowly(engine: Engine) -> Engine:
     """So that a stop is heard before all has come, however late a busy machine lets us ask."""
     if isinstance(engine, RsyncEngine):
-        return replace(engine, means=replace(engine.means, bandwidth=SLOWLY))
-    return replace(engine, crew=Crew(engine.remote, SLOWLY))
+        return replace(engine, transfer_options=replace(engine.transfer_options, bandwidth=SLOWLY))
+    return replace(engine, crew=WorkerPool(engine.remote, SLOWLY))

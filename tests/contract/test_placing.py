@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from asynchy.domain.experiment import Copy
-from asynchy.domain.stop import Stop
-from asynchy.transfer.rsync import RsyncEngine
+from asynchy.engines.rsync_engine import RsyncEngine
+from asynchy.localfs.copy_tree import CopyTree, Scratch
+from asynchy.model.cancellation import Stop
+from asynchy.model.experiment import Copy, Entry
 from simulator.compare import compare_trees
 from tests.contract.engines import Engine, ignored, listed, transfer
 
@@ -33,14 +35,17 @@ Facts = dict[bytes, tuple[int, int]]
 
 def by_size(engine: Engine) -> Engine:
     if isinstance(engine, RsyncEngine):
-        return replace(engine, means=replace(engine.means, compare="size"))
+        return replace(engine, transfer_options=replace(engine.transfer_options, compare="size"))
     return replace(engine, compare="size")
 
 
 def facts(folder: Path) -> Facts:
     """The size and time of each file, as they are recorded."""
     return {
-        os.fsencode(path.relative_to(folder)): (path.stat().st_size, int(path.stat().st_mtime))
+        os.fsencode(path.relative_to(folder)): (
+            path.stat().st_size,
+            path.stat().st_mtime_ns // 10**9,
+        )
         for path in folder.rglob("*")
         if path.is_file()
     }
@@ -105,9 +110,9 @@ def test_comparing_sizes_changes_no_time_of_an_edit(engine: Engine, copy: Copy) 
         os.utime(path, (1_700_000_999, 1_700_000_999))
     result = engine.transfer(listed(engine.remote, copy, records), Stop(), ignored)
     assert (result.ok, result.files) == (True, 0)
-    assert (mine.read_bytes(), int(mine.stat().st_mtime)) == (b"MEASURED", 1_700_000_999)
+    assert (mine.read_bytes(), mine.stat().st_mtime_ns // 10**9) == (b"MEASURED", 1_700_000_999)
     # What is not known to have been otherwise counts as the facility's, and gets its time.
-    assert int(unknown.stat().st_mtime) == 1_700_000_000
+    assert unknown.stat().st_mtime_ns // 10**9 == 1_700_000_000
 
 
 @pytest.mark.parametrize("where", ["frames", "frames/s0"])
@@ -131,7 +136,7 @@ def test_a_link_where_a_folder_is_to_be_is_refused(
     assert (result.ok, result.stopped, result.lost) == (False, False, False)
     assert result.reason == (
         f"2 files could not be fetched, the first of them {where}: {link}: "
-        "a symbolic link lies in the way; move it away"
+        "a symbolic link is in the way; move it away"
     )
     assert canary.read_bytes() == b"canary"
     assert {path: path.stat().st_mtime_ns for path in (canary, *outside.rglob("*"))} == before
@@ -141,7 +146,7 @@ def test_a_link_where_a_folder_is_to_be_is_refused(
     link.unlink()
     again = transfer(engine, copy, Stop(), ignored)
     assert (again.ok, again.files) == (True, 2)
-    assert compare_trees(source, copy.destination) == []
+    assert compare_trees(source, copy.destination, modes=False) == []
 
 
 def test_a_folder_of_a_person_where_a_file_is_to_be_stays(
@@ -154,6 +159,82 @@ def test_a_folder_of_a_person_where_a_file_is_to_be_stays(
     with caplog.at_level(logging.WARNING):
         result = transfer(engine, copy, Stop(), ignored)
     assert not result.ok
-    assert f"{mine.parent}: a folder lies in the way; move it away" in str(result.reason)
-    assert f"{mine.parent}: a folder lies in the way" in caplog.text
+    assert f"{mine.parent}: a folder is in the way; move it away" in str(result.reason)
+    assert f"{mine.parent}: a folder is in the way" in caplog.text
     assert mine.read_text() == "mine"
+
+
+def test_a_large_file_that_has_no_place_keeps_no_other_back_and_is_not_fetched_again(
+    engine: Engine, copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, place = Path(copy.source), copy.destination / "big"
+    (source / "big").write_bytes(os.urandom(20_000_000))
+    names = [f"z{number}" for number in range(20)]
+    for name in names:
+        (source / name).write_bytes(b"small")
+
+    really = CopyTree.place
+
+    def take_place(home: CopyTree, folder: int, name: str | bytes, entry: Entry) -> None:
+        if entry.path == b"big":  # at the last moment: all of it has come
+            place.mkdir()
+        really(home, folder, name, entry)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CopyTree, "place", take_place)
+        result = transfer(engine, copy, Stop(), ignored)
+    assert not result.ok and result.reason is not None
+    assert result.reason.startswith("1 file could not be fetched, the first of them big: ")
+    assert {path.name for path in copy.destination.glob("z*")} == set(names)
+    place.rmdir()
+    again = transfer(engine, copy, Stop(), ignored)
+    assert again.ok, again.reason
+    assert (again.bytes or 0) < 20_000_000
+    assert place.read_bytes() == (source / "big").read_bytes()
+
+
+def test_a_file_whose_time_home_cannot_hold_is_named_and_not_fetched_again(
+    engine: Engine, copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = brought(engine, copy)
+    os.utime(mine, (1_700_000_002, 1_700_000_002))
+    os.utime(Path(copy.source) / "a.h5", (1_700_000_003, 1_700_000_003))
+    monkeypatch.setattr(Scratch, "time_at_home", lambda _self, modified: modified // 2 * 2)
+    job = listed(engine.remote, copy)
+    assert job.listing_diff.missing_files == 1
+    result = engine.transfer(job, Stop(), ignored)
+    assert (result.ok, result.files) == (False, 0)
+    assert result.reason is not None and "a.h5: the file system at home cannot" in result.reason
+    os.utime(mine, (1_700_000_001, 1_700_000_001))  # a time that home would not have made
+    assert transfer(engine, copy, Stop(), ignored).ok
+    assert mine.stat().st_mtime_ns // 10**9 == 1_700_000_003
+
+
+def test_modes_at_home_are_peoples_unless_the_facilitys_are_asked_for(
+    engine: Engine, copy: Copy
+) -> None:
+    source = Path(copy.source)
+    (source / "frames").mkdir()
+    for name in ("small", "frames/large"):
+        (source / name).write_bytes(b"x")
+        os.truncate(source / name, 9 << 20 if name.endswith("large") else 1)
+        (source / name).chmod(0o440)
+    umask = os.umask(0o077)
+    try:
+        assert transfer(engine, copy, Stop(), ignored).ok
+    finally:
+        os.umask(umask)
+    places = [copy.destination / name for name in ("small", "frames/large", "frames")]
+
+    def modes() -> list[str]:
+        return [oct(stat.S_IMODE(place.stat().st_mode)) for place in places]
+
+    assert modes() == ["0o660", "0o660", "0o2774"]
+    for place in places:
+        place.chmod(0o700)
+    (source / "new").write_bytes(b"x")
+    assert transfer(engine, copy, Stop(), ignored).ok
+    assert modes() == ["0o700"] * 3
+    job = replace(listed(engine.remote, copy), restore=True)
+    assert engine.transfer(job, Stop(), ignored).ok
+    assert modes()[:2] == ["0o660"] * 2

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from asynchy.domain.attempt import EngineResult
-from asynchy.domain.experiment import Copy
-from asynchy.domain.stop import Stop
-from asynchy.ssh import rsync_fetch
-from asynchy.transfer import rsync as engine_module
-from asynchy.transfer.home import make_folders
-from asynchy.transfer.rsync import RsyncEngine
-from asynchy.transfer.staging import Staging
+from asynchy.engines import rsync_engine as engine_module
+from asynchy.engines.rsync_engine import RsyncEngine
+from asynchy.engines.staging import Staging
+from asynchy.localfs.copy_tree import make_folders
+from asynchy.model.attempt import EngineResult
+from asynchy.model.cancellation import Stop
+from asynchy.model.experiment import Copy
+from asynchy.ssh.rsync import fetcher
 from simulator.compare import compare_trees
 from simulator.facility import Facility
 from tests.contract.engines import by_sftp, ignored, listed, remote_of, transfer
@@ -33,8 +33,8 @@ def engine(own_facility: Facility) -> RsyncEngine:
     return RsyncEngine(remote_of(own_facility))
 
 
-def asked(engine: RsyncEngine, **means: Any) -> RsyncEngine:
-    return replace(engine, means=replace(engine.means, **means))
+def asked(engine: RsyncEngine, **transfer_options: Any) -> RsyncEngine:
+    return replace(engine, transfer_options=replace(engine.transfer_options, **transfer_options))
 
 
 def write(path: Path, data: bytes, when: int = TIME) -> Path:
@@ -174,14 +174,14 @@ def test_the_sftp_engine_goes_on_where_rsync_was_cut_off(
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> None:
     """Have something happen once an rsync has brought its files."""
-    real = rsync_fetch.fetch_files
+    real = fetcher.fetch_files
 
     def fetch(*arguments: Any) -> EngineResult:
         result = real(*arguments)
         do()
         return result
 
-    monkeypatch.setattr(rsync_fetch, "fetch_files", fetch)
+    monkeypatch.setattr(fetcher, "fetch_files", fetch)
 
 
 @pytest.mark.parametrize("restore", [False, True])
@@ -217,7 +217,9 @@ def test_something_that_comes_in_the_way_while_rsync_fetches_stays(
     meanwhile(monkeypatch, swap)
     result = transfer(engine, copy, Stop(), ignored)
     assert not result.ok
-    assert f"frames/a.h5: {copy.destination}/frames: a symbolic link lies" in str(result.reason)
+    assert f"frames/a.h5: {copy.destination}/frames: a symbolic link is in the way" in str(
+        result.reason
+    )
     assert list(tmp_path.iterdir()) == []
     (copy.destination / "frames").unlink()
     monkeypatch.undo()
@@ -284,13 +286,13 @@ def test_links_and_special_files_come_if_asked_for(
     engine: RsyncEngine, copy: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = linked(copy)
-    real, results = rsync_fetch.fetch_links, []
+    real, results = fetcher.fetch_links, []
 
     def fetch_links(*arguments: Any) -> EngineResult:
         results.append(real(*arguments))
         return results[-1]
 
-    monkeypatch.setattr(rsync_fetch, "fetch_links", fetch_links)
+    monkeypatch.setattr(fetcher, "fetch_links", fetch_links)
     engine = asked(engine, symlinks=True, special_files=True)
     first = transfer(engine, copy, Stop(), ignored)
     assert (first.ok, first.files, first.bytes) == (True, 2, 8)
@@ -314,7 +316,7 @@ def test_without_being_asked_for_links_no_rsync_looks_for_them(
     engine: RsyncEngine, copy: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     linked(copy)
-    monkeypatch.setattr(engine_module.rsync_fetch, "fetch_links", None)
+    monkeypatch.setattr(engine_module.fetcher, "fetch_links", None)
     assert transfer(engine, copy, Stop(), ignored).ok
     assert not (copy.destination / "latest").is_symlink()
 
@@ -328,15 +330,18 @@ def test_what_a_person_has_in_the_place_of_a_link_stays(
     write(copy.destination / "frames" / "pipe", b"mine")
     engine = asked(engine, symlinks=True, special_files=True)
     with caplog.at_level(logging.WARNING):
-        assert transfer(engine, copy, Stop(), ignored).ok
+        result = transfer(engine, copy, Stop(), ignored)
     assert mine.read_bytes() == folder.read_bytes() == b"mine"
     assert (copy.destination / "frames" / "pipe").read_bytes() == b"mine"
     assert kept(copy) == {}
-    (record,) = caplog.records
-    assert record.getMessage() == (
-        "12282a: 3 things at home are in the place of links or special files of the facility, "
-        "and stay; the first of them: frames/back"
-    )
+    named = sorted(record.getMessage() for record in caplog.records)
+    assert named == [
+        "frames/back: a folder is in the way; move it away",
+        "frames/pipe: a file is in the way; move it away",
+        "latest: a file is in the way; move it away",
+    ]
+    assert (result.ok, result.files) == (False, 2)
+    assert str(result.reason).startswith("3 files could not be fetched, the first of them ")
 
 
 def test_files_that_vanish_are_told_and_the_others_come(engine: RsyncEngine, copy: Copy) -> None:

@@ -16,10 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from asynchy.domain.stop import Stop
 from asynchy.errors import ListingError
-from asynchy.ssh import slots
-from asynchy.ssh.remote import Remote
+from asynchy.model.cancellation import Stop
+from asynchy.ssh import connection_limit
+from asynchy.ssh.server import Server
 from simulator.compare import compare_trees
 from tests.conftest import Home
 
@@ -92,7 +92,7 @@ def is_complete(home: Home) -> bool:
     return any(row[0] for row in _rows(home, "SELECT completed FROM copies"))
 
 
-def end(home: Home, source: Path, copy: Path, remote: Remote, *, by_portal: bool) -> list[str]:
+def end(home: Home, source: Path, copy: Path, remote: Server, *, by_portal: bool) -> list[str]:
     """What must hold after the undisturbed run; `by_portal`: of mxsync, which keeps ignore.yml."""
     lines = compare_trees(source, copy)
     lines += _left_over(home, copy, remote)
@@ -106,7 +106,7 @@ def _not_whole(source: Path, copy: Path) -> Iterator[bytes]:
         if is_folder:
             continue
         there, here = os.fsencode(source) + b"/" + path, os.fsencode(copy) + b"/" + path
-        same_time = int(os.lstat(there).st_mtime) == int(os.lstat(here).st_mtime)
+        same_time = os.lstat(there).st_mtime_ns // 10**9 == os.lstat(here).st_mtime_ns // 10**9
         if not same_time or not filecmp.cmp(there, here, shallow=False):
             yield path
 
@@ -120,7 +120,7 @@ def _walk(root: bytes) -> Iterator[tuple[bytes, bool]]:
             yield os.path.normpath(os.path.join(below, name)), name in folders  # noqa: PTH118
 
 
-def _left_over(home: Home, copy: Path, remote: Remote) -> list[str]:
+def _left_over(home: Home, copy: Path, remote: Server) -> list[str]:
     lines = [f"process {one.pid} lives on: {one.command!r}" for one in processes(home.place)]
     found = {path.name for path in home.place.iterdir()}
     lines += [f"beside the config: {name}" for name in sorted(found - _EXPECTED)]
@@ -144,13 +144,13 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _slots(remote: Remote) -> list[str]:
+def _slots(remote: Server) -> list[str]:
     """Whether the machine may make as many connections as if nothing had ever run."""
-    taken: list[slots.Slot] = []
+    taken: list[connection_limit.ConnectionPermit] = []
     try:
         for _ in range(remote.connections):
-            taken.append(slots.take(remote, Stop(), patient=False))
-        return ["somebody waits for a connection"] if slots.wanted(remote) else []
+            taken.append(connection_limit.take(remote, Stop(), patient=False))
+        return ["somebody waits for a connection"] if connection_limit.wanted(remote) else []
     except ListingError:
         return [f"only {len(taken)} of {remote.connections} connections are free"]
     finally:
@@ -169,7 +169,7 @@ def _catalogue(home: Home, copy: Path) -> list[str]:
         if stat.S_ISDIR(found.st_mode):
             folders.add(path)
         else:
-            files[path] = (found.st_size, int(found.st_mtime))
+            files[path] = (found.st_size, found.st_mtime_ns // 10**9)
     listed = {path: told for path, *told in _rows(home, "SELECT path, size, modified FROM files")}
     if {path: tuple(told) for path, told in listed.items()} != files:
         lines.append(f"{len(listed)} files listed, {len(files)} on the disk, or other ones")

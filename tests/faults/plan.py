@@ -14,7 +14,7 @@ class Kind(StrEnum):
 
     COMMAND = "command killed"
     STREAM = "stream killed"
-    NURSERY = "parent of the streams killed"
+    FORK_SERVER = "parent of the streams killed"
     APART = "process of an experiment killed"
     SSH = "ssh killed"
     RSYNC = "rsync killed"
@@ -143,7 +143,7 @@ def _kinds(engine: str, command: str) -> list[Kind]:
     """The faults that can strike, each as often as it is to come up."""
     kinds = [Kind.COMMAND, Kind.COMMAND, Kind.SSH, Kind.SSH, Kind.STOP, Kind.SESSION, Kind.SSHD]
     kinds += [Kind.SSHD, Kind.RESET, Kind.RESET, Kind.FROZEN, Kind.FROZEN, Kind.DISK]
-    of_engine = [Kind.STREAM, Kind.NURSERY] if engine == "sftp" else [Kind.RSYNC, Kind.RSYNC]
+    of_engine = [Kind.STREAM, Kind.FORK_SERVER] if engine == "sftp" else [Kind.RSYNC, Kind.RSYNC]
     kinds += of_engine
     if command in ("mxsync", "service"):
         kinds += [Kind.PORTAL, Kind.PORTAL]

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asynchy.ssh.remote import Remote
+from asynchy.ssh.server import Server
 from simulator.scratch import remove
 from tests.conftest import SOON, Home, wait_until
 from tests.faults import check
@@ -108,7 +108,7 @@ class _Run:
         self._note([] if process.returncode == 0 else [f"undisturbed it fails: {out} {err}"])
         wait_until(lambda: not self._stage.facility.sessions())
         facility = self._stage.facility
-        remote = Remote(facility.host, facility.user, self._relay.port)
+        remote = Server(facility.host, facility.user, self._relay.port)
         self._note(
             check.end(self._home, self._source, self._copy, remote, by_portal=self._by_portal)
         )

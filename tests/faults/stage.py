@@ -12,10 +12,9 @@ from types import TracebackType
 from typing import Self
 
 from simulator.experiments import awkward_names, big_sparse_file, many_small_files, mx_experiment
-from simulator.facility import Facility
 from simulator.relay import Relay
 from simulator.scratch import new_folder, remove
-from tests.conftest import USER, Home, Program, give
+from tests.conftest import USER, Home, Program, give, quick_facility
 from tests.faults.check import EPN
 from tests.faults.plan import Kind, Plan
 
@@ -43,7 +42,7 @@ class Stage:
             self.place.chmod(0o755)
             (self.place / "facility").mkdir()
             give(self.place)
-            self.facility = stack.enter_context(Facility(self.place / "facility", run_as=USER))
+            self.facility = stack.enter_context(quick_facility(self.place / "facility", USER))
             self.relay = stack.enter_context(Relay(self.facility.host, self.facility.port))
             self._stack = stack.pop_all()
         _, *key = self.facility.known_hosts.read_text().split()

@@ -24,9 +24,11 @@ Aftermath = Callable[[], None]
 """What is to follow once everything passes again."""
 
 _VICTIMS: dict[Kind, Callable[[Process], bool]] = {
-    Kind.STREAM: lambda one: one.forked and b"asynchy.transfer.worker" in one.command,
-    Kind.NURSERY: lambda one: not one.forked and b"asynchy.transfer.worker" in one.command,
-    Kind.APART: lambda one: one.name in PYTHONS and b"asynchy.service.apart" in one.command,
+    Kind.STREAM: lambda one: one.forked and b"asynchy.engines.sftp.worker" in one.command,
+    Kind.FORK_SERVER: lambda one: not one.forked and b"asynchy.engines.sftp.worker" in one.command,
+    Kind.APART: lambda one: (
+        one.name in PYTHONS and b"asynchy.repatriation.fetch_subprocess" in one.command
+    ),
     Kind.SSH: lambda one: one.name == "ssh",
     Kind.RSYNC: lambda one: one.name == "rsync",
 }

@@ -10,8 +10,8 @@ import atheris
 from tests.fuzz.fuzzing import fuzz
 
 with atheris.instrument_imports():
-    from asynchy.plan.bundles import missing
-    from asynchy.transfer.journal import head, parse
+    from asynchy.engines.chunks import missing
+    from asynchy.engines.sftp.partial_files import head, parse
 
 _SEEDS = [
     head(b"frames/a_0001.cbf", 1000, 1_500_000_000),

@@ -9,13 +9,8 @@ import atheris
 from tests.fuzz.fuzzing import fuzz
 
 with atheris.instrument_imports():
-    from asynchy.ssh.sftp.packets import (
-        Framer,
-        ProtocolError,
-        parse_answer,
-        parse_hello,
-        parse_limits,
-    )
+    from asynchy.ssh.sftp.decoder import Framer, parse_answer, parse_hello, parse_limits
+    from asynchy.ssh.sftp.protocol import ProtocolError
 
 _SEEDS = (
     "00000005 02 00000003",

@@ -12,10 +12,10 @@ import atheris
 from tests.fuzz.fuzzing import fuzz
 
 with atheris.instrument_imports():
-    from asynchy.domain.epn import Epn
-    from asynchy.domain.info import parse_info
     from asynchy.errors import PortalError
-    from asynchy.facility.portal.answers import parse_token, parse_visits
+    from asynchy.facility.portal.parser import parse_token, parse_visits
+    from asynchy.model.epn import Epn
+    from asynchy.model.info_file import parse_info
 
 _PERSON = {"first_names": "Ada", "last_name": "Lovelace", "email": "ada@uni.example"}
 _VISIT = {

@@ -7,8 +7,10 @@ import atheris
 from tests.fuzz.fuzzing import fuzz
 
 with atheris.instrument_imports():
-    from asynchy.domain.paths import is_inside
-    from asynchy.ssh.rsync_output import (
+    from asynchy.model.file_modes import Modes
+    from asynchy.model.remote_names import is_inside
+    from asynchy.ssh.remote_sha256sum import parse
+    from asynchy.ssh.rsync.output import (
         explain,
         is_absent,
         known_holes,
@@ -18,7 +20,6 @@ with atheris.instrument_imports():
         parse_statistic,
         unescape,
     )
-    from asynchy.ssh.sha256sum import parse
 
 _SEEDS = [
     b"-rw-r--r--          1,024 2016/04/29 08:00:00 frames/a b_0001.cbf",
@@ -47,7 +48,7 @@ def one(data: bytes) -> None:
     else:
         if entry is not None:
             assert is_inside(entry.path) and entry.size >= 0 and 0 <= entry.mode <= 0o7777
-            assert entry.mode_at_home & ~0o2775 == 0
+            assert Modes().of(entry) & ~0o2775 == 0
     assert len(unescape(data)) <= len(data)
     parse_statistic(data)
     parse_progress(data)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asynchy.ssh.rsync_fetch import PARTIAL_DIR
+from asynchy.ssh.rsync.fetcher import PARTIAL_DIR
 from simulator.compare import compare_trees
 from simulator.experiments import mx_experiment
 from tests.conftest import Group, Home, give

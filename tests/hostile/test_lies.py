@@ -23,13 +23,13 @@ CASES = {
     "no name": OUT,
     "escape sequence": OUT + r"\\x1b\]0;owned\\x07\\x1b\[2J\\x9b5n/evil",
     "long name": "a name of 256 bytes",
-    "no size": "the server does not tell what f is",
-    "no time": "the server does not tell what f is",
+    "no size": "the server does not say what f is",
+    "no time": "the server does not say what f is",
     "without end": r"more than 2,000 entries \(max-entries\)",
     "folder in folder": "more than 128 folders in each other",
     "flips": CHANGED,
     "twice": CHANGED,
-    "link and folder": r"1 file could not be fetched, the first of them zz\.h5: .*a folder lies in the way",
+    "link and folder": r"zz\.h5: the server could not read it",
     "more and more": CHANGED,
     "size +1000": CHANGED,
     "size -1": CHANGED,
@@ -80,7 +80,7 @@ def test_each_ends_in_words_for_that_experiment_alone(lying: Hostile) -> None:
         run.is_home(what, as_it_is=False)
     for what, modified in (("time 0", 0), ("time 4294967295", 4294967295)):
         copy = lying.home.copy(lying.epns[what])
-        assert {int(path.stat().st_mtime) for path in copy.rglob("*")} == {modified}
+        assert {path.stat().st_mtime_ns // 10**9 for path in copy.rglob("*")} == {modified}
     # Whatever is told of their size, no other bytes than the facility's lie in a file's place.
     for what in ("size +1000", "size -1", "size 0", "flips"):
         epn = lying.epns[what]

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from asynchy.ssh.rsync_output import known_holes
+from asynchy.ssh.rsync.output import known_holes
 from tests.conftest import Home, give
 from tests.hostile.harness import PYTHON, Hostile
 

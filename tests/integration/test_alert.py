@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 import trustme
 
+from asynchy.alerting.smtp import MailServer, send
 from asynchy.errors import MailError
-from asynchy.notify.smtp import MailServer, send
 from simulator.experiments import mx_experiment
 from simulator.mail import MailSink
 from simulator.portal.handle import OMIT
@@ -426,7 +426,7 @@ def test_what_does_not_come_home_is_named_with_its_reason(office: Home, sink: Ma
         "0 EPNs of no project (0 new), 1 experiment due for long, 1 thing for a person\n"
     )
     first, mail = sink.mails
-    assert "ny79 is missing or empty: is it mounted?" in text_of(first)
+    assert "ny79 is missing, or has no copy: is it mounted?" in text_of(first)
     assert mail["Subject"] == "Experiments that do not come home"
     assert "12282a (ny79)  since" in text_of(mail)
     assert "the project folder is not there" in text_of(mail)
@@ -511,6 +511,16 @@ def test_a_mail_server_that_drips_is_given_up_at_the_total_limit(what: str) -> N
     assert error.value.hint == (
         "ask who runs the mail server; the mail is kept, and goes with the next run"
     )
+
+
+def test_a_mail_server_whose_answer_has_no_end_is_given_up_before_memory_is() -> None:
+    message = EmailMessage()
+    message["From"], message["To"] = "asynchy@uni.example", "it@uni.example"
+    lines = (b"250-" + b"x" * 94 + b"\r\n") * 5000
+    with dripping(lines, lines, b"EHLO") as port:
+        server = MailServer("127.0.0.1", port, "none", timeout=60)
+        with pytest.raises(MailError, match=r"its answers have more than 1\.00 MB"):
+            send(server, message, ["it@uni.example"])
 
 
 @pytest.mark.parametrize("what", DRIPS)

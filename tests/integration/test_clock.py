@@ -14,7 +14,7 @@ from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
 from simulator.mail import MailSink
 from simulator.portal.handle import OMIT
-from tests.conftest import Home, comes_in_part, give, wait_until
+from tests.conftest import Home, comes_in_part, give, stop_between_writes, wait_until
 
 HOURS = 3600
 NO_TEMPLATES = {f"epnalert-template-{name}": OMIT for name in ("folder", "text", "html")}
@@ -62,7 +62,9 @@ def test_the_next_cycle_comes_when_it_is_due_and_waits_for_the_clock(
         assert f"{'behind' if hours < 0 else 'ahead of'} the portal's" in home.log
         if hours > -24:  # a visit of yesterday has ended by this clock, too
             experiment(home, "12283b")
-            wait_until(lambda: "12283b: stays due: all of it is at home, but" in home.log)
+            wait_until(
+                lambda: "12283b: stays due: transferred, but not marked complete:" in home.log
+            )
             assert "12283b" not in home.ignored
             set_clock(home, 0)
             wait_until(lambda: "12283b" in home.ignored)
@@ -83,7 +85,8 @@ def test_it_jumps_in_mid_transfer(home: Home, clock: dict[str, str], hours: int)
     with home.serving(environment=clock) as process:
         wait_until(lambda: comes_in_part(home.copy("12282a")))
         set_clock(home, hours * HOURS)
-        process.send_signal(signal.SIGSTOP)  # it would be done before a slow machine has looked
+        # It would be done before a slow machine has looked.
+        stop_between_writes(process.pid, home.place / "catalogue.db")
         other = home.once()  # by the right time
         assert f"another process works on it: process {process.pid} on " in other.stdout
         assert home.status()[0]["claim"]["pid"] == process.pid
@@ -129,6 +132,50 @@ def test_ahead_of_the_portal_nothing_is_called_complete(home: Home, clock: dict[
     assert home.once(environment=clock).returncode == 0
     assert compare_trees(experiment_of(home, "12282a"), home.copy("12282a")) == []
     assert home.status("12282a")[0]["history"][-1]["files"] == 1
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("hours", [-2, 2], ids=["behind", "ahead"])
+def test_apart_from_the_portal_verify_and_forget_store_nothing(
+    home: Home, clock: dict[str, str], hours: int
+) -> None:
+    """The next visit would be taken for fetched, or for released."""
+    experiment(home, "12282a")
+    assert home.once().returncode == 0
+    before = home.status("12282a")
+    set_clock(home, hours * HOURS)
+    forget = ("copies", "forget", "12282a", "--reason", "x")
+    sync = ("sync", "--dest", str(home.storage))
+    for command in (("verify", "12282a"), forget, sync):
+        run = home.program.run("asynchy", "--config", home.config, *command, environment=clock)
+        assert run.returncode == 4
+        assert "the portal's: nothing was stored" in run.stderr
+    assert home.status("12282a") == before
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("what", ["verify", "forget"])
+def test_what_was_stored_ahead_while_the_portal_did_not_answer_is_corrected_and_named(
+    home: Home, clock: dict[str, str], what: str
+) -> None:
+    experiment(home, "12282a")
+    assert home.once().returncode == 0
+    set_clock(home, 400 * 24 * HOURS)
+    home.configure(base_url="http://127.0.0.1:1")
+    command = ["verify", "12282a"]
+    if what == "forget":
+        command = ["copies", "forget", "12282a", "--reason", "x"]
+    run = home.program.run("asynchy", "--config", home.config, *command, environment=clock)
+    assert run.returncode == 0
+    assert "clock was not compared with the portal's" in run.stderr
+    home.configure()
+    (experiment_of(home, "12282a") / "late.h5").write_bytes(b"late")
+    give(experiment_of(home, "12282a"))
+    run = home.once()
+    assert run.returncode == 0
+    assert "is in the future: this machine's clock was wrong then" in run.stdout
+    assert compare_trees(experiment_of(home, "12282a"), home.copy("12282a")) == []
+    assert "clock was wrong" not in home.once().stdout
 
 
 @pytest.mark.extra

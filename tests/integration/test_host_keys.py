@@ -63,7 +63,7 @@ def test_commands_of_a_config_with_a_portal(home: Home, what: str) -> None:
     asynchy = ("asynchy", "--config", home.config)
     doctor = home.program.run(*asynchy, "doctor")
     stops(doctor, what, 1)
-    assert "FAIL  rsync there: not asked: the server's host key is not" in doctor.stdout
+    assert "skip  rsync there: the same fault as of the SFTP service" in doctor.stdout
     stops(home.program.run(*asynchy, "verify", "12282a"), what, 4)
     stops(home.program.run("epnalert", "--config", home.config, "--dry-run"), what, 4)
     assert other.read_text() == before

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from asynchy.domain.experiment import Entry
-from asynchy.domain.stop import Stop
 from asynchy.errors import ExperimentAbsent, ListingRefused, NotAFolder
-from asynchy.facility import listing
-from asynchy.facility.visible import visible, visible_in
-from asynchy.ssh.remote import Remote
+from asynchy.facility import lister
+from asynchy.facility.discovery import discover, discover_in
+from asynchy.facility.old_places import look_at_old_places
+from asynchy.model.cancellation import Stop
+from asynchy.model.experiment import Entry, EntryKind
+from asynchy.model.relocation import OldPlace
+from asynchy.ssh.server import Server
 from simulator.compare import compare_trees
 from simulator.experiments import mx_experiment
 from simulator.facility import Facility
@@ -22,7 +24,7 @@ from simulator.mail import MailSink
 from simulator.scratch import remove
 from tests.conftest import Group, Home, give
 from tests.integration.test_alert import alert, configure, text_of
-from tests.integration.test_crawl import remote_of
+from tests.integration.test_sftp_lister import remote_of
 from tests.integration.test_verify import WAYS, offer, only, verify
 
 WAYS_TO_LIST = ["sftp", "rsync"]
@@ -31,10 +33,10 @@ WAYS_TO_LIST = ["sftp", "rsync"]
 @pytest.fixture(params=WAYS_TO_LIST)
 def remote(
     request: pytest.FixtureRequest, facility: Facility, monkeypatch: pytest.MonkeyPatch
-) -> Remote:
+) -> Server:
     """The server, listed over SFTP, or by rsync as if it offered no SFTP."""
     found = remote_of(facility)
-    monkeypatch.setattr(listing, "_without_sftp", {found} if request.param == "rsync" else set())
+    monkeypatch.setattr(lister, "_without_sftp", {found} if request.param == "rsync" else set())
     return found
 
 
@@ -57,20 +59,20 @@ def without_sftp(facility: Facility) -> None:
 
 
 def test_links_to_folders_are_experiments_and_beamlines_with_their_target(
-    facility: Facility, remote: Remote
+    facility: Facility, remote: Server
 ) -> None:
     sources = [facility.experiment(*place) for place in (("mx", "1a"), ("mx", "2b"), ("bl", "3c"))]
     (sources[1].parent / "plain").symlink_to("2b")  # in a beamline's folder that is nobody's
     first = moved(sources[0])
     beamline = moved(facility.data / "bl")
-    there = visible(remote, str(facility.data), Stop())
+    there = discover(remote, str(facility.data), Stop())
     assert [(one.experiment.beamline, one.source, one.target) for one in there.experiments] == [
         ("bl", str(sources[2]), None),
         ("mx", str(sources[0]), str(first)),
         ("mx", str(sources[1]), None),
     ]
     assert (there.unlisted, there.broken, there.other) == ({}, (), {})
-    (only_one,) = visible_in(remote, str(facility.data / "bl"), "bl", Stop()).experiments
+    (only_one,) = discover_in(remote, str(facility.data / "bl"), "bl", Stop()).experiments
     assert only_one.source == str(sources[2])
     assert beamline.is_dir()
 
@@ -92,13 +94,13 @@ BROKEN = ["dangling", "circle", "file", "closed"]
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_link_to_no_folder_is_handed_over_with_its_target(
-    facility: Facility, remote: Remote, kind: str
+    facility: Facility, remote: Server, kind: str
 ) -> None:
     facility.experiment("mx", "1a")
     target = break_link(kind, facility.data / "mx" / "2b")
     break_link("dangling", facility.data / "bl")
     (facility.data / "mx" / "3c").write_text("a file")
-    there = visible(remote, str(facility.data), Stop())
+    there = discover(remote, str(facility.data), Stop())
     if kind == "closed":
         (facility.data / "mx" / "closed").chmod(0o755)
     assert [one.experiment.epn.text for one in there.experiments] == ["1a"]
@@ -114,7 +116,7 @@ def test_a_server_that_lets_a_part_be_read_hides_only_links_that_lead_out_of_it(
     facility: Facility, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remote = remote_of(facility)
-    monkeypatch.setattr(listing, "_without_sftp", {remote})
+    monkeypatch.setattr(lister, "_without_sftp", {remote})
     facility.experiment("mx", "1a")
     for number in range(5):
         (facility.data / "mx" / f"{number}b").symlink_to("1a")
@@ -124,22 +126,22 @@ def test_a_server_that_lets_a_part_be_read_hides_only_links_that_lead_out_of_it(
     facility.programs = {"rsync": f'SSH_ORIGINAL_COMMAND="rsync $*" exec {rrsync}'}
     facility.stop_sshd()
     facility.start_sshd()
-    there = visible_in(remote, "/mx", "mx", Stop())
+    there = discover_in(remote, "/mx", "mx", Stop())
     epns = [one.experiment.epn.text for one in there.experiments]
     assert epns == ["0b", "1a", "1b", "2b", "3b", "4b"]
     (link,) = there.broken
     assert str(link) == "/mx/3c: it is a symbolic link that may not be followed"
 
 
-def listed(remote: Remote, source: Path) -> list[Entry]:
+def listed(remote: Server, source: Path) -> list[Entry]:
     found: list[Entry] = []
-    listing.list_experiment(remote, str(source), found.append, Stop())
+    lister.list_experiment(remote, str(source), found.append, Stop())
     return found
 
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_an_experiment_with_something_in_its_place_is_not_absent(
-    facility: Facility, remote: Remote, kind: str
+    facility: Facility, remote: Server, kind: str
 ) -> None:
     source = facility.experiment("mx", "1a").parent / "2b"
     target = break_link(kind, source)
@@ -155,7 +157,7 @@ def test_an_experiment_with_something_in_its_place_is_not_absent(
 
 
 def test_an_experiment_below_a_link_to_nothing_is_not_absent(
-    facility: Facility, remote: Remote
+    facility: Facility, remote: Server
 ) -> None:
     (facility.data / "mx").symlink_to("nowhere")
     with pytest.raises(NotAFolder) as raised:
@@ -165,7 +167,7 @@ def test_an_experiment_below_a_link_to_nothing_is_not_absent(
 
 
 def test_an_experiment_is_absent_if_nothing_is_in_its_place(
-    facility: Facility, remote: Remote
+    facility: Facility, remote: Server
 ) -> None:
     moved(facility.experiment("mx", "1a").parent)  # the beamline is a link that leads to a folder
     with pytest.raises(ExperimentAbsent):
@@ -175,11 +177,12 @@ def test_an_experiment_is_absent_if_nothing_is_in_its_place(
 
 
 def test_an_experiment_without_files_is_listed_as_its_folder_alone(
-    facility: Facility, remote: Remote
+    facility: Facility, remote: Server
 ) -> None:
     source = facility.experiment("mx", "1a")
     (source / ".hidden").write_text("of no worth")
-    assert [entry.path for entry in listed(remote, source)] == [b"."]
+    entries = {entry.path: entry.kind for entry in listed(remote, source)}
+    assert entries == {b".": EntryKind.FOLDER, b".hidden": EntryKind.DOT_FILE}
 
 
 @pytest.mark.parametrize("way", WAYS_TO_LIST)
@@ -294,8 +297,32 @@ def test_mxsync_keeps_an_epn_due_whose_folder_is_a_link_to_nothing(home: Home) -
     assert run.returncode == 1, run.stdout + run.stderr
     problem = f"{source}: it is a symbolic link to {place}, which does not exist"
     assert problem in run.stderr
-    assert "its folder at the facility is a link that leads to no folder" in run.stdout
+    assert "what is in its place at the facility is not a folder" in run.stdout
     assert "there is no such folder at the facility" not in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_a_complete_copy_whose_folder_at_the_facility_is_none_any_more_is_named(
+    home: Home, as_file: bool
+) -> None:
+    source = home.facility.experiment("mx", "12282a")
+    mx_experiment(source, "12282a", frames=1, frame_bytes=10)
+    give(source)
+    home.visit("12282a", ended=24 * 20)
+    assert home.once().returncode == 0
+    source.rename(home.facility.data / "elsewhere")
+    if as_file:
+        source.write_text("see elsewhere")
+    else:
+        source.symlink_to("nowhere")
+    said = "it is not a folder" if as_file else "it is a symbolic link to nowhere"
+    run = home.once()
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert said in run.stdout and ("link" in run.stdout) is not as_file
+    for command in ("status", "12282a"), ("report", "at-risk"), ("report", "reconcile"):
+        as_csv = ("--format", "csv") if command[0] == "report" else ()
+        shown = home.program.run("asynchy", "--config", home.config, *command, *as_csv)
+        assert said in shown.stdout, (command, shown.stdout)
 
 
 def test_an_epn_that_is_a_link_is_mailed_with_what_its_info_says(home: Home, place: Path) -> None:
@@ -325,3 +352,17 @@ def test_asynchy_sync_brings_home_what_became_a_link(group: Group) -> None:
     run = group.asynchy("sync", "--dest", vault)
     assert run.returncode == 0, run.stdout + run.stderr
     assert compare_trees(place, vault / "12282a") == []
+
+
+def test_old_and_new_paths_are_compared_by_where_they_lead(
+    facility: Facility, remote: Server
+) -> None:
+    data = facility.data
+    for name in ("real", "other"):
+        (data / name / "mx" / "1a").mkdir(parents=True)
+    (data / "link").symlink_to("real", target_is_directory=True)
+    give(data)
+    new = f"{data}/real/mx/1a"
+    old = {f"{data}/{name}/mx/1a": new for name in ("link", "other", "none")}
+    found = look_at_old_places(remote, old, Stop())
+    assert list(found.values()) == [OldPlace.SAME, OldPlace.OTHER, OldPlace.GONE]

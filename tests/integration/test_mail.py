@@ -115,7 +115,7 @@ def test_recipients_refused_for_now_get_the_mail_with_the_next_run(
     ("main", "acl", "said", "hint"),
     [
         ("message_size_limit = 300", "  accept", "552 ", "larger than the server takes"),
-        ("", "  defer message = 4.3.1 later", "451 4.3.1 later", "refuses for now"),
+        ("", "  defer message = 4.3.1 later", "451 4.3.1 later", "refuses it for now"),
         ("", "  deny message = 5.1.1 who?", "550 5.1.1 who?", "check epnalert-email-to"),
         ("", "  deny message = 552 5.2.2 full", "552 5.2.2 full", "a mailbox there is full"),
         ("acl_smtp_mail = no", "  accept\nno:\n  deny", "550 ", "check epnalert-email-from"),
@@ -189,7 +189,7 @@ def test_a_mistake_where_no_value_leads_is_found_too(office: Home, sink: MailSin
     check = office.program.run("asynchy", "config", "check", str(office.config))
     assert check.returncode == 3
     found = [line for line in check.stderr.splitlines() if "template" in line]
-    assert len(found) == 3 and "mine.txt uses epn_detials, which is not defined" in found[0]
+    assert len(found) == 2 and "mine.txt uses epn_detials, which is not defined" in found[0]
 
 
 def test_what_a_template_does_not_show_is_below_it(office: Home, sink: MailSink) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -73,6 +74,8 @@ def test_the_dry_run_shows_the_plan_and_writes_nothing_but_logs(home: Home) -> N
     home.visit("99999z")
     before = contents(home.place)
     shown = home.mxsync()
+    assert "In all: 1 experiment, " in shown.stdout
+    assert shown.stdout.endswith("to fetch. Nothing was changed: this is the plan.\n")
     after = contents(home.place)
     assert shown.returncode == 1  # somebody has to say whose 99999z is
     line = next(line for line in shown.stdout.splitlines() if line.startswith("12282a"))
@@ -81,6 +84,19 @@ def test_the_dry_run_shows_the_plan_and_writes_nothing_but_logs(home: Home) -> N
     changed = {path for path in after if after[path] != before.get(path)}
     logs = str(home.place / "logs")
     assert {path for path in changed if not path.startswith(logs)} == set()
+
+
+def test_the_plan_says_how_long_it_takes_by_earlier_transfers(home: Home) -> None:
+    made(home)
+    home.visit("12282a")
+    assert home.once().returncode == 0
+    nothing = home.mxsync()
+    assert nothing.stdout.endswith("\nNothing was changed: this is the plan.\n")
+    mx_experiment(home.facility.experiment("mx", "12283a"), "12283a", frames=2, frame_bytes=5000)
+    give(home.facility.data)
+    home.visit("12283a")
+    shown = home.mxsync()
+    assert re.search(r"to fetch, about [0-9.]+ s at [0-9.]+ [kM]?B/s, as in the last", shown.stdout)
 
 
 def test_the_plan_counts_only_what_is_not_at_home_yet(home: Home) -> None:
@@ -158,6 +174,8 @@ def test_the_project_folder_is_never_created(home: Home) -> None:
 
 
 def test_an_experiment_that_the_facility_does_not_have_stays_due(home: Home) -> None:
+    (home.facility.data / "mx").mkdir()
+    give(home.facility.data)
     home.visit("12282a")
     run = home.once()
     assert run.returncode == 1
@@ -195,18 +213,31 @@ def test_symlinks_and_special_files_come_only_when_asked_for(home: Home) -> None
     (source / "frame.cbf").write_text("x")
     (source / "inside").symlink_to("frame.cbf")
     (source / "outside").symlink_to("/etc/hostname")
+    (source / "folder").mkdir()
+    (source / "folder" / "absolute").symlink_to(source / "frame.cbf")
+    (source / "folder" / "top").symlink_to("..")
+    (source / "around").symlink_to("../12282a/frame.cbf")
     os.mkfifo(source / "pipe")
     give(source)
     home.visit("12282a")
-    assert home.once().returncode == 0
+    run = home.once()
+    assert run.returncode == 0 and "left out: 5 links, 1 special file" in run.stdout
+    (home.copy("12282a") / "folder").rmdir()
     assert [path.name for path in home.copy("12282a").iterdir()] == ["frame.cbf"]
 
     home.configure(symlinks=True, special_files=True)
     (home.place / "ignore.yml").write_text("previouslySynched: []\n")
     give(home.place)
-    assert home.once().returncode == 0
-    names = sorted(path.name for path in home.copy("12282a").iterdir())
-    assert names == ["frame.cbf", "inside", "pipe"]
+    run = home.once()
+    assert run.returncode == 0 and "complete; left out: 1 link " in run.stdout
+    found = {str(path.relative_to(home.copy("12282a"))) for path in home.copy("12282a").rglob("*")}
+    assert found == {
+        "frame.cbf", "inside", "around", "pipe", "folder", "folder/absolute", "folder/top",
+    }  # fmt: skip
+    for link in ("inside", "around", "folder/absolute"):
+        assert not (home.copy("12282a") / link).readlink().is_absolute()
+        assert (home.copy("12282a") / link).read_text() == "x"
+    assert (home.copy("12282a") / "folder" / "top").samefile(home.copy("12282a"))
 
 
 def test_compare_by_size_never_repairs_a_file_of_the_right_size_and_a_restore_by_time_does(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -31,14 +33,24 @@ def test_with_a_stream_that_cannot_be_written_the_work_is_done(home: Home, how: 
     run = home.once(around=redirected(how))
     assert run.returncode == 0, run.stderr
     assert compare_trees(source, home.copy("12282a")) == []
-    words = "Standard output could not be written: No space left on device.\n"
-    assert run.stderr == (words if how == ">/dev/full" else "")
+    reasons = {">/dev/full": "No space left on device", ">&-": "it is closed"}
+    words = f"Standard output could not be written: {reasons.get(how)}.\n"
+    assert run.stderr == (words if how in reasons else "")
     assert "complete" in home.log
     (source / "secret").write_bytes(b"x")
     give(source)
     (source / "secret").chmod(0)
     (home.place / "ignore.yml").write_text("previouslySynched: []\n")
     assert home.once(around=redirected(how)).returncode == 1
+
+
+@pytest.mark.parametrize("command", [("mxsync", "--version"), ("asynchy", "--help")])
+def test_a_version_or_help_that_cannot_be_written_is_reported(
+    home: Home, command: tuple[str, str]
+) -> None:
+    run = home.program.run(*command, around=redirected(">/dev/full"))
+    words = "Standard output could not be written: No space left on device.\n"
+    assert (run.returncode, run.stderr) == (0, words)
 
 
 def test_a_reader_that_has_had_enough_does_not_change_the_exit_code(home: Home) -> None:
@@ -61,6 +73,56 @@ def test_without_the_folder_of_the_log_the_work_is_done_and_that_is_said_once(ho
     doctor = home.program.run("asynchy", "--config", home.config, "doctor")
     assert doctor.returncode == 1
     assert "FAIL  log sync" in doctor.stdout
+
+
+def doctor_of(home: Home) -> subprocess.CompletedProcess[str]:
+    return home.program.run("asynchy", "--config", home.config, "doctor")
+
+
+def test_a_log_that_is_a_pipe_which_nobody_reads_is_named_and_the_work_is_done(home: Home) -> None:
+    source = prepared(home)
+    log = home.place / "logs" / "pipe"
+    os.mkfifo(log)
+    give(log)
+    home.configure(**{"log-files": {"sync": str(log)}})
+    run = home.once()
+    assert run.returncode == 0
+    said = f"{log} cannot be written: it is a pipe that no program reads"
+    assert run.stderr.count(said) == 1, run.stderr
+    assert compare_trees(source, home.copy("12282a")) == []
+    found = doctor_of(home)
+    assert (found.returncode, f"FAIL  log sync: {said}" in found.stdout) == (1, True)
+
+
+@pytest.mark.parametrize("log", ["/dev/null", "/dev/stderr", "/dev/stdout"])
+def test_a_log_that_is_a_stream_or_a_device_is_written_and_passes_doctor(
+    home: Home, log: str
+) -> None:
+    prepared(home)
+    home.configure(**{"log-files": {"sync": log}})
+    run = home.once()
+    assert run.returncode == 0
+    assert "cannot be written" not in run.stderr
+    said = " INFO plan: 1 experiment to transfer"
+    assert (said in run.stderr, said in run.stdout) == (log == "/dev/stderr", log == "/dev/stdout")
+    found = doctor_of(home)
+    assert f"ok    log sync: {log} can be written" in found.stdout
+    assert found.returncode == 0, found.stdout
+
+
+def test_a_log_that_is_a_pipe_with_a_reader_gets_the_lines(home: Home) -> None:
+    prepared(home)
+    log = home.place / "logs" / "pipe"
+    os.mkfifo(log)
+    give(log)
+    home.configure(**{"log-files": {"sync": str(log)}})
+    reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
+    run = home.once()
+    read = os.read(reader, 1 << 16).decode()
+    os.close(reader)
+    assert run.returncode == 0
+    assert " INFO 12282a: complete" in read
+    assert "cannot be written" not in run.stderr
 
 
 def test_a_service_goes_on_writing_its_log_once_it_can(home: Home) -> None:

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import trustme
 
-from asynchy.domain.stop import Stop
-from asynchy.domain.visit import Visit
 from asynchy.errors import PortalUnavailable, Stopped
 from asynchy.facility.portal import Credentials, Portal
-from asynchy.facility.portal.http import Http
+from asynchy.facility.portal.http_client import Http
+from asynchy.model.cancellation import Stop
+from asynchy.model.visit import Visit
 from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
 from simulator.facility import Facility
@@ -69,13 +69,17 @@ def patience(fault: dict[str, Any]) -> dict[str, int]:
 def fails_in_words(
     home: Home, run: subprocess.CompletedProcess[str], faults: list[tuple[dict[str, Any], str]]
 ) -> None:
-    """Each has an equipment entry of its own, from 100 on, and a word there that fits."""
+    """Each has an equipment entry of its own, from 100 on, and a word there that fits.
+
+    Entries that have a fault in common are in one line.
+    """
     assert run.returncode == 4
     for number, (_, word) in enumerate(faults, 100):
-        (line,) = [line for line in run.stdout.splitlines() if f"equipment {number}:" in line]
+        about = re.compile(rf"equipment (\d+, )*{number}(, \d+)*: ")
+        (line,) = [line for line in run.stdout.splitlines() if about.search(line)]
         assert word in line
     assert "access_token" not in run.stdout + run.stderr
-    assert "the visits running now are not all known" in run.stdout
+    assert "the portal could not report all running visits" in run.stdout
     assert home.ignored == ""
 
 
@@ -321,7 +325,7 @@ def test_a_stop_is_heard_while_another_programs_session_is_waited_for(home: Home
     with ThreadPoolExecutor(1) as programs:
         asking = programs.submit(ask, home, stop)
         wait_until(lambda: len(home.facility.portal.requests()) >= 4)
-        stop.ask()
+        stop.request()
         with pytest.raises(Stopped):
             asking.result(timeout=60)
 

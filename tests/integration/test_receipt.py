@@ -236,7 +236,7 @@ def test_a_folder_that_is_no_place_for_it_is_refused(home: Home) -> None:
     prepared(home)
     copy = home.copy("12282a")
     inside = receipt(home, "--unread", "--out", copy / "frames")
-    assert (inside.returncode, "lies in the copy itself" in inside.stderr) == (1, True)
+    assert (inside.returncode, "is in the copy itself" in inside.stderr) == (1, True)
     theirs = home.place / "theirs"
     theirs.mkdir()
     (theirs / "bagit.txt").write_text("BagIt-Version: 0.97\n")

@@ -180,7 +180,7 @@ def test_with_compare_size_a_persons_file_of_the_same_size_is_left_alone(
     look_again(home)
     run = asynchy(home, "verify", "12282a", "--level", "source", "--again")
     assert run.returncode == 0, run.stderr
-    assert (mine.read_text(), int(mine.stat().st_mtime)) == (work, 1_700_000_000)
+    assert (mine.read_text(), mine.stat().st_mtime_ns // 10**9) == (work, 1_700_000_000)
     (row,) = home.status("12282a")
     assert (row["edited"], row["damaged"]) == (1, 0)
 
@@ -212,7 +212,7 @@ def test_a_folder_of_a_copy_that_became_a_link_is_named_and_not_followed(
     for run in (asynchy(home, "verify", "12282a"), home.once()):
         assert run.returncode == 1
         assert "at home, frames is a symbolic link, which is not followed" in run.stderr
-        assert "lies in the way; move it away" in run.stderr
+        assert "is in the way; move it away" in run.stderr
     (row,) = home.status("12282a")
     assert row["completed"] is None
     assert frames.is_symlink()
@@ -276,7 +276,51 @@ def test_the_same_size_and_time_with_other_bytes_is_damage_and_is_fetched_again(
     assert (mine.parent.with_name("data.asynchy-mismatch")).is_dir()
 
 
+def test_zeros_at_the_facility_with_the_same_size_and_time_take_no_proven_version_away(
+    home: Home,
+) -> None:
+    source = prepared(home)
+    frame = source / FRAME
+    found, good = frame.stat(), frame.read_bytes()
+    frame.write_bytes(bytes(len(good)))
+    os.utime(frame, ns=(found.st_atime_ns, found.st_mtime_ns))
+    verified = asynchy(home, "verify", "12282a", "--again")
+    assert verified.returncode == 1, verified.stderr
+    assert kept(home) == {FRAME: good}
+    assert f"{FRAME} has zeros at the facility now where it had data" in verified.stderr
+
+
+def test_what_a_person_shortens_after_the_facilitys_update_did_not_shrink_there(
+    home: Home,
+) -> None:
+    source = prepared(home)
+    (source / "process.inp").write_bytes(b"the second version, which is longer")
+    give(source)
+    look_again(home)
+    edited(home.copy("12282a") / "process.inp", "short")
+    assert "smaller at the facility" not in look_again(home)
+    (row,) = home.status("12282a")
+    assert (row["replaced"]["by_less"], row["edited"]) == (0, 1)
+
+
+def test_what_is_replaced_by_a_clock_that_is_behind_is_kept_for_all_its_days(home: Home) -> None:
+    source = prepared(home)
+    with closing(sqlite3.connect(home.place / "catalogue.db")) as db, db:
+        db.execute("UPDATE attempts SET ended = '2027-11-24 14:05:00.000000'")  # a year from now
+    (source / "process.inp").write_bytes(b"the second version, which is longer")
+    give(source)
+    look_again(home)
+    folder = home.copy("12282a").with_name("data.asynchy-replaced")
+    assert [path.name for path in folder.iterdir()] == ["20271124T140500Z"]
+    (folder / "20271124T140500Z").rename(folder / "20200101T000000Z-keep-this")
+    home.configure(verify="source", keep_replaced=1)
+    home.once()
+    assert [path.name for path in folder.iterdir()] == ["20200101T000000Z-keep-this"]
+
+
 def test_files_of_an_incomplete_copy_that_something_else_brought_are_kept(home: Home) -> None:
+    (home.facility.data / "mx").mkdir()
+    give(home.facility.data)
     assert home.once().returncode == 0  # asynchy is in use here
     source = home.facility.experiment("mx", "12282a")
     (source / "a.h5").write_bytes(b"truncated")
@@ -291,17 +335,32 @@ def test_files_of_an_incomplete_copy_that_something_else_brought_are_kept(home: 
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_link_that_a_person_put_in_the_place_of_a_file_is_kept(home: Home, engine: str) -> None:
+def test_a_link_that_a_person_put_in_the_place_of_a_file_is_a_change_of_theirs(
+    home: Home, engine: str
+) -> None:
     source = prepared(home, engine=engine)
     mine = home.copy("12282a") / "process.inp"
     mine.unlink()
     mine.symlink_to("/elsewhere/process.inp")
     look_again(home)
-    assert not mine.is_symlink()
-    assert mine.read_bytes() == (source / "process.inp").read_bytes()
+    assert mine.is_symlink() and kept(home) == {}
+    audit = asynchy(home, "audit", "12282a")
+    assert audit.returncode == 1 and "changed at home: process.inp" in audit.stderr
+    look_again(home)
+    assert mine.is_symlink()
+    (row,) = home.status("12282a")
+    assert (row["edited"], row["damaged"], row["completed"] is not None) == (1, 0, True)
+    assert "no: 1 file was changed at home" in asynchy(home, "report", "reconcile").stdout
+
+    (source / "process.inp").write_bytes(b"the facility's second version")
+    give(source)
+    said = look_again(home)
+    assert "replaced 1 file that was changed at home; these versions are kept in" in said
+    assert mine.read_bytes() == b"the facility's second version"
     folder = home.copy("12282a").with_name("data.asynchy-replaced")
     (link,) = (path for path in folder.rglob("*") if path.is_symlink())
     assert str(link.readlink()) == "/elsewhere/process.inp"
+    assert link.parent.name.endswith("-changed-at-home")
 
 
 def test_kept_versions_go_after_their_days_unless_their_place_has_less(home: Home) -> None:
@@ -325,8 +384,11 @@ def test_kept_versions_go_after_their_days_unless_their_place_has_less(home: Hom
     home.once()
     assert len(kept(home)) == 2
     home.configure(verify="source", keep_replaced=90)
-    home.once()
+    run = home.once()
     assert kept(home).keys() == {FRAME}
+    assert (run.returncode, run.stdout.count("earlier versions of")) == (1, 1)
+    shown = asynchy(home, "status").stdout
+    assert "Needs a look:" in shown and "Nothing to do" not in shown
     (row,) = home.status("12282a")
     assert (row["replaced"]["files"], row["replaced"]["by_less"]) == (1, 1)
     # A person looks at it, and puts the good one back: it is left alone from then on.

@@ -34,7 +34,7 @@ def rows(home: Home, *arguments: str, code: int = 1) -> dict[str, dict[str, Any]
 
 
 def test_from_the_visit_to_the_day_when_it_may_be_deleted(home: Home) -> None:
-    home.configure(retention_days={"mx": 30})
+    home.configure(retention_days={"mx": 30}, accept_left_out=True)
     nothing = report(home, "at-risk")
     assert nothing.returncode == 5 and "knows no experiments" in nothing.stderr
     measured(home, "12282a", 20.5)
@@ -113,12 +113,14 @@ def test_from_the_visit_to_the_day_when_it_may_be_deleted(home: Home) -> None:
     remove(home.facility.data / "mx" / "77777c")
     assert home.program.run("asynchy", "--config", home.config, "walk").returncode == 0
     assert "77777c" not in rows(home, "at-risk")
-    assert "No longer at the facility, and not whole at home: 1" in report(home, "at-risk").stdout
+    assert "Gone from the facility; local copy incomplete: 1" in report(home, "at-risk").stdout
     assert report(home, "reconcile", "11111a").returncode == 5
 
 
 def test_a_visit_that_is_moved_or_called_off_counts_as_it_is_now(home: Home) -> None:
     home.configure(retention_days=30)
+    (home.facility.data / "mx").mkdir()
+    give(home.facility.data)
     stays = home.visit("99998a", ended=24 * 5)
     moved = home.visit("99999z", ended=24 * 20)
     assert home.once().returncode == 1
@@ -144,7 +146,7 @@ def test_without_retention_nobody_knows_how_long_and_it_says_so(home: Home) -> N
     assert (found["days_left"], found["retention_days"], found["kept_until"]) == (None, None, None)
     shown = report(home, "at-risk").stdout
     assert "no retention-days for mx: 1" in shown
-    assert "calls it fetched (--all): 1\n  12282a (mx)" in shown
+    assert "original's database (--all): 1\n  12282a (mx)" in shown
     assert "12282a" in rows(home, "at-risk", "--all")
     (home.place / "config.yml").write_text(
         (home.place / "config.yml").read_text() + "retention-days: {mx: soon}\n"
@@ -155,7 +157,7 @@ def test_without_retention_nobody_knows_how_long_and_it_says_so(home: Home) -> N
 
 def test_a_group_without_a_portal_has_reports_too(group: Group) -> None:
     group.experiment("12282a")
-    group.configure(**{"retention-days": 90000})
+    group.configure(**{"retention-days": 90000, "accept-left-out": "true"})
     assert group.walk().returncode == 0
     run = group.asynchy("report", "at-risk", "--format", "json")
     (row,) = json.loads(run.stdout)
@@ -172,4 +174,7 @@ def test_a_group_without_a_portal_has_reports_too(group: Group) -> None:
     assert group.asynchy("report", "at-risk").returncode == 0
     assert group.asynchy("verify").returncode == 0
     (row,) = json.loads(group.asynchy("report", "reconcile", "--format", "json").stdout)
-    assert row["may_be_deleted"] and row["why"].endswith("; no visit is known"), row
+    assert (
+        row["may_be_deleted"]
+        and "; no visit is known; left out, and accepted: 2 dot files" in row["why"]
+    ), row

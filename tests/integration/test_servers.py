@@ -10,7 +10,7 @@ import socket
 import socketserver
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -97,7 +97,9 @@ def test_a_banner_that_speaks_of_host_keys_is_no_alarm(home: Home) -> None:
 def broken_keys(home: Home) -> dict[str, tuple[Path, str]]:
     """Key files that ssh cannot use, with what is to be said of them."""
     text = home.facility.key_file.read_bytes()
+    denied = "the key file {key} cannot be read: Permission denied"
     keys = {
+        "denied": (text, 0, denied),
         "open": (text, 0o644, "others may read the key file {key} (mode 0644)"),
         "crlf": (text.replace(b"\n", b"\r\n"), 0o600, "ssh cannot use the key file {key}: "),
         "cut": (text[:-20], 0o600, "ssh cannot use the key file {key}: "),
@@ -109,12 +111,12 @@ def broken_keys(home: Home) -> dict[str, tuple[Path, str]]:
         path.chmod(mode)
         made[name] = (path, words.format(key=path))
     give(home.place)
-    for path, _ in made.values():
-        path.chmod(0o644 if path.name == "open" else 0o600)
+    for name, (_, mode, _) in keys.items():
+        made[name][0].chmod(mode)
     return made
 
 
-@pytest.mark.parametrize("name", ["open", "crlf", "cut"])
+@pytest.mark.parametrize("name", ["denied", "open", "crlf", "cut"])
 def test_a_key_file_that_ssh_cannot_use_is_told_as_that(home: Home, name: str) -> None:
     prepared(home)
     key, words = broken_keys(home)[name]
@@ -135,18 +137,20 @@ def test_a_server_that_asks_for_a_second_factor_is_told_as_that(home: Home) -> N
     assert "the server asks for a password or a code" in run.stdout
 
 
+@pytest.mark.parametrize("session", ["none", "subsystem"])
 @pytest.mark.parametrize("engine", ["sftp", "rsync"])
-def test_settings_for_log_ins_by_hand_do_no_harm(home: Home, engine: str) -> None:
+def test_settings_for_log_ins_by_hand_do_no_harm(home: Home, engine: str, session: str) -> None:
     source = prepared(home)
     home.configure(engine=engine, verify="source")
     environment = with_ssh_config(
         home,
         " RemoteCommand tmux new -A\n StdinNull yes\n RequestTTY yes\n LogLevel QUIET\n"
-        " ForkAfterAuthentication yes\n",
+        f" ForkAfterAuthentication yes\n SessionType {session}\n",
     )
     run = home.once(environment=environment)
     assert run.returncode == 0, run.stderr
     assert compare_trees(source, home.copy("12282a")) == []
+    assert home.status("12282a")[0]["level"] == "source"
 
 
 def test_the_cause_is_told_though_ssh_config_asks_for_quiet(home: Home) -> None:
@@ -170,6 +174,47 @@ def test_a_key_that_is_for_rsync_alone_brings_everything_home(home: Home, engine
     run = home.once()
     assert run.returncode == 0, run.stderr
     assert compare_trees(source, home.copy("12282a")) == []
+
+
+def doctor(home: Home) -> subprocess.CompletedProcess[str]:
+    return home.program.run("asynchy", "--config", home.config, "doctor")
+
+
+def test_doctor_is_content_with_a_key_for_rsync_alone_if_rsync_may_be_used(home: Home) -> None:
+    prepared(home)
+    restart(home, f"ForceCommand {shutil.which('rrsync')} -ro /")
+    for engine in ("auto", "rsync"):
+        home.configure(engine=engine)
+        found = doctor(home)
+        assert found.returncode == 0, found.stdout
+        assert "127.0.0.1 offers no SFTP; rsync takes its place" in found.stdout
+    home.configure(engine="sftp")
+    found = doctor(home)
+    assert (found.returncode, "use `engine: auto`" in found.stdout) == (1, True)
+
+
+def test_doctor_finds_that_rsync_is_needed_and_cannot_be_used(home: Home) -> None:
+    prepared(home)
+    restart(home, "ForceCommand /bin/false")
+    found = doctor(home)
+    assert found.returncode == 1
+    assert "ok    SFTP service" in found.stdout and "FAIL  rsync there" in found.stdout
+
+
+@pytest.mark.extra
+def test_doctor_is_content_with_sftp_alone_if_sftp_is_all_that_is_needed(home: Home) -> None:
+    prepared(home)
+    with proftpd(home.facility):
+        for engine in ("auto", "sftp"):
+            home.configure(engine=engine)
+            found = doctor(home)
+            assert found.returncode == 0, found.stdout
+            assert "it offers SFTP alone; not needed: " in found.stdout
+        home.configure(symlinks=True)
+        found = doctor(home)
+        assert found.returncode == 1
+        assert "it offers SFTP alone (symlinks: true needs rsync)" in found.stdout
+        assert "without what needs rsync: `symlinks`" in found.stdout
 
 
 def test_a_shell_that_greets_is_named_with_its_first_words(home: Home) -> None:
@@ -240,14 +285,14 @@ def test_a_fault_of_the_whole_server_is_told_once(home: Home, gone: bool) -> Non
 
 
 class _Relay(socketserver.BaseRequestHandler):
-    """Closes the first connections as OpenSSH 9.8 does of a machine that it penalises; later ones
-    lead to sshd."""
+    """Closes some connections as OpenSSH 9.8 does of a machine that it penalises; others lead to
+    sshd."""
 
     server: _Server
     request: socket.socket
 
     def handle(self) -> None:
-        if next(self.server.numbers) < self.server.times:
+        if self.server.closes(next(self.server.numbers)):
             self.request.sendall(b"Not allowed at this time\r\n")
             return
         with socket.create_connection(("127.0.0.1", self.server.sshd)) as other:
@@ -261,20 +306,25 @@ class _Relay(socketserver.BaseRequestHandler):
 
 
 class _Server(socketserver.ThreadingTCPServer):
-    def __init__(self, sshd: int, times: int) -> None:
+    def __init__(self, sshd: int, closes: Callable[[int], bool]) -> None:
         super().__init__(("127.0.0.1", 0), _Relay)
-        self.sshd, self.times = sshd, times
+        self.sshd, self.closes = sshd, closes
         self.numbers = itertools.count()
 
 
 @contextmanager
-def held_back(port: int, times: int) -> Iterator[int]:
-    """A port that leads to sshd, but closes so many connections first."""
-    with _Server(port, times) as server:
+def held_back(home: Home, closes: Callable[[int], bool], **keys: str) -> Iterator[None]:
+    """Configured for a port that leads to sshd, but closes some connections, by their number."""
+    with _Server(home.facility.port, closes) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield server.server_address[1]
+            port = server.server_address[1]
+            key = home.facility.known_hosts.read_text().split()[1:]
+            known = home.place / "known_hosts"
+            known.write_text(f"[127.0.0.1]:{port} {' '.join(key)}\n")
+            home.configure(port=port, known_hosts=str(known), **keys)
+            yield
         finally:
             server.shutdown()
             thread.join()
@@ -285,15 +335,32 @@ def test_a_server_that_holds_this_machine_back_is_waited_for_and_named(
     home: Home, times: int
 ) -> None:
     prepared(home)
-    with held_back(home.facility.port, times) as port:
-        key = home.facility.known_hosts.read_text().split()[1:]
-        known = home.place / "known_hosts"
-        known.write_text(f"[127.0.0.1]:{port} {' '.join(key)}\n")
-        home.configure(port=port, known_hosts=str(known))
+    with held_back(home, lambda number: number < times):
         run = home.once(limit=200)
     if times == 2:
         assert run.returncode == 0, run.stderr
         return
     assert run.returncode == 4
-    assert "the server closed the connection before it said who it is" in run.stdout
+    assert "the server closed the connection before the login" in run.stdout
     assert "PerSourcePenalties" in run.stdout
+
+
+def test_the_rsync_engine_waits_for_a_server_that_closes_connections_early(home: Home) -> None:
+    prepared(home)
+    with held_back(home, lambda number: number % 2 == 1, engine="rsync"):
+        run = home.once(limit=100)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "the server closed the connection before the login; trying again in" in home.log
+
+
+def test_a_server_whose_program_ends_at_once_comes_with_what_to_do(home: Home) -> None:
+    prepared(home)
+    program = home.facility.folder / "server"
+    program.write_text("#!/bin/sh\necho maintenance until Monday >&2\nexit 255\n")
+    program.chmod(0o755)
+    home.facility.sftp_server = str(program)
+    restart(home)
+    run = home.once()
+    assert run.returncode == 4
+    said = "127.0.0.1: the SFTP connection was ended (`ssh USER@HOST true` may show why"
+    assert said in run.stdout.replace("\n", " ")

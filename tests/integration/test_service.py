@@ -52,7 +52,7 @@ def test_it_runs_a_cycle_waits_and_ends_cleanly(home: Home) -> None:
     assert code == 0
     assert seconds < SOON
     after = home.program.run("asynchy", "--config", home.config, "status")
-    assert "mxsync does not run; last heard" in after.stdout
+    assert "mxsync does not run; last heartbeat" in after.stdout
 
 
 def test_sighup_starts_a_cycle_now(home: Home) -> None:
@@ -282,3 +282,98 @@ def test_log_lines_as_json(home: Home) -> None:
     lines = [json.loads(line) for line in home.log.splitlines()]
     assert {"time", "level", "logger", "message", "pid"} <= lines[0].keys()
     assert any("complete" in line["message"] for line in lines)
+
+
+def test_paused_in_mid_transfer_it_goes_on_where_it_was_once_it_is_resumed(home: Home) -> None:
+    source = prepared(home, big=2**29)
+    home.configure(bandwidth_limit="60 MB")
+    with home.serving() as process:
+        wait_until(lambda: comes_in_part(home.copy("12282a")))
+        paused = asynchy(home, "pause", "--reason", "the array is rebuilt", "--for", "2h")
+        assert paused.returncode == 0
+        assert "(the array is rebuilt)" in paused.stdout
+        wait_until(said(home, "transfers end, and go on after `asynchy resume`"))
+        wait_until(lambda: "paused since" in asynchy(home, "status").stdout)
+        assert "the array is rebuilt" in asynchy(home, "status").stdout
+        refused = asynchy(home, "now")
+        assert (refused.returncode, "is paused since" in refused.stderr) == (1, True)
+        once = home.once()
+        assert (once.returncode, "`asynchy resume` ends the pause" in once.stderr) == (1, True)
+        home.configure()
+        assert "begins a cycle within seconds" in asynchy(home, "resume").stdout
+        wait_until(said(home, "next look in"))
+        assert interrupt(process, signal.SIGTERM)[0] == 0
+    assert compare_trees(source, home.copy("12282a")) == []
+    history = home.status("12282a")[0]["history"]
+    assert [attempt["verdict"] for attempt in history] == ["stopped", "complete"]
+    assert history[1]["bytes"] < 2**29
+
+
+def test_paused_between_two_cycles_it_begins_none_until_it_is_resumed(home: Home) -> None:
+    prepared(home)
+    with home.serving() as process:
+        wait_until(said(home, "next look in"))
+        assert asynchy(home, "pause").returncode == 0
+        wait_until(lambda: "paused since" in asynchy(home, "status").stdout)
+        late = prepared(home, "12283b")
+        process.send_signal(signal.SIGHUP)
+        wait_until(said(home, "asked to look now"))
+        assert not home.copy("12283b").exists()
+        assert asynchy(home, "resume").returncode == 0
+        wait_until(said(home, "next look in", 2))
+        assert compare_trees(late, home.copy("12283b")) == []
+        assert interrupt(process, signal.SIGTERM)[0] == 0
+    assert asynchy(home, "resume").stdout == "mxsync was not paused.\n"
+
+
+def test_now_begins_a_cycle_of_the_running_service(home: Home) -> None:
+    prepared(home)
+    before = asynchy(home, "now")
+    assert (before.returncode, "mxsync does not run" in before.stderr) == (5, True)
+    with home.serving() as process:
+        wait_until(said(home, "next look in"))
+        late = prepared(home, "12283b")
+        assert f"process {process.pid}" in asynchy(home, "now").stdout
+        wait_until(said(home, "next look in", 2))
+        assert compare_trees(late, home.copy("12283b")) == []
+        assert interrupt(process, signal.SIGTERM)[0] == 0
+
+
+def test_a_pause_is_shown_by_all_that_people_look_at_also_if_no_service_runs(home: Home) -> None:
+    prepared(home)
+    assert "mxsync does not run now." in asynchy(home, "pause", "--reason", "disk move").stdout
+    assert "mxsync is paused since" in asynchy(home, "status").stdout
+    doctor = asynchy(home, "doctor")
+    assert (doctor.returncode, "FAIL  pause: mxsync is paused since" in doctor.stdout) == (1, True)
+    mail = home.program.run("epnalert", "--config", home.config, "--dry-run")
+    assert "mxsync is paused since" in mail.stdout and "(disk move)" in mail.stdout
+    activity = asynchy(home, "report", "activity")
+    assert (activity.returncode, "mxsync is paused since" in activity.stdout) == (1, True)
+    assert asynchy(home, "catalogue", "backup").returncode == 0
+    assert asynchy(home, "resume").returncode == 0
+    assert "paused" not in asynchy(home, "status").stdout
+    restored = asynchy(home, "catalogue", "restore")
+    assert "In this backup, mxsync is paused since" in restored.stdout
+
+
+def test_the_logs_of_an_epn_are_its_lines_alone_in_order(home: Home) -> None:
+    prepared(home)
+    nothing = asynchy(home, "logs", "12282a")
+    assert (nothing.returncode, "there is no log yet" in nothing.stderr) == (5, True)
+    assert home.once().returncode == 0
+    log = home.place / "logs" / "sync.log"
+    older = log.with_name("sync.log.1")
+    older.write_text("2020-01-01T00:00:00+00:00 INFO 12282a: begins\n2020 INFO 112282a: begins\n")
+    give(older)
+    lines = asynchy(home, "logs", "12282A").stdout.splitlines()
+    assert lines[0] == "2020-01-01T00:00:00+00:00 INFO 12282a: begins"
+    assert all("12282a" in line and "112282a" not in line for line in lines)
+    assert any("complete; moved" in line for line in lines)
+    last = asynchy(home, "logs", "12282a", "--lines", "1").stdout.splitlines()
+    assert last == lines[-1:]
+    other = asynchy(home, "logs", "77a")
+    assert (other.returncode, "names 77a" in other.stderr) == (5, True)
+
+
+def asynchy(home: Home, *arguments: str) -> Any:
+    return home.program.run("asynchy", "--config", home.config, *arguments)

@@ -14,7 +14,17 @@ import pytest
 
 from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
-from tests.conftest import PYTHONS, SOON, Home, comes_in_part, give, interrupt, is_alive, wait_until
+from tests.conftest import (
+    PYTHONS,
+    SOON,
+    Home,
+    comes_in_part,
+    give,
+    interrupt,
+    is_alive,
+    stop_between_writes,
+    wait_until,
+)
 
 
 def prepared(home: Home, *, big: int = 0) -> Path:
@@ -197,7 +207,7 @@ def test_asked_twice_it_stops_at_once(home: Home, engine: str) -> None:
         wait_until(lambda: "stopping" in home.log)  # two signals at once may count as one
         ended, _ = interrupt(process, signal.SIGTERM)
     assert ended == 143
-    # Asked once it waits five seconds for them; two more go by until a stopped nursery is given up.
+    # Asked once it waits five seconds for them; two more go by until a stopped fork server is given up.
     assert time.monotonic() - began < (7 if engine == "sftp" else 5)
     wait_until(lambda: not any(map(is_alive, children)))
 
@@ -205,7 +215,8 @@ def test_asked_twice_it_stops_at_once(home: Home, engine: str) -> None:
 def test_a_copy_is_never_worked_on_twice(home: Home) -> None:
     prepared(home, big=2**29)
     with in_mid_transfer(home, "sftp") as process:
-        process.send_signal(signal.SIGSTOP)  # it would be done before a slow machine has looked
+        # It would be done before a slow machine has looked.
+        stop_between_writes(process.pid, home.place / "catalogue.db")
         second = home.once()
         assert second.returncode == 1
         assert f"another process works on it: process {process.pid} on " in second.stdout
@@ -216,11 +227,33 @@ def test_a_copy_is_never_worked_on_twice(home: Home) -> None:
     assert home.status()[0]["claim"] is None
 
 
-def test_the_program_under_test_is_an_ordinary_user(home: Home) -> None:
+@pytest.mark.parametrize("engine", ["sftp", "rsync"])
+def test_a_project_folder_that_may_not_be_written_is_named(home: Home, engine: str) -> None:
     prepared(home)
+    home.configure(engine=engine)
     locked = home.storage / "ny79"
     locked.chmod(0o555)
     run = home.once()
     locked.chmod(0o2775)
     assert run.returncode == 1
-    assert "Permission denied" in run.stdout
+    said = run.stdout.replace("\n", " ")
+    assert f"{locked}/12282a: no permission to write at the destination (EACCES)" in said
+    assert "make the project folder writable" in said
+
+
+def test_a_key_file_that_is_a_folder_is_called_a_folder_by_every_command(home: Home) -> None:
+    prepared(home)
+    home.configure(key_file=str(home.storage), catalogue=str(home.place / "catalogue.db"))
+    said = f"the key file {home.storage} is a folder"
+    for command, code in (
+        (("asynchy", "config", "check"), 3),
+        (("asynchy", "doctor"), 1),
+        (("mxsync", "--execute", "--once"), 4),
+        (("asynchy", "walk"), 4),
+        (("asynchy", "sync", "--dest", str(home.storage)), 6),
+    ):
+        run = home.program.run(command[0], "--config", home.config, *command[1:])
+        told = " ".join((run.stdout + run.stderr).split())
+        assert run.returncode == code, told
+        assert said in told and "name a file with `key-file`" in told, told
+        assert "others may read" not in told, told

@@ -144,6 +144,14 @@ def test_a_lost_catalogue_stops_the_cycle_until_it_is_accepted(home: Home) -> No
     assert home.once().returncode == 0
 
 
+def test_a_lost_catalogue_is_noticed_though_all_comments_were_removed(home: Home) -> None:
+    state = used(home)
+    before = set(home.storage.rglob("*"))
+    (state / "ignore.yml").write_text("previouslySynched:\n- 12282a\n")
+    (state / "catalogue.db").unlink()
+    assert f"backups of it are in {state}/catalogue.db.backups" in fetched_nothing(home, before)
+
+
 def test_an_ignore_yml_of_the_original_and_data_at_home_are_no_loss(home: Home) -> None:
     prepared(home)
     copy = home.copy("12282a")
@@ -270,6 +278,35 @@ def test_a_damaged_catalogue_is_restored_and_what_came_later_is_compared_not_fet
     assert run.returncode == 0, run.stdout + run.stderr
     assert "moved 0 files" in home.log
     assert compare_trees(source, home.copy("12284a")) == []
+
+
+def test_after_a_restore_what_was_lost_since_the_backup_is_fetched(home: Home) -> None:
+    state = used(home)  # its cycle has made a backup
+    frame = next(path for path in home.copy("12282a").rglob("*.cbf"))
+    frame.unlink()
+    assert home.once().returncode == 0  # nothing is due: nobody has looked
+    assert not frame.exists()
+    (state / "catalogue.db").write_bytes(b"")
+    checked = home.program.run("asynchy", "--config", home.config, "catalogue", "check")
+    assert checked.returncode == 5 and "is missing or empty" in checked.stderr
+    restored = home.program.run("asynchy", "--config", home.config, "catalogue", "restore")
+    assert restored.returncode == 0, restored.stderr
+    give(state)
+    run = home.once()
+    assert run.returncode == 0, run.stderr
+    assert frame.exists()
+    assert "moved 1 file," in home.log
+
+
+def test_a_value_that_no_catalogue_has_is_named_by_check_and_by_every_command(home: Home) -> None:
+    state = used(home)
+    with closing(sqlite3.connect(state / "catalogue.db")) as db, db:
+        db.execute("UPDATE copies SET completed = 'yesterday'")
+    for arguments in (["catalogue", "check"], ["status"]):
+        run = home.program.run("asynchy", "--config", home.config, *arguments)
+        assert run.returncode == 5, run.stdout + run.stderr
+        assert "the catalogue has a value in the place of a time: 'yesterday'" in run.stderr
+        assert "asynchy catalogue restore" in run.stderr.replace("\n", " ")
 
 
 def test_a_user_who_may_only_read_sees_the_catalogue_and_leaves_nothing_beside_it(

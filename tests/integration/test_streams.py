@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asynchy.transfer import journal
+from asynchy.engines.sftp import partial_files
 from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, many_small_files, mx_experiment
 from tests.conftest import Home, comes_in_part, give, wait_until
@@ -58,6 +58,15 @@ def test_the_streams_of_one_experiment_serve_the_next(home: Home) -> None:
     assert home.facility.sshd_log().count("Accepted publickey") - before <= 4
 
 
+def test_a_file_in_many_pieces_that_may_not_be_read_counts_as_one_file(home: Home) -> None:
+    source = prepared(home, big=2**28)
+    (source / "zz" / "image.sqfs").chmod(0)
+    run = home.once()
+    refused = "zz/image.sqfs: it may not be read at the facility (EACCES)"
+    assert f"due: 1 file could not be fetched, the first of them {refused}" in run.stdout
+    assert run.stderr.count(f"WARNING {refused}") == 1
+
+
 def test_after_a_kill_only_what_was_not_durable_is_fetched_again(home: Home) -> None:
     source = prepared(home, big=BIG)
     home.configure(bandwidth_limit="60 MB", streams=2)
@@ -65,7 +74,7 @@ def test_after_a_kill_only_what_was_not_durable_is_fetched_again(home: Home) -> 
         wait_until(lambda: comes_in_part(home.copy("12282a"), 2**27))
         process.kill()
     scratch = os.open(home.copy("12282a").parent / ".asynchy-data", os.O_RDONLY)
-    (part,) = journal.find(scratch)
+    (part,) = partial_files.find(scratch)
     os.close(scratch)
     kept = sum(length for _, length in part.there)
     assert kept > 2**20

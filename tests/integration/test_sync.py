@@ -18,7 +18,16 @@ import pytest
 from simulator.compare import compare_trees
 from simulator.experiments import big_sparse_file, mx_experiment
 from simulator.facility import Facility
-from tests.conftest import Group, Home, Program, comes_in_part, give, wait_until
+from simulator.scratch import remove
+from tests.conftest import (
+    Group,
+    Home,
+    Program,
+    comes_in_part,
+    give,
+    stop_between_writes,
+    wait_until,
+)
 
 SLOWLY = "bandwidth-limit: 60 MB\n"
 """So that what is to be disturbed goes on for seconds, however fast the machine is."""
@@ -175,9 +184,17 @@ def test_all_of_history_comes_home_once(history: History) -> None:
 def test_in_order_of_date_up_to_the_limit(history: History) -> None:
     for epn, year in (("12a", 2012), ("9b", 2011), ("15c", 2015)):
         history.experiment(epn, year)
-    refused = history.sync("--dry-run")
+    before = {path: path.read_bytes() for path in history.place.glob("files.db*")}
+    dry = history.sync("--dry-run")
+    lines = [line.split()[0] for line in dry.stdout.splitlines() if "never fetched" in line]
+    assert lines == ["9b", "12a", "15c"], dry.stderr
+    assert {path: path.read_bytes() for path in history.place.glob("files.db*")} == before
+    refused = history.program.run(*history.command("status"))
     assert (refused.returncode, "a database of the original" in refused.stderr) == (5, True)
-    assert history.sync("--limit", "1").returncode == 0
+    limited = history.sync("--limit", "1")
+    assert limited.returncode == 1  # two are left
+    assert "2 more experiments are due, beyond --limit" in limited.stdout
+    assert "1 experiment completed, 2 still due." in limited.stdout
     assert history.at_home == ["9b"]
     dry = history.sync("--dry-run", "--order", "DESC")
     lines = [line.split()[0] for line in dry.stdout.splitlines() if "never fetched" in line]
@@ -210,7 +227,8 @@ def test_each_in_a_process_of_its_own_whose_death_costs_it_alone(history: Histor
     with history.program.start(*command) as process:
         wait_until(lambda: comes_in_part(history.dest / "12a"))
         (worker,) = _workers(history, "12a")
-        os.kill(worker, signal.SIGSTOP)  # it could be done before the other has begun
+        # It could be done before the other has begun.
+        stop_between_writes(worker, history.place / "files.db")
         with closing(sqlite3.connect(history.place / "files.db")) as db:
             pids = {pid for (pid,) in db.execute("SELECT pid FROM claims")}
         assert process.pid not in pids
@@ -299,6 +317,61 @@ def test_what_cannot_be_done_is_said(history: History) -> None:
     assert dashed.returncode == 0, dashed.stdout
 
 
+def test_a_list_of_epns_is_fetched_and_what_is_not_known_costs_no_other(
+    history: History,
+) -> None:
+    for epn in ("12a", "13b", "14c"):
+        history.experiment(epn, 2012)
+    listed = history.place / "epns.txt"
+    listed.write_text("# of the paper\n12a\n13B, late\nnonsense\n99z\n")
+    give(history.place)
+    run = history.sync("--list", str(listed))
+    assert run.returncode == 1
+    assert history.at_home == ["12a", "13b"]
+    assert "99z" in run.stdout and "the catalogue does not know it" in run.stdout
+    assert "no EPN: epns.txt, line 4: nonsense" in run.stderr
+    listed.write_text("99z\n98z\n")
+    none = history.sync("--list", str(listed))
+    assert (none.returncode, "does not know 98z, 99z" in none.stderr) == (5, True)
+    missing = history.sync("--list", str(history.place / "nope"))
+    assert (missing.returncode, "No such file" in missing.stderr) == (3, True)
+
+
+def test_what_was_never_fetched_and_is_gone_needs_a_person_until_it_is_released(
+    group: Group,
+) -> None:
+    group.experiment("12282a")
+    lost = group.experiment("12283a")
+    vault = group.place / "vault"
+    vault.mkdir()
+    give(vault)
+    assert group.walk().returncode == 0
+    remove(lost)
+    assert group.walk().returncode == 0
+    run = group.asynchy("sync", "--dest", vault)
+    assert run.returncode == 1
+    assert "gone from the facility, and not complete at home" in run.stdout
+    assert group.asynchy("copies", "forget", "12283a", "--reason", "a test").returncode == 0
+    assert group.asynchy("sync", "--dest", vault).returncode == 0
+
+
+def test_what_was_never_listed_is_named_if_experiments_are_asked_for_by_their_time(
+    home: Home,
+) -> None:
+    mx_experiment(home.facility.experiment("mx", "12282a"), "12282a", frames=2, frame_bytes=3000)
+    give(home.facility.data)
+    assert home.once().returncode == 0  # it is visible, and in no visit
+    vault = home.place / "vault"
+    vault.mkdir()
+    give(vault)
+    sync = ("asynchy", "--config", home.config, "sync", "--dest", vault, "--since", "2020-01-01")
+    unknown = home.program.run(*sync)
+    assert unknown.returncode == 6
+    assert "it is not known of when its files are" in unknown.stdout
+    assert home.program.run("asynchy", "--config", home.config, "walk").returncode == 0
+    assert home.program.run(*sync).returncode == 0
+
+
 def test_mxsync_and_sync_share_one_catalogue(home: Home) -> None:
     source = home.facility.experiment("mx", "12282a")
     mx_experiment(source, "12282a", frames=2, frame_bytes=3000)
@@ -356,13 +429,60 @@ def test_init_asks_for_what_is_missing_and_overwrites_nothing(
         "asynchy", "--config", config, "init", "--host", "sftp.example", "--port", "2222",
         "--user", "me@uni.example", "--keypath", "key", "--db", "./files.db",
     )  # fmt: skip
-    assert program.run(*command).returncode == 0
+    made = program.run(*command)
+    assert made.returncode == 0
+    assert f"the key file {place}/key cannot be read" in made.stderr
     written = config.read_text()
     assert f"keypath: {place}/key\n" in written and f"db: {place}/files.db\n" in written
-    assert program.run("asynchy", "config", "check", config).returncode == 0
+    checked = program.run("asynchy", "config", "check", config)
+    assert checked.returncode == 3
+    assert "/key cannot be read: No such file" in checked.stderr
     again = program.run(*command)
     assert (again.returncode, "is there already" in again.stderr) == (3, True)
     assert config.read_text() == written
     assert program.run(*command, "--overwrite").returncode == 0
+    unasked = program.run("asynchy", "--config", config, "init")
+    assert (unasked.returncode, "Host" in unasked.stdout) == (3, False)
+    deep = place / "etc" / "asynchy" / "as.yaml"
+    assert program.run(*("asynchy", "--config", deep, *command[3:])).returncode == 0
+    assert deep.is_file()
     assert program.run("asynchy", "--config", place / "other", "init").returncode == 1  # no answer
     assert not (place / "other").exists()
+
+
+def test_init_writes_the_host_key_whose_fingerprint_the_facility_names(
+    group: Group, place: Path
+) -> None:
+    config, facility = place / "as.yaml", group.facility
+    command = (
+        "asynchy", "--config", config, "init", "--host", facility.host, "--port",
+        str(facility.port), "--user", facility.user, "--keypath", facility.key_file, "--db", "c.db",
+    )  # fmt: skip
+    wrong = group.program.run(*command, "--fingerprint", f"SHA256:{'A' * 43}")
+    assert (wrong.returncode, config.exists()) == (4, False)
+    assert "does not offer a host key with the fingerprint" in wrong.stderr
+    public = facility.folder / "ssh" / "host_key.pub"
+    told = subprocess.run(
+        ["ssh-keygen", "-l", "-E", "sha256", "-f", public],
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout.split()[1]
+    assert group.program.run(*command, "--fingerprint", told).returncode == 0
+    assert f"known-hosts: {place}/as.known_hosts\n" in config.read_text()
+    walked = group.program.run("asynchy", "--config", config, "doctor")
+    assert "host key and key accepted" in walked.stdout, walked.stdout
+
+
+def test_status_of_an_epn_says_the_state_of_what_sync_fetched(group: Group) -> None:
+    group.experiment("12282a")
+    vault = group.place / "vault"
+    vault.mkdir()
+    give(vault)
+    assert group.walk().returncode == 0
+    assert group.asynchy("sync", "--dest", vault).returncode == 0
+    assert "12282a (mx): complete" in group.asynchy("status", "12282a").stdout
+    remove(vault / "12282a")
+    (vault / "other").mkdir()
+    said = group.asynchy("status", "12282a").stdout
+    assert "why: its folder is missing" in said and "copies list 12282a" in said

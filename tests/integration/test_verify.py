@@ -292,7 +292,7 @@ exec {shutil.which("rsync")} "$@" """
 
 def test_a_verification_that_was_killed_leaves_a_complete_copy(home: Home) -> None:
     prepared(home)
-    home.configure(recheck_after=0)
+    home.configure(recheck_after=0, accept_left_out=True)
     assert home.once().returncode == 0
     offer(home, "other", sha256sum="exec /bin/sleep 15", xargs='exec /usr/bin/xargs "$@"')
     with home.program.start("asynchy", "--config", home.config, "verify") as process:
@@ -309,7 +309,7 @@ def test_a_verification_that_was_killed_leaves_a_complete_copy(home: Home) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [(FRAME, "found missing"), ("late.log", "something new was seen")]
+    ("name", "why"), [(FRAME, "found missing"), ("late.log", "changes were seen")]
 )
 def test_what_could_not_be_fetched_is_due_for_mxsync_too(home: Home, name: str, why: str) -> None:
     source = prepared(home)
@@ -411,8 +411,8 @@ def test_what_lies_in_the_way_at_home_is_named_and_all_else_is_fetched(home: Hom
     assert run.returncode == 1
     told = " ".join(run.stdout.split())
     assert "files could not be fetched, the first of them frames/ada/lysozyme 1: " in told
-    assert f"{folder}: a symbolic link lies in the way; move it away" in home.log
-    assert f"{file}: a folder lies in the way; move it away" in home.log
+    assert f"{folder}: a symbolic link is in the way; move it away" in home.log
+    assert f"{file}: a folder is in the way; move it away" in home.log
     assert missing.is_file()
     assert folder.is_symlink() and not list(data.parent.glob(".asynchy-*"))
 

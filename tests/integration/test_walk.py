@@ -20,6 +20,12 @@ from simulator.experiments import awkward_names
 from simulator.scratch import remove
 from tests.conftest import Group, give, wait_until
 
+CLOSED = {
+    0: "it may not be read (EACCES)",
+    0o444: "what is in it may not be looked at (no x permission)",
+}
+"""The mode of a folder at the facility -> why it cannot be listed."""
+
 
 def shown(source: Path) -> list[Path]:
     """All that lies in an experiment, without what is hidden."""
@@ -42,8 +48,14 @@ def there(source: Path) -> dict[bytes, tuple[int, int]]:
             wanted = not name.startswith(b".") or name == b".info"
             if wanted and is_file:
                 inside = os.path.relpath(path, os.fsencode(source))
-                found[inside] = (known.st_size, int(known.st_mtime))
+                found[inside] = (known.st_size, known.st_mtime_ns // 10**9)
     return found
+
+
+def differences(group: Group, source: Path) -> list[tuple[bytes, tuple[int, int]]]:
+    """What the catalogue has and the experiment has not, or the other way round; the first ten."""
+    differ = set(group.files[str(source)].items()) ^ set(there(source).items())
+    return sorted(differ)[:10]
 
 
 def test_all_that_is_visible_in_both_layouts(group: Group) -> None:
@@ -63,7 +75,9 @@ def test_all_that_is_visible_in_both_layouts(group: Group) -> None:
     assert "3 new, 0 changed, 0 no longer there." in run.stdout
     kinds = [stat.S_IFMT(path.lstat().st_mode) for source in sources for path in shown(source)]
     links, fifos = kinds.count(stat.S_IFLNK), kinds.count(stat.S_IFIFO)
-    told = f"Not taken, and not followed: {links} symbolic links and {fifos} special files."
+    told = (
+        f"Not taken, and not followed: 6 dot files, {links} symbolic links, {fifos} special files."
+    )
     assert told in run.stdout
     assert group.files == {str(source): there(source) for source in sources}
     known = group.rows("SELECT epn, beamline, files, bytes FROM experiments ORDER BY epn")
@@ -99,7 +113,7 @@ def test_the_second_walk_tells_what_changed(group: Group) -> None:
     assert "0 no longer there" in group.walk().stdout  # it is told once
     plan = group.asynchy("sync", "--dest", group.place, "--dry-run").stdout
     (left_out,) = [line for line in plan.splitlines() if line.startswith("12283a")]
-    assert "no longer found at the facility: since" in left_out
+    assert "gone from the facility, and not complete at home: since" in left_out
     named = group.asynchy("sync", "--dest", group.place, "--dry-run", "--epn", "12283a").stdout
     assert "there is no such folder at the facility" in named
     group.experiment("12283a")
@@ -173,17 +187,46 @@ def test_what_cannot_be_read_is_told_and_what_was_known_of_it_stays(group: Group
     assert group.walk().returncode == 0
 
 
-def test_a_beamline_that_cannot_be_read_takes_nothing_away(group: Group) -> None:
+@pytest.mark.parametrize(("mode", "why"), list(CLOSED.items()))
+def test_a_beamline_that_cannot_be_read_takes_nothing_away(
+    group: Group, mode: int, why: str
+) -> None:
     group.experiment("12282a")
     group.experiment("8020l", "")
     assert group.walk().returncode == 0
     beamline = group.facility.data / "mx"
-    beamline.chmod(0)
+    beamline.chmod(mode)
     run = group.walk()
     beamline.chmod(0o755)
     assert run.returncode == 1
     assert "0 no longer there" in run.stdout
-    assert f"{beamline}: it may not be read (EACCES)" in run.stdout
+    assert f"{beamline}: {why}" in run.stdout
+
+
+@pytest.mark.parametrize(("mode", "why"), list(CLOSED.items()))
+@pytest.mark.parametrize("closed", ["1a", "2a", "3a"])
+def test_an_experiment_that_cannot_be_read_is_not_an_empty_one(
+    group: Group, closed: str, mode: int, why: str
+) -> None:
+    for epn in ("1a", "2a", "3a"):
+        group.experiment(epn)
+    assert group.walk().returncode == 0
+    before = group.files
+    source = group.facility.data / "mx" / closed
+    source.chmod(mode)
+    run = group.walk()
+    source.chmod(0o755)
+    assert run.returncode == 1
+    assert f"{source}: {why}" in run.stdout
+    assert group.files == before
+
+
+def test_an_experiment_that_is_empty_is_listed(group: Group) -> None:
+    source = group.facility.data / "mx" / "1a"
+    source.mkdir(parents=True)
+    give(source)
+    run = group.walk()
+    assert (run.returncode, "1 experiment listed, 0 files" in run.stdout) == (0, True)
 
 
 def test_the_epns_of_spreadsheets_or_of_a_list_alone(group: Group) -> None:
@@ -227,6 +270,24 @@ def test_the_epns_of_spreadsheets_or_of_a_list_alone(group: Group) -> None:
     assert (missing.returncode, "No such file" in missing.stderr) == (3, True)
 
 
+def test_a_formula_without_a_value_is_in_the_exit_code_and_the_rest_is_walked(group: Group) -> None:
+    group.experiment("12282a")
+    sheets = group.place / "sheets"
+    sheets.mkdir()
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for value in ("EPN", "12282a", '=CONCATENATE("20345","b")'):
+        sheet.append([value, "a title"])
+    book.save(sheets / "epns.xlsx")
+    give(group.place)
+    group.configure(epns_path=sheets)
+    run = group.walk()
+    assert run.returncode == 3, run.stdout + run.stderr
+    assert "row 3: a formula without a value" in run.stderr
+    assert "1 experiment listed" in run.stdout
+
+
 @pytest.mark.extra
 @pytest.mark.parametrize(
     "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.extra)]
@@ -250,7 +311,7 @@ def test_ended_in_the_middle_it_goes_on_where_it_was(group: Group, number: signa
     run = group.walk()
     assert run.returncode == 0, run.stderr
     assert "goes on where it was stopped" in run.stderr
-    assert group.files[str(source)] == there(source)
+    assert differences(group, source) == []
     assert group.rows("SELECT count(*) FROM frontier") == [(0,)]
     assert group.rows("SELECT max(id) FROM sightings") == [(walk_id,)]
     assert "0 new, 0 changed, 0 no longer there." in group.walk().stdout
@@ -270,7 +331,7 @@ def test_a_server_that_goes_and_comes_back_costs_little(group: Group) -> None:
     assert "the walk lost the facility" in err
     assert "trying again" in err
     assert "1 experiment listed" in out
-    assert group.files[str(source)] == there(source)
+    assert differences(group, source) == []
 
 
 def test_a_server_that_is_gone_is_said(group: Group) -> None:

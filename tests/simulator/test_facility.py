@@ -16,6 +16,7 @@ from simulator.compare import compare_trees
 from simulator.config import write_config
 from simulator.facility import Facility, SimulatorError
 from simulator.portal.handle import OMIT
+from simulator.processes import fork_server
 from simulator.supervise import descendants
 from tests.conftest import ROOT, is_alive, wait_until
 
@@ -103,6 +104,7 @@ def test_stopped_it_ends_its_sessions_and_starts_again_on_the_same_port(
 
 
 def test_nothing_is_left_behind(bare_folder: Path) -> None:
+    fork_server("")  # it stays
     before = descendants(os.getpid())
     with Facility(bare_folder) as facility:
         # A session that forks away from its shell, as daemons do.
@@ -167,6 +169,7 @@ def test_a_missing_program_is_named_with_its_package(
 
 
 def test_a_portal_that_does_not_start_takes_sshd_with_it(bare_folder: Path) -> None:
+    fork_server("")  # it stays
     before = descendants(os.getpid())
     nowhere = (bare_folder / "none.pem", bare_folder / "none.key")
     with (

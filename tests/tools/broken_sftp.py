@@ -49,7 +49,7 @@ def status(number: int, code: int, words: bytes = b"so it is") -> bytes:
 
 
 def attributes(found: os.stat_result) -> bytes:
-    times = u32(int(found.st_atime)) + u32(int(found.st_mtime))
+    times = u32(found.st_atime_ns // 10**9) + u32(found.st_mtime_ns // 10**9)
     return u32(1 | 4 | 8) + struct.pack(">Q", found.st_size) + u32(found.st_mode) + times
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from asynchy.ssh.companion import to_parent
+from asynchy.ssh.fork_server import to_parent
 
 
 def main(descriptor: int) -> None:

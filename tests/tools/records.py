@@ -9,14 +9,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from asynchy.domain.attempt import Claim, Verdict
-from asynchy.domain.copy_record import CopyRecord, LastAttempt, Presence
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Copy, Experiment
-from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
-from asynchy.domain.level import Level
-from asynchy.domain.visit import Beamtime, Visit
-from asynchy.plan.policy import (
+from asynchy.model.attempt import Claim, Verdict
+from asynchy.model.copy_record import CopyRecord, LastAttempt, Presence
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import Copy, Experiment
+from asynchy.model.experiment_record import DueNote, ExperimentRecord, combine
+from asynchy.model.policy import (
     DestinationRules,
     IgnoreEntry,
     Origin,
@@ -25,6 +23,8 @@ from asynchy.plan.policy import (
     owners_of,
     running_visits,
 )
+from asynchy.model.verification import Level
+from asynchy.model.visit import Beamtime, Visit
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MAPPING = {"1": "ny79", "2": "kx12"}

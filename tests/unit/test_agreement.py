@@ -8,24 +8,24 @@ from pathlib import Path
 
 from hypothesis import given, settings
 
-from asynchy.domain.copy_record import Presence
-from asynchy.domain.experiment_record import ExperimentRecord
-from asynchy.domain.level import Level
-from asynchy.plan.alert import overdue, unknown_epns
-from asynchy.plan.at_risk import at_risk
-from asynchy.plan.backlog import Wish, backlog
-from asynchy.plan.checking import to_verify
-from asynchy.plan.experiment_state import ExperimentState, State, experiment_state
-from asynchy.plan.outcome import Due, Left, LeftOut, Why
-from asynchy.plan.overview import overview_of
-from asynchy.plan.policy import Policy, RecheckPolicy
-from asynchy.plan.reconcile import DeletionEvidence, DeletionPolicy, reconcile
-from asynchy.plan.safety import SafetyPolicy, lack_of
+from asynchy.alerting.content import overdue, unknown_epns
+from asynchy.model.copy_record import Presence
+from asynchy.model.experiment_record import ExperimentRecord
+from asynchy.model.experiment_state import ExperimentState, State, experiment_state
+from asynchy.model.plan import DueCopy, DueReason, Skipped, SkipReason
+from asynchy.model.plan_overview import overview_of
+from asynchy.model.policy import Policy, RecheckPolicy
+from asynchy.model.safety import DeletionEvidence, SafetyPolicy, lack_of
+from asynchy.model.verification import Level
+from asynchy.repatriation.catalogue_selection import SyncRequest, select_from_catalogue
+from asynchy.reporting.at_risk import at_risk
+from asynchy.reporting.reconcile import DeletionPolicy, reconcile
+from asynchy.verification.verify_selection import to_verify
 from tests.tools.records import MAPPING, NOW, worlds
 
 World = tuple[list[ExperimentRecord], Policy]
 many = settings(max_examples=settings().max_examples * 3 // 2)
-STALE = (Why.RETURNED, Why.CHANGED, Why.DIFFERENT, Why.AGAIN)
+STALE = (DueReason.RETURNED, DueReason.CHANGED, DueReason.DIFFERENT, DueReason.AGAIN)
 """What makes an experiment due because its copy lacks something."""
 
 
@@ -38,10 +38,12 @@ def safety(policy: Policy, level: Level | None = None) -> SafetyPolicy:
     return SafetyPolicy(level, MAPPING, policy.ignored)
 
 
-def synced(record: ExperimentRecord, destination: Path) -> Due | LeftOut | None:
+def synced(record: ExperimentRecord, destination: Path) -> DueCopy | Skipped | None:
     """What `asynchy sync` says of a place; None: the copy there is complete."""
     layout = "/".join(destination.parts[2:])
-    decided, complete = backlog([record], Wish(Path(*destination.parts[:2]), layout), NOW)
+    decided, complete = select_from_catalogue(
+        [record], SyncRequest(Path(*destination.parts[:2]), layout), NOW
+    )
     assert len(decided) + complete == 1
     return next(iter(decided), None)
 
@@ -68,7 +70,9 @@ def test_what_is_at_home_is_not_at_risk_and_is_verified(world: World) -> None:
     endangered = {item.experiment for item in risks.items}
     endangered |= {item.experiment for item in risks.lost}
     verified = {
-        item.copy.destination: item.why for item in to_verify(records, ()) if isinstance(item, Due)
+        item.copy.destination: item.why
+        for item in to_verify(records, ())
+        if isinstance(item, DueCopy)
     }
     for item in states:
         if item.state is not State.AT_HOME:
@@ -76,7 +80,7 @@ def test_what_is_at_home_is_not_at_risk_and_is_verified(world: World) -> None:
         assert item.experiment not in endangered
         assert item.copy is not None
         if item.copy.claim is None:
-            assert verified[item.copy.copy.destination] is Why.VERIFIED
+            assert verified[item.copy.copy.destination] is DueReason.VERIFIED
 
 
 @many
@@ -89,7 +93,7 @@ def test_what_is_due_again_lacks_something_and_sync_fetches_it_too(world: World)
         there = item.record.copy_at(item.wanted.destination)
         copy = item.copy or there
         assert copy is None or lack_of(item.record, copy, None, NOW) is not None
-        if there is not None and item.left is not Left.DAMAGED:
+        if there is not None and item.left is not SkipReason.DAMAGED:
             assert synced(item.record, item.wanted.destination) is not None
 
 
@@ -97,7 +101,7 @@ def test_what_is_due_again_lacks_something_and_sync_fetches_it_too(world: World)
 @given(worlds())
 def test_what_is_due_because_it_is_stale_has_no_copy_that_lacks_nothing(world: World) -> None:
     for item in states_of(world):
-        if item.state is State.DUE and item.why in (Why.RETURNED, Why.CHANGED):
+        if item.state is State.DUE and item.why in (DueReason.RETURNED, DueReason.CHANGED):
             _, lack = safety(world[1]).best_copy(item.record, NOW)
             others = [
                 one for one in item.record.copies if one.copy.destination != item.wanted.destination
@@ -137,7 +141,7 @@ def test_nothing_but_what_is_at_home_may_be_deleted_at_the_facility(world: World
 @given(worlds())
 def test_what_needs_no_transfer_for_the_reports_needs_none_for_a_cycle(world: World) -> None:
     for item in states_of(world):
-        exempt = safety(world[1]).is_exempt(item.record)
+        exempt = safety(world[1]).is_exempt(item.record, NOW)
         if item.state in (State.RELEASED, State.SKIPPED):
             assert exempt or any(copy.was_complete for copy in item.record.copies)
         elif exempt:

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
-from asynchy.domain.info import LARGEST, parse_info
-from asynchy.domain.person import Person, on_one_line
-from asynchy.domain.visit import EquipmentVisits, Visit
-from asynchy.notify.tables import in_rows, table
-from asynchy.plan.alert import overdue, suggest, unknown_epns
-from asynchy.plan.experiment_state import ExperimentState, experiment_state
-from asynchy.plan.policy import IgnoreEntry, Origin
+from asynchy.alerting.content import overdue, suggest, unknown_epns
+from asynchy.alerting.text_table import in_rows, table
+from asynchy.model.epn import Epn
+from asynchy.model.experiment_record import DueNote, ExperimentRecord, combine
+from asynchy.model.experiment_state import ExperimentState, experiment_state
+from asynchy.model.info_file import LARGEST, parse_info
+from asynchy.model.person import Person, single_line
+from asynchy.model.policy import IgnoreEntry, Origin
+from asynchy.model.visit import EquipmentVisits, Visit
 from tests.tools.records import NOW, copy_of, experiment_of, policy_of, record_of, wanted
 from tests.tools.records import visit as told
 
@@ -163,6 +163,6 @@ def test_any_bytes_are_read_without_an_error(data: bytes) -> None:
 
 @given(st.text())
 def test_a_text_from_outside_is_on_one_line(text: str) -> None:
-    line = on_one_line(text)
+    line = single_line(text)
     assert line.isprintable() and line == " ".join(line.split())
-    assert on_one_line(7) == on_one_line(None) == ""
+    assert single_line(7) == single_line(None) == ""

@@ -12,14 +12,23 @@ from typing import Any
 import pytest
 
 from asynchy.catalogue import Catalogue
-from asynchy.catalogue.backups import back_up, backups, check, folder_of, remove_old, restore
+from asynchy.catalogue.backups import (
+    back_up,
+    backups,
+    check,
+    complete_in,
+    folder_of,
+    remove_old,
+    restore,
+    to_restore,
+)
 from asynchy.catalogue.database import Database
-from asynchy.catalogue.exporting import file_rows
-from asynchy.domain.attempt import Attempt, Verdict
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import AtHome, Copy, Entry, Experiment, Kind
+from asynchy.catalogue.export import file_rows
 from asynchy.errors import CatalogueError
-from asynchy.service.backups import back_up_daily
+from asynchy.model.attempt import Attempt, Verdict
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import Copy, Entry, EntryKind, Experiment, LocalState
+from asynchy.repatriation.daily_backup import back_up_daily
 from tests.tools.catalogues import new_catalogue
 
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
@@ -41,7 +50,7 @@ def copy_of(epn: str, place: Path) -> Copy:
 
 
 def attempted(catalogue: Catalogue, epn: str, place: Path) -> None:
-    number = catalogue.claim(copy_of(epn, place))
+    number = catalogue.acquire_lease(copy_of(epn, place))
     assert isinstance(number, int)
     attempt = Attempt(
         started=NOW, ended=NOW, host="here", pid=1, engine="rsync", chosen=None, check="size",
@@ -53,14 +62,14 @@ def attempted(catalogue: Catalogue, epn: str, place: Path) -> None:
 
 
 def epns(path: Path) -> list[str]:
-    return [one.copy.epn.text for one in Catalogue.peek(path).overview.copies()]
+    return [one.copy.epn.text for one in Catalogue.open_readonly(path).overview.copies()]
 
 
 def listed(catalogue: Catalogue, epn: str, place: Path, files: int) -> None:
     listing = catalogue.listing(copy_of(epn, place))
     assert listing is not None
     for at in range(files):
-        listing.add(Entry(Kind.FILE, b"%06d" % at, 1, 0, 0o644), AtHome.AS_LISTED)
+        listing.add(Entry(EntryKind.FILE, b"%06d" % at, 1, 0, 0o644), LocalState.AS_LISTED)
     listing.finish(None)
 
 
@@ -82,9 +91,9 @@ def test_a_backup_has_what_was_committed_and_no_writer_waits_for_it(
         writer.execute("COMMIT")
     assert made.path == folder_of(path) / "2026-11-24T03-00-00Z.db"
     assert [one.name for one in made.path.parent.iterdir()] == [made.path.name]
-    (record,) = Catalogue.peek(made.path).overview.copies()
+    (record,) = Catalogue.open_readonly(made.path).overview.copies()
     assert record.attempts == 1
-    (record,) = Catalogue.peek(path).overview.copies()
+    (record,) = Catalogue.open_readonly(path).overview.copies()
     assert record.attempts == 0
     assert check(made.path) == []
 
@@ -147,6 +156,33 @@ def test_a_restored_catalogue_is_the_backup_and_what_was_there_is_kept(
     assert epns(path) == ["1a"]
 
 
+def test_the_newest_backup_is_restored_unless_an_older_one_knows_far_more(
+    catalogue: Catalogue, path: Path, tmp_path: Path
+) -> None:
+    for at in range(4):
+        attempted(catalogue, f"{at}a", tmp_path)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE copies SET completed = '2026-11-24 00:00:00.000000'")
+    full = back_up(path, NOW)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE copies SET completed = NULL WHERE id < 3")
+    half = back_up(path, NOW + timedelta(days=1))
+    assert to_restore(path) == half.path
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE copies SET completed = NULL")
+    empty = back_up(path, NOW + timedelta(days=2))
+    assert [complete_in(one.path) for one in (full, half, empty)] == [4, 2, 0]
+    with pytest.raises(CatalogueError) as error:
+        to_restore(path)
+    assert str(empty.path) in error.value.message
+    assert f"{full.path} knows 4" in error.value.message
+    full.path.write_bytes(b"not a database")
+    assert complete_in(full.path) is None
+    with pytest.raises(CatalogueError) as error:
+        restore(path, full.path, NOW)
+    assert error.value.hint is not None and f"restore {empty.path}`" in error.value.hint
+
+
 @pytest.mark.parametrize("content", [None, b"not a database", b""])
 def test_what_is_no_good_backup_is_not_restored(
     catalogue: Catalogue, path: Path, tmp_path: Path, content: bytes | None
@@ -198,13 +234,13 @@ def test_a_damaged_catalogue_is_called_so_and_its_newest_backup_is_named(
     back_up(path, NOW)
     damage(path)
     with pytest.raises(CatalogueError, match="is damaged") as caught:
-        Catalogue.peek(path).overview.records()
+        Catalogue.open_readonly(path).overview.records()
     assert caught.value.hint is not None and "`asynchy catalogue restore`" in caught.value.hint
     assert check(path) != []
 
 
 def test_an_error_without_damage_is_not_called_damage(catalogue: Catalogue, path: Path) -> None:
-    database = Database.peek(path)
+    database = Database.open_readonly(path)
     with pytest.raises(CatalogueError) as caught, database.transaction():
         raise_from_sqlite()
     assert "is damaged" not in caught.value.message
@@ -236,7 +272,7 @@ def test_reading_while_another_process_begins_to_write_sees_what_was_committed(
     catalogue: Catalogue, path: Path, tmp_path: Path
 ) -> None:
     attempted(catalogue, "1a", tmp_path)
-    reader = Catalogue.peek(path)
+    reader = Catalogue.open_readonly(path)
     for at in range(50):
         attempted(catalogue, f"{at + 2}b", tmp_path)
         assert len(reader.overview.copies()) == at + 2

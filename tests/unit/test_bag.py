@@ -9,18 +9,18 @@ from pathlib import Path
 import bagit
 import pytest
 
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Copy, Experiment
-from asynchy.domain.level import Held, Level
 from asynchy.errors import ReceiptRefused
-from asynchy.receipt.bag import Bag, name_in_manifest, place_beside, sha256sum_line
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import Copy, Experiment
+from asynchy.model.verification import CopyFile, Level
+from asynchy.receipts.bag import Bag, name_in_manifest, place_beside, sha256sum_line
 
 NOW = datetime.now(UTC)
 EMPTY = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 
 
-def held(path: bytes) -> Held:
-    return Held(path, 0, 10**9, Level.SIZE, NOW, EMPTY, None)
+def held(path: bytes) -> CopyFile:
+    return CopyFile(path, 0, 10**9, Level.SIZE, NOW, EMPTY, None)
 
 
 def copy_in(folder: Path, epn: str = "12282a") -> Copy:

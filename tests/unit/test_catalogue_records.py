@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,13 +11,22 @@ from pathlib import Path
 import pytest
 
 from asynchy.catalogue import Catalogue
-from asynchy.domain.attempt import Attempt, Verdict
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import AtHome, Copy, Entry, Experiment, Kind, Located, Survey
-from asynchy.domain.experiment_record import ExperimentRecord
-from asynchy.domain.visit import EquipmentVisits, Visit, with_ids_apart
-from asynchy.errors import DestinationTaken
-from asynchy.plan.observed import FolderSeen
+from asynchy.catalogue.notifications import PendingMail
+from asynchy.errors import CatalogueError, DestinationTaken
+from asynchy.model.attempt import Attempt, Verdict
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import (
+    Copy,
+    Entry,
+    EntryKind,
+    Experiment,
+    ListingDiff,
+    LocalState,
+    LocatedExperiment,
+)
+from asynchy.model.experiment_record import ExperimentRecord
+from asynchy.model.observed import FolderSeen
+from asynchy.model.visit import EquipmentVisits, Visit, with_ids_apart
 from tests.tools.catalogues import new_catalogue
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -44,7 +55,7 @@ def attempt(verdict: Verdict, ended: datetime) -> Attempt:
 def list_file(catalogue: Catalogue, size: int) -> None:
     listing = catalogue.listing(COPY)
     assert listing is not None
-    listing.add(Entry(Kind.FILE, b"a", size, 0, 0o644), AtHome.AS_LISTED)
+    listing.add(Entry(EntryKind.FILE, b"a", size, 0, 0o644), LocalState.AS_LISTED)
     listing.finish(None)
 
 
@@ -58,14 +69,14 @@ def test_a_change_seen_in_the_future_is_over_once_the_copy_is_complete(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, verdict: Verdict
 ) -> None:
     future = NOW + timedelta(days=400)
-    monkeypatch.setattr("asynchy.catalogue.sightings._now", lambda: future)
+    monkeypatch.setattr("asynchy.catalogue.scans._now", lambda: future)
     list_file(catalogue, 8)
     list_file(catalogue, 9)
     assert the_record(catalogue).changed == future
-    number = catalogue.claim(COPY)
+    number = catalogue.acquire_lease(COPY)
     assert isinstance(number, int)
-    survey = Survey(NOW, 1, 9, 0, 0, 0, 0, 0, "fingerprint")
-    catalogue.record(number, attempt(verdict, NOW + timedelta(hours=1)), survey)
+    listing_diff = ListingDiff(NOW, 1, 9, 0, 0, 0, 0, "fingerprint")
+    catalogue.record(number, attempt(verdict, NOW + timedelta(hours=1)), listing_diff)
     changed = NOW if verdict is Verdict.COMPLETE else future
     assert the_record(catalogue).changed == changed
 
@@ -74,13 +85,13 @@ def test_a_change_seen_after_the_listing_counts_after_the_attempt(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = NOW + timedelta(minutes=5)
-    monkeypatch.setattr("asynchy.catalogue.sightings._now", lambda: seen)
+    monkeypatch.setattr("asynchy.catalogue.scans._now", lambda: seen)
     list_file(catalogue, 8)
     list_file(catalogue, 9)
-    number = catalogue.claim(COPY)
+    number = catalogue.acquire_lease(COPY)
     assert isinstance(number, int)
-    survey = Survey(NOW, 1, 9, 0, 0, 0, 0, 0, "fingerprint")
-    catalogue.record(number, attempt(Verdict.COMPLETE, NOW + timedelta(hours=1)), survey)
+    listing_diff = ListingDiff(NOW, 1, 9, 0, 0, 0, 0, "fingerprint")
+    catalogue.record(number, attempt(Verdict.COMPLETE, NOW + timedelta(hours=1)), listing_diff)
     assert the_record(catalogue).changed == seen
 
 
@@ -92,7 +103,7 @@ def test_what_was_never_seen_at_the_facility_is_not_gone_from_it(catalogue: Cata
 
 
 def test_what_was_seen_and_could_not_be_listed_can_be_gone(catalogue: Catalogue) -> None:
-    located = Located(COPY.experiment, COPY.source)
+    located = LocatedExperiment(COPY.experiment, COPY.source)
     catalogue.see(FolderSeen("/data/mx", (located,)), NOW)
     catalogue.record_unlisted(COPY, attempt(Verdict.FAILED, NOW))
     catalogue.see(FolderSeen("/data/mx", ()), NOW)
@@ -114,7 +125,7 @@ def test_what_only_the_portal_told_of_keeps_its_note(catalogue: Catalogue) -> No
 def test_a_note_of_a_wrong_clock_is_not_from_the_future(
     catalogue: Catalogue, noted: int, kept: int
 ) -> None:
-    catalogue.see(FolderSeen("/data/mx", (Located(COPY.experiment, COPY.source),)), NOW)
+    catalogue.see(FolderSeen("/data/mx", (LocatedExperiment(COPY.experiment, COPY.source),)), NOW)
     due = {COPY.experiment: ("ny79", "no space")}
     catalogue.notifications.note(due, (), NOW + timedelta(days=noted))
     catalogue.notifications.note(due, (), NOW)
@@ -124,7 +135,7 @@ def test_a_note_of_a_wrong_clock_is_not_from_the_future(
 
 def test_the_owner_of_a_place_is_the_experiment_with_a_copy_there(catalogue: Catalogue) -> None:
     other = Path("/projects/ny79/other")
-    number = catalogue.claim(COPY)
+    number = catalogue.acquire_lease(COPY)
     assert isinstance(number, int)
     assert catalogue.overview.owners_of([COPY.destination]) == {}  # nothing was tried yet
     catalogue.record(number, attempt(Verdict.FAILED, NOW), None)
@@ -136,7 +147,7 @@ def test_the_owner_of_a_place_is_the_experiment_with_a_copy_there(catalogue: Cat
 
 
 def transferred(catalogue: Catalogue, copy: Copy) -> None:
-    number = catalogue.claim(copy)
+    number = catalogue.acquire_lease(copy)
     assert isinstance(number, int)
     catalogue.record(number, attempt(Verdict.FAILED, NOW), None)
     catalogue.release(number)
@@ -157,7 +168,7 @@ def test_a_place_under_another_name_or_within_another_belongs_to_its_owner(
     transferred(catalogue, mine)
     other = replace(mine, experiment=SAXS, destination=tmp_path / place)
     with pytest.raises(DestinationTaken, match=r"belongs to 12282a \(mx\)"):
-        catalogue.claim(other)
+        catalogue.acquire_lease(other)
     transferred(catalogue, replace(mine, destination=tmp_path / place))  # its own other place
     beside = replace(other, destination=tmp_path / "real/12282a-saxs/data")
     transferred(catalogue, beside)
@@ -170,7 +181,7 @@ def test_a_place_to_which_nothing_was_transferred_is_free(catalogue: Catalogue) 
     (record,) = catalogue.overview.copies()
     assert (record.copy.experiment, record.transfers) == (SAXS, 1)
     with pytest.raises(DestinationTaken):
-        catalogue.claim(COPY)
+        catalogue.acquire_lease(COPY)
 
 
 def test_a_running_visit_that_the_portal_deletes_does_not_run_on(catalogue: Catalogue) -> None:
@@ -206,18 +217,6 @@ def test_visits_that_contradict_each_other_are_all_known(catalogue: Catalogue) -
     assert {one.epn.text for one in catalogue.overview.records()} == {"12282a", "12282b"}
 
 
-def test_a_folder_at_the_facility_is_known_while_something_was_visible_in_it(
-    catalogue: Catalogue,
-) -> None:
-    assert not catalogue.overview.is_known("/data/mx")
-    located = Located(COPY.experiment, "/data/mx/12282a")
-    catalogue.see(FolderSeen("/data/mx", (located,)), NOW)
-    assert catalogue.overview.is_known("/data/mx")
-    assert not catalogue.overview.is_known("/data/m")
-    catalogue.see(FolderSeen("/data/mx", ()), NOW)
-    assert not catalogue.overview.is_known("/data/mx")
-
-
 def test_a_file_from_the_future_does_not_touch_an_experiment() -> None:
     future = ExperimentRecord(
         COPY.experiment, modified=NOW + timedelta(days=9), listed=NOW - timedelta(days=1)
@@ -225,3 +224,24 @@ def test_a_file_from_the_future_does_not_touch_an_experiment() -> None:
     assert not future.touched_since(NOW - timedelta(days=2))
     written = replace(future, modified=NOW - timedelta(days=1))
     assert written.touched_since(NOW - timedelta(days=2))
+
+
+def test_a_mail_is_reported_and_kept_for_the_rest_in_one_step_or_not_at_all(
+    catalogue: Catalogue,
+) -> None:
+    mail = PendingMail(NOW, b"to all", (Epn("99999z"),))
+    rest = PendingMail(NOW, b"to one", ())
+    notifications = catalogue.notifications
+    notifications.keep(mail)
+    refuse = "CREATE TRIGGER full BEFORE INSERT ON mails BEGIN SELECT RAISE(ABORT, 'full'); END"
+    with closing(sqlite3.connect(catalogue.path)) as db:
+        db.execute(refuse)
+        with pytest.raises(CatalogueError):
+            notifications.taken(mail, NOW, rest=rest)
+        assert (notifications.pending(), notifications.reported()) == (mail, {})
+        db.execute("DROP TRIGGER full")
+    notifications.taken(mail, NOW, rest=rest)
+    assert notifications.pending() == rest
+    assert notifications.reported().keys() == {Epn("99999z")}
+    notifications.taken(rest, NOW)
+    assert notifications.pending() is None

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from asynchy.config.load import Loaded, load, load_shared
-from asynchy.config.model import EquipmentEntry, Settings
+from asynchy.config.loader import Loaded, load, load_shared
+from asynchy.config.schema import EquipmentEntry, Settings
 from asynchy.errors import ConfigError
 
 ORIGINAL = """\
@@ -686,7 +686,6 @@ def test_a_file_of_secrets_that_everybody_can_read_draws_a_warning_the_config_do
     ("line", "warning"),
     [
         ("base-url: http://portal.example\n", "base-url is http"),
-        ("key-file: nope\n", "key-file: there is no file nope"),
         ("known-hosts: nope\n", "known-hosts: there is no file nope"),
     ],
 )

@@ -13,16 +13,16 @@ import pytest
 
 from asynchy.catalogue.state_markers import StateMarkers
 from asynchy.config.ignore_file import IgnoreFile
-from asynchy.domain.experiment import Survey
-from asynchy.domain.experiment_record import DueNote, ExperimentRecord
 from asynchy.errors import ExitCode, IgnoreListError
-from asynchy.plan.due_notes import due_notes
-from asynchy.plan.experiment_state import ExperimentState, experiment_state
-from asynchy.plan.ignore_rules import epns_to_add
-from asynchy.plan.outcome import Left, LeftOut, Plan, Transfer, Why
-from asynchy.plan.policy import IgnoreEntry, Origin
-from asynchy.service.cycle import run_cycle
-from asynchy.service.work import Report, Work
+from asynchy.model.experiment import ListingDiff
+from asynchy.model.experiment_record import DueNote, ExperimentRecord
+from asynchy.model.experiment_state import ExperimentState, experiment_state
+from asynchy.model.ignore_rules import epns_to_add
+from asynchy.model.plan import DueReason, Plan, PlannedTransfer, Skipped, SkipReason
+from asynchy.model.policy import IgnoreEntry, Origin
+from asynchy.repatriation.cycle import run_cycle
+from asynchy.repatriation.due_notes import due_notes
+from asynchy.repatriation.executor import Executor, RunReport
 from tests.tools.catalogues import new_catalogue
 from tests.tools.records import (
     NOW,
@@ -73,12 +73,12 @@ class Site:
             keep_replaced=90,
         )
         self.clock = SimpleNamespace(now=lambda: NOW)
-        self.stop = SimpleNamespace(asked=False)
+        self.stop = SimpleNamespace(requested=False)
         self.board = SimpleNamespace(plan=lambda _: None, waiting=lambda _: None, beat=lambda: None)
 
-    def run(self, plan: Plan) -> Report:
-        site: Any = self
-        return run_cycle(site, plan)
+    def run(self, plan: Plan) -> RunReport:
+        context: Any = self
+        return run_cycle(context, plan)
 
     @property
     def entries(self) -> dict[str, Origin]:
@@ -89,82 +89,82 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def context(tmp_path: Path) -> Site:
     return Site(tmp_path)
 
 
-def test_what_is_at_home_is_written_once_as_ours_and_no_persons_entry_is(site: Site) -> None:
-    site.ignore.path.write_text("previouslySynched:\n- 1a # by hand\n")
-    site.catalogue.ignore_entries.add({"1a": IgnoreEntry(Origin.PERSON, NOW)})
+def test_what_is_at_home_is_written_once_as_ours_and_no_persons_entry_is(context: Site) -> None:
+    context.ignore.path.write_text("previouslySynched:\n- 1a # by hand\n")
+    context.catalogue.ignore_entries.add({"1a": IgnoreEntry(Origin.PERSON, NOW)})
     plan = plan_of(at_home("1a"), at_home("1b"), at_home("2a"), due("2b"), ignored=("1a",))
     for _ in range(2):
-        assert site.run(plan).exit_code is ExitCode.OK
-    assert site.entries == {"1a": Origin.PERSON, "1b": Origin.OURS, "2a": Origin.OURS}
-    assert site.ignore.path.read_text().count("- ") == 3
-    markers = StateMarkers.open(site.settings.catalogue_path).read()
-    assert (markers.ignore_file, markers.ignore_entries) == (str(site.ignore.path), 3)
+        assert context.run(plan).exit_code is ExitCode.OK
+    assert context.entries == {"1a": Origin.PERSON, "1b": Origin.OURS, "2a": Origin.OURS}
+    assert context.ignore.path.read_text().count("- ") == 3
+    markers = StateMarkers.open(context.settings.catalogue_path).read()
+    assert (markers.ignore_file, markers.ignore_entries) == (str(context.ignore.path), 3)
 
 
 def test_a_cycle_that_completes_nothing_leaves_the_file_and_notes_that_it_is_there(
-    site: Site,
+    context: Site,
 ) -> None:
-    site.ignore.path.write_text("previouslySynched: [1a]\n")
-    site.run(plan_of())
-    assert site.ignore.path.read_text().endswith("\npreviouslySynched: [1a]\n")
-    assert site.ignore.read().catalogue == str(site.settings.catalogue_path)  # from now on
-    markers = StateMarkers.open(site.settings.catalogue_path).read()
-    assert (markers.ignore_entries, markers.ignore_comment) == (1, str(site.ignore.path))
+    context.ignore.path.write_text("previouslySynched: [1a]\n")
+    context.run(plan_of())
+    assert context.ignore.path.read_text().endswith("\npreviouslySynched: [1a]\n")
+    assert context.ignore.read().catalogue == str(context.settings.catalogue_path)  # from now on
+    markers = StateMarkers.open(context.settings.catalogue_path).read()
+    assert (markers.ignore_entries, markers.ignore_comment) == (1, str(context.ignore.path))
 
 
-def test_our_comment_that_a_person_removed_is_not_written_again(site: Site) -> None:
-    site.run(plan_of(at_home("1a")))
-    assert "Catalogue:" in site.ignore.path.read_text()
-    site.ignore.path.write_text("previouslySynched:\n- 1a\n")
-    site.run(plan_of(at_home("1b")))
-    assert site.ignore.path.read_text() == "previouslySynched:\n- 1a\n- 1b # asynchy\n"
+def test_our_comment_that_a_person_removed_is_not_written_again(context: Site) -> None:
+    context.run(plan_of(at_home("1a")))
+    assert "Catalogue:" in context.ignore.path.read_text()
+    context.ignore.path.write_text("previouslySynched:\n- 1a\n")
+    context.run(plan_of(at_home("1b")))
+    assert context.ignore.path.read_text() == "previouslySynched:\n- 1a\n- 1b # asynchy\n"
 
 
 def test_entries_are_known_as_ours_before_they_are_in_the_file(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    context: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted = []
 
     def fail(*_arguments: object) -> bool:
-        noted.append(site.catalogue.ignore_entries.compare({"1a"}, NOW)["1a"].origin)
+        noted.append(context.catalogue.ignore_entries.compare({"1a"}, NOW)["1a"].origin)
         raise IgnoreListError("the disk is full", hint="make room")
 
     monkeypatch.setattr(IgnoreFile, "add_all", fail)
-    report = site.run(plan_of(at_home("1a")))
+    report = context.run(plan_of(at_home("1a")))
     assert noted == [Origin.OURS]
-    assert report.problems == ("the disk is full",) and report.exit_code is ExitCode.STATE
+    assert report.problems == ("the disk is full",) and report.exit_code is ExitCode.STATE_ERROR
     monkeypatch.undo()
-    site.run(plan_of(at_home("1a")))  # the next cycle writes it
-    assert site.entries == {"1a": Origin.OURS}
+    context.run(plan_of(at_home("1a")))  # the next cycle writes it
+    assert context.entries == {"1a": Origin.OURS}
 
 
 @pytest.mark.parametrize("left", ["ignore.yml", None])
 def test_state_that_went_away_during_a_cycle_is_not_made_again(
-    site: Site, left: str | None
+    context: Site, left: str | None
 ) -> None:
-    site.run(plan_of(at_home("1a")))
-    for path in site.ignore.path.parent.iterdir():
+    context.run(plan_of(at_home("1a")))
+    for path in context.ignore.path.parent.iterdir():
         if path.is_dir():
             shutil.rmtree(path)  # backups
         elif path.name != left:
             path.unlink()
-    report = site.run(plan_of(at_home("1b")))
-    assert report.exit_code is ExitCode.STATE
+    report = context.run(plan_of(at_home("1b")))
+    assert report.exit_code is ExitCode.STATE_ERROR
     said = "catalogue.db is missing or empty" if left else "went away during the cycle"
     assert said in report.problems[0]
-    assert not left or "1b" not in site.ignore.path.read_text()
-    assert left or not site.ignore.path.exists()
+    assert not left or "1b" not in context.ignore.path.read_text()
+    assert left or not context.ignore.path.exists()
 
 
-def test_an_entry_that_cannot_be_written_is_a_problem_of_the_report(site: Site) -> None:
-    site.ignore.path.write_text("previouslySynched: [oops\n")
-    report = site.run(plan_of(at_home("1a")))
-    assert report.exit_code is ExitCode.STATE and "ignore.yml" in report.problems[0]
-    assert site.ignore.path.read_text() == "previouslySynched: [oops\n"
+def test_an_entry_that_cannot_be_written_is_a_problem_of_the_report(context: Site) -> None:
+    context.ignore.path.write_text("previouslySynched: [oops\n")
+    report = context.run(plan_of(at_home("1a")))
+    assert report.exit_code is ExitCode.STATE_ERROR and "ignore.yml" in report.problems[0]
+    assert context.ignore.path.read_text() == "previouslySynched: [oops\n"
 
 
 # Which EPNs are added
@@ -206,10 +206,10 @@ def noted(record: ExperimentRecord) -> ExperimentRecord:
 def test_what_was_left_undone_or_failed_is_noted_and_what_was_done_is_not() -> None:
     plan = plan_of(
         left_out=(
-            LeftOut(experiment_of("1a"), Left.NO_SPACE, "5 GB to write", "ny79"),
-            LeftOut(experiment_of("1b"), Left.RUNNING, "since then", "ny79"),
-            LeftOut(experiment_of("77a"), Left.UNMAPPED, "", None),
-            LeftOut(experiment_of("1c"), Left.EMPTY, "/data/mx/1c", "ny79"),
+            Skipped(experiment_of("1a"), SkipReason.NO_SPACE, "5 GB to write", "ny79"),
+            Skipped(experiment_of("1b"), SkipReason.RUNNING, "since then", "ny79"),
+            Skipped(experiment_of("77a"), SkipReason.UNMAPPED, "", None),
+            Skipped(experiment_of("1c"), SkipReason.EMPTY, "/data/mx/1c", "ny79"),
         )
     )
     failed = wanted(experiment_of("2a"))
@@ -239,8 +239,8 @@ def test_a_note_goes_once_its_experiment_is_settled_and_stays_while_it_waits() -
     assert sorted(one.epn.text for one in found.done) == ["1a", "1b", "1c", "2a"]
 
 
-def test_a_note_keeps_its_first_day_until_it_goes(site: Site) -> None:
-    catalogue, experiment = site.catalogue, experiment_of("1a", "saxs")
+def test_a_note_keeps_its_first_day_until_it_goes(context: Site) -> None:
+    catalogue, experiment = context.catalogue, experiment_of("1a", "saxs")
     catalogue.notifications.note({experiment: ("ny79", "cut off")}, (), hours(-9))
     catalogue.notifications.note({experiment: ("kx12", "disk full")}, (), hours(-5))
     (record,) = catalogue.overview.records()  # though nobody has seen it
@@ -255,16 +255,18 @@ def test_a_note_keeps_its_first_day_until_it_goes(site: Site) -> None:
 
 
 def test_a_transfer_that_fails_is_noted_with_its_reason(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    context: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transfer = Transfer(wanted(experiment_of("1a")), Why.NEW, Survey(NOW, 1, 1, 0, 0, 1, 1, 0, "f"))
+    transfer = PlannedTransfer(
+        wanted(experiment_of("1a")), DueReason.NEW, ListingDiff(NOW, 1, 1, 0, 1, 1, 0, "f")
+    )
 
     def broken(*_arguments: object) -> None:
         raise RuntimeError("in the middle")
 
-    monkeypatch.setattr("asynchy.service.cycle.Work", partial(Work, bring=broken))
-    report = site.run(plan_of(due("1a"), at_home("1b"), transfers=(transfer,)))
+    monkeypatch.setattr("asynchy.repatriation.cycle.Executor", partial(Executor, fetch=broken))
+    report = context.run(plan_of(due("1a"), at_home("1b"), transfers=(transfer,)))
     assert report.exit_code is ExitCode.INTERNAL
-    (record,) = site.catalogue.overview.records()
+    (record,) = context.catalogue.overview.records()
     assert record.note == DueNote("ny79", NOW, NOW, "an error that asynchy did not expect")
-    assert site.entries == {"1b": Origin.OURS}  # a defect loses no other entry
+    assert context.entries == {"1b": Origin.OURS}  # a defect loses no other entry

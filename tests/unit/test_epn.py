@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynchy.domain.epn import Epn, is_proposal
+from asynchy.model.epn import Epn, is_proposal
 
 
 @pytest.mark.parametrize(

@@ -12,18 +12,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from asynchy.cli.show_state import next_step
-from asynchy.domain.copy_record import CopyRecord, CopyState, Presence, copy_state
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Experiment
-from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
-from asynchy.domain.text import moment
-from asynchy.domain.visit import Beamtime, Visit
-from asynchy.plan.alert import unknown_epns
-from asynchy.plan.decide import planned
-from asynchy.plan.experiment_state import ExperimentState, State, experiment_state
-from asynchy.plan.outcome import Due, Left, LeftOut, Why
-from asynchy.plan.policy import (
+from asynchy.alerting.content import unknown_epns
+from asynchy.cli.output.states import next_step
+from asynchy.model.copy_record import CopyRecord, CopyState, Presence, copy_state
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import Copy, Experiment
+from asynchy.model.experiment_record import UNREADABLE, DueNote, ExperimentRecord, combine
+from asynchy.model.experiment_state import ExperimentState, State, experiment_state
+from asynchy.model.formatting import moment
+from asynchy.model.plan import DueCopy, DueReason, Skipped, SkipReason
+from asynchy.model.policy import (
     DestinationRules,
     IgnoreEntry,
     Origin,
@@ -32,7 +30,9 @@ from asynchy.plan.policy import (
     owners_of,
     running_visits,
 )
-from asynchy.plan.visit_window import ask_since
+from asynchy.model.visit import Beamtime, Visit
+from asynchy.model.visit_span import ask_since
+from asynchy.repatriation.due_rules import planned
 from tests.tools.records import (
     CLAIM,
     EPNS,
@@ -65,7 +65,7 @@ def state(record: ExperimentRecord, *others: Beamtime, **changes: Any) -> Experi
     return experiment_state(record, policy_of(record, more=others, **changes))
 
 
-def told(found: ExperimentState) -> tuple[State, Left | Why | None]:
+def told(found: ExperimentState) -> tuple[State, SkipReason | DueReason | None]:
     """The state, and why it is not fetched or why it is."""
     return found.state, found.left or found.why
 
@@ -83,27 +83,66 @@ def test_what_a_person_released_needs_no_transfer_until_something_new_is_there()
     assert state(replace(record, modified=hours(-1))).state is State.DUE
 
 
+def test_a_release_by_a_clock_that_was_ahead_does_not_count() -> None:
+    record = record_of(ENDED, released=hours(400), release_reason="measured again")
+    assert told(state(record)) == (State.DUE, DueReason.NEW)
+
+
+def test_by_a_clock_that_may_be_behind_nothing_that_was_stored_is_in_the_future() -> None:
+    copy = copy_of(HERE, 400)
+    found = state(record_of(ENDED, copies=(copy,)), clock_is_right=False)
+    assert found.state is State.AT_HOME
+    released = record_of(ENDED, released=hours(400))
+    assert state(released, clock_is_right=False).state is State.RELEASED
+
+
+@pytest.mark.parametrize("place", [HERE, OLD])
+def test_a_copy_that_was_compared_by_a_clock_that_was_ahead_is_compared_again(place: Copy) -> None:
+    """Otherwise every visit that ends until then would be taken for fetched."""
+    copy = copy_of(place, 400)
+    record = record_of(ENDED, copies=(copy,))
+    found = state(record)
+    assert told(found) == (State.DUE, DueReason.CLOCK)
+    assert found.wanted is not None
+    assert found.wanted.destination == place.destination  # nothing is fetched twice
+    assert copy_state(copy, record.beamtimes, None, NOW) is CopyState.STALE
+    gone = state(replace(record, vanished=hours(-1)))
+    assert told(gone) == (State.GONE, SkipReason.LOST)  # nobody knows whether all of it came
+    soon = copy_of(place, 0.01)  # clocks may differ by seconds
+    assert state(record_of(ENDED, copies=(soon,))).state is State.AT_HOME
+
+
 @pytest.mark.parametrize("copies", [(), (copy_of(HERE, None),), (copy_of(HERE),)])
 def test_an_entry_of_a_person_always_skips(copies: tuple[CopyRecord, ...]) -> None:
     entry = IgnoreEntry(Origin.PERSON, hours(-99))
     record = record_of(ENDED, copies=copies, changed=hours(-1))
     found = state(record, ignored={"1a": entry}, recheck=RecheckPolicy(NOW, timedelta(hours=1)))
-    assert told(found) == (State.SKIPPED, Left.IGNORED)
+    assert told(found) == (State.SKIPPED, SkipReason.IGNORED)
     assert planned(found) is None
+
+
+def compared_for_sync() -> CopyRecord:
+    """A copy that lacks something, below the destination of an `asynchy sync`."""
+    made = copy_of(HERE, None)
+    return replace(made, copy=replace(made.copy, project=""))
 
 
 @pytest.mark.parametrize(
     ("since", "copies", "result"),
     [
-        (-8, (), (State.SKIPPED, Left.IGNORED)),
-        (-8, (copy_of(HERE, None),), (State.SKIPPED, Left.IGNORED)),
-        (-10, (), (State.DUE, Why.NEW)),  # a visit has ended since it was written
+        (-8, (), (State.SKIPPED, SkipReason.IGNORED)),
+        (-8, (replace(copy_of(HERE, None), files=None),), (State.SKIPPED, SkipReason.IGNORED)),
+        (-8, (copy_of(HERE, None),), (State.DUE, DueReason.AGAIN)),  # compared, and not complete
+        (-8, (compared_for_sync(),), (State.SKIPPED, SkipReason.IGNORED)),
+        (-10, (), (State.DUE, DueReason.NEW)),  # a visit has ended since it was written
         (-8, (copy_of(HERE),), (State.AT_HOME, None)),  # completed here: what we know counts
-        (-8, (copy_of(HERE, -11),), (State.DUE, Why.RETURNED)),
+        (-8, (copy_of(HERE, -11),), (State.DUE, DueReason.RETURNED)),
     ],
 )
 def test_an_entry_of_the_original_skips_until_the_facility_was_touched(
-    since: float, copies: tuple[CopyRecord, ...], result: tuple[State, Left | Why | None]
+    since: float,
+    copies: tuple[CopyRecord, ...],
+    result: tuple[State, SkipReason | DueReason | None],
 ) -> None:
     entry = IgnoreEntry(Origin.ORIGINAL, hours(since))
     assert told(state(record_of(ENDED, copies=copies), ignored={"1a": entry})) == result
@@ -112,24 +151,24 @@ def test_an_entry_of_the_original_skips_until_the_facility_was_touched(
 @pytest.mark.parametrize(
     ("completed", "attempts", "entry", "result"),
     [
-        (None, 0, None, (State.DUE, Why.NEW)),
-        (None, 0, OURS, (State.DUE, Why.NEW)),
-        (None, 2, None, (State.DUE, Why.AGAIN)),
-        (None, 2, OURS, (State.DUE, Why.AGAIN)),
+        (None, 0, None, (State.DUE, DueReason.NEW)),
+        (None, 0, OURS, (State.DUE, DueReason.NEW)),
+        (None, 2, None, (State.DUE, DueReason.AGAIN)),
+        (None, 2, OURS, (State.DUE, DueReason.AGAIN)),
         (-5, 1, None, (State.AT_HOME, None)),
         (-5, 1, OURS, (State.AT_HOME, None)),
         (-9, 1, OURS, (State.AT_HOME, None)),
-        (-10, 1, OURS, (State.DUE, Why.RETURNED)),
-        (-5, 1, REMOVED, (State.DUE, Why.REMOVED)),
+        (-10, 1, OURS, (State.DUE, DueReason.RETURNED)),
+        (-5, 1, REMOVED, (State.DUE, DueReason.REMOVED)),
         (-2, 1, REMOVED, (State.AT_HOME, None)),  # it was fetched again since
-        (None, 1, REMOVED, (State.DUE, Why.AGAIN)),
+        (None, 1, REMOVED, (State.DUE, DueReason.AGAIN)),
     ],
 )
 def test_an_entry_of_ours_is_a_note_about_our_copies_and_skips_nothing(
     completed: float | None,
     attempts: int,
     entry: IgnoreEntry | None,
-    result: tuple[State, Left | Why | None],
+    result: tuple[State, SkipReason | DueReason | None],
 ) -> None:
     copies = (copy_of(HERE, completed, attempts=attempts),) if attempts else ()
     ignored = {"1a": entry} if entry else {}
@@ -143,11 +182,11 @@ def test_an_entry_counts_for_its_epn_alone() -> None:
 
 def test_a_proposal_without_a_project_waits_for_a_person() -> None:
     found = state(record_of(visit("99999a", -17, -9), epn="99999a"))
-    assert told(found) == (State.UNOWNED, Left.UNMAPPED)
+    assert told(found) == (State.UNOWNED, SkipReason.UNMAPPED)
     assert found.needs_person and (found.project, found.wanted) == (None, None)
     assert found.reason == "proposal 99999"
     left = planned(found)
-    assert isinstance(left, LeftOut) and not left.reason.ends_well
+    assert isinstance(left, Skipped) and not left.reason.ends_well
 
 
 def unmapped(record: ExperimentRecord, **changes: Any) -> ExperimentState:
@@ -168,15 +207,18 @@ def test_a_complete_copy_whose_project_is_no_longer_mapped_is_at_home() -> None:
 @pytest.mark.parametrize(
     ("copy", "result"),
     [
-        (copy_of(HERE, -11), (State.UNOWNED, Left.UNMAPPED)),  # a visit has ended since
-        (copy_of(HERE, None), (State.UNOWNED, Left.UNMAPPED)),
-        (copy_of(OLD), (State.UNOWNED, Left.UNMAPPED)),  # brought by `asynchy sync`, to no project
-        (copy_of(HERE, presence=Presence.MISSING), (State.DUE, Left.COPY_MISSING)),
-        (copy_of(HERE, damaged=1), (State.DUE, Left.DAMAGED)),
+        (copy_of(HERE, -11), (State.UNOWNED, SkipReason.UNMAPPED)),  # a visit has ended since
+        (copy_of(HERE, None), (State.UNOWNED, SkipReason.UNMAPPED)),
+        (
+            copy_of(OLD),
+            (State.UNOWNED, SkipReason.UNMAPPED),
+        ),  # brought by `asynchy sync`, to no project
+        (copy_of(HERE, presence=Presence.MISSING), (State.DUE, SkipReason.COPY_MISSING)),
+        (copy_of(HERE, damaged=1), (State.DUE, SkipReason.DAMAGED)),
     ],
 )
 def test_a_copy_that_is_not_whole_and_no_longer_mapped_needs_a_person(
-    copy: CopyRecord, result: tuple[State, Left]
+    copy: CopyRecord, result: tuple[State, SkipReason]
 ) -> None:
     found = unmapped(record_of(ENDED, copies=(copy,)))
     assert told(found) == result
@@ -203,14 +245,14 @@ def test_the_proposal_is_mapped_to_the_letter() -> None:
 
 @pytest.mark.parametrize(
     ("known_source", "source"),
-    [("", "/data/mx/1a"), ("/data/MX/1A", "/data/MX/1A"), ("/data/1a", "/data/mx/1a")],
+    [("", "/data/mx/1a"), ("/data/MX/1A", "/data/MX/1A"), ("/archive/1a", "/archive/1a")],
 )
-def test_a_copy_is_fetched_from_the_path_as_the_facility_spells_it(
+def test_a_copy_is_fetched_from_the_path_where_it_was_seen_as_the_facility_spells_it(
     known_source: str, source: str
 ) -> None:
     found = state(record_of(ENDED, source=known_source))
     due = planned(found)
-    assert isinstance(due, Due) and due.copy == found.wanted
+    assert isinstance(due, DueCopy) and due.copy == found.wanted
     assert due.copy.source == source
     assert due.copy.destination == Path("/projects/ny79/mx/1a/data")
     assert due.copy.project_folder == Path("/projects/ny79")
@@ -227,7 +269,7 @@ def test_a_current_visit_on_any_beamline_holds_the_epn_back(
     current = visit("1a", start, end, beamline)
     mine, others = ([current], []) if beamline == "mx" else ([], [current])
     found = state(record_of(ENDED, *mine), *others)
-    assert told(found) == (State.WAITING, Left.RUNNING)
+    assert told(found) == (State.WAITING, SkipReason.RUNNING)
     assert found.reason.startswith(f"since {moment(hours(start))}")
     assert found.project == "ny79" and not found.needs_person
 
@@ -239,13 +281,13 @@ def test_a_visit_beyond_the_hour_is_not_current() -> None:
 @pytest.mark.parametrize(
     ("end", "result"),
     [
-        (-8.001, (State.DUE, Why.NEW)),
-        (-8, (State.WAITING, Left.LATER)),
-        (-0.001, (State.WAITING, Left.LATER)),
+        (-8.001, (State.DUE, DueReason.NEW)),
+        (-8, (State.WAITING, SkipReason.LATER)),
+        (-0.001, (State.WAITING, SkipReason.LATER)),
     ],
 )
 def test_only_what_ended_before_the_earliest_current_visit_began_is_fetched(
-    end: float, result: tuple[State, Left | Why]
+    end: float, result: tuple[State, SkipReason | DueReason]
 ) -> None:
     running = visit("2b", -8, 2, "saxs")
     assert told(state(record_of(visit("1a", -100, end)), running)) == result
@@ -255,7 +297,7 @@ def test_an_earlier_visit_is_fetched_though_a_later_one_has_to_wait() -> None:
     running = visit("2b", -8, 2)
     assert told(state(record_of(visit("1a", -90, -80), visit("1a", -9, -7)), running)) == (
         State.DUE,
-        Why.NEW,
+        DueReason.NEW,
     )
 
 
@@ -263,8 +305,8 @@ def test_an_earlier_visit_is_fetched_though_a_later_one_has_to_wait() -> None:
 def test_a_copy_is_not_at_home_while_a_later_visit_of_it_has_to_wait(listed: float) -> None:
     visits = visit("1a", -90, -80), visit("1a", -9, -7)
     record = record_of(*visits, copies=(copy_of(HERE, listed),))
-    assert told(state(record, visit("2b", -8, 2))) == (State.WAITING, Left.LATER)
-    assert told(state(record)) == (State.DUE, Why.RETURNED)
+    assert told(state(record, visit("2b", -8, 2))) == (State.WAITING, SkipReason.LATER)
+    assert told(state(record)) == (State.DUE, DueReason.RETURNED)
 
 
 def test_a_visit_that_begins_within_the_hour_moves_no_reference() -> None:
@@ -272,7 +314,7 @@ def test_a_visit_that_begins_within_the_hour_moves_no_reference() -> None:
 
 
 def test_what_was_never_measured_waits_for_its_visit() -> None:
-    assert told(state(record_of(visit("1a", 30, 40)))) == (State.WAITING, Left.NOT_BEGUN)
+    assert told(state(record_of(visit("1a", 30, 40)))) == (State.WAITING, SkipReason.NOT_BEGUN)
 
 
 @pytest.mark.parametrize("ends", [(-80, -40, -60), (-40, -60, -80), (-80, -60, -40)])
@@ -280,7 +322,7 @@ def test_the_latest_visit_that_ended_counts_whatever_the_order(ends: tuple[float
     visits = [visit("1a", end - 8, end) for end in ends]
     assert told(state(record_of(*visits, copies=(copy_of(HERE, -41),)))) == (
         State.DUE,
-        Why.RETURNED,
+        DueReason.RETURNED,
     )
     assert state(record_of(*visits, copies=(copy_of(HERE, -40),))).state is State.AT_HOME
 
@@ -340,7 +382,7 @@ def test_an_absurd_time_at_the_portal_stops_no_run(
 
 def test_what_is_due_waits_for_the_process_that_works_on_it() -> None:
     found = state(record_of(ENDED, copies=(copy_of(HERE, None, claim=CLAIM),)))
-    assert told(found) == (State.DUE, Left.CLAIMED) and found.why is Why.AGAIN
+    assert told(found) == (State.DUE, SkipReason.CLAIMED) and found.why is DueReason.AGAIN
     assert "process 4711 on node7" in found.reason
     skipped = IgnoreEntry(Origin.PERSON, NOW)
     assert state(found.record, ignored={"1a": skipped}).state is State.SKIPPED
@@ -352,7 +394,7 @@ def test_a_copy_that_is_verified_meanwhile_is_at_home() -> None:
 
 def test_something_new_that_was_seen_at_the_facility_makes_it_due() -> None:
     record = record_of(ENDED, copies=(copy_of(HERE),), changed=hours(-4))
-    assert told(state(record)) == (State.DUE, Why.CHANGED)
+    assert told(state(record)) == (State.DUE, DueReason.CHANGED)
     assert state(replace(record, changed=hours(-5))).state is State.AT_HOME
 
 
@@ -360,7 +402,7 @@ def test_something_new_that_was_seen_at_the_facility_makes_it_due() -> None:
 def test_a_later_attempt_that_failed_makes_a_complete_copy_due(claim: Any) -> None:
     copy = copy_of(HERE, -5, last=failed(-4), claim=claim)
     found = state(record_of(ENDED, copies=(copy,)))
-    assert found.state is State.DUE and found.why is Why.AGAIN
+    assert found.state is State.DUE and found.why is DueReason.AGAIN
     confirmed = replace(copy, completed=hours(-3))
     assert state(record_of(ENDED, copies=(confirmed,))).state is State.AT_HOME
 
@@ -371,15 +413,15 @@ def test_a_suspect_copy_is_due_whatever_we_wrote(entry: IgnoreEntry | None) -> N
     ignored = {"1a": entry} if entry else {}
     assert told(state(record_of(ENDED, copies=(copy,)), ignored=ignored)) == (
         State.DUE,
-        Why.DIFFERENT,
+        DueReason.DIFFERENT,
     )
 
 
 def test_files_that_an_audit_found_damaged_need_a_person() -> None:
     found = state(record_of(ENDED, copies=(copy_of(HERE, damaged=3),)))
-    assert told(found) == (State.DUE, Left.DAMAGED) and found.needs_person
+    assert told(found) == (State.DUE, SkipReason.DAMAGED) and found.needs_person
     left = planned(found)
-    assert isinstance(left, LeftOut) and "3 files" in str(left) and "asynchy verify" in str(left)
+    assert isinstance(left, Skipped) and "3 files" in str(left) and "asynchy verify" in str(left)
 
 
 @pytest.mark.parametrize("presence", [one for one in Presence if one is not Presence.THERE])
@@ -387,7 +429,7 @@ def test_files_that_an_audit_found_damaged_need_a_person() -> None:
 def test_a_copy_that_is_not_at_its_place_needs_a_person(presence: Presence, suspect: bool) -> None:
     copy = copy_of(HERE, None if suspect else -5, suspect=suspect, presence=presence)
     found = state(record_of(ENDED, copies=(copy,)))
-    left = Left.UNMOUNTED if presence is Presence.UNMOUNTED else Left.COPY_MISSING
+    left = SkipReason.UNMOUNTED if presence is Presence.UNMOUNTED else SkipReason.COPY_MISSING
     assert told(found) == (State.DUE, left) and found.needs_person
     if presence is Presence.UNMOUNTED:
         assert found.reason == "/projects/ny79"  # one sentence for all experiments below it
@@ -397,7 +439,7 @@ def test_a_copy_that_is_not_at_its_place_needs_a_person(presence: Presence, susp
 
 def test_a_copy_that_was_never_complete_may_be_missing() -> None:
     copy = copy_of(HERE, None, presence=Presence.MISSING)
-    assert told(state(record_of(ENDED, copies=(copy,)))) == (State.DUE, Why.AGAIN)
+    assert told(state(record_of(ENDED, copies=(copy,)))) == (State.DUE, DueReason.AGAIN)
 
 
 @pytest.mark.parametrize(("after", "due"), [(8.9, True), (9, True), (9.1, False)])
@@ -407,8 +449,8 @@ def test_a_complete_copy_is_listed_once_more_when_its_time_has_come(
     recheck = RecheckPolicy(NOW, timedelta(hours=after))
     record = record_of(ENDED, copies=(copy_of(HERE, -5),))
     found = state(record, recheck=recheck)
-    assert told(found) == ((State.DUE, Why.LATE) if due else (State.AT_HOME, None))
-    later = replace(record, copies=(copy_of(HERE, after - 9 + 0.0001),))
+    assert told(found) == ((State.DUE, DueReason.LATE) if due else (State.AT_HOME, None))
+    later = replace(record, copies=(copy_of(HERE, min(after - 9 + 0.0001, 0)),))
     assert state(later, recheck=recheck).state is State.AT_HOME
 
 
@@ -420,9 +462,9 @@ def test_a_second_look_is_due_until_a_listing_was_made_that_long_after_the_visit
     found = state(record, recheck=RecheckPolicy(NOW, timedelta(days=days)))
     came = hours(end) + timedelta(days=days)
     if hours(listed) < hours(end):
-        assert told(found) == (State.DUE, Why.RETURNED)
+        assert told(found) == (State.DUE, DueReason.RETURNED)
     elif hours(listed) < came <= NOW:
-        assert told(found) == (State.DUE, Why.LATE)
+        assert told(found) == (State.DUE, DueReason.LATE)
     else:
         assert told(found) == (State.AT_HOME, None)
 
@@ -431,7 +473,7 @@ def test_a_second_look_waits_while_a_visit_ended_after_the_earliest_current_one_
     visits = visit("1a", -250, -240), visit("1a", -190, -170)
     record = record_of(*visits, copies=(copy_of(HERE, -100),))
     recheck = RecheckPolicy(NOW, timedelta(days=7))
-    assert told(state(record, recheck=recheck)) == (State.DUE, Why.LATE)
+    assert told(state(record, recheck=recheck)) == (State.DUE, DueReason.LATE)
     assert state(record, visit("2b", -175, 2), recheck=recheck).state is State.AT_HOME
 
 
@@ -443,18 +485,20 @@ def test_a_second_look_waits_while_a_visit_ended_after_the_earliest_current_one_
     [
         ({}, OURS, (State.AT_HOME, None)),
         ({"claim": CLAIM}, OURS, (State.AT_HOME, None)),
-        ({"completed": hours(-10), "listed": hours(-10)}, OURS, (State.DUE, Why.RETURNED)),
-        ({"last": failed(-4)}, OURS, (State.DUE, Why.NEW)),
-        ({"damaged": 1}, OURS, (State.DUE, Left.DAMAGED)),
-        ({"presence": Presence.MISSING}, OURS, (State.DUE, Left.COPY_MISSING)),
+        ({"completed": hours(-10), "listed": hours(-10)}, OURS, (State.DUE, DueReason.RETURNED)),
+        ({"last": failed(-4)}, OURS, (State.DUE, DueReason.NEW)),
+        ({"damaged": 1}, OURS, (State.DUE, SkipReason.DAMAGED)),
+        ({"presence": Presence.MISSING}, OURS, (State.DUE, SkipReason.COPY_MISSING)),
         ({}, None, (State.AT_HOME, None)),
         ({}, ORIGINALS, (State.AT_HOME, None)),
-        ({}, REMOVED, (State.DUE, Why.REMOVED)),
-        ({"completed": None, "suspect": True}, OURS, (State.DUE, Why.NEW)),
+        ({}, REMOVED, (State.DUE, DueReason.REMOVED)),
+        ({"completed": None, "suspect": True}, OURS, (State.DUE, DueReason.NEW)),
     ],
 )
 def test_a_copy_that_we_completed_elsewhere_counts_while_nothing_newer_is_known(
-    changes: dict[str, Any], entry: IgnoreEntry | None, result: tuple[State, Left | Why | None]
+    changes: dict[str, Any],
+    entry: IgnoreEntry | None,
+    result: tuple[State, SkipReason | DueReason | None],
 ) -> None:
     record = record_of(ENDED, copies=(replace(copy_of(OLD), **changes),))
     found = state(record, ignored={"1a": entry} if entry else {})
@@ -464,27 +508,34 @@ def test_a_copy_that_we_completed_elsewhere_counts_while_nothing_newer_is_known(
         assert found.reason == "in /old/mx/1a"
     if found.left is None and found.state is State.DUE:
         due = planned(found)
-        place = OLD if found.why is Why.REMOVED else HERE  # it is compared where it is
-        assert isinstance(due, Due) and due.copy.destination == place.destination
+        place = OLD if found.why is DueReason.REMOVED else HERE  # it is compared where it is
+        assert isinstance(due, DueCopy) and due.copy.destination == place.destination
 
 
 def test_what_changed_since_it_was_complete_elsewhere_is_due_at_the_new_place() -> None:
     record = record_of(ENDED, copies=(copy_of(OLD),), changed=hours(-1))
-    assert told(state(record, ignored={"1a": OURS})) == (State.DUE, Why.CHANGED)
+    assert told(state(record, ignored={"1a": OURS})) == (State.DUE, DueReason.CHANGED)
+
+
+def test_what_was_never_listed_where_it_is_now_is_compared_where_its_copy_is() -> None:
+    record = record_of(ENDED, copies=(copy_of(OLD),), changed=hours(-1), listed=hours(-2))
+    fetched, compared = (state(one) for one in (record, replace(record, listed=None)))
+    assert fetched.why is compared.why is DueReason.CHANGED
+    assert (fetched.wanted, compared.wanted) == (HERE, OLD)
 
 
 def test_a_copy_elsewhere_waits_with_its_experiment_for_a_later_visit() -> None:
     visits = visit("1a", -90, -80), visit("1a", -9, -7)
     record = record_of(*visits, copies=(copy_of(OLD, -70),))
     found = state(record, visit("2b", -8, 2), ignored={"1a": OURS})
-    assert told(found) == (State.WAITING, Left.LATER)
+    assert told(found) == (State.WAITING, SkipReason.LATER)
 
 
 def test_a_second_look_at_a_copy_elsewhere_is_taken_where_it_is() -> None:
     record = record_of(ENDED, copies=(copy_of(OLD),))
     found = state(record, ignored={"1a": OURS}, recheck=RecheckPolicy(NOW, timedelta(hours=8)))
     due = planned(found)
-    assert isinstance(due, Due) and (due.why, due.copy) == (Why.LATE, OLD)
+    assert isinstance(due, DueCopy) and (due.why, due.copy) == (DueReason.LATE, OLD)
     early = state(record, ignored={"1a": OURS}, recheck=RecheckPolicy(NOW, timedelta(hours=3)))
     assert told(early) == (State.AT_HOME, None)
 
@@ -501,7 +552,7 @@ def test_an_attempt_at_the_new_place_does_not_hide_the_copy_elsewhere() -> None:
     assert state(record, ignored={"1a": OURS}).is_elsewhere
     suspect = copy_of(HERE, None, suspect=True)
     record = replace(record, copies=(copy_of(OLD), suspect))
-    assert told(state(record, ignored={"1a": OURS})) == (State.DUE, Why.DIFFERENT)
+    assert told(state(record, ignored={"1a": OURS})) == (State.DUE, DueReason.DIFFERENT)
 
 
 # Gone, links, destinations
@@ -509,10 +560,10 @@ def test_an_attempt_at_the_new_place_does_not_hide_the_copy_elsewhere() -> None:
 
 @pytest.mark.parametrize(
     ("presence", "left"),
-    [(Presence.MISSING, Left.COPY_MISSING), (Presence.UNMOUNTED, Left.UNMOUNTED)],
+    [(Presence.MISSING, SkipReason.COPY_MISSING), (Presence.UNMOUNTED, SkipReason.UNMOUNTED)],
 )
 def test_what_is_gone_on_both_sides_needs_a_person_unless_another_copy_is_whole(
-    presence: Presence, left: Left
+    presence: Presence, left: SkipReason
 ) -> None:
     absent = copy_of(HERE, presence=presence)
     found = state(record_of(ENDED, vanished=hours(-1), copies=(absent,)))
@@ -527,7 +578,7 @@ def test_what_is_gone_on_both_sides_needs_a_person_unless_another_copy_is_whole(
 def test_what_is_gone_and_not_complete_at_home_needs_a_person() -> None:
     for copies in ((), (copy_of(HERE, None),), (copy_of(OLD, None),)):
         found = state(record_of(ENDED, vanished=hours(-1), copies=copies))
-        assert told(found) == (State.GONE, Left.LOST)
+        assert told(found) == (State.GONE, SkipReason.LOST)
         assert found.needs_person and not found.is_settled
         assert "and not complete at home" in found.because
 
@@ -549,27 +600,30 @@ def test_what_is_gone_and_whole_at_home_needs_nothing(
 def test_what_changed_before_it_was_gone_is_not_whole_at_home(place: Any) -> None:
     record = record_of(ENDED, vanished=hours(-1), changed=hours(-2), copies=(copy_of(place),))
     found = state(record)
-    assert told(found) == (State.GONE, Left.LOST) and found.needs_person
+    assert told(found) == (State.GONE, SkipReason.LOST) and found.needs_person
 
 
 def test_a_visit_since_makes_what_is_gone_due_again() -> None:
     record = record_of(ENDED, vanished=hours(-1), copies=(copy_of(HERE, -10),))
-    assert told(state(record)) == (State.DUE, Why.RETURNED)
+    assert told(state(record)) == (State.DUE, DueReason.RETURNED)
 
 
 def test_a_link_that_leads_nowhere_is_named_if_its_experiment_is_due() -> None:
     record = record_of(ENDED, problem="/data/mx/1a: leads to /x, which does not exist")
     found = state(record)
-    assert told(found) == (State.DUE, Left.BROKEN_LINK) and found.needs_person
+    assert told(found) == (State.DUE, SkipReason.NOT_A_FOLDER) and found.needs_person
     assert found.reason == record.problem
-    at_home = replace(record, copies=(copy_of(HERE),))
-    assert state(at_home).state is State.AT_HOME
+    at_home = state(replace(record, copies=(copy_of(HERE),)))
+    assert told(at_home) == (State.DUE, SkipReason.NOT_A_FOLDER) and at_home.needs_person
+    assert "what it had before is complete at home" in at_home.reason
+    gone = replace(record, copies=(copy_of(HERE),), vanished=hours(-1))
+    assert told(state(gone)) == (State.GONE, None)
 
 
 def test_a_place_with_another_experiments_copy_is_left_alone() -> None:
     other = experiment_of("1a", "saxs")
     found = state(record_of(ENDED), owners={str(HERE.destination): other})
-    assert told(found) == (State.DUE, Left.SAME_DESTINATION)
+    assert told(found) == (State.DUE, SkipReason.SAME_DESTINATION)
     assert found.reason == (
         f"{HERE.destination} belongs to 1a (saxs); put {{beamline}} into destination-path"
     )
@@ -600,7 +654,7 @@ def test_what_was_told_mailed_noted_or_tried_once_stays_due(changes: dict[str, A
 
 
 def test_fetch_visible_makes_all_that_is_visible_due() -> None:
-    assert told(state(record_of(), fetch_visible=True)) == (State.DUE, Why.NEW)
+    assert told(state(record_of(), fetch_visible=True)) == (State.DUE, DueReason.NEW)
 
 
 def test_a_copy_elsewhere_of_what_no_visit_was_told_of_is_at_home() -> None:
@@ -635,13 +689,102 @@ def test_what_was_emptied_at_the_facility_is_gone_from_there_and_complete_at_hom
 def test_a_broken_link_that_was_in_no_visit_needs_a_person_unless_it_is_complete() -> None:
     broken = record_of(problem="/data/mx/1a: it leads to nothing")
     found = state(broken)
-    assert (found.state, found.left) == (State.DUE, Left.BROKEN_LINK)
-    assert state(replace(broken, copies=(copy_of(HERE),))).state is State.AT_HOME
+    assert (found.state, found.left) == (State.DUE, SkipReason.NOT_A_FOLDER)
+    at_home = state(replace(broken, copies=(copy_of(HERE),)))
+    assert told(at_home) == (State.DUE, SkipReason.NOT_A_FOLDER)
+
+
+def test_a_second_folder_of_an_epn_keeps_nothing_from_being_fetched_and_is_named() -> None:
+    problem = f"{SkipReason.SECOND_FOLDER.text}: /data/mx/1A"
+    record = record_of(ENDED, problem=problem)
+    assert told(state(record)) == (State.DUE, DueReason.NEW)
+    at_home = state(replace(record, copies=(copy_of(HERE),)))
+    assert told(at_home) == (State.DUE, SkipReason.SECOND_FOLDER)
+    assert at_home.reason.startswith("/data/mx/1A; ")
+    outside = replace(record, beamtimes=())
+    assert state(outside).state is State.OUTSIDE
+
+
+def test_what_only_an_original_knows_is_not_called_visible() -> None:
+    record = record_of(source="", visible=False, completed_elsewhere=True)
+    for changes in ({}, {"fetch_visible": True}):
+        found = state(record, **changes)
+        assert (found.state, found.left) == (State.OUTSIDE, None)
+        assert "visible" not in found.reason
+        assert "fetch-visible" not in str(next_step(found, "config.yml"))
+
+
+def test_an_unreadable_visit_makes_what_is_visible_an_obligation() -> None:
+    note = DueNote("", hours(-9), hours(-9), UNREADABLE)
+    assert told(state(record_of(note=note))) == (State.DUE, DueReason.NEW)
+    assert state(record_of(source="", visible=False, note=note)).state is State.OUTSIDE
+
+
+def test_what_was_complete_at_another_destination_stays_an_obligation() -> None:
+    copy = copy_of(OLD, -5)
+    found = state(record_of(copies=(copy,), changed=hours(-1)))
+    assert told(found) == (State.DUE, DueReason.CHANGED)
+    assert state(record_of(copies=(replace(copy, completed=None),))).state is State.OUTSIDE
+
+
+def test_a_visit_that_runs_on_equipment_out_of_the_config_does_not_hold_its_experiment() -> None:
+    """Nobody would learn that it has ended: what is there is fetched, and compared at its end."""
+    running = replace(visit("1a", -720, 1), asked=False)
+    assert told(state(record_of(running))) == (State.DUE, DueReason.NEW)
+    complete = state(record_of(running, copies=(copy_of(HERE),)))
+    assert told(complete) == (State.WAITING, SkipReason.RUNNING)
+    assert complete.reason == f"since {moment(hours(-720))}"
+    over = replace(visit("1a", -720, -1), asked=False)
+    assert told(state(record_of(over, copies=(copy_of(HERE),)))) == (State.DUE, DueReason.RETURNED)
+    to_come = replace(visit("1a", 2, 9), asked=False)
+    assert told(state(record_of(to_come))) == (State.WAITING, SkipReason.NOT_BEGUN)
+
+
+@pytest.mark.parametrize("left", [SkipReason.ABSENT, SkipReason.SAME_DESTINATION, None])
+def test_what_was_only_told_and_is_told_no_more_is_no_obligation(left: SkipReason | None) -> None:
+    note = None if left is None else DueNote("ny79", hours(-9), hours(-1), f"{left.text}: why")
+    tried = copy_of(HERE, None)
+    record = record_of(source="", visible=False, note=note, copies=(tried,))
+    assert state(record).state is State.OUTSIDE
+    assert state(replace(record, beamtimes=(ENDED,))).state is State.DUE
+    assert state(replace(record, source="/data/mx/1a", visible=True)).state is State.DUE
+    moved = replace(record, copies=(replace(tried, transfers=1),))
+    assert state(moved).state is State.DUE
+
+
+@pytest.mark.parametrize("below", [True, False])
+def test_a_place_inside_or_around_an_older_copy_is_left_alone(below: bool) -> None:
+    here = HERE.destination
+    other = replace(HERE, destination=here / "old" if below else here.parent)
+    record = record_of(ENDED, copies=(copy_of(other, -10),))
+    found = state(record)
+    assert told(found) == (State.DUE, SkipReason.NESTED) and str(other.destination) in found.reason
+    missing = copy_of(other, -10, presence=Presence.MISSING)
+    assert state(replace(record, copies=(missing,))).left is not SkipReason.NESTED
+
+
+@pytest.mark.parametrize("left", list(SkipReason))
+def test_the_reason_in_a_note_is_recognised(left: SkipReason) -> None:
+    assert SkipReason.said_in(left.text) is left
+    assert SkipReason.said_in(str(Skipped(experiment_of(), left, "/data: why"))) is left
+    assert SkipReason.said_in(f"{left.text} and more") is None
 
 
 def test_nothing_is_fetched_into_a_project_folder_whose_mount_is_gone() -> None:
-    found = state(record_of(ENDED), unmounted={HERE.project_folder})
-    assert (found.state, found.left) == (State.DUE, Left.UNMOUNTED)
+    found = state(record_of(ENDED), unmounted={HERE.project_folder: HERE.project_folder})
+    assert (found.state, found.left) == (State.DUE, SkipReason.UNMOUNTED)
+
+
+@pytest.mark.parametrize("presence", [Presence.MISSING, Presence.UNMOUNTED])
+def test_a_copy_whose_storage_was_moved_is_compared_where_the_config_asks_for_it(
+    presence: Presence,
+) -> None:
+    record = record_of(ENDED, copies=(replace(copy_of(OLD), presence=presence),))
+    assert state(record).left in {SkipReason.COPY_MISSING, SkipReason.UNMOUNTED}
+    found = state(record, filled={HERE.destination})
+    assert (told(found), found.wanted) == ((State.DUE, DueReason.MOVED), HERE)
+    gone = replace(record, vanished=hours(-1))  # there is nothing to compare with
+    assert state(gone, filled={HERE.destination}).state is State.GONE
 
 
 def test_a_place_to_which_nothing_was_transferred_belongs_to_nobody() -> None:
@@ -656,7 +799,7 @@ def test_a_complete_copy_does_not_wait_for_a_visit_that_began_before_its_own_end
     fetched = record_of(ENDED, copies=(copy_of(HERE),))
     assert state(fetched, long).state is State.AT_HOME
     missing = record_of(ENDED, copies=(replace(copy_of(HERE), presence=Presence.MISSING),))
-    assert state(missing, long).left is Left.COPY_MISSING
+    assert state(missing, long).left is SkipReason.COPY_MISSING
 
 
 # The state of a copy
@@ -695,7 +838,7 @@ World = tuple[list[ExperimentRecord], Policy]
 
 def due(records: list[ExperimentRecord], policy: Policy) -> set[Experiment]:
     found = [experiment_state(one, policy) for one in records]
-    return {item.experiment for item in found if isinstance(planned(item), Due)}
+    return {item.experiment for item in found if isinstance(planned(item), DueCopy)}
 
 
 @given(worlds())
@@ -709,7 +852,7 @@ def test_each_experiment_has_one_state_and_what_belongs_to_it(world: World) -> N
         assert (found.wanted is not None) == (found.project is not None) == owned
         assert (found.why is not None) == (found.state is State.DUE)
         assert found.state is not State.WAITING or found.left in (
-            Left.RUNNING, Left.LATER, Left.NOT_BEGUN,
+            SkipReason.RUNNING, SkipReason.LATER, SkipReason.NOT_BEGUN,
         )  # fmt: skip
         assert found.left is None or found.state not in (State.AT_HOME, State.OUTSIDE)
         assert not (found.is_settled and found.needs_person)
@@ -781,7 +924,7 @@ def test_after_a_complete_run_nothing_is_due(world: World) -> None:
     after = []
     for record in records:
         item = planned(experiment_state(record, policy))
-        after.append(completed_now(record, item.copy) if isinstance(item, Due) else record)
+        after.append(completed_now(record, item.copy) if isinstance(item, DueCopy) else record)
     assert due(after, policy) == set()
 
 
@@ -791,7 +934,7 @@ def test_what_is_due_stays_so_whatever_is_forgotten_by_the_portal(world: World) 
     records, policy = world
     for record in records:
         found = experiment_state(record, policy)
-        if found.state is not State.DUE or found.why is not Why.NEW:
+        if found.state is not State.DUE or found.why is not DueReason.NEW:
             continue
         if record.released or record.epn.text in policy.ignored:
             continue  # which count until a visit ends

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from asynchy.catalogue import Catalogue
-from asynchy.catalogue.importing import Taken, import_file
+from asynchy.catalogue.legacy_import import ImportResult, import_file
 from asynchy.errors import CatalogueError, ImportRefused
 
 FILES = "CREATE TABLE files (epn, path UNIQUE, size, modified)"
@@ -34,7 +34,7 @@ def made(path: Path, *statements: str, rows: Sequence[tuple[object, ...]] = ()) 
     return path
 
 
-def take(folder: Path, file: Path) -> Taken:
+def take(folder: Path, file: Path) -> ImportResult:
     return import_file(folder / "c.db", file, timezone=ZoneInfo("UTC"), root="/data")
 
 
@@ -195,6 +195,24 @@ def test_a_pipe_in_the_place_of_a_journal_is_not_opened(tmp_path: Path) -> None:
     assert "a.db-journal is a named pipe" in refused(tmp_path, file)
 
 
+_STOPPED = """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute("PRAGMA cache_size=1")
+db.executemany("INSERT INTO files VALUES ('1a', '/data/mx/1a/' || ?, 1, 5)", [(n,) for n in range(9999)])
+os._exit(0)
+"""
+
+
+def test_a_database_whose_program_was_ended_in_the_middle_is_refused_with_the_reason(
+    tmp_path: Path,
+) -> None:
+    file = made(tmp_path / "a.db", FILES, rows=[GOOD])
+    subprocess.run([sys.executable, "-c", _STOPPED, file], check=True)
+    assert (tmp_path / "a.db-journal").stat().st_size
+    assert "a program was ended while it wrote to it" in refused(tmp_path, file)
+
+
 def test_a_database_in_wal_mode_is_taken_with_what_is_in_its_wal(tmp_path: Path) -> None:
     file = tmp_path / "a.db"
     with closing(sqlite3.connect(file)) as db:
@@ -258,7 +276,7 @@ def test_a_schema_with_very_many_tables_is_refused_soon_with_little_memory(tmp_p
         db.execute("COMMIT")
     code = (
         "import resource, sys; from pathlib import Path; from zoneinfo import ZoneInfo\n"
-        "from asynchy.catalogue.importing import import_file\n"
+        "from asynchy.catalogue.legacy_import import import_file\n"
         "try: import_file(Path(sys.argv[1]), Path(sys.argv[2]), timezone=ZoneInfo('UTC'),"
         " root='/data')\n"
         "except Exception as error: print(type(error).__name__, error)\n"
@@ -278,7 +296,7 @@ def test_a_schema_with_very_many_tables_is_refused_soon_with_little_memory(tmp_p
     assert megabytes < 300
 
 
-@pytest.mark.parametrize("opened", [Catalogue.open, Catalogue.peek])
+@pytest.mark.parametrize("opened", [Catalogue.open, Catalogue.open_readonly])
 def test_a_database_of_another_program_named_as_the_catalogue_stays_as_it_is(
     tmp_path: Path, opened: Callable[[Path], Catalogue]
 ) -> None:
@@ -292,7 +310,7 @@ def test_a_database_of_another_program_named_as_the_catalogue_stays_as_it_is(
         file.unlink()
 
 
-@pytest.mark.parametrize("opened", [Catalogue.open, Catalogue.peek])
+@pytest.mark.parametrize("opened", [Catalogue.open, Catalogue.open_readonly])
 def test_what_is_not_a_file_named_as_the_catalogue_is_named(
     tmp_path: Path, opened: Callable[[Path], Catalogue]
 ) -> None:

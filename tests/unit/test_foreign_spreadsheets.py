@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from asynchy.domain.epn import Epn
 from asynchy.errors import SpreadsheetError
-from asynchy.facility.epn_lists import read_list, read_spreadsheets
-from tests.unit.test_epn_lists import xlsx
+from asynchy.facility.epn_sources import read_list, read_spreadsheets
+from asynchy.model.epn import Epn
+from tests.unit.test_epn_sources import xlsx
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

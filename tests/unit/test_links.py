@@ -5,22 +5,22 @@ from __future__ import annotations
 import stat
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from asynchy.facility import crawl, links
-from asynchy.facility.crawl import Refused
-from asynchy.facility.folder_queue import Folder, FolderQueue
+from asynchy.facility import links, sftp_lister
+from asynchy.facility.folder_queue import Folder, FolderError, FolderQueue
 from asynchy.facility.links import Followed
-from asynchy.ssh.sftp.packets import (
+from asynchy.ssh.sftp.protocol import (
     Answer,
     Attributes,
     Code,
     Handle,
-    Kind,
     Limits,
     Name,
     Names,
+    PacketType,
     ProtocolError,
     Status,
 )
@@ -42,7 +42,7 @@ class Server:
 
     limits = Limits(0, 0, 0, 0)
 
-    def __init__(self, told: dict[tuple[Kind, bytes], Answer]) -> None:
+    def __init__(self, told: dict[tuple[PacketType, bytes], Answer]) -> None:
         """`told`: the answers; nothing else is there."""
         self._told = told
         self._asked: list[tuple[bytes, Callable[[Answer], None]]] = []
@@ -60,7 +60,7 @@ class Server:
         asked, self._asked = self._asked, []
         for packet, then in reversed(asked):  # answers may overtake one another
             kind, _, length = struct.unpack_from(">BII", packet, 4)
-            then(self._told.get((Kind(kind), packet[13 : 13 + length]), ABSENT))
+            then(self._told.get((PacketType(kind), packet[13 : 13 + length]), ABSENT))
 
     def run(self) -> None:
         while self._asked:
@@ -69,7 +69,7 @@ class Server:
 
 def followed(behind: Answer, own: Answer) -> Followed:
     path = b"/data/mx/1a"
-    server = Server({(Kind.STAT, path): behind, (Kind.READLINK, path): own})
+    server = Server({(PacketType.STAT, path): behind, (PacketType.READLINK, path): own})
     return links._over(server, "/data/mx", [b"1a"])[b"1a"]  # type: ignore[arg-type]
 
 
@@ -91,7 +91,7 @@ TO_X = "it is a symbolic link to x"
         ),
         (CLOSED, pointing(b"x"), "x", f"{TO_X}, which may not be read (EACCES)"),
         (UNSUPPORTED, pointing(b"x"), "x", f"{TO_X}, which cannot be followed: Operation unsupported (8)"),
-        (Attributes(), pointing(b"x"), "x", f"{TO_X}, of which the server does not tell what it is"),
+        (Attributes(), pointing(b"x"), "x", f"{TO_X}, of which the server does not say what it is"),
         (FOLDER, pointing(b"\x1b[31m\xff"), "\\x1b[31m\\xff", None),
         (FOLDER, Names(()), None, None),
     ],
@@ -110,7 +110,7 @@ def test_an_answer_of_another_kind_is_the_server_s_fault() -> None:
 @pytest.mark.parametrize(("count", "turns"), [(1000, 1), (1001, 2)])
 def test_a_thousand_links_of_a_folder_are_followed_in_one_turn(count: int, turns: int) -> None:
     names = [b"%da" % number for number in range(count)]
-    server = Server({(Kind.STAT, b"/data/" + name): FOLDER for name in names[::2]})
+    server = Server({(PacketType.STAT, b"/data/" + name): FOLDER for name in names[::2]})
     found = links._over(server, "/data", names)  # type: ignore[arg-type]
     assert [name for name in names if found[name].problem is None] == names[::2]
     assert server.turns == turns
@@ -118,14 +118,14 @@ def test_a_thousand_links_of_a_folder_are_followed_in_one_turn(count: int, turns
 
 class Heard:
     def __init__(self) -> None:
-        self.refused: list[Refused] = []
+        self.refused: list[FolderError] = []
 
     def enters(self, path: bytes) -> bool:
         raise AssertionError
 
     top = entries = ended = enters  # type: ignore[assignment]
 
-    def failed(self, folder: Folder, refused: Refused) -> None:
+    def failed(self, folder: Folder, refused: FolderError) -> None:
         self.refused.append(refused)
 
 
@@ -135,48 +135,54 @@ ROOT = b"/data/mx/1a"
 @pytest.mark.parametrize(
     ("told", "refused"),
     [
-        ({}, Refused("there is no such folder", absent=True)),
+        ({}, FolderError("there is no such folder", absent=True)),
         (
-            {(Kind.LSTAT, b"/data"): FOLDER, (Kind.STAT, b"/data"): FOLDER},
-            Refused("there is no such folder", absent=True),
+            {(PacketType.LSTAT, b"/data"): FOLDER, (PacketType.STAT, b"/data"): FOLDER},
+            FolderError("there is no such folder", absent=True),
         ),
         (
-            {(Kind.LSTAT, b"/data/mx"): LINK, (Kind.STAT, b"/data/mx"): FOLDER},
-            Refused("there is no such folder", absent=True),
+            {(PacketType.LSTAT, b"/data/mx"): LINK, (PacketType.STAT, b"/data/mx"): FOLDER},
+            FolderError("there is no such folder", absent=True),
         ),
         (
-            {(Kind.LSTAT, ROOT): FILE, (Kind.STAT, ROOT): FILE},
-            Refused("it is not a folder", replaced=True),
-        ),
-        ({(Kind.LSTAT, ROOT): CLOSED}, Refused("it may not be looked at (EACCES)", replaced=True)),
-        (
-            {(Kind.LSTAT, ROOT): FOLDER, (Kind.STAT, ROOT): FOLDER},
-            Refused("it was not there a moment ago", replaced=True),
+            {(PacketType.LSTAT, ROOT): FILE, (PacketType.STAT, ROOT): FILE},
+            FolderError("it is not a folder", replaced=True),
         ),
         (
-            {(Kind.LSTAT, ROOT): LINK, (Kind.READLINK, ROOT): pointing(b"x")},
-            Refused(f"{TO_X}, which does not exist, or leads in a circle", replaced=True),
+            {(PacketType.LSTAT, ROOT): CLOSED},
+            FolderError("it may not be looked at (EACCES)", replaced=True),
         ),
         (
-            {(Kind.LSTAT, b"/data/mx"): LINK, (Kind.READLINK, b"/data/mx"): pointing(b"x")},
-            Refused(
+            {(PacketType.LSTAT, ROOT): FOLDER, (PacketType.STAT, ROOT): FOLDER},
+            FolderError("it was not there a moment ago", replaced=True),
+        ),
+        (
+            {(PacketType.LSTAT, ROOT): LINK, (PacketType.READLINK, ROOT): pointing(b"x")},
+            FolderError(f"{TO_X}, which does not exist, or leads in a circle", replaced=True),
+        ),
+        (
+            {
+                (PacketType.LSTAT, b"/data/mx"): LINK,
+                (PacketType.READLINK, b"/data/mx"): pointing(b"x"),
+            },
+            FolderError(
                 f"because of /data/mx: {TO_X}, which does not exist, or leads in a circle",
                 replaced=True,
             ),
         ),
         (
-            {(Kind.LSTAT, ROOT): UNSUPPORTED},
-            Refused(
-                "the server does not tell whether it is there: Operation unsupported", replaced=True
+            {(PacketType.LSTAT, ROOT): UNSUPPORTED},
+            FolderError(
+                "the server does not say whether it is there: Operation unsupported", replaced=True
             ),
         ),
     ],
 )
 def test_a_tree_is_absent_only_if_nothing_is_in_its_place(
-    told: dict[tuple[Kind, bytes], Answer], refused: Refused
+    told: dict[tuple[PacketType, bytes], Answer], refused: FolderError
 ) -> None:
     server, heard = Server(told), Heard()
     queue = FolderQueue(iter([Folder(0, ROOT)]), 10**6)
-    crawl._Lister(server, queue, heard).run()  # type: ignore[arg-type]
-    assert heard.refused == [refused]
+    sftp_lister._Lister(server, queue, heard, dot_files=False).run()  # type: ignore[arg-type]
+    assert [replace(found, alone=False) for found in heard.refused] == [refused]
     assert server.turns == 2  # the folder, and all there is to know of it

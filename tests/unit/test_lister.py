@@ -7,19 +7,18 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from asynchy.domain.experiment import Entry
-from asynchy.facility import crawl
-from asynchy.facility.crawl import Refused
-from asynchy.facility.folder_queue import Folder, FolderQueue
-from asynchy.ssh.sftp.packets import (
+from asynchy.facility import sftp_lister
+from asynchy.facility.folder_queue import Folder, FolderError, FolderQueue
+from asynchy.model.experiment import Entry
+from asynchy.ssh.sftp.protocol import (
     Answer,
     Attributes,
     Code,
     Handle,
-    Kind,
     Limits,
     Name,
     Names,
+    PacketType,
     Status,
 )
 
@@ -38,7 +37,7 @@ class Server:
         self._asked: list[tuple[bytes, Callable[[Answer], None]]] = []
         self._told: dict[bytes, int] = {}
         self.turns = 0
-        self.questions: list[Kind] = []
+        self.questions: list[PacketType] = []
 
     @property
     def in_flight(self) -> int:
@@ -56,11 +55,11 @@ class Server:
     def _answer(self, packet: bytes) -> Answer:
         kind, _, length = struct.unpack_from(">BII", packet, 4)
         text = packet[13 : 13 + length]
-        self.questions.append(Kind(kind))
-        if kind == Kind.OPENDIR:
+        self.questions.append(PacketType(kind))
+        if kind == PacketType.OPENDIR:
             self._told[text] = 0
             return Handle(text)
-        if kind == Kind.CLOSE:
+        if kind == PacketType.CLOSE:
             return Status(Code.OK, b"")
         all_of_it = self._names(text)
         page = all_of_it[self._told[text] : self._told[text] + A_PAGE]
@@ -90,14 +89,14 @@ class Heard:
     def ended(self, folder: Folder) -> None:
         self.ends += 1
 
-    def failed(self, folder: Folder, refused: Refused) -> None:
+    def failed(self, folder: Folder, refused: FolderError) -> None:
         raise AssertionError(refused)
 
 
 def listed(server: Server) -> Heard:
     heard = Heard()
     queue = FolderQueue(iter([Folder(0, b"/top")]), 10**6)
-    crawl._Lister(server, queue, heard).run()  # type: ignore[arg-type]
+    sftp_lister._Lister(server, queue, heard, dot_files=False).run()  # type: ignore[arg-type]
     return heard
 
 
@@ -107,7 +106,7 @@ def test_each_level_takes_two_turns() -> None:
     assert len(set(heard.names)) == len(heard.names) == 3 + 40 + 40 * 50
     assert heard.ends == 41
     assert server.turns == 4  # open and read the top, open and read what is in it
-    assert server.questions.count(Kind.READDIR) == 2 * 41  # its entries, and its end
+    assert server.questions.count(PacketType.READDIR) == 2 * 41  # its entries, and its end
 
 
 @pytest.mark.parametrize(("files", "turns"), [(100, 2), (101, 3), (1000, 4), (6400, 7)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ import pytest
 from asynchy.catalogue.state_markers import Markers, StateMarkers
 from asynchy.config.ignore_file import IgnoreEntries
 from asynchy.errors import ExitCode
-from asynchy.plan.policy import DestinationRules
-from asynchy.service.lost_state import Lost, StateFiles, begin, lost_error
-from asynchy.service.places_at_home import data_at_home, holds_data
+from asynchy.model.epn import Epn
+from asynchy.model.policy import DestinationRules
+from asynchy.repatriation.home_places import data_at_home, holds_data
+from asynchy.repatriation.lost_state import LostState, StateFiles, begin, lost_error
 from tests.tools.catalogues import new_catalogue
 
 NEVER = Markers()
@@ -33,6 +35,7 @@ def known(place: Path, entries: int = 3) -> Markers:
 LIST = IgnoreEntries(has_list=True)
 NO_LIST = IgnoreEntries()
 NAMES = IgnoreEntries(has_list=True, catalogue="/var/catalogue.db")
+OURS = IgnoreEntries(frozenset({Epn("1a")}), frozenset({Epn("1a")}), has_list=True)
 DATA = [Path("/projects/ny79/12282a/data")]
 
 
@@ -41,21 +44,23 @@ DATA = [Path("/projects/ny79/12282a/data")]
     [
         (NO_LIST, NEVER, [], None),  # the first start
         (LIST, NEVER, DATA, None),  # taken over from the original
-        (NO_LIST, NEVER, DATA, Lost.BOTH),
-        (NAMES, NEVER, [], Lost.CATALOGUE),
-        (NAMES, NEVER, DATA, Lost.CATALOGUE),
-        (IgnoreEntries(catalogue="/c.db"), NEVER, [], Lost.CATALOGUE),  # the list was removed
+        (NO_LIST, NEVER, DATA, LostState.BOTH),
+        (NAMES, NEVER, [], LostState.CATALOGUE),
+        (NAMES, NEVER, DATA, LostState.CATALOGUE),
+        (IgnoreEntries(catalogue="/c.db"), NEVER, [], LostState.CATALOGUE),  # the list was removed
+        (OURS, NEVER, [], LostState.CATALOGUE),  # our comment was removed
+        (OURS, IN_USE, [], None),
         (LIST, IN_USE, DATA, None),
         (NAMES, IN_USE, DATA, None),
         (NO_LIST, IN_USE, DATA, None),  # an ignore.yml was never needed
         (NO_LIST, Markers(True, "/ignore.yml", 0), DATA, None),
-        (NO_LIST, Markers(True, "/ignore.yml", 1), [], Lost.IGNORE_FILE),
+        (NO_LIST, Markers(True, "/ignore.yml", 1), [], LostState.IGNORE_FILE),
         (LIST, Markers(True, "/ignore.yml", 9), [], None),  # emptied by a person
         (LIST, Markers(True, "/elsewhere.yml", 9), [], None),  # moved with its config
     ],
 )
 def test_what_is_lost_follows_from_what_each_says_of_the_other(
-    entries: IgnoreEntries, markers: Markers, at_home: list[Path], lost: Lost | None
+    entries: IgnoreEntries, markers: Markers, at_home: list[Path], lost: LostState | None
 ) -> None:
     assert state_files(Path("/var"), entries, markers).lost(at_home) is lost
 
@@ -76,7 +81,7 @@ def test_a_lost_ignore_file_in_an_empty_folder_names_folder_and_catalogue(tmp_pa
     for name in (".ignore.yml.lock", "sync.log", "catalogue.db.service"):
         (place / name).touch()
     error = lost_error(state_files(place, NO_LIST, known(place)))
-    assert error is not None and error.exit_code is ExitCode.STATE
+    assert error is not None and error.exit_code is ExitCode.STATE_ERROR
     assert f"{place}/ignore.yml is missing or empty" in error.message
     assert f"{place}/catalogue.db was used with it, which had 3 entries" in error.message
     assert f"The folder {place} is empty: is a file system not mounted there?" in error.message
@@ -107,10 +112,33 @@ def test_an_ignore_file_of_another_path_that_still_exists_is_named(tmp_path: Pat
 
 def test_a_lost_catalogue_names_the_one_that_ignore_yml_was_used_with(tmp_path: Path) -> None:
     error = lost_error(state_files(tmp_path, NAMES, NEVER))
-    assert error is not None and error.exit_code is ExitCode.STATE
+    assert error is not None and error.exit_code is ExitCode.STATE_ERROR
     assert f"{tmp_path}/catalogue.db is missing or empty" in error.message
     assert f"{tmp_path}/ignore.yml says that it was used with /var/catalogue.db" in error.message
     assert error.hint and "asynchy catalogue rebuild" in error.hint
+
+
+PLAIN = IgnoreEntries(frozenset({Epn("1a")}), has_list=True)
+
+
+@pytest.mark.parametrize("entries", [PLAIN, NO_LIST], ids=["without our comments", "no list"])
+def test_backups_beside_it_tell_that_there_was_a_catalogue(
+    tmp_path: Path, entries: IgnoreEntries
+) -> None:
+    files = state_files(tmp_path, entries, NEVER)
+    assert lost_error(files) is None
+    error = lost_error(replace(files, has_backups=True))
+    assert error is not None
+    assert (
+        f"backups of it are in {tmp_path}/catalogue.db.backups, so there was one" in error.message
+    )
+    assert lost_error(replace(files, has_backups=True, markers=IN_USE)) is None
+    assert lost_error(replace(files, has_backups=True, entries=LIST)) is None  # emptied, too
+
+
+def test_entries_of_ours_tell_that_there_was_a_catalogue(tmp_path: Path) -> None:
+    error = lost_error(state_files(tmp_path, OURS, NEVER))
+    assert error is not None and "has entries that asynchy wrote (`# asynchy`)" in error.message
 
 
 def test_both_missing_is_an_error_only_if_an_experiment_has_data_at_home(tmp_path: Path) -> None:
@@ -130,25 +158,48 @@ def test_both_missing_is_an_error_only_if_an_experiment_has_data_at_home(tmp_pat
     assert error.message.count("There is no folder") == 1
 
 
-def test_a_project_folder_that_a_rebuild_did_not_find_stops_cycles_until_it_is_back(
+def test_a_project_folder_that_a_rebuild_did_not_find_stops_cycles_until_it_was_rebuilt(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "projects" / "ny79"
     catalogue = new_catalogue(tmp_path / "catalogue.db").path
 
     def files() -> StateFiles:
-        return state_files(tmp_path, LIST, StateMarkers.peek(catalogue).read())
+        return state_files(tmp_path, LIST, StateMarkers.open_readonly(catalogue).read())
 
     begin(files(), [folder, tmp_path / "projects" / "kx12"])
     error = lost_error(files())
-    assert error is not None and error.exit_code is ExitCode.STATE
+    assert error is not None and error.exit_code is ExitCode.STATE_ERROR
     assert f"{folder} (and 1 more folder) was missing or empty" in error.message
     assert error.hint and "--new-state" in error.hint
     for project in ("ny79", "kx12"):
         (tmp_path / "projects" / project / "1a").mkdir(parents=True)
-    assert lost_error(files()) is None
+    error = lost_error(files())
+    assert error is not None and "is back" in error.message
+    assert error.hint and "run `asynchy catalogue rebuild` again" in error.hint
+    begin(files(), [folder])  # one of the two was rebuilt
     shutil.rmtree(folder)
+    error = lost_error(files())
+    assert error is not None and f"{folder} was missing" in error.message
     begin(files())  # accepted by a person
+    assert lost_error(files()) is None
+
+
+def test_a_new_catalogue_that_was_rebuilt_without_the_facility_stops_cycles(tmp_path: Path) -> None:
+    catalogue = new_catalogue(tmp_path / "catalogue.db").path
+
+    def files() -> StateFiles:
+        return state_files(tmp_path, NAMES, StateMarkers.open_readonly(catalogue).read())
+
+    for _ in range(2):
+        begin(files(), (), ["SFTP service: no connection"])
+        error = lost_error(files())
+        assert error is not None and error.exit_code is ExitCode.STATE_ERROR
+        assert "the facility could not be listed" in error.message
+        assert "SFTP service: no connection" in error.message
+    begin(files())  # rebuilt once more, or accepted by a person
+    assert lost_error(files()) is None
+    begin(files(), (), ["SFTP service: no connection"])  # it knows what is at home
     assert lost_error(files()) is None
 
 

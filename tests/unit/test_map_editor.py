@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asynchy.config.map_editor import with_project, without_proposal
-from asynchy.config.tree import parse
+from asynchy.config.yaml_source import parse
 
 TEXT = """\
 %YAML 1.1
@@ -69,6 +69,8 @@ def test_a_removed_entry_is_the_only_change() -> None:
         ("{host: x}", '{host: x, epn_cap_map: {"1": a}}'),
         ("\ufeffepn_cap_map: {}\n", '\ufeffepn_cap_map: {"1": a}\n'),
         ("epn_cap_map:\n  2: |\n    b\n", 'epn_cap_map:\n  2: |\n    b\n  "1": a\n'),
+        ("epn_cap_map:\n  2: |-\n    b\nx: y\n", 'epn_cap_map:\n  2: |-\n    b\n  "1": a\nx: y\n'),
+        ("epn_cap_map:\n  1: >\n    b\n\n# c\nx: y\n", "epn_cap_map:\n  1: a\n\n# c\nx: y\n"),
     ],
 )
 def test_each_way_of_writing_it_is_kept_or_left_alone(before: str, after: str | None) -> None:
@@ -80,6 +82,15 @@ def test_each_way_of_writing_it_is_kept_or_left_alone(before: str, after: str | 
 
 
 @pytest.mark.parametrize(
+    "text",
+    ['epn_cap_map:\n  ? "08123"\n  : ny79\nhost: x\n', "epn_cap_map: &m\n  08123: &p b\n  1: *p\n"],
+)
+def test_what_is_wrong_with_the_new_text_is_not_told(text: str) -> None:
+    with pytest.raises(ValueError, match="written in a way that only a person can change"):
+        with_project(text, "08123" if "*p" in text else "2", "a")
+
+
+@pytest.mark.parametrize(
     ("before", "after"),
     [
         ("epn_cap_map: {1: a}\n", "epn_cap_map: {}\n"),
@@ -87,6 +98,9 @@ def test_each_way_of_writing_it_is_kept_or_left_alone(before: str, after: str | 
         ("epn_cap_map: {2: b, 1: a}\n", "epn_cap_map: {2: b}\n"),
         ("epn_cap_map:\n  1: a\n", "epn_cap_map:\n"),
         ("epn_cap_map:\n  1: a", "epn_cap_map:\n"),
+        ("epn_cap_map:\n  1: >\n    a\n\n# c\nx: y\n", "epn_cap_map:\n\n# c\nx: y\n"),
+        ("epn_cap_map:\n  1: |\n    a\n    # b\n  2: b\n", "epn_cap_map:\n  2: b\n"),
+        ("epn_cap_map:\n  1: >\n# c\nx: y\n", "epn_cap_map:\n# c\nx: y\n"),
     ],
 )
 def test_each_way_of_writing_an_entry_is_removed(before: str, after: str) -> None:

@@ -7,25 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import BrokenLink, Experiment, Located
-from asynchy.domain.experiment_record import ExperimentRecord
-from asynchy.plan.observed import FolderSeen, observed
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import BrokenLink, Experiment, LocatedExperiment
+from asynchy.model.experiment_record import ExperimentRecord
+from asynchy.model.observed import FolderSeen, observed
 from tests.tools.catalogues import new_catalogue
-from tests.tools.records import NOW, experiment_of, hours, record_of
+from tests.tools.records import NOW, experiment_of, hours, record_of, wanted
 
 FOLDER = "/data/mx"
 
 
-def located(epn: str, folder: str = FOLDER, target: str | None = None) -> Located:
-    return Located(experiment_of(epn.lower()), f"{folder}/{epn}", target)
+def located(epn: str, folder: str = FOLDER, target: str | None = None) -> LocatedExperiment:
+    return LocatedExperiment(experiment_of(epn.lower()), f"{folder}/{epn}", target)
 
 
 def broken(epn: str) -> BrokenLink:
     return BrokenLink(f"{FOLDER}/{epn}", "/gone", "it leads to /gone", experiment_of(epn))
 
 
-def seen(*found: Located, links: tuple[BrokenLink, ...] = (), other: str = "") -> FolderSeen:
+def seen(
+    *found: LocatedExperiment, links: tuple[BrokenLink, ...] = (), other: str = ""
+) -> FolderSeen:
     return FolderSeen(FOLDER, found, links, frozenset(map(Epn, other.split())))
 
 
@@ -51,6 +53,37 @@ def test_what_is_no_longer_in_its_folder_is_gone_since_the_first_look_without_it
 ) -> None:
     (gone,) = both(tmp_path, seen(located("1a")), seen(), seen())
     assert (gone.visible, gone.vanished) == (False, hours(1))
+
+
+@pytest.mark.parametrize("looks", [[], [seen(located("1a"))], [seen(located("1a")), seen()]])
+def test_what_was_released_is_changed_once_it_has_a_folder_that_it_had_not(
+    tmp_path: Path, looks: list[FolderSeen]
+) -> None:
+    catalogue = new_catalogue(tmp_path / "catalogue.db")
+    for number, look in enumerate(looks):
+        catalogue.see(look, hours(number))
+    catalogue.decisions.release(experiment_of("1a"), "no data", hours(5))
+    before = catalogue.overview.records()
+    found = observed(before, [seen(located("1a"))], hours(6))
+    catalogue.see(seen(located("1a")), hours(6))
+    assert catalogue.overview.records() == found
+    was_there = len(looks) == 1
+    assert found[0].changed == (None if was_there else hours(6))
+    assert found[0].touched_since(hours(5)) is not was_there
+
+
+@pytest.mark.parametrize("away", [seen(), seen(links=(broken("1a"),)), seen(located("1a"))])
+def test_what_was_fetched_is_changed_once_its_folder_is_there_again(
+    tmp_path: Path, away: FolderSeen
+) -> None:
+    catalogue = new_catalogue(tmp_path / "catalogue.db")
+    catalogue.see(seen(located("1a")), hours(0))
+    assert isinstance(catalogue.acquire_lease(wanted(experiment_of("1a"))), int)
+    catalogue.see(away, hours(1))
+    found = observed(catalogue.overview.records(), [seen(located("1a"))], hours(2))
+    catalogue.see(seen(located("1a")), hours(2))
+    assert catalogue.overview.records() == found
+    assert found[0].changed == (None if away.located else hours(2))
 
 
 def test_what_is_back_is_not_gone(tmp_path: Path) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from asynchy.domain.copy_record import Presence
-from asynchy.domain.experiment import Experiment
-from asynchy.domain.experiment_record import DueNote, ExperimentRecord
-from asynchy.domain.visit import Beamtime
-from asynchy.plan.experiment_state import ExperimentState, State, experiment_state
-from asynchy.plan.overview import attention, long_visits, named, overview_of, sentences
-from asynchy.plan.policy import IgnoreEntry, Origin
+from asynchy.model.copy_record import Presence, Replaced
+from asynchy.model.experiment import Experiment
+from asynchy.model.experiment_record import DueNote, ExperimentRecord
+from asynchy.model.experiment_state import ExperimentState, State, experiment_state
+from asynchy.model.plan_overview import attention, long_visits, named, overview_of, sentences
+from asynchy.model.policy import IgnoreEntry, Origin
+from asynchy.model.visit import Beamtime
 from tests.tools.records import (
     NOW,
     copy_of,
@@ -56,7 +57,7 @@ def test_states_are_counted_and_what_is_at_another_place_or_outside_or_shrunk_is
     }  # fmt: skip
     assert sentences(found) == [
         "2 experiments are visible at the SFTP service and ours, but in no visit that the portal "
-        "tells of: 1c (mx), 2d (mx). `fetch-visible: true` fetches what is visible.",
+        "reports: 1c (mx), 2d (mx). `fetch-visible: true` fetches what is visible.",
         "1a (mx) is complete at another place: in /old/mx/1a",
         f"1b (mx): {LOSSES}",
     ]
@@ -101,9 +102,10 @@ def test_what_needs_a_person_is_said_with_its_name_and_reason() -> None:
         ended("1d", vanished=hours(-1)),
     )
     assert attention(found, NOW) == (
-        "1a (mx): its folder at the facility is a link that leads to no folder: "
+        "1a (mx): what is in its place at the facility is not a folder: "
         "/data/mx/1a: a link to /x, which is missing",
-        "1b (mx): files are missing or damaged: 2 files damaged at home; `asynchy verify` repairs that",
+        "1b (mx): files are missing or damaged: 2 files damaged at home; `asynchy verify` repairs "
+        "that, or says what is in the way",
         "1c (mx): its copy is not at home: /projects/ny79/mx/1c/data is missing",
         "1d (mx): gone from the facility, and not complete at home: since "
         f"{found[3].reason.removeprefix('since ')}",
@@ -113,8 +115,8 @@ def test_what_needs_a_person_is_said_with_its_name_and_reason() -> None:
 def test_a_mount_that_is_missing_is_named_once() -> None:
     gone = [ended(epn, **copies(epn, presence=Presence.UNMOUNTED)) for epn in ("1a", "1b", "2c")]
     assert attention(states(*gone), NOW) == (
-        "/projects/ny79 is missing or empty: is it mounted? (2 experiments)",
-        "/projects/kx12 is missing or empty: is it mounted?",
+        "/projects/ny79 is missing, or has no copy: is it mounted? (2 experiments)",
+        "/projects/kx12 is missing, or has no copy: is it mounted?",
     )
 
 
@@ -125,10 +127,26 @@ def test_what_the_facility_lost_is_repeated_for_two_weeks(days: float, told: boo
     assert attention(states(item), later) == ((f"1a (mx): {LOSSES}",) if told else ())
 
 
+@pytest.mark.parametrize("by_less", [0, 1])
+def test_a_file_that_was_replaced_is_named_once_and_needs_a_person_if_it_has_less_now(
+    by_less: int,
+) -> None:
+    item = ended("1a", **copies("1a", replaced=Replaced(2, 9, by_less), replaced_at=NOW))
+    found = states(item)
+    assert len(attention(found, NOW)) == by_less
+    assert len(sentences(overview_of(found), shrunk=False)) == 1 - by_less
+
+
+def test_what_was_never_visible_is_not_named_as_visible() -> None:
+    found = states(record_of(epn="1c", source="", visible=False, completed_elsewhere=True))
+    assert [item.state for item in found] == [State.OUTSIDE]
+    assert sentences(overview_of(found)) == []
+
+
 def test_an_experiment_without_a_beamline_is_named_without_one() -> None:
     bare = record_of(experiment=Experiment("", experiment_of("1c").epn))
     (said,) = sentences(overview_of(states(bare)))
-    assert "tells of: 1c. " in said
+    assert "reports: 1c. " in said
 
 
 def long(*records: ExperimentRecord, running: tuple[Beamtime, ...], days: float) -> tuple[str, ...]:
@@ -148,11 +166,43 @@ def test_a_visit_that_runs_for_long_is_named_with_what_it_holds_back() -> None:
     assert "ask the facility" in said
 
 
-def test_of_several_long_visits_those_that_began_first_are_named() -> None:
-    first, second = visit("2y", -200, 2), visit("2z", -100, 2)
-    (said,) = long(record_of(visit("1a", -17, -9)), running=(second, first), days=1)
-    assert "A visit of 2y " in said
-    assert long(running=(visit("2y", 0.5, 9),), days=1) == ()
+def test_several_long_visits_are_each_named_with_what_they_hold_back() -> None:
+    first, second = visit("2y", -200, 2), visit("2z", -100, 2, "saxs")
+    both, one = record_of(visit("1a", -17, -9)), record_of(visit("1b", -160, -150), epn="1b")
+    own = record_of(visit("2z", -300, -250), epn="2z")
+    said = long(both, one, own, running=(second, first), days=1)
+    assert [text.partition(" has been")[0] for text in said] == [
+        "A visit of 2y on mx",
+        "A visit of 2z on saxs",
+    ]
+    assert "It holds back 2 experiments: 1a (mx), 1b (mx)." in said[0]
+    assert "It holds back 2 experiments: 1a (mx), 2z (mx)." in said[1]
+
+
+def test_a_long_visit_holds_back_what_came_after_a_complete_copy() -> None:
+    later = record_of(
+        visit("1a", -300, -250), visit("1a", -17, -9), **copies("1a", listed=hours(-240))
+    )
+    assert states(later, more=(visit("2y", -200, 2),))[0].state is State.WAITING
+    (said,) = long(later, running=(visit("2y", -200, 2),), days=1)
+    assert "It holds back 1 experiment: 1a (mx)." in said
+
+
+def test_a_long_visit_that_holds_nothing_back_is_not_named() -> None:
+    free = record_of(visit("1b", -300, -250), epn="1b")
+    assert long(free, running=(visit("2y", -200, 2),), days=1) == ()
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_long_visit_of_equipment_out_of_the_config_is_named(complete: bool) -> None:
+    running = replace(visit("1a", -100, 900), asked=False)
+    record = record_of(running, **(copies("1a") if complete else {}))
+    assert long(record, running=(), days=5) == ()
+    (said,) = long(record, running=(), days=4)
+    assert said.startswith("A visit of 1a (mx) has been running since 2026-11-20")
+    assert "on equipment that is no longer in `equipment`. It holds nothing back." in said
+    over = replace(visit("1a", -100, -1), asked=False)
+    assert long(replace(record, beamtimes=(over,)), running=(), days=4) == ()
 
 
 def test_what_only_a_listing_finds_needs_a_person_by_the_note_of_it() -> None:
@@ -163,7 +213,7 @@ def test_what_only_a_listing_finds_needs_a_person_by_the_note_of_it() -> None:
     (said,) = noted("there is no such folder at the facility: /data/mx/1a")
     assert said == "1a (mx): there is no such folder at the facility: /data/mx/1a"
     assert noted("the project folder is not there: /projects/one") == (
-        "/projects/one is missing or empty: is it mounted?",
+        "/projects/one is missing, or has no copy: is it mounted?",
     )
     assert noted("could not be listed at the facility: no answer") == ()
     assert noted("rsync ended with 23") == ()

@@ -8,20 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from asynchy.domain.attempt import Claim, Verdict
-from asynchy.domain.copy_record import CopyRecord, LastAttempt, Presence
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Copy, Experiment
-from asynchy.domain.experiment_record import DueNote, ExperimentRecord, combine
-from asynchy.domain.level import Level
-from asynchy.domain.person import Person
-from asynchy.domain.visit import Beamtime, Visit
-from asynchy.plan.at_risk import AtRisk, Risks, at_risk
-from asynchy.plan.experiment_state import experiment_state
-from asynchy.plan.outcome import Left
-from asynchy.plan.policy import DestinationRules, IgnoreEntry, Origin, Policy, running_visits
-from asynchy.plan.reconcile import DeletionEvidence, DeletionPolicy, reconcile
-from asynchy.plan.safety import SafetyPolicy, safe_since
+from asynchy.model.attempt import Claim, Verdict
+from asynchy.model.copy_record import CopyRecord, LastAttempt, Presence
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import NOTHING_LEFT_OUT, Copy, Experiment, LeftOutCounts
+from asynchy.model.experiment_record import DueNote, ExperimentRecord, combine
+from asynchy.model.experiment_state import experiment_state
+from asynchy.model.person import Person
+from asynchy.model.plan import SkipReason
+from asynchy.model.policy import DestinationRules, IgnoreEntry, Origin, Policy, running_visits
+from asynchy.model.safety import DeletionEvidence, SafetyPolicy, safe_since
+from asynchy.model.verification import Level
+from asynchy.model.visit import Beamtime, Visit
+from asynchy.reporting.at_risk import AtRisk, Risks, at_risk
+from asynchy.reporting.reconcile import DeletionPolicy, reconcile
+from asynchy.reporting.reports import visits_unknown
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 MAPPING = {"1": "one"}
@@ -33,7 +34,7 @@ COPY = CopyRecord(
         Path("/home/one/1a/data"),
     ),
     completed=NOW, listed=NOW, suspect=False, level=Level.SIZE, verified=NOW, damaged=0, files=2,
-    bytes=10, attempts=1, last=LastAttempt(NOW, Verdict.COMPLETE, None),
+    bytes=10, attempts=1, last=LastAttempt(NOW, Verdict.COMPLETE, None), left_out=NOTHING_LEFT_OUT,
 )  # fmt: skip
 CLAIM = Claim("vm", 7, NOW, NOW)
 PERSON = IgnoreEntry(Origin.PERSON, NOW)
@@ -204,7 +205,7 @@ def test_what_an_originals_database_says_holds_until_the_facility_was_touched(
 ) -> None:
     when = None if since is None else ago(since)
     record = replace(seen("1a"), completed_elsewhere=True, elsewhere_since=when)
-    assert SafetyPolicy(None, MAPPING).is_exempt(record) == exempt
+    assert SafetyPolicy(None, MAPPING).is_exempt(record, NOW) == exempt
 
 
 @pytest.mark.parametrize(("released", "exempt"), [(19, True), (21, False)])
@@ -213,7 +214,9 @@ def test_what_a_person_released_is_exempt_with_the_reason_until_the_facility_was
 ) -> None:
     record = replace(seen("1a"), released=ago(released), release_reason="measured again")
     found = risk(record)
-    assert (len(found.exempt), len(found.items)) == ((1, 0) if exempt else (0, 1))
+    assert (len(found.released), len(found.items)) == ((1, 0) if exempt else (0, 1))
+    assert found.exempt == ()
+    assert found.within(9).released == found.released
     policy = SafetyPolicy(None, MAPPING)
     (item,) = at_risk([record], policy, RETENTION, NOW, everything=True).items
     said = "released by a person: measured again"
@@ -258,10 +261,16 @@ def why(
     *,
     recheck: int = 7,
     cycle: Policy | None = None,
+    unknown_visits: str | None = None,
 ) -> str:
     policy = SafetyPolicy(Level.SOURCE, MAPPING)
     terms = DeletionPolicy(
-        policy, Level.SOURCE, timedelta(days=recheck), prove=lambda _: proof, cycle=cycle
+        policy,
+        Level.SOURCE,
+        timedelta(days=recheck),
+        prove=lambda _: proof,
+        cycle=cycle,
+        unknown_visits=unknown_visits,
     )
     (found,) = reconcile([one], terms, NOW)
     assert found.deletable == (one.copies != () and found.why.startswith("2 files"))
@@ -288,11 +297,20 @@ def test_what_may_be_deleted_and_by_which_proof() -> None:
         ),
         (seen("1a", PROVEN, ended=3), "may be written late; to be listed again after 2026-11-28"),
         (seen("1a", PROVEN, ended=-0.1), "a visit is running"),
+        (
+            replace(seen("1a", PROVEN), source="/data/2026/mx/1a", listed=None),
+            "/data/2026/mx/1a was never listed",
+        ),
         (replace(seen("1a", PROVEN), vanished=NOW), "no longer there since 2026-11-24"),
         (
             replace(seen("1a", replace(PROVEN, listed=ago(1))), changed=NOW),
             "changes were seen at the facility",
         ),
+        (
+            seen("1a", replace(PROVEN, left_out=LeftOutCounts(2, 1, 0))),
+            "left out, so not at home: 2 dot files, 1 link;",
+        ),
+        (seen("1a", replace(PROVEN, left_out=None)), "it is not known what was left out"),
     ],
 )
 def test_what_stands_against_it(one: ExperimentRecord, no: str) -> None:
@@ -342,12 +360,47 @@ def test_nothing_may_be_deleted_before_its_next_visit_or_after_its_release() -> 
     assert why(released, cycle=cycle()).endswith("measured again")
 
 
+def test_nothing_may_be_deleted_while_the_visits_up_to_now_are_not_known() -> None:
+    assert why(seen("1a", PROVEN), unknown_visits="visits are not known") == (
+        "no: visits are not known"
+    )
+    recent, old = ago(0.1), ago(0.2)
+    daily = timedelta(hours=24)
+    assert visits_unknown({23: NOW - daily - timedelta(hours=2)}, [23], NOW, daily) is None
+    assert visits_unknown({23: recent, 24: NOW}, [23, 24], NOW, timedelta(hours=1)) is None
+    assert "equipment 24" in str(
+        visits_unknown({23: recent, 24: old}, [23, 24], NOW, timedelta(hours=1))
+    )
+    assert "never answered for equipment 25" in str(
+        visits_unknown({23: recent}, [23, 25], NOW, timedelta(hours=1))
+    )
+    assert visits_unknown({}, [], NOW, timedelta(hours=1)) is None
+
+
+@pytest.mark.parametrize(
+    "problem", ["/data/mx/1a: it leads to nothing", f"{SkipReason.SECOND_FOLDER.text}: /data/mx/1A"]
+)
+def test_what_cannot_be_listed_at_the_facility_is_at_risk_and_not_deletable(problem: str) -> None:
+    record = replace(seen("1a", PROVEN), problem=problem)
+    assert why(record) == f"no: {problem}"
+    (item,) = risk(record).items
+    assert item.lack == problem
+
+
+def test_an_empty_folder_at_the_facility_holds_nothing_that_is_at_risk() -> None:
+    copy = replace(PROVEN, listed=ago(3))
+    record = replace(seen("1a", copy, ended=2), files=0, bytes=0, listed=ago(1))
+    assert risk(record).items == ()
+    assert risk(replace(record, files=1)).items != ()
+    assert risk(replace(record, listed=ago(2.5))).items != ()  # before the visit had ended
+
+
 def test_an_experiment_that_cannot_be_judged_is_named_and_costs_no_other() -> None:
     broken = seen("1b", replace(COPY, listed=NOW.replace(tzinfo=None)))
     records = [broken, seen("1c")]
     policy = Policy(NOW, RULES, running_visits((), NOW), {})
     states = [experiment_state(one, policy) for one in records]
-    assert [one.left for one in states] == [Left.UNJUDGED, None]
+    assert [one.left for one in states] == [SkipReason.UNJUDGED, None]
     assert "TypeError" in states[0].reason
     items = at_risk(records, SafetyPolicy(Level.SIZE), RETENTION, NOW).items
     lacks = {item.experiment.epn.text: item.lack for item in items}
@@ -361,3 +414,8 @@ def test_an_experiment_that_cannot_be_judged_is_named_and_costs_no_other() -> No
     assert not found["1b"].deletable
     assert found["1b"].why.startswith("an error that asynchy did not expect: TypeError(")
     assert found["1c"].why == "never fetched"
+
+
+def test_a_folder_that_could_not_be_listed_since_keeps_all_from_being_deleted() -> None:
+    told = why(seen("1a", PROVEN), replace(PROOF, unlisted=1))
+    assert told == "no: 1 folder there could not be listed: what is in it now is not known"

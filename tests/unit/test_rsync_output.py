@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynchy.domain.experiment import Entry, Kind
-from asynchy.domain.paths import is_inside
-from asynchy.ssh.rsync_output import (
+from asynchy.model.experiment import Entry, EntryKind, Unlisted
+from asynchy.model.listing_limits import SHORTEN_IT
+from asynchy.model.remote_names import is_inside, target_at_home
+from asynchy.ssh.rsync.output import (
     EXIT_CODES,
     Named,
     explain,
@@ -18,6 +19,7 @@ from asynchy.ssh.rsync_output import (
     parse_named,
     parse_progress,
     parse_statistic,
+    parse_unlisted,
     unescape,
 )
 
@@ -56,7 +58,7 @@ def test_every_name_size_and_time_survives_a_listing(
         when.replace(b" " * (4 - len(str(moment.year))), b""),
         as_rsync_prints(path),
     )
-    assert parse_listed(line) == Entry(Kind.FILE, path, size, int(moment.timestamp()), 0o644)
+    assert parse_listed(line) == Entry(EntryKind.FILE, path, size, int(moment.timestamp()), 0o644)
 
 
 @given(st.binary())
@@ -74,31 +76,31 @@ def test_names_come_back(name: bytes) -> None:
 
 
 LISTED = [
-    (b"drwxr-xr-x        4096 2026/11/24 02:40:16 .", Kind.FOLDER, b".", 4096, 0o755),
-    (b"-rw-r--r--           1 2026/11/24 02:40:16 a -> b", Kind.FILE, b"a -> b", 1, 0o644),
-    (b"lrwxrwxrwx          11 2026/11/24 02:40:16 out", Kind.SYMLINK, b"out", 11, 0o777),
-    (b"prw-r--r--           0 2026/11/24 02:40:16 pipe", Kind.SPECIAL, b"pipe", 0, 0o644),
+    (b"drwxr-xr-x        4096 2026/11/24 02:40:16 .", EntryKind.FOLDER, b".", 4096, 0o755),
+    (b"-rw-r--r--           1 2026/11/24 02:40:16 a -> b", EntryKind.FILE, b"a -> b", 1, 0o644),
+    (b"lrwxrwxrwx          11 2026/11/24 02:40:16 out", EntryKind.SYMLINK, b"out", 11, 0o777),
+    (b"prw-r--r--           0 2026/11/24 02:40:16 pipe", EntryKind.SPECIAL, b"pipe", 0, 0o644),
     (
         b"-rwsr-sr-t 4294971393000000 2026/11/24 02:40:16  x ",
-        Kind.FILE,
+        EntryKind.FILE,
         b" x ",
         4294971393000000,
         0o7755,
     ),
     (
         b"-rw-r--r--           1 2026/11/24 02:40:16 new\\#012line",
-        Kind.FILE,
+        EntryKind.FILE,
         b"new\nline",
         1,
         0o644,
     ),
-    (b"-rw-r--r--           1 2026/11/24 02:40:16 \\#134#123", Kind.FILE, b"\\#123", 1, 0o644),
+    (b"-rw-r--r--           1 2026/11/24 02:40:16 \\#134#123", EntryKind.FILE, b"\\#123", 1, 0o644),
 ]
 
 
 @pytest.mark.parametrize(("line", "kind", "path", "size", "mode"), LISTED)
 def test_lines_of_a_real_listing(
-    line: bytes, kind: Kind, path: bytes, size: int, mode: int
+    line: bytes, kind: EntryKind, path: bytes, size: int, mode: int
 ) -> None:
     moment = int(datetime(2026, 11, 24, 2, 40, 16, tzinfo=UTC).timestamp())
     assert parse_listed(line) == Entry(kind, path, size, moment, mode)
@@ -141,11 +143,11 @@ NAMED = b"2026/11/24 02:40:16 "
     ("line", "named"),
     [
         (b"drwxr-xr-x 4,096 " + NAMED + b"1a", None),  # numbers for people are not asked for
-        (b"drwxr-xr-x 4096 " + NAMED + b"1a", Named(Kind.FOLDER, b"1a", None)),
-        (b"-rw-r--r-- 1 " + NAMED + b"1a -> b", Named(Kind.FILE, b"1a -> b", None)),
-        (b"lrwxrwxrwx 9 " + NAMED + b"1a -> ../b/1a", Named(Kind.SYMLINK, b"1a", b"../b/1a")),
-        (b"lrwxrwxrwx 9 " + NAMED + b"1a -> a -> b", Named(Kind.SYMLINK, b"1a", b"a -> b")),
-        (b"lrwxrwxrwx 9 " + NAMED + b"1a -> x\\#012", Named(Kind.SYMLINK, b"1a", b"x\n")),
+        (b"drwxr-xr-x 4096 " + NAMED + b"1a", Named(EntryKind.FOLDER, b"1a", None)),
+        (b"-rw-r--r-- 1 " + NAMED + b"1a -> b", Named(EntryKind.FILE, b"1a -> b", None)),
+        (b"lrwxrwxrwx 9 " + NAMED + b"1a -> ../b/1a", Named(EntryKind.SYMLINK, b"1a", b"../b/1a")),
+        (b"lrwxrwxrwx 9 " + NAMED + b"1a -> a -> b", Named(EntryKind.SYMLINK, b"1a", b"a -> b")),
+        (b"lrwxrwxrwx 9 " + NAMED + b"1a -> x\\#012", Named(EntryKind.SYMLINK, b"1a", b"x\n")),
         (b"Welcome to the facility!", None),
     ],
 )
@@ -271,12 +273,12 @@ def test_absence_is_told_from_other_failures() -> None:
 @pytest.mark.parametrize(
     ("mode", "kind"),
     [
-        (b"-rw-r--r--", Kind.FILE), (b"-rwsr-sr-t", Kind.FILE), (b"drwxrws---+", Kind.FOLDER),
-        (b"drwx--S--T.", Kind.FOLDER), (b"lrwxrwxrwx", Kind.SYMLINK), (b"srwxr-xr-x", Kind.SPECIAL),
-        (b"crw-rw-rw-", Kind.SPECIAL), (b"brw-rw----", Kind.SPECIAL), (b"prw-r--r--", Kind.SPECIAL),
+        (b"-rw-r--r--", EntryKind.FILE), (b"-rwsr-sr-t", EntryKind.FILE), (b"drwxrws---+", EntryKind.FOLDER),
+        (b"drwx--S--T.", EntryKind.FOLDER), (b"lrwxrwxrwx", EntryKind.SYMLINK), (b"srwxr-xr-x", EntryKind.SPECIAL),
+        (b"crw-rw-rw-", EntryKind.SPECIAL), (b"brw-rw----", EntryKind.SPECIAL), (b"prw-r--r--", EntryKind.SPECIAL),
     ],
 )  # fmt: skip
-def test_the_kinds_of_entries(mode: bytes, kind: Kind) -> None:
+def test_the_kinds_of_entries(mode: bytes, kind: EntryKind) -> None:
     entry = parse_listed(mode + b"           0 2026/11/24 02:40:16 x")
     assert entry is not None and entry.kind is kind
 
@@ -369,12 +371,19 @@ MORE_CAUSES = [
     (23, 'rsync: [sender] link_stat "/data/mx/1a/." failed: No such file or directory (2)', "no such folder"),
     (3, 'rsync: [Receiver] change_dir#3 "/home/x" failed: No such file or directory (2)', "could not be selected"),
     (255, "kex_exchange_identification: read: Connection reset by peer", "closed the connection before"),
+    (255, "packet.c:sshpkt_vfatal():2009 (bin=ssh, pid=7): Connection closed by 192.0.2.1 port 22", "closed the connection before"),
+    (255, "packet.c:sshpkt_vfatal():1920 (pid=7): Connection reset by 192.0.2.1 port 22", "closed the connection before"),
+    (255, "Connection closed by 192.0.2.1 port 22", "was lost"),
     (255, "client_loop: send disconnect: Broken pipe", "was lost"),
     (255, "Connection to 192.0.2.1 closed by remote host.", "was lost"),
     (255, "ssh: connect to host h port 22: No route to host", "was lost"),
     (255, "ssh: connect to host h port 22: Operation timed out", "was lost"),
     (255, "me@h: Permission denied (publickey,password,keyboard-interactive).", "refused the SSH key"),
+    (255, 'Load key "/k.pub": error in libcrypto\nme@h: Permission denied (publickey).', "is the public key, and no agent"),
     (255, 'Load key "/k": incorrect passphrase supplied to decrypt private key\nme@h: Permission denied (publickey).', "has a passphrase"),
+    (255, 'Load key "/k": Permission denied\nme@h: Permission denied (publickey).', "the key file /k cannot be read: Permission denied"),
+    (255, 'Load key "/k": Is a directory\r\nme@h: Permission denied (publickey).', "the key file /k cannot be read: Is a directory"),
+    (255, 'Load key "/k": error in libcrypto\nme@h: Permission denied (publickey).', "ssh cannot use the key file /k"),
     (127, "bash: rsync: command not found", "not offered by the server"),
     (255, "", "ssh could not connect"),
     (20, "rsync error: received SIGINT, SIGTERM, or SIGHUP (code 20)", "stopped by a signal"),
@@ -419,3 +428,78 @@ def test_years_before_our_own_and_far_ahead(year: bytes, seconds: int) -> None:
 def test_a_name_that_leads_out_is_said_in_words() -> None:
     found = explain(4, "ABORTING due to unsafe pathname from sender: ../evil")
     assert found.reason == "the server's rsync sent a name that leads out of the experiment"
+
+
+@pytest.mark.parametrize(
+    ("line", "folder"),
+    [
+        (
+            b'rsync: [sender] opendir "/data/mx/1a/a/closed" failed: Permission denied (13)',
+            Unlisted(b"a/closed", "it may not be read (EACCES)"),
+        ),
+        (
+            b'rsync: opendir "/data/mx/1a/a\\#012\\"b" failed: Permission denied (13)\n',
+            Unlisted(b'a\n\\"b', "it may not be read (EACCES)"),
+        ),
+        (
+            b'rsync: [sender] readdir("/data/mx/1a/bad"): Input/output error (5)',
+            Unlisted(b"bad", "rsync says: Input/output error (5)"),
+        ),
+        (
+            b'rsync: [sender] readlink_stat("/data/mx/1a/d/f") failed: Permission denied (13)',
+            Unlisted(b"d", "what is in it may not be looked at: Permission denied"),
+        ),
+        (
+            b"filename overflows max-path len by 5: d/e/f\n",
+            Unlisted(b"d/e", "the path of f in it has more than 4,095 bytes", SHORTEN_IT),
+        ),
+        (
+            b"skipping overly long name: d/f",
+            Unlisted(b"d", "the path of f in it has more than 4,095 bytes", SHORTEN_IT),
+        ),
+        (b"skipping overly long name: ../../f", None),
+        (b'rsync: [sender] readlink_stat("/data/mx/1a/f") failed: Permission denied (13)', None),
+        (b'rsync: [sender] opendir "/data/mx/1a" failed: Permission denied (13)', None),
+        (b'rsync: [sender] opendir "/data/mx/1a/../x" failed: Permission denied (13)', None),
+        (b'rsync: [sender] opendir "/data/mx/1ab/c" failed: Permission denied (13)', None),
+        (
+            b'rsync: [sender] send_files failed to open "/data/mx/1a/f": Permission denied (13)',
+            None,
+        ),
+        (b"rsync error: some files/attrs were not transferred (code 23) at main.c(1956)", None),
+    ],
+)
+def test_a_folder_that_could_not_be_listed_is_named(line: bytes, folder: Unlisted | None) -> None:
+    assert parse_unlisted(line, b"/data/mx/1a") == folder
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "at_home"),
+    [
+        (b"link", b"frames/a.h5", b"frames/a.h5"),
+        (b"d/link", b"../frames", b"../frames"),
+        (b"d/link", b"./a//b/", b"./a//b/"),
+        (b"link", b".", b"."),
+        (b"d/link", b"..", b".."),
+        (b"link", b"/data/mx/12282a", b"."),
+        (b"d/e/link", b"/data/mx/12282a/", b"../.."),
+        (b"d/e/link", b"/data/mx/12282a/d/f", b"../f"),
+        (b"link", b"../12282a/frames", b"frames"),
+        (b"d/link", b"../../12282a", b".."),
+        (b"link", b"../../../../../data/mx/12282a/x", b"x"),
+        (b"link", b"..", None),
+        (b"d/link", b"../..", None),
+        (b"link", b"../12282b/frames", None),
+        (b"link", b"/data/mx/12282ab", None),
+        (b"link", b"/etc/passwd", None),
+        (b"link", b"/", None),
+        (b"link", b"", None),
+        # `d` may be a link to the top.
+        (b"link", b"d/../x", None),
+        (b"link", b"/data/mx/12282a/d/../x", None),
+    ],
+)
+def test_a_link_points_to_the_same_place_at_home_or_is_left_out(
+    path: bytes, target: bytes, at_home: bytes | None
+) -> None:
+    assert target_at_home(b"/data/mx/12282a", path, target) == at_home

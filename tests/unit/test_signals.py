@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
 import pytest
 
+from asynchy.model.cancellation import Stop
+
 EARLY = "import asynchy.cli, os, signal; os.kill(os.getpid(), signal.SIGHUP)\n"
 SERVICE = "from asynchy.cli.signals import on_hangup; on_hangup(lambda: print('looks now'))"
 COMMAND = (
-    "from asynchy.cli.signals import Signals; from asynchy.domain.stop import Stop\n"
-    "stop = Stop(); signals = Signals(stop); print(stop.asked, int(signals.exit_code))"
+    "from asynchy.cli.signals import Signals; from asynchy.model.cancellation import Stop\n"
+    "stop = Stop(); signals = Signals(stop); print(stop.requested, int(signals.exit_code))"
 )
 
 
@@ -31,3 +34,36 @@ def test_sighup_while_a_command_is_loaded_does_not_kill_it_and_is_heard_later(
         check=False,
     )
     assert (run.returncode, run.stdout.strip()) == (0, said)
+
+
+@pytest.mark.parametrize(("error", "said"), [("KeyboardInterrupt", False), ("ValueError", True)])
+def test_an_interrupt_while_code_is_loaded_prints_no_traceback(error: str, said: bool) -> None:
+    code = f"import asynchy.cli\nraise {error}"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == (1 if said else -signal.SIGINT)
+    assert ("Traceback" in run.stderr) is said
+
+
+def test_an_interrupt_before_a_command_handles_it_has_its_exit_code() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from asynchy.cli import main\n"
+        "from asynchy.cli.commands import audit\n"
+        "audit.load_shared = lambda _: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.argv = ['asynchy', 'audit']\n"
+        "main.asynchy()"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "")
+
+
+def test_a_request_to_stop_all_reaches_each_part_and_no_part_reaches_the_others() -> None:
+    whole = Stop()
+    one, other = whole.child(), whole.child()
+    one.request()
+    assert (one.requested, other.requested, whole.requested) == (True, False, False)
+    whole.request()
+    assert (other.requested, other.forced, one.forced) == (True, False, True)
+    whole.request()
+    assert other.forced
+    assert whole.child().requested

@@ -6,16 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from asynchy.domain.copy_record import CopyRecord, Presence
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Copy, Experiment
-from asynchy.domain.experiment_record import ExperimentRecord
-from asynchy.domain.level import Level
-from asynchy.domain.visit import Beamtime, Visit
-from asynchy.plan.experiment_state import ExperimentState, State, experiment_state
-from asynchy.plan.ignore_rules import entries_now, epns_to_add
-from asynchy.plan.outcome import Left, Why
-from asynchy.plan.policy import (
+from asynchy.model.copy_record import CopyRecord, Presence
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import Copy, Experiment
+from asynchy.model.experiment_record import UNCOMPARED, DueNote, ExperimentRecord
+from asynchy.model.experiment_state import ExperimentState, State, experiment_state
+from asynchy.model.ignore_rules import entries_now, epns_to_add
+from asynchy.model.plan import DueReason, SkipReason
+from asynchy.model.policy import (
     DestinationRules,
     IgnoreEntry,
     Origin,
@@ -23,6 +21,8 @@ from asynchy.plan.policy import (
     RecheckPolicy,
     running_visits,
 )
+from asynchy.model.verification import Level
+from asynchy.model.visit import Beamtime, Visit
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 EXPERIMENT = Experiment("mx", Epn("12282a"))
@@ -82,9 +82,9 @@ def state(
 
 def test_a_copy_older_than_a_visit_that_must_wait_is_not_at_home() -> None:
     returned = record(copy(-10), visits=(visit(-20, -19), visit(-4, -3)))
-    assert state(returned).why is Why.RETURNED
+    assert state(returned).why is DueReason.RETURNED
     found = state(returned, others=(visit(-5, 1, "12283b"),))
-    assert (found.state, found.left) == (State.WAITING, Left.LATER)
+    assert (found.state, found.left) == (State.WAITING, SkipReason.LATER)
 
 
 def test_what_is_gone_from_the_facility_and_lost_at_home_is_gone() -> None:
@@ -93,7 +93,11 @@ def test_what_is_gone_from_the_facility_and_lost_at_home_is_gone() -> None:
         visits=(visit(-20, -19),), visible=False, vanished=days(-1),
     )  # fmt: skip
     found = state(lost)
-    assert (found.state, found.left, found.needs_person) == (State.GONE, Left.COPY_MISSING, True)
+    assert (found.state, found.left, found.needs_person) == (
+        State.GONE,
+        SkipReason.COPY_MISSING,
+        True,
+    )
     assert epns_to_add([found], (), ()) == []
 
 
@@ -122,7 +126,7 @@ def test_an_entry_that_was_taken_out_has_its_epn_fetched_again_once() -> None:
     assert removed == entries_now(removed, (), days(-4), first=False)
     (entry,) = removed.values()
     assert entry == IgnoreEntry(Origin.REMOVED, days(-5))
-    assert state(record(copy(-20), visits=visits), entry=entry).why is Why.REMOVED
+    assert state(record(copy(-20), visits=visits), entry=entry).why is DueReason.REMOVED
     assert state(record(copy(-4), visits=visits), entry=entry).state is State.AT_HOME
 
 
@@ -151,3 +155,38 @@ def test_what_is_gone_is_not_due_though_its_entry_was_taken_out() -> None:
     gone = record(copy(-10), visits=(visit(-20, -19),), visible=False, vanished=days(-2))
     found = state(gone, entry=removed)
     assert (found.state, found.needs_person) == (State.GONE, False)
+
+
+def test_an_entry_that_was_taken_out_has_a_copy_that_is_gone_fetched_again() -> None:
+    removed = IgnoreEntry(Origin.REMOVED, days(-1))
+    ended = (visit(-20, -19),)
+    for presence in (Presence.MISSING, Presence.EMPTY):
+        found = state(record(copy(-10, presence=presence), visits=ended), entry=removed)
+        assert (found.state, found.why, found.left) == (State.DUE, DueReason.REMOVED, None)
+        suspect = replace(copy(-10, presence=presence), completed=None, listed=None, suspect=True)
+        found = state(record(suspect, visits=ended), entry=removed)
+        assert (found.state, found.left) == (State.DUE, None)
+        elsewhere = copy(-10, root=Path("/old"), presence=presence)
+        found = state(record(elsewhere, visits=ended), entry=removed)
+        assert (found.state, found.left) == (State.DUE, None)
+        assert found.wanted is not None and ROOT in found.wanted.destination.parents
+    for one in (
+        copy(-10, presence=Presence.UNMOUNTED),
+        copy(-10, presence=Presence.LINK),
+        copy(-0.5, presence=Presence.MISSING),  # it was complete since
+    ):
+        found = state(record(one, visits=ended), entry=removed)
+        assert found.left in (SkipReason.UNMOUNTED, SkipReason.COPY_MISSING)
+
+
+def test_what_a_rebuild_could_not_compare_is_gone_until_a_later_visit_ends() -> None:
+    note = DueNote("ny79", days(-2), days(-2), f"{UNCOMPARED}: /projects/ny79/12282a/data")
+    gone = record(note=note, visible=False, vanished=days(-2))
+    found = state(gone)
+    assert (found.state, found.left) == (State.GONE, SkipReason.UNCOMPARED)
+    assert not found.needs_person and not found.is_settled
+    assert epns_to_add([found], (), ()) == []
+    found = state(replace(gone, beamtimes=(visit(-3, -1),)))
+    assert (found.state, found.left) == (State.GONE, SkipReason.LOST)
+    found = state(replace(gone, visible=True, vanished=None))
+    assert (found.state, found.left) == (State.DUE, None)

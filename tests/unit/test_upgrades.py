@@ -19,21 +19,21 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
 import asynchy.catalogue
-from asynchy.catalogue import Catalogue, process
+from asynchy.catalogue import Catalogue
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import REVISION, metadata
 from asynchy.catalogue.state_markers import Markers, StateMarkers
-from asynchy.domain.attempt import Verdict
-from asynchy.domain.copy_record import CopyRecord
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Experiment
-from asynchy.domain.experiment_record import DueNote, ExperimentRecord
-from asynchy.domain.level import Level
 from asynchy.errors import CatalogueError
-from asynchy.plan.decide import planned
-from asynchy.plan.experiment_state import experiment_state
-from asynchy.plan.outcome import Due, Left, LeftOut, Why
-from asynchy.plan.policy import (
+from asynchy.localfs import process_identity
+from asynchy.model.attempt import Verdict
+from asynchy.model.copy_record import CopyRecord
+from asynchy.model.epn import Epn
+from asynchy.model.event import EventKind
+from asynchy.model.experiment import Experiment
+from asynchy.model.experiment_record import DueNote, ExperimentRecord
+from asynchy.model.experiment_state import experiment_state
+from asynchy.model.plan import DueCopy, DueReason, Skipped, SkipReason
+from asynchy.model.policy import (
     DestinationRules,
     IgnoreEntry,
     Origin,
@@ -41,6 +41,8 @@ from asynchy.plan.policy import (
     owners_of,
     running_visits,
 )
+from asynchy.model.verification import Level
+from asynchy.repatriation.due_rules import planned
 
 OLDER = [f"{number:04}" for number in range(1, int(REVISION))]
 BEFORE_OBLIGATIONS = [revision for revision in OLDER if revision < "0011"]
@@ -146,13 +148,42 @@ def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
         return db.execute(query).fetchall()
 
 
+def described(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """What a database has; in which order a table has its columns does not matter."""
+    found = {"all": rows(path, "SELECT type, name FROM sqlite_master ORDER BY 1, 2")}
+    for name, code in rows(path, "SELECT name, sql FROM sqlite_master WHERE type <> 'table'"):
+        found[name] = [
+            (code and code.strip(),),
+            *rows(path, f"SELECT name FROM pragma_index_info('{name}')"),
+        ]
+    for (name,) in rows(path, "SELECT name FROM sqlite_master WHERE type = 'table'"):
+        columns = "name, type, \"notnull\", trim(dflt_value, '''') AS value, pk"
+        keys = 'SELECT "table", "from", "to" FROM'
+        found[name] = [
+            *rows(path, f"SELECT {columns} FROM pragma_table_info('{name}') ORDER BY 1"),
+            *rows(path, f"SELECT wr FROM pragma_table_list('{name}')"),
+            *rows(path, f"{keys} pragma_foreign_key_list('{name}') ORDER BY 1, 2"),
+        ]
+    return found
+
+
+def test_a_new_catalogue_has_what_the_migrations_make(tmp_path: Path) -> None:
+    migrated, new = Old(tmp_path / "migrated.db", REVISION).path, tmp_path / "new.db"
+    Database.open(new)
+    assert described(new) == described(migrated)
+    version = "SELECT * FROM alembic_version"
+    assert rows(new, version) == rows(migrated, version) == [(REVISION,)]
+
+
 def test_every_older_version_becomes_this_one_and_keeps_a_copy_of_itself(old: Old) -> None:
     old.experiment(1, "12282a")
     with pytest.raises(CatalogueError, match=f"schema {old.revision}"):
-        Catalogue.peek(old.path)
+        Catalogue.open_readonly(old.path)
     with Database.open(old.path).transaction() as db:
         assert compare_metadata(MigrationContext.configure(db), metadata) == []
-    assert [one.epn.text for one in Catalogue.peek(old.path).overview.records()] == ["12282a"]
+    assert [one.epn.text for one in Catalogue.open_readonly(old.path).overview.records()] == [
+        "12282a"
+    ]
     kept = old.path.with_name(f"catalogue.db.{old.revision}")
     assert rows(kept, "SELECT version_num FROM alembic_version") == [(old.revision,)]
     assert rows(kept, "SELECT epn FROM experiments") == [("12282a",)]
@@ -166,10 +197,10 @@ def test_copies_attempts_and_claims_of_every_older_version_stay(old: Old) -> Non
     old.attempt(1, "failed", 2, "disk full")
     old.attempt(1, "complete", 3)
     old.attempt(2, "stopped", 4, "stopped")
-    pid, identity = process.me()
+    pid, identity = process_identity.me()
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
     old.add(
-        "claims", copy_id=2, host=process.host(), pid=pid, process=identity, since=now,
+        "claims", copy_id=2, host=process_identity.host(), pid=pid, process=identity, since=now,
         heartbeat=now,
     )  # fmt: skip
     catalogue = Catalogue.open(old.path)
@@ -183,7 +214,7 @@ def test_copies_attempts_and_claims_of_every_older_version_stay(old: Old) -> Non
     assert first.copy.project_folder == Path("/p/ny79/12282a")  # it was not stored before
     assert (second.completed, second.attempts, second.unfinished) == (None, 1, True)
     assert second.claim is not None and second.claim.pid == pid
-    verdicts = [(one.verdict, one.reason) for _, one in catalogue.history_of("12282a")]
+    verdicts = [(one.verdict, one.reason) for _, one in catalogue.history.attempts_of("12282a")]
     assert verdicts == [(Verdict.FAILED, "disk full"), (Verdict.COMPLETE, None)]
 
 
@@ -285,7 +316,7 @@ def test_levels_files_and_visits_stay(latest: Old) -> None:
     (record,) = catalogue.overview.records()
     (copy,) = record.copies
     assert (copy.level, copy.verified) == (Level.SOURCE, DAY + timedelta(days=4))
-    assert [row.path for row in catalogue.holdings(1).everything()] == [b"a"]
+    assert [row.path for row in catalogue.copy_files(1).everything()] == [b"a"]
     assert [item.visit.end for item in record.beamtimes] == [DAY + timedelta(days=2)]
     assert catalogue.overview.answered_until() == {}  # the portal is asked once as before
 
@@ -330,10 +361,10 @@ def test_of_many_copies_with_one_destination_one_keeps_it(before: Old) -> None:
 
 @pytest.mark.parametrize(
     ("destination_path", "result"),
-    [("{epn}/data", Left.SAME_DESTINATION), ("{beamline}/{epn}/data", Why.NEW)],
+    [("{epn}/data", SkipReason.SAME_DESTINATION), ("{beamline}/{epn}/data", DueReason.NEW)],
 )
 def test_an_experiment_that_has_lost_its_place_to_another_is_due(
-    before: Old, destination_path: str, result: Left | Why
+    before: Old, destination_path: str, result: SkipReason | DueReason
 ) -> None:
     before.experiment(1, "12282a", "mx")
     before.experiment(2, "12282a", "saxs")
@@ -359,6 +390,19 @@ def test_an_experiment_that_has_lost_its_place_to_another_is_due(
     assert mx.copies == ()
     item = planned(experiment_state(mx, policy))
     assert item is not None
-    assert (item.reason if isinstance(item, LeftOut) else item.why) is result
-    if isinstance(item, Due):
-        assert isinstance(catalogue.claim(item.copy), int)
+    assert (item.reason if isinstance(item, Skipped) else item.why) is result
+    if isinstance(item, DueCopy):
+        assert isinstance(catalogue.acquire_lease(item.copy), int)
+
+
+@pytest.mark.parametrize("revision", [one for one in OLDER if "0011" <= one < "0015"])
+def test_a_release_of_every_older_version_is_in_the_history(tmp_path: Path, revision: str) -> None:
+    old = Old(tmp_path / "catalogue.db", revision)
+    old.experiment(1, "12282a", released=at(3), release_reason="on tape")
+    old.experiment(2, "12282b")
+    decisions = Catalogue.open(old.path).decisions
+    (event,) = decisions.events_of("12282a")
+    assert (event.at, event.kind, event.detail) == (
+        DAY + timedelta(days=3), EventKind.RELEASED, "on tape",
+    )  # fmt: skip
+    assert decisions.events_of("12282b") == []

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from asynchy.domain.copy_record import CopyRecord, Presence
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import BrokenLink, Experiment, Located
-from asynchy.domain.experiment_record import ExperimentRecord
-from asynchy.domain.visit import Beamtime, EquipmentVisits, UnreadableVisit
-from asynchy.domain.visit import Visit as Told
-from asynchy.plan.experiment_state import ExperimentState, experiment_state
-from asynchy.plan.observed import FolderSeen, observed
-from asynchy.plan.policy import (
+from asynchy.model.clock import SKEW
+from asynchy.model.copy_record import CopyRecord, Presence
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import BrokenLink, Experiment, LocatedExperiment
+from asynchy.model.experiment_record import ExperimentRecord
+from asynchy.model.experiment_state import ExperimentState, experiment_state
+from asynchy.model.observed import FolderSeen, observed
+from asynchy.model.policy import (
     CURRENT,
     DestinationRules,
     IgnoreEntry,
@@ -24,8 +23,9 @@ from asynchy.plan.policy import (
     owners_of,
     running_visits,
 )
-from asynchy.plan.visit_window import ask_since, before
-from asynchy.service.ask import SKEW
+from asynchy.model.visit import Beamtime, EquipmentVisits, UnreadableVisit
+from asynchy.model.visit import Visit as Told
+from asynchy.model.visit_span import ask_since, before
 from tests.worlds.events import Kind
 from tests.worlds.memory_catalogue import Store
 from tests.worlds.names import EQUIPMENT, Name
@@ -88,7 +88,7 @@ class Asking:
     # What is asked.
 
     def ask(self) -> tuple[EquipmentVisits, ...]:
-        """As `service.ask`: the current visits, then further back."""
+        """As `repatriation.visit_query`: the current visits, then further back."""
         now, days = self.world.clock, self.world.config.day_range
         answered = self.store.answered_until()
         entries = [
@@ -125,9 +125,9 @@ class Asking:
         return self._told(entries)
 
     def _doubt_clock(self, entries: Iterable[_Answers]) -> None:
-        """As `service.ask`: the portal's answers tell its time, unless there is none."""
+        """As `repatriation.visit_query`: the portal's answers tell its time, unless there is none."""
         down = set(self.world.down.get(Kind.PORTAL_DOWN, ()))
-        if abs(self.world.skew.total_seconds()) > SKEW and not down >= set(EQUIPMENT):
+        if abs(self.world.skew) > SKEW and not down >= set(EQUIPMENT):
             for entry in entries:
                 entry.failure = entry.failure or "this machine's clock is wrong"
 
@@ -184,6 +184,7 @@ class Asking:
                 destination_root=Path(config.root),
                 destination_path=config.path,
             ),
+            clock_is_right=abs(self.world.skew) <= SKEW,
             running=running_visits((item for one in records for item in one.beamtimes), now),
             ignored=ignored,
             recheck=RecheckPolicy(now, timedelta(days=config.recheck_days))
@@ -215,27 +216,47 @@ class Asking:
                 if one.link == "broken":
                     broken.append(BrokenLink(source, target, "it leads to nothing", experiment))
                 else:
-                    located.append(Located(experiment, source, target))
+                    located.append(LocatedExperiment(experiment, source, target))
             found.append(FolderSeen(folder, tuple(located), tuple(broken)))
             self.store.see(found[-1], now)
             self.oracle.folder_listed(
-                beamline, {epn: one.link == "broken" for epn, one in visible.items()}
+                beamline, {epn: one.link == "broken" for epn, one in visible.items()}, now
             )
         return found, unlisted
 
     def _with_presence(self, records: Iterable[ExperimentRecord]) -> list[ExperimentRecord]:
+        found = list(records)
+        tops: dict[str, set[str]] = {}
+        for one in found:
+            for copy in one.copies:
+                if copy.was_complete:
+                    tops.setdefault(str(copy.copy.project_folder), set()).add(_place(copy))
+        without = {
+            folder
+            for folder, places in tops.items()
+            if len(places) > 1 and not any(self._is_on_the_way(folder, one) for one in places)
+        }
         return [
-            replace(one, copies=tuple(map(self._at_place, one.copies))) if one.copies else one
-            for one in records
+            replace(one, copies=tuple(self._at_place(copy, without) for copy in one.copies))
+            if one.copies
+            else one
+            for one in found
         ]
 
-    def _at_place(self, copy: CopyRecord) -> CopyRecord:
+    def _is_on_the_way(self, folder: str, place: str) -> bool:
+        """Whether the first folder on the way from a project's to a copy's is there."""
+        first = f"{folder}/{place.removeprefix(f'{folder}/').partition('/')[0]}/"
+        return any(f"{one}/".startswith(first) for one in self.world.home)
+
+    def _at_place(self, copy: CopyRecord, without: Collection[str]) -> CopyRecord:
+        """A copy with its presence; `without`: projects' folders with nothing of several copies."""
         if not copy.was_complete:
             return copy
         presence = Presence.THERE
-        tree = self.world.tree(str(copy.copy.destination))
+        tree = self.world.tree(_place(copy))
         if tree is None:
-            there = self.world.project_state(str(copy.copy.project_folder)) == "there"
+            folder = str(copy.copy.project_folder)
+            there = self.world.project_state(folder) == "there" and folder not in without
             presence = Presence.MISSING if there else Presence.UNMOUNTED
         elif copy.files and not tree:
             presence = Presence.EMPTY
@@ -245,6 +266,10 @@ class Asking:
         """Whether any answer of the portal is not whole today."""
         troubles = {Kind.PORTAL_DOWN, Kind.PORTAL_PARTLY, Kind.PORTAL_UNREADABLE}
         return bool(troubles & self.world.down.keys())
+
+
+def _place(copy: CopyRecord) -> str:
+    return str(copy.copy.destination)
 
 
 def name_of(experiment: Experiment) -> Name:

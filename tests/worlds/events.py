@@ -320,9 +320,7 @@ def further_visit(world: World) -> None:
 
 
 def release(world: World) -> None:
-    name = _some_folder(world)
-    if name is not None:
-        world.to_release.append(name)
+    world.to_release.append(world.random.choice(world.names))
 
 
 HAPPENS: dict[Kind, Callable[[World], None]] = {

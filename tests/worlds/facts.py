@@ -77,6 +77,10 @@ class Known:
     seen: bool = False
     broken: bool = False
     """Whether its folder is a link that leads to no folder."""
+    found_again: datetime | None = None
+    """When its folder was last there again, after it had not been, or had been of no use."""
+    compared: bool = True
+    """Whether its files were listed since then."""
     listed: Files | None = None
     """Its files, as they were last listed."""
     arrivals: dict[str, Arrival] = field(default_factory=dict)

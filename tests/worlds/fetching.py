@@ -5,26 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from asynchy.domain.attempt import Attempt, EngineResult, Verdict
-from asynchy.domain.experiment import Copy, Survey
-from asynchy.domain.level import Level
+from asynchy.copying.fetch import ROUNDS, Outcome
+from asynchy.copying.outcome_rules import judge
 from asynchy.errors import DestinationTaken
-from asynchy.plan.decide import Places, Room, after_listing, planned, when_absent
-from asynchy.plan.due_notes import due_notes
-from asynchy.plan.ignore_rules import epns_to_add
-from asynchy.plan.outcome import Due, Left, LeftOut, Plan, Transfer
-from asynchy.plan.overview import long_visits
-from asynchy.plan.policy import IgnoreEntry, Origin
-from asynchy.plan.verdict import judge
-from asynchy.service.bring import ROUNDS, Outcome
-from asynchy.service.work import exit_code_for
+from asynchy.model.attempt import Attempt, EngineResult, Verdict
+from asynchy.model.experiment import Copy, ListingDiff
+from asynchy.model.ignore_rules import epns_to_add
+from asynchy.model.plan import DueCopy, FreeSpace, Plan, PlannedTransfer, Skipped, SkipReason
+from asynchy.model.plan_overview import long_visits
+from asynchy.model.policy import IgnoreEntry, Origin
+from asynchy.model.verification import Level
+from asynchy.repatriation.due_notes import due_notes
+from asynchy.repatriation.due_rules import Places, after_listing, planned, when_absent
+from asynchy.repatriation.executor import exit_code_for
 from tests.worlds.asking import Asking, Seen, name_of
 from tests.worlds.events import Kind
 from tests.worlds.facts import Arrival
 from tests.worlds.names import Files, Name
 
 LONG_VISIT = timedelta(days=7)
-_ROOM = Room(10**15, None)
+_ROOM = FreeSpace(10**15, None)
 
 
 class Fetching:
@@ -75,27 +75,27 @@ class Fetching:
         self.store.note(notes.undone, notes.done, now)
         return int(exit_code_for(plan, tuple(outcomes)))
 
-    def _fitting(self, seen: Seen) -> tuple[list[Transfer], list[LeftOut]]:
+    def _fitting(self, seen: Seen) -> tuple[list[PlannedTransfer], list[Skipped]]:
         decided = [item for item in map(planned, seen.states) if item is not None]
-        transfers: list[Transfer] = []
-        left_out: list[LeftOut] = []
+        transfers: list[PlannedTransfer] = []
+        left_out: list[Skipped] = []
         places = Places()
         for item in decided:
-            decision = self._listed(item) if isinstance(item, Due) else item
-            if isinstance(decision, Transfer):
+            decision = self._listed(item) if isinstance(item, DueCopy) else item
+            if isinstance(decision, PlannedTransfer):
                 decision = places.fill(decision)
-            if isinstance(decision, Transfer):
+            if isinstance(decision, PlannedTransfer):
                 transfers.append(decision)
             else:
                 left_out.append(decision)
         return transfers, left_out
 
-    def _listed(self, due: Due) -> Transfer | LeftOut:
-        """As `service.fitting`: whether the project is there, what the facility has."""
+    def _listed(self, due: DueCopy) -> PlannedTransfer | Skipped:
+        """As `repatriation.capacity`: whether the project is there, what the facility has."""
         project = str(due.copy.project_folder)
         if self.world.project_state(project) == "absent":
-            return LeftOut(due.experiment, Left.NO_PROJECT_FOLDER, project, due.copy.project)
-        left, reason = Left.UNLISTED, "no connection"
+            return Skipped(due.experiment, SkipReason.NO_PROJECT_FOLDER, project, due.copy.project)
+        left, reason = SkipReason.UNLISTED, "no connection"
         beamline, epn = name_of(due.experiment)
         folder = self.world.visible(beamline).get(epn)
         if beamline in self.world.down.get(Kind.SFTP_DOWN, ()):
@@ -106,11 +106,11 @@ class Fetching:
                 return absent
             left, reason = absent.reason, absent.detail
         elif folder.link != "broken":
-            survey = self._survey(due.copy)
-            self.store.note_losses(due.copy, survey)
-            return after_listing(due, survey, _ROOM)
+            listing_diff = self._survey(due.copy)
+            self.store.note_losses(due.copy, listing_diff)
+            return after_listing(due, listing_diff, _ROOM)
         self._unlisted(due.copy, f"{left.text}: {reason}")
-        return LeftOut(due.experiment, left, reason, due.copy.project)
+        return Skipped(due.experiment, left, reason, due.copy.project)
 
     def _unlisted(self, copy: Copy, reason: str) -> None:
         self.oracle.not_completed(name_of(copy.experiment), str(copy.destination))
@@ -120,7 +120,7 @@ class Fetching:
         except DestinationTaken as error:
             self.world.note(f"{copy.epn}: {error}")
 
-    def _survey(self, copy: Copy) -> Survey:
+    def _survey(self, copy: Copy) -> ListingDiff:
         name, now = name_of(copy.experiment), self.world.clock
         files = self._facility(name)
         at_home = self.world.tree(str(copy.destination)) or {}
@@ -129,12 +129,11 @@ class Fetching:
         missing = [
             size for path, (size, when) in files.items() if at_home.get(path) != (size, when)
         ]
-        return Survey(
+        return ListingDiff(
             listed_at=now,
             files=len(files),
             bytes=sum(size for size, _ in files.values()),
             folders=1,
-            left_out=0,
             missing_files=len(missing),
             missing_bytes=sum(missing),
             missing_folders=0,
@@ -146,12 +145,12 @@ class Fetching:
         folder = self.world.folders.get(name)
         return {} if folder is None else folder.files
 
-    def _bring(self, transfer: Transfer, unsure: str | None) -> Outcome:
-        """As `service.bring`: fetch, list again, judge, record."""
-        copy, before_ = transfer.copy, transfer.survey
+    def _bring(self, transfer: PlannedTransfer, unsure: str | None) -> Outcome:
+        """As `copying.fetch`: fetch, list again, judge, record."""
+        copy, before_ = transfer.copy, transfer.listing_diff
         name, destination = name_of(copy.experiment), str(copy.destination)
         try:
-            copy_id = self.store.claim(copy, self.world.clock)
+            copy_id = self.store.acquire_lease(copy, self.world.clock)
         except DestinationTaken as error:
             return Outcome(copy, Verdict.FAILED, error.message, error.hint)
         for rounds in range(ROUNDS):
@@ -189,7 +188,7 @@ class Fetching:
         )  # fmt: skip
 
     def _tell_oracle(
-        self, name: Name, destination: str, after: Survey | None, verdict: Verdict
+        self, name: Name, destination: str, after: ListingDiff | None, verdict: Verdict
     ) -> None:
         """What is true of a transfer, whatever its verdict."""
         files = dict(self._facility(name))
@@ -205,10 +204,10 @@ class Fetching:
             name, destination, Arrival(after.listed_at, files, sure and not running)
         )
 
-    def _be_killed(self, transfer: Transfer) -> None:
+    def _be_killed(self, transfer: PlannedTransfer) -> None:
         copy = transfer.copy
         try:
-            copy_id = self.store.claim(copy, self.world.clock)
+            copy_id = self.store.acquire_lease(copy, self.world.clock)
         except DestinationTaken:
             return
         name = name_of(copy.experiment)
@@ -218,7 +217,7 @@ class Fetching:
         self.store.release_claim(copy_id)
         self.oracle.not_completed(name, str(copy.destination))
 
-    def _attempt(self, verdict: Verdict, reason: str | None, after: Survey | None) -> Attempt:
+    def _attempt(self, verdict: Verdict, reason: str | None, after: ListingDiff | None) -> Attempt:
         now = self.world.clock
         return Attempt(
             started=now, ended=now + timedelta(minutes=1), host="here", pid=1, engine="sftp",

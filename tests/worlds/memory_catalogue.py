@@ -14,24 +14,19 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from asynchy.catalogue import visits as visit_rows
-from asynchy.domain.attempt import Attempt, Verdict
-from asynchy.domain.copy_record import CopyRecord, LastAttempt
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import (
-    Amount,
-    Copy,
-    Experiment,
-    Survey,
-)
-from asynchy.domain.experiment_record import CALLED_OFF, DueNote, ExperimentRecord, combine
-from asynchy.domain.level import Level
-from asynchy.domain.visit import EquipmentVisits
 from asynchy.errors import DestinationTaken
-from asynchy.plan.ignore_rules import entries_now
-from asynchy.plan.observed import FolderSeen
-from asynchy.plan.policy import IgnoreEntry
-from asynchy.plan.shrinking import NO_LOSSES, Losses, shrinking
-from asynchy.plan.visit_window import Span, span_after
+from asynchy.model.attempt import Attempt, Verdict
+from asynchy.model.copy_record import CopyRecord, LastAttempt
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import NOTHING_LEFT_OUT, Copy, DataSize, Experiment, ListingDiff
+from asynchy.model.experiment_record import CALLED_OFF, DueNote, ExperimentRecord, combine
+from asynchy.model.ignore_rules import entries_now
+from asynchy.model.observed import FolderSeen, is_back, is_usable
+from asynchy.model.policy import IgnoreEntry
+from asynchy.model.shrinking import NO_LOSSES, Losses, shrinking
+from asynchy.model.verification import Level
+from asynchy.model.visit import EquipmentVisits
+from asynchy.model.visit_span import Span, span_after
 
 Files = Mapping[str, tuple[int, int]]
 """By path, size in bytes and time in seconds since 1970."""
@@ -55,15 +50,15 @@ class Store(Protocol):
         now: datetime,
     ) -> None: ...
     def mailed(self, epns: Collection[Epn], now: datetime) -> None: ...
-    def claim(self, wanted: Copy, now: datetime) -> int: ...
+    def acquire_lease(self, wanted: Copy, now: datetime) -> int: ...
     def release_claim(self, copy_id: int) -> None: ...
     def list_files(self, wanted: Copy, files: Files, at_home: Files, now: datetime) -> int: ...
-    def hold(self, copy_id: int, found: Survey, level: Level) -> None: ...
-    def record(self, copy_id: int, attempt: Attempt, survey: Survey | None) -> None: ...
+    def hold(self, copy_id: int, found: ListingDiff, level: Level) -> None: ...
+    def record(self, copy_id: int, attempt: Attempt, listing_diff: ListingDiff | None) -> None: ...
     def record_unlisted(self, wanted: Copy, attempt: Attempt) -> None: ...
     def release_experiment(self, experiment: Experiment, now: datetime) -> None: ...
     def refetch_copy(self, record: CopyRecord) -> None: ...
-    def note_losses(self, wanted: Copy, survey: Survey) -> None: ...
+    def note_losses(self, wanted: Copy, listing_diff: ListingDiff) -> None: ...
     def back_up(self) -> object: ...
     def restore(self, backup: object) -> None: ...
 
@@ -77,6 +72,7 @@ class _Row:
     vanished: datetime | None = None
     problem: str | None = None
     link_target: str | None = None
+    listed: datetime | None = None
     files: int | None = None
     bytes: int | None = None
     modified: datetime | None = None
@@ -100,6 +96,7 @@ class MemoryStore:
         self._rows: dict[Experiment, _Row] = {}
         self._copies: dict[int, _Copy] = {}
         self._visits: visit_rows.Known = {}
+        self._off: visit_rows.CalledOff = {}
         self._spans: dict[int, Span] = {}
         self._entries: dict[str, IgnoreEntry] = {}
         self._read = False
@@ -115,6 +112,8 @@ class MemoryStore:
 
     def keep_visits(self, answers: Sequence[EquipmentVisits], now: datetime) -> None:
         before, self._visits = self._visits, visit_rows.merged(self._visits, answers)
+        for one in visit_rows.no_longer_told(before, self._visits):
+            self._off[one.visit.id, one.visit.epn.text] = one.beamline
         for experiment in visit_rows.called_off(before, self._visits):
             self._notes.setdefault(experiment, DueNote("", now, now, CALLED_OFF))
             self._made.pop(experiment, None)
@@ -124,13 +123,23 @@ class MemoryStore:
                 del self._notes[experiment]
                 self._made.pop(experiment, None)
         for answer in answers:
+            if visit_rows.lacks_visits(before, answer):
+                continue
             span = span_after(self._spans.get(answer.equipment), answer, now)
             if span is not None:
                 self._spans[answer.equipment] = span
 
     def see(self, seen: FolderSeen, now: datetime) -> None:
         for located in seen.located:
-            row = self._remember(located.experiment, located.source)
+            row = self._remember(located.experiment, "")
+            if is_back(
+                was_seen=bool(row.source),
+                was_usable=bool(row.source) and row.vanished is None and is_usable(row.problem),
+                is_released=row.released is not None,
+                has_copies=bool(self._record_of(row).copies),
+            ):
+                row.changed = now
+            row.source = located.source
             row.vanished, row.problem, row.link_target = None, None, located.target
         for link in seen.broken:
             if link.experiment is not None:
@@ -160,11 +169,16 @@ class MemoryStore:
             for one, note in self._notes.items()
             if one not in self._rows and note.reason != CALLED_OFF
         ]
-        return combine([*self._made.values(), *noted], self._visits.values())
+        told = (
+            replace(item, earlier=self._off.get((item.visit.id, item.visit.epn.text)))
+            for item in self._visits.values()
+        )
+        return combine([*self._made.values(), *noted], told)
 
     def _record_of(self, row: _Row) -> ExperimentRecord:
+        left_out = None if row.files is None else NOTHING_LEFT_OUT
         copies = [
-            one.record
+            replace(one.record, left_out=left_out)
             for one in self._copies.values()
             if one.record.copy.experiment == row.experiment and one.record.forgotten is None
         ]
@@ -176,6 +190,7 @@ class MemoryStore:
             visible=bool(row.source) and row.vanished is None,
             link_target=row.link_target,
             problem=row.problem,
+            listed=row.listed,
             files=row.files,
             bytes=row.bytes,
             modified=row.modified,
@@ -222,7 +237,7 @@ class MemoryStore:
 
     # Copies.
 
-    def claim(self, wanted: Copy, now: datetime) -> int:
+    def acquire_lease(self, wanted: Copy, now: datetime) -> int:
         for one in self._copies.values():
             record = one.record
             if record.copy.destination != wanted.destination or record.forgotten is not None:
@@ -255,6 +270,7 @@ class MemoryStore:
             self._lose(kept, {path: files[path] for path in lost})
         if row.files is not None and row.contents != files:
             row.changed = now
+        row.listed = now
         row.files, row.bytes = len(files), sum(size for size, _ in files.values())
         if files:
             row.modified = datetime.fromtimestamp(max(when for _, when in files.values()), UTC)
@@ -291,35 +307,35 @@ class MemoryStore:
             kept.record, level=level, verified=when, damaged=damaged, missing=damaged
         )
 
-    def hold(self, copy_id: int, found: Survey, level: Level) -> None:
+    def hold(self, copy_id: int, found: ListingDiff, level: Level) -> None:
         kept = self._copies[copy_id]
         for path, what in self._rows[kept.record.copy.experiment].contents.items():
             held = kept.held.get(path)
             if held is None or held[:2] != what or held[3]:
                 kept.held[path] = (*what, level, False)
 
-    def record(self, copy_id: int, attempt: Attempt, survey: Survey | None) -> None:
+    def record(self, copy_id: int, attempt: Attempt, listing_diff: ListingDiff | None) -> None:
         kept = self._copies[copy_id]
         row = self._rows[kept.record.copy.experiment]
         self._made.pop(row.experiment, None)
         self._tried(kept, attempt)
-        if survey is None:
+        if listing_diff is None:
             return
-        values: dict[str, Any] = {"files": survey.files, "bytes": survey.bytes}
+        values: dict[str, Any] = {"files": listing_diff.files, "bytes": listing_diff.bytes}
         if attempt.verdict is Verdict.COMPLETE:
             values |= {
                 "completed": attempt.ended,
-                "listed": survey.listed_at,
+                "listed": listing_diff.listed_at,
                 "suspect": False,
             }
             if row.changed is not None and row.changed > attempt.ended:
-                row.changed = survey.listed_at
+                row.changed = listing_diff.listed_at
         kept.record = replace(kept.record, **values)
         self._sum_up(kept, row, attempt.ended)
 
     def record_unlisted(self, wanted: Copy, attempt: Attempt) -> None:
         unseen = replace(wanted, source="")
-        self._tried(self._copies[self.claim(unseen, attempt.ended)], attempt)
+        self._tried(self._copies[self.acquire_lease(unseen, attempt.ended)], attempt)
 
     def _tried(self, kept: _Copy, attempt: Attempt) -> None:
         last = LastAttempt(attempt.ended, attempt.verdict, attempt.reason)
@@ -344,7 +360,7 @@ class MemoryStore:
         )  # fmt: skip
         self._remember(record.copy.experiment, "").released = None
 
-    def note_losses(self, wanted: Copy, survey: Survey) -> None:
+    def note_losses(self, wanted: Copy, listing_diff: ListingDiff) -> None:
         kept = self._find(wanted)
         if kept is None or kept.record.forgotten is not None or not kept.record.was_complete:
             return
@@ -354,12 +370,12 @@ class MemoryStore:
         lost = NO_LOSSES
         if gone or less:
             lost = Losses(
-                Amount(sum(one[0] for one in gone.values()), len(gone)),
-                Amount(sum(one[0] - contents[path][0] for path, one in less.items()), len(less)),
+                DataSize(sum(one[0] for one in gone.values()), len(gone)),
+                DataSize(sum(one[0] - contents[path][0] for path, one in less.items()), len(less)),
                 sum(one[3] for one in (gone | less).values()),
                 tuple(path.encode() for path in sorted(gone | less)[:3]),
             )
-        summary = loss_summary(kept.record, survey, lost)
+        summary = loss_summary(kept.record, listing_diff, lost)
         if summary != kept.record.losses:
             kept.record = replace(kept.record, losses=summary)
             self._made.pop(wanted.experiment, None)
@@ -371,6 +387,7 @@ class MemoryStore:
                 key: _Copy(one.record, dict(one.held)) for key, one in self._copies.items()
             },
             "_visits": dict(self._visits),
+            "_off": dict(self._off),
             "_spans": dict(self._spans),
             "_entries": dict(self._entries),
             "_read": self._read,
@@ -394,10 +411,10 @@ def _new_record(number: int, wanted: Copy) -> CopyRecord:
     )  # fmt: skip
 
 
-def loss_summary(record: CopyRecord, survey: Survey, lost: Losses) -> str | None:
-    """As `service.fitting` has it."""
-    held = Amount(record.bytes or 0, record.files or 0)
-    found = shrinking(held, Amount(survey.bytes, survey.files), lost)
+def loss_summary(record: CopyRecord, listing_diff: ListingDiff, lost: Losses) -> str | None:
+    """As `repatriation.capacity` has it."""
+    held = DataSize(record.bytes or 0, record.files or 0)
+    found = shrinking(held, DataSize(listing_diff.bytes, listing_diff.files), lost)
     return found.summary if found else None
 
 

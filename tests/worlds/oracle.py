@@ -72,19 +72,22 @@ class Oracle:
             )
         self._whole_until[equipment] = max(now, before or now)
 
-    def folder_listed(self, beamline: str, found: Mapping[str, bool]) -> None:
+    def folder_listed(self, beamline: str, found: Mapping[str, bool], now: datetime) -> None:
         """The folder of a beamline was listed: EPNs, and whether each is a broken link."""
         for (of, epn), known in self.known.items():
             if of == beamline and epn not in found:
                 known.visible = known.broken = False
         for epn, broken in found.items():
             known = self.known.setdefault((beamline, epn), Known())
+            if not broken and (known.broken or not known.visible):
+                known.found_again, known.compared = now, False
             known.visible = known.seen = True
             known.broken = broken
 
     def experiment_listed(self, name: Name, files: Files) -> None:
         """The files of an experiment were listed."""
         self.known[name].listed = files
+        self.known[name].compared = True
 
     def fetched(self, name: Name, destination: str, arrival: Arrival) -> None:
         """All files of a listing were found at home, and the next listing was equal."""
@@ -221,7 +224,9 @@ class Oracle:
             why = f"it was {state.lower()} on {since:%d %b}"
             if not self._may_have_newer(known, since):
                 return {state}, why
-            if not any(since < end <= facts.now for _, end in known.certain()):
+            again = known.found_again is not None and since < known.found_again
+            again &= state == RELEASED  # there were no data, or others
+            if not again and not any(since < end <= facts.now for _, end in known.certain()):
                 aside[state] = f"{why}, though something may be newer"
         allowed = aside | self._by_facts(facts, name)
         return allowed, "; ".join(f"{state}: {why}" for state, why in allowed.items())
@@ -253,7 +258,9 @@ class Oracle:
 
     def _by_copies(self, facts: Facts, name: Name, allowed: dict[str, str]) -> dict[str, str]:
         known = self.known[name]
-        if self._is_level(facts, name):
+        if known.broken and known.visible and known.arrivals:
+            allowed[DUE] = "its folder is a broken link, which a person should know of"
+        elif self._is_level(facts, name):
             allowed[AT_HOME] = "all of it is at home"
         elif self._is_elsewhere(facts, name):
             allowed |= {AT_HOME: "it is complete at another place", DUE: "but not where it belongs"}
@@ -281,7 +288,8 @@ class Oracle:
         """Whether something may have been measured or written after a time."""
         ends = any(end > since for _, end in known.visits.values())
         files = (known.listed or {}).values()
-        return ends or any(when > since.timestamp() for _, when in files)
+        again = known.found_again is not None and known.found_again > since
+        return ends or again or any(when > since.timestamp() for _, when in files)
 
     def _needs(self, facts: Facts, name: Name) -> bool:
         """Whether nothing but a person can change what an experiment is in."""
@@ -292,13 +300,15 @@ class Oracle:
         known, home = self.known[name], facts.homes[name]
         if self.is_running(name, facts.now) or self._may_wait(facts, name):
             return False
+        if known.broken and known.visible and self._is_obligation(facts, known):
+            return True
         if self._is_level(facts, name) or self._is_elsewhere(facts, name):
             return False
         if home.project is None:
             return True
         if known.seen and not known.visible:
             return not self._holds_all(facts, name, home.destination)
-        return known.broken and self._is_obligation(facts, known) and not known.arrivals
+        return False
 
     def _is_level(self, facts: Facts, name: Name) -> bool:
         """Whether all of it is where it belongs, proven, and nothing newer is known to be there."""
@@ -328,8 +338,10 @@ class Oracle:
         return all(tree.get(path) == what for path, what in arrival.files.items())
 
     def _is_looked_at_again(self, facts: Facts, name: Name) -> bool:
-        """After the second look's time, after a broken attempt, or because a person wants it."""
+        """Once its folder is there again, after the second look's time, after a broken attempt, or because a person wants it."""
         known = self.known[name]
+        if not known.compared:
+            return True
         if name[1] in facts.removed or any(one.unfinished for one in known.arrivals.values()):
             return True
         return bool(facts.recheck) and any(

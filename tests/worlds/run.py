@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Experiment
-from asynchy.plan.alert import Alert, Reported, Unknown, overdue, unknown_epns
-from asynchy.plan.experiment_state import ExperimentState
-from asynchy.plan.outcome import Left
-from asynchy.plan.overview import attention, long_visits, overview_of, sentences
+from asynchy.alerting.content import Alert, Unknown, overdue, unknown_epns
+from asynchy.model.copy_record import Presence
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import Experiment
+from asynchy.model.experiment_state import ExperimentState
+from asynchy.model.notification import NotificationHistory
+from asynchy.model.plan import SkipReason
+from asynchy.model.plan_overview import attention, long_visits, overview_of, sentences
 from tests.worlds.asking import Asking, Seen, name_of
 from tests.worlds.events import Kind
 from tests.worlds.facts import Facts, Finding, Home, Said, StateSaid
@@ -122,11 +124,11 @@ class Runner:
             unknown=tuple(self._unknown(epn) for epn in unknown),
             overdue=overdue(seen.states, world.config.due_days, now),
             problems=(*seen.unlisted, *seen.problems),
-            attention=(
-                *attention(seen.states, now),
+            attention=attention(seen.states, now),
+            notes=(
+                *sentences(overview_of(seen.states)),
                 *long_visits(seen.states, seen.policy, LONG_VISIT),
             ),
-            notes=tuple(sentences(overview_of(seen.states))),
         )
 
     def _mailed_today(self, alert: Alert) -> str | None:
@@ -144,7 +146,7 @@ class Runner:
         return None
 
     def _unknown(self, epn: Epn) -> Unknown:
-        reported = Reported(self.world.clock, 1) if epn in self._mailed else None
+        reported = NotificationHistory(self.world.clock, 1) if epn in self._mailed else None
         return Unknown(epn, (), (), None, None, None, reported)
 
     # What people and disks do.
@@ -163,16 +165,24 @@ class Runner:
         for item in states:
             if not item.needs_person or not (world.is_quiet or world.random.random() < 0.2):
                 continue
-            if item.left is Left.COPY_MISSING:
+            if item.left is SkipReason.COPY_MISSING or self._is_lost(item):
                 assert item.copy is not None
                 self.store.refetch_copy(item.copy)
                 place = str(item.copy.copy.destination)
                 self.oracle.asked_again(name_of(item.experiment), place)
                 world.released.pop(name_of(item.experiment), None)
                 world.note(f"a person has {item.experiment.epn} fetched again")
-            elif item.left is Left.SAME_DESTINATION:
+            elif item.left is SkipReason.SAME_DESTINATION:
                 world.config.path = "{project}/{beamline}/{epn}/data"
                 world.note("a person puts {beamline} into destination-path")
+
+    def _is_lost(self, item: ExperimentState) -> bool:
+        """Whether a copy is not there although its file system is: others are lost, too."""
+        if item.left is not SkipReason.UNMOUNTED or item.copy is None:
+            return False
+        folder = str(item.copy.copy.project_folder)
+        absent = item.copy.presence is Presence.UNMOUNTED
+        return absent and self.world.project_state(folder) == "there"
 
     def _back_up(self) -> None:
         if self.world.day % 7:

@@ -11,32 +11,25 @@ from pathlib import Path
 from unittest import mock
 
 from asynchy.catalogue import Catalogue
-from asynchy.catalogue.held import Holdings
-from asynchy.catalogue.losses import losses
-from asynchy.catalogue.notifications import Pending
-from asynchy.domain.attempt import Attempt
-from asynchy.domain.copy_record import CopyRecord
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import (
-    AtHome,
-    Copy,
-    Entry,
-    Experiment,
-    Kind,
-    Survey,
-)
-from asynchy.domain.experiment_record import ExperimentRecord
-from asynchy.domain.level import Level
-from asynchy.domain.visit import EquipmentVisits
-from asynchy.plan.observed import FolderSeen
-from asynchy.plan.policy import IgnoreEntry
+from asynchy.catalogue.copy_files import CopyFiles
+from asynchy.catalogue.facility_losses import losses
+from asynchy.catalogue.notifications import PendingMail
+from asynchy.model.attempt import Attempt
+from asynchy.model.copy_record import CopyRecord
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import Copy, Entry, EntryKind, Experiment, ListingDiff, LocalState
+from asynchy.model.experiment_record import ExperimentRecord
+from asynchy.model.observed import FolderSeen
+from asynchy.model.policy import IgnoreEntry
+from asynchy.model.verification import Level
+from asynchy.model.visit import EquipmentVisits
 from tests.worlds.memory_catalogue import Files, loss_summary
 
 
 class SqliteStore:
     """The same on asynchy's own catalogue."""
 
-    _CLOCKS = ("asynchy.catalogue.store._now", "asynchy.catalogue.sightings._now")
+    _CLOCKS = ("asynchy.catalogue.copies._now", "asynchy.catalogue.scans._now")
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -80,13 +73,13 @@ class SqliteStore:
         self._catalogue.notifications.note(undone, done, now)
 
     def mailed(self, epns: Collection[Epn], now: datetime) -> None:
-        mail = Pending(now, b"", tuple(epns))
+        mail = PendingMail(now, b"", tuple(epns))
         self._catalogue.notifications.keep(mail)
         self._catalogue.notifications.taken(mail, now)
 
-    def claim(self, wanted: Copy, now: datetime) -> int:
+    def acquire_lease(self, wanted: Copy, now: datetime) -> int:
         self._time = now
-        found = self._catalogue.claim(wanted)
+        found = self._catalogue.acquire_lease(wanted)
         assert isinstance(found, int)
         return found
 
@@ -98,19 +91,19 @@ class SqliteStore:
         listing = self._catalogue.listing(wanted)
         assert listing is not None
         for path, (size, modified) in files.items():
-            entry = Entry(Kind.FILE, path.encode(), size, modified, 0o644)
+            entry = Entry(EntryKind.FILE, path.encode(), size, modified, 0o644)
             there = at_home.get(path) == (size, modified)
-            listing.add(entry, AtHome.AS_LISTED if there else AtHome.MISSING)
+            listing.add(entry, LocalState.AS_LISTED if there else LocalState.MISSING)
         listing.finish(None)
         return listing.number
 
-    def hold(self, copy_id: int, found: Survey, level: Level) -> None:
-        holdings: Holdings = self._catalogue.holdings(copy_id)
+    def hold(self, copy_id: int, found: ListingDiff, level: Level) -> None:
+        holdings: CopyFiles = self._catalogue.copy_files(copy_id)
         assert found.listing is not None
         assert holdings.take(found.listing, (found.files, found.bytes), level)
 
-    def record(self, copy_id: int, attempt: Attempt, survey: Survey | None) -> None:
-        self._catalogue.record(copy_id, attempt, survey)
+    def record(self, copy_id: int, attempt: Attempt, listing_diff: ListingDiff | None) -> None:
+        self._catalogue.record(copy_id, attempt, listing_diff)
 
     def record_unlisted(self, wanted: Copy, attempt: Attempt) -> None:
         self._time = attempt.ended
@@ -120,13 +113,13 @@ class SqliteStore:
         self._catalogue.decisions.release(experiment, "not needed", now)
 
     def refetch_copy(self, record: CopyRecord) -> None:
-        self._catalogue.decisions.refetch(record)
+        self._catalogue.decisions.refetch(record, self._time)
 
-    def note_losses(self, wanted: Copy, survey: Survey) -> None:
+    def note_losses(self, wanted: Copy, listing_diff: ListingDiff) -> None:
         record = self._catalogue.copy_record(wanted)
         if record is not None and record.was_complete:
-            lost = losses(self._catalogue.holdings(record.id))
-            self._catalogue.note_losses(record.id, loss_summary(record, survey, lost))
+            lost = losses(self._catalogue.copy_files(record.id))
+            self._catalogue.note_losses(record.id, loss_summary(record, listing_diff, lost))
 
     def back_up(self) -> object:
         kept = self._path.with_name(f"backup-{os.urandom(4).hex()}.db")

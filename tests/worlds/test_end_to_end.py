@@ -283,7 +283,7 @@ class Stage:
                 self.oracle.portal_answered(equipment, beamline, span, visits)
             if not self._sftp_is_down:
                 found = {epn: one.link == "broken" for epn, one in world.visible(beamline).items()}
-                self.oracle.folder_listed(beamline, found)
+                self.oracle.folder_listed(beamline, found, world.now)
         sure = Kind.PORTAL_DOWN not in world.down
         for name in () if self._sftp_is_down else self.oracle.known:
             files = world.folders[name].files if name in world.folders else {}
@@ -369,7 +369,7 @@ def _write_tree(folder: Path, files: Files) -> None:
 
 def _read_tree(folder: Path) -> Files:
     return {
-        path.relative_to(folder).as_posix(): (path.stat().st_size, int(path.stat().st_mtime))
+        path.relative_to(folder).as_posix(): (path.stat().st_size, path.stat().st_mtime_ns // 10**9)
         for path in folder.rglob("*")
         if path.is_file()
     }

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from asynchy.domain.attempt import Attempt, Verdict
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import BrokenLink, Copy, Experiment, Located, Survey
-from asynchy.domain.experiment_record import ExperimentRecord
-from asynchy.domain.level import Level
-from asynchy.domain.visit import EquipmentVisits, Visit
 from asynchy.errors import DestinationTaken
-from asynchy.plan.observed import FolderSeen
-from asynchy.plan.policy import IgnoreEntry, Origin
+from asynchy.model.attempt import Attempt, Verdict
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import BrokenLink, Copy, Experiment, ListingDiff, LocatedExperiment
+from asynchy.model.experiment_record import ExperimentRecord
+from asynchy.model.observed import FolderSeen
+from asynchy.model.policy import IgnoreEntry, Origin
+from asynchy.model.verification import Level
+from asynchy.model.visit import EquipmentVisits, Visit
 from tests.worlds.memory_catalogue import MemoryStore, Store
 from tests.worlds.run import run_world
 from tests.worlds.sqlite_store import SqliteStore
@@ -133,7 +133,7 @@ class Operations:
             experiment, source = Experiment(beamline, Epn(epn)), f"/data/{beamline}/{epn}"
             drawn = self._random.random()
             if drawn < 0.6:
-                located.append(Located(experiment, source, "/x" if drawn < 0.1 else None))
+                located.append(LocatedExperiment(experiment, source, "/x" if drawn < 0.1 else None))
             elif drawn < 0.7:
                 broken.append(BrokenLink(source, "/y", "it leads to nothing", experiment))
         seen = FolderSeen(f"/data/{beamline}", tuple(located), tuple(broken))
@@ -184,13 +184,13 @@ class Operations:
                 return "taken"
             listing = store.list_files(wanted, files, there, now)
             store.note_losses(wanted, survey_of(files, now, listing))
-            number = store.claim(wanted, now)
-            survey = None
+            number = store.acquire_lease(wanted, now)
+            listing_diff = None
             if whole or verdict in (Verdict.TRANSFERRED, Verdict.CHANGED):
-                survey = survey_of(files, now, store.list_files(wanted, files, files, now))
+                listing_diff = survey_of(files, now, store.list_files(wanted, files, files, now))
                 if verdict is not Verdict.CHANGED:
-                    store.hold(number, survey, Level.TRANSPORT)
-            store.record(number, attempt_of(verdict, now), survey)
+                    store.hold(number, listing_diff, Level.TRANSPORT)
+            store.record(number, attempt_of(verdict, now), listing_diff)
             store.release_claim(number)
             return verdict
 
@@ -234,15 +234,15 @@ class Operations:
 def taken(store: Store, wanted: Copy, now: datetime) -> bool:
     """Whether the place belongs to another experiment."""
     try:
-        store.release_claim(store.claim(wanted, now))
+        store.release_claim(store.acquire_lease(wanted, now))
     except DestinationTaken:
         return True
     return False
 
 
-def survey_of(files: dict[str, tuple[int, int]], now: datetime, listing: int) -> Survey:
+def survey_of(files: dict[str, tuple[int, int]], now: datetime, listing: int) -> ListingDiff:
     size = sum(one for one, _ in files.values())
-    return Survey(now, len(files), size, 0, 0, 0, 0, 0, str(sorted(files)), listing)
+    return ListingDiff(now, len(files), size, 0, 0, 0, 0, str(sorted(files)), listing)
 
 
 def attempt_of(verdict: Verdict, now: datetime) -> Attempt:

@@ -1,5 +1,5 @@
 """What is known and stored: the catalogue (SQL)."""
 
-from asynchy.catalogue.store import Catalogue
+from asynchy.catalogue.copies import Catalogue
 
 __all__ = ["Catalogue"]

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from asynchy.catalogue.filesystem import settle
-from asynchy.catalogue.foreign import opened_foreign
+from asynchy.catalogue.foreign_files import opened_foreign
 from asynchy.catalogue.reading import opened_for_reading
 from asynchy.catalogue.schema import metadata
-from asynchy.domain.text import moment, shown
 from asynchy.errors import CatalogueError, ImportRefused
+from asynchy.localfs.filesystem import fsync_path
+from asynchy.model.formatting import count, escaped, moment
 
 _STAMP = "%Y-%m-%dT%H-%M-%SZ"
 _NAME = f"{_STAMP}.db"
@@ -48,6 +48,38 @@ def backups(catalogue: Path) -> list[Backup]:
     return sorted(found, reverse=True)
 
 
+def complete_in(backup: Path) -> int | None:
+    """How many copies a backup knows to be complete; None: it cannot be read."""
+    try:
+        with opened_for_reading(backup) as db:
+            row = db.execute("SELECT count(*) FROM copies WHERE completed IS NOT NULL").fetchone()
+            return int(row[0])
+    except (CatalogueError, sqlite3.Error):
+        return None
+
+
+def to_restore(catalogue: Path) -> Path:
+    """The newest backup, unless an older one knows far more copies.
+
+    After a loss that nobody noticed, the service goes on with an empty catalogue, and backs it up.
+
+    Raises:
+        CatalogueError: a person has to choose, or there is none.
+    """
+    found = [one.path for one in backups(catalogue)]
+    if not found:
+        raise CatalogueError(f"there is no backup of {catalogue}", hint=advice(catalogue))
+    complete = {path: complete_in(path) or 0 for path in found}
+    newest, fullest = found[0], max(found, key=complete.__getitem__)
+    if 2 * complete[newest] < complete[fullest]:
+        few = count(complete[newest], "complete copy", "complete copies")
+        raise CatalogueError(
+            f"the newest backup, {newest}, knows {few}, and {fullest} knows {complete[fullest]:,}",
+            hint="name the one to restore: `asynchy catalogue restore FILE`; nothing was changed",
+        )
+    return newest
+
+
 def back_up(catalogue: Path, now: datetime) -> Backup:
     """Copy the catalogue as it is at one instant; others may write to it meanwhile.
 
@@ -75,10 +107,14 @@ def back_up(catalogue: Path, now: datetime) -> Backup:
                 f"{catalogue} is damaged, so it was not backed up: {problems[0]}",
                 hint=advice(catalogue),
             )
-        settle(new)
+        fsync_path(new)
         new.replace(target)
-        settle(target.parent)
+        fsync_path(target.parent)
     except (OSError, sqlite3.Error) as error:
+        if type(error) is sqlite3.DatabaseError:  # of the file that is read
+            raise CatalogueError(
+                f"{catalogue} is damaged, so it was not backed up: {error}", hint=advice(catalogue)
+            ) from None
         raise CatalogueError(
             f"{target} cannot be written: {getattr(error, 'strerror', None) or error}",
             hint=f"make room, and let the user that runs asynchy write {target.parent}",
@@ -129,11 +165,14 @@ def restore(catalogue: Path, backup: Path, now: datetime) -> Path | None:
     Raises:
         CatalogueError: the backup is damaged or no catalogue, or it cannot be put there.
     """
-    problem = _no_catalogue(backup) or next(iter(check(backup)), None)
+    problem = _problem(backup)
     if problem is not None:
+        others = (one.path for one in backups(catalogue) if one.path != backup)
+        good = next((path for path in others if _problem(path) is None), None)
+        restore_it = f"`asynchy catalogue restore {good}`" if good else "no other backup is good"
         raise CatalogueError(
             f"{backup} cannot be restored: {problem}",
-            hint="`asynchy catalogue backup --list` names the others; nothing was changed",
+            hint=f"{restore_it}; nothing was changed",
         )
     new = catalogue.with_name(f".{catalogue.name}.restored")
     stamp = now.astimezone(UTC).strftime(_STAMP)
@@ -143,13 +182,13 @@ def restore(catalogue: Path, backup: Path, now: datetime) -> Path | None:
         _doubt_all(new, now)
         if catalogue.exists():
             shutil.copymode(catalogue, new)
-        settle(new)
+        fsync_path(new)
         was_there = catalogue.exists()
         for end in ("-wal", "-shm", ""):  # together they are the database
             with contextlib.suppress(FileNotFoundError):
                 catalogue.with_name(catalogue.name + end).rename(kept.with_name(kept.name + end))
         new.replace(catalogue)
-        settle(catalogue.parent)
+        fsync_path(catalogue.parent)
     except (OSError, sqlite3.Error) as error:
         raise CatalogueError(
             f"{catalogue} cannot be replaced: {getattr(error, 'strerror', None) or error}",
@@ -188,6 +227,14 @@ def _doubt_all(catalogue: Path, now: datetime) -> None:
             db.execute("UPDATE experiments SET changed = ?", (when,))
 
 
+def _problem(backup: Path) -> str | None:
+    """Why a backup cannot be restored; None: it can."""
+    try:
+        return _no_catalogue(backup) or next(iter(check(backup)), None)
+    except CatalogueError as error:
+        return error.message
+
+
 def _no_catalogue(path: Path) -> str | None:
     """Why a file is no catalogue of ours; None: it is one. Nothing in it is run meanwhile."""
     try:
@@ -198,7 +245,7 @@ def _no_catalogue(path: Path) -> str | None:
             for name in names & metadata.tables.keys():
                 db.columns(name)  # an ordinary table, or it says so
             if (program := db.program()) is not None:
-                return f"it has {shown(program, limit=60)}, which no catalogue of asynchy has"
+                return f"it has {escaped(program, limit=60)}, which no catalogue of asynchy has"
     except (ImportRefused, CatalogueError) as error:
         return error.message.removeprefix(f"{path} ").removeprefix(f"{path}: ")
     return None

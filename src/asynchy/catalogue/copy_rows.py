@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, Connection, exists, insert, or_, select, u
 
 from asynchy.catalogue.experiments import remember
 from asynchy.catalogue.schema import attempts, copies, experiments
-from asynchy.domain.experiment import Copy
 from asynchy.errors import DestinationTaken
+from asynchy.localfs.filesystem import holds_data
+from asynchy.model.experiment import Copy, ListingDiff
 
 was_complete = or_(copies.c.completed.is_not(None), copies.c.doubted)
 
@@ -61,17 +62,19 @@ def remember_copy(db: Connection, copy: Copy, now: datetime) -> int:
 def require_free(db: Connection, copy: Copy, experiment_id: int) -> None:
     """Refuse a place that belongs to another experiment, is within its place, or around it.
 
-    A place to which nothing was ever transferred belongs to nobody: its copy is forgotten.
+    A place to which nothing was ever transferred belongs to nobody: its copy is forgotten. That of
+    a forgotten copy is free once its files are gone: to forget a copy removes none.
 
     Raises:
         DestinationTaken: it does.
     """
     place = str(copy.destination)
     others = (
-        select(copies.c.id, copies.c.destination, experiments.c.epn, experiments.c.beamline)
+        select(copies.c.id, copies.c.destination, copies.c.forgotten)
+        .add_columns(experiments.c.epn, experiments.c.beamline)
         .add_columns(or_(was_complete, has_transfers()).label("in_use"))
         .join(experiments, copies.c.experiment_id == experiments.c.id)
-        .where(copies.c.forgotten.is_(None), experiments.c.id != experiment_id)
+        .where(experiments.c.id != experiment_id)
     )
     around = [str(parent) for parent in copy.destination.parents]
     same_end = copies.c.destination.endswith(f"/{'/'.join(copy.destination.parts[-2:])}")
@@ -84,12 +87,21 @@ def require_free(db: Connection, copy: Copy, experiment_id: int) -> None:
     for other in db.execute(others.where(near)):
         if not _is_same_place(copy.destination, Path(other.destination)):
             continue
+        if other.forgotten is not None and not (
+            other.in_use and holds_data(Path(other.destination))
+        ):
+            continue
         if not other.in_use:
             values = {"forgotten": _now(), "forget_reason": "nothing was transferred to it"}
             db.execute(update(copies).where(copies.c.id == other.id).values(values))
             continue
         whose = f"{other.epn} ({other.beamline})" if other.beamline else other.epn
         where = place if other.destination == place else f"{place}, which is {other.destination},"
+        if other.forgotten is not None:
+            raise DestinationTaken(
+                f"{where} has files of {whose}, whose copy there was forgotten",
+                hint="move these files to another folder; or put {beamline} into destination-path",
+            )
         raise DestinationTaken(
             f"{where} belongs to {whose}",
             hint="put {beamline} into destination-path, or use `asynchy sync --layout`",
@@ -104,3 +116,26 @@ def _is_same_place(one: Path, other: Path) -> bool:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def listed_values(listing_diff: ListingDiff) -> dict[str, Any]:
+    """What is stored with a copy of the latest listing that it was compared with."""
+    return {
+        "files": listing_diff.files,
+        "bytes": listing_diff.bytes,
+        "symlinks": listing_diff.brought.symlinks,
+        "special_files": listing_diff.brought.special_files,
+    }
+
+
+def correct_future(db: Connection, copy_id: int, now: datetime, listed: datetime) -> None:
+    """A change that was seen in the future was seen by a wrong clock, and is in the listing.
+
+    Otherwise the experiment would be fetched in every cycle until that time has come.
+    """
+    mine = select(copies.c.experiment_id).where(copies.c.id == copy_id).scalar_subquery()
+    db.execute(
+        update(experiments)
+        .where(experiments.c.id == mine, experiments.c.changed > now)
+        .values(changed=listed)
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,20 +11,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from asynchy.catalogue.backups import advice, check
-from asynchy.catalogue.filesystem import network_file_system
-from asynchy.catalogue.foreign import opened_foreign
+from asynchy.catalogue.foreign_files import opened_foreign
 from asynchy.catalogue.reading import ScratchFolder, address_for_reading
-from asynchy.catalogue.schema import REVISION, metadata
-from asynchy.domain import pulse
-from asynchy.domain.file_kind import other_kind
-from asynchy.domain.text import shown
+from asynchy.catalogue.schema import EPNS, REVISION, metadata
 from asynchy.errors import CatalogueError, ImportRefused
+from asynchy.localfs.filesystem import network_file_system
+from asynchy.model import heartbeat
+from asynchy.model.file_kind import other_kind
+from asynchy.model.formatting import escaped
 
 _HINTS = {
     "locked": "another process keeps it locked; try again",
@@ -53,14 +55,14 @@ class Database:
         """Open for writing: make it where there is none, and bring its schema up to date.
 
         Raises:
-            CatalogueError: it lies on a network file system, cannot be opened, is damaged, or was
+            CatalogueError: it is on a network file system, cannot be opened, is damaged, or was
                 written by a newer asynchy or by another program.
         """
         _check_kind(path)
         kind = network_file_system(path)
         if kind is not None:
             raise CatalogueError(
-                f"{path} would lie on a network file system ({kind}), where SQLite's locks do not "
+                f"{path} would be on a network file system ({kind}), where SQLite's locks do not "
                 "hold",
                 hint="set `catalogue` in the config to a path on a local disk",
             )
@@ -71,7 +73,7 @@ class Database:
         return database
 
     @classmethod
-    def peek(cls, path: Path) -> Database:
+    def open_readonly(cls, path: Path) -> Database:
         """Open for reading alone: nothing is written or made; where there is none, it is empty.
 
         Raises:
@@ -85,9 +87,7 @@ class Database:
         with database.transaction() as connection:
             found = _revision(connection)
             if found is None:
-                _check_names(
-                    path, frozenset(map(str, connection.exec_driver_sql(_NAMES).scalars()))
-                )
+                _check_names(path, _names(connection))
             if found != REVISION:
                 raise _other_version(path, found)
         return database
@@ -101,7 +101,7 @@ class Database:
         Raises:
             CatalogueError: as `peek`, or the copy cannot be written.
         """
-        database = cls.peek(path)
+        database = cls.open_readonly(path)
         if not path.exists() or path.stat().st_size == 0:
             return database
         folder = ScratchFolder()
@@ -117,7 +117,13 @@ class Database:
                     f"a copy of {path} cannot be written to {folder.path}: {error}",
                     hint="make room there, or name another folder in TMPDIR",
                 ) from None
-        return cls(path, _engine(f"file:{quote(str(copy))}?mode=ro", keep=folder))
+        return cls.peek_at(path, copy, folder)
+
+    @classmethod
+    def peek_at(cls, path: Path, copy: Path, folder: ScratchFolder) -> Database:
+        """Open, for reading alone, what stands for the database at `path`: a file in a folder."""
+        address, _ = address_for_reading(copy)
+        return cls(path, _engine(address, keep=folder))
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -180,7 +186,7 @@ def _engine(address: str, *, writing: bool = False, keep: object = None) -> Engi
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
-        connection.set_progress_handler(pulse.beat, _STEPS)
+        connection.set_progress_handler(heartbeat.beat, _STEPS)
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA {'journal_mode=WAL' if writing else 'query_only=ON'}")
@@ -195,18 +201,40 @@ def _engine(address: str, *, writing: bool = False, keep: object = None) -> Engi
 
 def _nothing() -> Engine:
     engine = create_engine("sqlite://", poolclass=NullPool)
-    made = [str(CreateTable(table).compile(engine)) for table in metadata.sorted_tables]
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
-        connection.executescript(";".join(made))
+        connection.executescript(";".join(_schema()))
         connection.execute("PRAGMA query_only=ON")
 
     return engine
 
 
+@functools.cache
+def _schema() -> tuple[str, ...]:
+    """The statements that make what a new catalogue has."""
+    tables = metadata.sorted_tables
+    made: list[CreateTable | CreateIndex] = [CreateTable(table) for table in tables]
+    made += [CreateIndex(index) for table in tables for index in table.indexes]
+    version = (
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL,"
+        " CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+    )
+    return (
+        *(str(one.compile(dialect=sqlite.dialect())) for one in made),
+        EPNS,
+        version,
+        f"INSERT INTO alembic_version VALUES ('{REVISION}')",  # noqa: S608 - a constant
+    )
+
+
+def _names(connection: Connection) -> frozenset[str]:
+    """The names of its tables and views."""
+    return frozenset(map(str, connection.exec_driver_sql(_NAMES).scalars()))
+
+
 def _revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
+    if "alembic_version" not in _names(connection):
         return None
     found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     return None if found is None else str(found)
@@ -215,6 +243,10 @@ def _revision(connection: Connection) -> str | None:
 def _upgrade(path: Path, connection: Connection) -> None:
     found = _revision(connection)
     if found == REVISION:
+        return
+    if not _names(connection):
+        for statement in _schema():
+            connection.exec_driver_sql(statement)
         return
     # Alembic takes longer to import than most commands run, and is needed once a version.
     from alembic import command  # noqa: PLC0415
@@ -261,7 +293,7 @@ def _check_names(path: Path, names: frozenset[str]) -> None:
     name = next((name for name in sorted(names) if not name.startswith("sqlite_")), None)
     if name is not None:
         raise CatalogueError(
-            f"{path} is a database of another program: it has {shown(name, limit=60)}",
+            f"{path} is a database of another program: it has {escaped(name, limit=60)}",
             hint="let `catalogue` (or `db`) name another file; nothing was changed",
         )
 

@@ -10,13 +10,14 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import ignore_entries, state
-from asynchy.plan.ignore_rules import entries_now
-from asynchy.plan.policy import IgnoreEntry, Origin
+from asynchy.model.ignore_rules import entries_now
+from asynchy.model.policy import IgnoreEntry, Origin
 
 _READ = "ignore.yml read"
+_BEAMLINE = "beamline of the original"
 
 
-class IgnoreEntries:
+class StoredIgnoreEntries:
     """The catalogue's side of `ignore.yml`.
 
     All methods raise `CatalogueError` if the database cannot be used.
@@ -32,12 +33,13 @@ class IgnoreEntries:
         ours: Collection[str] = (),
         *,
         store: bool = False,
+        beamline: str | None = None,
     ) -> dict[str, IgnoreEntry]:
         """The entries that are in the file now, and those of ours that a person has taken out.
 
         What was there when the file was first read is the original program's; what came later, and
         was not written by us, is a person's. `ours`: those whose line says that we wrote it. With
-        `store`, what is found is noted.
+        `store`, what is found is noted, and at first the config's `beamline`, too.
         """
         with self._database.transaction() as db:
             columns = ignore_entries.c
@@ -47,9 +49,30 @@ class IgnoreEntries:
             found = entries_now(known, epns, now, first=read is None, ours=ours)
             if store:
                 _note(db, known, found)
-                mark = upsert(state).values(name=_READ, value=now.isoformat())
-                db.execute(mark.on_conflict_do_nothing())
+                for name, value in ((_READ, now.isoformat()), (_BEAMLINE, beamline or "")):
+                    mark = upsert(state).values(name=name, value=value)
+                    db.execute(mark.on_conflict_do_nothing())
         return found
+
+    def original_beamline(self, configured: str | None) -> str | None:
+        """The beamline of the original program, whose entries are about no other; None: about all.
+
+        It is the one that the config named when `ignore.yml` was first read: a person may change
+        the config later, but the original never fetched from another one.
+        """
+        with self._database.transaction() as db:
+            found = db.scalar(select(state.c.value).where(state.c.name == _BEAMLINE))
+        return configured if found is None else found or None
+
+    def unwritten(self, ours: Collection[str]) -> set[str]:
+        """Of entries whose line says that we wrote them: those that this catalogue does not know.
+
+        None, if no cycle has read the file yet: the catalogue is new then.
+        """
+        with self._database.transaction() as db:
+            known = set(db.scalars(select(ignore_entries.c.epn)))
+            read = db.scalar(select(state.c.value).where(state.c.name == _READ))
+        return set() if read is None else set(ours) - known
 
     def add(self, entries: Mapping[str, IgnoreEntry]) -> None:
         """Store entries that are about to be written to the file."""

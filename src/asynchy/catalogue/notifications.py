@@ -7,21 +7,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, delete, func, insert, select
+from sqlalchemy import Connection, and_, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import due, experiments, mails, reported, state
 from asynchy.catalogue.state_markers import put_state
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Experiment
-from asynchy.plan.alert import Reported, Waiting
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import Experiment
+from asynchy.model.notification import DataAtFacility, NotificationHistory
 
 _NOTES = "notes told"
 
 
 @dataclass(frozen=True)
-class Pending:
+class PendingMail:
     """A mail that no mail server has taken yet."""
 
     created: datetime
@@ -39,15 +39,16 @@ class Notifications:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def reported(self) -> dict[Epn, Reported]:
+    def reported(self) -> dict[Epn, NotificationHistory]:
         """Every EPN that was reported."""
         with self._database.transaction() as db:
             return {
-                Epn(row.epn): Reported(row.first, row.times) for row in db.execute(select(reported))
+                Epn(row.epn): NotificationHistory(row.first, row.times)
+                for row in db.execute(select(reported))
             }
 
-    def waiting(self) -> dict[Epn, Waiting]:
-        """By EPN what lies at the facility, where walks or imports have seen its files."""
+    def waiting(self) -> dict[Epn, DataAtFacility]:
+        """By EPN what is at the facility, where walks or imports have seen its files."""
         query = (
             select(
                 experiments.c.epn,
@@ -59,36 +60,33 @@ class Notifications:
         )
         with self._database.transaction() as db:
             return {
-                Epn(row.epn): Waiting(int(row.files), int(row.bytes)) for row in db.execute(query)
+                Epn(row.epn): DataAtFacility(int(row.files), int(row.bytes))
+                for row in db.execute(query)
             }
 
-    def pending(self) -> Pending | None:
+    def pending(self) -> PendingMail | None:
         """The mail that waits, if one does."""
         with self._database.transaction() as db:
             row = db.execute(select(mails).order_by(mails.c.id.desc()).limit(1)).one_or_none()
         if row is None:
             return None
-        return Pending(row.created, row.message, tuple(map(Epn, row.epns.split())))
+        return PendingMail(row.created, row.message, tuple(map(Epn, row.epns.split())))
 
-    def keep(self, mail: Pending) -> None:
+    def keep(self, mail: PendingMail) -> None:
         """Store a mail before it is handed over. It takes the place of one that waits.
 
         What that one said and still holds, the new one says again.
         """
         with self._database.transaction() as db:
-            db.execute(delete(mails))
-            db.execute(
-                insert(mails).values(
-                    created=mail.created,
-                    message=mail.message,
-                    epns=" ".join(epn.text for epn in mail.epns),
-                )
-            )
+            _keep(db, mail)
 
-    def taken(self, mail: Pending, now: datetime) -> None:
-        """The mail server has taken a mail: what is in it counts as reported from now on."""
+    def taken(self, mail: PendingMail, now: datetime, *, rest: PendingMail | None = None) -> None:
+        """The mail server has taken a mail: what is in it counts as reported from now on.
+
+        `rest` is the mail for the recipients that were refused for now, and waits in its place.
+        """
         with self._database.transaction() as db:
-            db.execute(delete(mails))
+            _keep(db, rest)
             for epn in mail.epns:
                 new = upsert(reported).values(epn=epn.text, first=now, latest=now, times=1)
                 changes = {"latest": now, "times": reported.c.times + 1}
@@ -104,6 +102,20 @@ class Notifications:
         """A mail with these notes was taken."""
         with self._database.transaction() as db:
             put_state(db, _NOTES, json.dumps(sorted(notes)))
+
+    def note_told(self, told: Iterable[Experiment], reason: str, now: datetime) -> None:
+        """Note that experiments were told of, so that they stay known; an older note stays."""
+        with self._database.transaction() as db:
+            for experiment in told:
+                new = upsert(due).values(
+                    beamline=experiment.beamline,
+                    epn=experiment.epn.text,
+                    project="",
+                    since=now,
+                    latest=now,
+                    reason=reason,
+                )
+                db.execute(new.on_conflict_do_nothing())
 
     def note(
         self,
@@ -138,3 +150,16 @@ class Notifications:
                 db.execute(
                     new.on_conflict_do_update(index_elements=["beamline", "epn"], set_=changes)
                 )
+
+
+def _keep(db: Connection, mail: PendingMail | None) -> None:
+    """Have this mail wait, and no other; None: none."""
+    db.execute(delete(mails))
+    if mail is not None:
+        db.execute(
+            insert(mails).values(
+                created=mail.created,
+                message=mail.message,
+                epns=" ".join(epn.text for epn in mail.epns),
+            )
+        )

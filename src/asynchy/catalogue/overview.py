@@ -12,11 +12,12 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from asynchy.catalogue import visits as visit_rows
+from asynchy.catalogue.column_types import UtcDateTime
+from asynchy.catalogue.copy_files import held_of
 from asynchy.catalogue.copy_rows import has_transfers, was_complete
 from asynchy.catalogue.database import Database
-from asynchy.catalogue.rows import copy_record_of, experiment_of
+from asynchy.catalogue.row_mapping import copy_record_of, experiment_of
 from asynchy.catalogue.schema import (
-    UtcDateTime,
     attempts,
     checks,
     claims,
@@ -24,17 +25,18 @@ from asynchy.catalogue.schema import (
     due,
     experiments,
     files,
+    frontier,
     held,
     reported,
     sightings,
     visits,
 )
-from asynchy.domain.copy_record import CopyRecord
-from asynchy.domain.experiment import Experiment
-from asynchy.domain.experiment_record import CALLED_OFF, DueNote, ExperimentRecord, combine
-from asynchy.domain.level import Level
-from asynchy.domain.visit import Beamtime, EquipmentVisits
-from asynchy.plan.reconcile import DeletionEvidence
+from asynchy.model.copy_record import CopyRecord
+from asynchy.model.experiment import Experiment
+from asynchy.model.experiment_record import CALLED_OFF, DueNote, ExperimentRecord, combine
+from asynchy.model.safety import DeletionEvidence
+from asynchy.model.verification import CopyFile, Level
+from asynchy.model.visit import Beamtime, EquipmentVisits
 
 _WAYS = {
     Level.SIZE: "size and time",
@@ -76,14 +78,14 @@ class Overview:
         with self._database.transaction() as db:
             found = _experiments(db, epns)
             known = visit_rows.brief(db, epns, asked)
-        told = visit_rows.merged(known, answers)
+            off_before = visit_rows.off_before(db) if answers else {}
+        told = visit_rows.merged(known, answers, off_before)
         if off := visit_rows.called_off(known, told):
             found = [
                 replace(one, called_off=True) if one.experiment in off else one for one in found
             ]
-        return combine(
-            found, (item for item in told.values() if not epns or item.visit.epn.text in epns)
-        )
+        wanted = told.values()
+        return combine(found, (one for one in wanted if not epns or one.visit.epn.text in epns))
 
     def copies(self, epns: Collection[str] = ()) -> list[CopyRecord]:
         """Every copy, or those of some EPNs, in order of EPN."""
@@ -99,12 +101,29 @@ class Overview:
             ),
         )
 
-    def is_known(self, folder: str) -> bool:
-        """Whether experiments were visible in a folder at the facility when it was last seen."""
-        inside = experiments.c.source.startswith(f"{folder}/", autoescape=True)
-        query = select(experiments.c.id).where(inside, experiments.c.vanished.is_(None)).limit(1)
+    def epns(self, beginning: str) -> list[str]:
+        """The EPNs that begin so, of experiments that were seen or fetched, in order."""
+        begins = experiments.c.epn.startswith(beginning, autoescape=True)
+        query = select(experiments.c.epn).where(begins).distinct().order_by(experiments.c.epn)
         with self._database.transaction() as db:
-            return db.execute(query).first() is not None
+            return list(db.scalars(query))
+
+    def places_below(self, folder: Path) -> list[Path]:
+        """The places of the copies below the folder of a project that are or were complete."""
+        mine = (copies.c.project_folder == str(folder)) & copies.c.forgotten.is_(None)
+        with self._database.transaction() as db:
+            places = db.scalars(select(copies.c.destination).where(mine, was_complete))
+            return list(map(Path, places))
+
+    def some_files(self, copy: CopyRecord, most: int) -> list[CopyFile]:
+        """At most `most` of the files that a copy holds undamaged, evenly from all of them."""
+        step = max(1, (copy.files or 0) // most)
+        number = func.row_number().over(order_by=held.c.path).label("number")
+        mine = (held.c.copy_id == copy.id) & held.c.damage.is_(None)
+        numbered = select(held, number).where(mine).subquery()
+        query = select(numbered).where((numbered.c.number - 1) % step == 0).limit(most)
+        with self._database.looking() as db:
+            return list(map(held_of, db.execute(query)))
 
     def owners_of(self, places: Iterable[Path | None]) -> dict[str, Experiment]:
         """Of some destinations: the experiment whose copy is there, if there is one."""
@@ -127,8 +146,13 @@ class Overview:
         with self._database.transaction() as db:
             return list(visit_rows.brief(db, asked=asked).values())
 
+    def moved_visits(self) -> frozenset[tuple[str, str, str]]:
+        """EPN, former and present beamline of visits that are told on another one than before."""
+        with self._database.transaction() as db:
+            return visit_rows.moved(db)
+
     def keep_visits(self, answers: Iterable[EquipmentVisits], now: datetime) -> None:
-        """Store the visits that the portal told of, and the spans that it answered completely.
+        """Store the visits that the portal reported, and the spans that it answered completely.
 
         A visit that it told of before, and does not although it should, was called off.
         """
@@ -185,6 +209,7 @@ class Overview:
         with self._database.transaction() as db:
             row = db.execute(query).one()
             ways = _ways(db, copy.id, row.level)
+            unlisted = db.scalar(_unlisted_since(copy.listed).where(frontier.c.experiment_id == of))
         return DeletionEvidence(
             unproven=row.files - row.proven,
             files=row.proven,
@@ -192,6 +217,7 @@ class Overview:
             ways=ways,
             first=_time(row.first),
             last=_time(row.last),
+            unlisted=unlisted or 0,
         )
 
 
@@ -266,7 +292,10 @@ def _copies(db: Connection, epns: Collection[str]) -> dict[int, tuple[CopyRecord
             copies.c.files, copies.c.bytes, copies.c.level, copies.c.verified, copies.c.damaged,
             copies.c.missing, copies.c.doubted, copies.c.losses, copies.c.edited,
             copies.c.replaced_files, copies.c.replaced_bytes, copies.c.replaced_by_less,
-            copies.c.replaced,
+            copies.c.replaced, copies.c.symlinks, copies.c.special_files, copies.c.lost_links,
+            experiments.c.dot_files,
+            experiments.c.symlinks.label("all_symlinks"),
+            experiments.c.special_files.label("all_special_files"),
             experiments.c.epn, experiments.c.beamline, experiments.c.source,
             tried.c.tried, tried.c.transfers,
             audits.c.audits, audits.c.audited, audits.c.last_audit,
@@ -341,8 +370,15 @@ def _experiment(
     )
 
 
+def _unlisted_since(listed: datetime | None) -> Select[Any]:
+    """How many folders the latest walk could not list, if it was begun after a listing."""
+    walked = select(func.max(sightings.c.started)).where(sightings.c.kind == "walk")
+    count = select(func.count()).select_from(frontier).where(frontier.c.problem.is_not(None))
+    return count if listed is None else count.where(walked.scalar_subquery() > listed)
+
+
 def _ways(db: Connection, copy_id: int, weakest: Level | None) -> tuple[str, ...]:
-    """How the files of a copy were proven, in words."""
+    """How the files of a copy were proven, as text for people."""
     if weakest is None:
         return ()
     if weakest is not Level.SOURCE:

@@ -35,22 +35,25 @@ def address_for_reading(path: Path) -> tuple[str, object]:
 
     SQLite makes two files beside a database in WAL mode (-wal, -shm), or uses those of a writer.
     If we cannot make them, and nobody writes, a copy is read: with SQLite's `immutable`, one
-    would read nonsense once somebody begins to write. https://sqlite.org/wal.html#readonly
+    would read nonsense once somebody begins to write, on another machine if the file system is
+    mounted read-only on this one. https://sqlite.org/wal.html#readonly
+
+    Where this process may write the file, only SQLite opens it: a process that closes a file loses
+    all its locks on it, those of its other threads too. https://sqlite.org/howtocorrupt.html (2.2)
 
     Raises:
         CatalogueError: the file cannot be read.
     """
     address = f"file:{quote(str(path))}"
-    if not _is_wal(path):
-        return f"{address}?mode=ro", None
     try:
+        if _beside(path, "-journal").exists():  # not in WAL mode; another program may be writing
+            return f"{address}?mode=ro", None
         writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
         if writable and _has_room(path):
             return f"{address}?mode=rw", None  # it removes both files at the end
-        if all(path.with_name(f"{path.name}{end}").exists() for end in ("-wal", "-shm")):
+        both = _beside(path, "-wal").exists() and _beside(path, "-shm").exists()
+        if both or not _is_wal(path):
             return f"{address}?mode=ro", None
-        if os.statvfs(path).f_flag & os.ST_RDONLY:
-            return f"{address}?mode=ro&immutable=1", None
         return _copied(path)
     except OSError as error:
         name = error.filename or path
@@ -79,7 +82,12 @@ def _has_room(path: Path) -> bool:
     """Whether the two files can be made beside a database, or are there."""
     found = os.statvfs(path)
     room = not found.f_blocks or found.f_bavail * found.f_frsize >= _ROOM  # 0: it does not say
-    return room or path.with_name(f"{path.name}-wal").exists()
+    return room or _beside(path, "-wal").exists()
+
+
+def _beside(path: Path, ending: str) -> Path:
+    """A file that SQLite makes beside a database."""
+    return path.with_name(path.name + ending)
 
 
 def _is_wal(path: Path) -> bool:
@@ -99,6 +107,6 @@ def _copied(path: Path) -> tuple[str, object]:
         shutil.copyfile(path, copy)
         after = path.stat()
         same = (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
-        if same and not path.with_name(f"{path.name}-wal").exists():
+        if same and not _beside(path, "-wal").exists():
             return f"file:{quote(str(copy))}?mode=rw", folder
     raise CatalogueError(f"{path} is being written all the time", hint="try again")

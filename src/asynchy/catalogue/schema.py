@@ -1,17 +1,16 @@
-"""The catalogue's tables. Migrations make them; tests hold the two against each other."""
+"""The catalogue's tables, and its view.
+
+A new catalogue is made from them, an older one comes to the same by the migrations; tests compare
+the two.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from datetime import UTC, datetime, tzinfo
-from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
-    DateTime,
     Float,
     ForeignKey,
     Index,
@@ -20,15 +19,14 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     false,
     text,
 )
 
-from asynchy.domain.level import Level
+from asynchy.catalogue.column_types import LevelNumber, UtcDateTime
 
-REVISION = "0013"
+REVISION = "0016"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -39,57 +37,6 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A point in time: zone-aware in Python, UTC in the database."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
-        """To UTC; a naive time is a defect of ours."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a naive time cannot be stored")
-        return value.astimezone(UTC)
-
-    def result_processor(self, dialect: Any, coltype: Any) -> Callable[[Any], datetime | None]:
-        """From UTC. One call a value: an overview reads hundreds of thousands of them."""
-        return _from_utc_text
-
-
-def _from_utc_text(value: str | None) -> datetime | None:
-    return None if value is None else datetime.fromisoformat(f"{value}+00:00")
-
-
-_DAY = 86_400
-_FIRST = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) + _DAY
-_LAST = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp()) - _DAY
-
-
-def as_time(seconds: int, zone: tzinfo = UTC) -> datetime:
-    """Seconds since 1970 in UTC as a time; what no calendar of ours reaches becomes its end.
-
-    A file at the facility may have any time: rsync tells of the year -1 and of the year 10^9.
-    """
-    return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), zone)
-
-
-class LevelNumber(TypeDecorator[Level]):
-    """A level: a `Level` in Python, its number in the database, so that the least can be asked."""
-
-    impl = Integer
-    cache_ok = True
-
-    def process_bind_param(self, value: Level | None, dialect: Any) -> int | None:
-        """To its number."""
-        return None if value is None else int(value)
-
-    def process_result_value(self, value: int | None, dialect: Any) -> Level | None:
-        """From its number."""
-        return None if value is None else Level(value)
 
 
 experiments = Table(
@@ -106,6 +53,10 @@ experiments = Table(
     Column("files", BigInteger),
     Column("bytes", BigInteger),
     Column("modified", UtcDateTime),  # of the latest file
+    # What it has besides, of the latest walk or listing of all of it; null: not counted.
+    Column("dot_files", BigInteger),
+    Column("symlinks", BigInteger),
+    Column("special_files", BigInteger),
     Column("changed", UtcDateTime),  # when something new was last found in it
     Column("walk_id", Integer),  # the latest walk that listed all of it
     Column("vanished", UtcDateTime),  # when a walk no longer found it; null: it is there
@@ -157,6 +108,16 @@ folders = Table(  # of experiments that were listed for a transfer
     sqlite_with_rowid=False,
 )
 
+others = Table(  # dot files, links and special files of experiments
+    "others",
+    metadata,
+    Column("experiment_id", Integer, primary_key=True),
+    Column("path", LargeBinary, primary_key=True),  # relative to the experiment's folder
+    Column("kind", Text, nullable=False),  # dot file, symlink, special file
+    Column("seen", Integer, nullable=False),  # the latest sighting of it
+    sqlite_with_rowid=False,
+)
+
 frontier = Table(
     "frontier",
     metadata,
@@ -187,6 +148,11 @@ copies = Table(
     Column("doubted", Boolean, nullable=False, server_default=false()),
     Column("losses", Text),  # what the facility no longer has of it; null: nothing known
     Column("edited", BigInteger, nullable=False, server_default=text("0")),  # by people, at home
+    # Of the facility's, those that were at home at the latest listing.
+    Column("symlinks", BigInteger, nullable=False, server_default=text("0")),
+    Column("special_files", BigInteger, nullable=False, server_default=text("0")),
+    # Links and special files that it held and that were found missing, or to lead elsewhere.
+    Column("lost_links", BigInteger, nullable=False, server_default=text("0")),
     # Earlier versions of its files that are kept beside it, and those among them whose place has
     # less now.
     Column("replaced_files", BigInteger, nullable=False, server_default=text("0")),
@@ -213,7 +179,19 @@ held = Table(  # the files that copies hold, or held, as they were found complet
     Column("checked", BigInteger, nullable=False),  # when: seconds since 1970 in UTC
     Column("sha256", LargeBinary),  # of its bytes at home; null: not computed
     Column("damage", Text),  # null: none was found; otherwise its level counts no more
+    # The time at home of a file whose own time home cannot hold; null: it has its own.
+    Column("at_home", BigInteger),
     Column("run", Integer),  # the verification of all that last proved it; null: none did
+    sqlite_with_rowid=False,
+)
+
+held_others = Table(  # the links and special files that copies hold, as they came home
+    "held_others",
+    metadata,
+    Column("copy_id", Integer, primary_key=True),
+    Column("path", LargeBinary, primary_key=True),  # relative to the copy's folder
+    Column("target", LargeBinary),  # where a link points to; null: a special file
+    Column("lost", Boolean, nullable=False),  # it was found missing, or to lead elsewhere
     sqlite_with_rowid=False,
 )
 
@@ -275,6 +253,16 @@ checks = Table(  # every verification and audit of a copy; only ever added
     Column("whole", Boolean, nullable=False, server_default=false()),  # it came to its end
 )
 
+events = Table(  # what became of experiments, beside attempts and checks; only ever added
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("experiment_id", ForeignKey("experiments.id"), nullable=False, index=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("what", Text, nullable=False),  # a value of `model.event.EventKind`
+    Column("detail", Text, nullable=False),  # such as a person's reason
+)
+
 reported = Table(  # EPNs in mails that the mail server took
     "reported",
     metadata,
@@ -319,6 +307,15 @@ visits = Table(  # as the portal last told of them
     Column("told", UtcDateTime, nullable=False),  # when the portal last told of it
 )
 
+called_off = Table(  # visits that the portal told on a beamline, and no longer tells there
+    "called_off",
+    metadata,
+    Column("visit", Text, primary_key=True),  # its id at the portal
+    Column("epn", Text, primary_key=True),
+    Column("beamline", Text, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),  # when that was first seen
+)
+
 portal_spans = Table(  # the last span for which the portal answered for an entry completely
     "portal_spans",
     metadata,
@@ -355,3 +352,25 @@ services = Table(
     Column("next_look", UtcDateTime),
     Column("trouble", Text),  # what went wrong in the latest cycle; null: nothing
 )
+
+EPNS = """
+CREATE VIEW epns AS
+SELECT e.epn AS epn,
+       sum(coalesce(e.bytes, c.bytes, 0)) AS size,
+       strftime('%Y-%m-%d %H:%M:%f', max(e.modified), 'localtime') AS modified,
+       max(e.completed_elsewhere OR c.completed IS NOT NULL) AS complete,
+       sum(coalesce(c.moved, 0)) + max(coalesce(e.moved_elsewhere, 0)) AS bytesTransferred
+FROM experiments AS e
+LEFT JOIN (
+    SELECT experiment_id,
+           max(completed) AS completed,
+           max(bytes) AS bytes,
+           (SELECT sum(a.bytes) FROM attempts AS a
+            JOIN copies AS k ON k.id = a.copy_id
+            WHERE k.experiment_id = copies.experiment_id) AS moved
+    FROM copies
+    GROUP BY experiment_id
+) AS c ON c.experiment_id = e.id
+GROUP BY e.epn
+"""
+"""A view like the table that people merged from the original's files, for their own queries."""

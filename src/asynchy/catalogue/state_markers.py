@@ -18,6 +18,7 @@ _IGNORE_FILE = "ignore-file"
 _IGNORE_ENTRIES = "ignore-entries"
 _IGNORE_COMMENT = "ignore-comment"
 _NOT_THERE = "not-there"
+_UNLISTED = "unlisted"
 _RUN = "run"
 
 
@@ -35,6 +36,8 @@ class Markers:
     """The `ignore.yml` that got our comment; people may have removed it since."""
     not_there: tuple[str, ...] = ()
     """The folders of projects that were missing or empty when the catalogue was rebuilt."""
+    unlisted: tuple[str, ...] = ()
+    """Why the facility could not be listed when a new catalogue was rebuilt; empty: it could."""
 
 
 class StateMarkers:
@@ -52,9 +55,9 @@ class StateMarkers:
         return cls(Database.open(path))
 
     @classmethod
-    def peek(cls, path: Path) -> StateMarkers:
+    def open_readonly(cls, path: Path) -> StateMarkers:
         """For reading alone."""
-        return cls(Database.peek(path))
+        return cls(Database.open_readonly(path))
 
     def read(self) -> Markers:
         """What was noted."""
@@ -71,20 +74,28 @@ class StateMarkers:
             db.execute(new.on_conflict_do_update(index_elements=["name"], set_=row))
         return number
 
-    def begin(self, *, forget_ignore_file: bool = False, not_there: Iterable[Path] = ()) -> None:
+    def begin(
+        self,
+        *,
+        forget_ignore_file: bool = False,
+        not_there: Iterable[Path] = (),
+        unlisted: Iterable[str] = (),
+    ) -> None:
         """Note that the catalogue is in use; a lost `ignore.yml` that was accepted is forgotten.
 
-        `not_there`: the folders of projects in which nothing could be looked for.
+        `not_there`: the folders of projects in which nothing could be looked for. `unlisted`: why
+        the facility could not be listed. Both take the place of what was noted before.
         """
-        names = [_NOT_THERE]
+        names = [_NOT_THERE, _UNLISTED]
         if forget_ignore_file:
             names += [_IGNORE_FILE, _IGNORE_ENTRIES, _IGNORE_COMMENT]
-        folders = list(map(str, not_there))
+        left_open = {_NOT_THERE: list(map(str, not_there)), _UNLISTED: list(unlisted)}
         with self._database.transaction() as db:
             put_state(db, _IN_USE, "yes")
             db.execute(delete(schema.state).where(schema.state.c.name.in_(names)))
-            if folders:
-                put_state(db, _NOT_THERE, json.dumps(folders))
+            for name, values in left_open.items():
+                if values:
+                    put_state(db, name, json.dumps(values))
 
     def note_ignore_file(self, path: Path, entries: int, *, commented: bool) -> None:
         """Note the `ignore.yml` in use and the number of its EPNs."""
@@ -104,6 +115,7 @@ def read_markers(db: Connection) -> Markers:
         ignore_entries=int(found.get(_IGNORE_ENTRIES, 0)),
         ignore_comment=found.get(_IGNORE_COMMENT),
         not_there=tuple(json.loads(found.get(_NOT_THERE, "[]"))),
+        unlisted=tuple(json.loads(found.get(_UNLISTED, "[]"))),
     )
 
 

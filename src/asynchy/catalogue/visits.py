@@ -1,10 +1,10 @@
-"""The visits that the portal told of, for reports and receipts: it forgets, or cannot be asked."""
+"""The visits that the portal reported, for reports and receipts: it forgets, or cannot be asked."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from sqlalchemy import (
     exists,
     false,
     insert,
+    or_,
     select,
     true,
     type_coerce,
@@ -25,17 +26,25 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from asynchy.catalogue.rows import experiment_of
+from asynchy.catalogue.row_mapping import experiment_of
+from asynchy.catalogue.schema import called_off as called_off_visits
 from asynchy.catalogue.schema import due, portal_spans, visits
-from asynchy.domain.epn import Epn
-from asynchy.domain.experiment import Experiment
-from asynchy.domain.experiment_record import CALLED_OFF
-from asynchy.domain.person import Person
-from asynchy.domain.visit import Beamtime, EquipmentVisits, Visit
-from asynchy.plan.visit_window import Span, is_whole, span_after
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import Experiment
+from asynchy.model.experiment_record import CALLED_OFF
+from asynchy.model.person import Person
+from asynchy.model.visit import Beamtime, EquipmentVisits, Visit
+from asynchy.model.visit_span import Span, is_whole, span_after
 
 Known = dict[tuple[int, str], Beamtime]
 """Visits by equipment and id at the portal."""
+CalledOff = dict[tuple[str, str], str]
+"""By id and EPN of a visit the beamline on which it was told, and no longer is."""
+_NEW = upsert(visits)
+_STORE = _NEW.on_conflict_do_update(
+    index_elements=visits.primary_key,
+    set_={column.name: _NEW.excluded[column.name] for column in visits.c if not column.primary_key},
+)
 
 
 def keep(db: Connection, answers: Iterable[EquipmentVisits], now: datetime) -> None:
@@ -45,23 +54,80 @@ def keep(db: Connection, answers: Iterable[EquipmentVisits], now: datetime) -> N
     """
     off: set[Experiment] = set()
     for answer in answers:
-        before = _brief(db, _in_span(answer))
+        mine, here = visits.c.equipment == answer.equipment, visits.c.beamline == answer.beamline
+        before = _brief(db, or_(_in_span(answer), and_(mine, ~here)))
         after = merged(before, [answer])
-        for visit in answer.visits:
-            _store(db, answer, visit, now)
+        db.execute(update(visits).where(mine, ~here).values(beamline=answer.beamline))
+        if answer.visits:
+            db.execute(_STORE, [_values(answer, visit, now) for visit in answer.visits])
+        _note_off(db, before, after, now)
         for equipment, number in before.keys() - after.keys():
             mine = and_(visits.c.equipment == equipment, visits.c.visit == number)
             db.execute(delete(visits).where(mine))
         off |= called_off(before, after)
-        _keep_span(db, answer, now)
+        if not lacks_visits(before, answer):
+            _keep_span(db, answer, now)
     _note_called_off(db, off, now)
 
 
+def _note_off(db: Connection, before: Known, after: Known, now: datetime) -> None:
+    """Note the beamlines on which visits are no longer told."""
+    for item in no_longer_told(before, after):
+        row = upsert(called_off_visits).values(
+            visit=item.visit.id, epn=item.visit.epn.text, beamline=item.beamline, at=now
+        )
+        columns = called_off_visits.primary_key
+        db.execute(row.on_conflict_do_update(index_elements=columns, set_={"at": now}))
+
+
+def no_longer_told(before: Known, after: Known) -> list[Beamtime]:
+    """The visits that are no longer told on their equipment, for their EPN and beamline."""
+    changed = (key for key, item in before.items() if after.get(key) is not item)
+    return [
+        before[key]
+        for key in changed
+        if key not in after or _names(after[key]) != _names(before[key])
+    ]
+
+
+def off_before(db: Connection) -> CalledOff:
+    """The visits that were called off on a beamline, with the latest such beamline."""
+    rows = db.execute(select(called_off_visits).order_by(called_off_visits.c.at)).all()
+    return {(row.visit, row.epn): row.beamline for row in rows}
+
+
+def moved(db: Connection) -> frozenset[tuple[str, str, str]]:
+    """EPN, former and present beamline of the visits that are told on another one than before.
+
+    Without EPNs of which another visit is on the former one: that is another experiment.
+    """
+    known = and_(
+        visits.c.visit == called_off_visits.c.visit, visits.c.epn == called_off_visits.c.epn
+    )
+    other = visits.alias()
+    stays = exists().where(
+        other.c.epn == visits.c.epn, other.c.beamline == called_off_visits.c.beamline
+    )
+    query = (
+        select(visits.c.epn, called_off_visits.c.beamline, visits.c.beamline.label("now"))
+        .join(called_off_visits, known)
+        .where(~stays)
+    )
+    return frozenset((epn, before, now) for epn, before, now in db.execute(query) if before != now)
+
+
 def called_off(before: Known, after: Known) -> set[Experiment]:
-    """The experiments that had visits before, and have none any more."""
+    """The experiments that had visits before, and have none any more.
+
+    What was seen below no beamline's folder has the visits of its EPN on any.
+    """
     changed = {_names(item) for key, item in before.items() if after.get(key) is not item}
-    gone = changed.difference(map(_names, after.values())) if changed else changed
-    return {experiment_of(*names) for names in gone}
+    if not changed:
+        return set()
+    told = set(map(_names, after.values()))
+    told |= {("", epn) for _, epn in told}
+    changed |= {("", epn) for _, epn in changed}
+    return {experiment_of(*names) for names in changed - told}
 
 
 def _names(item: Beamtime) -> tuple[str, str]:
@@ -69,7 +135,8 @@ def _names(item: Beamtime) -> tuple[str, str]:
 
 
 def _note_called_off(db: Connection, off: Iterable[Experiment], now: datetime) -> None:
-    told = exists().where(visits.c.beamline == due.c.beamline, visits.c.epn == due.c.epn)
+    here = or_(visits.c.beamline == due.c.beamline, due.c.beamline == "")
+    told = exists().where(here, visits.c.epn == due.c.epn)
     for experiment in off:
         note = upsert(due).values(
             beamline=experiment.beamline,
@@ -83,14 +150,22 @@ def _note_called_off(db: Connection, off: Iterable[Experiment], now: datetime) -
     db.execute(delete(due).where(due.c.reason == CALLED_OFF, told))
 
 
-def merged(known: Known, answers: Iterable[EquipmentVisits]) -> Known:
+def merged(
+    known: Known, answers: Sequence[EquipmentVisits], off_before: CalledOff | None = None
+) -> Known:
     """What is known of visits, and what the portal has told now.
 
     A visit that it told of before, and that is not in a complete answer for its time, was called
-    off.
+    off. `off_before`: the visits that were called off before. All visits of an equipment entry are
+    on the beamline that the config names for it now.
     """
     found = dict(known)
     for answer in answers:
+        found |= {
+            key: replace(item, beamline=answer.beamline)
+            for key, item in found.items()
+            if key[0] == answer.equipment and item.beamline != answer.beamline
+        }
         told = {(answer.equipment, visit.id): visit for visit in answer.visits}
         if is_whole(answer):
             found = {
@@ -99,7 +174,27 @@ def merged(known: Known, answers: Iterable[EquipmentVisits]) -> Known:
                 if key[0] != answer.equipment or key in told or not _should_be_in(answer, item)
             }
         found |= {key: Beamtime(visit, answer.beamline) for key, visit in told.items()}
+    off = dict(off_before or {})
+    now_off = no_longer_told(known, found)
+    off |= {(item.visit.id, item.visit.epn.text): item.beamline for item in now_off}
+    if off:
+        ids = {number for number, _ in off}
+        for key in [key for key in found if key[1] in ids]:
+            item = found[key]
+            earlier = off.get((item.visit.id, item.visit.epn.text))
+            found[key] = replace(item, earlier=earlier)
     return found
+
+
+def lacks_visits(before: Known, answer: EquipmentVisits) -> bool:
+    """Whether an answer without any visit should have some that were told before.
+
+    It calls none of them off, and it is not taken for a complete one.
+    """
+    if answer.visits or answer.since is None or answer.until is None:
+        return False
+    mine = (item for key, item in before.items() if key[0] == answer.equipment)
+    return any(answer.since <= item.visit.start <= answer.until for item in mine)
 
 
 def _in_span(answer: EquipmentVisits) -> ColumnElement[bool]:
@@ -168,11 +263,13 @@ def _brief(
         visits.c.equipment, visits.c.visit, visits.c.epn, visits.c.beamline, visits.c.start,
         visits.c.end, type_coerce(visits.c.principal, Text).label("principal"),
     )  # fmt: skip
+    off = off_before(db)
     return {
         (equipment, visit): Beamtime(
             Visit(visit, experiment_of(beamline, epn).epn, start, end, "", _person(principal)),
             beamline,
             asked is None or equipment in asked,
+            off.get((visit, epn)) if off else None,
         )
         for equipment, visit, epn, beamline, start, end, principal in db.execute(
             select(*columns).where(wanted)
@@ -197,8 +294,10 @@ def _person(text: str | None) -> Person | None:
     return Person(**found) if found else None
 
 
-def _store(db: Connection, answer: EquipmentVisits, visit: Visit, now: datetime) -> None:
-    values = {
+def _values(answer: EquipmentVisits, visit: Visit, now: datetime) -> dict[str, Any]:
+    return {
+        "equipment": answer.equipment,
+        "visit": visit.id,
         "epn": visit.epn.text,
         "beamline": answer.beamline,
         "start": visit.start,
@@ -208,8 +307,6 @@ def _store(db: Connection, answer: EquipmentVisits, visit: Visit, now: datetime)
         "scientists": [asdict(person) for person in visit.scientists],
         "told": now,
     }
-    new = upsert(visits).values(equipment=answer.equipment, visit=visit.id, **values)
-    db.execute(new.on_conflict_do_update(index_elements=["equipment", "visit"], set_=values))
 
 
 def _visit(row: Row[Any]) -> Visit:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from asynchy.cli import streams
-from asynchy.cli.loading import CONFIG_VARIABLE, loaded
+from asynchy.cli import signals, streams
+from asynchy.cli.lazy import CONFIG_VARIABLE, loaded, text_of
 
 _COMMANDS = {
+    "adopt": "adopt.adopt_command",
     "alert": "alert.alert_command",
     "audit": "audit.audit_command",
     "catalogue": "catalogue.catalogue_group",
@@ -18,9 +21,13 @@ _COMMANDS = {
     "copies": "copies.copies_group",
     "doctor": "doctor.doctor",
     "init": "init.init",
+    "logs": "logs.logs_command",
     "map": "map.map_group",
+    "now": "service.now_command",
+    "pause": "service.pause_command",
     "receipt": "receipt.receipt_command",
     "report": "report.report_group",
+    "resume": "service.resume_command",
     "status": "status.status",
     "sync": "sync.sync",
     "verify": "verify.verify_command",
@@ -33,8 +40,8 @@ class _Commands(click.Group):
     """Loads a command when it is used."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        streams.tolerate_failures()
-        return super().main(*args, **kwargs)
+        with _begun():
+            return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -45,6 +52,11 @@ class _Commands(click.Group):
         command: click.Command = loaded(_COMMANDS[cmd_name])
         _take_config(command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # To load all commands for their first sentences takes five times as long as the rest.
+        described = {name: click.Command(name, help=text_of(at)) for name, at in _COMMANDS.items()}
+        click.Group(commands=described).format_commands(ctx, formatter)
 
 
 def _take_config(command: click.Command) -> None:
@@ -60,7 +72,7 @@ def _take_config(command: click.Command) -> None:
             type=click.Path(path_type=Path, dir_okay=False),
             expose_value=False,
             callback=_use,
-            help="The config file, as before the command.",
+            help="Config file; the same option as before the command.",
         )
     )
 
@@ -87,8 +99,20 @@ def mxsync() -> None:
 
 
 def _run(command: str) -> None:
+    with _begun():
+        loaded(command)()
+
+
+@contextmanager
+def _begun() -> Iterator[None]:
+    """Have signals and streams as every command needs them; report output that was not written."""
+    signals.end_on_interrupt()
     streams.tolerate_failures()
-    loaded(command)()
+    try:
+        yield
+    finally:
+        if (reason := streams.failure()) is not None:
+            click.echo(f"Standard output could not be written: {reason}.", err=True)
 
 
 @click.group(

@@ -7,11 +7,12 @@ of its terminal; so it is noted from the first moment on, until it is known whic
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
-from types import FrameType
+from types import FrameType, TracebackType
 
-from asynchy.domain.stop import Stop
 from asynchy.errors import ExitCode
+from asynchy.model.cancellation import Stop
 
 _CODES = {
     signal.SIGINT: ExitCode.INTERRUPTED,
@@ -27,6 +28,26 @@ def note_hangup() -> None:
     """Note a SIGHUP from now on, unless who started us had it ignored: nohup(1)."""
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, lambda number, _frame: _hangups.append(number))
+
+
+def end_without_traceback() -> None:
+    """Have an interrupt that nobody handles, such as one while code is loaded, say nothing."""
+    others = sys.excepthook
+
+    def said(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            others(kind, error, trace)
+
+    sys.excepthook = said
+
+
+def end_on_interrupt() -> None:
+    """Let SIGINT end the process with its exit code, until `Signals` takes it.
+
+    Click would say `Aborted!`, and end with 1.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda _number, _frame: sys.exit(ExitCode.INTERRUPTED))
 
 
 def on_hangup(do: Callable[[], None]) -> None:
@@ -50,6 +71,6 @@ class Signals:
             on_hangup(lambda: self._heard(signal.SIGHUP, None))
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
-        if not self._stop.asked:
+        if not self._stop.requested:
             self.exit_code = _CODES[signal.Signals(number)]
-        self._stop.ask()
+        self._stop.request()

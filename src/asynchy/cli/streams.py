@@ -14,6 +14,8 @@ import sys
 from typing import TextIO, cast
 
 _STREAMS = {0: "stdin", 1: "stdout", 2: "stderr"}
+_closed: set[int] = set()
+"""The numbers of those that were closed when this process began."""
 
 
 def fill_gaps() -> None:
@@ -23,6 +25,7 @@ def fill_gaps() -> None:
     """
     for number, name in _STREAMS.items():
         if getattr(sys, name) is None:
+            _closed.add(number)
             with contextlib.suppress(OSError):
                 opened = os.open(os.devnull, os.O_RDWR)
                 if opened != number:
@@ -43,7 +46,11 @@ def failure() -> str | None:
     with contextlib.suppress(Exception):
         sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    error = raw.error if isinstance(raw, _Raw) else None
+    if not isinstance(raw, _Raw):
+        return None
+    if 1 in _closed and raw.used:
+        return "it is closed"
+    error = raw.error
     return None if error is None or error.errno == errno.EPIPE else error.strerror
 
 
@@ -64,6 +71,8 @@ class _Raw(io.RawIOBase):
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self.error: OSError | None = None
+        self.used = False
+        """Whether anything was to be written."""
 
     def writable(self) -> bool:
         return True
@@ -75,6 +84,7 @@ class _Raw(io.RawIOBase):
         return os.isatty(self._descriptor)
 
     def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
+        self.used = True
         if self.error is None:
             try:
                 return os.write(self._descriptor, data)

@@ -1,27 +1,27 @@
 """`ignore.yml`: the EPNs that are skipped; asynchy adds those that it has completed.
 
 Most such files are a plain list of EPNs, in block or in flow style, with up to tens of thousands
-of entries: `plain_list.py` reads and extends them line by line. Whatever else YAML allows goes
+of entries: `yaml_list.py` reads and extends them line by line. Whatever else YAML allows goes
 through the YAML parser, which needs about 0.2 ms for each entry.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from asynchy.config.edit import changed, edit_text
-from asynchy.config.plain_list import parse_plain_list
 from asynchy.config.text_file import UnusableFile, read_text
-from asynchy.config.tree import Plain, Tree, TreeError, parse
-from asynchy.domain.epn import Epn
-from asynchy.domain.text import count, shown
+from asynchy.config.yaml_editor import changed, edit_text
+from asynchy.config.yaml_list import parse_plain_list
+from asynchy.config.yaml_source import Plain, YamlDocument, YamlError, parse
 from asynchy.errors import IgnoreListError
+from asynchy.model.epn import Epn
+from asynchy.model.formatting import count, escaped
 
 KEY = "previouslySynched"
 """The original's key, to the letter."""
@@ -47,6 +47,8 @@ class IgnoreEntries:
     epns: frozenset[Epn] = frozenset()
     ours: frozenset[Epn] = frozenset()
     """Those whose line, or a comment if the list is between brackets, says that we wrote them."""
+    lines: Mapping[Epn, int | None] = field(default_factory=dict)
+    """The lines of those, from 1; None: not known."""
     warnings: tuple[str, ...] = ()
     """Entries that are no EPN and skip nothing: file, line and what to do."""
     has_list: bool = False
@@ -114,9 +116,11 @@ class IgnoreFile:
         listed = _NAMED_OURS.search(text)
         named_ours = listed[1].split() if listed else []
         marked = map(Epn.parse, [*(match[2] for match in _OURS.finditer(text)), *named_ours])
+        ours = epns.intersection(marked)
         return IgnoreEntries(
             epns=epns,
-            ours=epns.intersection(marked),
+            ours=ours,
+            lines={epn: line for line, _, epn in found if epn is not None and epn in ours},
             warnings=self._warnings((line, entry) for line, entry, epn in found if epn is None),
             has_list=has_list,
             catalogue=named[1] if named else None,
@@ -126,14 +130,14 @@ class IgnoreFile:
         """Whether the key is there, and each entry with its line; read by the YAML parser."""
         try:
             tree = parse(text)
-        except TreeError as error:
+        except YamlError as error:
             raise self._wrong(error.line, error.told) from None
         if tree.data is None:
             return False, []
         entries = self._list_in(tree)
         return KEY in tree.data, [(tree.line((KEY, at)), entry) for at, entry in enumerate(entries)]
 
-    def _list_in(self, tree: Tree) -> list[Plain]:
+    def _list_in(self, tree: YamlDocument) -> list[Plain]:
         data = tree.data
         if not isinstance(data, dict):
             raise self._wrong(1, f"no key `{KEY}`")
@@ -163,7 +167,7 @@ class IgnoreFile:
             return None
         wanted = _extended(text, new) if new else text
         if catalogue is not None and wants_comment:
-            wanted = _at_top(wanted, f"{_COMMENT}{shown(str(catalogue))}")
+            wanted = _at_top(wanted, f"{_COMMENT}{escaped(str(catalogue))}")
         marked = self._understood(wanted).ours
         unmarked = [epn for epn in new if Epn(epn) not in marked]
         if unmarked:
@@ -188,7 +192,7 @@ def _problem(entry: Plain) -> str:
     if not isinstance(entry, str):
         kind = "a list" if isinstance(entry, list) else "a key with a value"
         return f"{kind} is not an EPN and skips nothing; write one EPN an entry, such as 12282a"
-    what = f"`{shown(entry, limit=60)}`"
+    what = f"`{escaped(entry, limit=60)}`"
     meant = _LIKE_AN_EPN.findall(entry)
     if len(meant) > 1:
         return f"{what} is not one EPN and skips nothing; write one EPN an entry"

@@ -1,6 +1,6 @@
 """Changing one entry of `epn_cap_map` in the text of a config, and nothing else of the text.
 
-The YAML library would write the whole file anew, in its own style, and takes a key such as `08123`
+The YAML library would write the whole file again, in its own style, and takes a key such as `08123`
 for the number 8123. So the entry is found by the library's marks, and the text is cut there. What
 came of it is parsed again and compared: a file that is written in a way that this does not
 understand stays as it is.
@@ -15,12 +15,13 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
-from asynchy.config.tree import BoundedComposer, Plain, parse
+from asynchy.config.yaml_source import BoundedComposer, Plain, parse
 
 MAPPING = "epn_cap_map"
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*", re.ASCII)
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 """What some YAML programs do not read as text."""
+_FOR_A_PERSON = f"{MAPPING} is written in a way that only a person can change"
 _Pair = tuple[Node, Node]
 
 
@@ -44,7 +45,11 @@ def without_proposal(text: str, proposal: str) -> str:
 
 def _proven(before: str, after: str, proposal: str, project: str | None) -> str:
     """The new text, once it says what it should, and everything else as before."""
-    old, new = parse(before), parse(after)
+    old = parse(before)
+    try:
+        new = parse(after)
+    except ValueError:  # the lines that are to be reported are not in the file
+        raise ValueError(_FOR_A_PERSON) from None
     expected = copy.deepcopy(old.data) or {}
     if not isinstance(expected, dict):
         raise ValueError("not a mapping of keys and values")
@@ -60,7 +65,7 @@ def _proven(before: str, after: str, proposal: str, project: str | None) -> str:
     _without_empty(found)
     found.setdefault(MAPPING, {})
     if found != expected or len(new.repeated) != len(old.repeated):
-        raise ValueError(f"{MAPPING} is written in a way that only a person can change")
+        raise ValueError(_FOR_A_PERSON)
     return after
 
 
@@ -87,7 +92,7 @@ def _set(text: str, proposal: str, project: str) -> str:
 
 
 def _with_value(text: str, entry: _Pair, project: str) -> str:
-    start, end = _span(entry[1])
+    start, end = _span(entry[1])[0], _end(text, entry)
     if start == end:  # nothing stands there
         start = end = text.index(":", entry[0].end_mark.index) + 1
         return f"{text[:start]} {_scalar(project)}{text[end:]}"
@@ -99,7 +104,7 @@ def _with_value(text: str, entry: _Pair, project: str) -> str:
 def _with_entry(text: str, mapping: MappingNode, line: str) -> str:
     pairs: list[_Pair] = mapping.value
     if not mapping.flow_style:
-        at = _end_of_line(text, max(_span(node)[1] for node in pairs[-1]))
+        at = _end_of_line(text, _end(text, pairs[-1]))
         column = " " * pairs[0][0].start_mark.column
         return _appended(text[:at], text[at:], f"{column}{line}\n")
     if not pairs:
@@ -144,7 +149,7 @@ def _removed(text: str, proposal: str) -> str:
     own = _entry(mapping, proposal) if isinstance(mapping, MappingNode) else None
     if own is None or not isinstance(mapping, MappingNode):
         raise ValueError(f"{MAPPING} has no entry of its own for {proposal}")
-    start, end = _span(own[0])[0], max(_span(node)[1] for node in own)
+    start, end = _span(own[0])[0], _end(text, own)
     if not mapping.flow_style:
         start = text.rfind("\n", 0, start) + 1
         return text[:start] + text[_end_of_line(text, end) :]
@@ -174,6 +179,22 @@ def _entry(mapping: MappingNode, key: str) -> _Pair | None:
 
 def _span(node: Node) -> tuple[int, int]:
     return node.start_mark.index, node.end_mark.index
+
+
+def _end(text: str, entry: _Pair) -> int:
+    """Where an entry ends: a text of several lines ends at the last of them for people.
+
+    The library's mark is behind the empty lines and comments that follow such a text.
+    """
+    key, value = entry
+    begin, end = _span(value)
+    if _style(value) in ("|", ">"):
+        while (at := text.rfind("\n", begin, end)) >= 0:
+            line = text[at + 1 : end]
+            if len(line) - len(line.lstrip(" ")) > key.start_mark.column and line.strip():
+                break
+            end = at
+    return max(end, _span(key)[1])
 
 
 def _end_of_line(text: str, at: int) -> int:

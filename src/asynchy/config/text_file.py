@@ -1,4 +1,4 @@
-"""Reading a file that people write, at most so many bytes of it, without ever waiting for long."""
+"""Read a file that people write: a limited number of bytes, without ever waiting for long."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import stat
 import time
 from pathlib import Path
 
-from asynchy.domain.file_kind import other_kind
+from asynchy.model.file_kind import other_kind
 
 _MOST = 4_000_000
 """Bytes; an `ignore.yml` of 100,000 EPNs, each with a remark, has 2 million."""

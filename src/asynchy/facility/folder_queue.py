@@ -7,8 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from asynchy.domain.bounds import Bounds
-from asynchy.domain.experiment import Entry
+from asynchy.model.experiment import OPEN_IT, Entry
+from asynchy.model.listing_limits import (
+    LONGEST_NAME,
+    LONGEST_PATH,
+    SHORTEN_IT,
+    ListingLimits,
+)
 
 _HEAVIEST = 256 << 20
 """Bytes that the folders of one tree take while they wait to be listed."""
@@ -37,9 +42,44 @@ class Folder:
         """Levels below the tree's own folder."""
         return 0 if self.path == b"." else self.path.count(b"/") + 1
 
+    @property
+    def may_hide_entries(self) -> bool:
+        """Whether an entry of it can have a path that is too long.
+
+        A server looks at each entry by its path. OpenSSH's leaves out what it cannot look at, and
+        reports no error.
+        """
+        return self.is_too_long(b"x" * LONGEST_NAME)
+
+    def is_too_long(self, name: bytes) -> bool:
+        """Whether an entry with this name has a path that is too long to be asked for."""
+        return len(self.full) + 1 + len(name) > LONGEST_PATH
+
     def below(self, name: bytes) -> bytes:
         """The path within the tree of an entry of this folder."""
         return name if self.path == b"." else self.path + b"/" + name
+
+
+@dataclass(frozen=True)
+class FolderError:
+    """Why a folder could not be listed."""
+
+    reason: str
+    absent: bool = False
+    """Whether there is no such folder: of a tree's own, that nothing at all is in its place."""
+    replaced: bool = False
+    """Whether something else is in the place of a tree's own folder, such as a link to none."""
+    alone: bool = False
+    """Whether it is about this folder alone: the server does not let it be read. Otherwise what it
+    tells cannot be used, and nothing else that it tells can be relied on."""
+    to_do: str = OPEN_IT
+
+
+MAY_HIDE = FolderError(
+    f"it may have files with paths of more than {LONGEST_PATH:,} bytes, which SFTP cannot list",
+    alone=True,
+    to_do=SHORTEN_IT,
+)
 
 
 @dataclass
@@ -52,12 +92,13 @@ class FolderQueue:
     waiting: list[Folder] = field(default_factory=list)
     weights: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     """Bytes that the folders take that wait, by the tag of their tree."""
-    bounds: dict[int, Bounds] = field(default_factory=dict)
+    bounds: dict[int, ListingLimits] = field(default_factory=dict)
     """What was listed, by the tag of the tree."""
+    name_themselves: bool = False
+    """Whether this server has listed a folder with an entry `.`; then every folder has one."""
     exhausted: bool = False
     busy: int = 0
     error: BaseException | None = None
-    over: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self) -> Folder | None:
@@ -88,14 +129,14 @@ class FolderQueue:
         self.waiting.append(folder)
         self.weights[folder.tag] += len(folder.path) + _FOLDER
 
-    def admit(self, tag: int, entries: Sequence[Entry], unwanted: int = 0) -> None:
-        """Count what was listed of a tree; of no worth are `unwanted` more names.
+    def admit(self, tag: int, entries: Sequence[Entry]) -> None:
+        """Count what was listed of a tree.
 
         Raises:
             ValueError: it is more than a tree may have, or more than can be remembered.
         """
         with self.lock:
-            self.bounds.setdefault(tag, Bounds(self.most)).take(entries, unwanted)
+            self.bounds.setdefault(tag, ListingLimits(self.most)).take(entries)
             if entries and self.weights[tag] > _HEAVIEST:
                 raise ValueError("more folders than can be remembered until they are listed")
 

@@ -11,15 +11,15 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from asynchy.domain.experiment import Kind
-from asynchy.domain.stop import Stop
-from asynchy.domain.text import shown
 from asynchy.errors import ListingRefused
-from asynchy.ssh import rsync
-from asynchy.ssh.remote import Remote
-from asynchy.ssh.sftp import kept
+from asynchy.model.cancellation import Stop
+from asynchy.model.experiment import EntryKind
+from asynchy.model.formatting import escaped
+from asynchy.ssh.rsync import runner
+from asynchy.ssh.server import Server
+from asynchy.ssh.sftp import connection_pool
 from asynchy.ssh.sftp.connection import Connection, Request
-from asynchy.ssh.sftp.packets import (
+from asynchy.ssh.sftp.protocol import (
     Answer,
     Attributes,
     Code,
@@ -42,22 +42,22 @@ class Followed:
     """Where a symbolic link leads."""
 
     target: str | None
-    """What it points to, fit to be read; None: the server does not tell."""
+    """What it points to, fit to be read; None: the server does not report."""
     problem: str | None
     """Why it leads to no folder, with the target; None: it leads to one."""
 
 
 def follow_by_sftp(
-    remote: Remote, folder: str, names: Sequence[bytes], stop: Stop
+    remote: Server, folder: str, names: Sequence[bytes], stop: Stop
 ) -> dict[bytes, Followed]:
     """Follow symbolic links of one folder, a thousand in a round trip.
 
     Raises:
         ListingError: the connection could not be made, or broke off.
-        Stopped: a stop was asked for meanwhile.
+        Stopped: a stop was requested meanwhile.
         ToolMissing: ssh is not installed.
     """
-    with kept.connection(remote, stop) as connection:
+    with connection_pool.connection(remote, stop) as connection:
         return _over(connection, folder, names)
 
 
@@ -80,7 +80,7 @@ def _over(connection: Connection, folder: str, names: Sequence[bytes]) -> dict[b
 
 
 def follow_by_rsync(
-    remote: Remote, folder: str, names: Sequence[bytes], stop: Stop
+    remote: Server, folder: str, names: Sequence[bytes], stop: Stop
 ) -> dict[bytes, Followed]:
     """The same without SFTP, by two runs of rsync for 200 links; one that is gone is left out.
 
@@ -88,7 +88,7 @@ def follow_by_rsync(
 
     Raises:
         ListingError: it could not be asked.
-        Stopped: a stop was asked for meanwhile.
+        Stopped: a stop was requested meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
     found: dict[bytes, Followed] = {}
@@ -98,11 +98,11 @@ def follow_by_rsync(
 
 
 def _batch_by_rsync(
-    remote: Remote, folder: str, names: Sequence[bytes], stop: Stop
+    remote: Server, folder: str, names: Sequence[bytes], stop: Stop
 ) -> dict[bytes, Followed]:
     try:
-        links = rsync.list_named(remote, folder, names, stop, follow=False)
-        ends = rsync.list_named(remote, folder, names, stop, follow=True)
+        links = runner.list_named(remote, folder, names, stop, follow=False)
+        ends = runner.list_named(remote, folder, names, stop, follow=True)
     except ListingRefused:  # for the sake of one of them
         if len(names) == 1:
             return {names[0]: Followed(None, f"{_link_to(None)} that may not be followed")}
@@ -113,7 +113,7 @@ def _batch_by_rsync(
     for name, end in ends.items():
         target = _told(links[name].target if name in links else end.target)
         problem = None
-        if end.kind is not Kind.FOLDER:
+        if end.kind is not EntryKind.FOLDER:
             problem = f"{_link_to(target)}, which leads to no folder that can be read"
         found[name] = Followed(target, problem)
     return found
@@ -137,31 +137,31 @@ def explain_absence(
             own, behind, target = answers[3 * at : 3 * at + 3]
             if not _is_absent(own):
                 problem = _what_is_wrong(own, behind, target)
-                then(_why(shown(place), problem, itself=place == path))
+                then(_why(escaped(place), problem, itself=place == path))
                 return
         then(None)
 
     _ask(connection, requests, hear)
 
 
-def explain_absence_by_rsync(remote: Remote, path: str, stop: Stop) -> str | None:
+def explain_absence_by_rsync(remote: Server, path: str, stop: Stop) -> str | None:
     """The same without SFTP, one place after the other.
 
     Raises:
         ListingError: it could not be asked.
-        Stopped: a stop was asked for meanwhile.
+        Stopped: a stop was requested meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
     place = path
     while place:
         above, _, own = place.rpartition("/")
         name = own.encode()
-        there = rsync.list_named(remote, above, [name], stop, follow=True).get(name)
+        there = runner.list_named(remote, above, [name], stop, follow=True).get(name)
         if there is not None:
             problem = None
-            if there.kind is Kind.SYMLINK:
+            if there.kind is EntryKind.SYMLINK:
                 problem = f"{_link_to(_told(there.target))}, which leads to no folder"
-            elif there.kind is not Kind.FOLDER:
+            elif there.kind is not EntryKind.FOLDER:
                 problem = "it is not a folder"
             return _why(place, problem, itself=place == path)
         place = above
@@ -209,7 +209,7 @@ def _trouble(behind: Answer) -> str | None:
     """Why a link leads to no folder, by what is told of what is behind it; None: it does."""
     if isinstance(behind, Attributes):
         if behind.mode is None:
-            return "of which the server does not tell what it is"
+            return "of which the server does not say what it is"
         return None if stat.S_ISDIR(behind.mode) else "which is not a folder"
     if not isinstance(behind, Status):
         raise ProtocolError(f"{type(behind).__name__} in answer to STAT")
@@ -218,7 +218,7 @@ def _trouble(behind: Answer) -> str | None:
             return "which does not exist, or leads in a circle"
         case Code.PERMISSION_DENIED:
             return "which may not be read (EACCES)"
-    return f"which cannot be followed: {shown(behind.message, limit=200)} ({behind.code})"
+    return f"which cannot be followed: {escaped(behind.message, limit=200)} ({behind.code})"
 
 
 def _what_is_wrong(own: Answer, behind: Answer, pointing: Answer) -> str | None:
@@ -233,7 +233,7 @@ def _what_is_wrong(own: Answer, behind: Answer, pointing: Answer) -> str | None:
         raise ProtocolError(f"{type(own).__name__} in answer to LSTAT")
     if own.code == Code.PERMISSION_DENIED:
         return "it may not be looked at (EACCES)"
-    return f"the server does not tell whether it is there: {shown(own.message, limit=200)}"
+    return f"the server does not say whether it is there: {escaped(own.message, limit=200)}"
 
 
 def _is_absent(own: Answer) -> bool:
@@ -247,7 +247,7 @@ def _target(pointing: Answer) -> str | None:
 
 
 def _told(target: bytes | None) -> str | None:
-    return None if target is None else shown(target)
+    return None if target is None else escaped(target)
 
 
 def _link_to(target: str | None) -> str:

@@ -1,7 +1,8 @@
 """Print the first cell of each row of spreadsheets; run as a script, within limits of its own.
 
 `python -P sheet_reader.py FILE…` prints lines of JSON. For each first cell: `["cell", sheet, row,
-text]`; if a row has none: `["odd", sheet, row, what]`. At the end of each sheet: `["sheet"]` or
+text]`; if a row has none: `["odd", sheet, row, what]`, or `["unread", sheet, row, what]` if it may
+have an EPN that was not saved in the file. At the end of each sheet: `["sheet"]` or
 `["bad", sheet, reason]`; of each file: `["end"]` or `["error", reason]`. What a file is, its
 content tells, not its name.
 
@@ -11,6 +12,7 @@ last one in memory, and ends its process if there is none left. It needs nothing
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import resource
@@ -39,7 +41,9 @@ _FIRST_CELL = re.compile(
     rb'<c\s[^>]{0,200}?\br="A(\d{1,7})"[^>]{0,200}(?<!/)>(.{1,4000}?)</c>', re.S
 )
 _VALUE = re.compile(rb"<v>[^<]|<is>")
+_IS_ERROR = re.compile(rb'\st="e"[\s>]')
 _NO_VALUE = "a formula without a value; open the file in a spreadsheet program, and save it"
+_ERROR = "an error in place of a value, such as #N/A; correct it, and save the file"
 
 
 def main(files: list[str]) -> int:
@@ -81,7 +85,7 @@ def _print_cells(file: str) -> None:
                 continue  # a chart, or macros
             try:
                 part = parts.get(sheet.name)
-                _print_sheet(book, sheet.name, _formulas(file, part) if part else set())
+                _print_sheet(book, sheet.name, _unread(file, part) if part else {})
             except MemoryError:
                 raise
             except BaseException as error:  # noqa: BLE001 - a panic of the library, too
@@ -97,14 +101,20 @@ def _book(opened: BinaryIO) -> CalamineWorkbook:
         if "detect file format" not in str(error):
             raise
         opened.seek(0)
-        begin = opened.read(200).lstrip().lower()
+        begin = _text(opened.read(200)).lstrip()
     raise ValueError(
-        "it is a web page" if begin.startswith(b"<") else "its content is that of no spreadsheet"
+        "it is a web page" if begin.startswith("<") else "its content is that of no spreadsheet"
     )
 
 
-def _print_sheet(book: CalamineWorkbook, name: str, formulas: set[int]) -> None:
-    """The first cells of a sheet; `formulas` are rows in which it is one without a value."""
+def _text(data: bytes) -> str:
+    """The beginning of a file as text, without a byte order mark."""
+    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if is_wide else "utf-8-sig", "replace")
+
+
+def _print_sheet(book: CalamineWorkbook, name: str, unread: dict[int, str]) -> None:
+    """The first cells of a sheet; `unread`: rows in which it has no value, and why."""
     for number, row in enumerate(book.get_sheet_by_name(name).iter_rows(), start=1):
         cell = row[0] if row else ""
         # A cell that looks like a number is one to Excel.
@@ -112,10 +122,10 @@ def _print_sheet(book: CalamineWorkbook, name: str, formulas: set[int]) -> None:
         text = str(int(cell)) if whole else str(cell).strip()  # type: ignore[arg-type]
         if text:
             _print("cell", name[:_LONGEST], number, text[:_LONGEST])
-        elif number not in formulas and any(str(other).strip() for other in row):
+        elif number not in unread and any(str(other).strip() for other in row):
             _print("odd", name[:_LONGEST], number, "the first cell is empty")
-    for number in sorted(formulas):
-        _print("odd", name[:_LONGEST], number, _NO_VALUE)
+    for number, what in sorted(unread.items()):
+        _print("unread", name[:_LONGEST], number, what)
 
 
 def _parts(file: str) -> dict[str, str]:
@@ -137,9 +147,9 @@ def _parts(file: str) -> dict[str, str]:
     return found
 
 
-def _formulas(file: str, part: str) -> set[int]:
-    """The rows whose first cell is a formula without the value that it had."""
-    found: set[int] = set()
+def _unread(file: str, part: str) -> dict[int, str]:
+    """The rows whose first cell is a formula without the value that it had, or an error."""
+    found: dict[int, str] = {}
     with zipfile.ZipFile(file) as archive, archive.open(part) as opened:
         kept = b""
         while block := opened.read(1 << 20):
@@ -147,19 +157,23 @@ def _formulas(file: str, part: str) -> set[int]:
             done = 0
             for match in _FIRST_CELL.finditer(text):
                 done = match.end()
-                if b"<f" in match[2] and not _VALUE.search(match[2]):
-                    found.add(int(match[1]))
+                if _IS_ERROR.search(match[0][: match.start(2) - match.start()]):
+                    found[int(match[1])] = _ERROR
+                elif b"<f" in match[2] and not _VALUE.search(match[2]):
+                    found[int(match[1])] = _NO_VALUE
             kept = text[max(done, len(text) - _LARGEST_CELL) :]
     return found
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error)[:500] or type(error).__name__
 
 
 def _print(*said: object) -> None:
     sys.stdout.write(json.dumps(said) + "\n")
-    if said[0] not in ("cell", "odd"):
+    if said[0] not in ("cell", "odd", "unread"):
         sys.stdout.flush()
 
 

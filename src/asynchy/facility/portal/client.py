@@ -14,13 +14,13 @@ from typing import TypeVar
 
 import tenacity
 
-from asynchy.domain.secret import masked
-from asynchy.domain.stop import Stop
-from asynchy.domain.text import count, shown
-from asynchy.domain.visit import Booking, UnreadableVisit, Visit
 from asynchy.errors import PortalError, PortalRefused, PortalUnavailable, Stopped
-from asynchy.facility.portal.answers import VisitsAnswer, parse_token, parse_visits
-from asynchy.facility.portal.http import Answer, Http
+from asynchy.facility.portal.http_client import Answer, Http
+from asynchy.facility.portal.parser import VisitsAnswer, parse_token, parse_visits
+from asynchy.model.cancellation import Stop
+from asynchy.model.formatting import count, escaped
+from asynchy.model.redaction import masked
+from asynchy.model.visit import Booking, UnreadableVisit, Visit
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,8 @@ class Portal:
         self._stop = stop
         self._tokens: dict[Credentials, str] = {}
         self._lock = threading.Lock()
+        self._logged: set[tuple[int, str]] = set()
+        """The tries that failed, by their number and cause, and were logged."""
         self.clock_offset: float | None = None
         """Seconds by which the portal's clock was ahead of ours at its latest answer."""
 
@@ -80,7 +82,7 @@ class Portal:
             PortalUnavailable: no usable answer came, after several tries.
             PortalRefused: the credentials were refused.
             PortalError: the answer cannot be used.
-            Stopped: a stop was asked for meanwhile.
+            Stopped: a stop was requested meanwhile.
         """
         visits: dict[Booking, Visit] = {}
         unreadable: dict[UnreadableVisit, None] = {}
@@ -92,6 +94,19 @@ class Portal:
             paging = paging or answer.paging
         log.debug("portal: equipment %d: %s", equipment, count(len(visits), "visit"))
         return VisitsAnswer(tuple(visits.values()), tuple(unreadable), paging)
+
+    def look_at_clock(self) -> float | None:
+        """Seconds by which the portal's clock is ahead of ours; None: it does not tell its time.
+
+        Nobody logs in: that would end the session of another program with the same user.
+
+        Raises:
+            PortalUnavailable: no answer came.
+            PortalError: it cannot be asked.
+            Stopped: a stop was requested meanwhile.
+        """
+        self._request("GET", _LOG_IN_PATH)  # refused, with the time
+        return self.clock_offset
 
     def has_visits(
         self, credentials: Credentials, equipment: int, start: datetime, end: datetime
@@ -135,7 +150,7 @@ class Portal:
         if answer.status == 401:
             raise PortalUnavailable(  # asked again after a random wait, when the other may be done
                 "the portal refuses the token that it has just given: it seems that another"
-                f" program logs in as {shown(credentials.username)}, which ends our session",
+                f" program logs in as {escaped(credentials.username)}, which ends our session",
                 hint="give each program a portal user or client of its own; if there is no other"
                 " program, ask the facility whether this user may see this equipment",
             )
@@ -144,8 +159,7 @@ class Portal:
         return parse_visits(answer.body)
 
     def _ask_visits(self, token: str, equipment: int, start: datetime, end: datetime) -> Answer:
-        asked = datetime.now(UTC)
-        answer = self._http.request(
+        return self._request(
             "GET",
             _visits_path(equipment),
             query={
@@ -154,6 +168,11 @@ class Portal:
                 "end_time": end.isoformat(timespec="seconds"),
             },
         )
+
+    def _request(self, method: str, path: str, query: dict[str, str] | None = None) -> Answer:
+        """Request a path, and compare the clocks."""
+        asked = datetime.now(UTC)
+        answer = self._http.request(method, path, query=query)
         if answer.date is not None:
             # It was written at some moment in between; a slow answer is no wrong clock.
             nearest = min(max(answer.date, asked), datetime.now(UTC))
@@ -171,7 +190,7 @@ class Portal:
             return token
 
     def _log_in(self, credentials: Credentials) -> str:
-        log.debug("portal: logging in as %s", shown(credentials.username))
+        log.debug("portal: logging in as %s", escaped(credentials.username))
         answer = self._http.request(
             "POST",
             _LOG_IN_PATH,
@@ -205,18 +224,31 @@ class Portal:
         """Ask, and ask again with back-off and jitter while that can help."""
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),
-            stop=lambda state: self._stop.asked or state.attempt_number >= _TRIES,
+            stop=lambda state: self._stop.requested or state.attempt_number >= _TRIES,
             wait=_wait,
             sleep=self._sleep,
-            before_sleep=_say,
+            before_sleep=self._say,
             reraise=True,
         )
         try:
-            return retrying(ask)
+            answer = retrying(ask)
         except PortalUnavailable:
-            if self._stop.asked:
+            if self._stop.requested:
                 raise Stopped("stopped while asking the portal") from None
             raise
+        with self._lock:
+            self._logged.clear()
+        return answer
+
+    def _say(self, state: tenacity.RetryCallState) -> None:
+        """Log that a question is asked again; the same fault of other questions is no news."""
+        error = state.outcome.exception() if state.outcome else None
+        wait = state.next_action.sleep if state.next_action else 0.0
+        fault = state.attempt_number, error.cause if isinstance(error, PortalError) else ""
+        with self._lock:
+            level = logging.DEBUG if fault in self._logged else logging.WARNING
+            self._logged.add(fault)
+        log.log(level, "%s; trying again in %.1f s", error, wait)
 
     def _sleep(self, seconds: float) -> None:
         self._stop.wait(seconds)
@@ -253,7 +285,7 @@ def _check(answer: Answer) -> None:
         elsewhere = (answer.location or "nowhere").split("?")[0]
         elsewhere = re.sub("//[^/]*@", "//", elsewhere)  # a user and password
         raise PortalError(
-            f"the portal redirects to {shown(elsewhere, limit=100)}",
+            f"the portal redirects to {escaped(elsewhere, limit=100)}",
             hint="set `base-url` to the portal's own address; secrets are not sent on",
         )
     raise PortalError(f"the portal answers HTTP {status}")
@@ -270,9 +302,3 @@ def _wait(state: tenacity.RetryCallState) -> float:
     if isinstance(error, PortalUnavailable) and error.retry_after is not None:
         return error.retry_after
     return BACK_OFF(state)
-
-
-def _say(state: tenacity.RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    wait = state.next_action.sleep if state.next_action else 0.0
-    log.warning("%s; trying again in %.1f s", error, wait)

@@ -18,15 +18,15 @@ from dataclasses import replace
 from types import TracebackType
 from typing import IO, Self
 
-from asynchy.domain import pulse
-from asynchy.domain.stop import Stop
-from asynchy.domain.text import shown
 from asynchy.errors import ListingError, ServerUnreachable, SftpNotOffered, Stopped
-from asynchy.ssh import child, slots
-from asynchy.ssh.causes import SSH_FAILED, Explanation, cause
-from asynchy.ssh.remote import Remote
-from asynchy.ssh.sftp import packets
-from asynchy.ssh.sftp.packets import Answer, Limits, ProtocolError, Reply
+from asynchy.model import heartbeat
+from asynchy.model.cancellation import Stop
+from asynchy.model.formatting import escaped
+from asynchy.ssh import connection_limit, subprocess_runner
+from asynchy.ssh.error_causes import SSH_FAILED, Explanation, cause, without_origin
+from asynchy.ssh.server import Server
+from asynchy.ssh.sftp import decoder, protocol
+from asynchy.ssh.sftp.protocol import Answer, Limits, ProtocolError, Reply
 
 OnAnswer = Callable[[Answer], None]
 Request = Callable[[int], bytes]
@@ -58,20 +58,20 @@ class Connection:
 
     Methods raise:
         ListingError: the connection could not be made, broke off, was silent for too long, or
-            spoke something that is no SFTP.
+            sent an invalid SFTP response.
         SftpNotOffered: the server has no SFTP.
-        Stopped: a stop was asked for meanwhile.
+        Stopped: a stop was requested meanwhile.
         ToolMissing: ssh is not installed.
     """
 
     def __init__(
         self,
-        remote: Remote,
+        remote: Server,
         stop: Stop,
         *,
         patient: bool = True,
         listing: bool = False,
-        on_wait: Callable[[], None] = pulse.beat,
+        on_wait: Callable[[], None] = heartbeat.beat,
     ) -> None:
         """Begin to connect; `open` waits for it.
 
@@ -88,21 +88,30 @@ class Connection:
         """Seconds from a question to its answer, when it was connected."""
         self._remote = remote
         self._stop = stop
-        self._framer = packets.Framer()
+        self._framer = decoder.Framer()
         self._out = bytearray()
         self._waiting: dict[int, OnAnswer] = {}
         self._next = 0
         self._stderr = b""
         self._heard = time.monotonic()
         self.on_wait = on_wait
-        self._slot = slots.take(remote, stop, patient=patient, on_wait=on_wait)
-        self._process = child.start(
-            [*remote.ssh_command(compressed=listing), "-s", "--", remote.host, "sftp"],
-            number=signal.SIGKILL,  # it has nothing to keep, and may hear nothing else
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        self._slot = connection_limit.take(remote, stop, patient=patient, on_wait=on_wait)
+        try:
+            self._process = subprocess_runner.start(
+                [
+                    *remote.ssh_command(compressed=listing, subsystem=True),
+                    "--",
+                    remote.host,
+                    "sftp",
+                ],
+                number=signal.SIGKILL,  # it has nothing to keep, and may hear nothing else
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        except BaseException:
+            self._slot.release()
+            raise
         self._stdin, self._stdout = _pipe(self._process.stdin), _pipe(self._process.stdout)
         self._selector = selectors.DefaultSelector()
         for stream in (self._stdout, _pipe(self._process.stderr)):
@@ -114,7 +123,7 @@ class Connection:
         self._writing = False
         self._gathering = _SHORTEST
         with contextlib.suppress(BrokenPipeError):  # ssh's last words say why
-            os.write(self._stdin.fileno(), packets.init())
+            os.write(self._stdin.fileno(), protocol.init())
 
     def __enter__(self) -> Self:
         self.open(self._stop)
@@ -159,7 +168,7 @@ class Connection:
             raise self._gone()
         if silent < _FRESH:
             return
-        self.ask(lambda number: packets.real_path(number, b"."), lambda _answer: None)
+        self.ask(lambda number: protocol.real_path(number, b"."), lambda _answer: None)
         self.run()
 
     def ask(self, request: Request, then: OnAnswer) -> None:
@@ -184,7 +193,7 @@ class Connection:
             time.sleep(self._gathering)
         for payload in self._move(patience):
             try:
-                number, answer = packets.parse_answer(payload)
+                number, answer = decoder.parse_answer(payload)
                 then = self._waiting.pop(number, None)
                 if then is None:
                     raise ProtocolError(f"an answer to request {number}, which waits for none")
@@ -214,23 +223,23 @@ class Connection:
         while not greeting:
             greeting += self._move(_GREETING)
         try:
-            hello = packets.parse_hello(greeting[0])
+            hello = decoder.parse_hello(greeting[0])
             if len(greeting) > 1:
                 raise ProtocolError("answers to nothing")
         except ProtocolError as error:
             raise self._no_sftp(error) from None
         self.version = hello.version
         asked = time.monotonic()
-        if hello.extensions.get(packets.LIMITS) == b"1":
-            self.ask(lambda number: packets.extended(number, packets.LIMITS), self._limited)
+        if hello.extensions.get(protocol.LIMITS) == b"1":
+            self.ask(lambda number: protocol.extended(number, protocol.LIMITS), self._limited)
         else:
-            self.ask(lambda number: packets.real_path(number, b"."), lambda _answer: None)
+            self.ask(lambda number: protocol.real_path(number, b"."), lambda _answer: None)
         self.run()
         self.round_trip = time.monotonic() - asked
 
     def _limited(self, answer: Answer) -> None:
         if isinstance(answer, Reply):
-            self.limits = packets.parse_limits(answer.body)
+            self.limits = decoder.parse_limits(answer.body)
 
     def _move(self, patience: float) -> list[memoryview]:
         """Write what the pipe takes and read what is there; the packets that are whole now."""
@@ -244,7 +253,7 @@ class Connection:
             else:
                 self._hear_stderr()
         self.on_wait()
-        if self._stop.asked:
+        if self._stop.requested:
             raise Stopped("stopped")
         if time.monotonic() - self._heard > self._remote.timeout:
             raise (ListingError if self.is_open else ServerUnreachable)(
@@ -306,18 +315,21 @@ class Connection:
             self._hear_stderr()
         words = self._stderr.decode("utf-8", "backslashreplace").strip()
         code = self._process.poll()
-        last = f": {shown(words.splitlines()[-1], limit=200)}" if words else ""
+        lines = without_origin(words).splitlines()
+        last = f": {escaped(lines[-1], limit=200)}" if lines else ""
         host = self._remote.host
         if not self.is_open and ("subsystem request failed" in words or code not in _SSHS_OWN):
             # A key may be for another command alone, such as rrsync(1), whatever is asked for.
             return SftpNotOffered(f"{host} offers no SFTP{last}", hint="ask the facility for it")
-        found = cause(words, code) or Explanation(f"the SFTP connection was ended{last}", None)
+        # OpenSSH's server keeps back what a subsystem says on stderr.
+        hint = None if self.is_open else "`ssh USER@HOST true` may show why; else ask the facility"
+        found = cause(words, code) or Explanation(f"the SFTP connection was ended{last}", hint)
         kind = ListingError if self.is_open else ServerUnreachable
         return replace(found, reason=f"{host}: {found.reason}").as_error(kind)
 
     def _no_sftp(self, error: ProtocolError) -> ListingError:
         if not self.is_open and (text := self._framer.text()):
-            first = shown(text.strip().partition(b"\n")[0], limit=80) or "an empty line"
+            first = escaped(text.strip().partition(b"\n")[0], limit=80) or "an empty line"
             return ServerUnreachable(
                 f"the login shell of {self._remote.user} at {self._remote.host} prints text where "
                 f'SFTP is to begin: "{first}"',
@@ -325,7 +337,7 @@ class Connection:
                 "`ssh USER@HOST true` shows all of it",
             )
         return ListingError(
-            f"the server spoke something that is no SFTP: {error}",
+            f"the server sent an invalid SFTP response: {error}",
             hint="check with `sftp USER@HOST` what it offers",
         )
 

@@ -1,4 +1,4 @@
-"""The visits that the portal told of: when was measured, by whom."""
+"""The visits that the portal reported: when was measured, by whom."""
 
 from __future__ import annotations
 

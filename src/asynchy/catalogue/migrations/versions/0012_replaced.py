@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from asynchy.catalogue.schema import UtcDateTime
+from asynchy.catalogue.column_types import UtcDateTime
 
 revision = "0012"
 down_revision = "0011"

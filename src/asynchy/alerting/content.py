@@ -1,0 +1,214 @@
+"""What people have to be told: whose data nobody has claimed, and what does not come home."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from asynchy.model.epn import Epn
+from asynchy.model.experiment_record import ExperimentRecord
+from asynchy.model.experiment_state import ExperimentState, State
+from asynchy.model.info_file import Info
+from asynchy.model.notification import DataAtFacility, NotificationHistory
+from asynchy.model.person import Person
+from asynchy.model.plan import SkipReason
+from asynchy.model.visit import Beamtime, EquipmentVisits, Visit
+from asynchy.reporting.at_risk import AtRisk
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """The project that an EPN probably belongs to, and why."""
+
+    project: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """An EPN whose proposal is in no project."""
+
+    epn: Epn
+    beamlines: tuple[str, ...]
+    """Where its data are, or its visits were."""
+    beamtimes: tuple[Beamtime, ...]
+    """The latest first."""
+    info: Info | None
+    """What the file beside the data says, where the portal says nothing."""
+    waiting: DataAtFacility | None
+    """None: the catalogue has not looked into it."""
+    suggestion: Suggestion | None
+    reported: NotificationHistory | None
+    """None: it is new."""
+
+    @property
+    def principal(self) -> Person | None:
+        """Who led it, as far as anybody says."""
+        if self.beamtimes:
+            return self.beamtimes[0].visit.principal
+        return self.info.principal if self.info else None
+
+    @property
+    def scientists(self) -> tuple[Person, ...]:
+        """Who took part."""
+        if self.beamtimes:
+            return self.beamtimes[0].visit.scientists
+        return self.info.users if self.info else ()
+
+
+@dataclass(frozen=True)
+class Overdue:
+    """An experiment that should be at home, and is not."""
+
+    epn: Epn
+    project: str
+    since: datetime
+    """When it was first left undone."""
+    latest: datetime
+    """When it was last tried or looked at."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Alert:
+    """All that one mail says."""
+
+    unknown: tuple[Unknown, ...]
+    overdue: tuple[Overdue, ...]
+    problems: tuple[str, ...]
+    """What could not be asked; while there is one, more may be unknown."""
+    at_risk: tuple[AtRisk, ...] = ()
+    """What is not at home, and the facility deletes soon or may have deleted."""
+    attention: tuple[str, ...] = ()
+    """What else needs a person, a sentence each."""
+    notes: tuple[str, ...] = ()
+    """What people should know besides."""
+    new_notes: bool = False
+    """Whether a mail has not told one of them yet: then it is worth a mail."""
+
+    @property
+    def past(self) -> tuple[AtRisk, ...]:
+        """What the facility may have deleted already."""
+        return tuple(item for item in self.at_risk if item.is_past)
+
+    @property
+    def soon(self) -> tuple[AtRisk, ...]:
+        """What it deletes soon, the first one first."""
+        return tuple(item for item in self.at_risk if not item.is_past)
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is anything to say."""
+        return self.needs_answer or self.new_notes
+
+    @property
+    def needs_answer(self) -> bool:
+        """Whether there is more to say than notes."""
+        return bool(self.unknown or self.overdue or self.problems or self.at_risk or self.attention)
+
+    @property
+    def is_news(self) -> bool:
+        """Whether anything of it is more than an unknown EPN that was reported before."""
+        found = self.new or self.problems or self.overdue or self.at_risk or self.attention
+        return bool(found or self.new_notes)
+
+    @property
+    def new(self) -> tuple[Unknown, ...]:
+        """The unknown EPNs that were never reported."""
+        return tuple(item for item in self.unknown if item.reported is None)
+
+    @property
+    def with_visits(self) -> tuple[Unknown, ...]:
+        """The unknown EPNs that the portal knows a visit of."""
+        return tuple(item for item in self.unknown if item.beamtimes)
+
+    @property
+    def without_visits(self) -> tuple[Unknown, ...]:
+        """The unknown EPNs of which the portal says nothing."""
+        return tuple(item for item in self.unknown if not item.beamtimes)
+
+    @property
+    def subject(self) -> str:
+        """The mail's subject."""
+        if self.unknown:
+            return "Unknown ownership of EPNs"
+        if self.problems:
+            return "EPNs could not be looked for"
+        if self.at_risk:
+            return "Experiments that the facility deletes soon"
+        if self.overdue:
+            return "Experiments that do not come home"
+        return "Experiments that need a person" if self.attention else "Experiments not asked for"
+
+
+def suggest(
+    principal: Person | None,
+    scientists: Iterable[Person],
+    answers: Iterable[EquipmentVisits],
+    epn_cap_map: Mapping[str, str],
+) -> Suggestion | None:
+    """The project of the same principal scientist's latest known visit; else of most of its people.
+
+    None if nobody of it measured for a project that is known.
+    """
+    known = sorted(
+        (
+            visit
+            for answer in answers
+            for visit in answer.visits
+            if visit.epn.proposal in epn_cap_map
+        ),
+        key=lambda visit: (visit.start, visit.epn),
+        reverse=True,
+    )
+    if principal is not None:
+        for visit in known:
+            if visit.principal is not None and principal.same_as(visit.principal):
+                project = epn_cap_map[visit.epn.proposal]
+                said = f"the same principal scientist as {visit.epn}, which belongs to {project}"
+                return Suggestion(project, said)
+    people = [person for person in scientists if person.email]
+    shared: Counter[str] = Counter()
+    example: dict[str, Epn] = {}
+    for person in people:
+        theirs = [visit for visit in known if any(person.same_as(one) for one in _all(visit))]
+        for visit in reversed(theirs):
+            example[epn_cap_map[visit.epn.proposal]] = visit.epn
+        shared.update({epn_cap_map[visit.epn.proposal] for visit in theirs})
+    if not shared:
+        return None
+    (project, number), *others = shared.most_common(2)
+    if others and others[0][1] == number:
+        return None  # as good a guess as another
+    one = "1 of its people" if number == 1 else f"{number} of its people"
+    return Suggestion(project, f"{one} measured for {example[project]}, which belongs to {project}")
+
+
+def _all(visit: Visit) -> tuple[Person, ...]:
+    return (*visit.scientists, *([visit.principal] if visit.principal else []))
+
+
+def unknown_epns(states: Iterable[ExperimentState]) -> dict[Epn, list[ExperimentRecord]]:
+    """The EPNs of no project, in order, each with its experiments."""
+    found: dict[Epn, list[ExperimentRecord]] = {}
+    for item in states:
+        if item.state is State.UNOWNED:
+            found.setdefault(item.record.epn, []).append(item.record)
+    return dict(sorted(found.items()))
+
+
+def overdue(states: Iterable[ExperimentState], days: int, now: datetime) -> tuple[Overdue, ...]:
+    """What has been due for that many days."""
+    old = []
+    for item in states:
+        note = item.record.note
+        if note is None or item.is_settled or item.state not in (State.DUE, State.GONE):
+            continue
+        if item.left is SkipReason.UNCOMPARED:
+            continue  # no cycle changes that
+        if now - note.since >= timedelta(days=days):
+            project = item.project or note.project
+            old.append(Overdue(item.record.epn, project, note.since, note.latest, note.reason))
+    return tuple(sorted(old, key=lambda item: (item.since, item.epn)))

@@ -1,0 +1,233 @@
+"""What a mail says: the two texts of the original's templates, and our own templates."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asynchy.alerting.content import Alert, Unknown
+from asynchy.alerting.mail_context import MailContext, Templates
+from asynchy.alerting.site_template import (
+    SHIPPED,
+    RecordingAlert,
+    SiteTemplate,
+    html_escaped,
+    not_shown,
+    strict_environment,
+    with_below,
+)
+from asynchy.alerting.text_table import in_rows, table
+from asynchy.errors import TemplateRefused
+from asynchy.model.formatting import count, size
+from asynchy.model.person import Person
+from asynchy.reporting.at_risk import AtRisk
+
+TEXT = "alert.txt.j2"
+HTML = "alert.html.j2"
+_HTML_BODY = "alert.body.html.j2"
+_BELOW = "The template of this site does not show this; asynchy adds it:"
+_REPLACED = (
+    "A mail template of this site cannot be used. asynchy's own takes its place until somebody "
+    "corrects it (`asynchy config check FILE` finds the mistakes):"
+)
+_TO_A_ROW = 8
+_PEOPLE = ("First name", "Last name", "Email")
+
+
+def epn_details(alert: Alert) -> str:
+    """Each unknown EPN with a visit, as the original's templates get it, to the letter."""
+    items = sorted(alert.with_visits, key=lambda item: item.epn.text)
+    return "".join(f"{_details(item)}\n\n" for item in items)
+
+
+def unknown_epns(alert: Alert) -> str:
+    """The unknown EPNs without a visit, as the original's templates get them, to the letter."""
+    return in_rows(sorted(item.epn.text for item in alert.without_visits), _TO_A_ROW)
+
+
+@dataclass(frozen=True)
+class RenderedMail:
+    """The two parts of a mail."""
+
+    text: str
+    html: str
+    problems: tuple[str, ...] = ()
+    """Why templates of the site's could not be used: the mail says it, too."""
+
+
+def rendered(alert: Alert, around: MailContext, templates: Templates) -> RenderedMail:
+    """The mail, by the site's templates or by ours.
+
+    If a template of the site's cannot be used, ours takes its place. What the site's does not show
+    of the alert is added below it.
+    """
+    attempts = [
+        _attempt(alert, around, templates.folder, templates.text, is_html=False),
+        _attempt(alert, around, templates.folder, templates.html, is_html=True),
+    ]
+    problems = tuple(one for one in attempts if isinstance(one, TemplateRefused))
+    sentences = tuple(dict.fromkeys(problem.message for problem in problems))
+    text, page = (
+        _completed(alert, around, one, sentences, is_html=is_html)
+        for one, is_html in zip(attempts, (False, True), strict=True)
+    )
+    return RenderedMail(text, page, sentences)
+
+
+def check_templates(
+    templates: Templates, samples: Iterable[tuple[Alert, MailContext]]
+) -> list[str]:
+    """What is wrong with the site's templates, found by rendering the samples with them."""
+    problems: dict[str, None] = {}
+    tried = list(samples)
+    for name, is_html in ((templates.text, False), (templates.html, True)):
+        if name is None:
+            continue
+        template = SiteTemplate(templates.folder, name, is_html=is_html)
+        known: set[str] = set()
+        try:
+            for alert, around in tried:
+                values = _values(alert, around, is_html=is_html)
+                known |= values.keys()
+                template.render(values)
+        except TemplateRefused as error:
+            problems[error.message] = None
+        else:
+            for variable in template.undeclared(known):
+                problems[f"the template {name} uses {variable}, which is not defined"] = None
+    return list(problems)
+
+
+@dataclass(frozen=True)
+class _Rendered:
+    output: str
+    used: set[str]
+
+
+def _attempt(
+    alert: Alert, around: MailContext, folder: Path | None, name: str | None, *, is_html: bool
+) -> _Rendered | TemplateRefused | None:
+    """What the site's template makes of it; None: there is no such template in the config."""
+    if name is None:
+        return None
+    recording = RecordingAlert(alert)
+    template = SiteTemplate(folder, name, is_html=is_html)
+    try:
+        values = {**_values(alert, around, is_html=is_html), "alert": recording}
+        return _Rendered(template.render(values), recording.used)
+    except TemplateRefused as error:
+        return error
+
+
+def _completed(
+    alert: Alert,
+    around: MailContext,
+    attempt: _Rendered | TemplateRefused | None,
+    problems: tuple[str, ...],
+    *,
+    is_html: bool,
+) -> str:
+    note = _REPLACED if problems else ""
+    if not isinstance(attempt, _Rendered):
+        name = HTML if is_html else TEXT
+        return _shipped(name, alert, around, note, problems)
+    rest = not_shown(alert, attempt.used, attempt.output, is_html=is_html)
+    if not (rest.needs_answer or rest.notes or problems):
+        return attempt.output
+    name = _HTML_BODY if is_html else TEXT
+    more = _shipped(name, rest, around, note or _BELOW, problems)
+    return with_below(attempt.output, more) if is_html else f"{attempt.output.rstrip()}\n\n{more}"
+
+
+def _shipped(
+    name: str, alert: Alert, around: MailContext, note: str, problems: Sequence[str]
+) -> str:
+    is_html = name != TEXT
+    values = {**_values(alert, around, is_html=is_html), "note": note}
+    template = strict_environment(SHIPPED, is_html=is_html).get_template(name)
+    return template.render(values, template_problems=problems)
+
+
+def _values(alert: Alert, around: MailContext, *, is_html: bool) -> dict[str, Any]:
+    """What a template can use."""
+    details, epns = epn_details(alert), unknown_epns(alert)
+    return {
+        "epn_details": html_escaped(details) if is_html else details,
+        "unknown_epns": html_escaped(epns) if is_html else epns,
+        "alert": alert,
+        "command": around.command,
+        "days": around.days,
+        "due_days": around.due_days,
+        "at_risk_days": around.at_risk_days,
+        "now": around.now,
+        "host": socket.gethostname(),
+        "person": _person,
+        "standing": _standing,
+        "waiting": _waiting,
+        "project": _project,
+        "left": _left,
+        "size": size,
+        "owner": _owner,
+        "note": "",
+        "template_problems": (),
+    }
+
+
+def _details(item: Unknown) -> str:
+    visit = item.beamtimes[0].visit
+    principal = visit.principal
+    people = [(one.first_names, one.last_name, one.email) for one in visit.scientists]
+    return "\n".join(
+        (
+            f"Epn {item.epn} on {visit.start.isoformat()} is not known.",
+            f"Principal scientist: {principal if principal else 'not known'}",
+            "It includes scientists: ",
+            table(_PEOPLE, people),
+            "** Please add it the config. **",
+        )
+    )
+
+
+def _person(person: Person | None) -> str:
+    if person is None or not person.known:
+        return "not known"
+    address = f" <{person.email}>" if person.email else ""
+    organisation = f", {person.organisation}" if person.organisation else ""
+    return f"{person.name}{address}{organisation}".strip()
+
+
+def _standing(item: Unknown) -> str:
+    if item.reported is None:
+        return "new"
+    times = count(item.reported.times, "time")
+    return f"reported {times} since {item.reported.first.astimezone():%Y-%m-%d}"
+
+
+def _waiting(item: Unknown) -> str:
+    if item.waiting is None:
+        return "size unknown (run as-walker)"
+    return f"{count(item.waiting.files, 'file')}, {size(item.waiting.bytes)}"
+
+
+def _left(item: AtRisk) -> str:
+    """The days that are left, as text for people."""
+    days = item.days_left
+    if days is None:
+        return "not known how long it is kept"
+    about = "about " if item.about else ""
+    if days < 0:
+        return f"{about}{count(-days, 'day')} past"
+    return f"{about}{count(days, 'day')} left" if days else f"{about}less than a day left"
+
+
+def _owner(item: AtRisk) -> str:
+    if item.project or item.principal:
+        return item.project or _person(item.principal)
+    return "owner not known"
+
+
+def _project(item: Unknown) -> str:
+    return item.suggestion.project if item.suggestion else "PROJECT"

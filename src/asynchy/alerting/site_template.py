@@ -1,0 +1,192 @@
+"""A site's own mail templates: rendered strictly, and what they do not show is found.
+
+Such a template is code of the site's that runs unattended, maybe once a month. So any mistake in it
+is a problem that is reported, never the end of a run, and a section of the alert that it does not
+show is not lost.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jinja2 import (
+    BaseLoader,
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    PackageLoader,
+    StrictUndefined,
+    TemplateNotFound,
+    meta,
+    nodes,
+)
+from jinja2.compiler import CodeGenerator, Frame
+from markupsafe import Markup
+
+from asynchy.alerting.content import Alert
+from asynchy.errors import TemplateRefused
+from asynchy.model.formatting import day, escaped, moment
+
+SHIPPED = PackageLoader("asynchy.alerting")
+_OF_OUR_CLASS = re.compile(r"'asynchy\.[\w.]+ object' has")
+"""How Jinja names a value of ours."""
+_AT_RISK = frozenset({"at_risk", "past", "soon"})
+
+
+def strict_environment(loader: BaseLoader, *, is_html: bool) -> Environment:
+    """Where templates are rendered; a variable that is not defined is an error."""
+    environment = Environment(
+        loader=loader,
+        autoescape=is_html,  # noqa: S701 - text is no HTML
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(moment=moment, day=day)
+    return environment
+
+
+class RecordingAlert:
+    """An alert that knows which of its attributes a template has used."""
+
+    def __init__(self, alert: Alert) -> None:
+        self._alert = alert
+        self.used: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._alert, name)
+        self.used.add(name)
+        return value
+
+
+class _Literals(CodeGenerator):
+    """Takes texts that a site wrote into an HTML template for HTML: in `replace`, a `<br>`.
+
+    Values from outside stay escaped.
+    """
+
+    def visit_Const(self, node: nodes.Const, frame: Frame) -> None:  # noqa: N802 - Jinja's name
+        if isinstance(node.value, str) and frame.eval_ctx.autoescape:
+            self.write(f"Markup({node.value!r})")
+        else:
+            super().visit_Const(node, frame)
+
+
+class SiteTemplate:
+    """One template in the site's folder."""
+
+    def __init__(self, folder: Path | None, name: str, *, is_html: bool) -> None:
+        self._name = name
+        self._folder = folder
+        self._is_html = is_html
+        loader = ChoiceLoader([FileSystemLoader(folder or ()), SHIPPED])
+        self._environment = strict_environment(loader, is_html=is_html)
+        if is_html:
+            self._environment.code_generator_class = _Literals
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """The text that it makes of the values.
+
+        Raises:
+            TemplateRefused: it is not there, or has a mistake in what these values made it run; or
+                its text is not valid Unicode, so that no mail can hold it.
+        """
+        try:
+            output = self._environment.get_template(self._name).render(values)
+            output.encode()
+            return output
+        except TemplateNotFound as error:
+            raise TemplateRefused(
+                f"there is no template {escaped(str(error))} in {self._folder}",
+                hint="check epnalert-template-folder, -text and -html",
+            ) from None
+        except UnicodeEncodeError as error:
+            character = f"U+{ord(error.object[error.start]):04X}"
+            raise self._refused(ValueError(f"no mail can hold its character {character}")) from None
+        except Exception as error:  # noqa: BLE001 - whatever the site's code raises
+            raise self._refused(error) from None
+
+    def undeclared(self, known: Iterable[str]) -> list[str]:
+        """The variables that nothing gives to the template, also where no value leads yet.
+
+        Those that it asks for by `is defined` or `default` are not among them.
+        """
+        assert self._environment.loader is not None
+        source, _, _ = self._environment.loader.get_source(self._environment, self._name)
+        tree = self._environment.parse(source)
+        asked = {
+            found.node.name
+            for found in [*tree.find_all(nodes.Test), *tree.find_all(nodes.Filter)]
+            if found.name in ("defined", "undefined", "default", "d")
+            and isinstance(found.node, nodes.Name)
+        }
+        known = {*known, *self._environment.globals}
+        return sorted(meta.find_undeclared_variables(tree) - known - asked)
+
+    def _refused(self, error: Exception) -> TemplateRefused:
+        line = getattr(error, "lineno", None) or self._line_of(error)
+        where = f"{self._name}:{line}" if line else self._name
+        reason = _OF_OUR_CLASS.sub("the value has", str(error)) or type(error).__name__
+        return TemplateRefused(
+            f"the template {where} cannot be used: {escaped(reason, limit=200)}",
+            hint="correct it, or take it out of the config: asynchy has templates of its own",
+        )
+
+    def _line_of(self, error: Exception) -> int | None:
+        """The line of the template that raised it: Jinja puts its templates into tracebacks."""
+        trace, line = error.__traceback__, None
+        while trace is not None:
+            if Path(trace.tb_frame.f_code.co_filename).name == Path(self._name).name:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        return line
+
+
+def with_below(page: str, more: str) -> str:
+    """An HTML page with more at its end."""
+    at = page.lower().rfind("</body>")
+    return page + more if at < 0 else page[:at] + more + page[at:]
+
+
+def not_shown(alert: Alert, used: set[str], output: str, *, is_html: bool) -> Alert:
+    """What of the alert is not in the output of a template that used those of its attributes."""
+    text = _plain(output) if is_html else output
+    sentences = " ".join(text.split())
+    words = set(re.findall(r"\w+", text))
+
+    def without(found: Iterable[str]) -> tuple[str, ...]:
+        return tuple(one for one in found if " ".join(one.split()) not in sentences)
+
+    names_risks, names_overdue = not _AT_RISK.isdisjoint(used), "overdue" in used
+    return replace(
+        alert,
+        unknown=tuple(item for item in alert.unknown if item.epn.text not in words),
+        overdue=tuple(
+            item for item in alert.overdue if not (names_overdue and item.epn.text in words)
+        ),
+        at_risk=tuple(
+            item
+            for item in alert.at_risk
+            if not (names_risks and item.experiment.epn.text in words)
+        ),
+        problems=without(alert.problems),
+        attention=without(alert.attention),
+        notes=without(alert.notes),
+    )
+
+
+def _plain(page: str) -> str:
+    """What people read of an HTML page."""
+    page = re.sub(r"(?is)<!--.*?-->|<(style|script|title|template)\b.*?</\1\s*>", " ", page)
+    return html.unescape(re.sub(r"<[^>]*>", " ", page))
+
+
+def html_escaped(text: str) -> Markup:
+    """A text for an HTML template."""
+    return Markup.escape(text)

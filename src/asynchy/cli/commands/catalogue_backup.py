@@ -1,0 +1,122 @@
+"""`asynchy catalogue backup`, `check` and `restore`."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from asynchy.catalogue import Catalogue
+from asynchy.catalogue.backups import (
+    advice,
+    back_up,
+    backups,
+    check,
+    complete_in,
+    restore,
+    to_restore,
+)
+from asynchy.cli.errors import handle_errors
+from asynchy.cli.output.tables import bullets, line, table
+from asynchy.config import load_shared
+from asynchy.errors import AlreadyRunning, CatalogueError, ExitCode
+from asynchy.model.formatting import moment, size
+from asynchy.runtime.instance_lock import instance_lock
+
+
+@click.command("backup")
+@click.option("--list", "only_list", is_flag=True, help="List the backups.")
+@click.pass_obj
+@handle_errors
+def backup_catalogue(config: Path, /, only_list: bool) -> None:
+    """Back up the catalogue to a folder beside it, and check the backup.
+
+    Others may write to the catalogue meanwhile. mxsync does this once a day and keeps the newest
+    ones: see `backups` in the config.
+    """
+    path = load_shared(config).settings.catalogue_path
+    if not only_list:
+        made = back_up(path, datetime.now(UTC))
+        line(f"{made.path}: {size(made.path.stat().st_size)}")
+        return
+    found = backups(path)
+    if not found:
+        line(f"There is no backup of {path}.")
+        return
+    rows = [
+        (moment(one.made), _known(one.path), size(one.path.stat().st_size), str(one.path))
+        for one in found
+    ]
+    table(("Made", ">Complete copies", ">Size", "File"), rows)
+
+
+@click.command("check")
+@click.pass_obj
+@handle_errors
+def check_catalogue(config: Path, /) -> int:
+    """Check every page, row and index of the catalogue with SQLite."""
+    path = load_shared(config).settings.catalogue_path
+    if not path.exists() or not path.stat().st_size:
+        raise CatalogueError(f"{path} is missing or empty", hint=advice(path))
+    problems = check(path)
+    if not problems:
+        Catalogue.open_readonly(
+            path
+        ).overview.copies()  # each value is one that it can have, or it says so
+        line(f"{path}: nothing is wrong")
+        return ExitCode.OK
+    bullets(f"{path} is damaged:", problems)
+    line(f"What to do: {advice(path)}")
+    return ExitCode.STATE_ERROR
+
+
+@click.command("restore")
+@click.argument("backup", required=False, type=click.Path(path_type=Path))
+@click.pass_obj
+@handle_errors
+def restore_catalogue(config: Path, /, backup: Path | None) -> None:
+    """Replace the catalogue with a backup: the newest one, or BACKUP.
+
+    If an older one knows far more copies than the newest, you have to name it.
+    The replaced catalogue is kept beside it. mxsync compares again what happened after the backup
+    was made, and fetches nothing twice.
+    """
+    path = load_shared(config).settings.catalogue_path
+    chosen = backup or to_restore(path)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(instance_lock(path, "service"))
+        stack.enter_context(instance_lock(path, "walk"))
+        stack.enter_context(instance_lock(path, "epnalert"))
+        _require_idle(path)
+        kept = restore(path, chosen, datetime.now(UTC))
+    line(f"{path}: restored from {chosen}")
+    if kept is not None:
+        line(f"What was there is in {kept}")
+    if (pause := Catalogue.open_readonly(path).pauses.current(datetime.now(UTC))) is not None:
+        line(f"In this backup, mxsync is {pause}: `asynchy resume` ends the pause.")
+
+
+def _known(backup: Path) -> str:
+    complete = complete_in(backup)
+    return "?" if complete is None else f"{complete:,}"
+
+
+def _require_idle(path: Path) -> None:
+    """Refuse while a process transfers something: it would write to the catalogue that goes.
+
+    Raises:
+        AlreadyRunning: there is one.
+    """
+    try:
+        records = Catalogue.open_readonly(path).overview.copies()
+    except CatalogueError:  # it is damaged: that is why it is replaced
+        return
+    for record in records:
+        if record.claim is not None:
+            claim = record.claim
+            raise AlreadyRunning(
+                f"process {claim.pid} on {claim.host} works on {record.copy.destination}",
+                hint="wait until it has ended, or stop it; nothing was changed",
+            )

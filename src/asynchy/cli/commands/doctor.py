@@ -1,0 +1,51 @@
+"""`asynchy doctor`: is everything right for the first cycle, or the first walk?"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+from asynchy.cli.errors import handle_errors
+from asynchy.config import Settings, load_shared
+from asynchy.doctor.checks import DiagnosticResult, examine
+from asynchy.errors import ExitCode
+from asynchy.model.formatting import count, escaped
+
+
+@click.command()
+@click.pass_obj
+@handle_errors
+def doctor(file: Path) -> int:
+    """Test everything that a transfer needs: one line per test, with what to do if it fails."""
+    logging.getLogger("asynchy").setLevel(logging.CRITICAL)  # each finding says it in its own words
+    loaded = load_shared(file)
+    settings = loaded.settings
+    if isinstance(settings, Settings):
+        entries = count(len(settings.equipment), "equipment entry", "equipment entries")
+        _say(DiagnosticResult("config", True, f"{file}, {entries}"))
+        ready = "Ready for the first cycle."
+    else:
+        _say(DiagnosticResult("config", True, f"{file}, for walks and `asynchy sync`"))
+        ready = "Ready: `as-walker` finds what is there, `asynchy sync` brings it home."
+    for warning in loaded.warnings:
+        click.echo(f"note  {escaped(warning)}")
+    good = True
+    for finding in examine(settings):
+        _say(finding)
+        good = good and finding.good
+    said = f"All checks passed. {ready}" if good else "Not ready: see FAIL above."
+    click.echo(f"\n{said}")
+    return ExitCode.OK if good else ExitCode.INCOMPLETE
+
+
+def _say(finding: DiagnosticResult) -> None:
+    sign = click.style("FAIL", fg="red")
+    if finding.skipped:
+        sign = click.style("skip", fg="yellow")
+    elif finding.good:
+        sign = click.style("ok  ", fg="green")
+    click.echo(f"{sign}  {escaped(finding.what)}: {escaped(finding.found)}")
+    if finding.to_do:
+        click.echo(f"      {escaped(finding.to_do)}")

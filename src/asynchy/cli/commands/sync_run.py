@@ -1,0 +1,82 @@
+"""What `asynchy sync` does; loaded while ssh connects."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from asynchy.cli.epn_lists import listed_epns
+from asynchy.cli.options import absolute
+from asynchy.cli.output.plans import show_plan, show_report
+from asynchy.cli.output.progress import bars
+from asynchy.config import Shared
+from asynchy.copying.fetch import fetch_copy
+from asynchy.engines.options import transfer_options_of
+from asynchy.model.cancellation import Stop
+from asynchy.repatriation.catalogue_selection import SyncRequest
+from asynchy.repatriation.executor import Executor, exit_code_for
+from asynchy.repatriation.fetch_subprocess import fetch_in_subprocess
+from asynchy.repatriation.sync import exit_code_of, plan_sync
+from asynchy.reporting.reports import recent_rate
+from asynchy.runtime.context import run_context
+from asynchy.runtime.periodic import log_transfers, reporting
+from asynchy.runtime.portal_clock import require_right_clock
+from asynchy.runtime.progress import ProgressBoard
+
+
+def run(settings: Shared, stop: Stop, options: dict[str, Any]) -> int:
+    """Plan, transfer and report; the exit code.
+
+    Raises:
+        AsynchyError: as `plan_sync`.
+    """
+    if not options["dry_run"]:
+        require_right_clock(settings, stop)
+    transfer_options = replace(
+        transfer_options_of(settings), partial=options["partial"], compress=options["compress"]
+    )
+    board = ProgressBoard()
+    context = run_context(settings, stop, board, write=not options["dry_run"])
+    parallel = options["parallel"]
+    context = replace(
+        context,
+        transfer_options=transfer_options,
+        retries=options["retry"],
+        transfers_here=not parallel,
+    )
+    plan = plan_sync(context, _wish(options), options["threads"])
+    if options["dry_run"]:
+        show_plan(plan, recent_rate(context.catalogue, context.clock.now()))
+        return exit_code_for(plan, ())
+    apart = (
+        fetch_in_subprocess(settings, transfer_options, options["retry"])
+        if parallel
+        else fetch_copy
+    )
+    with bars(board), reporting([log_transfers(board)]):
+        report = Executor(context, plan, fetch=apart).run(options["threads"])
+    show_report(report)
+    return 0 if stop.requested else exit_code_of(report)
+
+
+def _listed(path: Path | None) -> frozenset[str]:
+    """The EPNs of `--list`.
+
+    Raises:
+        SpreadsheetError: the file cannot be read, or names none.
+    """
+    return frozenset() if path is None else frozenset(epn.text for epn in listed_epns(path).epns)
+
+
+def _wish(options: dict[str, Any]) -> SyncRequest:
+    return SyncRequest(
+        destination=absolute(options["dest"]),
+        layout=options["layout"],
+        source_prefix=options["src_prefix"],
+        newest_first=options["order"] == "DESC",
+        limit=options["limit"],
+        epns=options["epns"] | _listed(options["listed"]),
+        since=options["since"],
+        until=options["until"],
+    )

@@ -1,0 +1,170 @@
+"""The states of experiments, for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from asynchy.cli.output.tables import bullets, line, once_a_mount, table
+from asynchy.model.copy_record import CopyRecord
+from asynchy.model.experiment_state import ExperimentState, State
+from asynchy.model.formatting import count, moment
+from asynchy.model.plan import SkipReason
+from asynchy.model.plan_overview import overview_of, replaced_sentence, sentences
+from asynchy.model.safety import edited_words, name_of, replaced_words
+
+_LISTED = frozenset({State.DUE, State.WAITING, State.UNOWNED, State.GONE})
+
+_QUIET = {
+    State.AT_HOME: "at home",
+    State.SKIPPED: "skipped (listed in ignore.yml)",
+    State.RELEASED: "released by a person",
+    State.OUTSIDE: "in no visit",
+}
+"""States about which there is nothing to do."""
+
+
+def show_states(states: Sequence[ExperimentState], notices: Sequence[str] = ()) -> None:
+    """What is not at home, and why; what is left alone is counted."""
+    listed = [item for item in states if item.state in _LISTED]
+    whole = [item for item in listed if item.state is State.GONE and item.left is None]
+    _show_listed("Not at home:", [item for item in listed if item not in whole])
+    _show_listed("Complete at home, and no longer at the facility:", whole)
+    show_quiet(states, notices)
+
+
+def _show_listed(heading: str, states: Sequence[ExperimentState]) -> None:
+    if states:
+        line(f"\n{heading}\n")
+        rows = ((item.left, item.reason, _row(item)) for item in states)
+        table(("EPN", "Beamline", "Project", "State", "Why"), once_a_mount(rows))
+
+
+def show_quiet(
+    states: Sequence[ExperimentState], notices: Sequence[str] = (), *, after_run: bool = False
+) -> None:
+    """How many experiments there is nothing to do about, and what people should know besides.
+
+    `after_run`: what needs a look is said by the report of the run.
+    """
+    overview = overview_of(states)
+    less = [one for one in overview.replaced if one.replaced.by_less]
+    looked_at = {one.copy.experiment for one in less}
+    counts = Counter(item.state for item in states if item.experiment not in looked_at)
+    quiet = [f"{counts[one]:,} {words}" for one, words in _QUIET.items() if counts[one]]
+    if quiet:
+        line(f"\nNothing to do: {', '.join(quiet)}.")
+    bullets("Needs a look:", [] if after_run else list(map(replaced_sentence, less)))
+    others = replace(overview, replaced=tuple(one for one in overview.replaced if one not in less))
+    bullets("Besides:", [*sentences(others), *notices])
+
+
+def show_experiment(states: Sequence[ExperimentState], config: str) -> None:
+    """The state of the experiments of one EPN, why, and what to do."""
+    for item in states:
+        record = item.record
+        line(f"{name_of(item.experiment)}: {item.state.value}")
+        if because := why(item):
+            line(f"  why: {because}")
+        if item.project is not None:
+            line(f"  project: {item.project}")
+        if item.wanted is not None:
+            line(f"  place at home: {item.wanted.destination}")
+        if record.link_target is not None:
+            line(f"  at the facility: {record.source}, a link to {record.link_target}")
+        for visit in record.beamtimes:
+            line(f"  visit: {moment(visit.visit.start)} to {moment(visit.visit.end)}")
+        step = next_step(item, config)
+        if step is not None:
+            line(f"  next step: {step}")
+        if item.copy is not None:
+            _show_files(item.copy)
+        line("")
+
+
+def _show_files(copy: CopyRecord) -> None:
+    """What people should know of the files of a copy."""
+    if copy.losses:
+        line(f"  lost at the facility: {copy.losses}")
+    if copy.edited:
+        line(f"  changed at home: {edited_words(copy)} and left alone")
+    if copy.replaced.files:
+        line(f"  kept: {replaced_words(copy)}")
+
+
+def why(item: ExperimentState) -> str:
+    """Why an experiment is in its state, in one sentence."""
+    parts = [item.because]
+    if item.why is not None and item.left is None:
+        parts.insert(0, item.why.value)
+    note = item.record.note
+    if note is not None and item.state is State.DUE and item.left is None:
+        parts.append(f"the latest cycle ({moment(note.latest)}): {note.reason}")
+    return "; ".join(dict.fromkeys(filter(None, parts)))
+
+
+def next_step(item: ExperimentState, config: str) -> str | None:
+    """What happens next, or what a person has to do; None: nothing."""
+    epn = item.record.epn
+    call = f"asynchy --config {config}"
+    forget = f"{call} copies forget {epn} --reason …"
+    by_reason = {
+        SkipReason.UNMOUNTED: "mount it; if the copy was moved or removed: "
+        f"{call} copies list {epn}",
+        SkipReason.COPY_MISSING: f"{call} copies list {epn}, then move, forget or refetch",
+        SkipReason.LOST: f"{forget}, once nothing can be done",
+        SkipReason.UNCOMPARED: f"look at it; {forget} takes it off the list",
+        SkipReason.DAMAGED: f"{call} verify {epn}",
+        SkipReason.EMPTY: f"wait for its files; if there will be none: {forget}",
+        SkipReason.ALL_LEFT_OUT: "set `dot-files` or `symlinks`; if none of it is wanted: "
+        f"{forget}",
+        SkipReason.ABSENT: f"wait for its data; if there are none: {forget}",
+        SkipReason.NOT_A_FOLDER: "ask the facility where the data are",
+        SkipReason.SECOND_FOLDER: "ask the facility to put the files of both into one folder",
+        SkipReason.NO_PROJECT_FOLDER: "mount the project folder, make it, or correct epn_cap_map",
+        SkipReason.SAME_DESTINATION: "put {beamline} into destination-path",
+        SkipReason.NESTED: f"{call} copies move {epn} FOLDER, with the files of the copy, or set "
+        "destination-path back",
+        SkipReason.DESTINATION: "let the user that runs asynchy read and write the place at home",
+        SkipReason.NO_SPACE: "make room at home; the next cycle tries again",
+        SkipReason.NO_INODES: "make room at home; the next cycle tries again",
+    }
+    left = item.left or _found(item)
+    if item.is_settled and not item.is_mapped:
+        return f"nothing; to have later visits fetched, too: {call} map add {epn.proposal} PROJECT"
+    if left in by_reason:
+        return by_reason[left]
+    if item.state is State.DUE and left is None:
+        return "the next cycle of mxsync fetches it"
+    return {
+        State.UNOWNED: f"{call} map add {epn.proposal} PROJECT",
+        State.OUTSIDE: "set `fetch-visible: true` to fetch all that is visible"
+        if item.record.visible
+        else "nothing; it is due once the portal reports a visit",
+        State.WAITING: "it is fetched once the visit has ended",
+    }.get(item.state)
+
+
+def _found(item: ExperimentState) -> SkipReason | None:
+    """What the latest cycle found to be in the way; None: nothing, or it is not known."""
+    note = item.record.note
+    return SkipReason.said_in(note.reason) if note is not None else None
+
+
+def _row(item: ExperimentState) -> Sequence[str]:
+    project = item.project or ("needs a project" if item.state is State.UNOWNED else "-")
+    return (
+        item.record.epn.text,
+        item.experiment.beamline or "-",
+        project,
+        item.state.value,
+        why(item),
+    )
+
+
+def counted(states: Sequence[ExperimentState]) -> str:
+    """How many experiments are at home and how many are not, in one line."""
+    overview = overview_of(states)
+    parts = [f"{number:,} {state.value}" for state, number in overview.counts.items()]
+    return f"{count(len(states), 'experiment')}: {', '.join(parts)}"

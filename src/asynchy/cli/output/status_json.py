@@ -1,0 +1,119 @@
+"""What `asynchy status --json` prints: a row for each copy, and for each experiment without one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import click
+
+from asynchy.catalogue import Catalogue
+from asynchy.cli.output.states import next_step, why
+from asynchy.errors import NothingKnown
+from asynchy.model.attempt import Attempt
+from asynchy.model.copy_record import CopyRecord
+from asynchy.model.epn import Epn
+from asynchy.model.experiment_state import ExperimentState
+
+
+def print_json(
+    catalogue: Catalogue,
+    states: Sequence[ExperimentState],
+    copies: Iterable[CopyRecord],
+    epn: Epn | None,
+    config: str,
+) -> None:
+    """Print the rows; `copies` are those of the catalogue if there are no states.
+
+    Raises:
+        NothingKnown: there is nothing of the EPN that was named.
+    """
+    rows: list[tuple[CopyRecord | None, ExperimentState | None]] = [
+        (copy, item) for item in states for copy in item.record.copies or [None]
+    ]
+    rows = rows or [(copy, None) for copy in copies]
+    last = catalogue.last_attempts([copy.id for copy, _ in rows if copy is not None])
+    made = [_of_copy(copy, last) | _of_state(item, config) for copy, item in rows]
+    if epn is not None:
+        if not made:
+            raise NothingKnown(
+                f"the catalogue knows nothing of {epn}",
+                hint="`asynchy status EPN` without --json says why",
+            )
+        events = [
+            {"at": one.at, "beamline": one.experiment.beamline, "what": one.kind.value,
+             "detail": one.detail}
+            for one in catalogue.decisions.events_of(epn.text)
+        ]  # fmt: skip
+        attempts, checks = (
+            catalogue.history.attempts_of(epn.text),
+            catalogue.history.checks_of(epn.text),
+        )
+        for row in made:
+            row["history"] = [asdict(a) for d, a in attempts if d == row["destination"]]
+            row["checks"] = [asdict(c) for d, c in checks if d == row["destination"]]
+            row["events"] = [event for event in events if event["beamline"] == row["beamline"]]
+    click.echo(json.dumps(made, indent=2, default=_plain))
+
+
+def _of_state(item: ExperimentState | None, config: str) -> dict[str, Any]:
+    """The state of the experiment, in the words of `asynchy status EPN`; None: it has none.
+
+    It has none if the config has no mapping, as that of `asynchy sync`.
+    """
+    if item is None:
+        return {"state": None, "reason": None, "next_step": None}
+    row = {
+        "state": item.state.value,
+        "reason": why(item) or None,
+        "next_step": next_step(item, config),
+    }
+    if not item.record.copies:
+        row |= {
+            "epn": item.record.epn.text,
+            "beamline": item.experiment.beamline,
+            "project": item.project,
+        }
+    return row
+
+
+def _of_copy(copy: CopyRecord | None, last: Mapping[int, Attempt]) -> dict[str, Any]:
+    if copy is None:
+        return dict.fromkeys(_FIELDS)
+    attempt = last.get(copy.id)
+    return {
+        "id": copy.id,
+        "epn": copy.copy.epn.text,
+        "beamline": copy.copy.experiment.beamline,
+        "project": copy.copy.project,
+        "destination": str(copy.copy.destination),
+        "completed": copy.completed,
+        "present": copy.presence.name.lower(),
+        "level": copy.level.word if copy.level else None,
+        "verified": copy.verified,
+        "damaged": copy.damaged,
+        "missing": copy.missing,
+        "lost_links": copy.lost_links,
+        "edited": copy.edited,
+        "replaced": asdict(copy.replaced) | {"latest": copy.replaced_at},
+        "left_out": asdict(copy.left_out) if copy.left_out is not None else None,
+        "files": copy.files,
+        "bytes": copy.bytes,
+        "attempts": copy.attempts,
+        "last": asdict(attempt) if attempt else None,
+        "claim": asdict(copy.claim) if copy.claim else None,
+    }
+
+
+_FIELDS = (
+    "id", "epn", "beamline", "project", "destination", "completed", "present", "level", "verified",
+    "damaged", "missing", "lost_links", "edited", "replaced", "left_out", "files", "bytes",
+    "attempts", "last", "claim",
+)  # fmt: skip
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

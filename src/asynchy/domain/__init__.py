@@ -1,1 +1,0 @@
-"""The words of the field as values: no I/O, no clock, no configuration."""

@@ -1,0 +1,1 @@
+"""What moves the files of one experiment from the facility to its place at home."""

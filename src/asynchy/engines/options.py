@@ -1,0 +1,25 @@
+"""How files are moved, by the config."""
+
+from __future__ import annotations
+
+from asynchy.config import Shared
+from asynchy.localfs.process_limits import umask
+from asynchy.model.file_modes import Modes
+from asynchy.model.transfer_options import TransferOptions
+
+
+def transfer_options_of(settings: Shared) -> TransferOptions:
+    """What the config says of how files are moved."""
+    return TransferOptions(
+        engine=settings.engine,
+        compare=settings.compare,
+        symlinks=settings.symlinks,
+        special_files=settings.special_files,
+        dot_files=settings.dot_files,
+        streams=settings.streams,
+        bandwidth=settings.bandwidth_limit,
+        verify=settings.verify,
+        manifest=settings.manifest,
+        receipt=settings.receipt,
+        modes=Modes(settings.modes, umask()),
+    )

@@ -1,0 +1,273 @@
+"""What a transfer decides and does at home, whichever engine fetches the files.
+
+Folders are made, files that are missing are found, those that people changed are left alone, and
+what is in the way is named.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+from collections.abc import Iterator, Mapping
+
+from asynchy.engines.base import Job
+from asynchy.engines.name_collisions import taken_names
+from asynchy.localfs.copy_tree import CopyTree, Scratch, error_reason
+from asynchy.localfs.mode_and_time import time_not_held
+from asynchy.localfs.partial_cleanup import drop_partial_files
+from asynchy.localfs.safe_tree import is_about_one_file
+from asynchy.model.attempt import EngineResult
+from asynchy.model.cancellation import Stop
+from asynchy.model.experiment import Entry, is_changed, same_place_words
+from asynchy.model.file_modes import Modes
+from asynchy.model.file_times import is_time, same_time
+from asynchy.model.formatting import count, escaped
+from asynchy.model.verification import Recorded, is_edited
+
+log = logging.getLogger(__name__)
+
+FAILED = 1
+"""The exit code of a run in which no program failed."""
+_OPEN_FOLDER = "make its folder at home writable for the user that runs asynchy"
+_NAMED = 10
+"""Things that are in the way and are named in the log."""
+
+
+class Placement:
+    """The copy at home in one run of an engine. For one thread; its methods raise OSError."""
+
+    def __init__(self, job: Job, home: CopyTree, compare: str, scratch: Scratch) -> None:
+        self._job = job
+        self._home = home
+        self._scratch = scratch
+        self._size_only = compare == "size"
+        self._blocked: tuple[bytes, ...] = ()
+        """The beginnings of paths that lead through something else than a folder at home."""
+        self._taken: dict[bytes, bytes] = {}
+        """The paths whose place is another one's: `taken_names`."""
+        self._unplaced = 0
+        self._told = 0
+        self._kept = 0
+        """Files and folders whose time or mode could not be set."""
+        self._looked_at: bytes | None = None
+        self._refusal: int | None = None
+        """Whether files can be put into the folder that was looked at last."""
+        self.first = ""
+        """The first file or folder that has no place, and why; empty: all have one."""
+        self.hint: str | None = None
+        """What to do about it, if `first` does not say that."""
+        self.has_earlier = False
+        """Whether a missing file has been seen of which there is an earlier version at home."""
+
+    @property
+    def unplaced(self) -> int:
+        """Files for which there is no place; folders, where there are no such files."""
+        return self._unplaced or len(self._blocked)
+
+    def make_folders(self, stop: Stop) -> None:
+        """Make the folders; where something else is in the way, what is in one is left out."""
+        self._taken = taken_names(self._scratch, self._job.contents)
+        for folder in self._job.contents.folders():
+            if stop.requested:
+                return
+            if folder.path.startswith(self._blocked):
+                continue
+            if folder.path in self._taken:
+                self._blocked += (folder.path + b"/",)
+                self._refuse_name(folder.path)
+                continue
+            try:
+                self._home.make_folder(folder)
+            except OSError as error:
+                if not is_about_one_file(error):
+                    raise
+                self._blocked += (folder.path + b"/",)
+                self._tell(folder.path, error)
+
+    def files(self, larger_than: int, stop: Stop) -> Iterator[tuple[Entry, bool]]:
+        """Each file that is to be at home, and whether it is missing there.
+
+        Those that are there get the time that they are to have. Those that people changed,
+        also since they were listed, are left out; so are those that have no place.
+        """
+        for entry in self._job.contents.files(larger_than):
+            if stop.requested:
+                return
+            if entry.path in self._taken:
+                self._unplaced += 1
+                self._refuse_name(entry.path)
+                continue
+            try:
+                found = self._home.find(entry.path)
+            except OSError as error:
+                if not is_about_one_file(error):
+                    raise
+                self.refuse(entry.path, error)
+                continue
+            if not self._has_place(entry, found):
+                continue
+            missing = self._is_missing(entry, found)
+            if missing is not None:
+                yield entry, missing
+
+    def _is_missing(self, entry: Entry, found: os.stat_result | None) -> bool | None:
+        """Whether a file is to be fetched; None: what was found stays, though it differs."""
+        if found is None:
+            return True
+        if self._is_edited(entry.path, _facts(entry), found):
+            stays = not self._job.restore
+        elif self._is_same(entry, found):
+            self._mend(entry, found)
+            return False
+        else:
+            stays = self._has_nearest_time(entry, found)
+        self.has_earlier |= not stays
+        return None if stays else True
+
+    def stays(self, path: bytes, fetched: tuple[int, int], found: os.stat_result | None) -> bool:
+        """Whether what was found at home stays, in place of a file of that size and time.
+
+        It does if a person changed it, unless the facility's is wanted all the same.
+        """
+        return not self._job.restore and found is not None and self._is_edited(path, fetched, found)
+
+    def refuse(self, path: bytes, error: OSError) -> None:
+        """Note that a file that was fetched has no place."""
+        self._unplaced += 1
+        self._tell(path, error)
+
+    def refuse_link(self, path: bytes, error: OSError) -> None:
+        """Note that a link or special file has no place; its folder may have been named for it."""
+        self._unplaced += 1
+        if not (path + b"/").startswith(self._blocked):
+            self._tell(path, error)
+
+    def sum_up(self, failed: Mapping[str, int]) -> None:
+        """Log how many files could not be fetched, by cause, if they are more than were named."""
+        if sum(failed.values()) > _NAMED:
+            causes = ", ".join(f"{cause}: {number:,}" for cause, number in failed.items())
+            log.warning(
+                "%s: the first %d files that could not be fetched are named above, the others "
+                "above at level INFO; in all: %s",
+                self._job.copy.epn, _NAMED, causes,
+            )  # fmt: skip
+
+    def finish(self, stop: Stop) -> None:
+        """All files are in their places: clear up, date the folders, and flush all of it."""
+        drop_partial_files(self._home, stop)
+        for folder in self._job.contents.folders():
+            self._settle(folder)
+        self._home.flush()
+
+    def _is_edited(self, path: bytes, facility: tuple[int, int], found: os.stat_result) -> bool:
+        """Whether a person changed a file that the facility has as it was when it arrived."""
+        if not is_edited(found, Recorded(*facility)):
+            return False
+        recorded = self._job.contents.recorded(path)
+        return recorded is not None and recorded.facts == facility and is_edited(found, recorded)
+
+    def _is_same(self, entry: Entry, found: os.stat_result) -> bool:
+        if entry.is_same(found, size_only=self._size_only):
+            return True
+        same_size = entry.is_same(found, size_only=True)
+        if not same_size:
+            return False
+        recorded = self._job.contents.recorded(entry.path)
+        return recorded is not None and is_changed(entry, recorded.facts)
+
+    def _has_nearest_time(self, entry: Entry, found: os.stat_result) -> bool:
+        """Whether a file that was found has the time that home makes of the one it should have.
+
+        So it is, too, if home takes no times at all. To fetch it again would change nothing; that
+        it cannot have its time is told.
+        """
+        if not entry.is_same(found, size_only=True):
+            return False
+        nearest = self._scratch.time_at_home(entry.modified)
+        if nearest is not None and (
+            same_time(nearest, entry.modified) or not is_time(found, nearest)
+        ):
+            return False
+        self.refuse(entry.path, time_not_held(entry.modified, nearest))
+        return True
+
+    def _has_place(self, entry: Entry, found: os.stat_result | None) -> bool:
+        """Whether a file can be put in its place, where that was found."""
+        blocked = entry.path.startswith(self._blocked)
+        error = None
+        if not blocked and found is None and (refusal := self._refused(entry.path)) is not None:
+            error = OSError(refusal, os.strerror(refusal))
+        elif not blocked and (found is None or not stat.S_ISDIR(found.st_mode)):
+            return True
+        elif not blocked:
+            error = self._home.in_the_way(entry.path)
+        self._unplaced += 1
+        if error is not None:
+            self._tell(entry.path, error)
+        return False
+
+    def _refused(self, path: bytes) -> int | None:
+        """Why no file can be put there. What was fetched for nothing would be so each time."""
+        folder = path.rpartition(b"/")[0]
+        if folder != self._looked_at:
+            self._looked_at = folder
+            self._refusal = self._home.refusal(path)
+        return self._refusal
+
+    def _refuse_name(self, path: bytes) -> None:
+        self._tell(path, OSError(errno.EEXIST, same_place_words(self._taken[path])))
+
+    def _tell(self, path: bytes, error: OSError) -> None:
+        self._told += 1
+        words = f"{escaped(path, limit=200)}: {error_reason(error)[0]}"
+        if not self.first:
+            self.first = words
+            closed = error.errno in {errno.EACCES, errno.EPERM}
+            self.hint = _OPEN_FOLDER if closed else None
+        log_fault(self._told, words)
+
+    def _mend(self, entry: Entry, found: os.stat_result) -> None:
+        if self._job.restore or not is_time(found, entry.modified):
+            self._settle(entry)
+
+    def _settle(self, entry: Entry) -> None:
+        try:
+            self._home.settle(entry, mode=self._job.restore)
+        except OSError as error:  # of another owner, perhaps; its data is what counts
+            self._kept += 1
+            if self._kept <= _NAMED:
+                log.warning("%s: its time or mode stays: %s", escaped(entry.path), error.strerror)
+
+
+def _facts(entry: Entry) -> tuple[int, int]:
+    return entry.size, entry.modified
+
+
+def log_fault(number: int, words: str) -> None:
+    """Log why a file could not be fetched; `number`: of such files so far."""
+    log.log(logging.WARNING if number <= _NAMED else logging.INFO, "%s", words)
+
+
+def home_tree(job: Job, modes: Modes, compare: str) -> CopyTree:
+    """The copy's tree, opened to put files into it."""
+    return CopyTree(job.copy, job.replaced, modes, size_only=compare == "size")
+
+
+def not_fetched(number: int, first: str) -> str:
+    """That some files are not at home now, as text for people."""
+    return f"{count(number, 'file')} could not be fetched, the first of them {first}"
+
+
+def failed(reason: str, hint: str | None, files: int, size: int, stderr: str = "") -> EngineResult:
+    """The result of a run that failed, where no program says so."""
+    return EngineResult(
+        ok=False,
+        exit_code=FAILED,
+        files=files,
+        bytes=size,
+        reason=reason,
+        hint=hint,
+        stderr=stderr or reason,
+    )

@@ -1,0 +1,1 @@
+"""The sftp engine: several streams, each a process with a connection of its own."""

@@ -1,0 +1,163 @@
+"""Files that are fetched in ranges: the data, and a journal beside it that says what is there.
+
+The journal's head names the file at the facility with its size and time; a line is added for each
+range once its data is durable. Neither size nor time of the data says anything of what is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import stat
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from asynchy.engines.chunks import Extent, joined, missing
+from asynchy.localfs.copy_tree import LOCK, STAGING
+from asynchy.model.experiment import Entry
+
+_HEAD = re.compile(
+    rb"asynchy part 1 ([0-9]{1,19}) (-?[0-9]{1,19}) ((?:[0-9a-f]{2})+) ([0-9a-f]{8})"
+)
+_LINE = re.compile(rb"([0-9]{1,19}) ([0-9]{1,19}) ([0-9a-f]{8})")
+_JOURNAL = ".journal"
+
+
+@dataclass
+class Part:
+    """A file on its way; made by `begin` or found by `find`. Methods raise OSError."""
+
+    scratch: int
+    """Descriptor of the folder that it is in."""
+    path: bytes
+    size: int
+    modified: int
+    there: list[Extent] = field(default_factory=list)
+    """What has arrived and is durable, as `joined` joins it."""
+    _journal: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the data, in the scratch folder."""
+        return name_of(self.path)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it is there."""
+        return next(missing(self.size, self.there), None) is None
+
+    def is_of(self, entry: Entry) -> bool:
+        """Whether it is a part of this file, as it is at the facility now."""
+        return (self.path, self.size, self.modified) == (entry.path, entry.size, entry.modified)
+
+    def note(self, extents: Iterable[Extent]) -> None:
+        """Record that these are durable."""
+        lines = []
+        for offset, length in extents:
+            self.there = joined(self.there, (offset, length))
+            lines.append(_signed(b"%d %d" % (offset, length)))
+        if self._journal is None:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._journal = os.open(self.name + _JOURNAL, flags, dir_fd=self.scratch)
+        # Not flushed: the streams flush the file system all the time, and a line that is lost in a
+        # crash costs only its range.
+        os.write(self._journal, b"".join(lines))
+
+    def close(self) -> None:
+        """Let go of the journal."""
+        if self._journal is not None:
+            os.close(self._journal)
+            self._journal = None
+
+    def drop(self) -> None:
+        """Remove it; the journal first, for without that the data is worth nothing."""
+        self.close()
+        for name in (self.name + _JOURNAL, self.name):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self.scratch)
+
+
+def name_of(path: bytes) -> str:
+    """The name that a file has in the scratch folder while it is on its way."""
+    return hashlib.blake2b(path, digest_size=20).hexdigest()
+
+
+def begin(scratch: int, entry: Entry) -> Part:
+    """Make the data, empty, and the journal of a file of which nothing is there."""
+    part = Part(scratch, entry.path, entry.size, entry.modified)
+    part.drop()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    os.close(os.open(part.name, flags, 0o600, dir_fd=scratch))
+    journal = os.open(part.name + _JOURNAL, flags | os.O_APPEND, 0o600, dir_fd=scratch)
+    part._journal = journal
+    os.write(journal, head(part.path, part.size, part.modified))
+    os.fdatasync(journal)
+    return part
+
+
+def find(scratch: int) -> Iterator[Part]:
+    """The parts that earlier runs left in a scratch folder; what is of no use goes."""
+    names = set(os.listdir(scratch)) - {LOCK, STAGING}
+    for name in sorted(names):
+        if not name.endswith(_JOURNAL):
+            if name + _JOURNAL not in names:
+                os.unlink(name, dir_fd=scratch)
+            continue
+        part = _read(scratch, name.removesuffix(_JOURNAL))
+        if part is None:
+            for left in (name, name.removesuffix(_JOURNAL)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(left, dir_fd=scratch)
+        else:
+            yield part
+
+
+def head(path: bytes, size: int, modified: int) -> bytes:
+    """The first line of a journal."""
+    return _signed(b"asynchy part 1 %d %d %s" % (size, modified, path.hex().encode()))
+
+
+def parse(journal: bytes) -> tuple[bytes, int, int, list[Extent]] | None:
+    """Path, size, time and what is durable, from a journal; None if its head is damaged.
+
+    Lines that are damaged, as the last one may be after a crash, say nothing.
+    """
+    first, *lines = journal.split(b"\n")
+    match = _HEAD.fullmatch(first)
+    if match is None or not _is_signed(first):
+        return None
+    size = int(match[1])
+    extents: list[Extent] = []
+    for line in lines:
+        found = _LINE.fullmatch(line)
+        if found is not None and _is_signed(line) and int(found[1]) + int(found[2]) <= size:
+            extents = joined(extents, (int(found[1]), int(found[2])))
+    return bytes.fromhex(match[3].decode("ascii")), size, int(match[2]), extents
+
+
+def _read(scratch: int, name: str) -> Part | None:
+    try:
+        data = os.stat(name, dir_fd=scratch, follow_symlinks=False)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(name + _JOURNAL, flags, dir_fd=scratch), "rb") as file:  # noqa: PTH123
+            found = parse(file.read())
+    except OSError:
+        return None
+    if found is None or not stat.S_ISREG(data.st_mode):
+        return None
+    path, size, modified, extents = found
+    if name_of(path) != name or any(sum(extent) > data.st_size for extent in extents):
+        return None
+    return Part(scratch, path, size, modified, extents)
+
+
+def _signed(line: bytes) -> bytes:
+    return b"%s %08x\n" % (line, zlib.crc32(line))
+
+
+def _is_signed(line: bytes) -> bool:
+    text, _, sum_of_it = line.rpartition(b" ")
+    return b"%08x" % zlib.crc32(text) == sum_of_it

@@ -1,0 +1,183 @@
+"""How many streams a transfer should have: found out by trying. No I/O.
+
+A connection of OpenSSH carries about 2 MB a round trip, whatever runs in it (its channel window),
+so that over a distance the rate grows with the streams until the link, a disk or the processors are
+the limit. Near by one or two streams use all of that, and more only cost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+CARRIED = 2_000_000
+"""Bytes that a connection carries in a round trip."""
+_AT_FIRST = 450_000_000
+"""Bytes a second that are aimed at before anything has been measured: what two cores decrypt,
+and two fifths more, since a connection carries less than its window takes (docs/performance.md)."""
+_FILES_AT_FIRST = 10_000
+"""Files a second that are aimed at then: what two cores open, write and put in their places."""
+_NEAR = 2
+"""Streams where the distance is no limit, and there are processors for them."""
+_BUSY = 2
+"""Processors that a stream keeps busy near by: its own process and its ssh."""
+_IDLE = 0.5
+"""Processors that must have nothing to do before a further stream is tried."""
+_FILE = 4096
+"""What a file costs besides its bytes, in bytes."""
+_FAR = 0.004
+"""Seconds of round trip from which on it is one."""
+_FULL = 0.6
+"""Of what the windows allow: a stream that moves that much is held up by nothing else."""
+_WORTH = 1.1
+"""By how much the rate must grow to be worth more streams."""
+_AS_GOOD = 0.95
+"""How much of the rate fewer streams must keep to be enough."""
+_TO_SPARE = 1.3
+"""How many more streams there are than the windows alone would take."""
+_LOOK = 1.0
+_AGAIN = 60.0
+"""Seconds after which it is tried again whether more or fewer are better."""
+
+
+def worth(size: int, files: int) -> int:
+    """How many streams a number of bytes in so many files are worth.
+
+    To connect one takes ten round trips or more: in that time, another carries as much.
+    """
+    return max(1, (size + files * _FILE) // (10 * CARRIED))
+
+
+def at_first(round_trip: float | None, cores: int, each: float = math.inf) -> int:
+    """How many streams are wanted before anything was measured.
+
+    Over a distance (in seconds), on a machine with so many processors; `each`: bytes of a file.
+    """
+    near = max(1, min(_NEAR, cores // _BUSY))
+    if round_trip is None or round_trip < _FAR:
+        return near
+    aimed = min(_AT_FIRST, _FILES_AT_FIRST * each)
+    return max(near, math.ceil(aimed * round_trip / CARRIED))
+
+
+class _TuningTrial(Enum):
+    MORE = "more"
+    FEWER = "fewer"
+
+
+@dataclass
+class Tuner:
+    """Decides on the number of streams from what they move."""
+
+    most: int
+    """More are never wanted."""
+    cores: int
+    """Processors of this machine."""
+    idle: Callable[[], float]
+    """Seconds that those have had nothing to do since some time, added up."""
+    fixed: int | None = None
+    """So many, where the config says it."""
+    round_trip: float | None = None
+    """Seconds, where it is known already."""
+    each: float = math.inf
+    """Bytes of a file, on average."""
+    wanted: int = field(init=False)
+    """How many there should be now."""
+    _from: float | None = None
+    """When what moves may be measured."""
+    _since: float | None = None
+    """When the measuring began, and what had moved by then."""
+    _had: int = 0
+    _was_idle: float = 0.0
+    _trial: tuple[_TuningTrial, int, float] | None = None
+    """What is being tried, and the number and the rate (in bytes a second) before."""
+    _to_try: list[_TuningTrial] = field(default_factory=lambda: list(_TuningTrial))
+    _settled: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.wanted = min(self.most, self.fixed or self._at_first())
+
+    def ready(self, round_trip: float) -> None:
+        """A stream is connected, its round trip (in seconds) measured."""
+        self._from = self._since = None  # what is measured begins anew
+        if self.round_trip is None:
+            self.round_trip = round_trip
+            self.wanted = min(self.most, self.fixed or self._at_first())
+        self.round_trip = min(self.round_trip, round_trip)
+
+    def look(self, now: float, streams: int, moved: int) -> None:
+        """So many streams have moved a number of bytes since the transfer began."""
+        if self.fixed is not None or self.round_trip is None or not streams:
+            return
+        if self._from is None:
+            self._from = now + 4 * self.round_trip  # while they gather speed
+        if now < self._from:
+            return
+        if self._since is None:
+            self._begin(now, moved)
+            return
+        seconds = now - self._since
+        if seconds < max(_LOOK, 8 * self.round_trip):
+            return
+        rate, idle = (moved - self._had) / seconds, (self.idle() - self._was_idle) / seconds
+        self._begin(now, moved)
+        if streams == self.wanted:
+            self._decide(now, streams, rate, idle)
+
+    def refused(self, streams: int) -> None:
+        """The server did not take a further stream: be content with those that there are."""
+        if self.fixed is None:
+            self.wanted = self.most = max(1, streams)
+
+    def spare(self, streams: int) -> None:
+        """Another transfer waits for a connection."""
+        self.wanted = max(1, min(self.wanted, streams - 1))
+
+    def _at_first(self) -> int:
+        return at_first(self.round_trip, self.cores, self.each)
+
+    def _begin(self, now: float, moved: int) -> None:
+        """Measure from now on."""
+        self._since, self._had, self._was_idle = now, moved, self.idle()
+
+    def _decide(self, now: float, streams: int, rate: float, idle: float) -> None:
+        if self._trial is not None:
+            self._judge(rate)
+        elif not self._to_try and now - self._settled > _AGAIN:
+            self._to_try = list(_TuningTrial)
+        while self._trial is None and self._to_try and self.wanted == streams:
+            trial = self._to_try[0]
+            number = self._number(trial, streams, rate, idle)
+            if number == streams:
+                self._to_try.pop(0)
+            else:
+                self._trial, self.wanted = (trial, streams, rate), number
+        if not self._to_try:
+            self._settled = now
+
+    def _judge(self, rate: float) -> None:
+        """Keep what was tried, or go back."""
+        assert self._trial is not None
+        trial, before, had = self._trial
+        self._trial = None
+        if rate < had * (_WORTH if trial is _TuningTrial.MORE else _AS_GOOD):
+            self.wanted = before
+            self._to_try.remove(trial)
+        elif trial is _TuningTrial.FEWER:
+            self._to_try.clear()
+
+    def _number(self, trial: _TuningTrial, streams: int, rate: float, idle: float) -> int:
+        """How many to try; the same where that can be no better."""
+        assert self.round_trip is not None
+        full = rate >= _FULL * streams * CARRIED / self.round_trip
+        if trial is _TuningTrial.MORE:
+            if idle < _IDLE:
+                return streams
+            # Where the windows are not the limit, each needs a processor of its own.
+            bound = self.most if full else min(self.most, streams + math.ceil(idle))
+            return max(streams, min(bound, streams + max(1, streams // 2)))
+        if full:
+            return streams
+        return min(streams, max(1, math.ceil(_TO_SPARE * rate * self.round_trip / CARRIED)))

@@ -1,0 +1,230 @@
+"""Which experiments there are at the facility for the user that we log in as."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from asynchy.errors import ExperimentAbsent, ListingError, ListingRefused
+from asynchy.facility.links import Followed, follow_by_rsync, follow_by_sftp
+from asynchy.facility.lister import list_experiment, offers_sftp
+from asynchy.model.cancellation import Stop
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import BrokenLink, Entry, EntryKind, Experiment, LocatedExperiment
+from asynchy.model.formatting import escaped
+from asynchy.ssh.server import Server
+
+log = logging.getLogger(__name__)
+
+_MOST = 1_000_000
+"""Entries in a folder of experiments that may be one: their names are held in memory."""
+_BEAMLINE = re.compile(rb"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]{0,99}")
+
+
+@dataclass(frozen=True)
+class DiscoveredExperiments:
+    """What was found."""
+
+    experiments: tuple[LocatedExperiment, ...]
+    """In order of beamline and EPN."""
+    unlisted: dict[str, str]
+    """Folder of a beamline that could not be listed, or second folder of one EPN -> why."""
+    broken: tuple[BrokenLink, ...]
+    """Symbolic links in the place of an experiment's or a beamline's folder that lead to none."""
+    other: dict[str, Epn]
+    """Paths named like an EPN that are neither a folder nor a link, such as files."""
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether every folder that may hold experiments could be listed."""
+        return not self.unlisted and all(link.experiment for link in self.broken)
+
+    @property
+    def epns(self) -> set[Epn]:
+        """The EPNs after which something is named, whether or not it can be listed."""
+        found = {located.experiment.epn for located in self.experiments}
+        links = {link.experiment.epn for link in self.broken if link.experiment is not None}
+        return found | links | set(self.other.values())
+
+    def may_hold(self, source: str) -> bool:
+        """Whether something is in the place of an experiment that was not found, or may be.
+
+        It may be where the folder above it could not be listed.
+        """
+        return source in self._occupied or source.rpartition("/")[0] in self._occupied
+
+    @cached_property
+    def _occupied(self) -> frozenset[str]:
+        return frozenset([*self.unlisted, *self.other, *(link.path for link in self.broken)])
+
+
+def discover(remote: Server, root: str, stop: Stop) -> DiscoveredExperiments:
+    """The experiments in a folder at the facility and in the folders in it.
+
+    Both layouts that the facility has had: `/data/<epn>`, and `/data/<beamline>/<epn>`. A folder
+    that is named like no EPN is taken for a beamline's; in that one, it is passed over. A symbolic
+    link to a folder counts as that folder.
+
+    Raises:
+        ListingError: the folder itself could not be listed, or the connection broke off.
+        Stopped: a stop was requested meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    base = root.rstrip("/")
+    try:
+        top = _look(remote, root, stop, base=base, may_be=_is_either)
+    except ExperimentAbsent:
+        raise ListingError(
+            f"there is no {root} at the facility", hint="check `walk-root`"
+        ) from None
+    found = [top.sorted_out("")]
+    unlisted: dict[str, str] = {}
+    for name in top.folders:
+        if _epn(name) is not None:
+            continue
+        if not _is_beamline(name):
+            log.info("%s/%s is neither an EPN's nor a beamline's folder", base, escaped(name))
+            continue
+        folder = f"{base}/{name.decode('ascii')}"
+        try:
+            found.append(discover_in(remote, folder, name.decode("ascii"), stop))
+        except (ExperimentAbsent, ListingRefused) as error:
+            unlisted[folder] = error.message.removeprefix(f"{folder}: ")
+    located = [one for part in found for one in part.experiments]
+    return DiscoveredExperiments(
+        experiments=tuple(sorted(located, key=lambda one: one.experiment)),
+        unlisted={key: why for part in found for key, why in part.unlisted.items()} | unlisted,
+        broken=tuple(link for part in found for link in part.broken),
+        other={path: epn for part in found for path, epn in part.other.items()},
+    )
+
+
+def discover_in(remote: Server, folder: str, beamline: str, stop: Stop) -> DiscoveredExperiments:
+    """The experiments in one folder, which is a beamline's.
+
+    Raises:
+        ListingError: it could not be listed; `ExperimentAbsent` where nothing is in its place.
+        Stopped: a stop was requested meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    return _look(remote, folder, stop, base=folder, may_be=_is_epn).sorted_out(beamline)
+
+
+@dataclass
+class _Entries:
+    """What is in a folder of experiments."""
+
+    base: str
+    """The folder, without a slash at the end."""
+    folders: list[bytes]
+    """Names of folders, and of links that lead to one."""
+    links: dict[bytes, Followed]
+    """Links that may be an experiment's or a beamline's folder."""
+    other: list[Epn]
+    """What is named like an EPN and is neither."""
+
+    def sorted_out(self, beamline: str) -> DiscoveredExperiments:
+        """The experiments, where the folder is a beamline's; the empty one: of no beamline."""
+        located = []
+        for name in self.folders:
+            if (epn := _epn(name)) is not None:
+                target = self.links[name].target if name in self.links else None
+                # The folder's own spelling: the facility tells 12282A and 12282a apart.
+                path = f"{self.base}/{name.decode('ascii')}"
+                located.append(LocatedExperiment(Experiment(beamline, epn), path, target))
+        experiments, second = _one_folder_each(located)
+        broken = []
+        for name, link in self.links.items():
+            if link.problem is not None:
+                epn = _epn(name)
+                experiment = None if epn is None else Experiment(beamline, epn)
+                path = f"{self.base}/{name.decode('ascii')}"
+                broken.append(BrokenLink(path, link.target, link.problem, experiment))
+        return DiscoveredExperiments(
+            experiments=tuple(experiments),
+            unlisted=second,
+            broken=tuple(sorted(broken, key=lambda link: link.path)),
+            other={f"{self.base}/{epn}": epn for epn in self.other},
+        )
+
+
+def _look(
+    remote: Server, folder: str, stop: Stop, *, base: str, may_be: Callable[[bytes], bool]
+) -> _Entries:
+    """List a folder, and follow the links in it that are named like what it is to hold."""
+    entries = _Entries(base, [], {}, [])
+    links: list[bytes] = []
+    of_kind = {EntryKind.FOLDER: entries.folders, EntryKind.SYMLINK: links}
+    taken = 0
+
+    def hear(entry: Entry) -> None:
+        nonlocal taken
+        is_folder = entry.kind is EntryKind.FOLDER and entry.path != b"."
+        if not is_folder and not may_be(entry.path):
+            return
+        taken += 1
+        if taken > _MOST:
+            raise ListingRefused(f"{folder}: more than {_MOST:,} folders of experiments")
+        if entry.kind in of_kind:
+            of_kind[entry.kind].append(entry.path)
+        elif (epn := _epn(entry.path)) is not None:
+            entries.other.append(epn)
+
+    list_experiment(remote, folder, hear, stop, deep=False)
+    if links:
+        follow = follow_by_sftp if offers_sftp(remote) else follow_by_rsync
+        entries.links = follow(remote, base, links, stop)
+    for name, link in entries.links.items():
+        if link.problem is None:
+            entries.folders.append(name)
+            log.info(
+                "%s/%s is a symbolic link to %s", base, escaped(name), link.target or "a folder"
+            )
+    return entries
+
+
+def _one_folder_each(
+    found: list[LocatedExperiment],
+) -> tuple[list[LocatedExperiment], dict[str, str]]:
+    """The experiments in order, and what else is spelled like one of them -> why it is left out.
+
+    12282A and 12282a are one EPN, and their files would be mixed up at home.
+    """
+
+    def in_order(item: LocatedExperiment) -> tuple[str, str, str]:
+        # Swapped, lower case comes first: it is how EPNs are stored and, as far as known, spelled.
+        experiment = item.experiment
+        return experiment.beamline, experiment.epn.text, item.source.swapcase()
+
+    chosen: dict[Experiment, LocatedExperiment] = {}
+    second: dict[str, str] = {}
+    for located in sorted(found, key=in_order):
+        first = chosen.setdefault(located.experiment, located)
+        if first is not located:  # of several, the last one is named
+            why = f"left out: {first.source} is a folder of the same EPN; ask the facility"
+            log.warning("%s: %s", located.source, why)
+            second[located.source] = why
+            chosen[located.experiment] = replace(first, second=located.source)
+    return list(chosen.values()), second
+
+
+def _epn(name: bytes) -> Epn | None:
+    """The EPN that a folder is named after, in whatever case; blanks around it are no EPN's."""
+    text = name.decode("latin-1")
+    epn = Epn.parse(text)
+    return epn if epn is not None and epn.text == text.lower() else None
+
+
+def _is_epn(name: bytes) -> bool:
+    return _epn(name) is not None
+
+
+def _is_beamline(name: bytes) -> bool:
+    return _BEAMLINE.fullmatch(name) is not None
+
+
+def _is_either(name: bytes) -> bool:
+    return _is_epn(name) or _is_beamline(name)

@@ -1,0 +1,289 @@
+"""Which EPNs a group knows of: the spreadsheets of as-walker, or a list.
+
+Seven columns, by position and whatever the headers say: EPN, start, end, title, first name, last
+name, email (docs/how-to/bring-history-home.md). Only the first one counts here.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from asynchy.config.text_file import UnusableFile, read_text
+from asynchy.errors import SpreadsheetError, Stopped
+from asynchy.model.cancellation import Stop
+from asynchy.model.epn import Epn
+from asynchy.model.file_kind import other_kind
+from asynchy.model.formatting import escaped
+from asynchy.ssh.subprocess_runner import ProcessResult, run
+
+_KINDS = frozenset({".xls", ".xlsx", ".xlsm", ".xlsb", ".ods"})
+_LONGEST_TYPE = 200
+"""Bytes of the name of a document's type."""
+_OLE = bytes.fromhex("D0CF11E0A1B11AE1")
+"""How a compound file begins (MS-CFB 2.2): .xls, and documents of other programs."""
+_OLE_STREAMS = tuple(
+    f"{name}\0".encode("utf-16-le") for name in ("Workbook", "Book", "EncryptedPackage")
+)
+"""Directory entries of a compound file with sheets: MS-XLS 2.1.2, Excel 5, and a file with a
+password, of which nobody can tell what is in it."""
+_OTHER_DOCUMENTS = frozenset({".doc", ".docm", ".docx", ".dot", ".msg", ".pps", ".ppt", ".pptx"})
+"""Compound files that may have a sheet in them, and are no spreadsheets."""
+_BLOCK = 1 << 20
+_READER = Path(__file__).with_name("sheet_reader.py")
+_SILENCE = 60.0
+"""Seconds without a line from the reader: a file system that stands still."""
+_MOST_ODD = 1_000
+"""Rows without an EPN that are kept; a sheet may have a million."""
+_OUT_OF_MEMORY = (3, -signal.SIGABRT, -signal.SIGSEGV, -signal.SIGKILL)
+"""How the reader ends without memory: of itself, or by the library that it uses."""
+_TOO_MUCH = "it is too large, or has cells so far apart that all between them need more than 200 MB"
+
+
+@dataclass
+class EpnList:
+    """What a folder of spreadsheets, or a list, says."""
+
+    epns: set[Epn] = field(default_factory=set)
+    files: int = 0
+    odd: list[str] = field(default_factory=list)
+    """Rows that begin with no EPN: where, and what stands there; the first thousand."""
+    more_odd: int = 0
+    """How many more there are."""
+    unread: int = 0
+    """Rows among these that may have an EPN, which cannot be read."""
+    refused: list[SpreadsheetError] = field(default_factory=list)
+    """Files that cannot be read; nothing of them is in this."""
+
+    def take(self, other: EpnList) -> None:
+        """Add what a file says."""
+        self.epns |= other.epns
+        self.files += other.files
+        room = _MOST_ODD - len(self.odd)
+        self.odd += other.odd[:room]
+        self.more_odd += other.more_odd + len(other.odd[room:])
+        self.unread += other.unread
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all EPNs in it could be read."""
+        return not (self.refused or self.unread)
+
+
+def read_spreadsheets(folder: Path, stop: Stop | None = None) -> EpnList:
+    """The EPNs in all spreadsheets of a folder, on all their sheets.
+
+    A file or a sheet that cannot be read is refused, and nothing of it is taken; the others are
+    read. They are read by a process of its own, with limits: `sheet_reader.py`.
+
+    Raises:
+        SpreadsheetError: the folder cannot be read, or none of its spreadsheets; or it has none.
+        Stopped: the wish to stop was heard.
+    """
+    try:
+        found = sorted(path for path in folder.iterdir() if _may_be_spreadsheet(path))
+    except OSError as error:
+        raise SpreadsheetError(
+            f"{folder}: {error.strerror}", hint="epns_path names a folder of spreadsheets"
+        ) from None
+    if not found:
+        raise SpreadsheetError(
+            f"{folder} has no spreadsheets", hint="epns_path names a folder of spreadsheets"
+        )
+    sheets = EpnList()
+    files = [path for path in found if _is_file(path, sheets)]
+    while files:
+        read = _Read(files)
+        ended = run(
+            # Its own folder has modules with common names; the environment may name packages.
+            [sys.executable, "-P", "-s", str(_READER), *map(str, files)],
+            stop=stop or Stop(),
+            on_stdout=read.line,
+            on_stderr=lambda _: None,
+            environment={"RUST_BACKTRACE": "0"},
+            silence=_SILENCE,
+        )
+        if ended.stopped:
+            raise Stopped("stopped", hint="start it again")
+        done = read.done
+        if done < len(files):  # it ended at this one, maybe after some of its sheets
+            read.end_file(_why(ended))
+            done += 1
+        sheets.take(read.whole)
+        sheets.refused += read.refused
+        files = files[done:]
+    if not sheets.files:
+        first, *others = sheets.refused
+        raise SpreadsheetError(
+            "\n".join(error.message for error in [first, *others]), hint=first.hint
+        )
+    return sheets
+
+
+def read_list(path: Path) -> EpnList:
+    """The EPNs in a text file: one at the beginning of each line; `#` begins a comment.
+
+    Raises:
+        SpreadsheetError: it cannot be read.
+    """
+    try:
+        text = read_text(path, pipe=True).removeprefix("\ufeff")
+    except (OSError, UnicodeDecodeError, UnusableFile) as error:
+        reason = "it is no text" if isinstance(error, UnicodeDecodeError) else str(error)
+        if isinstance(error, OSError):
+            reason = error.strerror or reason
+        raise SpreadsheetError(
+            f"{path}: {reason}", hint="name a file of EPNs, one a line"
+        ) from None
+    found = EpnList(files=1)
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.partition("#")[0].replace(",", " ").split()
+        if words:
+            _take(f"{path.name}, line {number}", words[0], found)
+    return found
+
+
+class _Read:
+    """What the reader says of files, in their order; of a sheet all or nothing counts."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self.whole = EpnList()
+        self.refused: list[SpreadsheetError] = []
+        self.done = 0
+        self._files = files
+        self._file = EpnList()
+        self._sheet = EpnList()
+        self._bad_sheets = False
+
+    def line(self, line: bytes) -> None:
+        """Take a line of its output."""
+        try:
+            kind, *said = json.loads(line)
+        except ValueError:  # a line that it was ended in
+            return
+        path = self._files[self.done]
+        if kind == "cell":
+            sheet, number, text = said
+            _take(f"{path.name}, {sheet}, row {number}", text, self._sheet)
+        elif kind in ("odd", "unread"):
+            sheet, number, text = said
+            self._sheet.unread += kind == "unread"
+            if kind == "unread" or number > 1:
+                _take_odd(f"{path.name}, {sheet}, row {number}: {text}", self._sheet)
+        elif kind == "sheet":
+            self._file.take(self._sheet)
+            self._file.files, self._sheet = 1, EpnList()
+        elif kind == "bad":
+            sheet, reason = map(str, said)
+            self.refused.append(_refused(path, f"sheet {escaped(sheet)}: {escaped(reason)}"))
+            self._bad_sheets, self._sheet = True, EpnList()
+        else:
+            self.end_file(escaped(str(said[0])) if kind == "error" else None)
+
+    def end_file(self, error: str | None) -> None:
+        """Take what was read of the file; an error is about the rest of it."""
+        if error is not None:
+            self.refused.append(_refused(self._files[self.done], error))
+        elif not self._bad_sheets:
+            self._file.files = 1
+        self.whole.take(self._file)
+        self._file, self._sheet, self._bad_sheets = EpnList(), EpnList(), False
+        self.done += 1
+
+
+def _may_be_spreadsheet(path: Path) -> bool:
+    """By name, or by content whatever its name is; a file that cannot be read may be one."""
+    # Excel leaves `~$name.xlsx` beside an open file, LibreOffice `.~lock.…`, macOS `._name.xlsx`.
+    if path.name.startswith(("~$", ".")):
+        return False
+    if path.suffix.lower() in _KINDS:
+        return True
+    try:
+        return path.is_file() and (_is_packed_spreadsheet(path) or _is_ole_spreadsheet(path))
+    except OSError:
+        return True
+
+
+def _is_packed_spreadsheet(path: Path) -> bool:
+    with path.open("rb") as opened:
+        try:
+            if not zipfile.is_zipfile(opened):
+                return False
+            with zipfile.ZipFile(opened) as archive:
+                names = set(archive.namelist())
+                if "mimetype" in names and archive.getinfo("mimetype").file_size < _LONGEST_TYPE:
+                    return b"opendocument.spreadsheet" in archive.read("mimetype")
+        except (ValueError, RuntimeError, zipfile.BadZipFile, zlib.error):
+            return False
+    return not names.isdisjoint({"xl/workbook.xml", "xl/workbook.bin"})
+
+
+def _is_ole_spreadsheet(path: Path) -> bool:
+    """Whether it is a compound file with a directory entry of sheets."""
+    if path.suffix.lower() in _OTHER_DOCUMENTS:
+        return False
+    longest = max(map(len, _OLE_STREAMS))
+    with path.open("rb") as opened:
+        if opened.read(len(_OLE)) != _OLE:
+            return False
+        kept = b""
+        while block := opened.read(_BLOCK):
+            text = kept + block
+            if any(name in text for name in _OLE_STREAMS):
+                return True
+            kept = text[-longest:]
+    return False
+
+
+def _is_file(path: Path, sheets: EpnList) -> bool:
+    """Whether it can be opened without waiting; what is something else is refused."""
+    try:
+        kind = other_kind(path.stat().st_mode)
+    except OSError as error:
+        kind = error.strerror
+    if kind is not None:
+        sheets.refused.append(_refused(path, kind))
+    return kind is None
+
+
+def _refused(path: Path, reason: str) -> SpreadsheetError:
+    return SpreadsheetError(
+        f"{escaped(str(path))} cannot be read as a spreadsheet: {reason}",
+        hint="save it again as .xlsx, or take it out of the folder",
+    )
+
+
+def _why(ended: ProcessResult) -> str:
+    if ended.silent:
+        return f"nothing came of it for {_SILENCE:.0f} s"
+    if ended.code == -signal.SIGXCPU:
+        return "reading it takes too long"
+    if ended.code in _OUT_OF_MEMORY:
+        return _TOO_MUCH
+    words = ended.stderr.strip().splitlines()[-1:] or [f"exit code {ended.code}"]
+    return f"asynchy's reader of spreadsheets failed: {escaped(words[0], limit=200)}"
+
+
+def _take(place: str, text: str, sheets: EpnList) -> None:
+    epn = Epn.parse(text)
+    if epn is not None:
+        sheets.epns.add(epn)
+    elif text and not _is_header(place, text):
+        _take_odd(f"{place}: {text}", sheets)
+
+
+def _is_header(place: str, text: str) -> bool:
+    """Whether it is a column's title: without a digit, in the first row."""
+    return place.endswith((", row 1", ", line 1")) and not any(map(str.isdigit, text))
+
+
+def _take_odd(what: str, sheets: EpnList) -> None:
+    if len(sheets.odd) < _MOST_ODD:
+        sheets.odd.append(what)
+    else:
+        sheets.more_odd += 1

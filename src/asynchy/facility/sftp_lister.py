@@ -1,0 +1,382 @@
+"""Trees at the facility, listed over SFTP: many folders in flight, over several connections."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from asynchy.errors import MAY_NOT_BE_READ, AsynchyError, Stopped
+from asynchy.facility import links
+from asynchy.facility.folder_queue import MAY_HIDE, Folder, FolderError, FolderQueue
+from asynchy.facility.sftp_times import told_time
+from asynchy.model.cancellation import Stop
+from asynchy.model.experiment import Entry, EntryKind
+from asynchy.model.formatting import escaped
+from asynchy.model.listing_limits import check_name
+from asynchy.model.remote_names import is_name, is_wanted
+from asynchy.ssh.server import Server
+from asynchy.ssh.sftp import connection_pool
+from asynchy.ssh.sftp.connection import Connection
+from asynchy.ssh.sftp.protocol import (
+    Answer,
+    Code,
+    Handle,
+    Name,
+    Names,
+    ProtocolError,
+    Status,
+    close,
+    is_failure,
+    lstat,
+    open_folder,
+    read_folder,
+)
+
+log = logging.getLogger(__name__)
+
+IN_FLIGHT = 1000
+"""Folders that are open at a time on one connection, where the server allows it: OpenSSH's takes as
+many as it may open files, by default 1024 less a few (docs/decisions/0012)."""
+DEEPEST = 128
+"""Levels of folders; symbolic links are not followed, so only a broken server has more."""
+_AHEAD = 2
+"""READDIRs that are asked for before the answer to the first is there. Each answer with entries
+(100 at most, from OpenSSH) asks for two more, so that a large folder takes few round trips."""
+_MOST_AHEAD = 64
+_BARREN = 100
+"""Answers in a row about a folder that name nothing; some servers end a folder with one."""
+_FEWEST = 16
+"""Folders that are open at a time on a server that can open no more."""
+_IDLE = 0.05
+_NO_SEARCH = "what is in it may not be looked at (no x permission)"
+"""OpenSSH's server leaves out each entry that it cannot look at, `.` too, and tells no error."""
+_NOT_READ = "the server could not read it, and did not say why"
+"""OpenSSH's server tells an error in the middle of a folder as its end."""
+_SPARE = 8
+"""Handles that are left to the server's own use, where it says how many there are."""
+
+
+class Handler(Protocol):
+    """Hears what is found. Called from several threads where there are several connections."""
+
+    def enters(self, path: bytes) -> bool:
+        """Whether a folder that was found is listed, too."""
+
+    def top(self, folder: Folder, entry: Entry) -> None:
+        """What a tree's own folder is (`.`), if the server reports it."""
+
+    def entries(self, folder: Folder, entries: Sequence[Entry]) -> None:
+        """Some entries of a folder; their paths are within the tree."""
+
+    def ended(self, folder: Folder) -> None:
+        """There are no more entries in a folder; its folders are listed later, or already."""
+
+    def failed(self, folder: Folder, refused: FolderError) -> None:
+        """A folder could not be listed, or not whole."""
+
+
+def crawl(  # noqa: PLR0913 - where, what, and with how much
+    remote: Server,
+    start: Iterable[Folder],
+    handler: Handler,
+    stop: Stop,
+    *,
+    connections: int = 1,
+    dot_files: bool = False,
+) -> None:
+    """List folders and everything below them that the handler wants.
+
+    A folder of `start` may be a symbolic link to one; those below it are not followed.
+    Dot files and folders, save `.info`, are handed over as such, and not entered, unless
+    `dot_files`. Depth first, and a folder of `start` is taken once nothing else waits, so that few
+    folders wait at a time. A further connection is made for each second that it goes on; one that
+    cannot be made is done without.
+
+    Raises:
+        ListingError: the first connection could not be made, or one broke off.
+        SftpNotOffered: the server has no SFTP.
+        Stopped: a stop was requested meanwhile.
+        ToolMissing: ssh is not installed.
+    """
+    queue = FolderQueue(iter(start), remote.entries)
+    lister = functools.partial(_Lister, queue=queue, handler=handler, dot_files=dot_files)
+    connecting = stop.child()  # a helper that still connects when nothing is left gives up
+    with connection_pool.connection(remote, stop) as first:
+        helpers = [
+            threading.Thread(
+                target=_help, args=(remote, queue, lister, stop, connecting, after), daemon=True
+            )
+            for after in range(1, connections)
+        ]
+        for helper in helpers:
+            helper.start()
+        try:
+            lister(first).run()
+        except BaseException as error:
+            queue.fail(error)
+            raise
+        finally:
+            connecting.request()
+            for helper in helpers:
+                helper.join()
+    if queue.error is not None:
+        raise queue.error
+
+
+def _help(  # noqa: PLR0913, PLR0917 - two requests to stop: of all, and of what connects
+    remote: Server,
+    queue: FolderQueue,
+    lister: Callable[[Connection], _Lister],
+    stop: Stop,
+    connecting: Stop,
+    after: float,
+) -> None:
+    if connecting.wait(after):
+        return
+    try:
+        with Connection(remote, connecting, listing=True) as connection:
+            connection.use(stop)
+            try:
+                lister(connection).run()
+            except BaseException as error:  # noqa: BLE001 - raised by whoever waits for the end
+                queue.fail(error)
+    except Stopped as error:
+        if stop.requested:
+            queue.fail(error)
+    except AsynchyError as error:
+        log.info("a further connection could not be made: %s", error)
+
+
+class _Lister:
+    """Lists what is in the queue with one connection."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        queue: FolderQueue,
+        handler: Handler,
+        *,
+        dot_files: bool = False,
+    ) -> None:
+        self.connection = connection
+        self.dot_files = dot_files
+        self.queue = queue
+        self.handler = handler
+        self.began = time.time()
+        self.open = 0
+        """Folders that are being listed."""
+        self.unfinished: list[_Listing] = []
+        """Folders of which entries came in this turn, and perhaps the end, too."""
+        self._postponed: list[Folder] = []
+        handles = connection.limits.handles
+        self._most = min(IN_FLIGHT, handles - _SPARE) if handles > _SPARE else IN_FLIGHT
+
+    def run(self) -> None:
+        idle = threading.Event()
+        while not self.queue.finished:
+            while self.open < self._most and (folder := self.queue.take()) is not None:
+                self._begin(folder)
+            if self.connection.in_flight:
+                self.connection.turn()
+                for listing in self.unfinished:
+                    listing.read_ahead()
+                self.unfinished.clear()
+            elif self._postponed:  # alone, so that it is not for the others
+                self._begin(self._postponed.pop(), last_try=True)
+            else:  # the others may find more
+                idle.wait(_IDLE)
+
+    def _begin(self, folder: Folder, *, last_try: bool = False) -> None:
+        self.open += 1
+        _Listing(self, folder, None if last_try else self._most).begin()
+
+    def not_opened(self, folder: Folder, most: int) -> None:
+        """The server could not open a folder while so many were allowed to be open."""
+        self.open -= 1
+        if most == self._most == _FEWEST:
+            self._postponed.append(folder)
+            return
+        if most == self._most:
+            self._most = max(_FEWEST, most // 2)
+        self.queue.put([folder])
+        self.queue.done()
+
+    def settled(self) -> None:
+        """A folder has been listed, or could not be."""
+        self.open -= 1
+        self.queue.done()
+
+
+class _Listing:
+    """One folder: opened, read, closed."""
+
+    def __init__(self, lister: _Lister, folder: Folder, most: int | None) -> None:
+        self._lister = lister
+        self._folder = folder
+        self._most = most
+        self._handle = b""
+        self._asked = 0
+        self._barren = 0
+        self._ended = False
+        self._named = self._named_itself = False
+        self._refused: FolderError | None = None
+
+    def begin(self) -> None:
+        path = self._folder.full
+        try:  # of a tree that has no end, what waits is not listed either
+            self._lister.queue.admit(self._folder.tag, ())
+        except ValueError as error:
+            self._refused = FolderError(str(error))
+            self._settle()
+            return
+        self._lister.connection.ask(lambda number: open_folder(number, path), self._opened)
+
+    def _opened(self, answer: Answer) -> None:
+        if isinstance(answer, Handle):
+            self._handle = answer.handle
+            self.read_ahead()
+        elif is_failure(answer) and self._most is not None:  # EMFILE has no code of its own
+            self._lister.not_opened(self._folder, self._most)
+        else:
+            self._refused = _refusal(answer)
+            if self._refused.absent and self._folder.path == b".":
+                links.explain_absence(self._lister.connection, self._folder.full, self._explained)
+            else:
+                self._settle()
+
+    def _explained(self, problem: str | None) -> None:
+        """A tree's own folder is absent, unless there is a problem with what is there."""
+        if problem is not None:
+            self._refused = FolderError(problem, replaced=True)
+        self._settle()
+
+    def read_ahead(self) -> None:
+        """Ask for further entries, unless the end has come; answers may overtake one another."""
+        if self._ended:
+            return
+        for _ in range(min(_AHEAD, _MOST_AHEAD - self._asked)):
+            self._asked += 1
+            self._lister.connection.ask(
+                lambda number: read_folder(number, self._handle), self._took
+            )
+
+    def _took(self, answer: Answer) -> None:
+        self._asked -= 1
+        if isinstance(answer, Names):
+            self._hand_over(answer)
+            self._lister.unfinished.append(self)
+        else:
+            self._ended = True
+            if not (isinstance(answer, Status) and answer.code == Code.EOF):
+                self._refused = self._refused or _refusal(answer)
+        if self._ended and not self._asked:  # answers may come in any order
+            handle = self._handle
+            self._lister.connection.ask(lambda number: close(number, handle), lambda answer: None)
+            if self._named_itself or (self._named and not self._lister.queue.name_themselves):
+                self._settle()
+            else:
+                itself = self._folder.full + b"/."
+                self._lister.connection.ask(lambda number: lstat(number, itself), self._looked_at)
+
+    def _looked_at(self, answer: Answer) -> None:
+        """A folder that did not name itself is empty, or its names were kept back."""
+        denied = isinstance(answer, Status) and answer.code == Code.PERMISSION_DENIED
+        if denied or self._lister.queue.name_themselves:
+            reason = _NO_SEARCH if denied else _NOT_READ
+            self._refused = self._refused or FolderError(reason, alone=True)
+        self._settle()
+
+    def _hand_over(self, answer: Names) -> None:
+        entries = []
+        self._barren += 1
+        self._named |= bool(answer.names)
+        for name in answer.names:
+            if name.name == b".":
+                self._named_itself = self._lister.queue.name_themselves = True
+                if self._folder.path == b".":
+                    self._hand_over_top(name)
+            if name.name in (b".", b".."):
+                continue
+            self._barren = 0
+            if self._folder.is_too_long(name.name):  # `_settle` reports the folder
+                continue
+            try:
+                entries.append(_entry(self._folder, name, self._lister))
+            except ValueError as error:
+                self._refused = self._refused or FolderError(str(error))
+        try:
+            if self._barren > _BARREN:
+                raise ValueError("a folder that goes on without naming anything")
+            self._lister.queue.admit(self._folder.tag, entries)
+        except ValueError as error:
+            self._refused = self._refused or FolderError(str(error))
+            self._ended = True
+            return
+        self._lister.handler.entries(self._folder, entries)
+        handler, tag, root = self._lister.handler, self._folder.tag, self._folder.root
+        folders = [entry.path for entry in entries if entry.kind is EntryKind.FOLDER]
+        self._lister.queue.put(Folder(tag, root, path) for path in folders if handler.enters(path))
+
+    def _hand_over_top(self, name: Name) -> None:
+        told = name.attributes
+        if told.mode is not None and told.modified is not None:
+            modified = told_time(told.modified, name.name, name.line, self._lister.began)
+            entry = Entry(EntryKind.FOLDER, b".", 0, modified, stat.S_IMODE(told.mode))
+            self._lister.handler.top(self._folder, entry)
+
+    def _settle(self) -> None:
+        if self._folder.may_hide_entries:
+            self._refused = self._refused or MAY_HIDE
+        if self._refused is None:
+            self._lister.handler.ended(self._folder)
+        else:
+            self._lister.handler.failed(self._folder, self._refused)
+        self._lister.settled()
+
+
+def _refusal(answer: Answer) -> FolderError:
+    if not isinstance(answer, Status):
+        raise ProtocolError(f"{type(answer).__name__} in answer to a question about a folder")
+    match answer.code:
+        case Code.NO_SUCH_FILE:
+            return FolderError("there is no such folder", absent=True, alone=True)
+        case Code.PERMISSION_DENIED:
+            return FolderError(MAY_NOT_BE_READ, alone=True)
+    words = f"the server says: {escaped(answer.message, limit=200)} ({answer.code})"
+    return FolderError(words, alone=True)
+
+
+def _entry(folder: Folder, name: Name, lister: _Lister) -> Entry:
+    """An entry as it is told.
+
+    Raises:
+        ValueError: it has no usable name, or it is not told what it is.
+    """
+    path = folder.below(name.name)
+    if not is_name(name.name):
+        raise ValueError(
+            f"a name that leads out of the experiment: {escaped(name.name, limit=200)}"
+        )
+    check_name(path)
+    size, mode, modified = name.attributes
+    if size is None or mode is None or modified is None:
+        raise ValueError(f"the server does not say what {escaped(name.name, limit=200)} is")
+    kind = EntryKind.DOT_FILE
+    if is_wanted(name.name, dot_files=lister.dot_files):
+        kind = _KINDS.get(stat.S_IFMT(mode), EntryKind.SPECIAL)
+    if kind is EntryKind.FOLDER and folder.depth >= DEEPEST:
+        raise ValueError(f"more than {DEEPEST} folders in each other")
+    modified = told_time(modified, name.name, name.line, lister.began)
+    return Entry(kind, path, size, modified, stat.S_IMODE(mode))
+
+
+_KINDS = {
+    stat.S_IFREG: EntryKind.FILE,
+    stat.S_IFDIR: EntryKind.FOLDER,
+    stat.S_IFLNK: EntryKind.SYMLINK,
+}

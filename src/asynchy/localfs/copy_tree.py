@@ -1,0 +1,392 @@
+"""The tree of a copy at home, and what a transfer does in it; nothing outside it is touched."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import logging
+import os
+import stat
+from pathlib import Path
+from typing import Self
+
+from asynchy.localfs.kept_files import KeptFolder
+from asynchy.localfs.mode_and_time import dated, set_mode, time_not_held
+from asynchy.localfs.safe_tree import (
+    FOLDER,
+    SafeTree,
+    is_about_one_file,
+    name_for_ours,
+    opened,
+    remove_tree,
+    walk_down,
+)
+from asynchy.localfs.same_place import is_alike
+from asynchy.model.experiment import Copy, Entry
+from asynchy.model.file_modes import GROUP_SHARED, Modes
+from asynchy.model.file_times import is_time, same_time
+from asynchy.model.formatting import escaped
+from asynchy.ssh.error_causes import cause
+
+log = logging.getLogger(__name__)
+
+_ABOVE = 0o2770
+"""Folders that we make above the data: the project's group works in them, others stay out."""
+_WHAT = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFREG: "a file"}
+LOCK = "lock"
+"""In the folder for files on their way."""
+STAGING = "rsync"
+"""There, too: the folder that rsync writes into."""
+_LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_PROBE = ".asynchy-probe"
+_UNFINISHED = 0o1700
+"""The mode of a folder that was just made: by its sticky bit a later run sees that it never got the
+mode that it is to have."""
+_NAME = 200
+_libc = ctypes.CDLL(None, use_errno=True)
+_renameat2 = getattr(_libc, "renameat2", None)
+"""Of the C library since glibc 2.28."""
+_EXCHANGE = 2
+"""RENAME_EXCHANGE of renameat2(2)."""
+
+
+def make_folders(copy: Copy) -> None:
+    """Make what is missing below the project folder, never the project folder itself.
+
+    Raises:
+        OSError: one of them cannot be made, or is a symbolic link.
+    """
+    new = False
+
+    def make(above: int, name: str) -> int:
+        nonlocal new
+        new = made(above, name)
+        below = os.open(name, FOLDER, dir_fd=above)
+        if new:
+            _give(below, _ABOVE)
+        return below
+
+    destination = walk_down(copy.project_folder, copy.destination, make)
+    if new:
+        _give(destination, _UNFINISHED)
+    os.close(destination)
+
+
+def _give(folder: int, mode: int) -> None:
+    """Give a folder a mode, unless the file system knows none: that is told of the files in it."""
+    try:
+        os.fchmod(folder, mode)
+    except OSError as error:
+        if not is_about_one_file(error):
+            raise
+
+
+class Scratch:
+    """The folder for files on their way, for one attempt alone; a context manager.
+
+    It is beside the data (docs/decisions/0007): `.asynchy-data`, or another name if somebody else
+    has that one; in the copy's own folder if that is a file system of its own. A lock in it keeps
+    out who works with another catalogue on the same destination: leases are in the catalogue, and
+    do not.
+    """
+
+    def __init__(self, copy: Copy) -> None:
+        """Make it, and lock it.
+
+        Raises:
+            OSError: it cannot be made, or another process works there.
+        """
+        self.descriptor, self.path = _made_in(copy, copy.destination.parent)
+        if not _leads_home(self.descriptor, copy):
+            os.close(self.descriptor)
+            drop(copy.project_folder, self.path, empty=True)
+            self.descriptor, self.path = _made_in(copy, copy.destination)
+        try:
+            self._lock = _locked(self.descriptor, self.path)
+        except OSError:
+            os.close(self.descriptor)
+            raise
+
+    def time_at_home(self, modified: int) -> int | None:
+        """The time in seconds that a file has here once it was given one; None: it is refused."""
+        os.close(os.open(_PROBE, _LOCK, 0o600, dir_fd=self.descriptor))
+        try:
+            return dated(self.descriptor, _PROBE, modified)
+        finally:
+            os.unlink(_PROBE, dir_fd=self.descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(LOCK, dir_fd=self.descriptor)
+        os.close(self._lock)
+        os.close(self.descriptor)
+
+
+def _made_in(copy: Copy, parent: Path) -> tuple[int, Path]:
+    """The folder for files on their way in another one, opened, and its path."""
+    above = opened(copy.project_folder, parent)
+    try:
+        name = name_for_ours(above, f".asynchy-{copy.destination.name}")
+        made(above, name)  # its setgid bit, if any, makes the files in it the project's group's
+        return os.open(name, FOLDER, dir_fd=above), parent / name
+    except OSError as error:
+        path = parent / (error.filename or "")
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        os.close(above)
+
+
+def _leads_home(scratch: int, copy: Copy) -> bool:
+    """Whether a file can be renamed from a folder into the copy's: they may be of two mounts.
+
+    It is tried: some file systems that join others (mergerfs) are one device, and refuse.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(_PROBE, _LOCK | os.O_EXCL, 0o600, dir_fd=scratch))
+    home = opened(copy.project_folder, copy.destination)
+    try:
+        os.rename(_PROBE, _PROBE, src_dir_fd=scratch, dst_dir_fd=home)
+        os.unlink(_PROBE, dir_fd=home)
+    except OSError as error:
+        os.unlink(_PROBE, dir_fd=scratch)
+        return error.errno != errno.EXDEV  # anything else is told when it matters
+    finally:
+        os.close(home)
+    return True
+
+
+def _locked(scratch: int, path: Path) -> int:
+    lock = os.open(LOCK, _LOCK, 0o600, dir_fd=scratch)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        who = escaped(os.pread(lock, _NAME, 0), limit=_NAME)
+        os.close(lock)
+        reason = f"{who or 'another process'} works on this copy; two configs have one destination"
+        raise OSError(errno.EBUSY, reason, str(path)) from None
+    except OSError as error:  # some file systems know no locks
+        log.debug("%s: no lock: %s", path, error)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
+    return lock
+
+
+def drop(project: Path, folder: Path, *, empty: bool = False) -> None:
+    """Remove a folder below a project folder with all that is in it, as far as it can be.
+
+    `empty`: only where nothing is in it.
+    """
+    with contextlib.suppress(OSError):
+        above = opened(project, folder.parent)
+        try:
+            if empty:
+                os.rmdir(folder.name, dir_fd=above)
+            else:
+                remove_tree(above, folder.name)
+        finally:
+            os.close(above)
+
+
+def made(above: int, name: str) -> bool:
+    """Make a folder where there is nothing; whether there was not."""
+    try:
+        os.mkdir(name, 0o700, dir_fd=above)
+    except FileExistsError:
+        return False
+    return True
+
+
+def flush(descriptor: int) -> None:
+    """Have everything that was written to its file system on the disks: syncfs(2).
+
+    Raises:
+        OSError: some of it could not be written.
+    """
+    if _libc.syncfs(descriptor) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _exchanged(one: int, name: str | bytes, other: int, other_name: bytes) -> bool:
+    """Have two files change places in one step; whether the file system can: renameat2(2).
+
+    So what was taken out is what was there, and nothing that a person saves meanwhile is lost.
+
+    Raises:
+        OSError: one of them is not there, or may not be moved.
+    """
+    if _renameat2 is None:
+        return False
+    if not _renameat2(one, os.fsencode(name), other, other_name, _EXCHANGE):
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+        return False
+    raise OSError(number, os.strerror(number))
+
+
+def error_reason(error: OSError) -> tuple[str, str | None]:
+    """Why something could not be written at home, and what to do; a bare name says nothing."""
+    if (found := cause(f"mkstemp: {error.strerror} ({error.errno})")) is not None:
+        return found.reason, found.hint
+    place = error.filename if isinstance(error.filename, str | bytes) else ""
+    name = f"{escaped(place)}: " if os.fsencode(place).startswith(b"/") else ""
+    return f"{name}{error.strerror or error}", None
+
+
+def _is_unfinished(folder: os.stat_result) -> bool:
+    """Whether it has the mode of one that was just made; the setgid bit is the folder's above."""
+    return folder.st_mode & 0o1777 == _UNFINISHED and folder.st_uid == os.geteuid()
+
+
+class CopyTree(SafeTree):
+    """A copy's tree, below its project folder. For one thread; its methods raise OSError."""
+
+    def __init__(
+        self,
+        copy: Copy,
+        replaced: Path | None = None,
+        modes: Modes = GROUP_SHARED,
+        *,
+        size_only: bool = False,
+    ) -> None:
+        """Open it; `replaced` is where files are kept that others take the place of.
+
+        `modes`: the permission bits of what arrives. `size_only`: a time that home cannot hold is
+        no fault.
+        """
+        super().__init__(copy.destination, copy.project_folder)
+        self._modes = modes
+        self._size_only = size_only
+        self._kept = KeptFolder(copy, replaced) if replaced is not None else None
+
+    def close(self) -> None:
+        """Let go of the folders that are open."""
+        super().close()
+        if self._kept is not None:
+            self._kept.close()
+
+    def flush(self) -> None:
+        """Have all of it on the disks."""
+        flush(self._root)
+
+    def place(self, scratch: int, temporary: str | bytes, entry: Entry) -> None:
+        """Put a file that is whole in its place, with its mode and time; what was there is kept.
+
+        OSError, too, if it is in its place and the file system cannot hold its time.
+        """
+        needed = self._modes.rule != "umask"
+        set_mode(scratch, temporary, self._modes.of(entry), needed=needed)
+        at_home = dated(scratch, temporary, entry.modified)
+        self._put(scratch, temporary, entry.path)
+        if self._size_only:
+            return
+        if at_home is None or not same_time(at_home, entry.modified):
+            raise time_not_held(entry.modified, at_home)
+
+    def _put(self, scratch: int, temporary: str | bytes, path: bytes) -> None:
+        assert self._kept is not None
+        try:
+            folder, name = self._place(path)
+            found = self.find(path)
+            linked = None
+            if found is not None and not stat.S_ISDIR(found.st_mode):
+                linked = self._kept.link(self, path)
+            if linked is None or not _exchanged(scratch, temporary, folder, name):
+                os.rename(temporary, name, src_dir_fd=scratch, dst_dir_fd=folder)
+            elif os.stat(temporary, dir_fd=scratch, follow_symlinks=False).st_ino == linked:
+                os.unlink(temporary, dir_fd=scratch)
+            else:  # a person saved it at that moment
+                self._kept.take(scratch, temporary, path)
+        except OSError as error:  # which names the temporary file
+            raise self.in_the_way(path) or OSError(error.errno, error.strerror) from None
+
+    def refusal(self, path: bytes) -> int | None:
+        """Why no file can be put into a path's folder, an errno; flags (chattr) stop root, too."""
+        folder, _ = self._place(path)
+        if os.access(b".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
+            return None
+        if os.fstatvfs(folder).f_flag & os.ST_RDONLY:
+            return errno.EROFS
+        return errno.EPERM if os.geteuid() == 0 else errno.EACCES
+
+    def place_link(self, scratch: int, temporary: bytes, path: bytes) -> None:
+        """Put a symbolic link or a special file where nothing is, or another one of our user's."""
+        try:
+            folder, name = self._place(path)
+            found = self.find(path)
+            if found is None:
+                os.link(
+                    temporary, name, src_dir_fd=scratch, dst_dir_fd=folder, follow_symlinks=False
+                )
+                return
+        except OSError as error:  # which names the temporary file
+            raise self.in_the_way(path) or OSError(error.errno, error.strerror) from None
+        if is_alike(scratch, temporary, folder, name):
+            return
+        ours = found.st_uid == os.geteuid()
+        if stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode) or not ours:
+            what = _WHAT.get(stat.S_IFMT(found.st_mode), "a special file")
+            raise FileExistsError(errno.EEXIST, f"{what} is in the way; move it away")
+        self._put(scratch, temporary, path)
+
+    def make_folder(self, entry: Entry) -> None:
+        """Make a folder where there is none; those above it are there; so is `.`."""
+        try:
+            folder, name = self._place(entry.path)
+            os.mkdir(name, _UNFINISHED, dir_fd=folder)
+        except OSError as error:
+            if (found := self.in_the_way(entry.path, folder=True)) is not None:
+                raise found from None
+            if error.errno != errno.EEXIST:
+                raise
+            if not _is_unfinished(os.stat(name, dir_fd=folder, follow_symlinks=False)):
+                return
+        with contextlib.suppress(OSError):  # it is tried again, and told, when all is there
+            self.settle(entry, mode=True)
+
+    def in_the_way(self, path: bytes, *, folder: bool = False) -> OSError | None:
+        """What is where a file, or a folder, or a folder above it is to be; None: nothing."""
+        names = path.split(b"/")
+        for depth in range(1, len(names) + 1):
+            above = b"/".join(names[:depth])
+            found = self.find(above)
+            if found is None:
+                return None
+            if stat.S_ISDIR(found.st_mode) != (folder or depth < len(names)):
+                what = _WHAT.get(stat.S_IFMT(found.st_mode), "a special file")
+                number = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.ENOTDIR
+                place = os.fsencode(self.root) + b"/" + above
+                return OSError(number, f"{what} is in the way; move it away", place)
+        return None
+
+    def settle(self, entry: Entry, *, mode: bool) -> None:
+        """Give a file or folder that is there the time that it is to have, and perhaps the mode."""
+        folder, name = self._place(entry.path)
+        # O_PATH needs no permission to read; a link would be opened itself, and then refused.
+        descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            found = os.fstat(descriptor)
+            handle = f"/proc/self/fd/{descriptor}"
+            if mode and stat.S_IMODE(found.st_mode) != self._modes.of(entry):
+                os.chmod(handle, self._modes.of(entry))  # noqa: PTH101 - no path of ours
+            if not is_time(found, entry.modified):
+                os.utime(handle, (entry.modified, entry.modified))
+        finally:
+            os.close(descriptor)
+
+    def folders_in(self, path: bytes) -> list[bytes]:
+        """The names of the folders in a folder; the copy's own is the empty path."""
+        with os.scandir(self._folder(path)) as entries:
+            below = [item.name for item in entries if item.is_dir(follow_symlinks=False)]
+        return [os.fsencode(name) for name in below]
+
+    def remove_folder(self, path: bytes) -> None:
+        """Remove a folder with all that is in it."""
+        folder, name = self._place(path)
+        remove_tree(folder, os.fsdecode(name))

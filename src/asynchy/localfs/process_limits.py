@@ -1,0 +1,36 @@
+"""What the system sets for this process: the umask, and how many files it may open."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import resource
+from pathlib import Path
+
+_MOST_FILES = 65_536
+"""Open files that are asked for at most: programs that close all they could have open get slow."""
+_STATUS = Path("/proc/self/status")
+
+
+def umask() -> int:
+    """The permission bits that this process takes from what it makes; 0o022 if it is not told.
+
+    umask(2) tells it only by changing it, for all threads.
+    """
+    with contextlib.suppress(OSError):
+        match = re.search(r"^Umask:\s*([0-7]+)$", _STATUS.read_text(), re.MULTILINE)
+        if match is not None:
+            return int(match[1], 8)
+    return 0o022
+
+
+def raise_limit() -> None:
+    """Let this process and its children open as many files as the system lets them.
+
+    Its limit is 1,024 under systemd and in a login shell, and the one that it may be raised to is
+    far higher: getrlimit(2).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,33 @@
+"""What became of an experiment, beside attempts and checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from asynchy.model.experiment import Experiment
+
+
+class EventKind(Enum):
+    """What happened; the value is stored, and is the text that people read."""
+
+    RELEASED = "released"
+    """A person said that it need not come home."""
+    TAKEN_BACK = "release taken back"
+    """A person said that it must come home after all."""
+    MOVED = "moved at the facility"
+    """Its folder there has another path."""
+    RENAMED = "on another beamline"
+    """It is known under another beamline from then on."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One of them."""
+
+    experiment: Experiment
+    at: datetime
+    kind: EventKind
+    detail: str
+    """Such as the reason that a person gave."""

@@ -1,0 +1,272 @@
+"""Experiments at the facility, their copies at home, and what a listing of them says."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+
+from asynchy.model.epn import Epn
+from asynchy.model.file_times import TIME_UNKNOWN, is_time, is_told_by_sftp
+from asynchy.model.formatting import count, escaped
+
+TIMEZONE = "Australia/Melbourne"
+"""Where the facility is and the original programs ran: their naive times are of it."""
+
+
+@dataclass(frozen=True, order=True)
+class Experiment:
+    """The tree of files of one EPN on one beamline at the facility."""
+
+    beamline: str
+    epn: Epn
+
+    def __hash__(self) -> int:
+        return hash((self.beamline, self.epn.text))
+
+
+@dataclass(frozen=True)
+class LocatedExperiment:
+    """An experiment and where it is."""
+
+    experiment: Experiment
+    source: str
+    """Absolute path at the facility, without a slash at the end."""
+    target: str | None = None
+    """Where the symbolic link points to that `source` is, fit to be read; None: it is a folder, or
+    a link whose target the server does not report."""
+    second: str | None = None
+    """Another folder of the same EPN, whose files are not at home; None: there is none."""
+    formerly: Experiment | None = None
+    """The name under which it is known, which `experiment` replaces; None: it is known as that."""
+    moved: bool = False
+    """Whether it was known in another folder before: what is here was not compared yet."""
+
+
+@dataclass(frozen=True)
+class BrokenLink:
+    """A symbolic link in the place of an experiment's or a beamline's folder, leading to none."""
+
+    path: str
+    """Its absolute path at the facility."""
+    target: str | None
+    """Where it points to, fit to be read; None: the server does not report."""
+    reason: str
+    """Why there is no folder to list, with the target."""
+    experiment: Experiment | None = None
+    """Whose folder it would be; None: a beamline's."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Copy:
+    """An experiment at one destination at home, or where it is going to be."""
+
+    experiment: Experiment
+    project: str
+    source: str
+    """Absolute path at the facility, without a slash at the end."""
+    project_folder: Path
+    """Never created by asynchy: where it is missing, a mount or the mapping is wrong."""
+    destination: Path
+
+    @property
+    def epn(self) -> Epn:
+        """The EPN of the experiment."""
+        return self.experiment.epn
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """How much there is of something."""
+
+    bytes: int
+    files: int
+
+
+class EntryKind(Enum):
+    """What an entry of a listing is."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    SYMLINK = "symlink"
+    SPECIAL = "special file"
+    """A FIFO, socket or device."""
+    DOT_FILE = "dot file"
+    """A file, folder or link that is left out for its name; nothing in such a folder is listed."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a listing."""
+
+    kind: EntryKind
+    path: bytes
+    """Relative to the experiment's folder, which itself is `.`."""
+    size: int
+    modified: int
+    """Seconds since 1970 in UTC, or `TIME_UNKNOWN`."""
+    mode: int
+    """Its permission bits at the facility, such as 0o644."""
+
+    def is_same(self, found: os.stat_result | None, *, size_only: bool = False) -> bool:
+        """Whether what was found at home is this file as it is at the facility.
+
+        It is where a regular file has the same size and, unless `size_only`, the same time.
+        """
+        if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != self.size:
+            return False
+        return size_only or is_time(found, self.modified)
+
+
+def is_changed(entry: Entry, facts: tuple[int, int] | None) -> bool:
+    """Whether a file's time, which SFTP could not tell when it arrived, is told now by rsync.
+
+    `facts` are the size and time that it was recorded with.
+    """
+    untold = facts == (entry.size, TIME_UNKNOWN)
+    return untold and not is_told_by_sftp(entry.modified)
+
+
+@dataclass(frozen=True)
+class LeftOutCounts:
+    """How much of an experiment is not brought home because of what it is."""
+
+    dot_files: int = 0
+    """Names that begin with a dot; a folder counts as one, with all that is in it."""
+    symlinks: int = 0
+    special_files: int = 0
+
+    def __str__(self) -> str:
+        """The numbers, such as `2 dot files, 1 link`; empty: nothing is left out."""
+        numbers = {
+            "dot file": self.dot_files,
+            "link": self.symlinks,
+            "special file": self.special_files,
+        }
+        return ", ".join(count(number, noun) for noun, number in numbers.items() if number)
+
+    def without(self, brought: LeftOutCounts) -> LeftOutCounts:
+        """What is left of it once some were brought home."""
+        return LeftOutCounts(
+            max(0, self.dot_files - brought.dot_files),
+            max(0, self.symlinks - brought.symlinks),
+            max(0, self.special_files - brought.special_files),
+        )
+
+
+NOTHING_LEFT_OUT = LeftOutCounts()
+
+
+class LocalState(Enum):
+    """What is at home in the place of a listed entry."""
+
+    AS_LISTED = "as listed"
+    EDITED = "changed at home"
+    """A file that a person changed since it arrived, while the facility's is as it was."""
+    MISSING = "missing"
+    """Nothing, or something else."""
+    NOT_LOOKED = "not looked at"
+
+
+OPEN_IT = "ask the facility to open it to the user"
+"""What to do about a folder that may not be read."""
+
+
+@dataclass(frozen=True)
+class Unlisted:
+    """A folder of an experiment that could not be listed: what is in it is not known."""
+
+    path: bytes
+    """Relative to the experiment's folder."""
+    reason: str
+    to_do: str = OPEN_IT
+
+    def __str__(self) -> str:
+        return f"{escaped(self.path, limit=200)}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class DifferentCounts:
+    """Files that are at home, but not as listed, by what tells them from the facility's."""
+
+    newer: int = 0
+    """The facility's has a later time."""
+    changed: int = 0
+    """The one at home has a later time."""
+    resized: int = 0
+    """Both have the same time, and another size."""
+
+    @property
+    def files(self) -> int:
+        """All of them."""
+        return self.newer + self.changed + self.resized
+
+
+NOTHING_DIFFERENT = DifferentCounts()
+
+
+PathPair = tuple[bytes, bytes]
+
+
+def same_place_words(other: bytes) -> str:
+    """Why a file cannot be at home: another listed one has its place there."""
+    return (
+        f"the file system at home does not tell its name from {escaped(other, limit=200)}; "
+        "only one of them can be there (ask the facility to rename one, or use another file system)"
+    )
+
+
+@dataclass(frozen=True)
+class ListingDiff:
+    """An experiment as listed at the facility, compared with its copy at home."""
+
+    listed_at: datetime
+    """When the listing began."""
+    files: int
+    bytes: int
+    folders: int
+    missing_files: int
+    """Files that are not at home yet, or differ."""
+    missing_bytes: int
+    missing_folders: int
+    fingerprint: str
+    """Equal for two listings of the same files (name, size, time)."""
+    listing: int | None = None
+    """Its number in the catalogue; None if it was not stored."""
+    other_times: int = 0
+    """Files that count as at home by their size alone; their time is another one."""
+    others: LeftOutCounts = NOTHING_LEFT_OUT
+    """Dot files, links and special files that it has besides."""
+    brought: LeftOutCounts = NOTHING_LEFT_OUT
+    """Those of them that are at home."""
+    edited_files: int = 0
+    """Files that people changed at home; they are left alone and are not missing."""
+    different: DifferentCounts = NOTHING_DIFFERENT
+    """Those of the missing files in whose place is another version."""
+    unlisted: tuple[Unlisted, ...] = ()
+    """Folders that could not be listed; empty: the listing is whole."""
+    missing_in_blocks: int = 0
+    """Bytes that the missing files take, each in whole blocks of the destination."""
+    same_place: PathPair | None = None
+    """The first two listed paths that lead to one file at home, of which only one can be there."""
+
+    @property
+    def absent_files(self) -> int:
+        """Those of the missing files in whose place no file is."""
+        return self.missing_files - self.different.files
+
+    @property
+    def missing_space(self) -> int:
+        """Bytes that the missing files need at the destination."""
+        return max(self.missing_bytes, self.missing_in_blocks)
+
+    @property
+    def left_out(self) -> LeftOutCounts:
+        """What is not at home because of what it is."""
+        return self.others.without(self.brought)

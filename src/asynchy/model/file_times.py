@@ -1,0 +1,54 @@
+"""The times of files: in whole seconds, for SFTP (version 3) tells no more."""
+
+from __future__ import annotations
+
+import os
+
+TIME_UNKNOWN = -(1 << 62)
+"""Stands for the time of a file that the server does not report; no file has that one.
+
+SFTP (version 3) tells times in 32 bits without a sign: none before 1970 or after 2106.
+"""
+
+_tolerance = 0  # seconds
+_LAST_OF_32_BITS = (1 << 31) - 1
+
+
+def tolerate(seconds: int) -> None:
+    """Take times that differ by so much for the same, in this process, from now on.
+
+    With any number, the last time of file systems with 32 bits stands for every later one, too.
+
+    It is about the file systems at home, so it holds for every comparison alike: `time-tolerance`.
+    """
+    global _tolerance  # noqa: PLW0603
+    _tolerance = seconds
+
+
+def tolerated() -> int:
+    """By how many seconds times may differ that count as the same."""
+    return _tolerance
+
+
+def is_time(found: os.stat_result, modified: int) -> bool:
+    """Whether what was found at home has a time, or that time is not known."""
+    return same_time(found.st_mtime_ns // 1_000_000_000, modified)
+
+
+def same_time(at_home: int, modified: int) -> bool:
+    """Whether a time at home is one that was told, or that one is not known; in seconds."""
+    if modified in (at_home, TIME_UNKNOWN):
+        return True
+    if not _tolerance:
+        return False
+    return abs(at_home - modified) <= _tolerance or is_last_of_32_bits(at_home, modified)
+
+
+def is_last_of_32_bits(at_home: int, modified: int) -> bool:
+    """Whether a time is the last that XFS without bigtime can hold, in place of a later one."""
+    return at_home == _LAST_OF_32_BITS < modified
+
+
+def is_told_by_sftp(modified: int) -> bool:
+    """Whether SFTP (version 3) can tell a time."""
+    return 0 <= modified < 1 << 32

@@ -1,0 +1,62 @@
+"""How much a listing may tell of one experiment before it counts as a server that went wrong.
+
+The facility is not trusted with our memory, disk and time: a folder without an end, a file of
+10^18 bytes and a name as long as a packet each end in an error for their experiment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from asynchy.model.experiment import Entry
+
+LONGEST_NAME = 255
+"""Bytes of the name of a file: NAME_MAX of Linux."""
+LONGEST_PATH = 4095
+"""Bytes of a path: PATH_MAX of Linux, without the byte that ends it."""
+LARGEST = 1 << 53
+"""Bytes of an experiment: 9 PB. Sums of such stay what a database can add."""
+
+
+def check_name(path: bytes) -> None:
+    """See that the name at the end of a path is one that a file can have.
+
+    Raises:
+        ValueError: it is longer than Linux allows.
+    """
+    if len(path) <= LONGEST_NAME:  # as nearly all are
+        return
+    name = len(path) - path.rfind(b"/") - 1
+    if name > LONGEST_NAME:
+        raise ValueError(f"a name of {name:,} bytes")
+
+
+SHORTEN_IT = "ask the facility to move it to a shorter path"
+"""What to do about a folder in which paths are too long."""
+
+
+class ListingLimits:
+    """Adds up what is listed of one experiment, so many entries at most."""
+
+    def __init__(self, entries: int) -> None:
+        self._entries = entries
+        self._left = entries
+        self._bytes_left = LARGEST
+
+    def take(self, entries: Iterable[Entry]) -> None:
+        """Count some entries.
+
+        Raises:
+            ValueError: with these they are too many, or too large together.
+        """
+        for entry in entries:
+            self._left -= 1
+            self._bytes_left -= entry.size
+        self.check()
+
+    def check(self) -> None:
+        """Raise as `take` does where it has raised before."""
+        if self._left < 0:
+            raise ValueError(f"more than {self._entries:,} entries (max-entries)")
+        if self._bytes_left < 0:
+            raise ValueError(f"more than {LARGEST:,} bytes")

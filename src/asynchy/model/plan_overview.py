@@ -1,0 +1,192 @@
+"""What a cycle leaves alone, counted and named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from asynchy.model.copy_record import CopyRecord
+from asynchy.model.experiment import Experiment
+from asynchy.model.experiment_state import ExperimentState, State
+from asynchy.model.formatting import count, moment
+from asynchy.model.plan import SkipReason
+from asynchy.model.policy import Policy
+from asynchy.model.safety import name_of, replaced_words
+from asynchy.model.visit import Visit
+
+_NAMED = 10
+_LOSSES_TOLD = timedelta(days=14)
+
+
+@dataclass(frozen=True)
+class PlanOverview:
+    """How many experiments are in which state, and those that people should know by name."""
+
+    counts: Counter[State]
+    elsewhere: tuple[ExperimentState, ...]
+    """Complete at another place than the config asks for."""
+    outside: tuple[Experiment, ...]
+    """Visible and ours, but never in a visit: only `fetch-visible` makes them due."""
+    shrunk: tuple[ExperimentState, ...]
+    """The facility no longer has all that their copies hold."""
+    replaced: tuple[CopyRecord, ...]
+    """Copies beside which earlier versions of files are kept."""
+
+
+def overview_of(states: Iterable[ExperimentState]) -> PlanOverview:
+    """The overview of the states of all experiments."""
+    found = list(states)
+    return PlanOverview(
+        counts=Counter(item.state for item in found),
+        elsewhere=tuple(item for item in found if item.is_elsewhere),
+        outside=tuple(
+            item.experiment for item in found if item.state is State.OUTSIDE and item.record.visible
+        ),
+        shrunk=tuple(item for item in found if item.copy is not None and item.copy.losses),
+        replaced=tuple(
+            copy for item in found for copy in item.record.copies if copy.replaced.files
+        ),
+    )
+
+
+def named(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def sentences(overview: PlanOverview, *, shrunk: bool = True) -> list[str]:
+    """What a plan, a status and a mail say of it, a sentence each.
+
+    `shrunk`: also what the facility lost, and kept files whose place has less now, which a mail
+    says in another part.
+    """
+    said = []
+    if overview.outside:
+        number = count(len(overview.outside), "experiment is", "experiments are")
+        names = named([name_of(one) for one in overview.outside])
+        said.append(
+            f"{number} visible at the SFTP service and ours, but in no visit that the portal "
+            f"reports: {names}. `fetch-visible: true` fetches what is visible."
+        )
+    for item in overview.elsewhere:
+        said.append(f"{name_of(item.experiment)} is complete at another place: {item.reason}")
+    for item in overview.shrunk if shrunk else ():
+        assert item.copy is not None
+        said.append(f"{name_of(item.experiment)}: {item.copy.losses}")
+    said += [
+        replaced_sentence(copy) for copy in overview.replaced if shrunk or not copy.replaced.by_less
+    ]
+    return said
+
+
+def replaced_sentence(copy: CopyRecord) -> str:
+    """That earlier versions of files are kept beside a copy, and whether its own have less now."""
+    return f"{name_of(copy.copy.experiment)}: {replaced_words(copy)}"
+
+
+def attention(states: Iterable[ExperimentState], now: datetime) -> tuple[str, ...]:
+    """What will not come right by itself, a sentence each; a missing mount is named once.
+
+    EPNs without a project are not among it: a mail has a part of its own for them. What the
+    facility lost of a copy is repeated for some days; that the place of a kept file has less now,
+    until a person has seen to it.
+    """
+    said: dict[str, int] = {}
+    for item in states:
+        for one in item.record.copies:
+            if one.replaced.by_less:
+                said[replaced_sentence(one)] = 1
+        copy = item.copy
+        if copy and copy.losses and copy.listed and now - copy.listed < _LOSSES_TOLD:
+            said[f"{name_of(item.experiment)}: {copy.losses}"] = 1
+        left, reason = _why_a_person(item)
+        if left is None:
+            continue
+        if left.is_mount:
+            key = f"{reason} is missing, or has no copy: is it mounted?"
+        else:
+            key = f"{name_of(item.experiment)}: {left.text}{f': {reason}' if reason else ''}"
+        said[key] = said.get(key, 0) + 1
+    return tuple(
+        f"{text} ({count(number, 'experiment')})" if number > 1 else text
+        for text, number in said.items()
+    )
+
+
+def without_project(states: Iterable[ExperimentState]) -> tuple[str, ...]:
+    """That experiments belong to no project, in one sentence; none if each has one."""
+    names = [name_of(item.experiment) for item in states if item.state is State.UNOWNED]
+    if not names:
+        return ()
+    number = count(len(names), "experiment belongs", "experiments belong")
+    return (f"{number} to no project: {named(names)} (asynchy map add)",)
+
+
+def _why_a_person(item: ExperimentState) -> tuple[SkipReason | None, str]:
+    """Why it needs a person, by its state or by what the latest cycle found; None: it does not.
+
+    What is only found when an experiment is listed, such as a missing project folder, is in a note.
+    """
+    if item.state is State.UNOWNED:
+        return None, ""
+    if item.left is not None:
+        return (item.left, item.reason) if item.needs_person else (None, "")
+    note = item.record.note
+    if note is None or item.state is not State.DUE:
+        return None, ""
+    left = SkipReason.said_in(note.reason)
+    if left is None or not left.needs_person:
+        return None, ""
+    return left, note.reason.removeprefix(left.text).removeprefix(": ")
+
+
+def long_visits(
+    states: Sequence[ExperimentState], policy: Policy, limit: timedelta
+) -> tuple[str, ...]:
+    """Each visit that has been running for longer than a limit, with what it holds back."""
+    old = [item for item in policy.running.current if policy.now - item.visit.start > limit]
+    said = _unasked(states, policy.now, limit)
+    if not old:
+        return tuple(said)
+    waiting = [item for item in states if item.left in (SkipReason.RUNNING, SkipReason.LATER)]
+    for beamtime in old:
+        held = [name_of(item.experiment) for item in waiting if _is_held(item, beamtime.visit)]
+        if held:
+            said.append(
+                f"A visit of {beamtime.visit.epn} on {beamtime.beamline} has been running since "
+                f"{moment(beamtime.visit.start)}, until {moment(beamtime.visit.end)}. It holds "
+                f"back {count(len(held), 'experiment')}: {named(held)}. If its times are wrong, "
+                "ask the facility to correct them."
+            )
+    return tuple(said)
+
+
+def _unasked(states: Iterable[ExperimentState], now: datetime, limit: timedelta) -> list[str]:
+    """The same of visits on equipment that the config no longer has, which hold nothing back."""
+    return [
+        f"A visit of {name_of(item.experiment)} has been running since "
+        f"{moment(beamtime.visit.start)}, until {moment(beamtime.visit.end)}, on equipment that "
+        "is no longer in `equipment`. It holds nothing back. What is at the facility is compared "
+        "once more when it has ended. If its times are wrong, put the equipment back, and ask the "
+        "facility to correct them."
+        for item in states
+        if item.state in (State.DUE, State.WAITING)
+        for beamtime in item.record.unasked(now)
+        if now - beamtime.visit.start > limit
+    ]
+
+
+def _is_held(item: ExperimentState, running: Visit) -> bool:
+    """Whether a waiting experiment would wait if no other visit than this one were running.
+
+    It waits for a visit of its own EPN, and if no visit of it that is not at home yet ended before
+    this one began.
+    """
+    if item.left is SkipReason.RUNNING:
+        return item.record.epn == running.epn
+    end = item.record.last_end(running.start)
+    listed = item.copy.listed if item.copy is not None else None
+    return end is None or (listed is not None and end <= listed)

@@ -1,1 +1,0 @@
-"""Telling people by mail: words, message, delivery."""

@@ -1,1 +1,0 @@
-"""What is due and why: pure decisions on what is known, one experiment at a time."""

@@ -1,1 +1,0 @@
-"""Receipts: what a copy is, written down beside it for people and for other programs."""

@@ -1,0 +1,225 @@
+"""What is due, listed, and as much of it as fits at its destination."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Collection, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+from asynchy.catalogue.facility_losses import losses
+from asynchy.errors import (
+    CatalogueError,
+    DestinationTaken,
+    ExperimentAbsent,
+    ListingError,
+    NotAFolder,
+    ServerUnreachable,
+)
+from asynchy.localfs import process_identity
+from asynchy.localfs.free_space import free_space_for
+from asynchy.model.attempt import Attempt, Verdict
+from asynchy.model.experiment import Copy, DataSize, ListingDiff
+from asynchy.model.formatting import escaped
+from asynchy.model.plan import DueCopy, DueReason, FreeSpace, PlannedTransfer, Skipped, SkipReason
+from asynchy.model.shrinking import shrinking
+from asynchy.repatriation.due_rules import Places, after_listing, when_absent
+from asynchy.reporting.presence import missing_mount
+from asynchy.runtime.context import RunContext
+
+log = logging.getLogger(__name__)
+
+_TICK = 0.5
+
+
+def select_what_fits(
+    context: RunContext,
+    decided: Iterable[DueCopy | Skipped],
+    at_a_time: int,
+    *,
+    limit: int | None = None,
+    told: Collection[str] = (),
+) -> tuple[list[PlannedTransfer], list[Skipped]]:
+    """List what is due, several at a time, and keep what fits beside all that was kept before.
+
+    With a `limit`, that many at most are kept; what cannot be listed does not count. `told`: what
+    is in the log already of a server that cannot be reached. If it cannot be, nothing more is
+    asked of it, and that is said once.
+
+    Raises:
+        Stopped: a stop was requested meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    context.engine().require()
+    transfers: list[PlannedTransfer] = []
+    given = list(decided)
+    left_out = [item for item in given if isinstance(item, Skipped)]
+    due = [item for item in given if isinstance(item, DueCopy)]
+    rooms: dict[int, FreeSpace] = {}
+    places = Places()
+    server = ServerState(told)
+    with ThreadPoolExecutor(at_a_time) as pool:
+        coming = iter(due)
+        listings: deque[tuple[DueCopy, Future[ListingDiff | Skipped]]] = deque()
+
+        def submit(number: int | None) -> None:
+            for item in itertools.islice(coming, number):
+                listings.append((item, pool.submit(survey, context, item, server)))
+
+        submit(limit)
+        new = next((item for item in due if item.why is DueReason.NEW), None)
+        if new is not None:
+            context.prepare(new.expected, beside=min(at_a_time, len(due)))  # the listings' own
+        while listings:
+            item, listing = listings.popleft()
+            while wait([listing], _TICK).not_done:
+                context.board.beat()
+            decision = _decision(item, listing.result(), rooms, places)
+            if isinstance(decision, Skipped):
+                left_out.append(decision)
+                submit(1)
+            else:
+                transfers.append(decision)
+    return transfers, left_out
+
+
+class ServerState:
+    """Whether the facility's server could be reached, for all who ask at the same time."""
+
+    def __init__(self, told: Collection[str]) -> None:
+        self._told = set(told)
+        self._lock = threading.Lock()
+        self.unreachable = False
+
+    def note(self, error: ServerUnreachable) -> str:
+        """It could not be; that is logged once. Why, as text for people; empty if that was said."""
+        with self._lock:
+            self.unreachable = True
+            words = unreachable_words(error)
+            if words in self._told:
+                return ""
+            self._told.add(words)
+        log.error("%s", words)
+        return words
+
+
+def unreachable_words(error: ServerUnreachable) -> str:
+    """What is said of a server that cannot be reached."""
+    return f"SFTP service: {error}" + (f" ({error.hint})" if error.hint else "")
+
+
+def _decision(
+    item: DueCopy, listing_diff: ListingDiff | Skipped, rooms: dict[int, FreeSpace], places: Places
+) -> PlannedTransfer | Skipped:
+    """Whether what was listed fits beside all that was kept before; `rooms` is by device."""
+    if isinstance(listing_diff, Skipped):
+        return listing_diff
+    try:
+        device, room = free_space_for(item.copy)
+    except OSError as error:
+        return Skipped(
+            item.experiment, SkipReason.DESTINATION, _words_of(error, item.copy), item.copy.project
+        )
+    free = rooms.setdefault(device, room)
+    decision = after_listing(item, listing_diff, free)
+    if isinstance(decision, PlannedTransfer):
+        decision = places.fill(decision)
+    if isinstance(decision, PlannedTransfer):
+        rooms[device] = free.less(listing_diff)
+    return decision
+
+
+def survey(context: RunContext, due: DueCopy, server: ServerState) -> ListingDiff | Skipped:
+    """List a due copy, compared with what is at home; or why that cannot be done.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+        Stopped: a stop was requested meanwhile.
+    """
+    left = SkipReason.UNLISTED
+    if server.unreachable:
+        return Skipped(due.experiment, SkipReason.UNREACHABLE, "", due.copy.project)
+    try:
+        if not due.copy.project_folder.is_dir():
+            folder = str(missing_mount(due.copy.project_folder))
+            return Skipped(due.experiment, SkipReason.NO_PROJECT_FOLDER, folder, due.copy.project)
+        listing_diff = context.listing_diff(due.copy, expected=due.expected)
+        _note_losses(context, due, listing_diff)
+        return listing_diff
+    except ExperimentAbsent:
+        absent = when_absent(due)
+        if not absent.reason.stays_due:
+            return absent
+        left, reason = absent.reason, absent.detail
+    except ServerUnreachable as error:
+        why = server.note(error)
+        return Skipped(due.experiment, SkipReason.UNREACHABLE, why, due.copy.project)
+    except NotAFolder as error:
+        left, reason = SkipReason.NOT_A_FOLDER, str(error)
+    except ListingError as error:
+        reason = f"{error} ({error.hint})" if error.hint else str(error)
+        log.error("%s: could not be listed: %s", due.copy.epn, reason)
+    except OSError as error:
+        left = SkipReason.DESTINATION
+        reason = _words_of(error, due.copy)
+    _note_unlisted(context, due, f"{left.text}: {reason}")
+    return Skipped(due.experiment, left, reason, due.copy.project)
+
+
+def _words_of(error: OSError, copy: Copy) -> str:
+    return f"{escaped(os.fspath(error.filename or copy.destination))}: {error.strerror}"
+
+
+def _note_losses(context: RunContext, due: DueCopy, listing_diff: ListingDiff) -> None:
+    """Report what the facility no longer has of a copy that was complete, if we write.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    record = context.catalogue.copy_record(due.copy) if listing_diff.listing is not None else None
+    if record is None or not record.was_complete:
+        return
+    held = DataSize(record.bytes or 0, record.files or 0)
+    listed = DataSize(listing_diff.bytes, listing_diff.files)
+    lost = losses(context.catalogue.copy_files(record.id))
+    if listing_diff.unlisted and not lost.files:
+        return  # the counts say nothing, and what is known of the other files stays
+    found = shrinking(held, listed, lost)
+    if found is not None:
+        log.warning("%s: %s", due.copy.epn, found.summary)
+    context.catalogue.note_losses(record.id, found.summary if found else None)
+
+
+def _note_unlisted(context: RunContext, due: DueCopy, reason: str) -> None:
+    """An experiment that cannot be listed leaves an attempt, if we write."""
+    if not context.catalogue.writing:
+        return
+    now = context.clock.now()
+    attempt = Attempt(
+        started=now,
+        ended=now,
+        host=process_identity.host(),
+        pid=process_identity.me()[0],
+        engine="",
+        chosen=None,
+        check="",
+        compare="",
+        verdict=Verdict.FAILED,
+        exit_code=None,
+        files=0,
+        bytes=0,
+        listed_at=None,
+        listed_files=None,
+        listed_bytes=None,
+        reason=reason,
+        stderr="",
+    )
+    try:
+        context.catalogue.record_unlisted(due.copy, attempt)
+    except DestinationTaken as error:
+        log.error("%s: %s", due.copy.epn, error)
+    except CatalogueError as error:
+        log.error("%s: the attempt could not be recorded: %s", due.copy.epn, error)

@@ -1,0 +1,130 @@
+"""One cycle of mxsync: the plan, carried out, and what follows for `ignore.yml` and the alerts."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import timedelta
+
+from asynchy.catalogue.state_markers import StateMarkers
+from asynchy.copying.replaced_files import remove_old, with_less
+from asynchy.errors import AsynchyError, CatalogueError
+from asynchy.model.copy_record import Presence
+from asynchy.model.experiment import Experiment
+from asynchy.model.ignore_rules import epns_to_add
+from asynchy.model.plan import DueReason, Plan
+from asynchy.model.policy import IgnoreEntry, Origin
+from asynchy.repatriation.daily_backup import back_up_daily
+from asynchy.repatriation.due_notes import due_notes
+from asynchy.repatriation.executor import Executor, RunReport
+from asynchy.repatriation.lost_state import lost_since_begin, read_state_files
+from asynchy.reporting.presence import copies_with_presence
+from asynchy.runtime.cycle_context import CycleContext
+
+log = logging.getLogger(__name__)
+
+
+def run_cycle(context: CycleContext, plan: Plan) -> RunReport:
+    """Transfer what is planned, `max-tasks` experiments at a time, until done or stopped."""
+    report = Executor(context, plan).run(context.settings.max_tasks)
+    done = {outcome.copy.experiment for outcome in report.outcomes if outcome.complete}
+    problems = list(report.problems)
+    try:
+        _ignore(context, plan, done)
+    except AsynchyError as error:
+        # The catalogue still knows which copies are complete; the next cycle writes the entries.
+        epns = ", ".join(sorted({experiment.epn.text for experiment in done}))
+        what = f"{epns}: complete, but not noted in ignore.yml: {error}" if epns else str(error)
+        log.error("%s (%s)", what, error.hint or "the next cycle tries again")
+        problems.append(what)
+    _note(context, report, done)
+    _forget_old_places(context, report)
+    attention = _remove_replaced(context, sure=plan.unsure is None)
+    if (problem := back_up_daily(context.settings, context.clock.now())) is not None:
+        problems.append(problem)
+    return replace(report, problems=tuple(problems), attention=tuple(attention))
+
+
+def _ignore(context: CycleContext, plan: Plan, done: set[Experiment]) -> None:
+    """Add the EPNs of which all known experiments are complete to `ignore.yml`, once.
+
+    Raises:
+        IgnoreListError, CatalogueError: one of the two cannot be used.
+        StateLost: one of the two is gone, such as with a file system during the cycle.
+    """
+    wanted = epns_to_add(plan.states, plan.ignored, done)
+    path = context.settings.catalogue_path
+    commented = StateMarkers.open_readonly(path).read().ignore_comment == str(context.ignore.path)
+    if not wanted and plan.ignored and commented:  # nothing to write, so nothing to read
+        StateMarkers.open(path).note_ignore_file(
+            context.ignore.path, len(plan.ignored), commented=False
+        )
+        return
+    files = read_state_files(context.settings, write=True)
+    lost = lost_since_begin(files)
+    if lost is not None:
+        raise lost
+    there = {epn.text for epn in files.entries.epns}
+    new = [epn for epn in wanted if epn.text not in there]
+    if not new and not files.entries.has_list:
+        return  # the first entry makes the file
+    now = context.clock.now()
+    # The catalogue first: an entry of ours that it does not know would be a person's.
+    context.catalogue.ignore_entries.add({e.text: IgnoreEntry(Origin.OURS, now) for e in new})
+    context.ignore.add_all(new, None if commented else files.catalogue)
+    StateMarkers.open(path).note_ignore_file(
+        context.ignore.path, len(there) + len(new), commented=True
+    )
+
+
+def _remove_replaced(context: CycleContext, *, sure: bool) -> list[str]:
+    """Remove earlier versions of files that were kept for long enough, if it is `sure` how long.
+
+    What needs a person: what went wrong, and copies beside which something is kept that has less in
+    its place now.
+    """
+    days = context.settings.keep_replaced
+    try:
+        kept = context.catalogue.overview.replaced()
+        if not kept:
+            return []
+        keep = timedelta(days=days) if days and sure else None
+        problems = remove_old(context, copies_with_presence(kept), keep)
+        return problems + with_less(context)
+    except CatalogueError as error:
+        log.error("earlier versions of files were not looked at: %s", error)
+        return [str(error)]
+
+
+def _forget_old_places(context: CycleContext, report: RunReport) -> None:
+    """Forget the old places of copies that are complete at the one that the config names now."""
+    moved = {item.copy for item in report.plan.transfers if item.why is DueReason.MOVED}
+    complete = {one.copy.experiment: one.copy for one in report.outcomes if one.complete}
+    wanted = {copy.experiment: copy for copy in moved if copy.experiment in complete}
+    if not wanted:
+        return
+    try:
+        epns = {experiment.epn.text for experiment in wanted}
+        for record in copies_with_presence(context.catalogue.overview.copies(epns)):
+            now_at = wanted.get(record.copy.experiment)
+            away = record.was_complete and record.presence is not Presence.THERE
+            if now_at is not None and away and record.copy.destination != now_at.destination:
+                reason = f"complete in {now_at.destination}, which the config names"
+                context.catalogue.decisions.forget(record, reason, context.clock.now())
+                log.info("%s: %s is forgotten: %s", now_at.epn, record.copy.destination, reason)
+    except CatalogueError as error:
+        log.error("old places of copies were not forgotten: %s", error)
+
+
+def _note(context: CycleContext, report: RunReport, done: set[Experiment]) -> None:
+    """Note what was left undone, and what was done, for the mails and for `asynchy status`."""
+    failed = [
+        (outcome.copy, outcome.reason or outcome.verdict.value)
+        for outcome in report.outcomes
+        if not outcome.complete
+    ]
+    notes = due_notes(report.plan, failed, done)
+    try:
+        context.catalogue.notifications.note(notes.undone, notes.done, context.clock.now())
+    except CatalogueError as error:
+        log.error("what is due could not be noted for epnalert: %s", error)

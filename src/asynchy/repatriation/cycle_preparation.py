@@ -1,0 +1,72 @@
+"""One cycle that writes: nothing is fetched while a part of our own state is lost."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+
+from asynchy.config import Settings
+from asynchy.errors import IgnoreListError
+from asynchy.facility.portal.visit_window import VisitWindow
+from asynchy.model.cancellation import Stop
+from asynchy.model.plan import Plan
+from asynchy.repatriation.cycle_planner import make_plan
+from asynchy.repatriation.home_places import data_at_home
+from asynchy.repatriation.lost_state import (
+    StateFiles,
+    begin,
+    lost_error,
+    read_state_files,
+    warn_of_entries,
+)
+from asynchy.reporting.reports import destination_rules
+from asynchy.runtime.cycle_context import CycleContext, cycle_context
+from asynchy.runtime.progress import ProgressBoard
+
+
+def require_state(settings: Settings) -> None:
+    """Refuse to start a service while `ignore.yml` or the catalogue is lost; nothing is made.
+
+    An `ignore.yml` that cannot be understood is left to the cycles: somebody corrects it, and the
+    service goes on.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+        StateLost: one of the two is missing although it existed.
+    """
+    with contextlib.suppress(IgnoreListError):
+        _raise_if_lost(settings, read_state_files(settings, write=True))
+
+
+def prepare_cycle(
+    settings: Settings,
+    stop: Stop,
+    board: ProgressBoard,
+    *,
+    new_state: bool = False,
+    heard: dict[int, VisitWindow] | None = None,
+) -> tuple[CycleContext, Plan]:
+    """Make the plan of a cycle; with `new_state`, state that is lost is accepted as such.
+
+    `heard`: what the portal reported in an earlier try of this cycle.
+
+    Raises:
+        CatalogueError, IgnoreListError, Stopped, ToolMissing: as `make_plan`.
+        StateLost: `ignore.yml`, the catalogue or both are missing although they existed.
+    """
+    files = read_state_files(settings, write=True)
+    warn_of_entries(files)
+    if not new_state:
+        _raise_if_lost(settings, files)  # before a new catalogue is made
+    context = cycle_context(settings, stop, board, write=True)
+    if heard is not None:
+        context = replace(context, heard=heard)
+    plan = make_plan(context, files.entries)
+    begin(files)
+    return context, plan
+
+
+def _raise_if_lost(settings: Settings, files: StateFiles) -> None:
+    error = lost_error(files, data_at_home(destination_rules(settings)))
+    if error is not None:
+        raise error

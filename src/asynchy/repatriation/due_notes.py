@@ -1,0 +1,38 @@
+"""What a cycle leaves undone and what it has done, noted for the mails and for `asynchy status`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from asynchy.model.experiment import Copy, Experiment
+from asynchy.model.plan import Plan
+
+
+@dataclass(frozen=True)
+class DueNotes:
+    """What is noted at the end of a cycle."""
+
+    undone: Mapping[Experiment, tuple[str, str]]
+    """Project and reason."""
+    done: Collection[Experiment]
+    """Whose notes go."""
+
+
+def due_notes(
+    plan: Plan, failed: Iterable[tuple[Copy, str]], done: Collection[Experiment]
+) -> DueNotes:
+    """What to note of a plan that was carried out.
+
+    `failed` are the copies that did not become complete, with the reason; `done` the experiments
+    that did.
+    """
+    undone = {
+        item.experiment: (item.project or "", str(item))
+        for item in plan.left_out
+        if item.reason.stays_due
+    }
+    undone |= {copy.experiment: (copy.project, reason) for copy, reason in failed}
+    settled = {item.experiment for item in plan.states if item.is_settled}
+    noted = {item.experiment for item in plan.states if item.record.note is not None}
+    return DueNotes(undone, (({*done} | settled) & noted) - undone.keys())

@@ -1,0 +1,136 @@
+"""What is at home, compared with the facility: what is compared, and what follows if it cannot be.
+
+`rebuild` and `adopt` have these parts in common. No file is moved.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import Copy, Experiment, ListingDiff
+from asynchy.model.experiment_record import UNCOMPARED, ExperimentRecord
+from asynchy.model.experiment_state import ExperimentState, State
+from asynchy.model.formatting import count, escaped, size
+from asynchy.model.plan import DueCopy, DueReason, Plan, SkipReason
+from asynchy.model.policy import Policy
+from asynchy.repatriation.due_notes import due_notes
+from asynchy.repatriation.home_places import HomePlace
+from asynchy.runtime.cycle_context import CycleContext
+
+
+def due_at_home(
+    states: Iterable[ExperimentState], places: Iterable[HomePlace], policy: Policy
+) -> Iterator[DueCopy]:
+    """What is to be compared: each experiment at each of its places that holds data."""
+    by_epn: defaultdict[Epn, list[HomePlace]] = defaultdict(list)
+    for place in places:
+        by_epn[place.epn].append(place)
+    for item in states:
+        for place in by_epn[item.record.epn]:
+            copy = policy.rules.copy_of(item.record, place.project)
+            is_open = item.state in (State.DUE, State.UNOWNED)
+            is_free = item.left in (None, SkipReason.UNMAPPED)
+            if is_open and is_free and copy.destination == place.path:
+                yield DueCopy(copy, item.why or DueReason.NEW)
+
+
+def is_whole(listing_diff: ListingDiff) -> bool:
+    """Whether all that was listed is at home."""
+    return not listing_diff.missing_files and not listing_diff.missing_folders
+
+
+def difference_words(listing_diff: ListingDiff) -> str:
+    """What is not at home as it was listed, for people."""
+    different, folders = listing_diff.different, listing_diff.missing_folders
+    parts = [
+        f"{count(number, 'file')} {words}"
+        for number, words in (
+            (listing_diff.absent_files, "missing"),
+            (different.newer, "newer at the facility"),
+            (different.changed, "changed at home"),
+            (different.resized, "with another size"),
+        )
+        if number
+    ]
+    parts += [f"{count(folders, 'folder')} missing"] if folders else []
+    return f"{', '.join(parts)} ({size(listing_diff.missing_bytes)} to fetch)"
+
+
+def note_due(
+    context: CycleContext,
+    policy: Policy,
+    plan: Plan,
+    failed: Iterable[tuple[Copy, str]],
+    done: Collection[Experiment] = (),
+) -> None:
+    """Note what is at home and is not complete as due: its visit may be years ago.
+
+    `failed`: such copies, with the reason; `done`: what is complete, so that no note is left of it.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    owned = [
+        (replace(copy, project=policy.rules.project_of(copy.epn) or copy.project), reason)
+        for copy, reason in failed
+    ]
+    undone = due_notes(plan, owned, ()).undone
+    context.catalogue.notifications.note(undone, done, context.clock.now())
+
+
+def nothing_seen(states: Iterable[ExperimentState], places: Sequence[HomePlace]) -> tuple[str, ...]:
+    """Why nothing at home can be called gone from the facility: nothing was seen there at all."""
+    if not places or any(item.record.visible for item in states):
+        return ()
+    return ("no experiment is visible at the facility: check `source-path` and `beamline`",)
+
+
+def unmatched_places(
+    states: Sequence[ExperimentState], places: Iterable[HomePlace]
+) -> list[HomePlace]:
+    """The places of experiments that are not at the facility, and not known to be complete."""
+    records = [item.record for item in states]
+    there = {(one.epn, one.experiment.beamline) for one in records if one.visible}
+    visible = {epn for epn, _ in there}
+    complete = {copy.copy.destination for one in records for copy in one.copies if copy.completed}
+    return [
+        place
+        for place in places
+        if place.path not in complete
+        and (place.epn not in visible if place.beamline is None else _key(place) not in there)
+    ]
+
+
+def _key(place: HomePlace) -> tuple[Epn, str | None]:
+    return place.epn, place.beamline
+
+
+def keep_known(
+    context: CycleContext,
+    policy: Policy,
+    states: Iterable[ExperimentState],
+    unmatched: Iterable[HomePlace],
+) -> None:
+    """Store the experiments of places that nothing can be compared with: they stay known.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    records: defaultdict[Epn, list[ExperimentRecord]] = defaultdict(list)
+    for item in states:
+        records[item.record.epn].append(item.record)
+    beamlines = set(context.settings.source_folders.values())
+    only = beamlines.pop() if len(beamlines) == 1 else ""
+    for place in unmatched:
+        beamline, project = place.beamline or only, policy.rules.project_of(place.epn)
+        on = (one for one in records[place.epn] if beamline in ("", one.experiment.beamline))
+        record = next(on, ExperimentRecord(Experiment(beamline, place.epn)))
+        if project is None or any(copy.was_complete or copy.attempts for copy in record.copies):
+            continue
+        source = policy.rules.copy_of(record, project).source
+        reason = f"{UNCOMPARED}: {escaped(str(place.path))}"
+        now = context.clock.now()
+        context.catalogue.decisions.note_gone(record.experiment, source, project, reason, now)

@@ -1,0 +1,119 @@
+"""Where data of experiments are at home: the folders that the destination rule may have named.
+
+The projects' folders are walked along the parts of `destination-path`, each folder once. So what
+was fetched for another project, before `epn_cap_map` was changed, is found, too.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+
+from asynchy.localfs.filesystem import holds_data
+from asynchy.model.epn import Epn
+from asynchy.model.formatting import escaped
+from asynchy.model.policy import DestinationRules
+from asynchy.reporting.presence import holds_folders
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class HomePlace:
+    """A folder that is named like the destination of an experiment."""
+
+    project: str
+    epn: Epn
+    beamline: str | None
+    """None: the rule does not name it."""
+    path: Path
+
+
+@dataclass(frozen=True)
+class ProjectFolder:
+    """The folder of a project, and the places in it."""
+
+    path: Path
+    places: tuple[HomePlace, ...]
+    is_there: bool
+    """Whether it can be read and folders are in it: that of a mount that is gone has none."""
+
+
+def project_folders(rules: DestinationRules) -> Iterator[ProjectFolder]:
+    """The folders of all projects of the mapping, in order; each is walked when it is asked for."""
+    for project in sorted(set(rules.epn_cap_map.values())):
+        folder = rules.destination_root / project
+        top = _names(folder)
+        parts = rules.destination_path.split("/")[1:]  # the first one is the project's
+        known = {"project": project}
+        places = tuple(_places(folder, top or [], parts, known))
+        yield ProjectFolder(folder, places, is_there=is_filled(folder))
+
+
+def data_at_home(rules: DestinationRules) -> Iterator[Path]:
+    """The places that hold data; looked for as they are asked for."""
+    places = (place.path for folder in project_folders(rules) for place in folder.places)
+    return filter(holds_data, places)
+
+
+def is_filled(folder: Path) -> bool:
+    """Whether a folder can be read and has folders; that of a mount that is gone has none."""
+    try:
+        return holds_folders(folder)
+    except OSError:
+        return False
+
+
+def _places(
+    folder: Path, names: Sequence[str], parts: Sequence[str], known: Mapping[str, str]
+) -> Iterator[HomePlace]:
+    """The places below a folder that holds some names; `parts` of the rule are left."""
+    part, *rest = parts
+    pattern = _pattern(part, known)
+    for name in names:
+        match = pattern.fullmatch(name)
+        if match is None:
+            continue
+        found = {**known, **match.groupdict()}
+        epn = Epn.parse(found["epn"]) if "epn" in found else None
+        if "epn" in found and (epn is None or epn.text != found["epn"]):
+            continue
+        below = folder / name
+        if rest:
+            yield from _places(below, _names(below) or [], rest, found)
+        elif epn is not None:
+            yield HomePlace(found["project"], epn, found.get("beamline"), below)
+
+
+def _pattern(part: str, known: Mapping[str, str]) -> re.Pattern[str]:
+    """What a name has to be like for one part of the rule."""
+    text, new = "", set()
+    for literal, field, _, _ in Formatter().parse(part):
+        text += re.escape(literal)
+        if field is None:
+            continue
+        if field in known:
+            text += re.escape(known[field])
+        elif field in new:
+            text += f"(?P={field})"
+        else:
+            text += f"(?P<{field}>.+)"
+            new.add(field)
+    return re.compile(text, re.DOTALL)
+
+
+def _names(folder: Path) -> list[str] | None:
+    """The names in a folder, in order; None: it is not there, or cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        log.warning("%s cannot be read: %s", escaped(str(folder)), error.strerror)
+        return None

@@ -1,0 +1,306 @@
+"""`ignore.yml` or the catalogue is missing, although something says that it existed.
+
+Without them nothing is known to be at home, nobody's wish to skip an EPN is known, and reports
+are empty. The usual cause is a file system that is not mounted, or a wrong path in the config. So
+a cycle that writes ends before it makes a new file in place of the missing one.
+
+The catalogue remembers the `ignore.yml` that it was used with. `ignore.yml` names the catalogue
+in a comment, which a person may remove; then the marks of our entries tell, or the backups beside
+the catalogue. If both are missing, data at the places of experiments at home tell. A new catalogue
+that was rebuilt while the folder of a project was missing or empty, or the facility could not be
+listed, does not know all that is at home: no cycle writes until it was rebuilt once more, or a
+person accepts it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+
+from asynchy.catalogue import Catalogue
+from asynchy.catalogue.backups import backups, folder_of
+from asynchy.catalogue.state_markers import Markers, StateMarkers
+from asynchy.config import Settings
+from asynchy.config.ignore_file import IgnoreEntries, IgnoreFile
+from asynchy.errors import StateLost
+from asynchy.model.formatting import count
+from asynchy.repatriation.home_places import is_filled
+
+log = logging.getLogger(__name__)
+
+_ACCEPT = "`mxsync --execute --once --new-state` accepts the loss"
+_NAMED = 10
+_NOT_COUNTED = (".lock", ".log", ".service", ".walk", "-shm", "-wal")
+"""Ends of the names of files that are made in passing, in a folder that is not mounted, too."""
+
+
+class LostState(Enum):
+    """Which of the two is missing."""
+
+    IGNORE_FILE = auto()
+    CATALOGUE = auto()
+    BOTH = auto()
+
+
+@dataclass(frozen=True)
+class StateFiles:
+    """Where the two are, and what each says of itself and of the other."""
+
+    ignore: Path
+    catalogue: Path
+    entries: IgnoreEntries
+    markers: Markers
+    has_backups: bool = False
+    """Whether backups of a catalogue are beside the place of this one."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing says yet that either was ever used."""
+        return not self.markers.in_use and not self.entries.has_list
+
+    @property
+    def must_compare(self) -> bool:
+        """Whether all that is at home has to be compared before a cycle may write."""
+        return self.is_new or bool(self.markers.not_there or self.markers.unlisted)
+
+    def lost(self, at_home: Iterable[Path] = ()) -> LostState | None:
+        """What is missing; `at_home`: places of experiments at home that hold data."""
+        if self.markers.in_use:
+            missing = self.markers.ignore_entries and not self.entries.has_list
+            return LostState.IGNORE_FILE if missing else None
+        # An empty list beside a missing catalogue is how a person starts again.
+        used = self.has_backups and (self.entries.epns or not self.entries.has_list)
+        if self.entries.catalogue is not None or self.entries.ours or used:
+            return LostState.CATALOGUE
+        return LostState.BOTH if not self.entries.has_list and any(at_home) else None
+
+
+def read_state_files(settings: Settings, *, write: bool) -> StateFiles:
+    """Look at both; with `write`, a catalogue of an older version is upgraded, but none is made.
+
+    Raises:
+        IgnoreListError: `ignore.yml` cannot be used.
+        CatalogueError: the catalogue cannot be used.
+    """
+    path = settings.catalogue_path
+    entries = IgnoreFile(settings.ignore).read()
+    if write and _has_content(path):
+        Catalogue.open(path)  # it takes over a database of the original asynchy
+        markers = StateMarkers.open(path).read()
+    else:
+        markers = StateMarkers.open_readonly(path).read()
+    return StateFiles(settings.ignore, path, entries, markers, has_backups=bool(backups(path)))
+
+
+def lost_error(files: StateFiles, at_home: Iterable[Path] = ()) -> StateLost | None:
+    """The error to end with if something is missing: what, where to look, what to do.
+
+    `at_home`: the places at home that hold data; looked for only if it matters.
+    """
+    data = list(at_home) if files.is_new else []
+    lost = files.lost(data)
+    if lost is None:
+        return _unfinished_rebuild(files)
+    if lost is LostState.IGNORE_FILE:
+        return _lost_ignore_file(files)
+    if lost is LostState.CATALOGUE:
+        return _lost_catalogue(files)
+    return _lost_both(files, data)
+
+
+def lost_since_begin(files: StateFiles) -> StateLost | None:
+    """The error if something has gone since this cycle called `begin`."""
+    error = lost_error(files)
+    if error is not None or files.markers.in_use:
+        return error
+    return StateLost(
+        f"{files.ignore} and the catalogue {files.catalogue} went away during the cycle"
+        f"{_where(files.ignore, files.catalogue)}",
+        hint="mount their file system, or restore them from a backup",
+    )
+
+
+def begin(files: StateFiles, not_there: Sequence[Path] = (), unlisted: Sequence[str] = ()) -> None:
+    """Note in the catalogue that it is in use from now on, and what was accepted as lost.
+
+    `not_there`: the folders of projects that were missing or empty when it was rebuilt. `unlisted`:
+    why the facility could not be listed then; of a catalogue that knows all, that takes nothing.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    accepted = files.lost() is LostState.IGNORE_FILE
+    before = files.markers
+    is_open = bool(before.not_there or before.unlisted)
+    if before.in_use and not is_open:
+        unlisted = ()
+    if accepted or not before.in_use or is_open or not_there:
+        markers = StateMarkers.open(files.catalogue)
+        markers.begin(forget_ignore_file=accepted, not_there=not_there, unlisted=unlisted)
+
+
+def warn_of_entries(files: StateFiles) -> None:
+    """Log what in `ignore.yml` means nothing, and that a person seems to have emptied it."""
+    for warning in files.entries.warnings:
+        log.warning("%s", warning)
+    before = files.markers.ignore_entries
+    if files.entries.has_list and before and not files.entries.epns:
+        log.warning(
+            "%s: the list is empty, and had %s after the last cycle; every experiment is compared "
+            "again. If nobody emptied it on purpose, restore it from a backup",
+            files.ignore,
+            count(before, "entry", "entries"),
+        )
+
+
+def warn_of_copied_entries(path: Path, entries: IgnoreEntries, catalogue: Catalogue) -> None:
+    """Log which entries say that we wrote them, though we did not: they skip nothing.
+
+    A person may have copied a line of ours, with its comment, to skip another EPN.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    unwritten = catalogue.ignore_entries.unwritten({epn.text for epn in entries.ours})
+    if not unwritten:
+        return
+    known = {epn.text: line for epn, line in entries.lines.items()}
+    names = [f"{epn} (line {known[epn]})" if known.get(epn) else epn for epn in sorted(unwritten)]
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    log.warning(
+        "%s: the comment of %s says that asynchy wrote the entry, but this catalogue did not; "
+        "such an entry skips nothing. Remove the comment `# asynchy` of one that is to be skipped. "
+        "After the catalogue was restored, they are those since its backup",
+        path,
+        f"{', '.join(names[:_NAMED])}{more}",
+    )
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _lost_ignore_file(files: StateFiles) -> StateLost:
+    known = files.markers.ignore_file or str(files.ignore)
+    entries = count(files.markers.ignore_entries, "entry", "entries")
+    what = "has no list" if _has_content(files.ignore) else "is missing or empty"
+    return StateLost(
+        f"{files.ignore} {what}, but the catalogue {files.catalogue} was used with "
+        f"{_same_or(known, files.ignore)}, which had {entries}{_where(files.ignore)}",
+        hint=f"{_elsewhere(known, files.ignore, 'ignore')}; {_ACCEPT}: EPNs that were skipped by "
+        "hand are fetched then",
+    )
+
+
+def _lost_catalogue(files: StateFiles) -> StateLost:
+    known = files.entries.catalogue or ""
+    what = "is new" if _has_content(files.catalogue) else "is missing or empty"
+    if known:
+        why = f"{files.ignore} says that it was used with {_same_or(known, files.catalogue)}"
+    elif files.entries.ours:
+        why = f"{files.ignore} has entries that asynchy wrote (`# asynchy`), so there was one"
+    else:
+        why = f"backups of it are in {folder_of(files.catalogue)}, so there was one"
+    return StateLost(
+        f"{files.catalogue} {what}, but {why}{_where(files.catalogue)}",
+        hint=f"{_elsewhere(known, files.catalogue, 'catalogue')}{_backup(files.catalogue)}; "
+        "`asynchy catalogue rebuild` "
+        f"compares everything at home and makes a new one; {_ACCEPT}: then nothing is known to be "
+        "proven; the entries of ignore.yml that end with `# asynchy` are compared again, and all "
+        "others skip their EPNs",
+    )
+
+
+def _lost_both(files: StateFiles, at_home: list[Path]) -> StateLost:
+    others = len(at_home) - 1
+    more = f" (and {count(others, 'more place')})" if others else ""
+    where = _where(files.ignore, files.catalogue)
+    return StateLost(
+        f"neither {files.ignore} nor the catalogue {files.catalogue} is in use yet, but data of an "
+        f"experiment are in {at_home[0]}{more}{where}",
+        hint="mount their file system, correct `ignore` and `catalogue` in the config, or restore "
+        "them from a backup; `asynchy catalogue rebuild` compares everything at home; "
+        f"{_ACCEPT}, and is right if asynchy was never used here: what is at home is compared, not "
+        "fetched again",
+    )
+
+
+def _unfinished_rebuild(files: StateFiles) -> StateLost | None:
+    """The error if the latest rebuild could not look at all that is at home."""
+    markers = files.markers
+    if markers.unlisted:
+        return StateLost(
+            f"the facility could not be listed when the catalogue {files.catalogue} was rebuilt "
+            f"({markers.unlisted[0]}): it is not known whether what is at home is complete",
+            hint=f"run `asynchy catalogue rebuild` again; {_ACCEPT}: what is at home is compared "
+            "only if the portal reports a recent visit",
+        )
+    if not markers.not_there:
+        return None
+    missing = [path for path in markers.not_there if not is_filled(Path(path))]
+    if missing:
+        return StateLost(
+            f"{_first(missing)} was missing or empty when the catalogue {files.catalogue} was "
+            "rebuilt, and still is: what is at home in it is not known, and would be fetched again",
+            hint="mount it, and run `asynchy catalogue rebuild` again; "
+            f"{_ACCEPT}, and is right if nothing was ever in it",
+        )
+    return StateLost(
+        f"{_first(markers.not_there)} was missing or empty when the catalogue {files.catalogue} "
+        "was rebuilt, and is back: what is at home in it was not compared yet",
+        hint="run `asynchy catalogue rebuild` again, which compares it; "
+        f"{_ACCEPT}, and is right if nothing that asynchy fetched is in it",
+    )
+
+
+def _first(folders: Sequence[str]) -> str:
+    """The first of some folders, and how many more there are."""
+    others = len(folders) - 1
+    return folders[0] + (f" (and {count(others, 'more folder')})" if others else "")
+
+
+def _backup(catalogue: Path) -> str:
+    if not backups(catalogue):
+        return ""
+    return " (`asynchy catalogue restore` puts the newest one of asynchy's own in its place)"
+
+
+def _same_or(known: str, path: Path) -> str:
+    return "it" if known == str(path) else known
+
+
+def _elsewhere(known: str, path: Path, key: str) -> str:
+    if known and known != str(path) and Path(known).exists():
+        return f"name {known} as `{key}` in the config, or move it to {path}"
+    return f"mount its file system, correct `{key}` in the config, or restore it from a backup"
+
+
+def _where(*missing: Path) -> str:
+    """Which mount may be gone, if the folders above what is missing say so."""
+    names = frozenset(path.name for path in missing)  # one that was just made says nothing
+    found = dict.fromkeys(_folder(path.resolve().parent, names) for path in missing)
+    return "".join(found)
+
+
+def _folder(folder: Path, but: frozenset[str]) -> str:
+    if folder.exists():
+        if not _is_empty(folder, but):
+            return ""
+        return f". The folder {folder} is empty: is a file system not mounted there?"
+    above = next(parent for parent in folder.parents if parent.exists())
+    empty = f", and {above} is empty" if _is_empty(above, but) else ""
+    return f". There is no folder {folder}{empty}: is a file system not mounted?"
+
+
+def _is_empty(folder: Path, but: frozenset[str]) -> bool:
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except OSError:
+        return False
+    return all(name in but or name.startswith(".") or name.endswith(_NOT_COUNTED) for name in names)

@@ -1,0 +1,157 @@
+"""What `asynchy catalogue rebuild` does: everything at home, compared with the facility.
+
+ask the portal, list the experiments at the facility
+walk the folders of the projects for places that hold data, whatever ignore.yml says and however
+old the visit is; for whichever project they were fetched
+list each experiment, compare size and time of every file
+all there: record the copy as complete     something missing: note it as due, nothing is fetched
+note what is at home and no longer at the facility
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from asynchy.localfs.filesystem import holds_data
+from asynchy.model.experiment import Copy
+from asynchy.model.experiment_state import ExperimentState, State, experiment_state
+from asynchy.model.formatting import escaped
+from asynchy.model.plan import Plan, PlannedTransfer
+from asynchy.model.policy import IgnoreEntry, Origin
+from asynchy.model.visit import problems_of
+from asynchy.repatriation.capacity import select_what_fits
+from asynchy.repatriation.cycle_planner import observe_facility
+from asynchy.repatriation.executor import Executor, RunReport
+from asynchy.repatriation.home_comparison import (
+    difference_words,
+    due_at_home,
+    is_whole,
+    keep_known,
+    note_due,
+    nothing_seen,
+    unmatched_places,
+)
+from asynchy.repatriation.home_places import ProjectFolder, project_folders
+from asynchy.repatriation.visit_query import ask_visits
+from asynchy.reporting.reports import ignore_entry_owners
+from asynchy.runtime.cycle_context import CycleContext
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RebuildResult:
+    """What came of it."""
+
+    report: RunReport
+    incomplete: tuple[PlannedTransfer, ...]
+    """At home, but not all of it; the next cycle fetches what is missing."""
+    skipped: tuple[PlannedTransfer, ...]
+    """The same, but an entry of `ignore.yml` skips its EPN: nothing is fetched."""
+    elsewhere: tuple[PlannedTransfer, ...]
+    """The same, at the place of another project: nothing is fetched to there."""
+    absent: tuple[ExperimentState, ...]
+    """Complete once, as asynchy's entry in `ignore.yml` says, at the facility, and not at home; no
+    visit of it is known."""
+    unreadable: tuple[Path, ...]
+    """Folders of projects that are missing, empty or cannot be read: are they mounted?"""
+    running: tuple[ExperimentState, ...]
+    """At home, but not compared: a visit runs."""
+    unmatched: tuple[Path, ...]
+    """Folders at home of EPNs that are not at the facility: nothing can be compared."""
+    unlisted: tuple[str, ...]
+    """Why the facility could not be listed, so that not everything was compared; empty: it was."""
+
+
+def rebuild(context: CycleContext) -> RebuildResult:
+    """Compare everything at home with the facility, and record what is complete.
+
+    Raises:
+        IgnoreListError: `ignore.yml` cannot be used, so that it is not known what it skips.
+        CatalogueError: the catalogue cannot be used.
+        Stopped: a stop was requested meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    now = context.clock.now()
+    context.board.phase("asking the portal")
+    answers = ask_visits(context, now)
+    seen = observe_facility(context, answers, {}, now)
+    policy = replace(seen.policy, fetch_visible=True)
+    states = [experiment_state(record, policy) for record in seen.records]
+    context.board.phase("looking for what is at home")
+    folders = list(project_folders(policy.rules))
+    places = [place for folder in folders for place in folder.places if holds_data(place.path)]
+    context.board.phase("comparing what is at home")
+    transfers, left_out = select_what_fits(
+        context, due_at_home(states, places, policy), context.settings.max_tasks
+    )
+    whole = [transfer for transfer in transfers if is_whole(transfer.listing_diff)]
+    plan = Plan(
+        transfers=tuple(whole),
+        left_out=tuple(left_out),
+        problems=problems_of(answers),
+        unlisted=seen.unlisted,
+    )
+    report = Executor(context, plan).run(context.settings.max_tasks)
+    found = {transfer.copy.experiment for transfer in whole}
+    partial = [transfer for transfer in transfers if transfer.copy.experiment not in found]
+    note_due(context, policy, report.plan, _failed(report, partial))
+    unlisted = seen.unlisted or nothing_seen(states, places)
+    unmatched = [] if unlisted else unmatched_places(states, places)
+    keep_known(context, policy, states, unmatched)
+    ignored = ignore_entry_owners(context.ignore.read(), context.settings, context.catalogue, now)
+    obeyed = replace(policy, ignored=ignored)
+    skips = {
+        record.experiment
+        for record in seen.records
+        if experiment_state(record, obeyed).state is State.SKIPPED
+    }
+    wanted = {item.wanted.destination for item in states if item.wanted is not None}
+    here = [one for one in partial if one.copy.destination in wanted]
+    at_home = {place.epn for place in places}
+    return RebuildResult(
+        report,
+        incomplete=tuple(one for one in here if one.copy.experiment not in skips),
+        skipped=tuple(one for one in here if one.copy.experiment in skips),
+        elsewhere=tuple(one for one in partial if one not in here),
+        absent=tuple(_absent(states, ignored, folders)),
+        unreadable=tuple(folder.path for folder in folders if not folder.is_there),
+        running=tuple(
+            item
+            for item in states
+            if item.state is State.WAITING and item.copy is None and item.record.epn in at_home
+        ),
+        unmatched=tuple(place.path for place in unmatched),
+        unlisted=tuple(unlisted),
+    )
+
+
+def _failed(report: RunReport, partial: Iterable[PlannedTransfer]) -> Iterator[tuple[Copy, str]]:
+    """The copies at home that were not completed, with the reason."""
+    for outcome in report.outcomes:
+        if not outcome.complete:
+            yield outcome.copy, outcome.reason or outcome.verdict.value
+    for transfer in partial:
+        copy, what = transfer.copy, difference_words(transfer.listing_diff)
+        log.warning("%s: not complete in %s: %s", copy.epn, escaped(str(copy.destination)), what)
+        yield copy, f"not complete when the catalogue was rebuilt: {what}"
+
+
+def _absent(
+    states: Iterable[ExperimentState],
+    ignored: Mapping[str, IgnoreEntry],
+    folders: Sequence[ProjectFolder],
+) -> Iterator[ExperimentState]:
+    """What our entries in `ignore.yml` say was complete, and is only at the facility."""
+    at_home = {place.epn for folder in folders for place in folder.places}
+    there = {folder.path for folder in folders if folder.is_there}
+    for item in states:
+        record, entry = item.record, ignored.get(item.record.epn.text)
+        is_ours = entry is not None and entry.origin is Origin.OURS
+        is_here = record.epn in at_home or any(copy.completed for copy in record.copies)
+        known = item.wanted is not None and item.wanted.project_folder in there
+        if is_ours and known and record.visible and not (is_here or record.beamtimes):
+            yield item

@@ -1,0 +1,98 @@
+"""What `asynchy sync` does: the catalogue's experiments, brought to one destination."""
+
+from __future__ import annotations
+
+import logging
+
+from asynchy.errors import DestinationMissing, ExitCode, NothingKnown
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import Experiment
+from asynchy.model.experiment_record import ExperimentRecord
+from asynchy.model.formatting import count, size
+from asynchy.model.plan import Plan, Skipped, SkipReason
+from asynchy.model.plan_overview import named
+from asynchy.repatriation.capacity import select_what_fits
+from asynchy.repatriation.catalogue_selection import SyncRequest, select_from_catalogue
+from asynchy.repatriation.executor import RunReport
+from asynchy.reporting.presence import with_presence
+from asynchy.runtime.context import RunContext
+
+log = logging.getLogger(__name__)
+
+
+def plan_sync(context: RunContext, wish: SyncRequest, at_a_time: int) -> Plan:
+    """What is due at the destination and fits there; nothing is written.
+
+    Raises:
+        DestinationMissing: the destination is not there.
+        NothingKnown: the catalogue is empty, or knows none of the EPNs that were named.
+        CatalogueError: the catalogue cannot be used.
+        Stopped: a stop was requested meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    records, unknown = seen_records(context, wish)
+    context.board.phase("listing what is due")
+    decided, complete = select_from_catalogue(records, wish, context.clock.now())
+    transfers, left_out = select_what_fits(context, decided, at_a_time, limit=wish.limit)
+    beyond = len(decided) - len(transfers) - len(left_out)
+    log.info(
+        "plan: %s to transfer (%s to write), %s there already, %d left out",
+        count(len(transfers), "experiment"),
+        size(sum(transfer.listing_diff.missing_bytes for transfer in transfers)),
+        count(complete, "copy is complete", "copies are complete"),
+        len(left_out) + len(unknown),
+    )
+    return Plan(tuple(transfers), (*left_out, *unknown), problems=(), beyond_limit=beyond)
+
+
+def seen_records(
+    context: RunContext, wish: SyncRequest
+) -> tuple[list[ExperimentRecord], list[Skipped]]:
+    """The experiments that a walk has seen, and the EPNs that were named and are not known.
+
+    Raises:
+        DestinationMissing: the destination is not there.
+        NothingKnown: the catalogue is empty, or knows none of the EPNs that were named.
+        CatalogueError: the catalogue cannot be used.
+    """
+    if not wish.destination.is_dir():
+        raise DestinationMissing(
+            f"{wish.destination} is not there",
+            hint=f"mount it, or make it: mkdir {wish.destination}",
+        )
+    records = with_presence(context.catalogue.overview.records())
+    records = [record for record in records if record.seen]
+    if not records:
+        raise NothingKnown(
+            f"{context.catalogue.path} knows no experiments",
+            hint="`as-walker` finds those at the facility",
+        )
+    unknown = sorted(wish.epns - {record.epn.text for record in records})
+    if unknown and len(unknown) == len(wish.epns):
+        raise NothingKnown(
+            f"the catalogue does not know {named(unknown)}",
+            hint="`as-walker` finds what is new at the facility",
+        )
+    hint = "`as-walker` finds what is new at the facility"
+    skipped = [Skipped(Experiment("", Epn(epn)), SkipReason.UNKNOWN, hint) for epn in unknown]
+    return records, skipped
+
+
+def exit_code_of(report: RunReport) -> ExitCode:
+    """OK if all that was due is complete now, INCOMPLETE if some is, NOTHING_FETCHED if none is."""
+    if report.defects or report.problems:
+        return report.exit_code
+    code = exit_code_for(
+        complete=sum(outcome.complete for outcome in report.outcomes),
+        failed=sum(not outcome.complete for outcome in report.outcomes) + report.plan.beyond_limit,
+        left_out=report.plan.left_out,
+    )
+    return ExitCode.INCOMPLETE if code is ExitCode.OK and report.attention else code
+
+
+def exit_code_for(*, complete: int, failed: int, left_out: tuple[Skipped, ...]) -> ExitCode:
+    """All, some or none; what is left out and does not stay due counts as neither."""
+    failed += sum(not item.reason.ends_well for item in left_out)
+    if not failed:
+        return ExitCode.OK
+    return ExitCode.INCOMPLETE if complete else ExitCode.NOTHING_FETCHED

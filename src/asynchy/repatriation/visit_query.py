@@ -1,0 +1,126 @@
+"""Ask the portal for the visits that a cycle needs, every equipment entry by itself."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from asynchy.config import EquipmentEntry
+from asynchy.facility.portal.visit_window import NAMED, VisitWindow
+from asynchy.model import heartbeat
+from asynchy.model.clock import apart, is_wrong
+from asynchy.model.formatting import count
+from asynchy.model.policy import CURRENT
+from asynchy.model.visit import EquipmentVisits
+from asynchy.model.visit_span import ask_since
+from asynchy.repatriation.visits import store_visits
+from asynchy.runtime.cycle_context import CycleContext
+from asynchy.runtime.threads import all_at_once
+
+log = logging.getLogger(__name__)
+
+_AHEAD = 2 * CURRENT
+"""How far ahead visits are asked for. Within this time less `CURRENT` the answer may serve again,
+when a cycle that was not complete is tried again."""
+_ROUNDS = 5
+
+
+def ask_visits(context: CycleContext, now: datetime) -> tuple[EquipmentVisits, ...]:
+    """What the portal says of every equipment entry; an entry that fails carries its problem.
+
+    First the current visits, then all back to `visit-day-range` days before the earliest start
+    of a current one, or before the end of the last span for which the entry was answered
+    completely, whichever is earlier: after an outage nothing is missing, and an entry that never
+    answers costs the others nothing. The second question reaches up to the present: a portal that
+    filters by start shows a visit that has been running for days only there, and then the range
+    moves back. What was told is stored, if we write.
+
+    Raises:
+        CatalogueError: it cannot be stored.
+        Stopped: a stop was requested meanwhile.
+    """
+    entries = [_heard_before(context, entry, now) for entry in context.settings.equipment]
+    answered = context.catalogue.overview.answered_until()
+    _reach_back(context, [(entry, now) for entry in entries])
+    for _ in range(_ROUNDS):
+        known = [beamtime for entry in entries for beamtime in entry.beamtimes()]
+        days = context.settings.visit_day_range
+        further = [
+            (entry, ask_since(known, answered.get(entry.entry.id), now, days)) for entry in entries
+        ]
+        if all(entry.since <= since or entry.failure for entry, since in further):
+            break
+        _reach_back(context, further)
+    else:
+        for entry in entries:
+            entry.failure = entry.failure or "visits without end"
+    doubt_clock(entries, context.portal.clock_offset)
+    name_together(entries)
+    context.heard.update({entry.entry.id: entry for entry in entries if not entry.problem})
+    for problem in dict.fromkeys(entry.problem for entry in entries if entry.problem):
+        log.error("%s", problem)
+    for entry in entries:
+        _log(entry)
+    answers = tuple(entry.told() for entry in entries)
+    store_visits(context, answers)
+    return answers
+
+
+def _heard_before(context: CycleContext, entry: EquipmentEntry, now: datetime) -> VisitWindow:
+    """What was heard of the entry in an earlier try of this cycle, else nothing yet."""
+    before = context.heard.get(entry.id)
+    if before is not None and before.entry == entry and before.until >= now + CURRENT:
+        return before
+    until = now + _AHEAD
+    return VisitWindow(entry, context.settings.beamline_of(entry), since=until, until=until)
+
+
+def _reach_back(context: CycleContext, further: Sequence[tuple[VisitWindow, datetime]]) -> None:
+    def task(entry: VisitWindow, since: datetime) -> Callable[[], None]:
+        return lambda: entry.reach_back(context.portal, since)
+
+    def on_tick() -> None:  # each request has a limit
+        context.board.beat()
+        heartbeat.beat()
+
+    all_at_once([task(*each) for each in further], context.stop, on_tick)
+
+
+def doubt_clock(entries: Sequence[VisitWindow], offset: float | None) -> None:
+    """By a wrong clock it is not known which visits are running, nor for when the answers are.
+
+    `offset`: seconds by which the portal's clock is ahead of ours; None: it is not known.
+    """
+    if offset is None or not is_wrong(offset):
+        return
+    for entry in entries:
+        entry.failure = entry.failure or (
+            f"this machine's clock is {apart(offset)} (have it set: chrony, ntpd)"
+        )
+
+
+def name_together(entries: Sequence[VisitWindow]) -> None:
+    """Give entries that failed for one cause, which is the portal's, the same words."""
+    alike: defaultdict[str, list[VisitWindow]] = defaultdict(list)
+    for entry in entries:
+        if entry.failure is not None:
+            alike[entry.fault or entry.failure].append(entry)
+    for some in alike.values():
+        for entry in some:
+            entry.failure = some[0].failure
+            entry.also = tuple(one.entry.id for one in some)
+
+
+def _log(entry: VisitWindow) -> None:
+    number = entry.entry.id
+    if not entry.problem:
+        log.info(
+            "portal: equipment %d (%s): %s",
+            number,
+            entry.beamline,
+            count(len(entry.visits), "visit"),
+        )
+    for doubt in entry.doubts[NAMED:]:
+        log.error("equipment %d: %s", number, doubt)

@@ -1,0 +1,1 @@
+"""What every run works with: the config's parts wired together, progress, threads, locks."""

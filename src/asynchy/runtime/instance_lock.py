@@ -1,0 +1,58 @@
+"""One at a time: a lock beside the catalogue for what must not run twice on it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from asynchy.errors import AlreadyRunning
+from asynchy.localfs import process_identity
+
+_HINTS = {
+    "service": "`asynchy status` shows what it does; `mxsync --execute --once` may run too",
+    "walk": "wait for it, or stop it; the next walk goes on where it was",
+    "epnalert": "wait for it; two at once would send the mail twice",
+}
+
+
+What = Literal["service", "walk", "epnalert"]
+
+
+def lock_file(catalogue: Path, what: What) -> Path:
+    """The file that carries the lock."""
+    return catalogue.with_name(f"{catalogue.name}.{what}")
+
+
+@contextlib.contextmanager
+def instance_lock(catalogue: Path, what: What) -> Iterator[None]:
+    """Hold the lock of the service, walk or epnalert that works on a catalogue.
+
+    Raises:
+        AlreadyRunning: another one holds it, or the lock file cannot be made.
+    """
+    path = lock_file(catalogue, what)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise AlreadyRunning(
+            f"{path} cannot be made: {error.strerror}",
+            hint="make its folder, writable for the user that runs asynchy",
+        ) from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = os.pread(descriptor, 200, 0).decode(errors="replace") or "unknown"
+            raise AlreadyRunning(
+                f"{'an' if what == 'epnalert' else 'a'} {what} runs on {catalogue} already: {who}",
+                hint=_HINTS[what],
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {process_identity.host()}".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

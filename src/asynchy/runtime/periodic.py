@@ -1,0 +1,104 @@
+"""Tells what goes on, now and then: to systemd, to the catalogue, to the log, to the terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from asynchy.errors import AsynchyError
+from asynchy.runtime.progress import ProgressBoard
+
+log = logging.getLogger(__name__)
+
+_TICK = 1.0
+_LOG_EVERY = 60.0
+
+
+@dataclass(frozen=True)
+class PeriodicTask:
+    """Something to do again and again."""
+
+    seconds: float
+    action: Callable[[], None]
+
+
+@contextmanager
+def reporting(actions: Sequence[PeriodicTask]) -> Iterator[None]:
+    """Do each action at its intervals in a thread of its own, and once more at the end.
+
+    An action that fails is logged and done again the next time.
+    """
+    ended = threading.Event()
+
+    def work() -> None:
+        due = [time.monotonic() + item.seconds for item in actions]
+        while not ended.wait(min(_TICK, *(item.seconds for item in actions))):
+            for at, item in enumerate(actions):
+                if time.monotonic() >= due[at]:
+                    due[at] = time.monotonic() + item.seconds
+                    _attempt(item)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _attempt(item: PeriodicTask) -> None:
+    try:
+        item.action()
+    except AsynchyError as error:
+        log.warning("could not be reported: %s", error)
+    except Exception:
+        log.exception("could not be reported")
+
+
+def log_transfers(board: ProgressBoard) -> PeriodicTask:
+    """A line a minute while something is transferred."""
+
+    def action() -> None:
+        if board.running():
+            log.info("%s", board.line())
+
+    return PeriodicTask(_LOG_EVERY, action)
+
+
+def notify(message: str) -> None:
+    """Tell systemd, where it has asked for that: sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):  # an abstract socket
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
+        try:
+            connection.sendto(message.encode(), address)
+        except OSError as error:
+            log.debug("systemd could not be notified: %s", error)
+
+
+def tell_systemd(board: ProgressBoard) -> PeriodicTask:
+    """The status line, and a sign of life well within what the watchdog wants (`WatchdogSec`).
+
+    The sign is withheld once the loop that runs the cycles has not been heard of for as long as
+    the watchdog waits, or nobody got on or waited for a reason that is known, so that systemd ends
+    a process that lives and does nothing.
+    """
+    wanted = int(os.environ.get("WATCHDOG_USEC", "0")) / 1_000_000
+    seconds = min(5.0, wanted / 3) if wanted else 5.0
+
+    def action() -> None:
+        notify(f"STATUS={board.line()}")
+        if board.quiet < wanted:
+            notify("WATCHDOG=1")
+
+    return PeriodicTask(seconds, action)

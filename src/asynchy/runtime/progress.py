@@ -1,0 +1,230 @@
+"""What is going on right now, for everyone who shows it: bars, log lines, status, systemd."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+
+from asynchy.model import heartbeat
+from asynchy.model.experiment import Copy, ListingDiff
+from asynchy.model.formatting import count, duration, moment, size
+
+_RATE_SECONDS = 10.0
+_APART = 0.1
+"""Seconds between two points that a rate is worked out from."""
+_SHORTEST = 1.0
+"""Seconds that a rate is of at least: the first bytes come all at once."""
+_SETTLED = 3.0
+"""Seconds after which a rate is good enough to say how long the rest takes."""
+
+
+class RateMeter:
+    """How far something is and how fast it goes."""
+
+    def __init__(self, total: int = sys.maxsize, files: int = 0, doing: str = "") -> None:
+        self.total = total
+        """How much there is to do: bytes of a transfer."""
+        self.done = 0
+        """How much is done."""
+        self.files = files
+        """Files that there are to fetch."""
+        self.files_done = 0
+        self.doing = doing
+        """What is done to them, unless they are fetched."""
+        self._began = time.monotonic()
+        self._seen: deque[tuple[float, int]] = deque([(self._began, 0)])
+
+    def had(self, done: int) -> None:
+        """So much was done before it began: it is done, but says nothing of the rate."""
+        self.done = min(done, self.total)
+        self._began = time.monotonic()
+        self._seen = deque([(self._began, self.done)])
+
+    def reached(self, done: int) -> None:
+        """So much is done by now."""
+        # What rsync resumes counts in full, so it may have more than the listing missed.
+        self.done = min(done, self.total)
+        now = time.monotonic()
+        if len(self._seen) > 2 and now - self._seen[-2][0] < _APART:
+            self._seen.pop()
+        self._seen.append((now, self.done))
+        while len(self._seen) > 2 and self._seen[1][0] < now - _RATE_SECONDS:
+            self._seen.popleft()
+
+    @property
+    def rate(self) -> float:
+        """How much a second over the last ten seconds."""
+        (first, had), (_, has) = self._seen[0], self._seen[-1]
+        # Up to now, not to the last word: a transfer that stands still slows down.
+        return (has - had) / max(time.monotonic() - first, _SHORTEST)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has gone on for long enough to say how long the rest takes."""
+        return time.monotonic() - self._began >= _SETTLED
+
+
+@dataclass(frozen=True)
+class ProgressSnapshot:
+    """How far something is at this moment: `41 % of 812 GB at 95 MB/s, 1 h 23 min left`."""
+
+    bytes: int
+    """Bytes to fetch."""
+    done: int
+    """Bytes that have arrived."""
+    rate: float
+    """Bytes a second over the last ten seconds."""
+    files: int = 0
+    """Files to fetch."""
+    files_done: int = 0
+    """Files that have arrived."""
+    doing: str = ""
+    """What is done to them, unless they are fetched: `verifying`."""
+    settled: bool = True
+    """Whether the rate says how long the rest takes."""
+
+    @classmethod
+    def of(cls, meter: RateMeter) -> ProgressSnapshot:
+        """The meter as it stands now."""
+        return cls(
+            meter.total, meter.done, meter.rate, meter.files, meter.files_done, meter.doing,
+            meter.settled,
+        )  # fmt: skip
+
+    @property
+    def left(self) -> float | None:
+        """Seconds left at this rate; None if that cannot be told, or nothing is left."""
+        rest = self.bytes - self.done
+        return rest / self.rate if rest and self.rate > 0 and self.settled else None
+
+    @property
+    def speed(self) -> str:
+        """The rate, and the time left where it can be told."""
+        rest = f", {duration(self.left)} left" if self.left is not None else ""
+        return f"{size(int(self.rate))}/s{rest}"
+
+    def __str__(self) -> str:
+        percent = 100 * self.done // self.bytes if self.bytes else 100
+        files = f", {self.files_done:,} of {count(self.files, 'file')}" if self.files else ""
+        doing = f"{self.doing} " if self.doing else ""
+        return f"{doing}{percent} % of {size(self.bytes)}{files} at {self.speed}"
+
+
+def _soon(when: datetime) -> str:
+    """A time of today as `14:05`, another with its day."""
+    local = when.astimezone()
+    return (
+        f"{local:%H:%M %Z}" if local.date() == datetime.now().astimezone().date() else moment(when)
+    )
+
+
+class ProgressBoard:
+    """Written by the threads that work, read by those that show; all of it behind one lock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._meters: dict[Copy, RateMeter] = {}
+        self._overall = RateMeter(0)
+        self._ended = 0
+        """Bytes that transfers brought which have ended."""
+        self._looking = True
+        """Whether the run is about files that are read, since it has none to fetch."""
+        self._waiting = 0
+        self._phase = "starting"
+        self.next_look: datetime | None = None
+        self._beat = time.monotonic()
+
+    def beat(self) -> None:
+        """Say that the loop that runs everything else is alive, whatever the others do."""
+        self._beat = time.monotonic()
+
+    @property
+    def quiet(self) -> float:
+        """Seconds since that loop was last heard of, or anything got on (`model.heartbeat`)."""
+        return max(time.monotonic() - self._beat, heartbeat.quiet())
+
+    def phase(self, text: str) -> None:
+        """Say what is done apart from transfers."""
+        with self._lock:
+            self._phase = text
+
+    def plan(self, total: int) -> None:
+        """A run begins that has a number of bytes to fetch."""
+        with self._lock:
+            self._overall = RateMeter(total)
+            self._ended = 0
+            self._looking = total == 0
+
+    def waiting(self, count: int) -> None:
+        """Say how many experiments wait for their turn."""
+        with self._lock:
+            self._waiting = count
+
+    def begin(self, copy: Copy, listing_diff: ListingDiff) -> None:
+        """A transfer begins, or begins again with another listing."""
+        with self._lock:
+            again = copy in self._meters  # what it fetches now comes on top
+            self._begin(
+                copy, RateMeter(listing_diff.missing_bytes, listing_diff.missing_files), more=again
+            )
+
+    def look(self, copy: Copy, files: int, total: int, doing: str) -> None:
+        """Files of a copy are read again; `doing` says what for.
+
+        Where the run has files to fetch, that alone is what all of it comes to.
+        """
+        with self._lock:
+            self._begin(copy, RateMeter(total, files, doing), more=self._looking)
+
+    def _begin(self, copy: Copy, meter: RateMeter, *, more: bool) -> None:
+        self._ended += self._counted(self._meters.get(copy))
+        if more:
+            self._overall.total += meter.total
+        self._meters[copy] = meter
+
+    def arrived(self, copy: Copy, done: int, files: int) -> None:
+        """So many bytes and files of a transfer have arrived."""
+        heartbeat.beat()
+        with self._lock:
+            meter = self._meters[copy]
+            meter.files_done = min(files, meter.files)
+            if not meter.done and not files and done:  # resumed, as its first word says
+                meter.had(done)
+            meter.reached(done)
+            if self._looking or not meter.doing:
+                running = sum(map(self._counted, self._meters.values()))
+                self._overall.reached(self._ended + running)
+
+    def end(self, copy: Copy) -> None:
+        """A transfer has ended."""
+        with self._lock:
+            self._ended += self._counted(self._meters.pop(copy, None))
+
+    def _counted(self, meter: RateMeter | None) -> int:
+        """What a meter adds to all of it."""
+        return meter.done if meter and (self._looking or not meter.doing) else 0
+
+    def running(self) -> dict[Copy, ProgressSnapshot]:
+        """The transfers that run."""
+        with self._lock:
+            return {copy: ProgressSnapshot.of(meter) for copy, meter in self._meters.items()}
+
+    def overall(self) -> ProgressSnapshot:
+        """The whole run."""
+        with self._lock:
+            return ProgressSnapshot.of(self._overall)
+
+    def line(self) -> str:
+        """All of it in one line: `12282a 41 % of 812 GB, 2 waiting, next look 14:05`."""
+        running = self.running()
+        with self._lock:
+            parts = [f"{copy.epn} {item}" for copy, item in running.items()] or [self._phase]
+            if self._waiting:
+                parts.append(f"{self._waiting} waiting")
+            if self.next_look is not None:
+                parts.append(f"next look {_soon(self.next_look)}")
+        return ", ".join(parts)

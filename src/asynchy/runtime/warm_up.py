@@ -1,0 +1,37 @@
+"""What takes long and can go on while the rest of the code is loaded."""
+
+from __future__ import annotations
+
+from asynchy.config import Shared
+from asynchy.engines.sftp import worker_pool
+from asynchy.ssh.server import Server
+from asynchy.ssh.sftp import connection_pool
+
+
+def connect(settings: Shared) -> None:
+    """Begin to connect to the facility; whoever asks it first hears what is wrong, if anything.
+
+    Near by that takes as long as to load the catalogue's code, far away it is most of a start.
+    """
+    if settings.engine != "rsync":
+        connection_pool.begin(remote_of(settings))
+
+
+def load(settings: Shared) -> None:
+    """Begin to load the code of a transfer's streams."""
+    if settings.engine != "rsync":
+        worker_pool.load()
+
+
+def remote_of(settings: Shared) -> Server:
+    """The SFTP service as the config names it."""
+    return Server(
+        host=settings.host,
+        user=settings.user,
+        port=settings.port,
+        key_file=settings.key_file,
+        known_hosts=settings.known_hosts,
+        timeout=settings.timeout,
+        connections=settings.max_connections,
+        entries=settings.max_entries,
+    )

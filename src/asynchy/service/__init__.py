@@ -1,1 +1,0 @@
-"""What the commands do: the layers below, wired together."""

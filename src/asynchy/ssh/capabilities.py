@@ -1,0 +1,108 @@
+"""What the facility's server offers, found out by trying; nothing is assumed."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import threading
+from dataclasses import dataclass
+
+from asynchy.errors import CommandsNotOffered, ListingError
+from asynchy.model.cancellation import Stop
+from asynchy.model.formatting import escaped
+from asynchy.ssh import subprocess_runner
+from asynchy.ssh.error_causes import SSH_FAILED, cause, refuses_commands
+from asynchy.ssh.rsync.output import known_holes
+from asynchy.ssh.server import Server
+from asynchy.ssh.sftp.connection import Connection
+
+log = logging.getLogger(__name__)
+
+_LINES = 100
+"""Lines that are looked at; rsync's `--version` has 20."""
+
+
+@dataclass(frozen=True)
+class SftpService:
+    """What the SFTP subsystem answered."""
+
+    version: int
+    round_trip: float
+    """Seconds from a question to its answer, once connected."""
+
+
+def sftp(remote: Server) -> SftpService:
+    """Say hello to the server's SFTP subsystem and time one question.
+
+    Raises:
+        ListingError: it cannot be reached or does not answer as SFTP; the message says why.
+        ToolMissing: ssh is not installed.
+    """
+    with Connection(remote, Stop()) as connection:
+        return SftpService(connection.version, connection.round_trip)
+
+
+def rsync_version(remote: Server) -> str | None:
+    """The version of the server's rsync; None if the server runs no such command for us.
+
+    Raises:
+        CommandsNotOffered: the server runs no commands at all for us.
+        ListingError: the server could not be asked; the message says why.
+        ToolMissing: ssh is not installed.
+    """
+    command = [*remote.ssh_command(), remote.host, "rsync --version"]
+    line, ended = _first_line(command, remote.timeout)
+    # 255 is what ssh says of a server that runs no command, too; the words tell it apart.
+    if ended.code == SSH_FAILED and (found := cause(ended.stderr)) is not None:
+        kind = CommandsNotOffered if refuses_commands(ended.stderr) else ListingError
+        raise found.as_error(kind)
+    return line
+
+
+def own_versions() -> tuple[str | None, str | None]:
+    """The first lines that this machine's rsync and ssh say of themselves."""
+    return _first_line(["rsync", "--version"])[0], _first_line(["ssh", "-V"])[0]
+
+
+@functools.cache
+def warn_of_holes() -> None:
+    """Say in the log, once, where this machine's rsync may have known holes."""
+    version = own_versions()[0]
+    if version is not None and (holes := known_holes(version)) is not None:
+        log.warning("%s %s", version, may_have(holes))
+
+
+def may_have(holes: str) -> str:
+    """What to do about an rsync with known holes."""
+    return (
+        f"may have known holes, unless the distribution has fixed them: {holes}; "
+        "update it, or use `engine: sftp`"
+    )
+
+
+def _first_line(
+    command: list[str], seconds: int = 60
+) -> tuple[str | None, subprocess_runner.ProcessResult]:
+    """The first line about a version, and how the command ended.
+
+    None if no line comes, or no end within that time.
+    """
+    stop = Stop()
+    lines: list[bytes] = []
+    timer = threading.Timer(seconds, stop.request)
+    timer.start()
+
+    def hear(line: bytes) -> None:
+        if len(lines) < _LINES:
+            lines.append(line[:1000])
+
+    try:
+        ended = subprocess_runner.run(
+            command, stop=stop, on_stdout=hear, on_stderr=hear, environment={}
+        )
+    finally:
+        timer.cancel()
+    found = [line for line in lines if re.search(rb"(version|OpenSSH)", line)]
+    good = ended.code == 0 and found
+    return (escaped(b" ".join(found[0].split()), limit=100) if good else None), ended

@@ -1,0 +1,237 @@
+"""rsync over SSH fetches files into a folder of ours; see `rsync` for the command lines."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from asynchy.model.attempt import EngineResult
+from asynchy.model.cancellation import Stop
+from asynchy.model.formatting import escaped
+from asynchy.model.transfer_options import TransferOptions
+from asynchy.ssh import subprocess_runner
+from asynchy.ssh.error_causes import Explanation
+from asynchy.ssh.rsync import runner
+from asynchy.ssh.rsync.output import (
+    VANISHED,
+    explain,
+    is_complaint,
+    is_lost,
+    parse_progress,
+    parse_refused,
+    parse_statistic,
+)
+from asynchy.ssh.server import Server
+
+log = logging.getLogger(__name__)
+
+_OURS_ALONE = "--chmod=D0700,F0600"
+"""The modes of what is on its way; it gets those that it is to have when it is put in its place."""
+_SPECIAL = ("--perms", "--chmod=Dg+s,ug+w,o-wx,ug+X,u+r", "--chmod=Du-s,D-t,Fug-s,F-t")
+"""The modes of special files; the second rule strips setuid, sticky and setgid on files, so that no
+bit of the facility's gives anyone rights at home."""
+PARTIAL_DIR = ".asynchy-partial"
+"""In each folder that rsync writes into, while a file in it has been fetched in part."""
+TEMPORARY = ".asynchy-temporary"
+"""In the folder that rsync is started in: its temporary files. (rsync 3.5.0 refuses a path to them
+with `..` in it.)"""
+
+LONGEST_PATH = 4093
+"""Bytes of a path in the experiment that rsync is asked for. For a longer one, rsync 3.2.5 and
+later end the whole run, as if the server had sent a file that was not asked for."""
+
+_ITEM = re.compile(rb"[<>ch.*][fdLDS][a-zA-Z+.? ]{9} |skipping |cd")
+"""A line about one file or folder, as `--out-format=%i …` prints it, or of what is skipped."""
+
+
+@dataclass(frozen=True)
+class Paths:
+    """From where to where files are brought."""
+
+    source: str
+    """A folder at the facility."""
+    folder: int
+    """A folder at home, open, in which nobody else can change anything."""
+    earlier: Path | None
+    """A folder with earlier versions of some of the files, if there are any; it is only read."""
+
+
+def fetch_files(  # noqa: PLR0913, PLR0917 - what, from where to where, how, how long, who hears
+    remote: Server,
+    paths: Paths,
+    names: Iterable[bytes],
+    transfer_options: TransferOptions,
+    stop: Stop,
+    on_progress: Callable[[int, int], None],
+    patience: float,
+) -> EngineResult:
+    """Bring some files below a folder at the facility to the same paths in a folder at home.
+
+    A file that is whole is renamed to its path there. One that is not at the facility is left out.
+    Stopped, or cut off, rsync keeps what it had of a file in `PARTIAL_DIR` beside that path and
+    goes on from there the next time. `on_progress` hears how many bytes, and how many files, have
+    arrived so far. After `patience` seconds without a word it is ended: what rsync itself sends now
+    and then to a server that stands still keeps its own `--timeout` from ever passing.
+
+    All of them are fetched, whatever size and time the earlier version has (`--ignore-times`): that
+    is only a basis for what is sent. Whoever puts a link in its place has rsync read another file,
+    but the checksum of the whole file decides what the one that was fetched has in it.
+
+    Raises:
+        Stopped: a stop was requested before there was a connection for it.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    options = [
+        "--from0",
+        "--files-from=-",
+        "--no-implied-dirs",
+        "--ignore-missing-args",
+        "--ignore-times",
+        _OURS_ALONE,
+        *((f"--compare-dest={paths.earlier}",) if paths.earlier is not None else ()),
+        f"--temp-dir={TEMPORARY}",
+        *((f"--partial-dir={PARTIAL_DIR}",) if transfer_options.partial else ()),
+        *(("--compress",) if transfer_options.compress else ()),
+        *(
+            (f"--bwlimit={max(1, transfer_options.bandwidth // 1024)}",)
+            if transfer_options.bandwidth
+            else ()
+        ),
+    ]
+    fetch = _Fetch(remote, paths.source, paths.folder, on_progress)
+    return fetch.run(options, runner.list_of_paths(names), stop, patience)
+
+
+def fetch_links(  # noqa: PLR0913, PLR0917 - from where to where, how, who hears, and how long
+    remote: Server,
+    source: str,
+    folder: int,
+    transfer_options: TransferOptions,
+    stop: Stop,
+    on_refused: Callable[[bytes, OSError], None],
+    patience: float,
+) -> EngineResult:
+    """Fetch the symbolic links and special files below a folder at the facility.
+
+    Links point to `MUNGED` (`output`) and their target then, so that nothing can be reached through
+    them meanwhile. Folders come, and files of no bytes: rsync(1), `--munge-links`, `--max-size`.
+    `on_refused` hears the path of each that home does not take, and why; that is no failure here.
+
+    Raises:
+        Stopped: a stop was requested before there was a connection for it.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    options = [
+        "--recursive",
+        "--max-size=0",
+        *_SPECIAL,
+        *runner.filters(dot_files=transfer_options.dot_files),
+        *(("--links", "--munge-links") if transfer_options.symlinks else ()),
+        *(("--specials",) if transfer_options.special_files else ()),
+    ]
+    here = os.fsencode(Path(f"/proc/self/fd/{folder}").readlink())
+    log_line = runner.words(stop)
+    refused = others = False
+
+    def hear(line: bytes) -> None:
+        nonlocal refused, others
+        log_line(line)
+        if (found := parse_refused(line, here)) is not None:
+            refused = True
+            on_refused(*found)
+        else:
+            others |= is_complaint(line)
+
+    fetch = _Fetch(remote, source, folder, lambda *_: None, hear)
+    result = fetch.run(options, b"", stop, patience)
+    if result.exit_code == runner.PARTLY and refused and not others:
+        return replace(result, ok=True, exit_code=0, reason=None, hint=None)
+    return result
+
+
+class _Fetch:
+    """An rsync that writes into a folder at home."""
+
+    def __init__(
+        self,
+        remote: Server,
+        source: str,
+        folder: int,
+        on_progress: Callable[[int, int], None],
+        on_stderr: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self._remote = remote
+        self._source = source
+        self._folder = folder
+        self._on_progress = on_progress
+        self._on_stderr = on_stderr
+        self._per_file = log.isEnabledFor(logging.DEBUG)
+        self._statistics: dict[str, int] = {}
+
+    def run(
+        self, options: Sequence[str], names: bytes, stop: Stop, patience: float
+    ) -> EngineResult:
+        """Run it in that folder: to `.` it goes without a path that leads there."""
+        remote = self._remote
+        command = [
+            *runner.start(remote),
+            *options,
+            "--times",
+            "--stats",
+            "--info=progress2",
+            *(("--out-format=%i %l %n",) if self._per_file else ()),
+            "--",
+            runner.address(remote, self._source),
+            ".",
+        ]
+        log.debug("transfer: %s", " ".join(map(escaped, command)))
+        ended = runner.run(
+            remote,
+            command,
+            stop,
+            on_stdout=self._read,
+            on_stderr=self._on_stderr or runner.words(stop),
+            stdin=names,
+            silence=patience,
+            timeout=remote.timeout,
+            folder=self._folder,
+        )
+        return self._result(ended, patience)
+
+    def _read(self, line: bytes) -> None:
+        if (done := parse_progress(line)) is not None:
+            self._on_progress(*done)
+            return
+        statistic = parse_statistic(line)
+        if statistic is not None:
+            self._statistics.setdefault(*statistic)
+        if line.strip():
+            about_a_file = _ITEM.match(line) is not None
+            log.log(logging.DEBUG if about_a_file else logging.INFO, "rsync: %s", escaped(line))
+
+    def _result(self, ended: subprocess_runner.ProcessResult, patience: float) -> EngineResult:
+        explanation = explain(ended.code, ended.stderr) if ended.code != 0 else None
+        if ended.still:
+            explanation = runner.still(ended)
+        elif ended.silent:
+            explanation = Explanation(
+                f"no data came for {patience:.0f} s", "it is tried again in the next run"
+            )
+        hung = ended.silent or ended.still is not None
+        distrust = explanation is not None and explanation.distrust
+        return EngineResult(
+            ok=ended.code == 0,
+            exit_code=ended.code,
+            files=self._statistics.get("Number of regular files transferred"),
+            bytes=self._statistics.get("Literal data"),
+            reason=explanation.reason if explanation else None,
+            hint=explanation.hint if explanation else None,
+            stderr=ended.stderr,
+            stopped=ended.stopped,
+            lost=hung or (is_lost(ended.code) and not distrust),
+            vanished=ended.code == VANISHED,
+        )

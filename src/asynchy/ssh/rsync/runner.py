@@ -1,0 +1,389 @@
+"""rsync over SSH: command lines, and running them.
+
+A command is always a list of arguments, never a shell's string. The remote path holds only
+characters that no shell interprets (the config sees to that), so it needs no quoting either.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from asynchy.errors import (
+    ExperimentAbsent,
+    ListingError,
+    ListingRefused,
+    ServerBusy,
+    ServerUnreachable,
+    Stopped,
+    ToolMissing,
+)
+from asynchy.model.cancellation import Stop
+from asynchy.model.experiment import Entry, EntryKind, Unlisted
+from asynchy.model.formatting import escaped
+from asynchy.model.listing_limits import ListingLimits, check_name
+from asynchy.model.remote_names import OURS, is_wanted
+from asynchy.ssh import connection_limit, subprocess_runner
+from asynchy.ssh.error_causes import PAUSES, SSH_FAILED, Explanation, cause
+from asynchy.ssh.rsync.output import (
+    VANISHED,
+    Named,
+    explain,
+    is_absent,
+    is_complaint,
+    is_lost,
+    parse_compared,
+    parse_listed,
+    parse_named,
+    parse_unlisted,
+)
+from asynchy.ssh.server import Server
+
+log = logging.getLogger(__name__)
+
+PARTLY = 23
+"""rsync's exit code where the other side could not read all: rsync(1)."""
+_NOT_ALLOWED = "rrsync error: unsafe arg"
+"""rrsync(1) of a path that leads out of the folder that it is for; rsync then does nothing."""
+
+_BLOCK = 2048
+"""Bytes of a list of paths that rsync reads at a time: FILESFROM_BUFLEN of its io.c."""
+_OURS = f"{OURS.decode()}*"
+ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "RSYNC_PROTECT_ARGS": "0"}
+
+
+def list_tree(  # noqa: PLR0913 - where, who hears, and how much
+    remote: Server,
+    source: str,
+    on_entry: Callable[[Entry], None],
+    stop: Stop,
+    *,
+    deep: bool = True,
+    dot_files: bool = False,
+) -> list[Unlisted]:
+    """Hand over every entry below a folder at the facility, the folder itself (`.`) included.
+
+    Not `deep`: only what is in the folder itself. The folder may be a symbolic link to one.
+    Dot files and folders, save `.info`, are handed over as such, and not entered, unless
+    `dot_files`. The folders in it that could not be listed are returned.
+
+    `--no-inc-recursive`: rsync's incremental recursion waits for round trips.
+
+    Raises:
+        ListingError: it could not be listed.
+        Stopped: a stop was requested meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    command = [
+        *start(remote),
+        "--list-only",
+        *(("--recursive", "--no-inc-recursive") if deep else ("--dirs",)),
+        *(() if dot_files else ("--include=.info/*", "--exclude=.*/*")),
+        f"--exclude={_OURS}/*",
+        "--",
+        address(remote, source),
+    ]
+
+    bounds = ListingLimits(remote.entries)
+    begun = False
+
+    def hand_over(line: bytes) -> None:
+        nonlocal begun
+        begun = True
+        try:
+            entry = _listed(line, dot_files=dot_files)
+            if entry is not None:
+                check_name(entry.path)
+                bounds.take([entry])
+        except ValueError as error:
+            raise ListingRefused(str(error), hint="ask the facility to rename it") from None
+        if entry is not None:
+            on_entry(entry)
+
+    complaints = _Complaints(source.encode(), words(stop), dot_files=dot_files)
+    log.debug("listing: %s", " ".join(map(escaped, command)))
+    ended = run(
+        remote,
+        command,
+        stop,
+        on_stdout=hand_over,
+        on_stderr=complaints.hear,
+        timeout=remote.timeout,
+    )
+    if ended.stopped:
+        raise Stopped("stopped while listing")
+    if ended.still:
+        raise still(ended).as_error(ListingError)
+    if ended.code != 0 and not (ended.code == PARTLY and complaints.are_about_folders):
+        explanation = explain(ended.code, ended.stderr)
+        kind = ListingRefused if ended.code == PARTLY else ListingError
+        if ended.code == SSH_FAILED and not begun:
+            kind = ServerUnreachable
+            explanation = replace(explanation, reason=f"{remote.host}: {explanation.reason}")
+        if is_absent(ended.stderr):
+            kind = ExperimentAbsent
+        raise explanation.as_error(kind)
+    return list(complaints.unlisted.values())
+
+
+class _Complaints:
+    """What rsync complains of in a listing."""
+
+    def __init__(
+        self, source: bytes, log_line: Callable[[bytes], None], *, dot_files: bool
+    ) -> None:
+        self.unlisted: dict[bytes, Unlisted] = {}
+        """By their paths the folders that it could not list."""
+        self.are_about_folders = False
+        """Whether all that it complained of is that it could not list some folders."""
+        self._source = source
+        self._log_line = log_line
+        self._dot_files = dot_files
+        self._others = False
+
+    def hear(self, line: bytes) -> None:
+        """Take a line that it wrote to stderr.
+
+        It also looks into a dot folder that is left out: that one may be closed.
+        """
+        self._log_line(line)
+        folder = parse_unlisted(line, self._source)
+        if folder is None:
+            self._others |= is_complaint(line)
+        elif is_wanted(folder.path.rpartition(b"/")[2], dot_files=self._dot_files):
+            self.unlisted.setdefault(folder.path, folder)
+        self.are_about_folders = not self._others and (self.are_about_folders or folder is not None)
+
+
+def _listed(line: bytes, *, dot_files: bool) -> Entry | None:
+    entry = parse_listed(line)
+    if entry is None or entry.path == b".":
+        return entry
+    if is_wanted(entry.path.rpartition(b"/")[2], dot_files=dot_files):
+        return entry
+    return replace(entry, kind=EntryKind.DOT_FILE)
+
+
+def list_named(
+    remote: Server, folder: str, names: Sequence[bytes], stop: Stop, *, follow: bool
+) -> dict[bytes, Named]:
+    """What some entries of a folder are; those that are not there, or not told, are left out.
+
+    With `follow`, a symbolic link to a folder is a folder; one that leads to none stays a link.
+    The names hold only characters that no shell interprets. rsync(1): a slash at the end of a
+    source follows a link, and with `--relative` names begin behind `/./`.
+
+    Raises:
+        ListingRefused: rrsync(1) allows one of them not; it looks at where a link leads.
+        ListingError: it could not be asked.
+        Stopped: a stop was requested meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    end = "/" if follow else ""
+    sources = [f"{folder}/./{name.decode('ascii')}{end}" for name in names]
+    command = [
+        *start(remote),
+        "--list-only",
+        "--dirs",
+        "--relative",
+        "--links",
+        "--exclude=/*/*",
+        "--",
+        *(f"{_host(remote) if at == 0 else ''}:{source}" for at, source in enumerate(sources)),
+    ]
+    found: dict[bytes, Named] = {}
+    wanted = set(names)
+
+    def take(line: bytes) -> None:
+        named = parse_named(line)
+        if named is not None and named.name in wanted:
+            found[named.name] = named
+
+    ended = run(
+        remote,
+        command,
+        stop,
+        on_stdout=take,
+        on_stderr=lambda line: log.debug("rsync: %s", escaped(line)),
+        timeout=remote.timeout,
+    )
+    if ended.stopped:
+        raise Stopped("stopped while listing")
+    if ended.still:
+        raise still(ended).as_error(ListingError)
+    if _NOT_ALLOWED in ended.stderr:
+        raise ListingRefused(f"{folder}: the server allows some paths in it not to be read")
+    if ended.code not in (0, PARTLY):
+        raise explain(ended.code, ended.stderr).as_error(ListingError)
+    return found
+
+
+def run(
+    remote: Server, command: Sequence[str], stop: Stop, **how: Any
+) -> subprocess_runner.ProcessResult:
+    """Run an rsync (`how`: as `subprocess_runner.run`) with a connection of this machine's.
+
+    Where the server closes the connection before the login, which is before rsync has said
+    anything, it is run again; several that are refused at once do not come back at once.
+
+    Raises:
+        Stopped: a stop was requested before there was a connection for it.
+    """
+    for pause in (*PAUSES, None):
+        with connection_limit.take(remote, stop, patient=True):
+            ended = subprocess_runner.run(command, stop=stop, environment=ENVIRONMENT, **how)
+        refused = ended.code == SSH_FAILED and not stop.requested
+        found = cause(ended.stderr, ended.code) if refused else None
+        if pause is None or found is None or found.kind is not ServerBusy:
+            break
+        wait = pause * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+        log.info("%s: %s; trying again in %.0f s", remote.host, found.reason, wait)
+        if stop.wait(wait):
+            break
+    return ended
+
+
+def still(ended: subprocess_runner.ProcessResult) -> Explanation:
+    """What to say of a process that stood still."""
+    return Explanation(
+        f"{ended.still} stood still for {ended.waited:.0f} s, and was ended",
+        "look at the file system of the project folder (`df`, `dmesg`), and at the processes",
+    )
+
+
+def compare_files(  # noqa: PLR0913, PLR0917 - two trees, what of them, and how long
+    remote: Server,
+    source: str,
+    destination: Path,
+    paths: Iterable[bytes],
+    on_result: Callable[[bytes, bool], None],
+    stop: Stop,
+    patience: float,
+) -> None:
+    """Hand over the path of each file and whether it is the same on both sides, by its checksum.
+
+    Nothing is written. A file that the facility does not have, or does not let be read, is not
+    handed over. While rsync makes checksums nothing passes between the two; after `patience`
+    seconds of that it is given up.
+
+    Raises:
+        ListingError: the connection could not be made or broke off, or rsync does not do it.
+        Stopped: a stop was requested meanwhile.
+        ToolMissing: ssh or rsync is not installed.
+    """
+    command = [
+        *start(remote, patience),
+        "--dry-run",
+        "--checksum",
+        "--itemize-changes",
+        "--itemize-changes",  # twice: tell what is the same, too
+        "--out-format=%i %n",
+        "--from0",
+        "--files-from=-",
+        "--",
+        address(remote, source),
+        f"{destination}/",
+    ]
+
+    def hear(line: bytes) -> None:
+        if (compared := parse_compared(line)) is not None:
+            on_result(*compared)
+
+    ended = run(
+        remote,
+        command,
+        stop,
+        on_stdout=hear,
+        on_stderr=lambda line: log.debug("rsync: %s", escaped(line)),
+        stdin=list_of_paths(paths),
+        timeout=remote.timeout,
+        wakes=patience,
+    )
+    if ended.stopped:
+        raise Stopped("stopped while rsync compared checksums")
+    if ended.still:
+        raise still(ended).as_error(ListingError)
+    if ended.code not in (0, PARTLY, VANISHED):
+        explanation = explain(ended.code, ended.stderr)
+        raise explanation.as_error(ListingError if is_lost(ended.code) else ListingRefused)
+
+
+def list_of_paths(paths: Iterable[bytes]) -> bytes:
+    """Paths as rsync reads them with `--from0 --files-from=-`.
+
+    rsync 3.2.5 and later forget the beginning of a path that is in more than two of the blocks that
+    they read, and then end the run: the file that the server sends was not asked for. So a path
+    that would be in three begins a block; rsync skips the NULs before it.
+    """
+    made = bytearray()
+    for path in paths:
+        if len(made) % _BLOCK + len(path) >= 2 * _BLOCK:
+            made += bytes(-len(made) % _BLOCK)
+        made += path + b"\0"
+    return bytes(made)
+
+
+def filters(*, dot_files: bool) -> tuple[str, ...]:
+    """The options of an rsync that brings a whole tree, so that it leaves out the same names."""
+    if dot_files:
+        return (f"--exclude={_OURS}",)
+    return "--include=.info", "--exclude=.*"
+
+
+def require() -> None:
+    """Look for rsync on this machine.
+
+    Raises:
+        ToolMissing: it is not installed.
+    """
+    if shutil.which("rsync") is None:
+        raise ToolMissing("rsync is not installed", hint="install the package rsync")
+
+
+def start(remote: Server, timeout: float | None = None) -> list[str]:
+    """The command line of every rsync up to what it is to do.
+
+    Raises:
+        ToolMissing: ssh or rsync is not installed.
+    """
+    require()
+    shell = subprocess_runner.bound_to_parent(remote.ssh_command())
+    return [
+        "rsync",
+        "--no-human-readable",
+        f"--timeout={timeout or remote.timeout:.0f}",
+        f"--rsh={' '.join(map(_quoted, shell))}",
+    ]
+
+
+def _quoted(argument: str) -> str:
+    """An argument within `--rsh`: rsync splits at blanks, and a doubled quote stands for one."""
+    if argument and not set(argument) & set(" \t\n\"'"):
+        return argument
+    return '"' + argument.replace('"', '""') + '"'
+
+
+def address(remote: Server, source: str) -> str:
+    """What is in a folder at the facility, as an argument of rsync."""
+    return f"{_host(remote)}:{source}/"
+
+
+def _host(remote: Server) -> str:
+    return f"[{remote.host}]" if ":" in remote.host else remote.host
+
+
+def words(stop: Stop) -> Callable[[bytes], None]:
+    """Log what rsync and ssh complain of; once we have ended them ourselves, it is no news."""
+
+    def log_line(line: bytes) -> None:
+        if line.strip():
+            log.log(
+                logging.DEBUG if stop.requested else logging.WARNING, "rsync: %s", escaped(line)
+            )
+
+    return log_line

@@ -1,0 +1,174 @@
+"""The facility's SSH server, and the OpenSSH command line that reaches it.
+
+OpenSSH's own client does the connection, so that the site's keys, ssh_config, ProxyJump, agents
+and host keys all count. What is set here goes before ssh_config; everything else is the site's.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from asynchy.errors import KeyFileRefused, ToolMissing
+from asynchy.model.file_kind import other_kind
+
+_FAST = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+"""On today's processors twice as fast as OpenSSH's default cipher (docs/decisions/0005)."""
+
+
+NAME_A_FILE = "name a file with `key-file`"
+"""What to do about a key file that is no file."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the facility's SSH server is and how to log in there."""
+
+    host: str
+    user: str
+    port: int | None = None
+    key_file: Path | None = None
+    known_hosts: Path | None = None
+    timeout: int = 600
+    """Seconds without a word from the other side after which it counts as gone."""
+    connections: int = 16
+    """How many connections this machine has to the server at most, whatever runs on it."""
+    entries: int = 20_000_000
+    """How many entries an experiment has at most that is listed there."""
+
+    def ssh_command(self, *, compressed: bool = False, subsystem: bool = False) -> list[str]:
+        """The ssh command line up to, not including, the host.
+
+        `compressed`: what is said on it is compressed, whatever ssh_config says. `subsystem`: what
+        comes behind the host is the name of a subsystem, not a command.
+
+        Raises:
+            KeyFileRefused: the key file is something other than a file.
+            ToolMissing: there is no ssh on this machine.
+        """
+        require_ssh()
+        if self.key_file is not None and (reason := other_than_file(self.key_file)) is not None:
+            raise KeyFileRefused(f"{self.host}: {reason}", hint=NAME_A_FILE)
+        alive = max(1, min(15, self.timeout // 4))
+        options = [
+            "BatchMode=yes",
+            "StrictHostKeyChecking=yes",
+            f"ConnectTimeout={min(30, self.timeout)}",
+            f"ServerAliveInterval={alive}",
+            "ServerAliveCountMax=3",
+            "ClearAllForwardings=yes",
+            "PermitLocalCommand=no",
+            "ControlMaster=no",  # a connection carries 2 MB a round trip; sharing one only costs
+            "ControlPath=none",
+            # What a person's ssh_config has for log-ins by hand.
+            "RemoteCommand=none",
+            "LogLevel=ERROR",  # no banner of the server, but why ssh failed
+        ]
+        if compressed:
+            options.append("Compression=yes")
+        if self.key_file:
+            options.append("IdentitiesOnly=yes")
+        if self.known_hosts:
+            options.append(f"UserKnownHostsFile={_ssh_path(self.known_hosts)}")
+        options += options_for(self.host)
+        # ssh takes the first of `-s` and `SessionType`, and refuses `-s` behind the other.
+        command = ["ssh", "-a", "-x", "-T", *(["-s"] if subsystem else [])]
+        for option in options:
+            command += ["-o", option]
+        if self.port:
+            command += ["-p", str(self.port)]
+        if self.key_file:
+            command += ["-i", str(self.key_file)]
+        return [*command, "-l", self.user]
+
+
+def require_ssh() -> None:
+    """Look for ssh.
+
+    Raises:
+        ToolMissing: there is none on this machine.
+    """
+    if shutil.which("ssh") is None:
+        raise ToolMissing("ssh is not installed", hint="install OpenSSH's client")
+
+
+def other_than_file(key: Path) -> str | None:
+    """That a key file is a folder or another thing that is no file; None: it may be one.
+
+    ssh says of a folder that others may read it, or that it cannot be read.
+    """
+    try:
+        kind = other_kind(key.stat().st_mode)
+    except OSError:  # ssh says why
+        return None
+    return None if kind is None else f"the key file {key} is {kind}"
+
+
+def _ssh_path(path: Path) -> str:
+    """A path as the value of an ssh option, where `%` and blanks have a meaning."""
+    return '"' + str(path).replace("%", "%%") + '"'
+
+
+def prefer_fast(context: list[str], built_in: list[str]) -> list[str] | None:
+    """The ciphers to ask for: AES-GCM first; None if the site's ssh_config has chosen."""
+    if context != built_in or not set(_FAST) & set(context):
+        return None
+    return [*(c for c in _FAST if c in context), *(c for c in context if c not in _FAST)]
+
+
+_SHUT_OUT = "packet.c:sshpkt_vfatal():*"
+"""Where OpenSSH says that the server closed the connection; since 10, `LogLevel=ERROR` hides it."""
+_known: dict[str, tuple[str, ...]] = {}
+_UNDONE = {
+    "stdinnull": ("StdinNull", "no"),
+    "forkafterauthentication": ("ForkAfterAuthentication", "no"),
+    "sessiontype": ("SessionType", "default"),
+}
+"""Settings of ssh_config that would keep a command from being run, and their defaults; OpenSSH
+before 8.7 does not know them, so that they are named only if the site sets them."""
+
+
+def options_for(host: str) -> tuple[str, ...]:
+    """What ssh is asked for besides, given what ssh_config says of a host; ssh is asked once."""
+    if host not in _known:
+        context = _settings(["ssh", "-G", "--", host])
+        built_in = _settings(["ssh", "-F", "none", "-G", "--", host])
+        chosen = prefer_fast(_ciphers(context), _ciphers(built_in))
+        ciphers = (f"Ciphers={','.join(chosen)}",) if chosen else ()
+        undone = (
+            f"{name}={default}"
+            for key, (name, default) in _UNDONE.items()
+            if context.get(key, default) != default
+        )
+        # Older than 8.5 it does not know this; then it says by itself that it was shut out.
+        says_more = (f"LogVerbose={_SHUT_OUT}",) if context.get("logverbose") == "none" else ()
+        _known[host] = (*ciphers, *undone, *says_more)
+    return _known[host]
+
+
+def remember_options(host: str, options: tuple[str, ...]) -> None:
+    """Take them from another process of ours."""
+    _known[host] = options
+
+
+def _ciphers(settings: dict[str, str]) -> list[str]:
+    return settings["ciphers"].split(",") if "ciphers" in settings else []
+
+
+def _settings(command: list[str]) -> dict[str, str]:
+    """The settings that `ssh -G` says are in force, by key; none if it cannot say."""
+    try:
+        answer = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {}
+    lines = (line.partition(" ") for line in answer.stdout.splitlines())
+    return {key: value for key, _, value in lines}

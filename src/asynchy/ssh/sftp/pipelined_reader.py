@@ -1,0 +1,231 @@
+"""Files at the facility, read over one connection with many requests in flight.
+
+Requests go across files, so that neither their size nor the distance counts. What becomes of the
+bytes is the sink's: it keeps them in memory, adds them to a checksum, or writes them to a file.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from asynchy.ssh.sftp.connection import Connection
+from asynchy.ssh.sftp.protocol import (
+    Answer,
+    Code,
+    Data,
+    Handle,
+    ProtocolError,
+    Status,
+    close,
+    is_failure,
+    open_file,
+    read,
+)
+
+WINDOW_BYTES = 4 << 20
+"""Bytes that are asked for and have not come: twice what a connection of OpenSSH carries in a
+round trip, so that the server always knows what to send next."""
+READ_BYTES = 255 << 10
+"""Bytes asked for at a time: what OpenSSH's server sends at most. One that sends less than was
+asked for is asked for the rest."""
+_FEWEST_BYTES = 4096
+"""Bytes asked for at a time at least, but at the end of a part: a server that says that it sends a
+byte at a time would be asked millions of times."""
+_SPARE_HANDLES = 4
+"""Handles that are left to the server's own use, where it says how many there are."""
+
+
+@dataclass(eq=False, kw_only=True)
+class FileRead:
+    """A part of a file that is read, or all of it."""
+
+    path: bytes
+    """Absolute, at the facility."""
+    length: int
+    """Bytes that are wanted."""
+    offset: int = 0
+    size: int | None = None
+    """Bytes of the file as it was listed; a file of another size is refused. None: not known; then
+    a file may be shorter than what is wanted."""
+    handle: bytes = b""
+    """The server's, once the file is open."""
+    asked: int = 0
+    """Bytes that were asked for."""
+    requests: int = 0
+    """Requests without an answer."""
+    failed: bool = False
+
+    @property
+    def to_ask(self) -> int:
+        """Bytes that have not been asked for."""
+        return self.length - self.asked
+
+
+R = TypeVar("R", bound=FileRead)
+R_contra = TypeVar("R_contra", bound=FileRead, contravariant=True)
+
+
+class Sink(Protocol[R_contra]):
+    """Hears of what is read, in any order; also of what was in flight of a read that failed."""
+
+    def may_ask(self, length: int) -> bool:
+        """Whether so many bytes may be asked for now."""
+
+    def data(self, read: R_contra, offset: int, data: memoryview) -> None:
+        """Bytes of a file; the memory is the connection's, and is used again."""
+
+    def refused(self, read: R_contra, length: int, answer: Status) -> None:
+        """So many bytes cannot be had, or the file could not be opened (0): the read fails.
+
+        `Code.EOF`: the file is shorter or longer than it was listed.
+        """
+
+    def ended(self, read: R_contra) -> None:
+        """All of a read has come that will."""
+
+
+class PipelinedReader(Generic[R]):
+    """Reads over one connection. It belongs to the connection's thread.
+
+    `add` reads, then `ask` after each of the connection's turns, until `idle`.
+    """
+
+    def __init__(
+        self, connection: Connection, sink: Sink[R], *, most_open: int, most_bytes: int = READ_BYTES
+    ) -> None:
+        """With at most so many files open, and so many bytes in a request (4,096 at least)."""
+        self.in_flight = 0
+        """Bytes that were asked for and have not come."""
+        self.asked = 0
+        """Bytes ever asked for."""
+        self._connection = connection
+        self._sink = sink
+        self._waiting: deque[R] = deque()
+        self._readable: deque[R] = deque()
+        self._open = 0
+        self._ahead = 0
+        """Bytes of opened files that were not asked for."""
+        limits = connection.limits
+        self._handles = most_open
+        if limits.handles:
+            self._handles = min(most_open, max(1, limits.handles - _SPARE_HANDLES))
+        self._most_open = self._handles
+        self._most_bytes = max(_FEWEST_BYTES, min(most_bytes, limits.read or most_bytes))
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be read; answers may be in flight."""
+        return not self._waiting and not self._readable
+
+    @property
+    def hungry(self) -> bool:
+        """Whether it could ask for more than what was added."""
+        return not self._waiting and self._ahead < WINDOW_BYTES
+
+    def add(self, read: R) -> None:
+        """Read this, too, after what was added before."""
+        self._waiting.append(read)
+
+    def ask(self) -> None:
+        """Open files and ask for as many bytes as may be in flight."""
+        while self._waiting and self._open < self._most_open and self._ahead < WINDOW_BYTES:
+            self._begin(self._waiting.popleft())
+        while self._readable and self.in_flight < WINDOW_BYTES:
+            length = min(self._most_bytes, self._readable[0].to_ask)
+            if not self._sink.may_ask(length):
+                return
+            self._go_on(self._readable[0], length)
+
+    def fail(self, read: R) -> None:
+        """Ask for no more of a read; what is in flight of it still comes."""
+        if read.failed:
+            return
+        read.failed = True
+        self._ahead -= read.to_ask
+        read.asked = read.length
+        if read in self._readable:
+            self._readable.remove(read)
+
+    def _begin(self, it: R) -> None:
+        self._open += 1
+        self._ahead += it.length
+        self._connection.ask(
+            lambda number: open_file(number, it.path), lambda answer: self._opened(it, answer)
+        )
+
+    def _opened(self, it: R, answer: Answer) -> None:
+        if isinstance(answer, Handle):
+            it.handle = answer.handle
+            self._readable.append(it)
+            return
+        self._open -= 1
+        if self._open and is_failure(answer):  # it may have no handle for one more
+            self._most_open = min(self._most_open, self._open)
+            self._ahead -= it.length
+            self._waiting.appendleft(it)
+            return
+        if is_failure(answer):  # it is the file
+            self._most_open = self._handles
+        self._refuse(it, 0, answer)
+        self._sink.ended(it)
+
+    def _go_on(self, it: R, length: int) -> None:
+        offset = it.offset + it.asked
+        if length == self._most_bytes == it.to_ask:  # one more is asked for at the end of a file
+            length -= 1
+        self._ahead -= length
+        self.asked += length
+        it.asked += length
+        if not it.to_ask:
+            self._readable.popleft()
+        self._read(it, offset, length)
+
+    def _read(self, it: R, offset: int, length: int) -> None:
+        """Ask for bytes; at the end of the file for one more, which only a longer one has."""
+        it.requests += 1
+        self.in_flight += length
+        more = length + (offset + length == it.size)
+        self._connection.ask(
+            lambda number: read(number, it.handle, offset, more),
+            lambda answer: self._took(it, offset, length, answer),
+        )
+
+    def _took(self, it: R, offset: int, length: int, answer: Answer) -> None:
+        it.requests -= 1
+        self.in_flight -= length
+        is_longer = offset + length == it.size
+        if isinstance(answer, Data) and is_longer and len(answer.data) == length + 1:
+            answer = Status(Code.EOF, b"")  # its end is not where it was told
+        elif _is_end(answer) and (not length or it.size is None):
+            answer = Data(memoryview(b""))
+        if isinstance(answer, Data):
+            self._take(it, offset, length, answer.data)
+        else:
+            self._refuse(it, length, answer)
+        if not it.requests and not it.to_ask:
+            self._connection.ask(lambda number: close(number, it.handle), lambda _answer: None)
+            self._open -= 1
+            self._sink.ended(it)
+
+    def _take(self, it: R, offset: int, length: int, data: memoryview) -> None:
+        count = len(data)
+        fewest = 0 if it.size is None else min(1, length)
+        if not fewest <= count <= length:
+            raise ProtocolError(f"{count:,} bytes where {length:,} were asked for")
+        if not count and it.size is None:  # the end of a file whose size is not known
+            return
+        self._sink.data(it, offset, data)
+        if count < length:
+            self._read(it, offset + count, length - count)
+
+    def _refuse(self, it: R, length: int, answer: Answer) -> None:
+        if not isinstance(answer, Status):
+            raise ProtocolError(f"{type(answer).__name__} in answer to a question about a file")
+        self._sink.refused(it, length, answer)
+        self.fail(it)
+
+
+def _is_end(answer: Answer) -> bool:
+    return isinstance(answer, Status) and answer.code == Code.EOF

@@ -1,0 +1,310 @@
+"""Child processes that never block us, hear a stop at once, and never outlive us."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from asynchy.model import heartbeat
+from asynchy.model.cancellation import Stop
+from asynchy.ssh.hang_detector import StandingStill
+
+_TICK = 0.2
+"""Seconds between two looks at the wish to stop."""
+_GRACE = 5.0
+"""Seconds between SIGTERM and SIGKILL; rsync uses them to keep its partial file."""
+_LINGER = 2.0
+"""Seconds that grandchildren may hold our pipes once the child is gone."""
+_LONGEST_LINE = 1 << 20
+_LINE_END = re.compile(rb"\r?\n|\r(?!\n)")
+_NUL = re.compile(rb"\0")
+_TAIL_LINES = 40
+_SHIM = Path(__file__).with_name("pdeathsig_exec.py")
+
+_maker = ThreadPoolExecutor(1, "maker")
+
+Line = Callable[[bytes], None]
+
+
+@dataclass(frozen=True)
+class ProcessResult:
+    """How a child process ended."""
+
+    code: int
+    """Exit code; minus the signal's number where a signal ended it."""
+    stderr: str
+    """The last lines of stderr."""
+    stopped: bool
+    """Whether we ended it, because we were asked to stop."""
+    silent: bool = False
+    """Whether we ended it, because it said nothing for too long."""
+    still: str | None = None
+    """The process that stood still, as text for people, where we ended it for that."""
+    waited: float = 0.0
+    """Seconds that it did."""
+
+
+def state_of(pid: int) -> str:
+    """What hinders a process, as the kernel shows it: proc(5); empty if it is nothing of that.
+
+    A process that waits for a file system that hangs cannot be killed before that answers.
+    """
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+    except OSError:
+        return ""
+    return {"T": "it is stopped", "t": "it is traced", "D": "it waits for a disk"}.get(
+        after_name.split()[0], ""
+    )
+
+
+def bound_to_parent(
+    command: Sequence[str], *, parent: int = 0, number: signal.Signals = signal.SIGTERM
+) -> list[str]:
+    """The command line that runs the command so that it gets a signal when its parent dies."""
+    return [sys.executable, "-I", "-S", str(_SHIM), str(int(number)), str(parent), *command]
+
+
+def start(
+    command: Sequence[str], *, number: signal.Signals = signal.SIGTERM, **streams: Any
+) -> subprocess.Popen[bytes]:
+    """Start a process that may outlive the thread that wants it, but not this process.
+
+    Its parent's death means that of the thread that made it: prctl(2). So one thread that stays
+    until the end makes them all. `streams`: as for `Popen`.
+    """
+    bound = bound_to_parent(command, parent=os.getpid(), number=number)
+
+    def made() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(bound, start_new_session=True, bufsize=0, **streams)
+
+    return _maker.submit(made).result()
+
+
+def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone wants
+    command: Sequence[str],
+    *,
+    stop: Stop,
+    on_stdout: Line,
+    on_stderr: Line,
+    environment: Mapping[str, str],
+    stdin: bytes = b"",
+    grace: float = _GRACE,
+    silence: float | None = None,
+    timeout: float | None = None,
+    wakes: float | None = None,
+    nul_ends: bool = False,
+    folder: int | None = None,
+) -> ProcessResult:
+    """Run a command to its end, handing over each line of its output without its end.
+
+    A carriage return ends a line, too: that is how rsync overwrites its progress. Where `nul_ends`,
+    a NUL alone ends a line of stdout.
+    Both streams are drained as they come. When `stop` is asked, the whole process group gets
+    SIGTERM, and SIGKILL after `grace` seconds or when asked twice. What a callback raises ends the
+    child too and is raised here. A line is never longer than 1 MiB: longer ones come in pieces.
+    `stdin` is what the command reads. After `silence` seconds without any output it is ended, and
+    where one of its processes does nothing at all for `timeout` seconds: see `StandingStill`, also
+    for `wakes`. One that cannot be killed, because it waits in the kernel, is left to itself.
+    `folder` is a folder that is open: the command's working directory.
+    """
+    process = subprocess.Popen(
+        bound_to_parent(command, parent=os.getpid()),
+        cwd=None if folder is None else f"/proc/self/fd/{folder}",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **environment, **({} if folder is None else _same_programs())},
+        start_new_session=True,
+        bufsize=0,
+    )
+    tail: deque[bytes] = deque(maxlen=_TAIL_LINES)
+
+    def keep_and_hand_over(line: bytes) -> None:
+        tail.append(line[:2000])
+        on_stderr(line)
+
+    standing = None if timeout is None else StandingStill(process.pid, timeout, wakes)
+    watch = _Watch(process, stop, grace, silence, standing)
+    try:
+        watch.drain(
+            _LineBuffer(on_stdout, _NUL if nul_ends else _LINE_END),
+            _LineBuffer(keep_and_hand_over, _LINE_END),
+            memoryview(stdin),
+        )
+    finally:
+        watch.end()
+    text = b"\n".join(tail).decode("utf-8", "backslashreplace")
+    waited = standing.limit if standing is not None else 0.0
+    return ProcessResult(watch.code, text, watch.ended_by_us, watch.silent, watch.still, waited)
+
+
+def _same_programs() -> dict[str, str]:
+    """A PATH that leads to the same programs from any folder: some have `.` in theirs."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return {"PATH": os.pathsep.join(map(os.path.abspath, folders))}
+
+
+def _stream(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None
+    return stream
+
+
+def _written(stream: IO[bytes], data: memoryview) -> memoryview:
+    """Write what is taken; the rest, which is none if nobody reads any more."""
+    if not data:
+        return data
+    try:
+        return data[os.write(stream.fileno(), data) :]
+    except BlockingIOError:
+        return data
+    except BrokenPipeError:
+        return data[:0]
+
+
+class _Watch:
+    """One running child: its output drained, the wish to stop carried to its process group."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        stop: Stop,
+        grace: float,
+        silence: float | None,
+        standing: StandingStill | None,
+    ) -> None:
+        self._standing = standing
+        self._looked = self._killed_at = 0.0
+        self.still: str | None = None
+        self._process = process
+        self._stop = stop
+        self._grace = grace
+        self._silence = silence
+        self._heard = time.monotonic()
+        self._asked_at: float | None = None
+        self._gone_at: float | None = None
+        self.ended_by_us = False
+        self.silent = False
+
+    def drain(self, stdout: _LineBuffer, stderr: _LineBuffer, stdin: memoryview) -> None:
+        """Write all of `stdin` as it is taken, and hand over both outputs as they come."""
+        out, err = _stream(self._process.stdout), _stream(self._process.stderr)
+        to = _stream(self._process.stdin)
+        with selectors.DefaultSelector() as selector:
+            selector.register(out, selectors.EVENT_READ, stdout)
+            selector.register(err, selectors.EVENT_READ, stderr)
+            os.set_blocking(to.fileno(), False)
+            selector.register(to, selectors.EVENT_WRITE)
+            reading = {out, err}
+            while reading and not self._lingering():
+                for key, _ in selector.select(_TICK):
+                    if key.fileobj is to:
+                        stdin = _written(to, stdin)
+                        if not stdin:
+                            selector.unregister(to)
+                            to.close()
+                        continue
+                    data = os.read(key.fd, 1 << 16)
+                    self._heard = time.monotonic()
+                    key.data.feed(data)
+                    if not data:
+                        selector.unregister(key.fileobj)
+                        reading.discard(key.fileobj)
+                self._heed()
+        to.close()
+        while self._process.poll() is None and not self._unkillable:
+            self._heed()  # it closed its output but goes on
+            time.sleep(_TICK / 4)
+
+    def end(self) -> None:
+        """Leave nothing of the process group behind, whatever happened."""
+        if self._process.poll() is None:
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(self._grace)
+        self._signal(signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_LINGER)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            _stream(stream).close()
+
+    @property
+    def code(self) -> int:
+        """Its exit code; that of a process that was killed, where it could not be."""
+        code = self._process.returncode
+        return -signal.SIGKILL if code is None else code
+
+    @property
+    def _unkillable(self) -> bool:
+        return bool(self._killed_at) and time.monotonic() - self._killed_at > _LINGER
+
+    def _stands_still(self, now: float) -> bool:
+        """Whether one of the processes does nothing; looked at now and then while it is silent."""
+        if self._standing is None or self.still is not None:
+            return self.still is not None
+        every = self._standing.limit / 8
+        if now - max(self._heard, self._looked) > every:
+            self._looked = now
+            self.still = self._standing.look()
+        return self.still is not None
+
+    def _heed(self) -> None:
+        """Carry on the wish to stop, or our own, where it was silent for too long."""
+        now = time.monotonic()
+        if self._silence is not None and now - self._heard > self._silence:
+            self.silent = self.silent or self._process.poll() is None
+        if not (self._stop.requested or self.silent or self._stands_still(now)):
+            if self._silence is not None or self._standing is not None:
+                heartbeat.beat()
+            return
+        if self._asked_at is None:
+            self._asked_at = now
+            self.ended_by_us = self._stop.requested and self._process.poll() is None
+            self._signal(signal.SIGTERM)
+            self._signal(signal.SIGCONT)  # it hears nothing while it is stopped
+        elif self._stop.forced or now - self._asked_at > self._grace:
+            self._signal(signal.SIGKILL)
+            self._killed_at = self._killed_at or now
+
+    def _lingering(self) -> bool:
+        if self._unkillable:
+            return True
+        if self._process.poll() is None:
+            return False
+        self._gone_at = self._gone_at or time.monotonic()
+        return time.monotonic() - self._gone_at > _LINGER
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+
+class _LineBuffer:
+    """Bytes in, whole lines out."""
+
+    def __init__(self, hand_over: Line, end: re.Pattern[bytes]) -> None:
+        self._hand_over = hand_over
+        self._end = end
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take what was read; nothing more means the end of the stream."""
+        *lines, self._rest = self._end.split(self._rest + data)
+        if (not data or len(self._rest) > _LONGEST_LINE) and self._rest:
+            lines.append(self._rest)
+            self._rest = b""
+        for line in lines:
+            for at in range(0, max(1, len(line)), _LONGEST_LINE):
+                self._hand_over(line[at : at + _LONGEST_LINE])

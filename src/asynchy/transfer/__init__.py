@@ -1,1 +1,0 @@
-"""Engines: what moves an experiment from the facility to its place at home."""

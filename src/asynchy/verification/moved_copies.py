@@ -1,0 +1,228 @@
+"""What `asynchy copies` does: a person decides about copies that are not where they should be.
+
+list     every copy, with what is at its place
+move     it is at another place now: checked by size and time, then recorded
+forget   it need not be at home any more; the reason is kept; --undo takes that back
+refetch  it is fetched again by the next cycle
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from asynchy.catalogue import Catalogue
+from asynchy.catalogue.copy_files import CopyFiles
+from asynchy.errors import CopyRefused, NothingKnown
+from asynchy.localfs.file_listing import files_below
+from asynchy.localfs.safe_tree import SafeTree
+from asynchy.model.copy_record import CopyRecord, Presence
+from asynchy.model.epn import Epn
+from asynchy.model.experiment import Copy
+from asynchy.model.experiment_record import ExperimentRecord
+from asynchy.model.formatting import count, escaped, moment
+from asynchy.model.policy import DestinationRules
+from asynchy.model.safety import name_of
+from asynchy.model.verification import Damage
+from asynchy.reporting.presence import copies_with_presence
+from asynchy.verification.audit_rules import merged
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class MovedCopy:
+    """What was found at the new place of a copy."""
+
+    record: CopyRecord
+    destination: Path
+    files: int
+
+
+def chosen_experiment(catalogue: Catalogue, epn: Epn, beamline: str | None) -> ExperimentRecord:
+    """The experiment of an EPN, or the one of several that is on a beamline.
+
+    Raises:
+        NothingKnown: the catalogue knows no such experiment.
+        CopyRefused: there are several, and no beamline is named.
+        CatalogueError: the catalogue cannot be used.
+    """
+    found = [
+        one
+        for one in catalogue.overview.records([epn.text])
+        if beamline is None or one.experiment.beamline == beamline
+    ]
+    if not found:
+        on = f" on {beamline}" if beamline is not None else ""
+        raise NothingKnown(
+            f"{catalogue.path} does not know {epn}{on}",
+            hint=f"check the spelling: `asynchy status {epn}`",
+        )
+    if len(found) > 1:
+        names = ", ".join(one.experiment.beamline or "none" for one in found)
+        raise CopyRefused(
+            f"{epn} is on {len(found)} beamlines: {names}", hint="name one with --beamline"
+        )
+    return found[0]
+
+
+def chosen_copy(catalogue: Catalogue, epn: Epn, place: Path | None) -> CopyRecord:
+    """The copy of an EPN, or the one of several that is, or should be, at a place.
+
+    Raises:
+        NothingKnown: the catalogue knows no such copy.
+        CopyRefused: there are several, and no place is named.
+        CatalogueError: the catalogue cannot be used.
+    """
+    found = copies_with_presence(
+        catalogue.overview.copies([epn.text]), catalogue.overview.places_below
+    )
+    if place is not None:
+        found = [one for one in found if one.copy.destination == place]
+    if not found:
+        where = f" in {place}" if place else ""
+        raise NothingKnown(
+            f"{catalogue.path} knows no copy of {epn}{where}",
+            hint=f"`asynchy copies list {epn}` lists those it knows",
+        )
+    if len(found) > 1:
+        places = ", ".join(str(one.copy.destination) for one in found)
+        raise CopyRefused(f"{epn} has {len(found)} copies: {places}", hint="name one with --copy")
+    record = found[0]
+    if record.claim is not None:
+        claim = record.claim
+        raise CopyRefused(
+            f"process {claim.pid} on {claim.host} works on {record.copy.destination}",
+            hint="wait until it has ended, or stop it",
+        )
+    return record
+
+
+def move(catalogue: Catalogue, record: CopyRecord, destination: Path, folder: Path) -> MovedCopy:
+    """Record that a copy is at another place; all its files must be there by size and time.
+
+    `folder` is the one above it that asynchy never makes, such as the project's.
+
+    Raises:
+        CopyRefused: files are missing there, or have another size or time.
+        DestinationTaken: another experiment has its copy there.
+        CatalogueError: the catalogue cannot be used.
+    """
+    copy_files = catalogue.copy_files(record.id)
+    number, _ = copy_files.everything().amount()
+    if not destination.is_dir() or destination.is_symlink():
+        raise CopyRefused(f"{destination} is not a folder", hint="name the folder of the files")
+    wrong = list(_wrong(copy_files, destination, folder))
+    if wrong or not number:
+        names = ", ".join(wrong[:_NAMED])
+        one, many = f"file of {number:,} is not there as it was", "are not there as they were"
+        what = f"{count(len(wrong), one, f'files of {number:,} {many}')}: {names}"
+        raise CopyRefused(
+            f"{destination}: {what if number else 'it is not known what the copy holds'}",
+            hint=f"`asynchy copies refetch {record.copy.epn}` fetches it again to its old place",
+        )
+    catalogue.decisions.move(record, destination, folder, datetime.now(UTC))
+    return MovedCopy(record, destination, number)
+
+
+def _wrong(copy_files: CopyFiles, destination: Path, folder: Path) -> Iterator[str]:
+    """The paths of files that are missing, or have another size or time, escaped."""
+    with SafeTree(destination, folder) as tree:
+        there = files_below(tree, lambda _folder, _error: None)
+        for file, path in merged(copy_files.everything(), there):
+            edited = file is not None and file.damage is Damage.EDITED and path is not None
+            if (
+                file is not None
+                and not edited
+                and (path is None or not file.is_as_arrived(tree.find(file.path)))
+            ):
+                yield escaped(file.path)
+
+
+def require_unreleased(record: ExperimentRecord, now: datetime) -> None:
+    """Keep the first reason for which an experiment was released.
+
+    Raises:
+        CopyRefused: it is released, and nothing has come since.
+    """
+    released = record.released
+    if released is not None and record.is_released(now):
+        raise CopyRefused(
+            f"{name_of(record.experiment)} was released {moment(released)}: "
+            f"{record.release_reason or 'no reason was given'}",
+            hint="nothing is left to do; a later visit makes it due again, and "
+            f"`asynchy copies forget {record.epn} --undo` takes the release back",
+        )
+
+
+def take_back(catalogue: Catalogue, record: ExperimentRecord, reason: str, now: datetime) -> None:
+    """Take back the release of an experiment: it is due again, and compared at its place.
+
+    Raises:
+        CopyRefused: it is not released.
+        CatalogueError: the catalogue cannot be used.
+    """
+    if record.released is None:
+        raise CopyRefused(
+            f"{name_of(record.experiment)} is not released: there is nothing to take back",
+            hint=f"`asynchy status {record.epn}` says what is known of it",
+        )
+    catalogue.decisions.take_back(record.experiment, reason, now)
+    # Without this, one that was in no visit would be known, and not asked for.
+    said = "its release was taken back"
+    catalogue.notifications.note({record.experiment: ("", said)}, (), now)
+
+
+def refetch(
+    catalogue: Catalogue, record: CopyRecord, now: datetime, rules: DestinationRules | None = None
+) -> Path:
+    """Have a copy fetched again; the place to which it will be.
+
+    With `rules`, a copy of a project goes to where they say; its old place is forgotten.
+
+    Raises:
+        CopyRefused: nothing can be fetched, or not to that place.
+        CatalogueError: the catalogue cannot be used.
+    """
+    copy = record.copy
+    same = [one for one in catalogue.overview.records([copy.epn.text]) if _is_of(one, copy)]
+    experiment = next(iter(same), ExperimentRecord(copy.experiment))
+    if experiment.vanished is not None:
+        raise CopyRefused(
+            f"{name_of(copy.experiment)} is no longer at the facility: nothing can be fetched",
+            hint=f"`asynchy copies move {copy.epn} FOLDER` if it is elsewhere, or `forget`",
+        )
+    asked = rules.place_of(experiment) if rules is not None and copy.project else None
+    if asked is None or asked == copy.destination:
+        _require_no_file(record)
+        catalogue.decisions.refetch(record, now)
+        return copy.destination
+    there = experiment.copy_at(asked)
+    if there is not None and there.completed is not None:
+        raise CopyRefused(
+            f"{copy.epn} is complete in {escaped(str(asked))}, where the config asks for it",
+            hint="name that one with --copy to fetch it again; `asynchy copies forget` releases "
+            "the other",
+        )
+    assert rules is not None
+    reason = f"to be fetched again to {asked}"
+    catalogue.decisions.refetch(record, now, forget_reason=reason)
+    project = rules.project_of(copy.epn) or copy.project
+    catalogue.notifications.note({copy.experiment: (project, "to be fetched again")}, (), now)
+    return asked
+
+
+def _is_of(record: ExperimentRecord, copy: Copy) -> bool:
+    return record.experiment == copy.experiment
+
+
+def _require_no_file(record: CopyRecord) -> None:
+    """Refuse to fetch to a place that has a file or a link: nothing would be written there."""
+    if record.presence in (Presence.FILE, Presence.LINK):
+        raise CopyRefused(
+            f"{escaped(str(record.copy.destination))} {record.presence.value}",
+            hint="move it away first, or name where the files are: `asynchy copies move "
+            f"{record.copy.epn} FOLDER`",
+        )

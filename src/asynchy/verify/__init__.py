@@ -1,1 +1,0 @@
-"""Whether what is at home is what was listed."""

@@ -1,0 +1,160 @@
+"""What both engines do where the file system at home cannot hold what the facility has.
+
+Needs root, for it mounts file systems.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from asynchy.engines.rsync_engine import RsyncEngine
+from asynchy.model.attempt import EngineResult
+from asynchy.model.cancellation import Stop
+from asynchy.model.experiment import Copy
+from asynchy.model.file_modes import Modes
+from asynchy.model.file_times import tolerate
+from tests.contract.engines import Engine, ignored, listed, transfer
+
+pytestmark = pytest.mark.extra
+
+_IMAGE = 64 << 20
+"""Bytes."""
+
+
+def run(*command: str | Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def mounted(copy: Copy, make: list[str], mount: list[str]) -> Iterator[None]:
+    """A new file system in the place of the project folder."""
+    image = copy.project_folder.with_name("image")
+    image.touch()
+    os.truncate(image, _IMAGE)
+    run(*make, image)
+    run(*mount, image, copy.project_folder)
+    try:
+        yield
+    finally:
+        run("umount", copy.project_folder)
+
+
+@pytest.fixture
+def ntfs(copy: Copy) -> Iterator[None]:
+    """NTFS, as Windows takes names: without colons, and case does not matter."""
+    options = ["-o", "windows_names,ignore_case"]
+    with mounted(copy, ["mkfs.ntfs", "-F", "-q"], ["lowntfs-3g", *options]):
+        yield
+
+
+def with_umask(engine: Engine) -> Engine:
+    modes = Modes("umask")
+    if isinstance(engine, RsyncEngine):
+        return replace(engine, transfer_options=replace(engine.transfer_options, modes=modes))
+    return replace(engine, modes=modes)
+
+
+def written(copy: Copy, *names: str | bytes) -> None:
+    for name in names:
+        path = Path(copy.source) / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(os.fsencode(path.name))
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The lines of the log; what rsync says itself of a name is put into our words."""
+    refused = "failed: Invalid argument (22)"
+    return [line.replace(refused, "refuses its name") for line in caplog.messages]
+
+
+def at_home(copy: Copy) -> set[str]:
+    """The text of each file."""
+    found = [path for path in copy.destination.rglob("*") if path.is_file()]
+    return {path.read_text() for path in found}
+
+
+@pytest.mark.usefixtures("ntfs")
+def test_names_that_home_cannot_hold_or_tell_apart_keep_themselves_back_alone(
+    engine: Engine, copy: Copy, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = with_umask(engine)
+    written(copy, "Frame_1.h5", "frame_1.h5", "good", "scan_12:30.log", b"latin-\xe9")
+    written(copy, "Folder/in_first", "folder/in_second", "a:b/deep")
+    for moved in (3, 0):
+        caplog.clear()
+        result: EngineResult = transfer(engine, copy, Stop(), ignored)
+        assert not result.ok
+        # rsync counts what it could not write, too
+        assert result.files in (moved, moved + isinstance(engine, RsyncEngine))
+        assert result.reason is not None and result.reason.startswith("5 files could not be")
+        for name, why in {
+            "frame_1.h5": "does not tell its name from Frame_1.h5",
+            "folder": "does not tell its name from Folder",
+            "scan_12:30.log": "refuses its name",
+            "latin-\\xe9": "refuses its name",
+            "a:b": "refuses its name",
+        }.items():
+            assert any(name in line and why in line for line in told(caplog)), name
+        assert at_home(copy) == {"Frame_1.h5", "good", "in_first"}
+
+
+@pytest.mark.usefixtures("ntfs")
+def test_two_listed_names_of_one_file_are_seen_from_what_is_at_home(
+    engine: Engine, copy: Copy
+) -> None:
+    engine = with_umask(engine)
+    written(copy, "Frame_1.h5", "good")
+    assert transfer(engine, copy, Stop(), ignored).ok
+    assert listed(engine.remote, copy).listing_diff.same_place is None
+    written(copy, "frame_1.h5")
+    listing_diff = listed(engine.remote, copy).listing_diff
+    assert listing_diff.same_place is not None
+    assert sorted(listing_diff.same_place) == [b"Frame_1.h5", b"frame_1.h5"]
+    assert listing_diff.missing_files == 1
+
+
+@pytest.mark.usefixtures("ntfs")
+def test_what_is_at_home_keeps_its_place_from_a_name_that_differs_in_case(
+    engine: Engine, copy: Copy
+) -> None:
+    engine = with_umask(engine)
+    written(copy, "frame_1.h5")
+    assert transfer(engine, copy, Stop(), ignored).ok
+    arrived = {b"frame_1.h5": (len("frame_1.h5"), 1_700_000_000)}
+    (Path(copy.source) / "Frame_1.h5").write_text("ANOTHER")
+    for _ in range(2):
+        result = engine.transfer(listed(engine.remote, copy, arrived), Stop(), ignored)
+        assert result.reason is not None and "Frame_1.h5" in result.reason
+        assert "does not tell its name from frame_1.h5" in result.reason
+        assert at_home(copy) == {"frame_1.h5"}
+
+
+def test_times_after_2038_are_named_and_may_be_tolerated(engine: Engine, copy: Copy) -> None:
+    small_inodes = ["mkfs.ext4", "-q", "-I", "128", "-F"]
+    with mounted(copy, small_inodes, ["mount", "-o", "loop"]):
+        written(copy, "now", "late")
+        os.utime(Path(copy.source) / "late", (4_102_444_800, 4_102_444_800))
+        for moved in (2, 0):
+            result = transfer(engine, copy, Stop(), ignored)
+            assert (result.ok, at_home(copy)) == (False, {"now", "late"})
+            assert result.files in (moved, moved - 1)
+            assert result.reason is not None
+            assert "late: the file system at home cannot hold its time" in result.reason
+            assert "`time-tolerance: 2`" in result.reason
+        tolerate(2)
+        try:
+            assert listed(engine.remote, copy).listing_diff.missing_files == 0
+            (copy.destination / "late").unlink()
+            again = transfer(engine, copy, Stop(), ignored)
+            assert (again.ok, again.files) == (True, 1)
+        finally:
+            tolerate(0)
