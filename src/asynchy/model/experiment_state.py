@@ -17,8 +17,8 @@ from asynchy.model.experiment_record import ExperimentRecord
 from asynchy.model.formatting import moment
 from asynchy.model.observed import is_usable
 from asynchy.model.plan import DueReason, SkipReason
-from asynchy.model.policy import Origin, Policy, is_of_original
-from asynchy.model.safety import damage_words, is_emptied, unexpected
+from asynchy.model.policy import Origin, Policy
+from asynchy.model.safety import damage_words, is_emptied, original_settles, unexpected
 
 
 class State(Enum):
@@ -122,9 +122,7 @@ def _skipped(record: ExperimentRecord, policy: Policy) -> ExperimentState | None
         return None
     if entry.origin is Origin.PERSON:
         return ExperimentState(record, State.SKIPPED, left=SkipReason.IGNORED)
-    ours = any(copy.was_complete or copy.was_compared for copy in record.copies)
-    covered = is_of_original(record.experiment, policy.original_beamline)
-    if ours or not covered or record.touched_since(entry.since):
+    if not original_settles(record, entry, policy.original_beamline):
         return None
     reason = "by the original program"
     return ExperimentState(record, State.SKIPPED, reason, left=SkipReason.IGNORED)

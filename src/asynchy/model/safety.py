@@ -48,8 +48,7 @@ class SafetyPolicy:
         if entry is not None and entry.origin is Origin.PERSON:
             return True
         if entry is not None and entry.origin is Origin.ORIGINAL:
-            covered = is_of_original(one.experiment, self.original_beamline)
-            return covered and not one.touched_since(entry.since)
+            return original_settles(one, entry, self.original_beamline)
         if not one.completed_elsewhere:
             return False
         return one.elsewhere_since is None or not one.touched_since(one.elsewhere_since)
@@ -80,6 +79,16 @@ class SafetyPolicy:
         told = one.beamtimes or one.called_off or self.epn_cap_map is None
         never = "never fetched" if told else "never fetched: the portal reported no visit"
         return one.note.reason if one.note is not None else never
+
+
+def original_settles(one: ExperimentRecord, entry: IgnoreEntry, beamline: str | None) -> bool:
+    """Whether an original program's entry in `ignore.yml` still says that nothing is to be done.
+
+    What was completed or compared here since is for asynchy to judge.
+    """
+    ours = any(copy.was_complete or copy.was_compared for copy in one.copies)
+    covered = is_of_original(one.experiment, beamline)
+    return covered and not ours and not one.touched_since(entry.since)
 
 
 def _said_of(one: ExperimentRecord, now: datetime) -> str:
