@@ -118,3 +118,11 @@ def test_an_entry_with_our_comment_that_the_catalogue_did_not_write_is_told(
     assert entries.unwritten({"1a", "2b"}) == {"2b"}
     cycle(entries, set(), 1)  # taken out, and put back
     assert entries.unwritten({"1a"}) == set()
+
+
+def test_an_entry_of_a_person_that_has_our_comment_now_is_told(
+    entries: StoredIgnoreEntries,
+) -> None:
+    cycle(entries, set(), 0)
+    cycle(entries, {"1a"}, 1)
+    assert entries.unwritten({"1a"}) == {"1a"}

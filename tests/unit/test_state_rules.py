@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from asynchy.model.copy_record import CopyRecord, Presence
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Copy, Experiment
@@ -138,6 +140,17 @@ def test_an_entry_that_says_that_we_wrote_it_skips_nothing_though_the_catalogue_
     one = record(visits=(visit(-30, -29),))  # the copy was completed after the backup was made
     assert state(one, entry=ours).state is State.DUE
     assert state(one, entry=persons).state is State.SKIPPED
+
+
+@pytest.mark.parametrize("origin", [Origin.PERSON, Origin.ORIGINAL, Origin.REMOVED])
+def test_an_entry_of_ours_skips_nothing_though_the_restored_catalogue_knows_an_older_one(
+    origin: Origin,
+) -> None:
+    known = {"12282a": IgnoreEntry(origin, days(-9))}
+    found = entries_now(known, ["12282a"], days(0), first=False, ours=["12282a"])
+    assert found == {"12282a": IgnoreEntry(Origin.OURS, days(0))}
+    assert entries_now(found, ["12282a"], days(1), first=False, ours=["12282a"]) == found
+    assert entries_now(found, ["12282a"], days(1), first=False) == found
 
 
 def test_without_a_visit_the_second_look_comes_after_the_latest_file() -> None:

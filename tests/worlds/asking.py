@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from asynchy.model.clock import SKEW
+from asynchy.model.clock import SKEW, is_future
 from asynchy.model.copy_record import CopyRecord, Presence
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import BrokenLink, Experiment, LocatedExperiment
@@ -114,7 +114,11 @@ class Asking:
         for entry in entries:
             if entry.problem is None:
                 self.oracle.cycle_asked(entry.equipment, entry.since, now)
-        return self._told(entries)
+        answers = self._told(entries)
+        if self._clock_is_right:
+            self.store.correct_times(now)
+            self._take_back(now)
+        return answers
 
     def ask_for_mail(self) -> tuple[EquipmentVisits, ...]:
         now = self.world.clock
@@ -123,6 +127,19 @@ class Asking:
         self._reach([(entry, since) for entry in entries])
         self._doubt_clock(entries)
         return self._told(entries)
+
+    @property
+    def _clock_is_right(self) -> bool:
+        """Whether the portal has told its time, and it is this machine's."""
+        down = set(self.world.down.get(Kind.PORTAL_DOWN, ()))
+        return abs(self.world.skew) <= SKEW and not down >= set(EQUIPMENT)
+
+    def _take_back(self, now: datetime) -> None:
+        """Releases by a clock that was ahead do not count; a cycle names each."""
+        released = self.world.released
+        for name in [name for name, when in released.items() if is_future(when, now)]:
+            del released[name]
+            self.world.note(f"the release of {name[0]}/{name[1]} is taken back")
 
     def _doubt_clock(self, entries: Iterable[_Answers]) -> None:
         """As `repatriation.visit_query`: the portal's answers tell its time, unless there is none."""
@@ -184,7 +201,7 @@ class Asking:
                 destination_root=Path(config.root),
                 destination_path=config.path,
             ),
-            clock_is_right=abs(self.world.skew) <= SKEW,
+            clock_is_right=self._clock_is_right,
             running=running_visits((item for one in records for item in one.beamtimes), now),
             ignored=ignored,
             recheck=RecheckPolicy(now, timedelta(days=config.recheck_days))

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from asynchy.catalogue import visits as visit_rows
 from asynchy.errors import DestinationTaken
 from asynchy.model.attempt import Attempt, Verdict
+from asynchy.model.clock import is_future
 from asynchy.model.copy_record import CopyRecord, LastAttempt
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import NOTHING_LEFT_OUT, Copy, DataSize, Experiment, ListingDiff
@@ -28,6 +29,7 @@ from asynchy.model.verification import Level
 from asynchy.model.visit import EquipmentVisits
 from asynchy.model.visit_span import Span, span_after
 
+_UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 Files = Mapping[str, tuple[int, int]]
 """By path, size in bytes and time in seconds since 1970."""
 
@@ -58,6 +60,7 @@ class Store(Protocol):
     def record_unlisted(self, wanted: Copy, attempt: Attempt) -> None: ...
     def release_experiment(self, experiment: Experiment, now: datetime) -> None: ...
     def refetch_copy(self, record: CopyRecord) -> None: ...
+    def correct_times(self, now: datetime) -> None: ...
     def note_losses(self, wanted: Copy, listing_diff: ListingDiff) -> None: ...
     def back_up(self) -> object: ...
     def restore(self, backup: object) -> None: ...
@@ -87,6 +90,8 @@ class _Copy:
 
     record: CopyRecord
     held: dict[str, tuple[int, int, Level | None, bool]] = field(default_factory=dict)
+    begun: list[datetime] = field(default_factory=list)
+    """When the attempts began that made it complete."""
 
 
 class MemoryStore:
@@ -328,6 +333,7 @@ class MemoryStore:
                 "listed": listing_diff.listed_at,
                 "suspect": False,
             }
+            kept.begun.append(attempt.started)
             if row.changed is not None and row.changed > attempt.ended:
                 row.changed = listing_diff.listed_at
         kept.record = replace(kept.record, **values)
@@ -360,6 +366,20 @@ class MemoryStore:
         )  # fmt: skip
         self._remember(record.copy.experiment, "").released = None
 
+    def correct_times(self, now: datetime) -> None:
+        for kept in self._copies.values():
+            listed = kept.record.listed
+            if listed is not None and is_future(listed, now):
+                begun = max((one for one in kept.begun if one <= now), default=_UNKNOWN)
+                kept.record = replace(kept.record, completed=now, listed=begun)
+                self._remember(kept.record.copy.experiment, "").changed = now
+        for experiment, row in self._rows.items():
+            if row.released is not None and is_future(row.released, now):
+                self._remember(experiment, "").released = None
+                self._notes.setdefault(
+                    experiment, DueNote("", now, now, "its release was taken back")
+                )
+
     def note_losses(self, wanted: Copy, listing_diff: ListingDiff) -> None:
         kept = self._find(wanted)
         if kept is None or kept.record.forgotten is not None or not kept.record.was_complete:
@@ -383,9 +403,7 @@ class MemoryStore:
     def back_up(self) -> object:
         return {
             "_rows": {key: copy.copy(row) for key, row in self._rows.items()},
-            "_copies": {
-                key: _Copy(one.record, dict(one.held)) for key, one in self._copies.items()
-            },
+            "_copies": {key: _copied(one) for key, one in self._copies.items()},
             "_visits": dict(self._visits),
             "_off": dict(self._off),
             "_spans": dict(self._spans),
@@ -398,10 +416,14 @@ class MemoryStore:
     def restore(self, backup: object) -> None:
         assert isinstance(backup, dict)
         rows = {key: copy.copy(row) for key, row in backup["_rows"].items()}
-        copies = {key: _Copy(one.record, dict(one.held)) for key, one in backup["_copies"].items()}
+        copies = {key: _copied(one) for key, one in backup["_copies"].items()}
         self.__dict__.update({key: copy.copy(value) for key, value in backup.items()})
         self.__dict__.update(_rows=rows, _copies=copies)
         self._made.clear()
+
+
+def _copied(one: _Copy) -> _Copy:
+    return _Copy(one.record, dict(one.held), list(one.begun))
 
 
 def _new_record(number: int, wanted: Copy) -> CopyRecord:

@@ -240,6 +240,7 @@ class Oracle:
                 allowed[DUE] = "and a visit has ended since it was fetched"
         must_wait = self.is_running(name, facts.now)
         more = must_wait or self._may_wait(facts, name) or name[1] in facts.removed
+        more = more or not known.compared  # its folder is there again, and may have other files
         more = more or any(one.unfinished for one in known.arrivals.values())
         if home.project is None and (more or not self._is_elsewhere(facts, name)):
             allowed[UNOWNED] = "no project is known"

@@ -115,6 +115,9 @@ class SqliteStore:
     def refetch_copy(self, record: CopyRecord) -> None:
         self._catalogue.decisions.refetch(record, self._time)
 
+    def correct_times(self, now: datetime) -> None:
+        self._catalogue.correct_times(now)
+
     def note_losses(self, wanted: Copy, listing_diff: ListingDiff) -> None:
         record = self._catalogue.copy_record(wanted)
         if record is not None and record.was_complete:

@@ -65,12 +65,13 @@ class StoredIgnoreEntries:
         return configured if found is None else found or None
 
     def unwritten(self, ours: Collection[str]) -> set[str]:
-        """Of entries whose line says that we wrote them: those that this catalogue does not know.
+        """Of entries whose line says that we wrote them: those that this catalogue did not write.
 
         None, if no cycle has read the file yet: the catalogue is new then.
         """
         with self._database.transaction() as db:
-            known = set(db.scalars(select(ignore_entries.c.epn)))
+            written = ignore_entries.c.origin.in_([Origin.OURS.value, Origin.REMOVED.value])
+            known = set(db.scalars(select(ignore_entries.c.epn).where(written)))
             read = db.scalar(select(state.c.value).where(state.c.name == _READ))
         return set() if read is None else set(ours) - known
 

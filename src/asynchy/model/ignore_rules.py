@@ -24,14 +24,17 @@ def entries_now(
 
     `first`: the file was never read before. What it then holds is the original program's; what
     comes later, and was not written by us, is a person's. `ours`: those whose line says that we
-    wrote it, though the catalogue may not know: it was restored from a backup, or is new.
+    wrote it, whatever the catalogue says: it may be new, or restored from a backup of the time
+    when a person's entry of the same EPN was there.
     """
     unknown = Origin.ORIGINAL if first else Origin.PERSON
     found = {}
     for epn in epns:
         entry = known.get(epn)
-        if entry is None or entry.origin is Origin.REMOVED:
-            entry = IgnoreEntry(Origin.OURS if epn in ours else unknown, now)
+        origin = Origin.OURS if epn in ours else unknown
+        contradicts = entry is not None and epn in ours and entry.origin is not Origin.OURS
+        if entry is None or entry.origin is Origin.REMOVED or contradicts:
+            entry = IgnoreEntry(origin, now)
         found[epn] = entry
     for epn in known.keys() - found.keys():
         if known[epn].origin is Origin.OURS:
