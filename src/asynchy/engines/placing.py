@@ -16,6 +16,7 @@ from asynchy.engines.base import Job
 from asynchy.engines.name_collisions import taken_names
 from asynchy.localfs.copy_tree import CopyTree, Scratch, error_reason
 from asynchy.localfs.mode_and_time import time_not_held
+from asynchy.localfs.name_trial import NameTrial
 from asynchy.localfs.partial_cleanup import drop_partial_files
 from asynchy.localfs.safe_tree import is_about_one_file
 from asynchy.model.attempt import EngineResult
@@ -42,6 +43,7 @@ class Placement:
         self._job = job
         self._home = home
         self._scratch = scratch
+        self._names = NameTrial(scratch.descriptor)
         self._size_only = compare == "size"
         self._blocked: tuple[bytes, ...] = ()
         """The beginnings of paths that lead through something else than a folder at home."""
@@ -210,11 +212,11 @@ class Placement:
 
     def _refused(self, path: bytes) -> int | None:
         """Why no file can be put there. What was fetched for nothing would be so each time."""
-        folder = path.rpartition(b"/")[0]
+        folder, _, name = path.rpartition(b"/")
         if folder != self._looked_at:
             self._looked_at = folder
             self._refusal = self._home.refusal(path)
-        return self._refusal
+        return self._refusal or self._names.refusal(name)
 
     def _refuse_name(self, path: bytes) -> None:
         self._tell(path, OSError(errno.EEXIST, same_place_words(self._taken[path])))
