@@ -251,6 +251,11 @@ def test_a_folder_that_is_no_place_for_it_is_refused(home: Home) -> None:
     assert home.program.run(*command, "no-epn").returncode == 2
     elsewhere = receipt(home, "--unread", "--copy", home.place)
     assert (elsewhere.returncode, "there is one in" in elsewhere.stderr) == (1, True)
+    copy.rename(copy.with_name("data2"))
+    copy.symlink_to("data2")
+    whole = receipt(home, "--unread")
+    assert (whole.returncode, "mount it or put it back" in whole.stderr) == (1, True)
+    assert f"its folder {copy} is a symbolic link, which is not followed" in whole.stderr
 
 
 def test_with_receipt_true_each_transfer_ends_with_one(home: Home) -> None:

@@ -166,3 +166,16 @@ def test_a_mode_that_home_refuses_keeps_the_file_away_unless_the_umask_is_enough
             with pytest.raises(OSError, match=r"refuses its mode .*modes: umask"):
                 tree.place(scratch.descriptor, "0-1", entry(b"new"))
     assert (copy.destination / "new").exists() == (rule == "umask")
+
+
+def test_folder_that_became_a_link_is_named_with_its_path(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    (root / "frames").mkdir(parents=True)
+    (root / "frames" / "linked").symlink_to(tmp_path)
+    with SafeTree(root) as tree:
+        assert tree.find(b"frames/linked/s/a.h5") is None
+        with pytest.raises(
+            NotADirectoryError, match="a symbolic link or a file is in the way"
+        ) as e:
+            tree.open(b"frames/linked/s/a.h5")
+    assert e.value.filename == os.fsencode(root / "frames" / "linked")

@@ -216,7 +216,10 @@ class SafeTree:
             start = end + 1 if end else 0
             end = path.find(b"/", start)
             end = len(path) if end < 0 else end
-            found = os.open(path[start:end], FOLDER, dir_fd=found)
+            try:
+                found = os.open(path[start:end], FOLDER, dir_fd=found)
+            except NotADirectoryError:
+                raise _in_the_way(os.fsencode(self.root) + b"/" + path[:end]) from None
             self._open[path[:end]] = found
             while len(self._open) > max(1, _budget.share()):
                 os.close(self._open.popitem(last=False)[1])
@@ -286,14 +289,18 @@ def walk_down(project: Path, folder: Path, step: Callable[[int, str], int]) -> i
         try:
             below = step(descriptor, part)
         except NotADirectoryError:
-            reason = "a symbolic link or a file is in the way; move it away"
-            raise NotADirectoryError(errno.ENOTDIR, reason, str(path)) from None
+            raise _in_the_way(os.fsencode(path)) from None
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(path)) from None
         finally:
             os.close(descriptor)
         descriptor = below
     return descriptor
+
+
+def _in_the_way(path: bytes) -> OSError:
+    reason = "a symbolic link or a file is in the way; move it away"
+    return NotADirectoryError(errno.ENOTDIR, reason, path)
 
 
 def is_ours(above: int, name: str) -> bool:

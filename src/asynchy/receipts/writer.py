@@ -64,7 +64,7 @@ def finalize_copy(context: RunContext, copy: Copy, copy_files: CopyFiles) -> Non
         hint = f" ({error.hint})" if error.hint else ""
         log.error("%s: complete, but there is no receipt: %s%s", copy.epn, error, hint)
     except OSError as error:
-        where = escaped(str(error.filename or folder))
+        where = escaped(error.filename or os.fspath(folder))
         log.error("%s: complete, but there is no receipt: %s: %s", copy.epn, where, error.strerror)
     except Exception:
         log.exception("%s: complete, but its receipt ended in a defect of asynchy", copy.epn)

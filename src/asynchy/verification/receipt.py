@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from asynchy.copying.fetch import holding_lease, lease_conflict
 from asynchy.errors import ReceiptRefused
 from asynchy.model.attempt import Claim
-from asynchy.model.copy_record import CopyRecord
+from asynchy.model.copy_record import CopyRecord, Presence
 from asynchy.model.formatting import escaped, moment
 from asynchy.receipts.bag import place_beside
 from asynchy.receipts.writer import KNOWN, Receipt, make_receipt, tell
@@ -48,8 +49,11 @@ def receipt(context: RunContext, wish: ReceiptRequest) -> tuple[CopyRecord, Rece
             f"the copy of {copy.epn} in {copy.destination} is not complete",
             hint=f"`asynchy status {copy.epn}` says why",
         )
-    if not copy.destination.is_dir():
-        raise ReceiptRefused(f"{copy.destination} is not there", hint="mount it")
+    if kept.presence is not Presence.THERE:
+        raise ReceiptRefused(
+            f"its folder {copy.destination} {kept.presence.value}",
+            hint=f"mount it or put it back; `asynchy copies list {copy.epn}`",
+        )
     if wish.read:
         _read_again(context, kept, wish.rate)
     claim = context.catalogue.acquire_lease(copy)
@@ -69,7 +73,7 @@ def receipt(context: RunContext, wish: ReceiptRequest) -> tuple[CopyRecord, Rece
         try:
             made = make_receipt(context, copy, copy_files, folder, digests, look=not wish.read)
         except OSError as error:
-            where = escaped(str(error.filename or folder))
+            where = escaped(error.filename or os.fspath(folder))
             raise ReceiptRefused(
                 f"no receipt can be written to {folder}: {where}: {error.strerror}",
                 hint="name another folder with --out; the one above it must be there",
