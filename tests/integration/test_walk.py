@@ -253,6 +253,18 @@ def test_the_epns_of_spreadsheets_or_of_a_list_alone(group: Group) -> None:
     assert f"{sheets / 'broken.xlsx'} cannot be read as a spreadsheet" in run.stderr
     assert "1 experiment listed" in run.stdout
 
+    (sheets / "broken.xlsx").chmod(0)
+    run = group.walk()
+    assert run.returncode == 3
+    assert f"{sheets / 'broken.xlsx'} cannot be read as a spreadsheet: Permission denied" in (
+        run.stderr
+    )
+    assert "make it readable for the user that runs asynchy" in run.stderr
+    sheets.chmod(0)
+    closed = group.walk()
+    assert closed.returncode == 3
+    assert "What to do: make it readable for the user that runs asynchy" in closed.stderr
+
     (group.place / "list.txt").write_text("# ours\n8020l, late\nnonsense\n\n")
     give(group.place)
     run = group.walk("--list", group.place / "list.txt")

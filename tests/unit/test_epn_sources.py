@@ -100,6 +100,27 @@ def test_a_file_that_cannot_be_read_is_named_by_its_path_alone(tmp_path: Path) -
     )
 
 
+def test_spreadsheet_with_macros_is_read(tmp_path: Path) -> None:
+    xlsx(tmp_path / "a.xlsm", "12282a")
+    found = read_spreadsheets(tmp_path)
+    assert (found.epns, found.is_whole) == ({Epn("12282a"), Epn("777b")}, True)
+
+
+@pytest.mark.parametrize("name", ["epns.csv", "EPNS.TSV"])
+def test_text_table_beside_spreadsheets_is_named_and_not_read(tmp_path: Path, name: str) -> None:
+    xlsx(tmp_path / "a.xlsx", "12282a")
+    (tmp_path / name).write_text("20345b,2019-07-01\n")
+    xlsx(tmp_path / "b.csv", "8020l")  # its content counts
+    found = read_spreadsheets(tmp_path)
+    assert found.epns == {Epn("12282a"), Epn("8020l"), Epn("777b")}
+    (error,) = found.refused
+    assert error.message == (
+        f"{tmp_path}/{name} cannot be read as a spreadsheet: it is a text file"
+    )
+    assert error.hint == "save it again as .xlsx, or take it out of the folder"
+    assert not found.is_whole
+
+
 def test_what_other_programs_leave_beside_spreadsheets_is_skipped(tmp_path: Path) -> None:
     xlsx(tmp_path / "a.xlsx", "12282a")
     for name in ("._a.xlsx", "~$a.xlsx", ".~lock.a.xlsx#"):

@@ -6,7 +6,9 @@ name, email (docs/how-to/bring-history-home.md). Only the first one counts here.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import sys
 import zipfile
@@ -23,6 +25,8 @@ from asynchy.model.formatting import escaped
 from asynchy.ssh.subprocess_runner import ProcessResult, run
 
 _KINDS = frozenset({".xls", ".xlsx", ".xlsm", ".xlsb", ".ods"})
+_TEXT_TABLES = frozenset({".csv", ".tsv"})
+"""Not read from a folder: in which columns they have what, nobody can tell. They are named."""
 _LONGEST_TYPE = 200
 """Bytes of the name of a document's type."""
 _OLE = bytes.fromhex("D0CF11E0A1B11AE1")
@@ -88,9 +92,8 @@ def read_spreadsheets(folder: Path, stop: Stop | None = None) -> EpnList:
     try:
         found = sorted(path for path in folder.iterdir() if _may_be_spreadsheet(path))
     except OSError as error:
-        raise SpreadsheetError(
-            f"{folder}: {error.strerror}", hint="epns_path names a folder of spreadsheets"
-        ) from None
+        hint = _hint(error.strerror, "epns_path names a folder of spreadsheets")
+        raise SpreadsheetError(f"{folder}: {error.strerror}", hint=hint) from None
     if not found:
         raise SpreadsheetError(
             f"{folder} has no spreadsheets", hint="epns_path names a folder of spreadsheets"
@@ -137,9 +140,8 @@ def read_list(path: Path) -> EpnList:
         reason = "it is no text" if isinstance(error, UnicodeDecodeError) else str(error)
         if isinstance(error, OSError):
             reason = error.strerror or reason
-        raise SpreadsheetError(
-            f"{path}: {reason}", hint="name a file of EPNs, one a line"
-        ) from None
+        hint = _hint(reason, "name a file of EPNs, one a line")
+        raise SpreadsheetError(f"{path}: {reason}", hint=hint) from None
     found = EpnList(files=1)
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.partition("#")[0].replace(",", " ").split()
@@ -201,8 +203,12 @@ def _may_be_spreadsheet(path: Path) -> bool:
     # Excel leaves `~$name.xlsx` beside an open file, LibreOffice `.~lock.…`, macOS `._name.xlsx`.
     if path.name.startswith(("~$", ".")):
         return False
-    if path.suffix.lower() in _KINDS:
+    if path.suffix.lower() in _KINDS | _TEXT_TABLES:
         return True
+    return _has_sheets(path)
+
+
+def _has_sheets(path: Path) -> bool:
     try:
         return path.is_file() and (_is_packed_spreadsheet(path) or _is_ole_spreadsheet(path))
     except OSError:
@@ -241,9 +247,11 @@ def _is_ole_spreadsheet(path: Path) -> bool:
 
 
 def _is_file(path: Path, sheets: EpnList) -> bool:
-    """Whether it can be opened without waiting; what is something else is refused."""
+    """Whether the reader can open it without waiting; what is something else is refused."""
     try:
         kind = other_kind(path.stat().st_mode)
+        if kind is None and path.suffix.lower() in _TEXT_TABLES and not _has_sheets(path):
+            kind = "it is a text file"
     except OSError as error:
         kind = error.strerror
     if kind is not None:
@@ -254,8 +262,13 @@ def _is_file(path: Path, sheets: EpnList) -> bool:
 def _refused(path: Path, reason: str) -> SpreadsheetError:
     return SpreadsheetError(
         f"{escaped(str(path))} cannot be read as a spreadsheet: {reason}",
-        hint="save it again as .xlsx, or take it out of the folder",
+        hint=_hint(reason, "save it again as .xlsx, or take it out of the folder"),
     )
+
+
+def _hint(reason: str | None, otherwise: str) -> str:
+    is_closed = reason == os.strerror(errno.EACCES)
+    return "make it readable for the user that runs asynchy" if is_closed else otherwise
 
 
 def _why(ended: ProcessResult) -> str:
