@@ -90,8 +90,41 @@ def test_a_log_that_is_a_pipe_which_nobody_reads_is_named_and_the_work_is_done(h
     said = f"{log} cannot be written: it is a pipe that no program reads"
     assert run.stderr.count(said) == 1, run.stderr
     assert compare_trees(source, home.copy("12282a")) == []
-    found = doctor_of(home)
-    assert (found.returncode, f"FAIL  log sync: {said}" in found.stdout) == (1, True)
+
+
+def test_doctor_leaves_the_program_that_reads_a_log_waiting(home: Home) -> None:
+    prepared(home)
+    log = home.place / "logs" / "pipe"
+    os.mkfifo(log)
+    give(log)
+    home.configure(**{"log-files": {"sync": str(log)}})
+    with subprocess.Popen(["cat", log], stdout=subprocess.PIPE) as reader:
+        found = doctor_of(home)
+        try:
+            writer = os.open(log, os.O_WRONLY | os.O_NONBLOCK)
+            os.write(writer, b"a line\n")
+            os.close(writer)
+            assert reader.communicate(timeout=10)[0] == b"a line\n"
+        finally:
+            reader.kill()
+    assert (found.returncode, f"ok    log sync: {log} is a pipe\n" in found.stdout) == (0, True)
+    log.chmod(0o400)
+    closed = doctor_of(home)
+    assert closed.returncode == 1
+    assert f"FAIL  log sync: {log} cannot be written: no permission" in closed.stdout
+
+
+@pytest.mark.parametrize("log", ["/dev/stderr", "logs/sync.log"])
+def test_where_the_log_is_standard_error_each_line_is_written_once(home: Home, log: str) -> None:
+    source = prepared(home)
+    (source / "closed").mkdir(mode=0)
+    home.configure(**{"log-files": {"sync": log}})
+    run = home.once(around=["bash", "-c", f'exec 2>>{home.place}/logs/sync.log; "$@"', "bash"])
+    (source / "closed").rmdir()
+    assert run.returncode == 1
+    lines = home.log.splitlines()
+    assert sum(" WARNING 12282a: stays due: " in line for line in lines) == 1
+    assert sum(" INFO plan: 1 experiment" in line for line in lines) == 1
 
 
 @pytest.mark.parametrize("log", ["/dev/null", "/dev/stderr", "/dev/stdout"])

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
+from asynchy.localfs.log_stream import is_standard_error
+
 _ROOT = "asynchy"
 _RSYNC = "asynchy.ssh.rsync.runner"
 
@@ -98,13 +100,15 @@ def set_up(level: int, file: Path | None) -> None:
     for handler in logger.handlers[:]:
         logger.removeHandler(handler)
         handler.close()
+    is_terminal = file is not None and is_standard_error(file)  # no line is written twice there
     terminal = _Terminal()
     terminal.setFormatter(_FORMATS[_chosen]())
-    terminal.setLevel(_least_shown(level, file))
+    terminal.setLevel(level if is_terminal else _least_shown(level, file))
     terminal.addFilter(lambda record: not hasattr(record, "said"))
-    terminal.addFilter(lambda record: record.name != _RSYNC or record.levelno >= logging.WARNING)
+    if not is_terminal:
+        terminal.addFilter(lambda one: one.name != _RSYNC or one.levelno >= logging.WARNING)
     logger.addHandler(terminal)
-    if file is not None:
+    if file is not None and not is_terminal:
         logger.addHandler(_log_file(file))
 
 

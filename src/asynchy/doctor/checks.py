@@ -22,7 +22,7 @@ from asynchy.facility.lister import list_experiment
 from asynchy.facility.portal.visit_window import VisitWindow, credentials_of
 from asynchy.localfs.filesystem import network_file_system
 from asynchy.localfs.free_space import free_space
-from asynchy.localfs.log_stream import open_stream
+from asynchy.localfs.log_stream import is_pipe, open_stream
 from asynchy.localfs.trial import refusals
 from asynchy.localfs.writable import unwritable
 from asynchy.model.cancellation import Stop
@@ -308,12 +308,21 @@ def _logs(settings: Shared) -> Iterator[DiagnosticResult]:
         problem = _log_problem(path)
         if problem is not None:
             yield DiagnosticResult(f"log {name}", False, *problem)
+        elif is_pipe(path):
+            yield DiagnosticResult(f"log {name}", True, f"{path} is a pipe", _PIPE)
         else:
             yield DiagnosticResult(f"log {name}", True, f"{path} can be written")
 
 
+_PIPE = "start the program that reads it before asynchy; it was not tried, for that would end it"
+
+
 def _log_problem(path: Path) -> tuple[str, str] | None:
     """What is wrong with a log, and what to do; None: nothing."""
+    if is_pipe(path):
+        if os.access(path, os.W_OK, effective_ids=True):
+            return None
+        return f"{path} cannot be written: no permission", f"chmod g+w {path}"
     try:
         stream = open_stream(path)
     except OSError as error:

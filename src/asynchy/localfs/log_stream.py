@@ -7,9 +7,28 @@ import os
 import stat
 from pathlib import Path
 
-_STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
+_ERROR = 2
+_STANDARD = {"/dev/stdout": 1, "/dev/stderr": _ERROR}
 """Written through our own descriptor: a socket, as of the journal, cannot be opened by its path."""
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether it is a named pipe. To open and close one ends the program that reads it."""
+    try:
+        return str(path) not in _STANDARD and stat.S_ISFIFO(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def is_standard_error(path: Path) -> bool:
+    """Whether what is written to a path comes where our standard error leads."""
+    if str(path) in _STANDARD:
+        return _STANDARD[str(path)] == _ERROR
+    try:
+        return os.path.samestat(path.stat(), os.fstat(_ERROR))
+    except OSError:
+        return False
 
 
 def open_stream(path: Path) -> int | None:
