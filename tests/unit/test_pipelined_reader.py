@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from collections import deque
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asynchy.ssh.sftp.pipelined_reader import FileRead, PipelinedReader
 from asynchy.ssh.sftp.protocol import (
@@ -157,6 +160,56 @@ def test_a_server_with_few_handles_is_asked_again_for_what_it_could_not_open() -
     kept = read_all(connection, *(listed(path, len(data)) for path, data in files.items()))
     assert {path: kept.whole(path) for path in files} == files
     assert (kept.faults, connection.most_opened) == ({}, 3)
+
+
+class Shuffled(FakeConnection):
+    """A server with several threads: it takes requests, and answers them, in any order."""
+
+    def __init__(self, files: dict[bytes, bytes], *, handles: int, seed: int) -> None:
+        super().__init__(files, handles=handles)
+        self._draw = random.Random(seed)  # noqa: S311 - no secret
+        self._answered: list[tuple[Answer, Callable[[Answer], None]]] = []
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._asked) + len(self._answered)
+
+    def turn(self) -> None:
+        if self._asked and (not self._answered or self._draw.random() < 0.5):
+            self._asked.rotate(self._draw.randrange(len(self._asked)))
+            payload, then = self._asked.popleft()
+            self._answered.append((self._answer(payload), then))
+            return
+        answer, then = self._answered.pop(self._draw.randrange(len(self._answered)))
+        then(answer)
+
+
+@given(st.integers(1, 5), st.integers(1, 30), st.integers(0, 1 << 16))
+def test_server_with_few_handles_and_answers_in_any_order_gives_all_files(
+    handles: int, number: int, seed: int
+) -> None:
+    files = {b"/%d" % n: b"%d" % n * (n % 7 * 1000) for n in range(number)}
+    connection = Shuffled(files, handles=handles, seed=seed)
+    kept = read_all(connection, *(listed(path, len(data)) for path, data in files.items()))
+    assert {path: kept.whole(path) for path in files} == files
+    assert (kept.faults, sorted(kept.ends)) == ({}, sorted(files))
+
+
+def test_file_that_a_server_fails_to_open_costs_no_other_also_with_few_handles() -> None:
+    class Failing(FakeConnection):
+        def _answer(self, payload: bytes) -> Answer:
+            if payload[0] == OPEN and payload.count(b"/3"):
+                return Status(Code.FAILURE, b"Failure")
+            return super()._answer(payload)
+
+    files = {b"/%d" % number: b"%d" % number for number in range(9)}
+    kept = read_all(
+        Failing(files, handles=2), *(listed(path, len(data)) for path, data in files.items())
+    )
+    del files[b"/3"]
+    assert {path: kept.whole(path) for path in files} == files
+    assert kept.faults == {b"/3": Code.FAILURE}
+    assert sorted(kept.ends) == sorted([*files, b"/3"])
 
 
 def test_a_server_that_says_how_many_handles_it_has_keeps_some_to_itself() -> None:

@@ -55,6 +55,8 @@ class FileRead:
     """Bytes that were asked for."""
     requests: int = 0
     """Requests without an answer."""
+    alone_as: int = 0
+    """The number of the request that opens it, if no other file was open then; else 0."""
     failed: bool = False
 
     @property
@@ -105,6 +107,10 @@ class PipelinedReader(Generic[R]):
         self._waiting: deque[R] = deque()
         self._readable: deque[R] = deque()
         self._open = 0
+        self._begun = 0
+        """Requests to open a file, so far."""
+        self._closing = 0
+        """Files of which the server has not said that they are closed."""
         self._ahead = 0
         """Bytes of opened files that were not asked for."""
         limits = connection.limits
@@ -149,6 +155,8 @@ class PipelinedReader(Generic[R]):
             self._readable.remove(read)
 
     def _begin(self, it: R) -> None:
+        self._begun += 1
+        it.alone_as = 0 if self._open or self._closing else self._begun
         self._open += 1
         self._ahead += it.length
         self._connection.ask(
@@ -161,8 +169,8 @@ class PipelinedReader(Generic[R]):
             self._readable.append(it)
             return
         self._open -= 1
-        if self._open and is_failure(answer):  # it may have no handle for one more
-            self._most_open = min(self._most_open, self._open)
+        if is_failure(answer) and it.alone_as != self._begun:  # it may have no handle for one more
+            self._most_open = max(1, min(self._most_open, self._open))
             self._ahead -= it.length
             self._waiting.appendleft(it)
             return
@@ -205,9 +213,18 @@ class PipelinedReader(Generic[R]):
         else:
             self._refuse(it, length, answer)
         if not it.requests and not it.to_ask:
-            self._connection.ask(lambda number: close(number, it.handle), lambda _answer: None)
-            self._open -= 1
+            self._close(it)
             self._sink.ended(it)
+
+    def _close(self, it: R) -> None:
+        """Close a file. A server that answers in another order may still open others before."""
+
+        def closed(_answer: Answer) -> None:
+            self._closing -= 1
+
+        self._open -= 1
+        self._closing += 1
+        self._connection.ask(lambda number: close(number, it.handle), closed)
 
     def _take(self, it: R, offset: int, length: int, data: memoryview) -> None:
         count = len(data)
