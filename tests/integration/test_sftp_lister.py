@@ -200,6 +200,16 @@ def test_a_file_without_a_size_is_not_of_size_0(scripted: Scripted) -> None:
     assert heard.refused[b"."].reason == "the server does not say what file is"
 
 
+def test_file_of_which_the_server_says_nothing_keeps_its_folder_back_alone(
+    scripted: Scripted,
+) -> None:
+    heard = listed(scripted("one without attributes", FOLDERS=3, FILES=2))
+    (refused,) = heard.refused.items()
+    assert refused[0] == b"d00001"
+    assert (refused[1].alone, refused[1].reason) == (True, "the server does not say what file is")
+    assert heard.files == 5
+
+
 def test_an_endless_tree_ends(scripted: Scripted) -> None:
     heard = listed(scripted("endless"))
     (deepest,) = heard.refused

@@ -98,6 +98,8 @@ class Server:
             ]
         if self.scenario == "no attributes":
             return [string(b"file") + string(b"") + u32(0)]
+        if self.scenario == "one without attributes" and path.endswith(b"/d00001"):
+            return [entry(b"good", FILE), string(b"file") + string(b"") + u32(0)]
         if path == b"/top":
             found = [entry(b"d%05d" % at, FOLDER) for at in range(self.folders)]
             return found + ([entry(b"broken", FOLDER)] if self.scenario == "broken folder" else [])

@@ -307,8 +307,12 @@ class _Listing:
                 continue
             try:
                 entries.append(_entry(self._folder, name, self._lister))
+            except _UntoldError as error:
+                untold = FolderError(str(error), alone=True, to_do=_LOOK_AT_IT)
+                self._refused = self._refused or untold
             except ValueError as error:
-                self._refused = self._refused or FolderError(str(error))
+                if self._refused is None or self._refused.alone:
+                    self._refused = FolderError(str(error))
         try:
             if self._barren > _BARREN:
                 raise ValueError("a folder that goes on without naming anything")
@@ -351,11 +355,19 @@ def _refusal(answer: Answer) -> FolderError:
     return FolderError(words, alone=True)
 
 
+_LOOK_AT_IT = "ask the facility whether its storage can read it"
+
+
+class _UntoldError(ValueError):
+    """A server named an entry without saying what it is."""
+
+
 def _entry(folder: Folder, name: Name, lister: _Lister) -> Entry:
     """An entry as it is told.
 
     Raises:
-        ValueError: it has no usable name, or it is not told what it is.
+        _UntoldError: it is not told what it is, as by a server that could not look at it.
+        ValueError: it has no usable name.
     """
     path = folder.below(name.name)
     if not is_name(name.name):
@@ -365,7 +377,7 @@ def _entry(folder: Folder, name: Name, lister: _Lister) -> Entry:
     check_name(path)
     size, mode, modified = name.attributes
     if size is None or mode is None or modified is None:
-        raise ValueError(f"the server does not say what {escaped(name.name, limit=200)} is")
+        raise _UntoldError(f"the server does not say what {escaped(name.name, limit=200)} is")
     kind = EntryKind.DOT_FILE
     if is_wanted(name.name, dot_files=lister.dot_files):
         kind = _KINDS.get(stat.S_IFMT(mode), EntryKind.SPECIAL)
