@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import Home, give
 
 ZARR = {"recon.zarr/.zgroup": "{}", "recon.zarr/0/.zarray": "{}", ".run/frame.h5": "data"}
-LEFT_OUT = "left out: 3 dot files, 1 link"
+LEFT_OUT = "left out: 3 dot files or folders, 1 link"
 
 
 def asynchy(home: Home, *arguments: str, code: int = 0) -> str:
@@ -73,7 +73,9 @@ def test_dot_files_are_counted_everywhere_and_come_when_they_are_asked_for(
     assert LEFT_OUT in asynchy(home, "status")
     (row,) = json.loads(asynchy(home, "status", "--json"))
     assert row["left_out"] == {"dot_files": 3, "symlinks": 1, "special_files": 0}
-    assert "\nLeft-Out: 3 dot files, 1 link\n" in (copy.parent / "bag-info.txt").read_text()
+    assert (
+        "\nLeft-Out: 3 dot files or folders, 1 link\n" in (copy.parent / "bag-info.txt").read_text()
+    )
     found = reconciled(home)
     assert not found["may_be_deleted"] and "left out, so not at home" in found["why"]
     assert (found["left_out_dot_files"], found["left_out_symlinks"]) == (3, 1)

@@ -176,5 +176,5 @@ def test_a_group_without_a_portal_has_reports_too(group: Group) -> None:
     (row,) = json.loads(group.asynchy("report", "reconcile", "--format", "json").stdout)
     assert (
         row["may_be_deleted"]
-        and "; no visit is known; left out, and accepted: 2 dot files" in row["why"]
+        and "; no visit is known; left out, and accepted: 2 dot files or folders" in row["why"]
     ), row

@@ -167,7 +167,7 @@ class Shuffled(FakeConnection):
 
     def __init__(self, files: dict[bytes, bytes], *, handles: int, seed: int) -> None:
         super().__init__(files, handles=handles)
-        self._draw = random.Random(seed)  # noqa: S311 - no secret
+        self._draw = random.Random(seed)
         self._answered: list[tuple[Answer, Callable[[Answer], None]]] = []
 
     @property

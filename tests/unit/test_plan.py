@@ -255,7 +255,7 @@ def test_an_experiment_of_which_all_is_left_out_is_not_called_empty() -> None:
     listed = replace(listing_diff(), files=0, others=others)
     found = after_listing(DueCopy(COPY, DueReason.NEW), listed, FreeSpace(10**9, None))
     assert isinstance(found, Skipped) and found.reason is SkipReason.ALL_LEFT_OUT
-    assert found.detail == "1 dot file, 2 links; see `dot-files` and `symlinks`"
+    assert found.detail == "1 dot file or folder, 2 links; see `dot-files` and `symlinks`"
     assert found.reason.needs_person and found.reason.stays_due
 
 

@@ -308,7 +308,7 @@ def test_what_may_be_deleted_and_by_which_proof() -> None:
         ),
         (
             seen("1a", replace(PROVEN, left_out=LeftOutCounts(2, 1, 0))),
-            "left out, so not at home: 2 dot files, 1 link;",
+            "left out, so not at home: 2 dot files or folders, 1 link;",
         ),
         (seen("1a", replace(PROVEN, left_out=None)), "it is not known what was left out"),
     ],

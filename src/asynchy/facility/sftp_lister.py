@@ -305,14 +305,9 @@ class _Listing:
             self._barren = 0
             if self._folder.is_too_long(name.name):  # `_settle` reports the folder
                 continue
-            try:
-                entries.append(_entry(self._folder, name, self._lister))
-            except _UntoldError as error:
-                untold = FolderError(str(error), alone=True, to_do=_LOOK_AT_IT)
-                self._refused = self._refused or untold
-            except ValueError as error:
-                if self._refused is None or self._refused.alone:
-                    self._refused = FolderError(str(error))
+            entry = self._entry(name)
+            if entry is not None:
+                entries.append(entry)
         try:
             if self._barren > _BARREN:
                 raise ValueError("a folder that goes on without naming anything")
@@ -325,6 +320,16 @@ class _Listing:
         handler, tag, root = self._lister.handler, self._folder.tag, self._folder.root
         folders = [entry.path for entry in entries if entry.kind is EntryKind.FOLDER]
         self._lister.queue.put(Folder(tag, root, path) for path in folders if handler.enters(path))
+
+    def _entry(self, name: Name) -> Entry | None:
+        """What the server says of a name; None: it cannot be used, and so is the folder refused."""
+        try:
+            return _entry(self._folder, name, self._lister)
+        except ValueError as error:
+            alone = isinstance(error, _UntoldError)
+            if self._refused is None or (self._refused.alone and not alone):
+                self._refused = FolderError(str(error), alone=alone, to_do=_LOOK_AT_IT)
+        return None
 
     def _hand_over_top(self, name: Name) -> None:
         told = name.attributes

@@ -143,13 +143,13 @@ class LeftOutCounts:
     special_files: int = 0
 
     def __str__(self) -> str:
-        """The numbers, such as `2 dot files, 1 link`; empty: nothing is left out."""
+        """The numbers, such as `2 dot files or folders, 1 link`; empty: nothing is left out."""
         numbers = {
-            "dot file": self.dot_files,
-            "link": self.symlinks,
-            "special file": self.special_files,
+            ("dot file or folder", "dot files or folders"): self.dot_files,
+            ("link", "links"): self.symlinks,
+            ("special file", "special files"): self.special_files,
         }
-        return ", ".join(count(number, noun) for noun, number in numbers.items() if number)
+        return ", ".join(count(number, *nouns) for nouns, number in numbers.items() if number)
 
     def without(self, brought: LeftOutCounts) -> LeftOutCounts:
         """What is left of it once some were brought home."""

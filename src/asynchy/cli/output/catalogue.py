@@ -8,7 +8,7 @@ from pathlib import Path
 from asynchy.catalogue.scans import NotFound
 from asynchy.catalogue.statistics import ExperimentTotals, Statistics
 from asynchy.cli.output.tables import bullets, line, table
-from asynchy.model.experiment import EntryKind
+from asynchy.model.experiment import EntryKind, LeftOutCounts
 from asynchy.model.formatting import count, duration, escaped, moment, size
 from asynchy.scanning.scan import ScannedExperiment, ScanResult
 
@@ -60,13 +60,12 @@ def show_walk(walked: ScanResult) -> None:
         f"{size(in_bytes)}, in {duration(walked.seconds)}: {len(new):,} new, "
         f"{len(changed):,} changed, {len(walked.gone):,} no longer there."
     )
-    left = [
-        (walked.left[EntryKind.DOT_FILE], "dot file"),
-        (walked.left[EntryKind.SYMLINK], "symbolic link"),
-        (walked.left[EntryKind.SPECIAL], "special file"),
-    ]
-    if any(number for number, _ in left):
-        told = ", ".join(count(number, noun) for number, noun in left if number)
+    left = LeftOutCounts(
+        walked.left[EntryKind.DOT_FILE],
+        walked.left[EntryKind.SYMLINK],
+        walked.left[EntryKind.SPECIAL],
+    )
+    if told := str(left):
         line(f"Not taken, and not followed: {told}.")
     bullets("No longer at the facility:", _first(list(map(_gone, walked.gone))))
     unsure = "" if walked.everywhere else ", as far as its folders could be listed"
