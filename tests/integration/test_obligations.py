@@ -99,6 +99,14 @@ def test_a_source_folder_that_is_not_at_the_facility_is_named_and_in_the_exit_co
     for run in (home.mxsync(), home.once(), mailed(home)):
         assert run.returncode == 4
         assert said in " ".join(run.stdout.split())
+        assert "take its equipment out of the config until then" in " ".join(run.stdout.split())
+    home.visit("12282a")
+    assert home.once().returncode == 4
+    status = home.program.run("asynchy", "--config", home.config, "status")
+    assert (
+        f"No experiment was found in {home.facility.data}/typo/mx at the facility, where "
+        "1 experiment is due: check `source-path` and `beamline`"
+    ) in status.stdout
 
 
 @pytest.mark.parametrize("visible", [True, False])

@@ -187,3 +187,35 @@ def test_what_was_seen_is_due_though_its_visit_was_called_off(home: Home, is_fla
     home.configure(epn_cap_map={"12282": "ny79", "12283": "ny79"}, **keys)
     settle(home)
     assert home.copy("12282a").exists()
+
+
+def test_cycle_that_compares_what_moved_names_a_second_folder_and_ends_with_1(home: Home) -> None:
+    data = home.facility.data
+    old = measured(home, "12282a", data / "mx")
+    home.visit("12282a", ended=480)
+    settle(home)
+    new = measured(home, "12282a", data / "new" / "mx", frames=2)
+    home.configure(source_path=f"{data}/new/{{beamline}}/{{epn}}/")
+    said = f"the facility has a second folder of the same EPN, which is not fetched: {old}"
+    for times in range(2):
+        run = home.once()
+        assert (run.returncode, said in " ".join(run.stdout.split())) == (1, True), run.stdout
+        assert ("1 experiment completed" in run.stdout) == (times == 0)
+    assert compare_trees(new, home.copy("12282a")) == []
+
+
+def test_beamline_renamed_without_any_visit_is_not_guessed_and_comes_to_its_own_place(
+    home: Home,
+) -> None:
+    data = home.facility.data
+    measured(home, "12282a", data / "mx")
+    home.configure(fetch_visible=True)
+    settle(home)
+    source = (data / "mx").rename(data / "mx1") / "12282a"
+    renamed: dict[str, Any] = {"beamline": "mx1", "equipment": [{"id": 23, "beamline": "mx1"}]}
+    home.configure(fetch_visible=True, **renamed)
+    run = home.once()  # it may be another experiment
+    assert (run.returncode, "belongs to 12282a (mx)" in run.stdout) == (1, True)
+    home.configure(fetch_visible=True, destination_path="{project}/{beamline}/{epn}", **renamed)
+    settle(home)
+    assert compare_trees(source, home.storage / "ny79" / "mx1" / "12282a") == []

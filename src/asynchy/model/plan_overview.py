@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,6 +11,7 @@ from asynchy.model.copy_record import CopyRecord
 from asynchy.model.experiment import Experiment
 from asynchy.model.experiment_state import ExperimentState, State
 from asynchy.model.formatting import count, moment
+from asynchy.model.observed import second_folder
 from asynchy.model.plan import SkipReason
 from asynchy.model.policy import Policy
 from asynchy.model.safety import name_of, replaced_words
@@ -123,6 +124,40 @@ def without_project(states: Iterable[ExperimentState]) -> tuple[str, ...]:
         return ()
     number = count(len(names), "experiment belongs", "experiments belong")
     return (f"{number} to no project: {named(names)} (asynchy map add)",)
+
+
+def second_folders(states: Iterable[ExperimentState], done: Collection[Experiment]) -> list[str]:
+    """Of experiments that a cycle has completed, those with a second folder at the facility.
+
+    Its state in the next cycle says so; a cycle that does not would end as if all were well.
+    """
+    return [
+        f"{name_of(item.experiment)}: {item.record.problem}"
+        for item in states
+        if item.experiment in done and second_folder(item.record.problem) is not None
+    ]
+
+
+def without_visible(states: Collection[ExperimentState], folders: Iterable[str]) -> list[str]:
+    """The folders at the facility in which nothing is visible and experiments were looked for.
+
+    `states`: of all experiments. Perhaps the config names a folder that is not there.
+    """
+    said = []
+    for folder in folders:
+        sources = [item.record.source for item in states if item.record.visible]
+        if any(source.startswith(f"{folder}/") for source in sources):
+            continue
+        missing = f"{SkipReason.ABSENT.text}: {folder}/"
+        notes = [item.record.note for item in states if item.state is State.DUE]
+        number = sum(note is not None and note.reason.startswith(missing) for note in notes)
+        if number:
+            said.append(
+                f"No experiment was found in {folder} at the facility, where "
+                f"{count(number, 'experiment is', 'experiments are')} due: check `source-path` "
+                "and `beamline`"
+            )
+    return said
 
 
 def _why_a_person(item: ExperimentState) -> tuple[SkipReason | None, str]:

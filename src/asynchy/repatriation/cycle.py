@@ -13,6 +13,7 @@ from asynchy.model.copy_record import Presence
 from asynchy.model.experiment import Experiment
 from asynchy.model.ignore_rules import epns_to_add
 from asynchy.model.plan import DueReason, Plan
+from asynchy.model.plan_overview import second_folders
 from asynchy.model.policy import IgnoreEntry, Origin
 from asynchy.repatriation.daily_backup import back_up_daily
 from asynchy.repatriation.due_notes import due_notes
@@ -40,6 +41,7 @@ def run_cycle(context: CycleContext, plan: Plan) -> RunReport:
     _note(context, report, done)
     _forget_old_places(context, report)
     attention = _remove_replaced(context, sure=plan.unsure is None)
+    attention += second_folders(plan.states, done)
     if (problem := back_up_daily(context.settings, context.clock.now())) is not None:
         problems.append(problem)
     return replace(report, problems=tuple(problems), attention=tuple(attention))

@@ -131,6 +131,7 @@ def _folders(context: CycleContext, now: datetime) -> tuple[list[FolderSeen], li
         except ExperimentAbsent:
             unlisted.append(
                 f"SFTP service: {folder} is not at the facility: check `source-path` and `beamline`"
+                f"{_NO_DATA_YET}"
             )
         except ServerUnreachable as error:  # it holds the other folders, too
             unlisted.append(unreachable_words(error))
@@ -148,6 +149,9 @@ def _folders(context: CycleContext, now: datetime) -> tuple[list[FolderSeen], li
         for folder_seen in found:
             context.catalogue.see(folder_seen, now)
     return found, unlisted
+
+
+_NO_DATA_YET = "; if the beamline has no data yet, take its equipment out of the config until then"
 
 
 def _by_known_names(

@@ -17,7 +17,7 @@ from asynchy.model.copy_record import CopyRecord
 from asynchy.model.experiment_record import ExperimentRecord
 from asynchy.model.experiment_state import ExperimentState, experiment_state
 from asynchy.model.formatting import moment
-from asynchy.model.plan_overview import long_visits
+from asynchy.model.plan_overview import long_visits, without_visible
 from asynchy.model.policy import (
     DestinationRules,
     IgnoreEntry,
@@ -196,6 +196,7 @@ def notices(
         f"The portal never reported a visit of equipment {number}: is the id right?"
         for number in never
     ]
+    said += without_visible(found, settings.source_folders)
     return [*long_visits(found, policy, timedelta(days=settings.long_visit_days)), *said]
 
 
