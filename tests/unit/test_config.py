@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from asynchy.config.loader import Loaded, load, load_shared
 from asynchy.config.schema import EquipmentEntry, Settings
 from asynchy.errors import ConfigError
+from asynchy.model.file_times import tolerate, tolerated
 
 ORIGINAL = """\
 comment: our config
@@ -164,6 +165,16 @@ def test_config_yml_serves_every_command(tmp_path: Path) -> None:
     settings = load_shared(write(tmp_path, ORIGINAL)).settings
     assert isinstance(settings, Settings)
     assert settings.catalogue_path == settings.ignore.parent / "catalogue.db"
+
+
+def test_config_read_after_another_inherits_no_tolerance(tmp_path: Path) -> None:
+    try:
+        good(tmp_path, "time-tolerance: 2")
+        assert tolerated() == 2
+        good(tmp_path)
+        assert tolerated() == 0
+    finally:
+        tolerate(0)
 
 
 def test_a_problem_has_the_name_that_stands_in_the_file(tmp_path: Path) -> None:
