@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
     NOTHING_FETCHED = 6
     """Nothing of what `asynchy sync` was to fetch is complete now."""
     MAIL_FAILED = 7
-    """The mail server did not take a mail; it goes with the next run."""
+    """A mail or message was not taken, or a command of `on-complete` failed; it is tried again."""
     INTERNAL = 70
     """A defect of asynchy itself; the log has the traceback."""
     HUNG_UP = 129
@@ -256,6 +256,16 @@ class MailError(AsynchyError):
 
     exit_code = ExitCode.MAIL_FAILED
     transient = True
+
+
+class DeliveryError(AsynchyError):
+    """A channel did not take a message, or a command that was run for one failed."""
+
+    exit_code = ExitCode.MAIL_FAILED
+    transient = True
+
+    exit_status: int | None = None
+    """The exit code of the command; None: none was run, or it was ended by its time limit."""
 
 
 class TemplateRefused(AsynchyError):

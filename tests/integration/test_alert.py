@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import trustme
 
-from asynchy.alerting.smtp import MailServer, send
+from asynchy.delivery.smtp import MailServer, send
 from asynchy.errors import MailError
 from simulator.experiments import mx_experiment
 from simulator.mail import MailSink
@@ -342,7 +342,7 @@ def test_a_mail_that_is_not_taken_waits_and_goes_with_the_next_run(
     assert sink.mails == []
     with closing(sqlite3.connect(office.place / "catalogue.db")) as db:
         assert db.execute("SELECT count(*) FROM reported").fetchone() == (0,)
-        assert db.execute("SELECT count(*) FROM mails").fetchone() == (1,)
+        assert db.execute("SELECT count(*) FROM outbox").fetchone() == (1,)
     sink.refuse(None)
     # It goes although there is nothing to say any more.
     mapped = office.program.run("asynchy", "--config", office.config, "map", "add", "7000x", "ny79")

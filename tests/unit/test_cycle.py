@@ -71,6 +71,9 @@ class Site:
             max_tasks=1,
             backups=2,
             keep_replaced=90,
+            notify=(),
+            webhooks=(),
+            on_complete=(),
         )
         self.clock = SimpleNamespace(now=lambda: NOW)
         self.stop = SimpleNamespace(requested=False)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from asynchy.alerting import smtp
-from asynchy.alerting.smtp import MailServer, send
+from asynchy.delivery import smtp
+from asynchy.delivery.smtp import MailServer, send
 from asynchy.errors import MailError
 
 SERVER = MailServer("mail.uni.example", 25, "none")

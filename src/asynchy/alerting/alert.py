@@ -9,17 +9,14 @@ from datetime import datetime, timedelta
 from email.message import EmailMessage
 
 from asynchy.alerting.content import Alert, Unknown, overdue, suggest, unknown_epns
-from asynchy.alerting.mail import (
-    as_stored,
-    for_the_rest,
-    hand_over,
-    is_for_the_rest,
-    message_of,
-    refused_for_now,
-)
+from asynchy.alerting.mail import message_of
 from asynchy.alerting.mail_context import MailContext
 from asynchy.catalogue.notifications import Notifications, PendingMail
 from asynchy.config import Settings
+from asynchy.delivery.channels import channels_of
+from asynchy.delivery.collect import collect_conditions
+from asynchy.delivery.deliver import Delivery, deliver_messages
+from asynchy.delivery.mail import as_stored, deliver_mail, is_for_the_rest
 from asynchy.errors import ConfigError, ExitCode, ListingError
 from asynchy.facility.portal.visit_window import VisitWindow
 from asynchy.facility.small_files import read_files
@@ -29,6 +26,7 @@ from asynchy.model.experiment_record import ExperimentRecord
 from asynchy.model.experiment_state import ExperimentState
 from asynchy.model.formatting import count
 from asynchy.model.info_file import FILES, LARGEST, Info, parse_info
+from asynchy.model.news import Condition, NewsKind
 from asynchy.model.observed import is_usable
 from asynchy.model.plan_overview import attention, long_visits, overview_of, sentences
 from asynchy.model.visit import EquipmentVisits, problems_of
@@ -37,6 +35,7 @@ from asynchy.repatriation.lost_state import lost_error, read_state_files
 from asynchy.repatriation.visit_query import doubt_clock, name_together
 from asynchy.repatriation.visits import store_visits
 from asynchy.reporting.at_risk import AtRisk
+from asynchy.reporting.conditions import conditions
 from asynchy.reporting.reports import asked_level, ignore_entry_owners, risks
 from asynchy.runtime.cycle_context import CycleContext
 from asynchy.runtime.threads import all_at_once
@@ -50,6 +49,8 @@ class AlertDraft:
 
     alert: Alert
     message: EmailMessage
+    conditions: tuple[Condition, ...] = ()
+    """What `notify` and `webhooks` are told."""
 
 
 def draft_alert(
@@ -112,7 +113,26 @@ def draft_alert(
     around = MailContext(
         command, days, settings.epnalert_due_days, settings.epnalert_at_risk_days, now
     )
-    return AlertDraft(alert, message_of(settings, alert, around))
+    holding = conditions(states, alert.at_risk, now) if channels_of(settings) else ()
+    return AlertDraft(alert, message_of(settings, alert, around), tuple(holding))
+
+
+def tell_others(context: CycleContext, looked: AlertDraft) -> list[str]:
+    """Deliver what `notify` and `webhooks` have to be told; why some was not, for people.
+
+    Since when the portal or the server cannot be asked is noted by the cycles of mxsync alone.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+        Stopped: a stop was requested meanwhile.
+    """
+    channels = channels_of(context.settings)
+    if channels:
+        now = context.clock.now()
+        kinds = {kind for kind in NewsKind if kind is not NewsKind.UNREACHABLE}
+        collect_conditions(context.catalogue, channels, looked.conditions, now, kinds)
+    work = Delivery(context.settings, context.catalogue, context.stop)
+    return deliver_messages(work, at_once=True)
 
 
 def _paused(context: CycleContext, now: datetime) -> tuple[str, ...]:
@@ -139,22 +159,14 @@ def deliver(
     replaces = alert.needs_answer or pending is None  # notes alone let a mail that waits go first
     # What waits for some recipients alone says nothing that the others were not told.
     whole = pending is not None and not is_for_the_rest(pending)
-    made = False
     if alert.anything and replaces and (whole or not only_new or alert.is_news):
-        made = True
         epns = tuple(item.epn for item in alert.unknown)
-        pending = PendingMail(now, as_stored(looked.message), epns)
-        alerts.keep(pending)
+        mail = PendingMail(now, as_stored(looked.message), epns, alert.notes)
+        pending = alerts.keep(mail)
     if pending is None:
         log.info("nothing to report" if not alert.anything else "nothing new to report")
         return code
-    refused = hand_over(context, pending)
-    rest = for_the_rest(pending, refused)
-    alerts.taken(pending, now, rest=rest)
-    if made:
-        alerts.tell_notes(alert.notes)
-    if rest is not None:
-        raise refused_for_now(context.settings, refused)
+    deliver_mail(context.settings, alerts, pending, context.stop)
     return code
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from asynchy.catalogue import visits
+from asynchy.catalogue.arrivals import Arrivals
 from asynchy.catalogue.clock_corrections import correct_times
 from asynchy.catalogue.copy_decisions import CopyDecisions
 from asynchy.catalogue.copy_files import CopyFiles, sum_up
@@ -29,6 +30,7 @@ from asynchy.catalogue.ignore_entries import StoredIgnoreEntries
 from asynchy.catalogue.legacy_import import is_original
 from asynchy.catalogue.legacy_upgrade import previewed, upgrade_legacy_database
 from asynchy.catalogue.notifications import Notifications
+from asynchy.catalogue.outbox import Outbox
 from asynchy.catalogue.overview import Overview
 from asynchy.catalogue.pauses import Pauses
 from asynchy.catalogue.row_mapping import attempt_of, living_of, service_of
@@ -68,6 +70,8 @@ class Catalogue:
         self.history = History(database)
         self.pauses = Pauses(database)
         self.notifications = Notifications(database)
+        self.outbox = Outbox(database)
+        self.arrivals = Arrivals(database)
         self.ignore_entries = StoredIgnoreEntries(database)
         self.decisions = CopyDecisions(database)
         self.writing = writing

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from uuid import uuid4
 
-from sqlalchemy import Connection, and_, delete, func, insert, select
+from sqlalchemy import Connection, and_, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.database import Database
-from asynchy.catalogue.schema import due, experiments, mails, reported, state
+from asynchy.catalogue.due_rows import note_first
+from asynchy.catalogue.outbox import Outbox, add, waiting_of
+from asynchy.catalogue.schema import due, experiments, outbox, reported, state
 from asynchy.catalogue.state_markers import put_state
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Experiment
+from asynchy.model.news import MAIL, Message, NewsKind, WaitingMessage, wait_after
 from asynchy.model.notification import DataAtFacility, NotificationHistory
 
 _NOTES = "notes told"
@@ -28,6 +32,10 @@ class PendingMail:
     message: bytes
     epns: tuple[Epn, ...]
     """What it reports."""
+    notes: tuple[str, ...] | None = None
+    """What it says besides; None: it is for recipients who were refused, and says nothing new."""
+    number: int = 0
+    """In the outbox; 0: it is not there yet."""
 
 
 class Notifications:
@@ -38,6 +46,7 @@ class Notifications:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._outbox = Outbox(database)
 
     def reported(self) -> dict[Epn, NotificationHistory]:
         """Every EPN that was reported."""
@@ -66,31 +75,55 @@ class Notifications:
 
     def pending(self) -> PendingMail | None:
         """The mail that waits, if one does."""
+        query = select(outbox).where(outbox.c.channel == MAIL).order_by(outbox.c.id.desc())
         with self._database.transaction() as db:
-            row = db.execute(select(mails).order_by(mails.c.id.desc()).limit(1)).one_or_none()
-        if row is None:
-            return None
-        return PendingMail(row.created, row.message, tuple(map(Epn, row.epns.split())))
+            row = db.execute(query.limit(1)).one_or_none()
+        return None if row is None else mail_of(waiting_of(row))
 
-    def keep(self, mail: PendingMail) -> None:
+    def keep(self, mail: PendingMail) -> PendingMail:
         """Store a mail before it is handed over. It takes the place of one that waits.
 
         What that one said and still holds, the new one says again.
         """
         with self._database.transaction() as db:
-            _keep(db, mail)
+            return replace(mail, number=_keep(db, mail))
 
-    def taken(self, mail: PendingMail, now: datetime, *, rest: PendingMail | None = None) -> None:
+    def refused(self, mail: PendingMail, now: datetime, reason: str) -> None:
+        """The mail server did not take a mail: it waits longer after each try."""
+        waiting = [one for one in self._outbox.waiting(MAIL) if one.id == mail.number]
+        self._outbox.failed(waiting, now, reason)
+
+    def taken(
+        self,
+        mail: PendingMail,
+        now: datetime,
+        *,
+        rest: PendingMail | None = None,
+        reason: str = "",
+    ) -> None:
         """The mail server has taken a mail: what is in it counts as reported from now on.
 
-        `rest` is the mail for the recipients that were refused for now, and waits in its place.
+        `rest` is the mail for the recipients that were refused for now, with the `reason`; it
+        waits in its place.
         """
         with self._database.transaction() as db:
-            _keep(db, rest)
+            before = db.execute(select(outbox).where(outbox.c.id == mail.number)).one_or_none()
+            number = _keep(db, rest)
+            tries = 1 if before is None else before.tries + 1
+            failed = {
+                "tries": tries,
+                "failing_since": (before and before.failing_since) or now,
+                "failed": now,
+                "error": reason,
+                "not_before": now + wait_after(tries),
+            }
+            db.execute(update(outbox).where(outbox.c.id == number).values(failed))
             for epn in mail.epns:
                 new = upsert(reported).values(epn=epn.text, first=now, latest=now, times=1)
                 changes = {"latest": now, "times": reported.c.times + 1}
                 db.execute(new.on_conflict_do_update(index_elements=["epn"], set_=changes))
+            if mail.notes is not None:
+                put_state(db, _NOTES, json.dumps(sorted(mail.notes)))
 
     def told_notes(self) -> frozenset[str]:
         """The notes that were in the latest mail."""
@@ -98,24 +131,10 @@ class Notifications:
             found = db.scalar(select(state.c.value).where(state.c.name == _NOTES))
         return frozenset(json.loads(found)) if found else frozenset()
 
-    def tell_notes(self, notes: Iterable[str]) -> None:
-        """A mail with these notes was taken."""
-        with self._database.transaction() as db:
-            put_state(db, _NOTES, json.dumps(sorted(notes)))
-
     def note_told(self, told: Iterable[Experiment], reason: str, now: datetime) -> None:
         """Note that experiments were told of, so that they stay known; an older note stays."""
         with self._database.transaction() as db:
-            for experiment in told:
-                new = upsert(due).values(
-                    beamline=experiment.beamline,
-                    epn=experiment.epn.text,
-                    project="",
-                    since=now,
-                    latest=now,
-                    reason=reason,
-                )
-                db.execute(new.on_conflict_do_nothing())
+            note_first(db, told, reason, now)
 
     def note(
         self,
@@ -152,14 +171,27 @@ class Notifications:
                 )
 
 
-def _keep(db: Connection, mail: PendingMail | None) -> None:
-    """Have this mail wait, and no other; None: none."""
-    db.execute(delete(mails))
-    if mail is not None:
-        db.execute(
-            insert(mails).values(
-                created=mail.created,
-                message=mail.message,
-                epns=" ".join(epn.text for epn in mail.epns),
-            )
-        )
+def mail_of(message: WaitingMessage) -> PendingMail:
+    """The mail in a message of the outbox."""
+    detail = message.detail or {}
+    notes = detail.get("notes")
+    return PendingMail(
+        message.created,
+        message.body,
+        tuple(map(Epn, detail.get("epns", ()))),
+        None if notes is None else tuple(notes),
+        message.id,
+    )
+
+
+def _keep(db: Connection, mail: PendingMail | None) -> int:
+    """Have this mail wait, and no other; None: none. Its number in the outbox."""
+    db.execute(delete(outbox).where(outbox.c.channel == MAIL))
+    if mail is None:
+        return 0
+    detail = {"epns": [epn.text for epn in mail.epns], "notes": mail.notes}
+    message = Message(
+        MAIL, NewsKind.REPORT, "", mail.created, mail.message, uuid4().hex, detail=detail
+    )
+    add(db, [message])
+    return int(db.scalars(select(func.max(outbox.c.id))).one())

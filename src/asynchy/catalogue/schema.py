@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from asynchy.catalogue.column_types import LevelNumber, UtcDateTime
 
-REVISION = "0016"
+REVISION = "0017"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -162,6 +162,8 @@ copies = Table(
     # A person said that it need not be at its place any more; its attempts and checks stay.
     Column("forgotten", UtcDateTime),
     Column("forget_reason", Text),
+    # The latest attempt of which other programs and people were told, or need not be; null: none.
+    Column("announced", Integer),
     UniqueConstraint("experiment_id", "destination"),
     Index(  # a place belongs to one experiment
         "uq_copies_destination", "destination", unique=True, sqlite_where=text("forgotten IS NULL")
@@ -272,13 +274,32 @@ reported = Table(  # EPNs in mails that the mail server took
     Column("times", Integer, nullable=False),
 )
 
-mails = Table(  # not taken by the mail server yet; at most one
-    "mails",
+outbox = Table(  # what was not delivered yet: mails, messages, what commands are run for
+    "outbox",
     metadata,
     Column("id", Integer, primary_key=True),
+    Column("channel", Text, nullable=False),  # mail, or kind and name in the config: notify team
+    Column("kind", Text, nullable=False),  # a value of `model.news.NewsKind`
+    Column("subject", Text, nullable=False),  # what comes in order; empty: all of the channel does
     Column("created", UtcDateTime, nullable=False),
-    Column("message", LargeBinary, nullable=False),
-    Column("epns", Text, nullable=False),  # that it reports, a blank between them
+    Column("body", LargeBinary, nullable=False),  # a mail, or JSON
+    Column("message_id", Text, nullable=False),  # the same in each try
+    Column("detail", JSON(none_as_null=True)),  # what is noted when it has been delivered
+    Column("not_before", UtcDateTime),  # when it is tried next; null: at once
+    Column("tries", Integer, nullable=False, server_default=text("0")),  # that failed
+    Column("failing_since", UtcDateTime),
+    Column("failed", UtcDateTime),  # the latest time
+    Column("error", Text),
+    Column("exit_code", Integer),  # of a command
+)
+
+told = Table(  # the conditions that each channel was told, until they end
+    "told",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
 )
 
 due = Table(  # what the latest cycle of mxsync that decided on it left undone

@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from asynchy.catalogue.due_rows import note_first
 from asynchy.catalogue.row_mapping import experiment_of
 from asynchy.catalogue.schema import called_off as called_off_visits
 from asynchy.catalogue.schema import due, portal_spans, visits
@@ -137,16 +138,7 @@ def _names(item: Beamtime) -> tuple[str, str]:
 def _note_called_off(db: Connection, off: Iterable[Experiment], now: datetime) -> None:
     here = or_(visits.c.beamline == due.c.beamline, due.c.beamline == "")
     told = exists().where(here, visits.c.epn == due.c.epn)
-    for experiment in off:
-        note = upsert(due).values(
-            beamline=experiment.beamline,
-            epn=experiment.epn.text,
-            project="",
-            since=now,
-            latest=now,
-            reason=CALLED_OFF,
-        )
-        db.execute(note.on_conflict_do_nothing())
+    note_first(db, off, CALLED_OFF, now)
     db.execute(delete(due).where(due.c.reason == CALLED_OFF, told))
 
 

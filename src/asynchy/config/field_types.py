@@ -42,7 +42,12 @@ def _path(value: object, info: ValidationInfo) -> Path:
         raise ValueError("a path; the home folder that it begins with is not known") from None
 
 
-def _secret(value: object, info: ValidationInfo) -> str:
+def secret_text(value: object, info: ValidationInfo) -> str:
+    """A secret that stands in the config, in a file or in the environment.
+
+    Raises:
+        ValueError: it cannot be read there.
+    """
     if isinstance(value, str) and value:
         return value
     if isinstance(value, dict) and len(value) == 1:
@@ -253,7 +258,7 @@ def _retention(value: object) -> dict[str, int]:
 
 
 FilePath = Annotated[Path, BeforeValidator(_path)]
-Secret = Annotated[SecretStr, BeforeValidator(_secret)]
+Secret = Annotated[SecretStr, BeforeValidator(secret_text)]
 Segment = Annotated[str, BeforeValidator(checked_segment)]
 Proposal = Annotated[str, BeforeValidator(checked_proposal)]
 FacilityPath = Annotated[str, BeforeValidator(_facility_path)]

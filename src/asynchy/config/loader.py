@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from asynchy.config.channels import NotifyEntry, OnCompleteEntry, WebhookEntry
 from asynchy.config.schema import (
     LAYOUT_KEYS,
     OTHER_NAMES,
@@ -26,7 +27,7 @@ from asynchy.errors import ConfigError
 from asynchy.model.file_times import tolerate
 from asynchy.model.formatting import count, escaped
 
-_SECRETS = {"password", "client_password", "epnalert-smtp-password"}
+_SECRETS = {"password", "client_password", "epnalert-smtp-password", "url", "secret"}
 _HARMLESS = {"id", "beamline"}
 _HERE = {"localhost", "127.0.0.1", "::1"}
 _S_co = TypeVar("_S_co", bound=Shared, covariant=True)
@@ -38,6 +39,9 @@ _MOST_PROBLEMS = 100
 _SECTIONS: dict[Place, type[BaseModel]] = {
     ("equipment",): EquipmentEntry,
     ("log-files",): LogFiles,
+    ("notify",): NotifyEntry,
+    ("webhooks",): WebhookEntry,
+    ("on-complete",): OnCompleteEntry,
 }
 _ACCEPTED = {
     "bool_parsing": "true or false",
@@ -271,6 +275,10 @@ def _warnings(path: Path, settings: Shared, data: Any, given: frozenset[str]) ->
         url = urlsplit(settings.base_url)
         if url.scheme == "http" and url.hostname not in _HERE:
             found.append(f"{path}: base-url is http, so passwords travel unencrypted; use https")
+        for hook in settings.webhooks:
+            address = urlsplit(hook.url.get_secret_value())
+            if address.scheme == "http" and address.hostname not in _HERE:
+                found.append(f"{path}: webhook {hook.name}: everybody on the way can read http")
     if settings.known_hosts and not settings.known_hosts.is_file():
         found.append(f"{path}: known-hosts: there is no file {settings.known_hosts}")
     return found
@@ -279,10 +287,10 @@ def _warnings(path: Path, settings: Shared, data: Any, given: frozenset[str]) ->
 def _secrets(data: Plain) -> list[Plain]:
     if not isinstance(data, dict):
         return []
-    entries = data.get("equipment")
+    lists = [data.get(name) for name in ("equipment", "notify", "webhooks")]
     return [
         entry.get(key)
-        for entry in [data, *(entries if isinstance(entries, list) else [])]
+        for entry in [data, *(one for some in lists if isinstance(some, list) for one in some)]
         if isinstance(entry, dict)
         for key in sorted(_SECRETS)
     ]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationInfo
 
+from asynchy.config.channels import NotifyEntries, OnCompleteEntries, WebhookEntries
 from asynchy.config.field_types import (
     Addresses,
     Bandwidth,
@@ -31,6 +32,7 @@ from asynchy.config.field_types import (
     Url,
     User,
 )
+from asynchy.config.section import Section
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -50,21 +52,7 @@ def _only_what_it_can(value: str, info: ValidationInfo) -> str:
     return value
 
 
-def _dashed(name: str) -> str:
-    return name.replace("_", "-")
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        alias_generator=_dashed,
-        hide_input_in_errors=True,
-        validate_default=False,
-    )
-
-
-class EquipmentEntry(_Section):
+class EquipmentEntry(Section):
     """One piece of equipment at the portal, and who asks for its visits."""
 
     id: int = Field(ge=0)
@@ -76,7 +64,7 @@ class EquipmentEntry(_Section):
     """New: the path segment of its data at the SFTP service; default: the top-level `beamline`."""
 
 
-class LogFiles(_Section):
+class LogFiles(Section):
     """Where the three logs are written; each rotates."""
 
     sync: FilePath | None = None
@@ -84,7 +72,7 @@ class LogFiles(_Section):
     email: FilePath | None = None
 
 
-class Shared(_Section):
+class Shared(Section):
     """What every command needs: the facility, the catalogue, the logs, what a transfer is."""
 
     comment: Any = None
@@ -199,6 +187,16 @@ class Settings(Shared):
     epnalert_template_folder: FilePath | None = None
     epnalert_template_text: str | None = None
     epnalert_template_html: str | None = None
+
+    notify: NotifyEntries = ()
+    """New: people who are told of events, by Slack, Teams, Matrix and others that Apprise knows."""
+    webhooks: WebhookEntries = ()
+    """New: programs that are told of events, by signed requests (standardwebhooks.com)."""
+    on_complete: OnCompleteEntries = ()
+    """New: commands that are run for each copy that was completed."""
+    unreachable_hours: float = Field(default=12, gt=0, le=8760)
+    """New: hours after which people are told that the portal or the facility's server cannot be
+    asked."""
 
     visit_day_range: int = Field(default=30, ge=1, le=3660)
     """Days before the earliest current visit in which ended visits are looked for."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from asynchy.config import EquipmentEntry, Settings, Shared
 from asynchy.config.ignore_file import IgnoreFile
+from asynchy.delivery.checks import channel_problems
 from asynchy.engines.selection import choose
 from asynchy.errors import (
     AlreadyRunning,
@@ -28,7 +29,7 @@ from asynchy.localfs.writable import unwritable
 from asynchy.model.cancellation import Stop
 from asynchy.model.clock import apart, is_wrong
 from asynchy.model.file_modes import Modes
-from asynchy.model.formatting import count, size
+from asynchy.model.formatting import count, escaped, moment, size
 from asynchy.model.policy import CURRENT
 from asynchy.repatriation.lost_state import lost_error, read_state_files
 from asynchy.runtime.context import RunContext, run_context
@@ -100,6 +101,7 @@ def _examine_cycle(settings: Settings) -> Iterator[DiagnosticResult]:
             "ask the facility for how many days it keeps data, and set it",
         )
     yield _catalogue(context)
+    yield from _channels(context)
     yield from _lost(settings)
     if (pause := context.catalogue.pauses.current(datetime.now(UTC))) is not None:
         yield DiagnosticResult("pause", False, f"mxsync is {pause}", "`asynchy resume` ends it")
@@ -350,6 +352,24 @@ def _catalogue_file(settings: Shared) -> Iterator[DiagnosticResult]:
 def _catalogue(context: RunContext) -> DiagnosticResult:
     known = count(len(context.catalogue.overview.copies()), "copy", "copies")
     return DiagnosticResult("catalogue", True, f"{context.catalogue.path}, {known} known")
+
+
+def _channels(context: CycleContext) -> Iterator[DiagnosticResult]:
+    """Whether the channels can be used, and what waits for them."""
+    problems = channel_problems(context.settings)
+    for one in problems:
+        yield DiagnosticResult(one.what, False, one.found, one.to_do)
+    waiting = context.catalogue.outbox.waiting()
+    for name in sorted({one.channel for one in waiting}):
+        mine = [one for one in waiting if one.channel == name]
+        failing = [one for one in mine if one.failing_since is not None]
+        number = count(len(mine), "message waits", "messages wait")
+        if failing and failing[0].failing_since is not None:
+            since = moment(failing[0].failing_since)
+            found = f"{number}; it fails since {since}: {escaped(failing[0].error or '')}"
+            yield DiagnosticResult(name, False, found, "`asynchy notify test` tries it at once")
+        else:
+            yield DiagnosticResult(name, True, number)
 
 
 def _lost(settings: Settings) -> Iterator[DiagnosticResult]:

@@ -20,6 +20,10 @@ class EventKind(Enum):
     """Its folder there has another path."""
     RENAMED = "on another beamline"
     """It is known under another beamline from then on."""
+    HANDED_ON = "handed on"
+    """A command of `on-complete` was run for it and ended with 0."""
+    NOT_HANDED_ON = "not handed on"
+    """A command of `on-complete` failed for it; it is run again."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -88,33 +88,52 @@ def replaced_sentence(copy: CopyRecord) -> str:
     return f"{name_of(copy.copy.experiment)}: {replaced_words(copy)}"
 
 
+@dataclass(frozen=True)
+class Attention:
+    """Something that will not come right by itself."""
+
+    key: str
+    """The same as long as it is the same thing, whatever the text says of sizes and times."""
+    text: str
+    item: ExperimentState
+    """The experiment, or the first of those that it is about."""
+
+
 def attention(states: Iterable[ExperimentState], now: datetime) -> tuple[str, ...]:
-    """What will not come right by itself, a sentence each; a missing mount is named once.
+    """What will not come right by itself, a sentence each; a missing mount is named once."""
+    said = Counter(one.text for one in attention_items(states, now))
+    return tuple(
+        f"{text} ({count(number, 'experiment')})" if number > 1 else text
+        for text, number in said.items()
+    )
+
+
+def attention_items(states: Iterable[ExperimentState], now: datetime) -> Iterator[Attention]:
+    """What will not come right by itself, for each experiment.
 
     EPNs without a project are not among it: a mail has a part of its own for them. What the
     facility lost of a copy is repeated for some days; that the place of a kept file has less now,
     until a person has seen to it.
     """
-    said: dict[str, int] = {}
     for item in states:
-        for one in item.record.copies:
-            if one.replaced.by_less:
-                said[replaced_sentence(one)] = 1
+        name = name_of(item.experiment)
+        kept = dict.fromkeys(
+            replaced_sentence(one) for one in item.record.copies if one.replaced.by_less
+        )
+        for text in kept:
+            yield Attention(f"{name} replaced", text, item)
         copy = item.copy
         if copy and copy.losses and copy.listed and now - copy.listed < _LOSSES_TOLD:
-            said[f"{name_of(item.experiment)}: {copy.losses}"] = 1
+            yield Attention(f"{name} losses", f"{name}: {copy.losses}", item)
         left, reason = _why_a_person(item)
         if left is None:
             continue
         if left.is_mount:
-            key = f"{reason} is missing, or has no copy: is it mounted?"
+            text = f"{reason} is missing, or has no copy: is it mounted?"
+            yield Attention(text, text, item)
         else:
-            key = f"{name_of(item.experiment)}: {left.text}{f': {reason}' if reason else ''}"
-        said[key] = said.get(key, 0) + 1
-    return tuple(
-        f"{text} ({count(number, 'experiment')})" if number > 1 else text
-        for text, number in said.items()
-    )
+            text = f"{name}: {left.text}{f': {reason}' if reason else ''}"
+            yield Attention(f"{name} {left.name}", text, item)
 
 
 def without_project(states: Iterable[ExperimentState]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from asynchy.repatriation.daily_backup import back_up_daily
 from asynchy.repatriation.due_notes import due_notes
 from asynchy.repatriation.executor import Executor, RunReport
 from asynchy.repatriation.lost_state import lost_since_begin, read_state_files
+from asynchy.repatriation.news import collect_news
 from asynchy.reporting.presence import copies_with_presence
 from asynchy.runtime.cycle_context import CycleContext
 
@@ -42,6 +43,8 @@ def run_cycle(context: CycleContext, plan: Plan) -> RunReport:
     _forget_old_places(context, report)
     attention = _remove_replaced(context, sure=plan.unsure is None)
     attention += second_folders(plan.states, done)
+    if (problem := collect_news(context, plan.problems, plan.unlisted)) is not None:
+        problems.append(problem)
     if (problem := back_up_daily(context.settings, context.clock.now())) is not None:
         problems.append(problem)
     return replace(report, problems=tuple(problems), attention=tuple(attention))

@@ -16,10 +16,12 @@ _HINTS = {
     "service": "`asynchy status` shows what it does; `mxsync --execute --once` may run too",
     "walk": "wait for it, or stop it; the next walk goes on where it was",
     "epnalert": "wait for it; two at once would send the mail twice",
+    "messages": "it delivers what waits",
+    "commands": "it runs the commands of `on-complete`",
 }
 
 
-What = Literal["service", "walk", "epnalert"]
+What = Literal["service", "walk", "epnalert", "messages", "commands"]
 
 
 def lock_file(catalogue: Path, what: What) -> Path:

@@ -107,6 +107,7 @@ def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone want
     wakes: float | None = None,
     nul_ends: bool = False,
     folder: int | None = None,
+    inherited: Mapping[str, str] | None = None,
 ) -> ProcessResult:
     """Run a command to its end, handing over each line of its output without its end.
 
@@ -118,7 +119,8 @@ def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone want
     `stdin` is what the command reads. After `silence` seconds without any output it is ended, and
     where one of its processes does nothing at all for `timeout` seconds: see `StandingStill`, also
     for `wakes`. One that cannot be killed, because it waits in the kernel, is left to itself.
-    `folder` is a folder that is open: the command's working directory.
+    `folder` is a folder that is open: the command's working directory. `inherited` takes the place
+    of this process's environment, to which `environment` is added.
     """
     process = subprocess.Popen(
         bound_to_parent(command, parent=os.getpid()),
@@ -126,7 +128,11 @@ def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone want
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, **environment, **({} if folder is None else _same_programs())},
+        env={
+            **(os.environ if inherited is None else inherited),
+            **environment,
+            **({} if folder is None else _same_programs()),
+        },
         start_new_session=True,
         bufsize=0,
     )

@@ -10,14 +10,15 @@ from typing import Any
 
 import click
 
-from asynchy.alerting.alert import deliver, draft_alert
+from asynchy.alerting.alert import deliver, draft_alert, tell_others
 from asynchy.alerting.content import Alert
-from asynchy.alerting.mail import mail_log
 from asynchy.cli import logging_setup
 from asynchy.cli.errors import handle_errors
 from asynchy.cli.options import config_option, quiet_option, together, until_stopped
+from asynchy.cli.output.outbox import show_undelivered
 from asynchy.cli.signals import Signals
 from asynchy.config import load
+from asynchy.delivery.mail import mail_log
 from asynchy.errors import ExitCode
 from asynchy.model.cancellation import Stop
 from asynchy.model.formatting import count
@@ -86,7 +87,10 @@ def _run(config: Path, *, dry_run: bool, since: int | None, only_new: bool, quie
             return ExitCode.REMOTE_UNAVAILABLE if looked.alert.problems else ExitCode.OK
         with instance_lock(settings.catalogue_path, "epnalert"):
             looked = draft_alert(context, alerts, days, command)
+            failed = tell_others(context, looked)
             code = deliver(context, alerts, looked, only_new=only_new)
+        show_undelivered(failed)
+        code = code or (ExitCode.MAIL_FAILED if failed else ExitCode.OK)
         if code or not quiet:
             click.echo(_summary(looked.alert))
         return code

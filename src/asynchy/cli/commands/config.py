@@ -12,6 +12,7 @@ from pydantic import BaseModel, SecretStr
 from asynchy.alerting.configured_templates import check_mail_templates
 from asynchy.cli.errors import handle_errors
 from asynchy.config import Settings, Shared, load_shared
+from asynchy.delivery.checks import channel_problems
 from asynchy.errors import ConfigError
 from asynchy.ssh.key_files import key_file_problem
 
@@ -28,7 +29,7 @@ def config_group() -> None:
 @click.pass_obj
 @handle_errors
 def check(config: Path, /, file: Path | None) -> None:
-    """Check FILE, its SSH key file and its mail templates; report all problems at once.
+    """Check FILE and what it names (key file, templates, channels); report all problems.
 
     Without FILE: the one that --config names.
     """
@@ -45,6 +46,7 @@ def check(config: Path, /, file: Path | None) -> None:
             f"{problem} (correct it; epnalert sends asynchy's own until then)"
             for problem in check_mail_templates(settings)
         ]
+        problems += [f"{one.what}: {one.found} ({one.to_do})" for one in channel_problems(settings)]
     if problems:
         raise ConfigError("\n".join(f"{file}: {problem}" for problem in problems))
     click.echo(f"{file}: no problems found.")

@@ -13,11 +13,14 @@ from asynchy.catalogue import Catalogue
 from asynchy.cli import logging_setup
 from asynchy.cli.errors import handle_errors
 from asynchy.cli.options import config_option, quiet_option, until_stopped
+from asynchy.cli.output.outbox import show_undelivered
 from asynchy.cli.output.plans import show_plan, show_report
 from asynchy.cli.output.progress import bars
 from asynchy.cli.signals import Signals, on_hangup
 from asynchy.config import Settings, load
-from asynchy.errors import ServicePaused
+from asynchy.delivery.background import deliver_all, delivering
+from asynchy.delivery.deliver import Delivery
+from asynchy.errors import ExitCode, ServicePaused
 from asynchy.model.cancellation import Stop
 from asynchy.repatriation.cycle import run_cycle
 from asynchy.repatriation.cycle_planner import make_plan
@@ -118,11 +121,16 @@ def _once(
     if pause is not None:
         raise ServicePaused(f"mxsync is {pause}", hint="`asynchy resume` ends the pause")
     context, plan = prepare_cycle(settings, stop, board, new_state=new_state)
-    with bars(board), reporting([log_transfers(board)]):
+    work = Delivery(settings, context.catalogue, stop)
+    with bars(board), reporting([log_transfers(board)]), delivering(lambda: work):
         report = run_cycle(context, plan)
     if report.exit_code or not quiet:
         show_report(report)
-    return 0 if stop.requested else report.exit_code
+    if stop.requested:
+        return 0
+    failed = deliver_all(work)
+    show_undelivered(failed)
+    return report.exit_code or (ExitCode.MAIL_FAILED if failed else ExitCode.OK)
 
 
 def _serve(
@@ -132,8 +140,9 @@ def _serve(
         require_state(settings)  # before anything is made in a folder that is not mounted
     with instance_lock(settings.catalogue_path, "service"):
         catalogue = Catalogue.open(settings.catalogue_path)
+        service = ServiceConfig(path, _read, settings)
         daemon = Daemon(
-            ServiceConfig(path, _read, settings),
+            service,
             stop,
             board,
             lambda: catalogue.pauses.current(datetime.now(UTC)),
@@ -141,6 +150,9 @@ def _serve(
         )
         on_hangup(daemon.wake)
         since = datetime.now(UTC)
+
+        def delivery() -> Delivery:
+            return Delivery(service.settings, catalogue, stop)
 
         def tell(doing: str | None = None) -> None:
             catalogue.tell(
@@ -157,7 +169,7 @@ def _serve(
         actions = [log_transfers(board), tell_systemd(board), PeriodicTask(_TELL_EVERY, tell)]
         actions.append(PeriodicTask(_TELL_EVERY, daemon.heed_pause))
         tell()
-        with bars(board), reporting(actions):
+        with bars(board), reporting(actions), delivering(delivery):
             daemon.run()
         notify("STOPPING=1")
         tell("stopped")

@@ -20,6 +20,7 @@ from asynchy.cli.output.copies import (
     show_services,
     show_status,
 )
+from asynchy.cli.output.outbox import show_waiting
 from asynchy.cli.output.states import show_experiment, show_states
 from asynchy.cli.output.status_json import print_json
 from asynchy.cli.output.tables import line
@@ -65,6 +66,7 @@ def status(file: Path, /, epn: str | None, as_json: bool) -> int:
             line(f"mxsync is {pause}: it fetches nothing until `asynchy resume`.\n")
         show_status(copies, not_due)
         show_states(found, besides)
+        show_waiting(catalogue.outbox.waiting())
     elif found or copies:
         call = f"asynchy --config {file}"
         _show_copies(settings, catalogue.overview.records(epns), call)

@@ -1,4 +1,4 @@
-"""One HTTP request to the portal: bounded in time and size, its errors without secrets.
+"""One HTTP request, to the portal or a webhook: bounded in time and size, errors without secrets.
 
 The token travels in the query string, so urllib3's own messages, which quote the URL, never
 leave this module.
@@ -98,7 +98,11 @@ class _HttpsPool(urllib3.HTTPSConnectionPool):
 class Http:
     """Requests to one base URL, through the proxy that the environment names."""
 
-    def __init__(self, base_url: str, *, ca_bundle: Path | None, timeout: float) -> None:
+    def __init__(
+        self, base_url: str, *, ca_bundle: Path | None, timeout: float, name: str = "the portal"
+    ) -> None:
+        """`name`: what errors call the other side."""
+        self._name = name
         self._base_url = base_url
         self._timeout = timeout
         self._proxy = _proxy_of(base_url)
@@ -126,7 +130,7 @@ class Http:
             PortalError: the portal's certificate is not trusted, its address is of no use, or the
                 proxy wants another user or password.
         """
-        headers = {"Accept": "application/json", "User-Agent": "asynchy"}
+        headers = {"Accept": "application/json"}
         url = self._base_url + path
         if basic:
             headers["Authorization"] = _basic(_octets(":".join(basic)))
@@ -134,52 +138,74 @@ class Http:
             url += "?" + urlencode(query)
         if form:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
+        return self._exchange(method, url, urlencode(form) if form else None, headers)
+
+    def post(self, content: bytes, headers: Mapping[str, str]) -> Answer:
+        """Send a body of any kind to the base URL itself, once.
+
+        Raises:
+            PortalUnavailable, PortalError: as `request`.
+        """
+        return self._exchange("POST", self._base_url, content, headers)
+
+    def _exchange(
+        self, method: str, url: str, body: str | bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
         deadline = Deadline(_WHOLE * self._timeout)
         _exchange.silence, _exchange.deadline = self._timeout, deadline
         try:
             response = self._pool.request(
                 method,
                 url,
-                body=urlencode(form) if form else None,
-                headers=headers,
+                body=body,
+                headers={"User-Agent": "asynchy", **headers},
                 timeout=urllib3.Timeout(connect=_CONNECT, read=self._timeout),
                 retries=False,
                 redirect=False,
                 preload_content=False,
             )
             try:
-                body = self._body(response)
+                answer = self._body(response)
             finally:
                 response.close()
         except SSLError as error:
-            raise _untrusted(error) from None
+            raise self._untrusted(error) from None
         except LocationValueError:
             raise PortalError("base-url is not an address that can be asked") from None
         except (HTTPError, OSError) as error:
             if self._proxy and _PROXY_REFUSED in str(getattr(error, "original_error", "")):
                 raise _proxy_refused(self._proxy) from None
             what = "'s answer took too long" if deadline.passed else f" {_what(error, self._proxy)}"
-            raise PortalUnavailable(f"the portal{what}") from None
+            raise PortalUnavailable(f"{self._name}{what}") from None
         if self._proxy and response.status == http.client.PROXY_AUTHENTICATION_REQUIRED:
             raise _proxy_refused(self._proxy)
         return Answer(
             response.status,
-            body,
+            answer,
             _retry_after(response.headers.get("Retry-After")),
             response.headers.get("Location"),
             _date(response.headers.get("Date")),
         )
 
-    @staticmethod
-    def _body(response: urllib3.BaseHTTPResponse) -> bytes:
+    def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
         parts: list[bytes] = []
         size = 0
         while part := response.read1(1 << 16):
             parts.append(part)
             size += len(part)
             if size > _LARGEST:
-                raise PortalUnavailable(f"the portal's answer is larger than {_LARGEST} bytes")
+                raise PortalUnavailable(f"{self._name}'s answer is larger than {_LARGEST} bytes")
         return b"".join(parts)
+
+    def _untrusted(self, error: SSLError) -> PortalError:
+        reason = error.args[0] if error.args else error
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return PortalError(
+                f"{self._name}'s certificate is not trusted: {reason.verify_message}",
+                hint="where an authority of the site's own signs it, name its PEM file as "
+                "`ca-bundle`",
+            )
+        return PortalUnavailable(f"{self._name} broke off the TLS connection")
 
 
 def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
@@ -263,16 +289,6 @@ def _octets(text: str) -> bytes:
         return text.encode("latin-1")
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogateescape")
-
-
-def _untrusted(error: SSLError) -> PortalError:
-    reason = error.args[0] if error.args else error
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        return PortalError(
-            f"the portal's certificate is not trusted: {reason.verify_message}",
-            hint="where an authority of the site's own signs it, name its PEM file as `ca-bundle`",
-        )
-    return PortalUnavailable("the portal broke off the TLS connection")
 
 
 def _what(error: Exception, proxy: _Proxy | None) -> str:

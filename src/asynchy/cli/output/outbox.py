@@ -1,0 +1,65 @@
+"""What waits to be delivered, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from asynchy.cli.output.tables import bullets, line, table
+from asynchy.model.formatting import count, escaped, moment
+from asynchy.model.news import WaitingMessage
+
+
+def show_undelivered(problems: Sequence[str]) -> None:
+    """What a run could not deliver."""
+    bullets("Not delivered (tried again later; `asynchy notify list`):", problems)
+
+
+def show_waiting(waiting: Iterable[WaitingMessage]) -> None:
+    """For each channel how much waits, since when, and why."""
+    by_channel = sorted(waiting, key=lambda one: one.channel)
+    bullets(
+        "Not delivered yet (`asynchy notify list`):",
+        [channel_line(name, list(some)) for name, some in groupby(by_channel, _channel)],
+    )
+
+
+def channel_line(name: str, waiting: Sequence[WaitingMessage]) -> str:
+    """How much waits for a channel, since when, and why, in one sentence."""
+    oldest = min(one.created for one in waiting)
+    said = f"{name}: {count(len(waiting), 'message')} since {moment(oldest)}"
+    failing = [one for one in waiting if one.failing_since is not None]
+    if not failing:
+        return said
+    first = min(failing, key=lambda one: one.id)
+    assert first.failing_since is not None
+    return (
+        f"{said}; failed {count(first.tries, 'time')} since {moment(first.failing_since)}: "
+        f"{escaped(first.error or '')}"
+    )
+
+
+def show_list(waiting: Sequence[WaitingMessage]) -> None:
+    """Every message that waits."""
+    if not waiting:
+        line("Nothing waits to be delivered.")
+        return
+    headings = (">No.", "Channel", "What", "About", "Since", ">Tries", "Next try", "Why not yet")
+    table(headings, map(_row, waiting))
+
+
+def _row(one: WaitingMessage) -> Sequence[str]:
+    return (
+        str(one.id),
+        one.channel,
+        one.kind.value,
+        one.subject,
+        moment(one.created),
+        str(one.tries) if one.tries else "",
+        moment(one.not_before) if one.not_before else "",
+        one.error or "",
+    )
+
+
+def _channel(one: WaitingMessage) -> str:
+    return one.channel
