@@ -90,7 +90,7 @@ def _client() -> Any:
     return Apprise(asset=asset)
 
 
-class _Kept(logging.Handler):
+class _AppriseLog(logging.Handler):
     """Keeps what is said."""
 
     def __init__(self, said: list[str]) -> None:
@@ -104,7 +104,7 @@ class _Kept(logging.Handler):
 @contextmanager
 def _quiet(said: list[str]) -> Iterator[None]:
     """Have nothing that Apprise says reach our logs or the terminal; its warnings are kept."""
-    handler = _Kept(said)
+    handler = _AppriseLog(said)
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [(one.propagate, one.level) for one in loggers]
     for one in loggers:
