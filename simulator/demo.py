@@ -6,6 +6,7 @@ commands are the ones that a user types.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from simulator.experiments import awkward_names, big_sparse_file, many_small_fil
 from simulator.facility import Facility
 from simulator.mail import MailSink
 from simulator.portal.handle import OMIT
+from simulator.receiver import Receiver
 from simulator.scratch import new_folder, remove
 
 _SCRIPTS = Path(sys.executable).parent
@@ -27,6 +29,7 @@ _PROJECTS = {"12282": "ny79", "8020": "ny79", "19754": "kx12", "12283": "ny79", 
 _LATE = "12284d"
 _NOBODYS = "20345b"
 _OLD = "1234b"
+_HANDED_ON = "handed-on.json"
 _FETCHED = {"12282a": "ny79", "8020l": "ny79", "19754a": "kx12"}
 
 
@@ -35,16 +38,20 @@ def main() -> int:
     began = time.monotonic()
     folder = new_folder("asynchy-demo-")
     try:
-        with Facility(folder / "facility") as facility, MailSink(folder / "mails") as mails:
-            config = _set_the_scene(folder, facility, mails)
-            good = _run(folder, facility, config, mails)
+        with (
+            Facility(folder / "facility") as facility,
+            MailSink(folder / "mails") as mails,
+            Receiver() as chat,
+        ):
+            config = _set_the_scene(folder, facility, mails, chat)
+            good = _run(folder, facility, config, mails, chat)
     finally:
         remove(folder)
     _say(f"{'All well' if good else 'NOT WELL'}, in {time.monotonic() - began:.0f} s.")
     return 0 if good else 1
 
 
-def _set_the_scene(folder: Path, facility: Facility, mails: MailSink) -> Path:
+def _set_the_scene(folder: Path, facility: Facility, mails: MailSink, chat: Receiver) -> Path:
     _say("A facility on this machine: OpenSSH's sshd, a portal, and experiments as MX makes them")
     first = facility.experiment("mx", "12282a")
     mx_experiment(first, "12282a", frames=40)
@@ -75,13 +82,15 @@ def _set_the_scene(folder: Path, facility: Facility, mails: MailSink) -> Path:
         epnalert_template_html=OMIT,
         retention_days={"mx": 14},
         accept_left_out=True,
+        notify=[{"name": "chat", "url": f"json://127.0.0.1:{chat.port}"}],
+        on_complete=[{"name": "list", "command": ["tee", "-a", str(home / _HANDED_ON)]}],
     )
     print(f"experiments  {', '.join(sorted(hours))}")
     print(f"config       {config}")
     return config
 
 
-def _run(folder: Path, facility: Facility, config: Path, mails: MailSink) -> bool:
+def _run(folder: Path, facility: Facility, config: Path, mails: MailSink, chat: Receiver) -> bool:
     _say("Is everything right for the first cycle?")
     good = _command("asynchy", "--config", config, "doctor") == 0
     _say("The plan: what would be brought home, and what not, and why")
@@ -89,6 +98,7 @@ def _run(folder: Path, facility: Facility, config: Path, mails: MailSink) -> boo
     good &= _command("mxsync", "--config", config) == 1
     _say("The first run: exit code 1, for 20345b belongs to nobody yet")
     good &= _command("mxsync", "--config", config, "--execute", "--once") == 1
+    good &= _told(folder, chat)
     _say("The second run finds nothing to fetch")
     good &= _command("mxsync", "--config", config, "--execute", "--once") == 1
     _say("What the facility deletes before it is at home: exit code 1, for there is something")
@@ -114,6 +124,16 @@ def _run(folder: Path, facility: Facility, config: Path, mails: MailSink) -> boo
     _say("ignore.yml")
     print((folder / "home" / "ignore.yml").read_text(encoding="utf-8"), end="")
     return good & _history(folder, facility)
+
+
+def _told(folder: Path, chat: Receiver) -> bool:
+    _say("What a chat was told (notify), and the first document that a command got (on-complete)")
+    for text in chat.texts:
+        print("    " + text.replace("\n", "\n    ") + "\n")
+    documents = (folder / "home" / _HANDED_ON).read_text(encoding="utf-8")
+    first, _ = json.JSONDecoder().raw_decode(documents)
+    print(json.dumps(first, indent=2))
+    return any("came home" in text for text in chat.texts)
 
 
 def _proof(folder: Path, config: Path) -> bool:

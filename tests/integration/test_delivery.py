@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import signal
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
 
+from simulator.receiver import Receiver
 from tests.conftest import Home, give, wait_until
 from tests.integration.test_one_cycle import made
 
@@ -21,47 +20,10 @@ SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 CANARY = "token-canary-4711"
 
 
-class Receiver:
-    """An HTTP server that keeps what it gets, and answers as it is told."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[str, dict[str, str], bytes]] = []
-        self.status = 204
-        kept = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                kept.got.append((self.path, dict(self.headers.items()), body))
-                self.send_response(kept.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    @property
-    def texts(self) -> list[str]:
-        """Title and text of each message that Apprise sent."""
-        found = [json.loads(body) for _, _, body in self.got]
-        return [f"{one['title']}\n{one['message']}" for one in found]
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    running = Receiver()
-    yield running
-    running.close()
+    with Receiver() as running:
+        yield running
 
 
 def script(home: Home, text: str) -> Path:

@@ -28,7 +28,9 @@ from asynchy.model.file_times import tolerate
 from asynchy.model.formatting import count, escaped
 
 _SECRETS = {"password", "client_password", "epnalert-smtp-password", "url", "secret"}
-_HARMLESS = {"id", "beamline"}
+_HARMLESS = {"id", "beamline", "name", "events", "projects", "people"}
+_WITH_SECRETS = ("equipment", "notify", "webhooks")
+"""The lists whose entries hold secrets."""
 _HERE = {"localhost", "127.0.0.1", "::1"}
 _S_co = TypeVar("_S_co", bound=Shared, covariant=True)
 
@@ -242,7 +244,7 @@ def _found(data: Any, place: Place) -> str:
             return "something else" if hidden else repr(escaped(str(part), limit=60))
     if isinstance(data, (dict, list)) and not _SECRETS.intersection(place):
         return f"a {'mapping' if isinstance(data, dict) else 'list'}"
-    if place[:1] == ("equipment",) and not _HARMLESS.intersection(place):
+    if place and place[0] in _WITH_SECRETS and not _HARMLESS.intersection(place):
         return "something else"  # whatever stands there may be a secret that was mistyped
     if "@" in str(data) and "://" in str(data):
         return "something else"  # an address with a password in it
@@ -287,7 +289,7 @@ def _warnings(path: Path, settings: Shared, data: Any, given: frozenset[str]) ->
 def _secrets(data: Plain) -> list[Plain]:
     if not isinstance(data, dict):
         return []
-    lists = [data.get(name) for name in ("equipment", "notify", "webhooks")]
+    lists = [data.get(name) for name in _WITH_SECRETS]
     return [
         entry.get(key)
         for entry in [data, *(one for some in lists if isinstance(some, list) for one in some)]
