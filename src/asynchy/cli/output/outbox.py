@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from asynchy.cli.output.tables import bullets, line, table
+from asynchy.cli.output.tables import bullets, line
 from asynchy.model.formatting import count, escaped, moment
 from asynchy.model.news import WaitingMessage
 
@@ -44,21 +44,14 @@ def show_list(waiting: Sequence[WaitingMessage]) -> None:
     if not waiting:
         line("Nothing waits to be delivered.")
         return
-    headings = (">No.", "Channel", "What", "About", "Since", ">Tries", "Next try", "Why not yet")
-    table(headings, map(_row, waiting))
-
-
-def _row(one: WaitingMessage) -> Sequence[str]:
-    return (
-        str(one.id),
-        one.channel,
-        one.kind.value,
-        one.subject,
-        moment(one.created),
-        str(one.tries) if one.tries else "",
-        moment(one.not_before) if one.not_before else "",
-        one.error or "",
-    )
+    for one in waiting:
+        about = f", {one.subject}" if one.subject else ""
+        line(f"{one.id}  {one.channel}, {one.kind.value}{about}")
+        later = f"; next try {moment(one.not_before)}" if one.not_before else ""
+        line(f"   since {moment(one.created)}{later}")
+        if one.failing_since is not None:
+            line(f"   failed {count(one.tries, 'time')} since {moment(one.failing_since)}:")
+            line(f"   {escaped(one.error or '')}")
 
 
 def _channel(one: WaitingMessage) -> str:
