@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ from asynchy.model.experiment import (
     LocatedExperiment,
 )
 from asynchy.model.experiment_record import ExperimentRecord
+from asynchy.model.news import Arrival
 from asynchy.model.observed import FolderSeen
 from asynchy.model.visit import EquipmentVisits, Visit, with_ids_apart
 from tests.tools.catalogues import new_catalogue
@@ -246,3 +248,27 @@ def test_a_mail_is_reported_and_kept_for_the_rest_in_one_step_or_not_at_all(
     assert notifications.reported().keys() == {Epn("99999z")}
     notifications.taken(rest, NOW)
     assert notifications.pending() is None
+
+
+def test_only_what_came_is_announced_and_only_once(catalogue: Catalogue) -> None:
+    def tried(**changes: Any) -> list[Arrival]:
+        number = catalogue.acquire_lease(COPY)
+        assert isinstance(number, int)
+        made = replace(attempt(Verdict.COMPLETE, NOW), **changes)
+        catalogue.record(number, made, ListingDiff(NOW, 1, 2, 0, 0, 0, 0, "same"))
+        assert catalogue.arrivals.new() == ([], {})  # somebody works on it
+        catalogue.release(number)
+        found, rest = catalogue.arrivals.new()
+        catalogue.arrivals.pass_over(rest)
+        for one in found:
+            assert catalogue.arrivals.announce(one, [])
+            assert not catalogue.arrivals.announce(one, [])
+        assert catalogue.arrivals.new() == ([], {})
+        return found
+
+    assert tried(engine="", files=0, bytes=0) == []  # adopted: it was at home
+    assert tried(engine="sftp", files=0, bytes=0) == []  # nothing new
+    (more,) = tried(engine="sftp", files=1, bytes=2)
+    assert (more.again, more.experiment, more.files) == (True, COPY.experiment, 1)
+    (unknown,) = tried(engine="rsync", files=None, bytes=None)
+    assert unknown.again

@@ -11,8 +11,7 @@ import pytest
 from asynchy.catalogue import Catalogue
 from asynchy.config import load
 from asynchy.config.channels import EventName, NotifyEntry
-from asynchy.delivery import webhook
-from asynchy.delivery.apprise_sender import address_problem
+from asynchy.delivery import apprise_sender, webhook
 from asynchy.delivery.channels import Channel, secrets_of
 from asynchy.delivery.collect import collect_conditions
 from asynchy.delivery.documents import text_for_people
@@ -110,8 +109,8 @@ def test_a_secret_in_a_file_that_everybody_reads_is_a_warning(tmp_path: Path) ->
 
 
 def test_apprise_knows_an_address_or_it_is_a_problem_without_the_address() -> None:
-    assert address_problem("json://127.0.0.1:9/x") is None
-    problem = address_problem(f"nonsense://{CANARY}")
+    assert apprise_sender.address_problem("json://127.0.0.1:9/x") is None
+    problem = apprise_sender.address_problem(f"nonsense://{CANARY}")
     assert problem is not None and CANARY not in problem
 
 
@@ -177,3 +176,10 @@ def test_tries_and_reasons_are_kept_with_a_message(catalogue: Catalogue) -> None
     assert (one.failing_since, one.not_before) == (NOW, NOW + timedelta(minutes=2))
     catalogue.outbox.delivered([one], NOW)
     assert catalogue.outbox.waiting() == []
+
+
+def test_what_apprise_says_is_shown_without_any_part_of_the_address() -> None:
+    url = f"slack://T1JJ3T3L2/{CANARY}/TIiajkdnlazkcOXrIdevi7FQ"
+    said = f"Slack refused {CANARY} at https://hooks.slack.com/services/T1JJ3T3L2 (error=403)"
+    shown = apprise_sender.without_secrets(said, url)
+    assert shown == "Slack refused ******** at … (error=403)"

@@ -61,9 +61,9 @@ def send(url: str, title: str, text: str) -> None:
         try:
             taken = client.notify(title=title, body=text, body_format="text")
         except Exception as error:  # noqa: BLE001 - one of more than a hundred plug-ins
-            raise DeliveryError(f"Apprise failed: {_without_secrets(repr(error), url)}") from None
+            raise DeliveryError(f"Apprise failed: {without_secrets(repr(error), url)}") from None
     if not taken:
-        reason = _without_secrets(said[-1], url) if said else "Apprise gave no reason"
+        reason = without_secrets(said[-1], url) if said else "Apprise gave no reason"
         raise DeliveryError(f"not taken: {reason}")
 
 
@@ -119,7 +119,7 @@ def _quiet(said: list[str]) -> Iterator[None]:
             one.propagate, one.level = propagate, level
 
 
-def _without_secrets(text: str, url: str) -> str:
+def without_secrets(text: str, url: str) -> str:
     """What was said without the address, or any part of it that may be a token."""
     parts = [part for piece in (url, unquote(url)) for part in _PART.split(piece)]
     return escaped(masked(_ADDRESS.sub("…", text), [url, *parts]), limit=200)
