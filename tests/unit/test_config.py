@@ -145,12 +145,70 @@ key_path: key
 
 
 def test_the_layout_of_as_yaml(tmp_path: Path) -> None:
+    (tmp_path / "files.db").write_text("of the original")
     settings = load_shared(write(tmp_path, AS_YAML)).settings
     assert not isinstance(settings, Settings)
     assert (settings.host, settings.port, settings.user) == ("sftp.example", 2222, "me@uni.example")
     assert settings.key_file == Path("~/.ssh/as").expanduser()
     assert settings.catalogue_path == tmp_path / "files.db"
     assert settings.known_hosts == tmp_path / "hosts"
+
+
+@pytest.fixture
+def started_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which a command is started; not that of the config."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_a_relative_db_is_looked_for_where_the_original_opened_it(
+    tmp_path: Path, started_in: Path
+) -> None:
+    (started_in / "files.db").write_text("of the original")
+    loaded = load_shared(write(tmp_path, AS_YAML))
+    assert loaded.settings.catalogue_path == started_in / "files.db"
+    assert not [warning for warning in loaded.warnings if "db:" in warning]
+
+
+def test_of_two_databases_that_of_the_working_folder_is_used_with_a_warning(
+    tmp_path: Path, started_in: Path
+) -> None:
+    for folder in (started_in, tmp_path):
+        (folder / "files.db").write_text("of the original")
+    loaded = load_shared(write(tmp_path, AS_YAML))
+    assert loaded.settings.catalogue_path == started_in / "files.db"
+    expected = f"db: {started_in}/files.db, in the working folder, is used, and not {tmp_path}/files.db"
+    assert [warning for warning in loaded.warnings if expected in warning]
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_an_empty_or_missing_relative_db_is_a_problem_and_nothing_is_made(
+    tmp_path: Path, started_in: Path, is_empty: bool
+) -> None:
+    if is_empty:
+        (started_in / "files.db").touch()
+    with pytest.raises(ConfigError) as raised:
+        load_shared(write(tmp_path, AS_YAML))
+    looked = f"./files.db is not in {started_in}, and not in {tmp_path}; write the full path"
+    assert f"config.yml:5: db: {looked}" in str(raised.value)
+    assert (started_in / "files.db").exists() == is_empty
+    assert not (tmp_path / "files.db").exists()
+
+
+def test_an_empty_db_in_the_working_folder_does_not_hide_that_beside_the_config(
+    tmp_path: Path, started_in: Path
+) -> None:
+    (started_in / "files.db").touch()
+    (tmp_path / "files.db").write_text("of the original")
+    loaded = load_shared(write(tmp_path, AS_YAML))
+    assert loaded.settings.catalogue_path == tmp_path / "files.db"
+
+
+def test_a_full_db_path_may_be_that_of_a_new_database(tmp_path: Path) -> None:
+    text = AS_YAML.replace("./files.db", str(tmp_path / "new.db"))
+    assert load_shared(write(tmp_path, text)).settings.catalogue_path == tmp_path / "new.db"
 
 
 def test_the_layout_of_as_walker(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from asynchy.config.channels import NotifyEntry, OnCompleteEntry, WebhookEntry
+from asynchy.config.legacy_db import find_legacy_db
 from asynchy.config.schema import (
     LAYOUT_KEYS,
     OTHER_NAMES,
@@ -126,8 +127,18 @@ def _checked(path: Path, tree: YamlDocument, model: type[_S_co]) -> Loaded[_S_co
         data["catalogue"] = str(beside / "catalogue.db")
     if data.get("compare") == "size":
         data.setdefault("time-tolerance", "2")
+    folder = path.absolute().parent
+    warnings = []
+    if _is_relative_path(written.get("db")):
+        try:
+            located, warning = find_legacy_db(written["db"], folder)
+        except ValueError as error:
+            problems.append((tree.line(("db",)), f"db: {error}"))
+        else:
+            data["catalogue"] = str(located)
+            warnings = [f"{path}: db: {warning}"] if warning else []
     try:
-        settings = model.model_validate(data, context={"folder": path.absolute().parent})
+        settings = model.model_validate(data, context={"folder": folder})
     except ValidationError as error:
         details = [_as_written(detail, names) for detail in _worth_telling(error, data)]
         told = details[:_MOST_PROBLEMS]
@@ -137,7 +148,14 @@ def _checked(path: Path, tree: YamlDocument, model: type[_S_co]) -> Loaded[_S_co
         raise _problems(path, problems)
     tolerate(settings.time_tolerance)
     given = frozenset(names)
-    return Loaded(settings, tuple(_warnings(path, settings, tree.data, given)), given)
+    warnings += _warnings(path, settings, tree.data, given)
+    return Loaded(settings, tuple(warnings), given)
+
+
+def _is_relative_path(value: object) -> bool:
+    if not isinstance(value, str) or not value or "\0" in value:
+        return False
+    return not value.startswith("~") and not Path(value).is_absolute()
 
 
 def _as_written(detail: ErrorDetails, names: dict[str, str]) -> ErrorDetails:
