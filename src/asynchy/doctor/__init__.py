@@ -2,6 +2,7 @@
 
 In pseudo-code, each line one finding with what to do:
 
+    no original program is in the way: installed in the same place, first on PATH, running
     rsync and ssh are installed, without known holes
     ignore.yml, logs and the catalogue can be written
     the portal answers for every equipment entry, and its clock is ours

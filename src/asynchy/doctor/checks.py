@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from asynchy.config import EquipmentEntry, Settings, Shared
 from asynchy.config.ignore_file import IgnoreFile
 from asynchy.delivery.checks import channel_problems
+from asynchy.doctor.diagnostic_result import DiagnosticResult
+from asynchy.doctor.leftovers import leftovers
 from asynchy.engines.selection import choose
 from asynchy.errors import (
     AlreadyRunning,
@@ -41,23 +42,12 @@ from asynchy.ssh.rsync import runner
 from asynchy.ssh.rsync.output import known_holes
 
 
-@dataclass(frozen=True)
-class DiagnosticResult:
-    """One thing that was tried."""
-
-    what: str
-    good: bool
-    found: str
-    to_do: str | None = None
-    skipped: bool = False
-    """Whether it could not be tried because of a failure that was named before."""
-
-
 def examine(settings: Shared) -> Iterator[DiagnosticResult]:
     """Try everything that the config is for, one after the other; nothing of it stays.
 
     A whole `config.yml` is for cycles of mxsync, another layout for as-walker and `asynchy sync`.
     """
+    yield from leftovers()
     try:
         if isinstance(settings, Settings):
             yield from _examine_cycle(settings)

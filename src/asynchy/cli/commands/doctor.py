@@ -9,7 +9,8 @@ import click
 
 from asynchy.cli.errors import handle_errors
 from asynchy.config import Settings, load_shared
-from asynchy.doctor.checks import DiagnosticResult, examine
+from asynchy.doctor.checks import examine
+from asynchy.doctor.diagnostic_result import DiagnosticResult
 from asynchy.errors import ExitCode
 from asynchy.model.formatting import count, escaped
 

@@ -1,0 +1,106 @@
+"""What is left on this machine of the original programs, whose commands have the same names.
+
+The distribution ASSyncy installs `mxsync` and `epnalert`, the original asynchy (0.1.0) installs
+`asynchy`. pip lets one overwrite the commands of another, and removes them with either.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import sysconfig
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution, distributions
+from pathlib import Path
+
+from asynchy.doctor.diagnostic_result import DiagnosticResult
+
+_WHAT = "installation"
+_OURS = frozenset({"mxsync", "epnalert", "as-walker", "asynchy"})
+_OF_AN_ORIGINAL = re.compile(
+    rb"\bASSyncy\b|\basynchy\.cli\.base\b|EASY-INSTALL-ENTRY-SCRIPT: 'asynchy"
+)
+"""What the first lines of an original's commands have, however pip made them."""
+_SCRIPT_BYTES = 4096
+_AGAIN = "install asynchy again"
+
+
+def leftovers() -> Iterator[DiagnosticResult]:
+    """Each trace of an original that disturbs, or will; nothing if there is none."""
+    yield from _own_commands()
+    yield from _in_this_environment()
+    yield from _first_on_path()
+    yield from running_originals()
+
+
+def _own_commands() -> Iterator[DiagnosticResult]:
+    """Commands that pip installed with us, and that are gone or another program's now."""
+    folder = Path(sysconfig.get_path("scripts"))
+    try:
+        files = distribution("asynchy").files or []
+    except PackageNotFoundError:
+        return
+    for file in files:
+        path = Path(os.path.normpath(str(file.locate())))
+        if file.name not in _OURS or path.parent != folder:
+            continue
+        if not path.exists():
+            to_do = f"it went with an original that was removed: {_AGAIN}"
+            yield DiagnosticResult(_WHAT, False, f"{path} is missing", to_do)
+        elif is_original(path):
+            found = f"{path} starts the original program"
+            to_do = f"remove the original from {sys.prefix}, then {_AGAIN}"
+            yield DiagnosticResult(_WHAT, False, found, to_do)
+
+
+def _in_this_environment() -> Iterator[DiagnosticResult]:
+    for found in distributions():
+        name = found.metadata["Name"]
+        if str(name).lower() == "assyncy":
+            yield DiagnosticResult(
+                _WHAT,
+                True,
+                f"{name} {found.version} is in the same environment, {sys.prefix}",
+                f"`pip uninstall {name}` removes mxsync and epnalert: {_AGAIN} after it",
+            )
+
+
+def _first_on_path() -> Iterator[DiagnosticResult]:
+    for name in sorted(_OURS):
+        first = shutil.which(name)
+        if first is not None and is_original(Path(first)):
+            yield DiagnosticResult(
+                _WHAT,
+                True,
+                f"the first {name} on PATH is the original program, {first}",
+                f"remove it, or put {sysconfig.get_path('scripts')} before it on PATH",
+            )
+
+
+def running_originals(processes: Path = Path("/proc")) -> Iterator[DiagnosticResult]:
+    """Processes of an original, as far as this user may see them; proc(5)."""
+    for folder in sorted(processes.glob("[0-9]*"), key=lambda folder: int(folder.name)):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")[:3]
+        except OSError:  # it ended
+            continue
+        for path in (Path(word.decode(errors="replace")) for word in words if word):
+            if path.name in _OURS and path.is_absolute() and is_original(path):
+                yield DiagnosticResult(
+                    _WHAT,
+                    False,
+                    f"process {folder.name} is the original program, {path}",
+                    "stop it before the first cycle: both would write into the same copies",
+                )
+                break
+
+
+def is_original(path: Path) -> bool:
+    """Whether a command is that of an original; False if it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return _OF_AN_ORIGINAL.search(stream.read(_SCRIPT_BYTES)) is not None
+    except OSError:
+        return False
