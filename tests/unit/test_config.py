@@ -179,7 +179,9 @@ def test_of_two_databases_that_of_the_working_folder_is_used_with_a_warning(
         (folder / "files.db").write_text("of the original")
     loaded = load_shared(write(tmp_path, AS_YAML))
     assert loaded.settings.catalogue_path == started_in / "files.db"
-    expected = f"db: {started_in}/files.db, in the working folder, is used, and not {tmp_path}/files.db"
+    expected = (
+        f"db: {started_in}/files.db, in the working folder, is used, and not {tmp_path}/files.db"
+    )
     assert [warning for warning in loaded.warnings if expected in warning]
 
 

@@ -21,6 +21,7 @@ from asynchy.config.yaml_list import parse_plain_list
 from asynchy.config.yaml_source import Plain, YamlDocument, YamlError, parse
 from asynchy.errors import IgnoreListError
 from asynchy.model.epn import Epn
+from asynchy.model.folder_hint import folder_hint
 from asynchy.model.formatting import count, escaped
 
 KEY = "previouslySynched"
@@ -100,7 +101,7 @@ class IgnoreFile:
         except OSError as error:
             raise IgnoreListError(
                 f"{self.path} cannot be written: {error.strerror or error}",
-                hint=f"make {self.path.parent} writable for the user that runs asynchy",
+                hint=folder_hint(error, self.path.parent),
             ) from None
 
     def _understood(self, text: str) -> IgnoreEntries:

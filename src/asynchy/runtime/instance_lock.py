@@ -11,6 +11,7 @@ from typing import Literal
 
 from asynchy.errors import AlreadyRunning
 from asynchy.localfs import process_identity
+from asynchy.model.folder_hint import folder_hint
 
 _HINTS = {
     "service": "`asynchy status` shows what it does; `mxsync --execute --once` may run too",
@@ -42,7 +43,7 @@ def instance_lock(catalogue: Path, what: What) -> Iterator[None]:
     except OSError as error:
         raise AlreadyRunning(
             f"{path} cannot be made: {error.strerror}",
-            hint="make its folder, writable for the user that runs asynchy",
+            hint=folder_hint(error, path.parent),
         ) from None
     try:
         try:
