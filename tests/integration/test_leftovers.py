@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 LOOK = """
 import json
 from asynchy.doctor.leftovers import leftovers
-print(json.dumps([[found.good, found.found, found.to_do] for found in leftovers()]))
+print(json.dumps([[found.good, found.found, found.to_do] for found in leftovers(None)]))
 """
 
 
@@ -146,23 +146,39 @@ def test_an_original_that_is_first_on_path_is_found(
     assert environment.leftovers(f"{bin_folder}:{folder}") == []
 
 
-def test_a_running_original_is_found_and_a_service_of_ours_is_not(tmp_path: Path) -> None:
+def test_a_running_original_is_found_unless_its_data_go_elsewhere(tmp_path: Path) -> None:
     old, new = tmp_path / "old" / "mxsync", tmp_path / "new" / "mxsync"
     for script, module in ((old, "ASSyncy.__main__"), (new, "asynchy.cli.main")):
         script.parent.mkdir()
         script.write_text(f"#!/usr/bin/python3\nfrom {module} import main\n")
+    ours, others = tmp_path / "ours", tmp_path / "others"
+    for folder in (ours, others):
+        folder.mkdir()
+        (tmp_path / f"{folder.name}.yml").write_text(
+            f"---\ndestination-root-path: '{folder}'  # {ours}\n"
+        )
     processes = tmp_path / "proc"
     for number, words in enumerate(
-        [["python3.6", old, "--config", "c.yml", "--execute"], ["python3", new, "--execute"],
+        [["python3.6", old, "--config", tmp_path / "ours.yml", "--execute"],
+         ["python3.6", old, "--config", "ours.yml", "--execute"],
+         ["python3.6", old, "--config", "others.yml", "--execute"],
+         ["python3.6", old, "--config", "gone.yml", "--execute"],
+         ["python3.6", old],
+         ["python3", new, "--config", "ours.yml"],
          ["vi", "mxsync"], ["less", tmp_path / "gone" / "mxsync"], []],
-        start=7,
+        start=5,
     ):  # fmt: skip
         (processes / str(number)).mkdir(parents=True)
         line = "".join(f"{word}\0" for word in words)
         (processes / str(number) / "cmdline").write_text(line)
+        (processes / str(number) / "cwd").symlink_to(tmp_path)
     (processes / "99").mkdir()  # it has ended
-    (found,) = running_originals(processes)
-    assert (found.good, found.found) == (False, f"process 7 is the original program, {old}")
+    found = list(running_originals(ours, processes))
+    assert [one.found for one in found] == [
+        f"process {number} is the original program, {old}" for number in (5, 6, 8, 9)
+    ]
+    assert not any(one.good for one in found)
+    assert len(list(running_originals(None, processes))) == 5
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def examine(settings: Shared) -> Iterator[DiagnosticResult]:
 
     A whole `config.yml` is for cycles of mxsync, another layout for as-walker and `asynchy sync`.
     """
-    yield from leftovers()
+    yield from leftovers(settings.destination_root_path if isinstance(settings, Settings) else None)
     try:
         if isinstance(settings, Settings):
             yield from _examine_cycle(settings)

@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, distribution, distributions
 from pathlib import Path
 
@@ -24,15 +24,21 @@ _OF_AN_ORIGINAL = re.compile(
 )
 """What the first lines of an original's commands have, however pip made them."""
 _SCRIPT_BYTES = 4096
+_DESTINATION = re.compile(
+    rb"^destination-root-path:[ \t]*[\"']?([^\"'#\r\n]*[^\"'#\s])", re.MULTILINE
+)
 _AGAIN = "install asynchy again"
 
 
-def leftovers() -> Iterator[DiagnosticResult]:
-    """Each trace of an original that disturbs, or will; nothing if there is none."""
+def leftovers(root: Path | None) -> Iterator[DiagnosticResult]:
+    """Each trace of an original that disturbs, or will; nothing if there is none.
+
+    `root`: the folder that all copies go to, if the config names it.
+    """
     yield from _own_commands()
     yield from _in_this_environment()
     yield from _first_on_path()
-    yield from running_originals()
+    yield from running_originals(root)
 
 
 def _own_commands() -> Iterator[DiagnosticResult]:
@@ -79,22 +85,40 @@ def _first_on_path() -> Iterator[DiagnosticResult]:
             )
 
 
-def running_originals(processes: Path = Path("/proc")) -> Iterator[DiagnosticResult]:
-    """Processes of an original, as far as this user may see them; proc(5)."""
+def running_originals(
+    root: Path | None, processes: Path = Path("/proc")
+) -> Iterator[DiagnosticResult]:
+    """Processes of an original, as far as this user may see them; proc(5).
+
+    `root`: where our data go; an original whose config names another place disturbs nobody.
+    """
     for folder in sorted(processes.glob("[0-9]*"), key=lambda folder: int(folder.name)):
         try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")[:3]
+            line = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:  # it ended
             continue
-        for path in (Path(word.decode(errors="replace")) for word in words if word):
-            if path.name in _OURS and path.is_absolute() and is_original(path):
-                yield DiagnosticResult(
-                    _WHAT,
-                    False,
-                    f"process {folder.name} is the original program, {path}",
-                    "stop it before the first cycle: both would write into the same copies",
-                )
-                break
+        words = [word.decode(errors="replace") for word in line]
+        paths = [Path(word) for word in words[:3] if word.startswith("/")]
+        program = next((path for path in paths if path.name in _OURS and is_original(path)), None)
+        if program is not None and not _goes_elsewhere(folder, words, root):
+            yield DiagnosticResult(
+                _WHAT,
+                False,
+                f"process {folder.name} is the original program, {program}",
+                "stop it before the first cycle: both would write into the same copies",
+            )
+
+
+def _goes_elsewhere(process: Path, words: Sequence[str], root: Path | None) -> bool:
+    """Whether the config of a process is known to name another `destination-root-path`."""
+    if root is None or "--config" not in words[:-1]:
+        return False
+    config = process / "cwd" / words[words.index("--config") + 1]
+    try:
+        found = _DESTINATION.search(config.read_bytes())
+        return found is not None and not root.samefile(os.fsdecode(found[1]))
+    except OSError:
+        return False
 
 
 def is_original(path: Path) -> bool:
