@@ -5,7 +5,7 @@ PYTEST = $(PYTHON) -m pytest --dist worksteal --numprocesses 6
 # Each of them would compile all tests each time.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help demo test-unit test test-all test-bare faults bench bench-quick bench-catalogue fuzz lint format types layers check pins docs reference set-up clean
+.PHONY: help demo test-unit test test-all test-bare test-role faults bench bench-quick bench-catalogue fuzz lint format types layers check pins docs reference set-up clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,6 +27,10 @@ test-all: ## test, and what needs more time, Debian packages or rights (16 minut
 
 test-bare: ## `make demo test` on bare Debian 12 and 13, as root and as a user (root, an hour; SUITE, USER)
 	@scripts/test-bare $(if $(findstring command line,$(origin USER)),$(USER))
+
+test-role: ## the Ansible role on a bare Debian with systemd, twice, and its service (root, 5 minutes; SUITE)
+	@scripts/set-up --deploy
+	@scripts/test-role
 
 faults: set-up ## bring experiments home while all goes wrong, 200 times (root: disks fill, too; RUNS, SEED, JOBS, ONLY)
 	@$(PYTHON) -m tests.faults
