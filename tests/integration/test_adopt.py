@@ -8,6 +8,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from asynchy.repatriation.adoption import BATCH
 from simulator.compare import compare_trees
+from simulator.scratch import remove
 from tests.conftest import Group, Home, give, interrupt, wait_until
 from tests.integration.test_obligations import measured, set_time, shown
 
@@ -172,7 +174,7 @@ def test_a_complete_copy_that_is_due_again_is_left_to_the_next_cycle(switched: H
 
 
 def test_what_is_gone_or_has_a_running_visit_is_named_and_not_compared(switched: Home) -> None:
-    shutil.rmtree(switched.facility.data / "mx" / "12282a")
+    remove(switched.facility.data / "mx" / "12282a")
     switched.visit("12283b", ended=-4)
     code, said = adopt(switched)
     assert code == 1
@@ -287,12 +289,16 @@ def test_an_adoption_that_was_ended_goes_on_behind_its_last_batch(
 def completed(home: Home) -> int:
     """Copies that are recorded as complete so far.
 
-    For reading alone: another user's files beside the database would keep asynchy from writing.
+    Read from a copy of the database: another user's files beside it, which SQLite makes even for
+    reading, would keep asynchy from writing.
     """
-    address = f"file:{home.place}/catalogue.db?mode=ro"
     query = "SELECT count(*) FROM copies WHERE completed IS NOT NULL"
-    with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as db:
-        return int(db.execute(query).fetchone()[0])
+    with tempfile.TemporaryDirectory() as folder:
+        for end in ("-wal", ""):
+            with suppress(FileNotFoundError):
+                shutil.copy(home.place / f"catalogue.db{end}", folder)
+        with suppress(sqlite3.Error), closing(sqlite3.connect(f"{folder}/catalogue.db")) as db:
+            return int(db.execute(query).fetchone()[0])
     return 0
 
 

@@ -190,7 +190,7 @@ class Runner:
         world = self.world
         self._backups.append(
             (world.day, self.store.back_up(), self.oracle.snapshot(), list(world.ignore),
-             set(world.persons), set(world.removed), dict(world.released))
+             set(world.persons), set(world.original), set(world.removed), dict(world.released))
         )  # fmt: skip
         del self._backups[:-2]
 
@@ -199,12 +199,13 @@ class Runner:
         if kind is None or not self._backups:
             return
         world = self.world
-        day, store, known, ignore, persons, removed, released = self._backups[0]
+        day, store, known, ignore, persons, original, removed, released = self._backups[0]
         self.store.restore(store)
         self.oracle.restored(known)
         world.released = dict(released)
         if kind is Kind.RESTORE:
             world.ignore, world.persons, world.removed = list(ignore), set(persons), set(removed)
+            world.original = set(original)
         for one in self.oracle.known.values():  # nobody has read what was changed since
             for destination, arrival in one.arrivals.items():
                 tree = world.tree(destination)

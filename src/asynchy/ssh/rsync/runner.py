@@ -237,7 +237,9 @@ def run(
     for pause in (*PAUSES, None):
         with connection_limit.take(remote, stop, patient=True):
             ended = subprocess_runner.run(command, stop=stop, environment=ENVIRONMENT, **how)
-        refused = ended.code == SSH_FAILED and not stop.requested
+        refused = (
+            is_lost(ended.code) and not stop.requested
+        )  # rsync may end with its own code first
         found = cause(ended.stderr, ended.code) if refused else None
         if pause is None or found is None or found.kind is not ServerBusy:
             break
