@@ -30,7 +30,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from asynchy.engines.sftp.bandwidth_limit import place_of
+from asynchy.ssh.bandwidth_limit import place_of
 from asynchy.ssh.server import Server
 from asynchy.ssh.sftp import connection_pool
 from simulator.compare import compare_trees

@@ -14,6 +14,7 @@ from asynchy.facility.lister import list_experiment
 from asynchy.localfs.listing_comparison import ListingComparer
 from asynchy.localfs.safe_tree import SafeTree
 from asynchy.model.attempt import EngineResult
+from asynchy.model.bandwidth import constant
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Copy, Entry, EntryKind
 from asynchy.model.verification import Recorded
@@ -24,8 +25,7 @@ Engine = RsyncEngine | SftpEngine
 MakeEngine = Callable[[Server], Engine]
 
 
-SLOWLY = 60_000_000
-"""Bytes a second."""
+SLOWLY = constant(60_000_000)
 
 
 def ignored(_bytes: int, _files: int) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
 import uuid
-from types import SimpleNamespace
 
 import pytest
 
-from asynchy.engines.sftp import bandwidth_limit
-from asynchy.engines.sftp.bandwidth_limit import BandwidthLimit
 from asynchy.errors import ListingError, Stopped
 from asynchy.model.cancellation import Stop
 from asynchy.ssh import connection_limit
@@ -130,14 +126,3 @@ def test_a_stop_ends_the_waiting(remote: Server) -> None:
         connection_limit.take(remote, stop, patient=True)
     for slot in held:
         slot.release()
-
-
-def test_two_streams_share_one_limit(remote: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    # All ask at one moment: each that went by meanwhile would make their waits shorter.
-    monkeypatch.setattr(bandwidth_limit, "time", SimpleNamespace(monotonic=lambda: 1000.0))
-    both = BandwidthLimit(remote, 1_000_000), BandwidthLimit(remote, 1_000_000)
-    waits = [one.wait_for(100_000) for _ in range(10) for one in both]
-    assert waits == sorted(waits)
-    # The twentieth comes after nineteen tenths, less the burst.
-    assert waits[-1] == pytest.approx(1.8)
-    bandwidth_limit.place_of(remote, os.getuid()).unlink()

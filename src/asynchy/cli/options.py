@@ -161,7 +161,7 @@ def _rate(_context: click.Context, _option: click.Parameter, value: str | None) 
     if value is None:
         return None
     try:
-        return TypeAdapter[int | None](Bandwidth).validate_python(value.removesuffix("/s"))
+        return TypeAdapter[int](Bandwidth).validate_python(value.removesuffix("/s"))
     except ValidationError as error:
         words = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise click.BadParameter(f"found {escaped(value)!r}; accepted is {words}") from None

@@ -18,11 +18,13 @@ from pydantic import BeforeValidator, SecretStr, ValidationInfo
 
 from asynchy.config.mail_address import host_and_port, mailbox, mailboxes
 from asynchy.config.text_file import UnusableFile, read_text
+from asynchy.model.bandwidth import parse_days, parse_hours
 from asynchy.model.epn import is_proposal
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*", re.ASCII)
 _REMOTE = re.compile(r"/[A-Za-z0-9_./@+,={}-]*", re.ASCII)
 _BANDWIDTH = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([kKMG]?B)?(?:/s)?", re.ASCII)
+_TIMETABLE = "a list such as [{days: mon-fri, hours: 08:00-18:00, limit: 50 MB}]"
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 ANY_BEAMLINE = "default"
 """In `retention-days`: every beamline that is not named."""
@@ -237,12 +239,39 @@ def _streams(value: object) -> int | None:
     raise ValueError("auto, or a number from 1 to 64")
 
 
-def _bandwidth(value: object) -> int | None:
+def _bandwidth(value: object) -> int:
     match = _BANDWIDTH.fullmatch(str(value))
     wanted = float(match[1]) * _UNITS[(match[2] or "B")[:-1].upper()] if match else 0
     if wanted < 10_000:
         raise ValueError("bytes a second, at least 10 kB, such as 80 MB or 1.5 GB")
     return int(wanted)
+
+
+def _bandwidth_entries(value: object) -> object:
+    """The entries of a timetable; one without days and hours where the limit stands alone."""
+    if isinstance(value, (list, dict)):
+        return value if isinstance(value, list) else [value]
+    try:
+        return [{"limit": _bandwidth(value)}]
+    except ValueError as error:
+        raise ValueError(f"{error}, or {_TIMETABLE}") from None
+
+
+def _days(value: object) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    try:
+        parse_days(text)
+    except ValueError:
+        raise ValueError("days of the week, such as mon-fri or sat,sun") from None
+    return text
+
+
+def _hours(value: object) -> str:
+    try:
+        parse_hours(str(value))
+    except ValueError:
+        raise ValueError("a span of the day, such as 08:00-18:00 or 22:00-06:00") from None
+    return str(value)
 
 
 def _retention(value: object) -> dict[str, int]:
@@ -272,5 +301,8 @@ MailHost = Annotated[str, BeforeValidator(_mail_host)]
 Host = Annotated[str, BeforeValidator(_host)]
 User = Annotated[str, BeforeValidator(_user)]
 Streams = Annotated[int | None, BeforeValidator(_streams)]
-Bandwidth = Annotated[int | None, BeforeValidator(_bandwidth)]
+Bandwidth = Annotated[int, BeforeValidator(_bandwidth)]
+BandwidthEntries = BeforeValidator(_bandwidth_entries)
+Days = Annotated[str, BeforeValidator(_days)]
+Hours = Annotated[str, BeforeValidator(_hours)]
 Retention = Annotated[dict[str, int], BeforeValidator(_retention)]

@@ -17,6 +17,7 @@ from asynchy.config.legacy_db import find_legacy_db
 from asynchy.config.schema import (
     LAYOUT_KEYS,
     OTHER_NAMES,
+    BandwidthEntry,
     EquipmentEntry,
     LogFiles,
     Settings,
@@ -41,6 +42,7 @@ _MOST_PROBLEMS = 100
 
 _SECTIONS: dict[Place, type[BaseModel]] = {
     ("equipment",): EquipmentEntry,
+    ("bandwidth-limit",): BandwidthEntry,
     ("log-files",): LogFiles,
     ("notify",): NotifyEntry,
     ("webhooks",): WebhookEntry,
@@ -255,6 +257,8 @@ def _nearest(place: Place, whole: type[BaseModel]) -> str:
 
 def _found(data: Any, place: Place) -> str:
     for part in place:
+        if isinstance(part, int) and isinstance(data, dict):
+            continue  # the only entry, which needs no list around it
         try:
             data = data[part]
         except (KeyError, IndexError, TypeError):  # the problem is the key, not its value

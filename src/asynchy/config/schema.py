@@ -16,10 +16,13 @@ from asynchy.config.channels import NotifyEntries, OnCompleteEntries, WebhookEnt
 from asynchy.config.field_types import (
     Addresses,
     Bandwidth,
+    BandwidthEntries,
+    Days,
     DestinationTemplate,
     FacilityPath,
     FilePath,
     Host,
+    Hours,
     LogLevel,
     MailHost,
     Proposal,
@@ -33,6 +36,12 @@ from asynchy.config.field_types import (
     User,
 )
 from asynchy.config.section import Section
+from asynchy.model.bandwidth import (
+    BandwidthSpan,
+    BandwidthTimetable,
+    parse_days,
+    parse_hours,
+)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -62,6 +71,17 @@ class EquipmentEntry(Section):
     client_password: Secret = Field(alias="client_password")
     beamline: Segment | None = None
     """New: the path segment of its data at the SFTP service; default: the top-level `beamline`."""
+
+
+class BandwidthEntry(Section):
+    """New: a limit, and when it holds, by the local time of this machine."""
+
+    limit: Bandwidth
+    """Bytes a second."""
+    days: Days = "mon-sun"
+    """On which the span begins."""
+    hours: Hours = "00:00-24:00"
+    """The end not after the begin: on the next day."""
 
 
 class LogFiles(Section):
@@ -128,8 +148,9 @@ class Shared(Section):
     max_entries: int = Field(default=20_000_000, ge=1000, le=1_000_000_000)
     """New: entries (files, folders, links) of an experiment at most; more are taken for a server
     that went wrong."""
-    bandwidth_limit: Bandwidth = None
-    """New: bytes a second for all transfers of this machine together, such as 80 MB."""
+    bandwidth_limit: Annotated[tuple[BandwidthEntry, ...], BandwidthEntries] = ()
+    """New: bytes a second for all transfers of this machine together, such as 80 MB; or a list of
+    limits, each with the days and hours at which it holds. The smallest of them counts."""
 
     verify: Literal["none", "size", "source"] = "size"
     """New: what is proven of a copy right after its transfer, before it is called complete: nothing
@@ -145,6 +166,15 @@ class Shared(Section):
     proof_for_deletion: Literal["size", "transport", "source"] = "source"
     """New: what must be proven of every file of a copy before a report says that the facility's may
     be deleted."""
+
+    @property
+    def bandwidth_timetable(self) -> BandwidthTimetable | None:
+        """What `bandwidth-limit` says; None: there is no limit."""
+        spans = [
+            BandwidthSpan(entry.limit, parse_days(entry.days), *parse_hours(entry.hours))
+            for entry in self.bandwidth_limit
+        ]
+        return BandwidthTimetable(tuple(spans)) if spans else None
 
     @property
     def catalogue_path(self) -> FilePath:

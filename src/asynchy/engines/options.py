@@ -17,7 +17,7 @@ def transfer_options_of(settings: Shared) -> TransferOptions:
         special_files=settings.special_files,
         dot_files=settings.dot_files,
         streams=settings.streams,
-        bandwidth=settings.bandwidth_limit,
+        bandwidth=settings.bandwidth_timetable,
         verify=settings.verify,
         manifest=settings.manifest,
         receipt=settings.receipt,

@@ -266,12 +266,6 @@ class _RsyncTransfer:
 
     def _rsync(self, entries: Sequence[Entry], stop: Stop) -> EngineResult:
         engine, copy = self._engine, self._job.copy
-        transfer_options = engine.transfer_options
-        if transfer_options.bandwidth:
-            transfer_options = replace(
-                transfer_options, bandwidth=transfer_options.bandwidth // self._streams
-            )
-
         with self._lock:
             number = len(self._heard)
             self._heard[number] = 0, 0
@@ -289,7 +283,7 @@ class _RsyncTransfer:
         names = (entry.path for entry in entries)
         try:
             result = fetcher.fetch_files(
-                engine.remote, paths, names, transfer_options, stop, hear, self._patience
+                engine.remote, paths, names, engine.transfer_options, stop, hear, self._patience
             )
             return rsync_results.without_times(result) if engine.compare == "size" else result
         except Stopped as error:

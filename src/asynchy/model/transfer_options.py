@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from asynchy.model.bandwidth import BandwidthTimetable
 from asynchy.model.experiment import LeftOutCounts
 from asynchy.model.file_modes import GROUP_SHARED, Modes
 
@@ -24,8 +25,8 @@ class TransferOptions:
     """Compress on the way."""
     streams: int | None = None
     """Connections of a transfer; None: as many as pay."""
-    bandwidth: int | None = None
-    """Bytes a second for all transfers of this machine together; None: no limit."""
+    bandwidth: BandwidthTimetable | None = None
+    """What all transfers of this machine may take together; None: there is no limit."""
     verify: Literal["none", "size", "source"] = "size"
     """What is proven of a copy right after its transfer."""
     run: int | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from asynchy.engines.chunks import Extent
+from asynchy.model.bandwidth import BandwidthTimetable
 from asynchy.model.experiment import Copy
 from asynchy.model.file_modes import Modes
 from asynchy.ssh.server import Server
@@ -22,8 +23,8 @@ class WorkerConfig:
     """Whether it waits for a connection where this machine has none to spare."""
     options: tuple[str, ...]
     """What ssh is asked for besides, as `options_for` says."""
-    bandwidth: int | None
-    """Bytes a second that all streams of this machine may take together."""
+    bandwidth: BandwidthTimetable | None
+    """What all streams of this machine may take together; None: there is no limit."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable
 
 from asynchy.engines.chunks import LARGEST, Chunk, WorkUnit
-from asynchy.engines.sftp.bandwidth_limit import BandwidthLimit
 from asynchy.engines.sftp.committer import Committer, Fetch
 from asynchy.engines.sftp.messages import (
     Alive,
@@ -33,6 +32,7 @@ from asynchy.localfs.copy_tree import error_reason
 from asynchy.localfs.safe_tree import is_about_one_file, opened
 from asynchy.model.cancellation import Stop
 from asynchy.model.formatting import escaped
+from asynchy.ssh.bandwidth_limit import BandwidthLimit, place_of
 from asynchy.ssh.fork_server import Messages
 from asynchy.ssh.sftp.connection import Connection
 from asynchy.ssh.sftp.pipelined_reader import READ_BYTES, WINDOW_BYTES, PipelinedReader
@@ -90,15 +90,13 @@ class TaskRun:
         self._committer = Committer(task, self._scratch, pipe)
         self._signs = Heartbeat(self._committer.say)
         self._timeout = hire.remote.timeout
-        bandwidth = hire.bandwidth
-        self._pace = BandwidthLimit(hire.remote, bandwidth) if bandwidth else None
+        self._pace = None
+        if hire.bandwidth is not None:
+            self._pace = BandwidthLimit(place_of(hire.remote, os.getuid()), hire.bandwidth)
         self._not_before = 0.0
         self._granted = 0
         """Bytes that the limit of the bandwidth allows to ask for, from then on."""
-        most = min(READ_BYTES, bandwidth // 10) if bandwidth else READ_BYTES
-        self._reader: PipelinedReader[Fetch] = PipelinedReader(
-            connection, self, most_open=_OPEN, most_bytes=most
-        )
+        self._reader: PipelinedReader[Fetch] = PipelinedReader(connection, self, most_open=_OPEN)
         self._in_vain = 0
         """Bytes that were asked for and will never be durable."""
         self._handed_over = 0
@@ -200,6 +198,8 @@ class TaskRun:
 
     def _ask(self) -> None:
         """Ask for as much as may be in flight, and for more work before there is none left."""
+        if self._pace is not None:
+            self._reader.limit_requests(self._pace.most or READ_BYTES)
         self._reader.ask()
         if self._fed and not self._ended and self._reader.hungry:
             self._fed = False

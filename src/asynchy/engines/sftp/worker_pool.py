@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from asynchy.engines.sftp.messages import WorkerConfig
+from asynchy.model.bandwidth import BandwidthTimetable
 from asynchy.ssh import fork_server
 from asynchy.ssh.fork_server import WorkerProcess
 from asynchy.ssh.idle_pool import IdlePool
@@ -37,7 +38,7 @@ class PooledWorker:
 class WorkerPool:
     """The processes that one command has for one server; for several threads."""
 
-    def __init__(self, remote: Server, bandwidth: int | None) -> None:
+    def __init__(self, remote: Server, bandwidth: BandwidthTimetable | None) -> None:
         self.remote = remote
         self._bandwidth = bandwidth
         self._idle: IdlePool[PooledWorker] = IdlePool(remote)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asynchy.model.attempt import EngineResult
+from asynchy.model.bandwidth import BandwidthTimetable
 from asynchy.model.cancellation import Stop
 from asynchy.model.formatting import escaped
 from asynchy.model.transfer_options import TransferOptions
@@ -96,14 +97,10 @@ def fetch_files(  # noqa: PLR0913, PLR0917 - what, from where to where, how, how
         f"--temp-dir={TEMPORARY}",
         *((f"--partial-dir={PARTIAL_DIR}",) if transfer_options.partial else ()),
         *(("--compress",) if transfer_options.compress else ()),
-        *(
-            (f"--bwlimit={max(1, transfer_options.bandwidth // 1024)}",)
-            if transfer_options.bandwidth
-            else ()
-        ),
     ]
     fetch = _Fetch(remote, paths.source, paths.folder, on_progress)
-    return fetch.run(options, runner.list_of_paths(names), stop, patience)
+    listed = runner.list_of_paths(names)
+    return fetch.run(options, listed, stop, patience, transfer_options.bandwidth)
 
 
 def fetch_links(  # noqa: PLR0913, PLR0917 - from where to where, how, who hears, and how long
@@ -173,12 +170,17 @@ class _Fetch:
         self._statistics: dict[str, int] = {}
 
     def run(
-        self, options: Sequence[str], names: bytes, stop: Stop, patience: float
+        self,
+        options: Sequence[str],
+        names: bytes,
+        stop: Stop,
+        patience: float,
+        bandwidth: BandwidthTimetable | None = None,
     ) -> EngineResult:
         """Run it in that folder: to `.` it goes without a path that leads there."""
         remote = self._remote
         command = [
-            *runner.start(remote),
+            *runner.start(remote, bandwidth=bandwidth),
             *options,
             "--times",
             "--stats",

@@ -23,6 +23,7 @@ from asynchy.errors import (
     Stopped,
     ToolMissing,
 )
+from asynchy.model.bandwidth import BandwidthTimetable
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Entry, EntryKind, Unlisted
 from asynchy.model.formatting import escaped
@@ -30,6 +31,7 @@ from asynchy.model.listing_limits import ListingLimits, check_name
 from asynchy.model.remote_names import OURS, is_wanted
 from asynchy.ssh import connection_limit, subprocess_runner
 from asynchy.ssh.error_causes import PAUSES, SSH_FAILED, Explanation, cause
+from asynchy.ssh.rsync.limited_shell import limited
 from asynchy.ssh.rsync.output import (
     VANISHED,
     Named,
@@ -237,9 +239,8 @@ def run(
     for pause in (*PAUSES, None):
         with connection_limit.take(remote, stop, patient=True):
             ended = subprocess_runner.run(command, stop=stop, environment=ENVIRONMENT, **how)
-        refused = (
-            is_lost(ended.code) and not stop.requested
-        )  # rsync may end with its own code first
+        # rsync ends with ssh's exit code, or with its own if it sees the closed connection first.
+        refused = is_lost(ended.code) and not stop.requested
         found = cause(ended.stderr, ended.code) if refused else None
         if pause is None or found is None or found.kind is not ServerBusy:
             break
@@ -347,14 +348,19 @@ def require() -> None:
         raise ToolMissing("rsync is not installed", hint="install the package rsync")
 
 
-def start(remote: Server, timeout: float | None = None) -> list[str]:
+def start(
+    remote: Server, timeout: float | None = None, bandwidth: BandwidthTimetable | None = None
+) -> list[str]:
     """The command line of every rsync up to what it is to do.
 
     Raises:
         ToolMissing: ssh or rsync is not installed.
     """
     require()
-    shell = subprocess_runner.bound_to_parent(remote.ssh_command())
+    shell = remote.ssh_command()
+    if bandwidth is not None:
+        shell = limited(remote, shell, bandwidth)
+    shell = subprocess_runner.bound_to_parent(shell)
     return [
         "rsync",
         "--no-human-readable",

@@ -94,10 +94,8 @@ class PipelinedReader(Generic[R]):
     `add` reads, then `ask` after each of the connection's turns, until `idle`.
     """
 
-    def __init__(
-        self, connection: Connection, sink: Sink[R], *, most_open: int, most_bytes: int = READ_BYTES
-    ) -> None:
-        """With at most so many files open, and so many bytes in a request (4,096 at least)."""
+    def __init__(self, connection: Connection, sink: Sink[R], *, most_open: int) -> None:
+        """With at most so many files open."""
         self.in_flight = 0
         """Bytes that were asked for and have not come."""
         self.asked = 0
@@ -118,7 +116,12 @@ class PipelinedReader(Generic[R]):
         if limits.handles:
             self._handles = min(most_open, max(1, limits.handles - _SPARE_HANDLES))
         self._most_open = self._handles
-        self._most_bytes = max(_FEWEST_BYTES, min(most_bytes, limits.read or most_bytes))
+        self.limit_requests(READ_BYTES)
+
+    def limit_requests(self, most_bytes: int) -> None:
+        """Ask for at most so many bytes at a time from now on, and for 4,096 at least."""
+        allowed = self._connection.limits.read or most_bytes
+        self._most_bytes = max(_FEWEST_BYTES, min(most_bytes, allowed))
 
     @property
     def idle(self) -> bool:
