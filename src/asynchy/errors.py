@@ -280,6 +280,10 @@ class MappingRefused(AsynchyError):
     exit_code = ExitCode.CONFIG
 
 
+class TokenRefused(AsynchyError):
+    """A token of the dashboard cannot be made or revoked."""
+
+
 class AlreadyRunning(AsynchyError):
     """Another service works on the same state."""
 

@@ -13,7 +13,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from asynchy.alerting.content import unknown_epns
-from asynchy.cli.output.states import next_step
 from asynchy.model.copy_record import CopyRecord, CopyState, Presence, copy_state
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Copy, Experiment
@@ -33,6 +32,7 @@ from asynchy.model.policy import (
 from asynchy.model.visit import Beamtime, Visit
 from asynchy.model.visit_span import ask_since
 from asynchy.repatriation.due_rules import planned
+from asynchy.reporting.next_steps import next_step
 from tests.tools.records import (
     CLAIM,
     EPNS,

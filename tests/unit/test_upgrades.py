@@ -20,8 +20,9 @@ from sqlalchemy import create_engine
 
 import asynchy.catalogue
 from asynchy.catalogue import Catalogue
+from asynchy.catalogue.dashboard_tables import metadata
 from asynchy.catalogue.database import Database
-from asynchy.catalogue.schema import REVISION, metadata
+from asynchy.catalogue.schema import REVISION
 from asynchy.catalogue.state_markers import Markers, StateMarkers
 from asynchy.errors import CatalogueError
 from asynchy.localfs import process_identity
@@ -44,7 +45,8 @@ from asynchy.model.policy import (
 from asynchy.model.verification import Level
 from asynchy.repatriation.due_rules import planned
 
-OLDER = [f"{number:04}" for number in range(1, int(REVISION))]
+_STEPS = Path(asynchy.catalogue.__file__).parent / "migrations" / "versions"
+OLDER = sorted(path.name[:4] for path in _STEPS.glob("0*.py") if path.name[:4] < REVISION)
 BEFORE_OBLIGATIONS = [revision for revision in OLDER if revision < "0011"]
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -42,6 +42,9 @@ from asynchy.catalogue.schema import (
     services,
     sightings,
 )
+from asynchy.catalogue.transfer_progress import TransferProgress
+from asynchy.catalogue.web_access import WebAccess
+from asynchy.catalogue.web_reads import WebReads
 from asynchy.errors import CatalogueError
 from asynchy.localfs import process_identity
 from asynchy.model.attempt import Attempt, Claim, ServiceState, Verdict
@@ -74,6 +77,9 @@ class Catalogue:
         self.arrivals = Arrivals(database)
         self.ignore_entries = StoredIgnoreEntries(database)
         self.decisions = CopyDecisions(database)
+        self.transfers = TransferProgress(database)
+        self.web = WebReads(database)
+        self.web_access = WebAccess(database)
         self.writing = writing
         """Whether it was opened for more than a look."""
 

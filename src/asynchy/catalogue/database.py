@@ -18,9 +18,10 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from asynchy.catalogue.backups import advice, check
+from asynchy.catalogue.dashboard_tables import metadata  # with all tables
 from asynchy.catalogue.foreign_files import opened_foreign
 from asynchy.catalogue.reading import ScratchFolder, address_for_reading
-from asynchy.catalogue.schema import EPNS, REVISION, metadata
+from asynchy.catalogue.schema import EPNS, REVISION
 from asynchy.errors import CatalogueError, ImportRefused
 from asynchy.localfs.filesystem import network_file_system
 from asynchy.model import heartbeat

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from asynchy.catalogue.column_types import LevelNumber, UtcDateTime
 
-REVISION = "0017"
+REVISION = "0022"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -231,6 +231,7 @@ attempts = Table(
     Column("reason", Text),
     Column("stderr", Text, nullable=False),
     Index("ix_attempts_copy_id_started", "copy_id", "started"),
+    Index("ix_attempts_ended", "ended"),
 )
 
 checks = Table(  # every verification and audit of a copy; only ever added

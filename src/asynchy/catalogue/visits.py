@@ -280,6 +280,17 @@ def ended_of(db: Connection, experiment: Experiment, now: datetime) -> list[Visi
     return [_visit(row) for row in db.execute(query.order_by(visits.c.start, visits.c.visit))]
 
 
+def all_of(db: Connection, experiment: Experiment) -> list[Visit]:
+    """All visits of an experiment that are known, the earliest first.
+
+    On any beamline, where its is not known.
+    """
+    query = select(visits).where(visits.c.epn == experiment.epn.text)
+    if experiment.beamline:
+        query = query.where(visits.c.beamline == experiment.beamline)
+    return [_visit(row) for row in db.execute(query.order_by(visits.c.start, visits.c.visit))]
+
+
 def _person(text: str | None) -> Person | None:
     """A person from the JSON that is stored; most visits have none, or one of a few."""
     found = None if text is None or text == "null" else json.loads(text)

@@ -244,3 +244,11 @@ def _is_held(item: ExperimentState, running: Visit) -> bool:
     end = item.record.last_end(running.start)
     listed = item.copy.listed if item.copy is not None else None
     return end is None or (listed is not None and end <= listed)
+
+
+def cause_for_person(item: ExperimentState) -> str | None:
+    """Why an experiment needs a person, in a few words; None: it does not."""
+    if item.state is State.UNOWNED:
+        return SkipReason.UNMAPPED.text
+    left, _ = _why_a_person(item)
+    return None if left is None else left.text

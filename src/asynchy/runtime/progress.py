@@ -131,6 +131,8 @@ class ProgressBoard:
         self._overall = RateMeter(0)
         self._ended = 0
         """Bytes that transfers brought which have ended."""
+        self.moved = 0
+        """Bytes that have arrived since the beginning; what was there before does not count."""
         self._looking = True
         """Whether the run is about files that are read, since it has none to fetch."""
         self._waiting = 0
@@ -194,7 +196,10 @@ class ProgressBoard:
             meter.files_done = min(files, meter.files)
             if not meter.done and not files and done:  # resumed, as its first word says
                 meter.had(done)
+            before = meter.done
             meter.reached(done)
+            if not meter.doing:
+                self.moved += max(0, meter.done - before)
             if self._looking or not meter.doing:
                 running = sum(map(self._counted, self._meters.values()))
                 self._overall.reached(self._ended + running)

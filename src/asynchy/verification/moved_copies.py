@@ -141,6 +141,34 @@ def _wrong(copy_files: CopyFiles, destination: Path, folder: Path) -> Iterator[s
                 yield escaped(file.path)
 
 
+def release(  # noqa: PLR0913, PLR0917 - which one, and why
+    catalogue: Catalogue,
+    epn: Epn,
+    beamline: str | None,
+    place: Path | None,
+    reason: str,
+    now: datetime,
+) -> str:
+    """Release an experiment, or forget the copy at a place; what follows, for people.
+
+    Raises:
+        NothingKnown: the catalogue knows no such experiment, or copy.
+        CopyRefused: there are several, it is released already, or a process works on it.
+        CatalogueError: the catalogue cannot be used.
+    """
+    if place is None:
+        chosen = chosen_experiment(catalogue, epn, beamline)
+        if not any(copy.was_complete or copy.transfers for copy in chosen.copies):
+            require_unreleased(chosen, now)
+            catalogue.decisions.release(chosen.experiment, reason, now)
+            return f"{name_of(chosen.experiment)}: released. A later visit is due again."
+        if len(chosen.copies) == 1:
+            place = chosen.copies[0].copy.destination
+    record = chosen_copy(catalogue, epn, place)
+    catalogue.decisions.forget(record, reason, now)
+    return f"{epn}: the copy in {record.copy.destination} is forgotten. No file was removed."
+
+
 def require_unreleased(record: ExperimentRecord, now: datetime) -> None:
     """Keep the first reason for which an experiment was released.
 

@@ -126,18 +126,7 @@ def forget_copy(  # noqa: PLR0913, PLR0917 - the options of the command
         service.take_back(catalogue, chosen, reason, now)
         click.echo(f"{name_of(chosen.experiment)}: due again. Files that are at home are compared.")
         return
-    if place is None:
-        chosen = service.chosen_experiment(catalogue, Epn(epn), beamline)
-        if not any(copy.was_complete or copy.transfers for copy in chosen.copies):
-            service.require_unreleased(chosen, now)
-            catalogue.decisions.release(chosen.experiment, reason, now)
-            click.echo(f"{name_of(chosen.experiment)}: released. A later visit is due again.")
-            return
-        if len(chosen.copies) == 1:
-            place = chosen.copies[0].copy.destination
-    record = service.chosen_copy(catalogue, Epn(epn), _named(place))
-    catalogue.decisions.forget(record, reason, now)
-    click.echo(f"{epn}: the copy in {record.copy.destination} is forgotten. No file was removed.")
+    click.echo(service.release(catalogue, Epn(epn), beamline, _named(place), reason, now))
 
 
 @copies_group.command("refetch")

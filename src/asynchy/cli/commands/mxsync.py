@@ -34,6 +34,7 @@ from asynchy.runtime.cycle_context import cycle_context
 from asynchy.runtime.instance_lock import instance_lock
 from asynchy.runtime.periodic import PeriodicTask, log_transfers, notify, reporting, tell_systemd
 from asynchy.runtime.progress import ProgressBoard
+from asynchy.runtime.progress_recorder import ProgressRecorder
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,9 @@ def _once(
         raise ServicePaused(f"mxsync is {pause}", hint="`asynchy resume` ends the pause")
     context, plan = prepare_cycle(settings, stop, board, new_state=new_state)
     work = Delivery(settings, context.catalogue, stop)
-    with bars(board), reporting([log_transfers(board)]), delivering(lambda: work):
+    recorder = ProgressRecorder(board, context.catalogue)
+    actions = [log_transfers(board), recorder.task()]
+    with recorder.running(), bars(board), reporting(actions), delivering(lambda: work):
         report = run_cycle(context, plan)
     if report.exit_code or not quiet:
         show_report(report)
@@ -168,8 +171,10 @@ def _serve(
         log.info("mxsync runs as a service; config %s", path)
         actions = [log_transfers(board), tell_systemd(board), PeriodicTask(_TELL_EVERY, tell)]
         actions.append(PeriodicTask(_TELL_EVERY, daemon.heed_pause))
+        recorder = ProgressRecorder(board, catalogue)
+        actions.append(recorder.task())
         tell()
-        with bars(board), reporting(actions), delivering(delivery):
+        with recorder.running(), bars(board), reporting(actions), delivering(delivery):
             daemon.run()
         notify("STOPPING=1")
         tell("stopped")

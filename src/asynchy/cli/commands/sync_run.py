@@ -23,6 +23,7 @@ from asynchy.runtime.context import run_context
 from asynchy.runtime.periodic import log_transfers, reporting
 from asynchy.runtime.portal_clock import require_right_clock
 from asynchy.runtime.progress import ProgressBoard
+from asynchy.runtime.progress_recorder import ProgressRecorder
 
 
 def run(settings: Shared, stop: Stop, options: dict[str, Any]) -> int:
@@ -54,7 +55,8 @@ def run(settings: Shared, stop: Stop, options: dict[str, Any]) -> int:
         if parallel
         else fetch_copy
     )
-    with bars(board), reporting([log_transfers(board)]):
+    recorder = ProgressRecorder(board, context.catalogue)
+    with recorder.running(), bars(board), reporting([log_transfers(board), recorder.task()]):
         report = Executor(context, plan, fetch=apart).run(options["threads"])
     show_report(report)
     return 0 if stop.requested else exit_code_of(report)

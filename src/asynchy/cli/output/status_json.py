@@ -11,12 +11,12 @@ from typing import Any
 import click
 
 from asynchy.catalogue import Catalogue
-from asynchy.cli.output.states import next_step, why
 from asynchy.errors import NothingKnown
 from asynchy.model.attempt import Attempt
 from asynchy.model.copy_record import CopyRecord
 from asynchy.model.epn import Epn
 from asynchy.model.experiment_state import ExperimentState
+from asynchy.reporting.next_steps import next_step, why
 
 
 def print_json(

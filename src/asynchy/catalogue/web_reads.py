@@ -1,0 +1,192 @@
+"""What the dashboard shows of one experiment and of the days behind; a page at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Integer, and_, case, func, select
+
+from asynchy.catalogue import visits as visit_rows
+from asynchy.catalogue.column_types import as_time
+from asynchy.catalogue.database import Database
+from asynchy.catalogue.row_mapping import attempt_of, experiment_of
+from asynchy.catalogue.schema import (
+    attempts,
+    checks,
+    copies,
+    experiments,
+    files,
+    held,
+    portal_spans,
+    sightings,
+    visits,
+)
+from asynchy.model.attempt import Verdict
+from asynchy.model.experiment import Experiment
+from asynchy.model.history import PastAttempt
+from asynchy.model.verification import Level
+from asynchy.model.visit import Visit
+
+_GOOD = (Verdict.COMPLETE.value, Verdict.TRANSFERRED.value)
+
+
+@dataclass(frozen=True)
+class DayTotals:
+    """What attempts of one local day came to."""
+
+    day: str
+    """Such as `2026-11-24`."""
+    bytes: int
+    files: int
+    completed: int
+    """Attempts that made a copy complete."""
+    failed: int
+    seconds: int
+    """How long attempts ran, added up."""
+
+
+@dataclass(frozen=True)
+class FolderTotals:
+    """The files of one folder of an experiment at the facility; sizes in bytes."""
+
+    name: bytes
+    """The first folder of their paths; empty: they are in none."""
+    files: int
+    bytes: int
+    held: int
+    """Files that a copy at home has, undamaged, of that size and time."""
+    level: Level | None
+    """The weakest proof of those; None: nothing is proven."""
+
+
+class WebReads:
+    """All methods raise `CatalogueError` if the database cannot be used."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def titles(self) -> dict[str, str]:
+        """By EPN the title of its latest visit, where the portal told one."""
+        query = (
+            select(visits.c.epn, visits.c.title)
+            .where(visits.c.title != "", visits.c.epn != "")
+            .order_by(visits.c.end)
+        )
+        with self._database.looking() as db:
+            return {row.epn: row.title for row in db.execute(query)}
+
+    def visits_of(self, experiment: Experiment) -> list[Visit]:
+        """All visits of an experiment that are known, the earliest first."""
+        with self._database.looking() as db:
+            return visit_rows.all_of(db, experiment)
+
+    def days(self, since: datetime) -> list[DayTotals]:
+        """What attempts came to on each day since a time, the earliest first."""
+        day = func.date(attempts.c.ended, "localtime")
+        good = attempts.c.verdict.in_(_GOOD)
+        taken = func.julianday(attempts.c.ended) - func.julianday(attempts.c.started)
+        query = (
+            select(
+                day,
+                func.coalesce(func.sum(attempts.c.bytes), 0),
+                func.coalesce(func.sum(attempts.c.files), 0),
+                func.coalesce(func.sum(case((attempts.c.verdict == Verdict.COMPLETE.value, 1))), 0),
+                func.coalesce(func.sum(case((~good, 1))), 0),
+                func.cast(func.coalesce(func.sum(taken), 0) * 86_400, Integer),
+            )
+            .where(attempts.c.ended >= since)
+            .group_by(day)
+            .order_by(day)
+        )
+        with self._database.looking() as db:
+            return [DayTotals(str(row[0]), *map(int, row[1:])) for row in db.execute(query)]
+
+    def latest_attempts(self, number: int, *, failed: bool = False) -> list[PastAttempt]:
+        """The latest attempts for any copy, or those that failed, the latest first."""
+        query = (
+            select(attempts, copies.c.project, copies.c.destination)
+            .add_columns(experiments.c.beamline, experiments.c.epn)
+            .join(copies, copies.c.id == attempts.c.copy_id)
+            .join(experiments, experiments.c.id == copies.c.experiment_id)
+            .order_by(attempts.c.id.desc())
+            .limit(number)
+        )
+        if failed:
+            query = query.where(attempts.c.verdict.not_in(_GOOD))
+        with self._database.looking() as db:
+            return [
+                PastAttempt(
+                    experiment_of(row.beamline, row.epn), row.project, row.destination,
+                    attempt_of(row), again=False,
+                )
+                for row in db.execute(query)
+            ]  # fmt: skip
+
+    def folders_of(self, experiment: Experiment, copy_id: int | None) -> list[FolderTotals]:
+        """The files of an experiment by the first folder of their paths, the largest first.
+
+        `copy_id`: the copy that is compared with them; None: there is none.
+        """
+        slash = func.instr(files.c.path, b"/")
+        name = case((slash > 0, func.substr(files.c.path, 1, slash - 1)), else_=b"")
+        same = and_(
+            held.c.copy_id == (copy_id or 0),
+            held.c.path == files.c.path,
+            held.c.size == files.c.size,
+            held.c.modified == files.c.modified,
+            held.c.damage.is_(None),
+        )
+        mine = select(experiments.c.id).where(
+            experiments.c.epn == experiment.epn.text,
+            experiments.c.beamline == experiment.beamline,
+        )
+        size = func.coalesce(func.sum(files.c.size), 0)
+        query = (
+            select(name, func.count(), size, func.count(held.c.path), func.min(held.c.level))
+            .select_from(files.outerjoin(held, same))
+            .where(files.c.experiment_id == mine.scalar_subquery())
+            .group_by(name)
+            .order_by(size.desc())
+        )
+        with self._database.looking() as db:
+            return [
+                FolderTotals(bytes(row[0]), row[1], int(row[2]), row[3], row[4])
+                for row in db.execute(query)
+            ]
+
+    def damaged_files(self, copy_id: int, number: int) -> list[tuple[bytes, str, datetime]]:
+        """Path, damage and time of check of files of a copy in which something is wrong."""
+        query = (
+            select(held.c.path, held.c.damage, held.c.checked)
+            .where(held.c.copy_id == copy_id, held.c.damage.is_not(None))
+            .order_by(held.c.path)
+            .limit(number)
+        )
+        with self._database.looking() as db:
+            return [
+                (bytes(row.path), row.damage, as_time(row.checked)) for row in db.execute(query)
+            ]
+
+    def facility(self) -> dict[str, Any]:
+        """How the facility was last asked: spans of the portal, walks, checks of copies."""
+        walk = (
+            select(sightings).where(sightings.c.kind == "walk").order_by(sightings.c.id.desc())
+        ).limit(1)
+        spans = select(portal_spans).order_by(portal_spans.c.equipment)
+        seen = select(
+            experiments.c.beamline,
+            func.count(),
+            func.max(experiments.c.last_seen),
+            func.count(experiments.c.vanished),
+        ).group_by(experiments.c.beamline)
+        latest = select(checks.c.kind, func.max(checks.c.ended)).group_by(checks.c.kind)
+        with self._database.looking() as db:
+            last = db.execute(walk).one_or_none()
+            return {
+                "spans": [(row.equipment, row.since, row.until) for row in db.execute(spans)],
+                "walk": None if last is None else (last.origin, last.started, last.ended),
+                "beamlines": [tuple(row) for row in db.execute(seen)],
+                "checks": {row[0]: row[1] for row in db.execute(latest)},
+            }
