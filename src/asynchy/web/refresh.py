@@ -1,0 +1,265 @@
+"""Derives the states of all experiments, and what follows from them, and writes the snapshot.
+
+It runs in a process of its own: for 100,000 experiments it takes seconds and hundreds of MB, and it
+looks at each copy's place at home, which may not answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from asynchy.alerting.content import Suggestion, suggest
+from asynchy.catalogue import Catalogue
+from asynchy.catalogue.state_snapshot import write_state_snapshot
+from asynchy.config import Settings, load
+from asynchy.errors import AsynchyError
+from asynchy.model.copy_record import Presence
+from asynchy.model.experiment import Experiment
+from asynchy.model.experiment_state import ExperimentState, State
+from asynchy.model.experiment_summary import ExperimentSummary
+from asynchy.model.formatting import escaped
+from asynchy.model.plan_overview import attention, cause_for_person, replaced_sentence
+from asynchy.model.visit import Beamtime, EquipmentVisits
+from asynchy.repatriation.lost_state import lost_error, read_state_files
+from asynchy.reporting.at_risk import AtRisk, Risks
+from asynchy.reporting.forecast import Forecast, forecast
+from asynchy.reporting.next_steps import next_step, why
+from asynchy.reporting.reports import asked_level, free_at, notices, risks, states
+from asynchy.ssh.fork_server import to_parent
+
+_RATE_DAYS = 28
+"""Over which the rate of the forecast is measured."""
+_DAYS_BACK = 400
+"""Days of which it is stored what attempts came to."""
+_NEVER = datetime.max.replace(tzinfo=UTC)
+_LATE_NAMED = 50
+_SUGGESTED = 50
+"""EPNs without a project for which one is suggested: each looks through all visits."""
+
+
+def main(descriptor: int) -> None:
+    """Write a snapshot for the config and to the path that the parent names; send how it went."""
+    logging.disable(logging.CRITICAL)  # what is wrong is sent, and shown on the pages
+    with to_parent(descriptor) as pipe:
+        config, target = pipe.recv()
+        try:
+            took = refresh(Path(config), Path(target))
+            pipe.send(("done", took))
+        except AsynchyError as error:
+            pipe.send(("failed", error.message, error.hint or ""))
+        except Exception as error:  # noqa: BLE001 - shown on the pages; the older snapshot stays
+            pipe.send(("failed", f"asynchy did not expect this: {escaped(repr(error))}", ""))
+
+
+def refresh(config: Path, target: Path) -> float:
+    """Write a snapshot of the states that a config asks for; how many seconds it took.
+
+    Raises:
+        ConfigError: the config cannot be used.
+        IgnoreListError: `ignore.yml` cannot be used.
+        CatalogueError: the catalogue cannot be read, or the snapshot not be written.
+    """
+    began = time.monotonic()
+    settings = load(config).settings
+    catalogue = Catalogue.open_readonly(settings.catalogue_path)
+    now = datetime.now(UTC)
+    state_files = read_state_files(settings, write=False)
+    found, policy = states(settings, catalogue, state_files.entries, now)
+    risky = _risks(settings, found, now)
+    by_experiment = {one.experiment: one for one in risky.items}
+    lost = lost_error(state_files)
+    kept = {one.experiment: one.kept_until for one in risky.items if one.kept_until is not None}
+    since = now - timedelta(days=_RATE_DAYS)
+    expected = forecast(
+        found,
+        catalogue.history.attempts(since, now),
+        kept,
+        now,
+        days=_RATE_DAYS,
+        free_at=free_at,
+    )
+    age = catalogue.overview.data_age()
+    write_state_snapshot(
+        target,
+        sorted(
+            _summaries(settings, catalogue, found, by_experiment, str(config), now), key=_urgency
+        ),
+        {
+            "at": now.isoformat(),
+            "notices": notices(settings, catalogue, found, policy),
+            "lost": None if lost is None else [lost.message, lost.hint],
+            "portal": _iso(age.portal),
+            "walk": _iso(age.walk),
+            "not_complete_and_gone": len(risky.lost),
+            "forecast": _forecast(expected),
+            "days": [asdict(day) for day in catalogue.web.days(now - timedelta(days=_DAYS_BACK))],
+            "seconds": time.monotonic() - began,
+        },
+    )
+    return time.monotonic() - began
+
+
+def _risks(settings: Settings, found: Sequence[ExperimentState], now: datetime) -> Risks:
+    if not found:
+        return Risks(())
+    return risks(settings, asked_level(settings), now, [item.record for item in found])
+
+
+def _summaries(  # noqa: PLR0913, PLR0917 - all that is known
+    settings: Settings,
+    catalogue: Catalogue,
+    found: Sequence[ExperimentState],
+    risky: dict[Experiment, AtRisk],
+    config: str,
+    now: datetime,
+) -> Iterator[ExperimentSummary]:
+    titles = catalogue.web.titles()
+    unowned = [item for item in found if item.state is State.UNOWNED][:_SUGGESTED]
+    suggested = _suggestions(settings, unowned, found)
+    for item in found:
+        yield summary(
+            item,
+            config,
+            title=titles.get(item.record.epn.text, ""),
+            risk=risky.get(item.experiment),
+            suggestion=suggested.get(item.experiment),
+            now=now,
+        )
+
+
+def summary(  # noqa: PLR0913 - all that is known of it
+    item: ExperimentState,
+    config: str,
+    *,
+    title: str,
+    risk: AtRisk | None,
+    suggestion: Suggestion | None,
+    now: datetime,
+) -> ExperimentSummary:
+    """One experiment as lists show it."""
+    record, copy, principal = item.record, item.copy, item.record.principal
+    held = [
+        one for one in record.copies if one.completed is not None and one.presence is Presence.THERE
+    ]
+    copy = copy or next(iter(record.copies), None)
+    measured = record.beamtimes[-1].visit.end if record.beamtimes else record.modified
+    place = copy.copy.destination if copy else item.wanted.destination if item.wanted else ""
+    return ExperimentSummary(
+        epn=record.epn.text,
+        beamline=record.experiment.beamline,
+        proposal=int(record.epn.proposal),
+        project=item.project or "",
+        state=item.state.name.lower(),
+        cause=cause_for_person(item) or "",
+        is_settled=item.is_settled,
+        is_asked_for=item.state is State.DUE and item.left is None,
+        why=why(item),
+        next_step=next_step(item, config) or "",
+        attention=_attention(item, now),
+        title=title,
+        person=principal.name if principal else "",
+        email=principal.email if principal else "",
+        measured=measured,
+        year=str(measured.astimezone().year) if measured else "",
+        files=record.files,
+        bytes=record.bytes,
+        home_files=sum(one.files or 0 for one in held),
+        home_bytes=sum(one.bytes or 0 for one in held),
+        damaged=sum(one.damaged + one.lost_links for one in record.copies),
+        level=copy.level.word if copy and copy.level and copy.completed else "",
+        completed=copy.completed if copy else None,
+        verified=copy.verified if copy else None,
+        destination=escaped(str(place)) if place else "",
+        source=escaped(record.source),
+        vanished=record.vanished,
+        risk=risk.lack if risk else "",
+        kept_until=risk.kept_until if risk else None,
+        suggestion=suggestion.project if suggestion else "",
+        suggestion_reason=suggestion.reason if suggestion else "",
+    )
+
+
+def _urgency(row: ExperimentSummary) -> tuple[int, bool, datetime, float, int, str, str]:
+    """What needs a person first, then what the facility deletes next, then what is newest."""
+    needs = 0 if row.cause else 1 if row.attention else 2
+    latest = row.measured.timestamp() if row.measured else 0.0
+    until = row.kept_until or _NEVER
+    return needs, row.is_settled, until, -latest, row.proposal, row.epn, row.beamline
+
+
+def _attention(item: ExperimentState, now: datetime) -> str:
+    """What a person should look at, though it is at home: what was lost, or replaced by less."""
+    if cause_for_person(item) is not None:
+        return ""
+    return "; ".join(attention([item], now)) or "; ".join(
+        replaced_sentence(one) for one in item.record.copies if one.replaced.by_less
+    )
+
+
+def _suggestions(
+    settings: Settings, unowned: Iterable[ExperimentState], found: Iterable[ExperimentState]
+) -> dict[Experiment, Suggestion]:
+    """The projects that experiments without one probably belong to."""
+    wanted = list(unowned)
+    if not wanted:
+        return {}
+    answers = [EquipmentVisits(0, "", _owned_visits(settings, found))]
+    made = {
+        item.experiment: suggest(item.record.principal, (), answers, settings.epn_cap_map)
+        for item in wanted
+    }
+    return {experiment: one for experiment, one in made.items() if one is not None}
+
+
+def _owned_visits(settings: Settings, found: Iterable[ExperimentState]) -> Any:
+    def is_owned(item: Beamtime) -> bool:
+        return item.visit.epn.proposal in settings.epn_cap_map
+
+    return tuple(
+        beamtime.visit for item in found for beamtime in item.record.beamtimes if is_owned(beamtime)
+    )
+
+
+def _forecast(found: Forecast) -> dict[str, Any]:
+    return {
+        "experiments": len(found.backlog),
+        "bytes": found.bytes,
+        "unknown": found.unknown,
+        "waiting": found.waiting,
+        "held_back": found.held_back,
+        "rate": found.rate,
+        "days": found.days,
+        "moved": found.moved,
+        "done": _iso(found.done),
+        "number_late": len(found.late),
+        "late": [
+            {
+                "epn": one.experiment.epn.text,
+                "beamline": one.experiment.beamline,
+                "project": one.project,
+                "bytes": one.bytes if one.known else None,
+                "home": _iso(one.home),
+                "kept_until": _iso(one.kept_until),
+            }
+            for one in found.late[:_LATE_NAMED]
+        ],
+        "disks": [
+            {
+                "folders": [escaped(name) for name in disk.folders[:_LATE_NAMED]],
+                "wanted": disk.wanted,
+                "free": disk.free,
+                "fits": disk.fits,
+            }
+            for disk in found.disks
+        ],
+    }
+
+
+def _iso(when: datetime | None) -> str | None:
+    return None if when is None else when.isoformat()
