@@ -284,6 +284,28 @@ class TokenRefused(AsynchyError):
     """A token of the dashboard cannot be made or revoked."""
 
 
+class WebKeyRefused(AsynchyError):
+    """The key that signs the dashboard's sessions cannot be used."""
+
+    exit_code = ExitCode.STATE_ERROR
+
+
+class ListenRefused(AsynchyError):
+    """The dashboard cannot listen where it is to."""
+
+    exit_code = ExitCode.CONFIG
+
+
+class ActionRefused(AsynchyError):
+    """What somebody asked for in the dashboard is not done."""
+
+
+class PackageMissing(AsynchyError):
+    """Python packages of an extra are not installed."""
+
+    exit_code = ExitCode.CONFIG
+
+
 class AlreadyRunning(AsynchyError):
     """Another service works on the same state."""
 

@@ -11,7 +11,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -45,9 +45,11 @@ from asynchy.catalogue.column_types import UtcDateTime
 from asynchy.errors import CatalogueError
 from asynchy.model.experiment_query import (
     NO_VALUE,
+    RISK_BANDS,
     ExperimentOrder,
     ExperimentQuery,
     GroupTotals,
+    RiskTotals,
 )
 from asynchy.model.experiment_summary import ExperimentSummary
 
@@ -177,6 +179,24 @@ class StateSnapshot:
         )
         ordered = query.group_by(column).order_by(size.desc(), rest.desc(), column)
         return [GroupTotals(*map(_plain, row)) for row in self._all(ordered)]
+
+    def at_risk(self, now: datetime) -> list[RiskTotals]:
+        """What the facility may delete before it is safe at home, by the days that are left."""
+        columns = _rows.c
+        bands: list[tuple[ColumnElement[bool], int]]
+        bands = [(columns.kept_until.is_(None), len(RISK_BANDS))]
+        bands += [
+            (columns.kept_until <= now + timedelta(days=days), number)
+            for number, days in enumerate(RISK_BANDS)
+        ]
+        band = case(*bands, else_=len(RISK_BANDS) + 1)
+        size = func.coalesce(func.sum(columns.bytes), 0)
+        query = select(band, func.count(), size, func.count(columns.bytes))
+        found = {
+            row[0]: RiskTotals(row[0], row[1], int(row[2]), row[1] - row[3])
+            for row in self._all(query.where(columns.risk != "").group_by(band))
+        }
+        return [found.get(one, RiskTotals(one, 0, 0, 0)) for one in range(len(RISK_BANDS) + 2)]
 
     def _all(self, query: Select[Any]) -> list[Any]:
         try:

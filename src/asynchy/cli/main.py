@@ -33,6 +33,7 @@ _COMMANDS = {
     "sync": "sync.sync",
     "verify": "verify.verify_command",
     "walk": "walk.walk_command",
+    "web": "web.web_group",
 }
 """Where each command is: module and name."""
 

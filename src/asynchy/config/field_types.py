@@ -6,6 +6,7 @@ the line, the key and what was found.
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import re
@@ -26,6 +27,9 @@ _REMOTE = re.compile(r"/[A-Za-z0-9_./@+,={}-]*", re.ASCII)
 _BANDWIDTH = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([kKMG]?B)?(?:/s)?", re.ASCII)
 _TIMETABLE = "a list such as [{days: mon-fri, hours: 08:00-18:00, limit: 50 MB}]"
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+_LONGEST_SOCKET = 105
+"""Bytes of `unix:` and a path that the kernel takes as the address of a socket."""
+_LAST_PORT = 65535
 ANY_BEAMLINE = "default"
 """In `retention-days`: every beamline that is not named."""
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -293,7 +297,54 @@ Proposal = Annotated[str, BeforeValidator(checked_proposal)]
 FacilityPath = Annotated[str, BeforeValidator(_facility_path)]
 SourceTemplate = Annotated[str, BeforeValidator(_source_template)]
 DestinationTemplate = Annotated[str, BeforeValidator(_destination_template)]
+
+
+def _web_address(value: object) -> str:
+    try:
+        return _url(value).rstrip("/")
+    except ValueError:
+        raise ValueError("an address such as https://asynchy.uni.example") from None
+
+
+def _listen(value: object) -> str:
+    accepted = "HOST:PORT, such as 127.0.0.1:8642, or unix:/PATH"
+    if not isinstance(value, str) or any(c.isspace() for c in value):
+        raise ValueError(accepted)
+    if value.startswith("unix:"):
+        if not value.startswith("unix:/") or len(os.fsencode(value)) > _LONGEST_SOCKET:
+            raise ValueError(f"{accepted}, an absolute path of at most 100 bytes")
+        return value
+    host, _, port = value.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > _LAST_PORT:
+        raise ValueError(accepted)
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError(accepted)
+    return value
+
+
+def is_local(listen: str) -> bool:
+    """Whether only programs of this machine can connect to what `listen` names."""
+    if listen.startswith("unix:"):
+        return True
+    host = listen.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _header_name(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9-]{1,60}", value, re.ASCII):
+        raise ValueError("the name of a header, such as X-Remote-User")
+    return value
+
+
 Url = Annotated[str, BeforeValidator(_url)]
+WebAddress = Annotated[str, BeforeValidator(_web_address)]
+Listen = Annotated[str, BeforeValidator(_listen)]
+HeaderName = Annotated[str, BeforeValidator(_header_name)]
 LogLevel = Annotated[int, BeforeValidator(_log_level)]
 Addresses = Annotated[tuple[str, ...], BeforeValidator(_addresses)]
 Sender = Annotated[str, BeforeValidator(_sender)]

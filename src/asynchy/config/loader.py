@@ -22,6 +22,7 @@ from asynchy.config.schema import (
     LogFiles,
     Settings,
     Shared,
+    WebServer,
 )
 from asynchy.config.text_file import UnusableFile, read_text
 from asynchy.config.yaml_source import Place, Plain, YamlDocument, YamlError, parse
@@ -47,6 +48,7 @@ _SECTIONS: dict[Place, type[BaseModel]] = {
     ("notify",): NotifyEntry,
     ("webhooks",): WebhookEntry,
     ("on-complete",): OnCompleteEntry,
+    ("web",): WebServer,
 }
 _ACCEPTED = {
     "bool_parsing": "true or false",

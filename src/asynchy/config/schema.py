@@ -21,8 +21,10 @@ from asynchy.config.field_types import (
     DestinationTemplate,
     FacilityPath,
     FilePath,
+    HeaderName,
     Host,
     Hours,
+    Listen,
     LogLevel,
     MailHost,
     Proposal,
@@ -34,6 +36,8 @@ from asynchy.config.field_types import (
     Streams,
     Url,
     User,
+    WebAddress,
+    is_local,
 )
 from asynchy.config.section import Section
 from asynchy.model.bandwidth import (
@@ -90,6 +94,37 @@ class LogFiles(Section):
     sync: FilePath | None = None
     epnalert: FilePath | None = None
     email: FilePath | None = None
+
+
+def _safe_to_listen(value: str, info: ValidationInfo) -> str:
+    if not is_local(value) and not (info.data.get("url") or "").startswith("https://"):
+        raise ValueError(
+            "127.0.0.1:PORT, [::1]:PORT or unix:/PATH; any other address only where `url` begins "
+            "with https://, so that no token crosses the network in clear text"
+        )
+    return value
+
+
+def _only_behind_a_socket(value: str | None, info: ValidationInfo) -> str | None:
+    if value is not None and not info.data.get("listen", "").startswith("unix:"):
+        raise ValueError(
+            "this only where `listen` is unix:/PATH: at a port, each user of the machine could "
+            "send the header"
+        )
+    return value
+
+
+class WebServer(Section):
+    """New: `asynchy web`, the dashboard."""
+
+    url: WebAddress | None = None
+    """The address that people type, where it is not `listen`; with https, cookies are Secure."""
+    listen: Annotated[Listen, AfterValidator(_safe_to_listen)] = "127.0.0.1:8642"
+    """Where the server listens: HOST:PORT, or unix:/PATH for a reverse proxy."""
+    user_header: Annotated[HeaderName | None, AfterValidator(_only_behind_a_socket)] = None
+    """The header in which the reverse proxy names who has logged in there."""
+    operators: tuple[str, ...] = ()
+    """Those of its names that may act; all others may look."""
 
 
 class Shared(Section):
@@ -249,6 +284,7 @@ class Settings(Shared):
     """New: days for which an earlier version of a file is kept beside its copy; 0: for ever."""
     max_tasks: int = Field(default=1, ge=1, le=64)
     """Experiments that are transferred at a time."""
+    web: WebServer = WebServer()
 
     @property
     def source_folders(self) -> dict[str, str]:

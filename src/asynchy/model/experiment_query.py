@@ -25,6 +25,8 @@ FILTERS = ("state", "beamline", "project", "year", "person", "cause")
 """What a list can be narrowed by; each is also the name in a link."""
 LARGEST_PAGE = 500
 """Rows of one page at most."""
+RISK_BANDS = (0, 7, 14, 30)
+"""Days that are left, by which what is at risk is counted; 0: none, its time is past."""
 NO_VALUE = "-"
 """Stands in a link for a value that is not known, such as no project."""
 
@@ -60,3 +62,29 @@ class GroupTotals:
     """Of experiments that are not settled, as far as their size is known."""
     unknown: int
     """Experiments that are not settled and were never listed."""
+
+
+@dataclass(frozen=True)
+class RiskTotals:
+    """What the facility may delete in some days, before it is safe at home."""
+
+    band: int
+    """A place in `RISK_BANDS`; after its end: not known how many days are left, and more days."""
+    experiments: int
+    bytes: int
+    """Of those that were listed."""
+    unknown: int
+    """Those that never were."""
+
+    @property
+    def name(self) -> str:
+        """The days that are left, as programs read it."""
+        names = ["past", *(f"{days}d" for days in RISK_BANDS[1:]), "unknown", "later"]
+        return names[self.band]
+
+    @property
+    def text(self) -> str:
+        """The days that are left, as text for people."""
+        later = [f"within {days} days" for days in RISK_BANDS[1:]]
+        longest = f"after {RISK_BANDS[-1]} days"
+        return ["its time is past", *later, "not known when", longest][self.band]

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 _ACCEPT = "`mxsync --execute --once --new-state` accepts the loss"
 _NAMED = 10
-_NOT_COUNTED = (".lock", ".log", ".service", ".walk", "-shm", "-wal")
+_NOT_COUNTED = (".lock", ".log", ".service", ".walk", ".web-key", "-shm", "-wal")
 """Ends of the names of files that are made in passing, in a folder that is not mounted, too."""
 
 

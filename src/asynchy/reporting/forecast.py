@@ -18,6 +18,7 @@ from pathlib import Path
 from asynchy.model.experiment import Experiment
 from asynchy.model.experiment_state import ExperimentState, State
 from asynchy.model.history import PastAttempt
+from asynchy.model.plan import SkipReason
 from asynchy.reporting.activity import rate_of
 
 
@@ -98,6 +99,9 @@ class Forecast:
         return tuple(one for one in self.backlog if one.late)
 
 
+_FETCHED = (None, SkipReason.CLAIMED)
+"""Nothing is in the way, or it is being fetched."""
+
 FreeAt = Callable[[Path], tuple[int, int | None] | None]
 """The device of a project folder and the bytes that are free there; None: it is not there."""
 
@@ -113,7 +117,7 @@ def forecast(  # noqa: PLR0913 - what is due, what was done, and what is known b
 ) -> Forecast:
     """What is to come, by what is due and the attempts of the last `days`."""
     found = list(states)
-    due = [item for item in found if item.state is State.DUE and item.left is None]
+    due = [item for item in found if item.state is State.DUE and item.left in _FETCHED]
     due.sort(key=_order)
     rate = rate_of([one.attempt for one in attempts])
     moved = sum(one.attempt.bytes or 0 for one in attempts)
@@ -138,7 +142,7 @@ def forecast(  # noqa: PLR0913 - what is due, what was done, and what is known b
     return Forecast(
         backlog=tuple(backlog),
         waiting=sum(item.state is State.WAITING for item in found),
-        held_back=sum(item.state is State.DUE and item.left is not None for item in found),
+        held_back=sum(item.state is State.DUE and item.left not in _FETCHED for item in found),
         rate=rate,
         days=days,
         moved=moved,

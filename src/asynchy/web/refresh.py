@@ -24,6 +24,7 @@ from asynchy.model.experiment import Experiment
 from asynchy.model.experiment_state import ExperimentState, State
 from asynchy.model.experiment_summary import ExperimentSummary
 from asynchy.model.formatting import escaped
+from asynchy.model.plan import SkipReason
 from asynchy.model.plan_overview import attention, cause_for_person, replaced_sentence
 from asynchy.model.visit import Beamtime, EquipmentVisits
 from asynchy.repatriation.lost_state import lost_error, read_state_files
@@ -159,7 +160,7 @@ def summary(  # noqa: PLR0913 - all that is known of it
         cause=cause_for_person(item) or "",
         is_settled=item.is_settled,
         is_asked_for=item.state is State.DUE and item.left is None,
-        why=why(item),
+        why=f"being fetched: {item.reason}" if item.left is SkipReason.CLAIMED else why(item),
         next_step=next_step(item, config) or "",
         attention=_attention(item, now),
         title=title,

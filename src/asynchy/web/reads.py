@@ -1,0 +1,379 @@
+"""What the pages and the API show: one function for each, from the snapshot and the catalogue."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from asynchy.catalogue import Catalogue
+from asynchy.catalogue.web_reads import FolderTotals
+from asynchy.config import Settings, load
+from asynchy.model.access import OperatorAction
+from asynchy.model.attempt import Attempt, ServiceState, Verdict
+from asynchy.model.copy_record import CopyRecord
+from asynchy.model.epn import Epn
+from asynchy.model.event import Event
+from asynchy.model.experiment import Experiment
+from asynchy.model.experiment_query import ExperimentQuery
+from asynchy.model.experiment_summary import ExperimentSummary
+from asynchy.model.formatting import count, duration, escaped, moment
+from asynchy.model.pause import Pause
+from asynchy.model.transfer_progress import RateSample, RunningTransfer
+from asynchy.model.verification import Check
+from asynchy.model.visit import Visit
+from asynchy.web.snapshot import SnapshotKeeper, StateView
+
+_REOPEN = 30.0
+"""Seconds after which the catalogue is opened again: how it can be read may have changed."""
+_HOUR = timedelta(hours=1)
+_DELAY = timedelta(hours=2)
+"""By how much a cycle may be late before the page says so."""
+_URGENT_SHOWN = 12
+_DAMAGED_SHOWN = 50
+_FOLDERS_SHOWN = 200
+SERVICE = "mxsync"
+
+
+@dataclass(frozen=True)
+class LiveView:
+    """What goes on right now, as the catalogue says; the same for everybody."""
+
+    now: datetime
+    service: ServiceState | None
+    """What mxsync last said of itself; None: it never ran as a service."""
+    others: tuple[ServiceState, ...]
+    pause: Pause | None
+    running: tuple[RunningTransfer, ...]
+    samples: tuple[RateSample, ...]
+    """Of the last hour, a minute each, also those in which nothing arrived."""
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second of all transfers that run."""
+        return sum(one.rate for one in self.running if not one.doing)
+
+    @property
+    def hour_bytes(self) -> int:
+        """What arrived in the last hour."""
+        return sum(one.bytes for one in self.samples)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why the pages may not tell all, or nothing comes home."""
+
+    text: str
+    what_to_do: str = ""
+    is_grave: bool = True
+    """Whether nothing comes home because of it, or it is not known whether anything does."""
+
+
+@dataclass(frozen=True)
+class NowView:
+    """What an operator reads first."""
+
+    live: LiveView
+    states: StateView | None
+    problems: tuple[Problem, ...]
+    urgent: tuple[ExperimentSummary, ...]
+    """The first of those that need a person."""
+    number_urgent: int
+    causes: dict[str, int]
+    """Why experiments need a person, and how many do because of that."""
+    number_looked_at: int
+    """Experiments that are at home, and of which a person should look at something."""
+    counts: dict[str, int]
+    """Experiments by state."""
+    latest: tuple[Any, ...]
+    """The latest attempts."""
+
+    @property
+    def total(self) -> int:
+        """All experiments that are known."""
+        return sum(self.counts.values())
+
+    @property
+    def is_known(self) -> bool:
+        """Whether what the page says is all that is to be said."""
+        return self.states is not None and not self.problems
+
+
+@dataclass(frozen=True)
+class TimelineEntry:
+    """Something that happened to an experiment."""
+
+    at: datetime
+    what: str
+    """In a few words."""
+    detail: str = ""
+    is_good: bool | None = None
+    """Whether it is as it should be; None: neither."""
+
+
+@dataclass(frozen=True)
+class ExperimentView:
+    """All that is known of one experiment."""
+
+    summary: ExperimentSummary
+    states: StateView
+    copies: tuple[CopyRecord, ...]
+    visits: tuple[Visit, ...]
+    attempts: tuple[tuple[str, Attempt], ...]
+    """With the destination of each, the oldest first."""
+    checks: tuple[tuple[str, Check], ...]
+    events: tuple[Event, ...]
+    actions: tuple[OperatorAction, ...]
+    running: tuple[RunningTransfer, ...]
+    folders: tuple[FolderTotals, ...]
+    damaged: tuple[tuple[str, str, datetime], ...]
+    siblings: tuple[ExperimentSummary, ...] = field(default=())
+    """Experiments of the same EPN on other beamlines."""
+
+    @property
+    def timeline(self) -> list[TimelineEntry]:
+        """What happened, the latest first."""
+        now = datetime.now(UTC)
+        found = [*_visits(self.visits, now), *_attempts(self.attempts), *_checks(self.checks)]
+        found += [TimelineEntry(one.at, one.kind.value, one.detail) for one in self.events]
+        found += [
+            TimelineEntry(one.at, f"{one.action.value} by {one.who}", one.outcome)
+            for one in self.actions
+        ]
+        gone = self.summary.vanished
+        if gone is not None:
+            found.append(TimelineEntry(gone, "no longer found at the facility"))
+        return sorted(found, key=lambda entry: entry.at, reverse=True)
+
+
+class Reader:
+    """Reads for pages and API. Safe to use from several threads.
+
+    All methods raise `CatalogueError` if the catalogue cannot be read.
+    """
+
+    def __init__(self, config: Path, keeper: SnapshotKeeper) -> None:
+        self.config = config
+        self.keeper = keeper
+        self._lock = threading.Lock()
+        self._settings = load(config).settings
+        self._config_seen = _identity(config)
+        self._catalogue: Catalogue | None = None
+        self._opened = 0.0
+
+    @property
+    def settings(self) -> Settings:
+        """What the config says; read again when the file has changed, unless it is broken now."""
+        with self._lock:
+            seen = _identity(self.config)
+            if seen != self._config_seen:
+                self._config_seen = seen
+                self._settings = load(self.config).settings
+            return self._settings
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The catalogue, for reading alone: no writer waits for it."""
+        with self._lock:
+            if self._catalogue is None or time.monotonic() - self._opened > _REOPEN:
+                self._catalogue = Catalogue.open_readonly(self._settings.catalogue_path)
+                self._opened = time.monotonic()
+            return self._catalogue
+
+    def live(self) -> LiveView:
+        """What goes on right now."""
+        now, catalogue = datetime.now(UTC), self.catalogue
+        services = catalogue.services()
+        return LiveView(
+            now=now,
+            service=next((one for one in services if one.name == SERVICE), None),
+            others=tuple(one for one in services if one.name != SERVICE),
+            pause=catalogue.pauses.current(now),
+            running=tuple(catalogue.transfers.running()),
+            samples=tuple(_each_minute(catalogue.transfers.samples(now - _HOUR), now)),
+        )
+
+    def now(self) -> NowView:
+        """What an operator reads first."""
+        live, states = self.live(), self.keeper.first(5)
+        urgent: tuple[ExperimentSummary, ...] = ()
+        number = looked_at = 0
+        causes: dict[str, int] = {}
+        counts: dict[str, int] = {}
+        if states is not None:
+            page = states.snapshot.page(ExperimentQuery(needs_person=True, per_page=_URGENT_SHOWN))
+            causes = states.snapshot.counts("cause")
+            number = sum(causes.values())
+            looked_at = page.total - number
+            urgent = page.rows
+            counts = states.snapshot.counts("state")
+        return NowView(
+            live=live,
+            states=states,
+            problems=tuple(self.problems(live, states)),
+            urgent=urgent,
+            number_urgent=number,
+            causes=causes,
+            number_looked_at=looked_at,
+            counts=counts,
+            latest=tuple(self.catalogue.web.latest_attempts(8)),
+        )
+
+    def problems(self, live: LiveView, states: StateView | None) -> Iterable[Problem]:
+        """Why nothing comes home, or not all is known."""
+        yield from _of_service(live)
+        if states is None:
+            text = self.keeper.problem or "the states of experiments are being derived"
+            yield Problem(f"No states are known yet: {text}", is_grave=bool(self.keeper.problem))
+            return
+        if states.problem is not None:
+            yield Problem(
+                f"The states are of {moment(states.at)}, and no newer ones could be derived: "
+                f"{states.problem}"
+            )
+        if states.facts["lost"] is not None:
+            yield Problem(*states.facts["lost"])
+        yield from self._of_portal(states, live.now)
+
+    def _of_portal(self, states: StateView, now: datetime) -> Iterable[Problem]:
+        asked = states.facts["portal"]
+        if asked is None:
+            yield Problem("The portal has not reported any visit yet", is_grave=False)
+            return
+        limit = timedelta(hours=self.settings.sync_frequency_hours) + _DELAY
+        answered = self.catalogue.overview.answered_until()
+        late = [since for since in answered.values() if now - since > limit]
+        if late:
+            yield Problem(
+                f"Visits since {moment(min(late))} are not known: the portal has not answered "
+                "completely since then",
+                "see the log of mxsync; `asynchy doctor` checks the portal",
+            )
+
+    def experiment(self, epn: str, beamline: str) -> ExperimentView | None:
+        """All that is known of one experiment; None: there is none, or no states are known."""
+        states = self.keeper.first(5)
+        if states is None:
+            return None
+        found = states.snapshot.of_epn(epn)
+        summary = next((one for one in found if one.beamline == beamline), None)
+        if summary is None:
+            return None
+        catalogue = self.catalogue
+        copies = [
+            one
+            for one in catalogue.overview.copies([epn])
+            if one.copy.experiment.beamline == beamline
+        ]
+        places = {str(one.copy.destination) for one in copies}
+        several = len(found) > 1
+        experiment = Experiment(beamline, Epn(epn))
+        counts = next((one for one in copies if one.completed is not None), None)
+        damaged = [
+            (escaped(path), damage, at)
+            for one in copies
+            for path, damage, at in catalogue.web.damaged_files(one.id, _DAMAGED_SHOWN)
+        ]
+        return ExperimentView(
+            summary=summary,
+            states=states,
+            copies=tuple(copies),
+            visits=tuple(catalogue.web.visits_of(experiment)),
+            attempts=tuple(
+                item for item in catalogue.history.attempts_of(epn)
+                if not several or item[0] in places
+            ),
+            checks=tuple(
+                item for item in catalogue.history.checks_of(epn)
+                if not several or item[0] in places
+            ),
+            events=tuple(
+                one for one in catalogue.decisions.events_of(epn)
+                if one.experiment.beamline == beamline
+            ),
+            actions=tuple(catalogue.web_access.actions(100, epn)),
+            running=tuple(
+                one for one in catalogue.transfers.running() if one.experiment == experiment
+            ),
+            folders=tuple(
+                catalogue.web.folders_of(experiment, counts.id if counts else None)
+            )[:_FOLDERS_SHOWN],
+            damaged=tuple(damaged),
+            siblings=tuple(one for one in found if one is not summary),
+        )  # fmt: skip
+
+
+def _of_service(live: LiveView) -> Iterable[Problem]:
+    service = live.service
+    if service is None:
+        yield Problem(
+            "mxsync has never run as a service: nothing comes home by itself",
+            "start it: `mxsync --execute`, or its systemd unit",
+        )
+    elif not service.alive:
+        stopped = service.doing == "stopped"
+        how = "was stopped" if stopped else "ended without being stopped"
+        yield Problem(
+            f"mxsync does not run: it {how} {moment(service.heartbeat)}",
+            "start it: `mxsync --execute`, or its systemd unit",
+        )
+    elif live.now - service.heartbeat > timedelta(minutes=2):
+        yield Problem(
+            f"mxsync has said nothing since {moment(service.heartbeat)}, though its process "
+            f"{service.pid} on {service.host} is there",
+            "look at its log, and start it again if it hangs",
+        )
+    if live.pause is not None:
+        yield Problem(f"mxsync is {live.pause}", "`asynchy resume` ends the pause", is_grave=False)
+    if service is not None and service.alive and service.trouble:
+        yield Problem(f"The latest cycle: {service.trouble}", is_grave=False)
+
+
+def _visits(visits: Iterable[Visit], now: datetime) -> Iterable[TimelineEntry]:
+    for one in visits:
+        length = duration((one.end - one.start).total_seconds())
+        state = "ended" if one.end <= now else "is running" if one.start <= now else "is planned"
+        when = one.end if one.end <= now else one.start
+        yield TimelineEntry(when, f"a visit {state}", f"{one.title} ({length})".strip())
+
+
+def _attempts(attempts: Iterable[tuple[str, Attempt]]) -> Iterable[TimelineEntry]:
+    for _, one in attempts:
+        good = one.verdict in (Verdict.COMPLETE, Verdict.TRANSFERRED)
+        if one.verdict is Verdict.COMPLETE and not one.engine:
+            what = "found complete at home"
+        else:
+            what = f"transfer: {one.verdict.value}"
+        yield TimelineEntry(one.ended, what, one.reason or "", good)
+
+
+def _checks(checks: Iterable[tuple[str, Check]]) -> Iterable[TimelineEntry]:
+    for _, one in checks:
+        wrong = one.different + one.missing
+        found = f"{count(one.files, 'file')}, {f'{wrong:,} wrong' if wrong else 'none wrong'}"
+        unfinished = "" if one.whole else "; not finished"
+        name = {"verify": "verification", "audit": "audit"}.get(one.kind, one.kind)
+        yield TimelineEntry(
+            one.ended, f"{name} ({one.way})", f"{found}{unfinished}", not wrong and one.whole
+        )
+
+
+def _each_minute(found: Iterable[RateSample], now: datetime) -> Iterable[RateSample]:
+    """Sixty samples, zero where nothing arrived."""
+    by_minute = {one.at: one for one in found}
+    last = now.replace(second=0, microsecond=0)
+    for back in range(59, -1, -1):
+        at = last - timedelta(minutes=back)
+        yield by_minute.get(at, RateSample(at, 60, 0))
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

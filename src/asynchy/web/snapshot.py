@@ -1,0 +1,151 @@
+"""Keeps the newest snapshot of the states of all experiments, computed while somebody looks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from asynchy.catalogue.reading import ScratchFolder
+from asynchy.catalogue.state_snapshot import StateSnapshot
+from asynchy.model.formatting import duration
+from asynchy.ssh.fork_server import WorkerProcess, load
+
+_MODULE = "asynchy.web.refresh"
+_LONGEST = 900.0
+"""Seconds that it may take to derive the states."""
+_SHORTEST_PAUSE = 3.0
+_SHARE = 4
+"""It is derived anew after so many times the seconds that it took: a fifth of a processor."""
+_LOOKED = 180.0
+"""Seconds after a look for which the states are kept up to date."""
+_TICK = 0.2
+_KEPT = 3
+
+
+@dataclass(frozen=True)
+class StateView:
+    """A snapshot, and how old it is."""
+
+    snapshot: StateSnapshot
+    facts: dict[str, Any]
+    problem: str | None
+    """Why there is no newer one; None: there will be."""
+
+    @property
+    def at(self) -> datetime:
+        """Of when the states are."""
+        return datetime.fromisoformat(self.facts["at"])
+
+
+class SnapshotKeeper:
+    """Has the states derived by another process, in turns. Safe to use from several threads."""
+
+    def __init__(self, config: Path) -> None:
+        self._config = config
+        self._folder = ScratchFolder()
+        self._changed = threading.Condition()
+        self._view: StateView | None = None
+        self.problem: str | None = None
+        self._looked = time.monotonic()
+        self._wanted = True
+        self._begun = self._ended = 0
+        """The number of the latest turn that has begun, and ended."""
+        self._ending = False
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Derive states until the end of this."""
+        load(_MODULE)
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self._ending = True
+            self._thread.join()
+
+    def current(self) -> StateView | None:
+        """The newest states; None: there are none yet."""
+        with self._changed:
+            self._looked = time.monotonic()
+            return self._view
+
+    def first(self, seconds: float) -> StateView | None:
+        """The newest states; if there are none yet, wait for some seconds."""
+        with self._changed:
+            self._looked = time.monotonic()
+            self._changed.wait_for(lambda: self._view or self.problem, seconds)
+            return self._view
+
+    def renew(self, seconds: float) -> None:
+        """Have the states derived now, and wait for some seconds until they are."""
+        with self._changed:
+            self._wanted = True
+            number = self._begun + 1  # the one that runs may have begun before the change
+            self._changed.wait_for(lambda: self._ended >= number, seconds)
+
+    def _work(self) -> None:
+        due = 0.0
+        while not self._ending:
+            idle = time.monotonic() - self._looked > _LOOKED
+            if not self._wanted and (idle or time.monotonic() < due):
+                time.sleep(_TICK)
+                continue
+            began = time.monotonic()
+            self._turn()
+            due = time.monotonic() + max(_SHORTEST_PAUSE, _SHARE * (time.monotonic() - began))
+
+    def _turn(self) -> None:
+        with self._changed:
+            self._wanted = False
+            self._begun += 1
+        target = self._folder.path / f"states-{self._begun}.db"
+        problem = self._derived(target)
+        with self._changed:
+            old = self._view
+            if problem is None:
+                snapshot = StateSnapshot(target)
+                self._view = StateView(snapshot, snapshot.facts(), None)
+            elif old is not None:
+                self._view = StateView(old.snapshot, old.facts, problem)
+            self.problem = problem
+            self._ended = self._begun
+            self._changed.notify_all()
+        self._remove_older()
+
+    def _derived(self, target: Path) -> str | None:
+        """Have another process write the snapshot; why it did not, None: it did."""
+        try:
+            worker = WorkerProcess(_MODULE)
+        except OSError as error:
+            return f"no process could be started: {error.strerror or error}"
+        try:
+            worker.pipe.send((str(self._config), str(target)))
+            deadline = time.monotonic() + _LONGEST
+            while not worker.pipe.poll(_TICK):
+                if self._ending:
+                    return "the dashboard ends"
+                if time.monotonic() > deadline:
+                    return (
+                        f"not finished within {duration(_LONGEST)}: "
+                        "a file system at home may not answer"
+                    )
+            answer = worker.pipe.recv()
+        except (EOFError, OSError):
+            return "the process that derives the states of experiments died"
+        finally:
+            worker.end(1.0 if not self._ending else 0.0)
+        if answer[0] == "done":
+            return None
+        _, message, hint = answer
+        return f"{message} ({hint})" if hint else str(message)
+
+    def _remove_older(self) -> None:
+        """Some are kept: a request may still read the one before."""
+        (self._folder.path / f"states-{self._begun - _KEPT}.db").unlink(missing_ok=True)
