@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from string import ascii_lowercase
+from typing import Any
 
 from simulator.config import write_config
 from simulator.experiments import many_small_files, mx_experiment
@@ -50,9 +52,7 @@ class Scene:
     facility: Facility
     config: Path
 
-    def measured(
-        self, epn: str, ended: timedelta, *, megabytes: int = 40, person: bool = True
-    ) -> None:
+    def measured(self, epn: str, ended: timedelta, *, megabytes: int = 40) -> None:
         """An experiment is at the facility, and the portal tells of its visit."""
         place = self.facility.experiment("mx", epn)
         mx_experiment(place, epn, frames=12)
@@ -60,10 +60,10 @@ class Scene:
         for number in range(megabytes // 4):
             (place / "raw" / f"image_{number:04}.h5").write_bytes(os.urandom(4_000_000))
         end = datetime.now(UTC).replace(microsecond=0) - ended
-        more = {"principal_scientist": _PERSON} if person else {}
+        proposal = {"title": _TITLES.get(epn, "Structures of things"), "type": {"name": "MX"}}
         self.facility.portal.add_visit(
-            equipment=23, epn=epn, start=end - timedelta(hours=8), end=end,
-            proposal={"title": _TITLES.get(epn, "Structures of things"), "type": {"name": "MX"}}, **more,
+            equipment=23, epn=epn, start=end - timedelta(hours=8), end=end, proposal=proposal,
+            principal_scientist=_PERSON,
         )  # fmt: skip
 
 
@@ -78,9 +78,7 @@ def main() -> int:
             print(f"\nThe token to log in with: {token}\nCtrl-C ends the demo.\n", flush=True)
             for number in itertools.count():
                 time.sleep(_EVERY)
-                made.measured(
-                    f"21007{'abcdefghijklmnopqrstuvwxyz'[number % 26]}", timedelta(hours=2)
-                )
+                made.measured(f"21007{ascii_lowercase[number % 26]}", timedelta(hours=2))
                 command(made, "now")
     except KeyboardInterrupt:
         print("\nThe demo ends.", flush=True)
@@ -90,7 +88,7 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def scene(folder: Path, **keys: object) -> Iterator[Scene]:
+def scene(folder: Path, **keys: Any) -> Iterator[Scene]:
     """A facility with some experiments, and a config for it; `keys` of the config besides."""
     home = folder / "home"
     (home / "logs").mkdir(parents=True)
@@ -118,9 +116,10 @@ def scene(folder: Path, **keys: object) -> Iterator[Scene]:
 
 def command(made: Scene, *arguments: str) -> str:
     """Run `asynchy` to its end; what it printed."""
-    call = [_SCRIPTS / "asynchy", "--config", made.config, *arguments]
+    call = [str(_SCRIPTS / "asynchy"), "--config", str(made.config), *arguments]
     print(f"$ asynchy --config {made.config} {' '.join(arguments)}", flush=True)
-    return subprocess.run(call, stdout=subprocess.PIPE, text=True, check=False).stdout
+    done = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=False)
+    return str(done.stdout)
 
 
 @contextlib.contextmanager

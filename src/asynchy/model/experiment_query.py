@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -85,6 +86,7 @@ class RiskTotals:
     @property
     def text(self) -> str:
         """The days that are left, as text for people."""
-        later = [f"within {days} days" for days in RISK_BANDS[1:]]
-        longest = f"after {RISK_BANDS[-1]} days"
-        return ["its time is past", *later, "not known when", longest][self.band]
+        pairs = itertools.pairwise(RISK_BANDS)
+        later = [f"in {first} to {last} days" for first, last in pairs]
+        longest = f"in more than {RISK_BANDS[-1]} days"
+        return ["now: its time is past", *later, "not known when", longest][self.band]

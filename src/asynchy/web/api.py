@@ -22,7 +22,7 @@ from asynchy.model.experiment_query import FILTERS, LARGEST_PAGE, ExperimentOrde
 from asynchy.model.experiment_summary import ExperimentSummary
 from asynchy.model.formatting import escaped
 from asynchy.web import history, queries
-from asynchy.web.site import NotFound, Site
+from asynchy.web.site import PageNotFound, Site
 
 _TYPES = {
     "str": {"type": ["string", "null"]},
@@ -61,7 +61,7 @@ def experiment(request: Request) -> Response:
     beamline = request.path_params["beamline"]
     view = site.reader.experiment(epn.text, "" if beamline == "-" else beamline) if epn else None
     if view is None:
-        raise NotFound("no such experiment is known")
+        raise PageNotFound("no such experiment is known")
     return _json(request, {
         "states_at": view.states.at,
         "experiment": as_json(view.summary),

@@ -22,7 +22,7 @@ from asynchy.web import api, live, pages
 from asynchy.web.gate import TooManyLogins
 from asynchy.web.queries import QueryRefused
 from asynchy.web.rendering import static_file
-from asynchy.web.site import NoStatesYet, NotFound, Site
+from asynchy.web.site import NoStatesYet, PageNotFound, Site
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ _PROGRAMS = ("/api/", "/metrics")
 
 _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (TooManyLogins, 429, ""),
-    (NotFound, 404, ""),
+    (PageNotFound, 404, ""),
     (QueryRefused, 400, "change the link"),
     (NoStatesYet, 503, "load the page again"),
     (ActionRefused, 403, ""),
@@ -113,6 +113,7 @@ def application(site: Site) -> Starlette:
         middleware=[Middleware(_Guard)],
         exception_handlers={HTTPException: _failed},
     )
+    app.router.redirect_slashes = False
     app.state.site = site
     site.templates.globals |= {"experiment_link": pages.experiment_link, "version_of": version_of}
     return app
@@ -122,7 +123,7 @@ def static(request: Request) -> Response:
     """A style sheet or script of ours; its link changes with it."""
     name = request.path_params["name"]
     if name not in _STATIC:
-        raise NotFound("there is no such file")
+        raise PageNotFound("there is no such file")
     headers = {"cache-control": "public, max-age=31536000, immutable"}
     return Response(static_file(name), media_type=_STATIC[name], headers=headers)
 

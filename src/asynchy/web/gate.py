@@ -14,7 +14,7 @@ from asynchy.errors import ActionRefused
 from asynchy.model.access import Role, WebToken
 from asynchy.model.formatting import escaped
 from asynchy.web.access import LoginLimit, Sessions, Viewer, now_utc
-from asynchy.web.reads import Reader
+from asynchy.web.reads import DashboardReader
 
 LARGEST_FORM = 16_384
 _LONGEST_NAME = 100
@@ -32,7 +32,7 @@ class TooManyLogins(Exception):
 class Gate:
     """Knows viewers by session, bearer token, or the header of the reverse proxy."""
 
-    def __init__(self, server: WebServer, reader: Reader, sessions: Sessions) -> None:
+    def __init__(self, server: WebServer, reader: DashboardReader, sessions: Sessions) -> None:
         self.server = server
         self.limit = LoginLimit()
         self.is_secure = bool(server.url and server.url.startswith("https://"))

@@ -27,7 +27,7 @@ from asynchy.web.actions import ActionRequest, perform
 from asynchy.web.gate import form_of
 from asynchy.web.plots import Bar, bar_plot
 from asynchy.web.reads import LiveView
-from asynchy.web.site import NotFound, Site
+from asynchy.web.site import PageNotFound, Site
 
 _RENEW = 4.0
 """Seconds that an action waits for new states before the next page shows."""
@@ -122,16 +122,16 @@ def experiment(request: Request) -> Response:
     site = Site.of(request)
     epn, beamline = _named(request)
     if epn is None:
-        raise NotFound("that is not an EPN (digits and a letter, such as 12282a)")
+        raise PageNotFound("that is not an EPN (digits and a letter, such as 12282a)")
     states = site.states()
     if beamline is None:
         found = states.snapshot.of_epn(epn.text)
         if not found:
-            raise NotFound(f"no experiment {epn} is known")
+            raise PageNotFound(f"no experiment {epn} is known")
         return RedirectResponse(experiment_link(found[0].epn, found[0].beamline), 303)
     view = site.reader.experiment(epn.text, beamline)
     if view is None:
-        raise NotFound(f"no experiment {epn} is known on that beamline")
+        raise PageNotFound(f"no experiment {epn} is known on that beamline")
     return site.page(request, "experiment", view=view, one=view.summary, rates=history.rates(view))
 
 
@@ -192,7 +192,7 @@ def confirm(request: Request) -> Response:
     site = Site.of(request)
     action = _action(request)
     if action not in _CONFIRMED:
-        raise NotFound("there is no such action")
+        raise PageNotFound("there is no such action")
     site.require_operator(request)
     asked = ActionRequest.of(action, request.query_params)
     copies: tuple[CopyRecord, ...] = ()
@@ -230,7 +230,7 @@ def _action(request: Request) -> Action:
     try:
         return Action(name)
     except ValueError:
-        raise NotFound("there is no such action") from None
+        raise PageNotFound("there is no such action") from None
 
 
 async def login(request: Request) -> Response:

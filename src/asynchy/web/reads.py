@@ -150,7 +150,7 @@ class ExperimentView:
         return sorted(found, key=lambda entry: entry.at, reverse=True)
 
 
-class Reader:
+class DashboardReader:
     """Reads for pages and API. Safe to use from several threads.
 
     All methods raise `CatalogueError` if the catalogue cannot be read.

@@ -39,6 +39,7 @@ def templates() -> Environment:
         loader=FileSystemLoader(_FOLDER / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_printable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -59,6 +60,13 @@ def templates() -> Environment:
     }
     made.globals |= {"signs": _SIGNS, "states": [one.name.lower() for one in State]}
     return made
+
+
+def _printable(value: Any) -> Any:
+    """A text without control characters, and without bytes that are not UTF-8."""
+    if type(value) is not str or value.isprintable():
+        return value
+    return "".join(one if one.isprintable() or one == "\n" else escaped(one) for one in value)
 
 
 def time_tag(when: datetime) -> Markup:

@@ -22,7 +22,7 @@ from asynchy.web.access import Sessions, key_path, session_key
 from asynchy.web.application import application
 from asynchy.web.gate import Gate
 from asynchy.web.live import LiveFeed
-from asynchy.web.reads import Reader
+from asynchy.web.reads import DashboardReader
 from asynchy.web.rendering import templates
 from asynchy.web.site import Site
 from asynchy.web.snapshot import SnapshotKeeper
@@ -30,6 +30,7 @@ from asynchy.web.snapshot import SnapshotKeeper
 log = logging.getLogger(__name__)
 
 _CONNECTIONS = 1000
+_BACKLOG = 128
 _GRACE = 3
 """Seconds that requests have to end after SIGTERM."""
 _ALIVE = 5
@@ -48,7 +49,7 @@ def serve(config: Path, said: Callable[[str], None]) -> None:
     settings = load(config).settings
     key = session_key(key_path(settings.catalogue_path))
     keeper = SnapshotKeeper(config)
-    reader = Reader(config, keeper)
+    reader = DashboardReader(config, keeper)
     reader.live()  # a catalogue that cannot be read is said before anybody looks
     site = Site(reader, Gate(settings.web, reader, Sessions(key)), templates())
     with _listening(settings.web.listen) as listener, keeper.running():
@@ -120,10 +121,12 @@ def _tcp(listen: str) -> socket.socket:
     family, kind, _, _, address = socket.getaddrinfo(
         host.strip("[]"), int(port), type=socket.SOCK_STREAM
     )[0]
-    made = socket.socket(family, kind)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.bind(address)
-    made.listen(128)
+    with contextlib.ExitStack() as stack:
+        made = stack.enter_context(socket.socket(family, kind))
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(_BACKLOG)
+        stack.pop_all()
     return made
 
 
@@ -132,13 +135,15 @@ def _unix(path: Path) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(path.lstat().st_mode) and not _answers(path):
             path.unlink()  # of a server that was killed
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o117)
-    try:
-        made.bind(str(path))
-    finally:
-        os.umask(before)
-    made.listen(128)
+    with contextlib.ExitStack() as stack:
+        made = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        before = os.umask(0o117)
+        try:
+            made.bind(str(path))
+        finally:
+            os.umask(before)
+        made.listen(_BACKLOG)
+        stack.pop_all()
     return made
 
 

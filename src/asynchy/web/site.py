@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, Response
 
 from asynchy.errors import ActionRefused
 from asynchy.web.gate import Gate, is_same_site
-from asynchy.web.reads import Reader
+from asynchy.web.reads import DashboardReader
 from asynchy.web.snapshot import StateView
 
 _SAID = "asynchy-said"
@@ -29,7 +29,7 @@ PAGES = (
 )
 
 
-class NotFound(Exception):
+class PageNotFound(Exception):
     """There is no such page, or experiment; the text says what is not there."""
 
 
@@ -41,7 +41,7 @@ class NoStatesYet(Exception):
 class Site:
     """What endpoints work with."""
 
-    reader: Reader
+    reader: DashboardReader
     gate: Gate
     templates: Environment
 
