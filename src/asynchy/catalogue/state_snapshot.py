@@ -44,6 +44,7 @@ from sqlalchemy.schema import CreateTable
 from asynchy.catalogue.column_types import UtcDateTime
 from asynchy.errors import CatalogueError
 from asynchy.model.experiment_query import (
+    FILTERS,
     NO_VALUE,
     RISK_BANDS,
     ExperimentOrder,
@@ -54,6 +55,7 @@ from asynchy.model.experiment_query import (
 from asynchy.model.experiment_summary import ExperimentSummary
 
 _BATCH = 5000
+_MOST_KNOWN = 200
 _TYPES: dict[str, Any] = {
     "str": Text,
     "int": BigInteger,
@@ -76,7 +78,9 @@ _SEARCHED = ("epn", "title", "person", "project", "beamline")
 _indexes = [
     Index(f"ix_{name}", _rows.c[name])
     for name in ("epn", "state", "project", "measured", "bytes", "kept_until", "completed")
-]  # made last: that takes less time
+]
+_indexes.append(Index("ix_by_epn", _rows.c.proposal, _rows.c.epn, _rows.c.beamline))
+"""Made last: that takes less time."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,8 @@ class StateSnapshot:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._engine = _engine(path, "ro")
+        self._known: dict[str, Any] = {}
+        """Answers that were found already: the file never changes."""
 
     def facts(self) -> dict[str, Any]:
         """What was found out besides."""
@@ -135,7 +141,7 @@ class StateSnapshot:
         """One page of what a query asks for; the last one if it asks for a later one."""
         wanted = _wanted(query)
         totals = select(func.count(), func.coalesce(func.sum(_rows.c.bytes), 0)).where(wanted)
-        total, size = self._all(totals)[0]
+        total, size = self._once(totals)[0]
         pages = max(1, -(-total // query.per_page))
         page = min(query.page, pages)
         some = _selected(query).limit(query.per_page).offset((page - 1) * query.per_page)
@@ -153,14 +159,12 @@ class StateSnapshot:
         query = select(_rows).where(_rows.c.epn == epn).order_by(_rows.c.beamline)
         return list(map(_summary, self._all(query)))
 
-    def counts(self, name: str, query: ExperimentQuery | None = None) -> dict[str, int]:
+    def counts(self, name: str) -> dict[str, int]:
         """By value of a column how many experiments there are, the most first."""
         column = _rows.c[name]
         number = func.count()
         grouped = select(column, number).group_by(column).order_by(number.desc(), column)
-        if query is not None:
-            grouped = grouped.where(_wanted(query))
-        return {value: found for value, found in self._all(grouped) if value}
+        return {value: found for value, found in self._once(grouped) if value}
 
     def totals(self, name: str) -> list[GroupTotals]:
         """What experiments come to by value of a column, the most at home first."""
@@ -178,7 +182,7 @@ class StateSnapshot:
             func.coalesce(func.sum(case((and_(left, _rows.c.bytes.is_(None)), 1))), 0),
         )
         ordered = query.group_by(column).order_by(size.desc(), rest.desc(), column)
-        return [GroupTotals(*map(_plain, row)) for row in self._all(ordered)]
+        return [GroupTotals(*map(_plain, row)) for row in self._once(ordered)]
 
     def at_risk(self, now: datetime) -> list[RiskTotals]:
         """What the facility may delete before it is safe at home, by the days that are left."""
@@ -197,6 +201,23 @@ class StateSnapshot:
             for row in self._all(query.where(columns.risk != "").group_by(band))
         }
         return [found.get(one, RiskTotals(one, 0, 0, 0)) for one in range(len(RISK_BANDS) + 2)]
+
+    def _once(self, query: Select[Any]) -> list[Any]:
+        """What a query finds; kept, if it is asked again."""
+        key = str(query.compile(compile_kwargs={"literal_binds": True}))
+        if key not in self._known:
+            if len(self._known) > _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = self._all(query)
+        return list(self._known[key])
+
+    def warm_up(self) -> None:
+        """Find what most pages ask for."""
+        self.page(ExperimentQuery())
+        for name in FILTERS:
+            self.counts(name)
+        for name in ("project", "beamline"):
+            self.totals(name)
 
     def _all(self, query: Select[Any]) -> list[Any]:
         try:
@@ -244,8 +265,9 @@ def _order(query: ExperimentQuery) -> tuple[Any, ...]:
         return tuple(one.desc() for one in by_epn) if query.is_descending else by_epn
     name = {ExperimentOrder.SIZE: "bytes"}.get(query.order, query.order.value)
     column = columns[name]
-    ordered = column.desc() if query.is_descending else column.asc()
-    return (ordered.nulls_last(), *by_epn)
+    # What is not known comes last; descending, it does so by itself, and the index can be used.
+    ordered = column.desc() if query.is_descending else column.asc().nulls_last()
+    return (ordered, *by_epn)
 
 
 def _summary(row: Any) -> ExperimentSummary:

@@ -103,8 +103,10 @@ class WebReads:
         with self._database.looking() as db:
             return [DayTotals(str(row[0]), *map(int, row[1:])) for row in db.execute(query)]
 
-    def latest_attempts(self, number: int, *, failed: bool = False) -> list[PastAttempt]:
-        """The latest attempts for any copy, or those that failed, the latest first."""
+    def latest_attempts(
+        self, number: int, *, failed_since: datetime | None = None
+    ) -> list[PastAttempt]:
+        """The latest attempts for any copy, or those that failed since a time, the latest first."""
         query = (
             select(attempts, copies.c.project, copies.c.destination)
             .add_columns(experiments.c.beamline, experiments.c.epn)
@@ -113,8 +115,9 @@ class WebReads:
             .order_by(attempts.c.id.desc())
             .limit(number)
         )
-        if failed:
-            query = query.where(attempts.c.verdict.not_in(_GOOD))
+        if failed_since is not None:
+            since = attempts.c.ended >= failed_since
+            query = query.where(attempts.c.verdict.not_in(_GOOD), since)
         with self._database.looking() as db:
             return [
                 PastAttempt(

@@ -175,15 +175,14 @@ def health(request: Request) -> Response:
     site = Site.of(request)
     live, states = site.reader.live(), site.reader.keeper.first(5)
     catalogue = site.reader.catalogue
-    path = catalogue.path
+    path, month = catalogue.path, datetime.now(UTC) - timedelta(days=30)
     return site.page(
         request, "health", live=live, states=states, catalogue_path=path, keeper=site.reader.keeper,
         found_problems=list(site.reader.problems(live, states)),
-        failed=catalogue.web.latest_attempts(15, failed=True),
+        failed=catalogue.web.latest_attempts(15, failed_since=month),
         actions=catalogue.web_access.actions(30),
         catalogue_bytes=path.stat().st_size if path.exists() else None,
         took=duration(states.facts["seconds"]) if states else "",
-        soon=datetime.now(UTC) - timedelta(days=7),
     )  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def _listening(listen: str) -> Iterator[socket.socket]:
         made = _unix(_socket_path(listen)) if listen.startswith("unix:") else _tcp(listen)
     except OSError as error:
         raise ListenRefused(
-            f"`asynchy web` cannot listen at {listen}: {error.strerror or error}",
+            f"the dashboard cannot listen at {listen}: {error.strerror or error}",
             hint="choose another address in `web: listen` of the config, or end the program that "
             "listens there",
         ) from None

@@ -107,10 +107,12 @@ class SnapshotKeeper:
             self._begun += 1
         target = self._folder.path / f"states-{self._begun}.db"
         problem = self._derived(target)
+        snapshot = StateSnapshot(target)
+        if problem is None:
+            snapshot.warm_up()
         with self._changed:
             old = self._view
             if problem is None:
-                snapshot = StateSnapshot(target)
                 self._view = StateView(snapshot, snapshot.facts(), None)
             elif old is not None:
                 self._view = StateView(old.snapshot, old.facts, problem)

@@ -40,7 +40,7 @@ def _serve(config: Path) -> None:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise PackageMissing(
-            f"`asynchy web` needs packages that are not installed: {', '.join(missing)}",
+            f"the dashboard needs packages that are not installed: {', '.join(missing)}",
             hint="install the extra: `pip install --require-hashes -r requirements/web.txt`",
         )
     from asynchy.web.server import serve  # noqa: PLC0415 - of the extra
