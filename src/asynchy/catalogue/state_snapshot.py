@@ -202,6 +202,17 @@ class StateSnapshot:
         }
         return [found.get(one, RiskTotals(one, 0, 0, 0)) for one in range(len(RISK_BANDS) + 2)]
 
+    def damaged_files(self) -> int:
+        """Files at home that are missing or damaged."""
+        return int(self._once(select(func.coalesce(func.sum(_rows.c.damaged), 0)))[0][0])
+
+    def oldest_obligation(self) -> datetime | None:
+        """When the oldest experiment was measured that is due or has no project; None: none is."""
+        owed = _rows.c.state.in_(("due", "unowned"))
+        oldest = func.min(_rows.c.measured, type_=UtcDateTime)
+        found: datetime | None = self._once(select(oldest).where(owed))[0][0]
+        return found
+
     def _once(self, query: Select[Any]) -> list[Any]:
         """What a query finds; kept, if it is asked again."""
         key = str(query.compile(compile_kwargs={"literal_binds": True}))

@@ -23,6 +23,7 @@ _COMMANDS = {
     "init": "init.init",
     "logs": "logs.logs_command",
     "map": "map.map_group",
+    "metrics": "web.metrics_command",
     "notify": "notify.notify_group",
     "now": "service.now_command",
     "pause": "service.pause_command",

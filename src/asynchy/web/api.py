@@ -22,6 +22,7 @@ from asynchy.model.experiment_query import FILTERS, LARGEST_PAGE, ExperimentOrde
 from asynchy.model.experiment_summary import ExperimentSummary
 from asynchy.model.formatting import escaped
 from asynchy.web import history, queries
+from asynchy.web.metrics import CONTENT_TYPE, metrics_text
 from asynchy.web.site import PageNotFound, Site
 
 _TYPES = {
@@ -144,6 +145,13 @@ def openapi(request: Request) -> Response:
     })  # fmt: skip
 
 
+def metrics(request: Request) -> Response:
+    """The figures for Prometheus."""
+    reader = Site.of(request).reader
+    body = metrics_text(reader.live(), reader.keeper.first(5))
+    return Response(body, media_type=CONTENT_TYPE)
+
+
 def _get(summary: str, parameters: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     answers = {"200": {"description": "found"}, "304": {"description": "not changed (ETag)"},
                "401": {"description": "no token that counts"}}  # fmt: skip
@@ -189,4 +197,5 @@ ROUTES = (
     Route("/api/v1/experiments/{beamline}/{epn}", experiment, methods=["GET"]),
     Route("/api/v1/history", days, methods=["GET"]),
     Route("/api/v1/openapi.json", openapi, methods=["GET"]),
+    Route("/metrics", metrics, methods=["GET"]),
 )

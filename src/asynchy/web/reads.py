@@ -186,16 +186,7 @@ class DashboardReader:
 
     def live(self) -> LiveView:
         """What goes on right now."""
-        now, catalogue = datetime.now(UTC), self.catalogue
-        services = catalogue.services()
-        return LiveView(
-            now=now,
-            service=next((one for one in services if one.name == SERVICE), None),
-            others=tuple(one for one in services if one.name != SERVICE),
-            pause=catalogue.pauses.current(now),
-            running=tuple(catalogue.transfers.running()),
-            samples=tuple(_each_minute(catalogue.transfers.samples(now - _HOUR), now)),
-        )
+        return live_view(self.catalogue)
 
     def now(self) -> NowView:
         """What an operator reads first."""
@@ -305,6 +296,23 @@ class DashboardReader:
             damaged=tuple(damaged),
             siblings=tuple(one for one in found if one is not summary),
         )  # fmt: skip
+
+
+def live_view(catalogue: Catalogue) -> LiveView:
+    """What goes on right now, as a catalogue says.
+
+    Raises:
+        CatalogueError: it cannot be read.
+    """
+    now, services = datetime.now(UTC), catalogue.services()
+    return LiveView(
+        now=now,
+        service=next((one for one in services if one.name == SERVICE), None),
+        others=tuple(one for one in services if one.name != SERVICE),
+        pause=catalogue.pauses.current(now),
+        running=tuple(catalogue.transfers.running()),
+        samples=tuple(_each_minute(catalogue.transfers.samples(now - _HOUR), now)),
+    )
 
 
 def _of_service(live: LiveView) -> Iterable[Problem]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any
 
 from asynchy.alerting.content import Suggestion, suggest
 from asynchy.catalogue import Catalogue
-from asynchy.catalogue.state_snapshot import write_state_snapshot
+from asynchy.catalogue.reading import ScratchFolder
+from asynchy.catalogue.state_snapshot import StateSnapshot, write_state_snapshot
 from asynchy.config import Settings, load
 from asynchy.errors import AsynchyError
 from asynchy.model.copy_record import Presence
@@ -33,6 +35,7 @@ from asynchy.reporting.forecast import Forecast, forecast
 from asynchy.reporting.next_steps import next_step, why
 from asynchy.reporting.reports import asked_level, free_at, notices, risks, states
 from asynchy.ssh.fork_server import to_parent
+from asynchy.web.snapshot import StateView
 
 _RATE_DAYS = 28
 """Over which the rate of the forecast is measured."""
@@ -104,6 +107,16 @@ def refresh(config: Path, target: Path) -> float:
         },
     )
     return time.monotonic() - began
+
+
+@contextmanager
+def states_now(config: Path) -> Iterator[StateView]:
+    """The states, derived here and now, for a command that needs them once. Raises as `refresh`."""
+    folder = ScratchFolder()
+    path = folder.path / "states.db"
+    refresh(config, path)
+    snapshot = StateSnapshot(path)
+    yield StateView(snapshot, snapshot.facts(), None)
 
 
 def _risks(settings: Settings, found: Sequence[ExperimentState], now: datetime) -> Risks:

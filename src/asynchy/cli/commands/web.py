@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,12 +16,12 @@ from asynchy.cli.errors import handle_errors
 from asynchy.cli.options import span
 from asynchy.cli.output.tables import line, table
 from asynchy.config import load
-from asynchy.errors import PackageMissing
+from asynchy.errors import ExportRefused, PackageMissing
 from asynchy.model.access import Role, WebToken
 from asynchy.model.formatting import escaped, moment
 from asynchy.web.access import TOKEN_NAME, new_token
 
-_NEEDED = ("starlette", "uvicorn")
+_NEEDED = ("prometheus_client", "starlette", "uvicorn")
 
 
 @click.group("web", invoke_without_command=True)
@@ -35,20 +36,60 @@ def web_group(context: click.Context) -> None:
         _serve(context.obj)
 
 
-@handle_errors
-def _serve(config: Path) -> None:
+def _require_packages() -> None:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise PackageMissing(
             f"the dashboard needs packages that are not installed: {', '.join(missing)}",
             hint="install the extra: `pip install --require-hashes -r requirements/web.txt`",
         )
+
+
+@handle_errors
+def _serve(config: Path) -> None:
+    _require_packages()
     from asynchy.web.server import serve  # noqa: PLC0415 - of the extra
 
     settings = load(config).settings
     logging_setup.set_up(settings.log_level, None)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     serve(config, lambda address: line(f"The dashboard is at {address}"))
+
+
+@click.command("metrics")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write to FILE, in one step, for node_exporter's textfile collector.  [default: print]",
+)
+@click.pass_obj
+@handle_errors
+def metrics_command(config: Path, /, out: Path | None) -> None:
+    """Print figures for Prometheus: states, rates, what is at risk, whether the service runs.
+
+    `asynchy web` serves the same at /metrics.
+    """
+    _require_packages()
+    from asynchy.web.metrics import metrics_text  # noqa: PLC0415 - of the extra
+    from asynchy.web.reads import live_view  # noqa: PLC0415
+    from asynchy.web.refresh import states_now  # noqa: PLC0415
+
+    catalogue = Catalogue.open_readonly(load(config).settings.catalogue_path)
+    with states_now(config) as states:
+        text = metrics_text(live_view(catalogue), states)
+    if out is None:
+        click.echo(text.decode(), nl=False)
+        return
+    try:
+        new = out.with_name(f".{out.name}.{os.getpid()}")
+        new.write_bytes(text)
+        new.replace(out)  # the collector never reads a part of it
+    except OSError as error:
+        raise ExportRefused(
+            f"the metrics cannot be written to {out}: {error.strerror}",
+            hint="let this user write the folder",
+        ) from None
 
 
 @web_group.group("token")

@@ -1,0 +1,151 @@
+"""Figures for Prometheus, from the newest states and from what runs.
+
+`/metrics` serves them, and `asynchy metrics` writes them for node_exporter's textfile collector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from asynchy.model.experiment_state import State
+from asynchy.web.history import deadlines
+from asynchy.web.reads import LiveView
+from asynchy.web.snapshot import StateView
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def metrics_text(live: LiveView, states: StateView | None) -> bytes:
+    """The figures; without states, those that follow from them are left out."""
+    registry = CollectorRegistry()
+    registry.register(_Collector(live, states))
+    return generate_latest(registry)
+
+
+class _Collector(Collector):
+    def __init__(self, live: LiveView, states: StateView | None) -> None:
+        self._live, self._states = live, states
+
+    def collect(self) -> Iterable[Metric]:
+        yield from _of_live(self._live)
+        if self._states is not None:
+            yield from _of_states(self._states)
+            yield from _of_forecast(self._states)
+
+
+def _of_live(live: LiveView) -> Iterable[Metric]:
+    running = live.service is not None and live.service.alive
+    yield _gauge("asynchy_service_up", "Whether mxsync runs as a service.", running)
+    yield _gauge("asynchy_paused", "Whether mxsync is paused.", live.pause is not None)
+    if live.service is not None:
+        yield _gauge(
+            "asynchy_service_heartbeat_timestamp_seconds",
+            "When mxsync last said that it is alive.",
+            live.service.heartbeat.timestamp(),
+        )
+        troubled = bool(live.service.trouble)
+        yield _gauge(
+            "asynchy_service_trouble", "Whether something went wrong in the latest cycle.", troubled
+        )
+    yield _gauge("asynchy_transfers_running", "Transfers that run.", len(live.running))
+    yield _gauge(
+        "asynchy_transfer_rate_bytes_per_second", "Bytes that arrive each second now.", live.rate
+    )
+    yield _gauge(
+        "asynchy_received_last_hour_bytes", "Bytes that arrived in the last hour.", live.hour_bytes
+    )
+
+
+def _of_states(states: StateView) -> Iterable[Metric]:
+    yield _gauge(
+        "asynchy_states_timestamp_seconds", "Of when the states are.", states.at.timestamp()
+    )
+    counts = states.snapshot.counts("state")
+    by_state = GaugeMetricFamily("asynchy_experiments", "Experiments by state.", labels=["state"])
+    for state in State:
+        name = state.name.lower()
+        by_state.add_metric([name], counts.get(name, 0))
+    yield by_state
+    needs = GaugeMetricFamily(
+        "asynchy_experiments_needing_person", "Experiments that need a person.", labels=["cause"]
+    )
+    for cause, number in states.snapshot.counts("cause").items():
+        needs.add_metric([cause], number)
+    yield needs
+    totals = states.snapshot.totals("beamline")
+    home = GaugeMetricFamily("asynchy_home_bytes", "Bytes at home.", labels=["beamline"])
+    left = GaugeMetricFamily(
+        "asynchy_left_bytes", "Bytes still to come, as far as known.", labels=["beamline"]
+    )
+    for one in totals:
+        home.add_metric([one.name], one.bytes)
+        left.add_metric([one.name], one.left_bytes)
+    yield from (home, left)
+    yield from _at_risk(states)
+    yield _gauge(
+        "asynchy_damaged_files",
+        "Files at home that are missing or damaged.",
+        states.snapshot.damaged_files(),
+    )
+    oldest = states.snapshot.oldest_obligation()
+    if oldest is not None:
+        yield _gauge(
+            "asynchy_oldest_obligation_timestamp_seconds",
+            "When the oldest experiment was measured that is due or has no project.",
+            oldest.timestamp(),
+        )
+    if states.facts["portal"] is not None:
+        yield _gauge(
+            "asynchy_portal_timestamp_seconds",
+            "When the portal last told of a visit.",
+            _seconds(states.facts["portal"]),
+        )
+
+
+def _at_risk(states: StateView) -> Iterable[Metric]:
+    found = deadlines(states)
+    assert found is not None
+    number = GaugeMetricFamily(
+        "asynchy_at_risk_experiments",
+        "Experiments that the facility may delete before they are safe at home, by days left.",
+        labels=["within"],
+    )
+    size = GaugeMetricFamily(
+        "asynchy_at_risk_bytes", "Their bytes, as far as known.", labels=["within"]
+    )
+    for band in found.bands:
+        number.add_metric([band.name], band.experiments)
+        size.add_metric([band.name], band.bytes)
+    yield from (number, size)
+
+
+def _of_forecast(states: StateView) -> Iterable[Metric]:
+    expected = states.facts["forecast"]
+    yield _gauge(
+        "asynchy_backlog_experiments", "Experiments to be fetched.", expected["experiments"]
+    )
+    yield _gauge("asynchy_backlog_bytes", "Bytes to be fetched.", expected["bytes"])
+    yield _gauge(
+        "asynchy_late_experiments",
+        "Experiments that the facility may delete before they are fetched, at the present rate.",
+        expected["number_late"],
+    )
+    if expected["done"] is not None:
+        yield _gauge(
+            "asynchy_backlog_done_timestamp_seconds",
+            "When all of it is at home, at the present rate.",
+            _seconds(expected["done"]),
+        )
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=float(value))
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
