@@ -48,6 +48,7 @@ def main() -> int:
     finally:
         remove(folder)
     _say(f"{'All well' if good else 'NOT WELL'}, in {time.monotonic() - began:.0f} s.")
+    print("`make demo-web` shows such a facility in the dashboard, with transfers going on.")
     return 0 if good else 1
 
 

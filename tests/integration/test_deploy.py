@@ -34,6 +34,7 @@ STARTS = {
     "epnalert.timer": "OnCalendar=*-*-* 01:00:00",
     "asynchy-audit.service": "/opt/mx_sync/bin/asynchy --config /opt/mx_sync/etc/config.yml audit",
     "asynchy-audit.timer": "OnCalendar=*-*-* 03:00:00",
+    "asynchy-web.service": "/opt/mx_sync/bin/asynchy --config /opt/mx_sync/etc/config.yml web",
 }
 
 
@@ -242,3 +243,11 @@ def test_pages_units_and_role_have_one_set_of_paths() -> None:
     allowed = ("/opt/mx_sync", "/opt/assyncy", "/opt/asynchy-rehearsal", "/var/lib/apt")
     assert len(found) > 5
     assert [one for one in sorted(found) if not one.endswith(allowed)] == []
+
+
+def test_the_alert_rules_fire_when_they_should_and_no_sooner() -> None:
+    answer = subprocess.run(
+        ["promtool", "test", "rules", "asynchy.test.yml"],
+        cwd=DEPLOY / "prometheus", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stdout + answer.stderr
