@@ -12,14 +12,16 @@ import pytest
 from asynchy.catalogue.dashboard_tables import transfers
 from asynchy.catalogue.database import Database
 from asynchy.localfs import process_identity
+from simulator.experiments import mx_experiment
+from simulator.facility import Facility
 from simulator.scratch import new_folder, remove
-from tests.conftest import Program, give
-from tests.tools.dashboard import NOW, Browser, MadeHome
+from tests.conftest import Home, Program, give, wait_until
+from tests.tools.dashboard import NOW, Browser, MadeHome, served
 
 pytestmark = pytest.mark.extra
 PAGES = ("/", "/experiments", "/experiments/mx/1a", "/experiments/mx/3a", "/history", "/facility",
          "/health", "/actions/release?epn=1a&beamline=mx", "/nosuch")  # fmt: skip
-LIMIT = 60_000
+LIMIT = 30_000
 """Milliseconds; a slow machine is no failure."""
 
 
@@ -170,3 +172,42 @@ def test_the_page_says_that_it_is_stale_while_the_server_is_away_and_recovers(
     with home.serving():
         page.wait_for_selector("[data-live]:not(.stale)")
     context.close()
+
+
+def test_an_operators_day(home: Home, facility: Facility, chromium: Any) -> None:
+    """An unknown EPN appears, is assigned in the page, comes home live, and is verified."""
+    home.configure(web={"listen": "127.0.0.1:0"}, bandwidth_limit="2 MB")
+    source = facility.experiment("mx", "20345b")
+    mx_experiment(source, "20345b", frames=2)
+    (source / "raw.h5").write_bytes(bytes(6_000_000))
+    give(facility.data)
+    home.visit("20345b")
+    asynchy = ("asynchy", "--config", home.config)
+    made = home.program.run(*asynchy, "web", "token", "add", "jane", "--role", "operator")
+    with home.serving(), served(home.program, home.config) as address:
+        context = chromium.new_context()
+        context.set_default_timeout(LIMIT)
+        page = context.new_page()
+        page.goto(f"{address}/login")
+        page.get_by_label("Token").fill(made.stdout.strip())
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_label("Project of 20345").fill("ny79")
+        page.get_by_role("button", name="Assign").click()
+        page.get_by_text("20345 belongs to ny79 now.").wait_for()
+        page.get_by_role("button", name="Begin a cycle now").click()
+        page.get_by_role("progressbar").first.wait_for()
+        page.get_by_role("heading", name="Nothing needs a person").wait_for()
+        page.goto(f"{address}/experiments/mx/20345b")
+
+        def shows(text: str) -> bool:
+            page.reload()
+            return bool(page.get_by_text(text).count())
+
+        wait_until(lambda: shows("Complete at home"))
+        verified = home.program.run(*asynchy, "verify", "20345b")
+        assert verified.returncode == 0, verified.stdout + verified.stderr
+
+        wait_until(lambda: shows("digest compared with the facility"))
+        page.goto(f"{address}/health")
+        assert page.get_by_role("cell", name="20345 belongs to ny79 now.").is_visible()
+        context.close()

@@ -184,14 +184,21 @@ class MadeHome:
 
     @contextmanager
     def serving(self) -> Iterator[Browser]:
-        """The dashboard, until the end of this; it ends with exit code 0."""
-        with self.program.start("asynchy", "--config", self.config, "web") as process:
-            try:
-                assert process.stdout is not None and process.stderr is not None
-                line = process.stdout.readline()
-                assert line.startswith("The dashboard is at "), process.stderr.read()
-                yield Browser(line.removeprefix("The dashboard is at ").strip())
-            finally:
-                process.terminate()
-                _, errors = process.communicate(timeout=LIMIT)
-            assert (process.returncode, "Traceback" in errors) == (0, False), errors
+        """The dashboard, until the end of this."""
+        with served(self.program, self.config) as address:
+            yield Browser(address)
+
+
+@contextmanager
+def served(program: Program, config: Path) -> Iterator[str]:
+    """The address of a dashboard, which runs until the end of this and ends with exit code 0."""
+    with program.start("asynchy", "--config", config, "web") as process:
+        try:
+            assert process.stdout is not None and process.stderr is not None
+            line = process.stdout.readline()
+            assert line.startswith("The dashboard is at "), process.stderr.read()
+            yield line.removeprefix("The dashboard is at ").strip()
+        finally:
+            process.terminate()
+            _, errors = process.communicate(timeout=LIMIT)
+        assert (process.returncode, "Traceback" in errors) == (0, False), errors

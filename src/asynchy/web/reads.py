@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from asynchy.catalogue import Catalogue
 from asynchy.catalogue.web_reads import FolderTotals
 from asynchy.config import Settings, load
+from asynchy.errors import ConfigError
 from asynchy.model.access import OperatorAction
 from asynchy.model.attempt import Attempt, ServiceState, Verdict
 from asynchy.model.copy_record import CopyRecord
@@ -31,6 +33,7 @@ from asynchy.web.snapshot import SnapshotKeeper, StateView
 _REOPEN = 30.0
 """Seconds after which the catalogue is opened again: how it can be read may have changed."""
 _HOUR = timedelta(hours=1)
+_MINUTE = 60
 _DELAY = timedelta(hours=2)
 """By how much a cycle may be late before the page says so."""
 _URGENT_SHOWN = 12
@@ -172,7 +175,8 @@ class DashboardReader:
             seen = _identity(self.config)
             if seen != self._config_seen:
                 self._config_seen = seen
-                self._settings = load(self.config).settings
+                with contextlib.suppress(ConfigError):  # what derives the states says it
+                    self._settings = load(self.config).settings
             return self._settings
 
     @property
@@ -371,12 +375,14 @@ def _checks(checks: Iterable[tuple[str, Check]]) -> Iterable[TimelineEntry]:
 
 
 def _each_minute(found: Iterable[RateSample], now: datetime) -> Iterable[RateSample]:
-    """Sixty samples, zero where nothing arrived."""
+    """Sixty samples, zero where nothing arrived; the last one is of a part of a minute."""
     by_minute = {one.at: one for one in found}
     last = now.replace(second=0, microsecond=0)
-    for back in range(59, -1, -1):
+    for back in range(59, 0, -1):
         at = last - timedelta(minutes=back)
-        yield by_minute.get(at, RateSample(at, 60, 0))
+        yield by_minute.get(at, RateSample(at, _MINUTE, 0))
+    begun = max(1, int((now - last).total_seconds()))
+    yield replace(by_minute.get(last, RateSample(last, _MINUTE, 0)), seconds=begun)
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:
