@@ -49,6 +49,7 @@ bench: ## how fast experiments come home, against other programs (root, 90 minut
 	@scripts/set-up --bench
 	@$(PYTHON) -m benchmarks
 	@$(PYTHON) -m benchmarks.decisions
+	@$(PYTHON) -m benchmarks.dashboard
 
 bench-quick: ## the same in five minutes: less data, fewer distances, one round
 	@scripts/set-up --bench
