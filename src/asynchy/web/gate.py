@@ -107,11 +107,21 @@ class Gate:
             ActionRefused: it does not have what this viewer was given, or comes from elsewhere.
         """
         is_ours = viewer.form_key and self._sessions.is_form_key(viewer, form.get("form_key", ""))
-        if not is_ours or not is_same_site(request):
+        if not is_ours or not self.is_same_site(request):
             raise ActionRefused(
                 "the form is of another session, or of another site: nothing was done",
                 hint="load the page again, and send the form once more",
             )
+
+    def is_same_site(self, request: Request) -> bool:
+        """Whether a form was sent by a page of ours, as the browser says."""
+        site = request.headers.get("sec-fetch-site")
+        if site is not None and site not in _SAFE_SITES:
+            return False
+        origin = request.headers.get("origin")
+        if origin is None or origin == self.server.url:
+            return True
+        return urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
 
     def _owner(self, token: str, source: str) -> WebToken | None:
         wait = self.limit.seconds_left(source)
@@ -140,17 +150,6 @@ class Gate:
             return None
         form_key = self._sessions.form_key(f"session:{cookie}")
         return Viewer(owner.name, owner.role, source, form_key, has_session=True)
-
-
-def is_same_site(request: Request) -> bool:
-    """Whether a form was sent by a page of ours, as the browser says."""
-    site = request.headers.get("sec-fetch-site")
-    if site is not None and site not in _SAFE_SITES:
-        return False
-    origin = request.headers.get("origin")
-    if origin is None:
-        return True
-    return urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
 
 
 async def form_of(request: Request) -> dict[str, str]:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from asynchy.errors import ActionRefused
-from asynchy.web.gate import Gate, is_same_site
+from asynchy.web.gate import Gate
 from asynchy.web.reads import DashboardReader
 from asynchy.web.snapshot import StateView
 
@@ -106,7 +106,7 @@ class Site:
         Raises:
             ActionRefused: the browser says that it does.
         """
-        if not is_same_site(request):
+        if not self.gate.is_same_site(request):
             raise ActionRefused(
                 "the form was sent by another site: nothing was done",
                 hint="open the page by its address, and log in there",
