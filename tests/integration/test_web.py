@@ -453,3 +453,19 @@ def test_a_name_is_used_once_and_tokens_are_listed_without_their_text(site: Site
     assert site.home.asynchy("web", "token", "add", "a b").returncode == 2
     raw = site.home.catalogue_path.read_bytes()
     assert token.encode() not in raw
+
+
+def test_metrics_need_a_token_and_are_those_of_the_command(site: Site, place: Path) -> None:
+    assert site.new().get("/metrics").status == 401
+    served = site.new().get("/metrics", Authorization=f"Bearer {site.reader_token}")
+    assert served.headers["content-type"].startswith("text/plain; version=0.0.4")
+    names = {line.split()[2] for line in served.data.decode().splitlines() if "# TYPE" in line}
+    written = place / "asynchy.prom"
+    run = site.home.asynchy("metrics", "--out", str(written))
+    assert (run.returncode, run.stdout) == (0, ""), run.stderr
+    text = written.read_text()
+    assert {line.split()[2] for line in text.splitlines() if "# TYPE" in line} == names
+    assert 'asynchy_experiments{state="unowned"} ' in text and "asynchy_service_up 0.0" in text
+    assert [path.name for path in place.iterdir()] == ["asynchy.prom"]
+    refused = site.home.asynchy("metrics", "--out", "/proc/asynchy.prom")
+    assert refused.returncode == 5 and "cannot be written to /proc/asynchy.prom" in refused.stderr

@@ -15,7 +15,7 @@ from asynchy.localfs import process_identity
 from simulator.experiments import mx_experiment
 from simulator.facility import Facility
 from simulator.scratch import new_folder, remove
-from tests.conftest import Home, Program, give, wait_until
+from tests.conftest import Home, Program, give
 from tests.tools.dashboard import NOW, Browser, MadeHome, served
 
 pytestmark = pytest.mark.extra
@@ -199,15 +199,11 @@ def test_an_operators_day(home: Home, facility: Facility, chromium: Any) -> None
         page.get_by_role("heading", name="Nothing needs a person").wait_for()
         page.goto(f"{address}/experiments/mx/20345b")
 
-        def shows(text: str) -> bool:
-            page.reload()
-            return bool(page.get_by_text(text).count())
-
-        wait_until(lambda: shows("Complete at home"))
+        page.get_by_text("Complete at home").wait_for()  # the page renews itself
         verified = home.program.run(*asynchy, "verify", "20345b")
         assert verified.returncode == 0, verified.stdout + verified.stderr
 
-        wait_until(lambda: shows("digest compared with the facility"))
+        page.get_by_text("digest compared with the facility").first.wait_for()
         page.goto(f"{address}/health")
         assert page.get_by_role("cell", name="20345 belongs to ny79 now.").is_visible()
         context.close()

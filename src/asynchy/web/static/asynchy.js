@@ -1,19 +1,23 @@
-// Keeps the page Now up to date. Without it, the page shows the same, as of when it was loaded.
+// Keeps a page up to date. Without it, the page shows the same, as of when it was loaded.
 "use strict";
 (() => {
   const place = document.querySelector("[data-live]");
-  if (!place || !window.EventSource) return;
   let verdict = document.querySelector("[data-states]");
+  if (!verdict || !window.EventSource) return;
   const loaded = Date.now();
-  const source = new EventSource(place.dataset.live);
+  const source = new EventSource("/live");
   source.onmessage = (event) => {
     const news = JSON.parse(event.data);
-    place.classList.toggle("stale", Boolean(news.problem));
-    if (news.html !== undefined) place.innerHTML = news.html;
+    age(Boolean(news.problem));
+    if (place && news.html !== undefined) place.innerHTML = news.html;
     renew(news.states);
   };
-  source.onerror = () => place.classList.add("stale");
-  source.onopen = () => place.classList.remove("stale");
+  source.onerror = () => age(true);
+  source.onopen = () => age(false);
+
+  function age(isStale) {
+    if (place) place.classList.toggle("stale", isStale);
+  }
 
   // New states: load what stands above and below, unless somebody writes into a form.
   let busy = false;
@@ -30,7 +34,7 @@
       const after = page.querySelector("main");
       if (!before || !after) return;
       const live = after.querySelector("[data-live]");
-      if (live) live.replaceWith(place);
+      if (live && place) live.replaceWith(place);
       before.replaceChildren(...after.childNodes);
       verdict = before.querySelector("[data-states]");
       document.title = page.title;
