@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from asynchy.catalogue.state_snapshot import StateSnapshot
 from asynchy.model.formatting import duration
 from asynchy.ssh.fork_server import WorkerProcess, load
 
+log = logging.getLogger(__name__)
+
 _MODULE = "asynchy.web.refresh"
 _LONGEST = 900.0
 """Seconds that it may take to derive the states."""
@@ -26,6 +29,8 @@ _LOOKED = 180.0
 """Seconds after a look for which the states are kept up to date."""
 _TICK = 0.2
 _KEPT = 3
+_OLD_WAIT = 3.0
+"""Seconds that a page waits for new states if nobody has looked for long."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class SnapshotKeeper:
         self._wanted = True
         self._begun = self._ended = 0
         """The number of the latest turn that has begun, and ended."""
+        self._derived_at = 0.0
         self._ending = False
         self._thread = threading.Thread(target=self._work, daemon=True)
 
@@ -77,10 +83,18 @@ class SnapshotKeeper:
             return self._view
 
     def first(self, seconds: float) -> StateView | None:
-        """The newest states; if there are none yet, wait for some seconds."""
+        """The newest states; wait for some seconds if there are none, or nobody has looked lately.
+
+        None: there are none yet.
+        """
         with self._changed:
             self._looked = time.monotonic()
-            self._changed.wait_for(lambda: self._view or self.problem, seconds)
+            if self._view is None:
+                self._changed.wait_for(lambda: self._view or self.problem, seconds)
+            elif time.monotonic() - self._derived_at > _LOOKED:
+                self._wanted = True
+                number = self._begun + 1
+                self._changed.wait_for(lambda: self._ended >= number, min(seconds, _OLD_WAIT))
             return self._view
 
     def renew(self, seconds: float) -> None:
@@ -105,21 +119,35 @@ class SnapshotKeeper:
         with self._changed:
             self._wanted = False
             self._begun += 1
-        target = self._folder.path / f"states-{self._begun}.db"
-        problem = self._derived(target)
-        snapshot = StateSnapshot(target)
-        if problem is None:
-            snapshot.warm_up()
+        view, problem = None, None
+        try:
+            view, problem = self._new_view()
+        except Exception as error:
+            log.exception("the states of experiments could not be derived")
+            problem = str(error)
         with self._changed:
-            old = self._view
-            if problem is None:
-                self._view = StateView(snapshot, snapshot.facts(), None)
-            elif old is not None:
-                self._view = StateView(old.snapshot, old.facts, problem)
+            if view is not None:
+                self._view = view
+                self._derived_at = time.monotonic()
+            elif self._view is not None:
+                self._view = StateView(self._view.snapshot, self._view.facts, problem)
             self.problem = problem
             self._ended = self._begun
             self._changed.notify_all()
-        self._remove_older()
+        # Some are kept: a request may still read the one before.
+        (self._folder.path / f"states-{self._begun - _KEPT}.db").unlink(missing_ok=True)
+
+    def _new_view(self) -> tuple[StateView | None, str | None]:
+        """New states, or why there are none."""
+        if not self._folder.path.exists():  # cleaners of /tmp remove what nobody used for days
+            self._folder = ScratchFolder()
+        target = self._folder.path / f"states-{self._begun}.db"
+        problem = self._derived(target)
+        if problem is not None:
+            return None, problem
+        snapshot = StateSnapshot(target)
+        snapshot.warm_up()
+        return StateView(snapshot, snapshot.facts(), None), None
 
     def _derived(self, target: Path) -> str | None:
         """Have another process write the snapshot; why it did not, None: it did."""
@@ -147,7 +175,3 @@ class SnapshotKeeper:
             return None
         _, message, hint = answer
         return f"{message} ({hint})" if hint else str(message)
-
-    def _remove_older(self) -> None:
-        """Some are kept: a request may still read the one before."""
-        (self._folder.path / f"states-{self._begun - _KEPT}.db").unlink(missing_ok=True)
