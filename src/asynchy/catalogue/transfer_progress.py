@@ -29,6 +29,8 @@ class TransferProgress:
     def store(self, running: Iterable[RunningTransfer], moved: int, now: datetime) -> None:
         """Store the transfers of this process, in place of those it stored before.
 
+        Those of processes that died are removed.
+
         `moved`: bytes that arrived since it was last called.
         """
         pid, identity = process_identity.me()
@@ -37,9 +39,12 @@ class TransferProgress:
         rows = [_row(one) | {"host": host, "pid": pid, "process": identity} for one in running]
         with self._database.transaction() as db:
             db.execute(delete(transfers).where(*mine))
+            left = db.execute(select(transfers)).all()
+            over = {row.destination for row in left if living_of(row) is None}
+            over |= {str(row["destination"]) for row in rows}
+            if over:
+                db.execute(delete(transfers).where(transfers.c.destination.in_(sorted(over))))
             if rows:
-                places = [row["destination"] for row in rows]
-                db.execute(delete(transfers).where(transfers.c.destination.in_(places)))
                 db.execute(insert(transfers), rows)
             if moved:
                 begin = int(now.timestamp()) // MINUTE * MINUTE

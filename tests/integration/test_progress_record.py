@@ -1,0 +1,67 @@
+"""What a run writes of its transfers for others to read."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.facility import Facility
+from tests.conftest import Home, give, wait_until
+
+SIZE = 3_000_000
+
+
+def rows(home: Home, query: str) -> list[tuple[Any, ...]]:
+    path = home.place / "catalogue.db"
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        try:
+            return db.execute(query).fetchall()
+        except sqlite3.OperationalError:  # it is being made
+            return []
+
+
+def measured(facility: Facility, home: Home) -> Path:
+    source = facility.experiment("mx", "12282a")
+    (source / "raw.h5").write_bytes(os.urandom(SIZE))
+    give(facility.data)
+    home.visit("12282a")
+    return source
+
+
+@pytest.mark.parametrize("engine", ["sftp", "rsync"])
+def test_all_bytes_that_arrived_are_in_the_samples_and_nothing_runs_afterwards(
+    home: Home, facility: Facility, engine: str
+) -> None:
+    home.configure(engine=engine)
+    measured(facility, home)
+    run = home.once()
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert rows(home, "SELECT sum(bytes) FROM samples") == [(SIZE,)]
+    assert rows(home, "SELECT * FROM transfers") == []
+
+
+def test_a_transfer_that_runs_can_be_seen_and_one_that_was_killed_is_not_counted_twice(
+    home: Home, facility: Facility
+) -> None:
+    home.configure(bandwidth_limit="300 kB")
+    measured(facility, home)
+    with home.serving("--once") as process:
+        (seen,) = wait_until(
+            lambda: rows(home, "SELECT epn, bytes, done FROM transfers WHERE done")
+        )
+        assert seen[:2] == ("12282a", SIZE) and 0 < seen[2] < SIZE
+        process.kill()
+    before = rows(home, "SELECT sum(bytes) FROM samples")[0][0]
+    assert 0 < before < SIZE
+    home.configure()
+    assert home.once().returncode == 0
+    after = rows(home, "SELECT sum(bytes) FROM samples")[0][0]
+    assert before < after <= SIZE + 1_000_000, "what was at home already did not arrive again"
+    assert rows(home, "SELECT * FROM transfers") == []
