@@ -108,7 +108,7 @@ def _safe_to_listen(value: str, info: ValidationInfo) -> str:
 def _only_behind_a_socket(value: str | None, info: ValidationInfo) -> str | None:
     if value is not None and not info.data.get("listen", "").startswith("unix:"):
         raise ValueError(
-            "this only where `listen` is unix:/PATH: at a port, each user of the machine could "
+            "a header only where `listen` is unix:/PATH: at a port, each user of the machine could "
             "send the header"
         )
     return value
