@@ -603,6 +603,15 @@ def test_what_changed_before_it_was_gone_is_not_whole_at_home(place: Any) -> Non
     assert told(found) == (State.GONE, SkipReason.LOST) and found.needs_person
 
 
+def test_what_is_gone_is_whole_if_a_later_copy_at_another_place_has_what_its_own_lacks() -> None:
+    earlier, later = copy_of(HERE, -9), copy_of(OLD, -3, id=2)
+    gone = {"changed": hours(-5), "vanished": hours(-1)}
+    found = state(record_of(copies=(earlier, later), **gone))
+    assert (found.state, found.left, found.copy) == (State.GONE, None, later)
+    alone = state(record_of(copies=(earlier,), **gone))
+    assert told(alone) == (State.GONE, SkipReason.LOST)
+
+
 def test_a_visit_since_makes_what_is_gone_due_again() -> None:
     record = record_of(ENDED, vanished=hours(-1), copies=(copy_of(HERE, -10),))
     assert told(state(record)) == (State.DUE, DueReason.RETURNED)

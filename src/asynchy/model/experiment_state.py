@@ -334,9 +334,10 @@ class _Owned:
         if record.vanished is not None:
             complete = f"complete {place or 'at home'}"
             reason = f"since {moment(record.vanished)}; {newer or complete}"
-            return self._made(
-                State.GONE, reason, copy=copy, left=SkipReason.LOST if newer else None
-            )
+            if newer is None:
+                return self._made(State.GONE, reason, copy=copy)
+            lost = self._made(State.GONE, reason, copy=copy, left=SkipReason.LOST)
+            return self._whole_elsewhere() or lost
         if newer is not None:
             return self._still_running(copy)
         if record.problem is not None:
