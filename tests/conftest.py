@@ -335,7 +335,8 @@ class Home:
             "asynchy", "--config", self.config, "status", *arguments, "--json"
         )
         assert answer.returncode == 0, answer.stderr
-        rows: list[dict[str, Any]] = json.loads(answer.stdout)
+        told = json.loads(answer.stdout)
+        rows: list[dict[str, Any]] = told["copies"] + told["without_copy"]
         return rows
 
     def copy(self, epn: str, project: str = "ny79") -> Path:

@@ -289,8 +289,10 @@ def test_status_as_a_table_and_as_json(home: Home) -> None:
     assert "12282a" in table.stdout and "complete 20" in table.stdout
     assert "Attempts to " in table.stdout and "sftp" in table.stdout and "size" in table.stdout
     answer = home.program.run("asynchy", "--config", home.config, "status", "--json")
-    (row,) = json.loads(answer.stdout)
-    assert row["epn"] == "12282a"
+    told = json.loads(answer.stdout)
+    (row,) = told["copies"]
+    assert (told["service"], told["due"], told["without_copy"]) == (None, [], [])
+    assert row["epn"] == "12282a" and row["progress"] is None
     assert row["completed"].endswith("+00:00")
     assert row["claim"] is None
     assert (row["state"], row["reason"], row["next_step"]) == ("at home", None, None)

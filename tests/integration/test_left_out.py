@@ -71,7 +71,7 @@ def test_dot_files_are_counted_everywhere_and_come_when_they_are_asked_for(
     assert {path.name for path in copy.rglob(".*")} == set()
 
     assert LEFT_OUT in asynchy(home, "status")
-    (row,) = json.loads(asynchy(home, "status", "--json"))
+    (row,) = json.loads(asynchy(home, "status", "--json"))["copies"]
     assert row["left_out"] == {"dot_files": 3, "symlinks": 1, "special_files": 0}
     assert (
         "\nLeft-Out: 3 dot files or folders, 1 link\n" in (copy.parent / "bag-info.txt").read_text()

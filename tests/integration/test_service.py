@@ -377,3 +377,25 @@ def test_the_logs_of_an_epn_are_its_lines_alone_in_order(home: Home) -> None:
 
 def asynchy(home: Home, *arguments: str) -> Any:
     return home.program.run("asynchy", "--config", home.config, *arguments)
+
+
+def test_a_single_cycle_tells_how_far_it_is(home: Home) -> None:
+    source = prepared(home, big=2**27, bandwidth_limit="16 MB")
+    there = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
+    command = ("asynchy", "--config", home.config, "status", "--json")
+
+    def told() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(home.program.run(*command).stdout)
+        return found if any(row["progress"] for row in found["copies"]) else {}
+
+    with home.serving("--once") as process:
+        found = wait_until(told)
+        (row,) = found["copies"]
+        progress = row["progress"]
+        assert progress["doing"] == "fetching" and 2**27 < progress["bytes"] <= there
+        assert 0 < progress["bytes_done"] < progress["bytes"]
+        assert found["service"] is None and row["claim"]["pid"] == process.pid
+        assert [one["epn"] for one in found["due"]] == ["12282a"]
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert json.loads(home.program.run(*command).stdout)["copies"][0]["progress"] is None

@@ -82,7 +82,7 @@ class History:
     def status(self, epn: str) -> dict[str, Any]:
         answer = self.program.run(*self.command("status", epn, "--json"))
         assert answer.returncode == 0, answer.stderr
-        (row,) = json.loads(answer.stdout)
+        (row,) = json.loads(answer.stdout)["copies"]
         found: dict[str, Any] = row
         return found
 

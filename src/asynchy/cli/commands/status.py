@@ -41,10 +41,11 @@ from asynchy.reporting.reports import ignore_entries, notices, states
 @click.command()
 @click.argument("epn", required=False, callback=named_epn, shell_complete=known_epns)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--wide", is_flag=True, help="Show the destination and all details in the table.")
 @click.pass_obj
 @handle_errors
 @explains_loss
-def status(file: Path, /, epn: str | None, as_json: bool) -> int:
+def status(file: Path, /, epn: str | None, as_json: bool, wide: bool) -> int:
     """Show what is at home, what is not and why; with an EPN, its whole story."""
     wanted = Epn(epn) if epn is not None else None
     settings = load_shared(file).settings
@@ -58,13 +59,15 @@ def status(file: Path, /, epn: str | None, as_json: bool) -> int:
         copies = copies_with_presence(known.copies(epns), known.places_below)
     not_due = {item.experiment for item in found if item.state is not State.DUE}
     if as_json:
-        print_json(catalogue, found, copies, wanted, str(file))
+        all_known = isinstance(settings, Settings) and problem is None
+        print_json(catalogue, found, copies, wanted, str(file), all_known=all_known)
         return ExitCode.OK
+    running = catalogue.transfers.running()
     if wanted is None:
         show_services(catalogue.services())
         if (pause := catalogue.pauses.current(datetime.now(UTC))) is not None:
             line(f"mxsync is {pause}: it fetches nothing until `asynchy resume`.\n")
-        show_status(copies, not_due)
+        show_status(copies, running, not_due, wide=wide)
         show_states(found, besides)
         show_waiting(catalogue.outbox.waiting())
     elif found or copies:
@@ -72,7 +75,7 @@ def status(file: Path, /, epn: str | None, as_json: bool) -> int:
         _show_copies(settings, catalogue.overview.records(epns), call)
         show_experiment(found, str(file))
         if copies:
-            show_status(copies, not_due)
+            show_status(copies, running, not_due, wide=True)
         show_attempts(catalogue.history.attempts_of(wanted.text))
         show_checks(catalogue.history.checks_of(wanted.text))
         show_events(catalogue.decisions.events_of(wanted.text))

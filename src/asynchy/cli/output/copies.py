@@ -5,19 +5,28 @@ It stands apart from the tables of what a run did: `asynchy status` need not loa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 from asynchy.cli.output.tables import bullets, columns, line, table
 from asynchy.model.attempt import Attempt, ServiceState, Verdict
 from asynchy.model.copy_record import CopyRecord, Presence
 from asynchy.model.event import Event
 from asynchy.model.experiment import Experiment, LeftOutCounts
-from asynchy.model.formatting import count, duration, escaped, moment, size
+from asynchy.model.formatting import count, day, duration, escaped, moment, size
 from asynchy.model.safety import damage_words, edited_words, name_of
+from asynchy.model.transfer_progress import RunningTransfer
 from asynchy.model.verification import Check
+from asynchy.runtime.progress import ProgressSnapshot
 
 _WIDE_ENOUGH = 130
 """Columns from which on a table of copies has their destinations, too."""
+_NAMED = 10
+"""Copies of which more is said below a narrow table."""
+_MISSING = "files are missing, or differ from the facility's"
+_NEVER = "not fetched yet"
+_NARROW = ("EPN", "Project", "State", "Proven", ">Files", ">Size")
+_WIDE = ("EPN", "Beamline", "Project", "State", "Proven", ">Files", ">Size", "Destination")
 
 
 def show_services(services: Sequence[ServiceState]) -> None:
@@ -35,15 +44,70 @@ def show_services(services: Sequence[ServiceState]) -> None:
         line("")
 
 
-def show_status(copies: Sequence[CopyRecord], not_due: Collection[Experiment] = ()) -> None:
-    """Every copy and what is known of it; `not_due`: experiments that nobody has to fetch."""
+def show_status(
+    copies: Sequence[CopyRecord],
+    running: Iterable[RunningTransfer] = (),
+    not_due: Collection[Experiment] = (),
+    *,
+    wide: bool = False,
+) -> None:
+    """Every copy and what is known of it; `not_due`: experiments that nobody has to fetch.
+
+    On a narrow terminal each is one line, and what is said of some comes below, unless `wide`.
+    """
     if not copies:
         line("The catalogue knows no copies yet.")
         return
-    headings = ["EPN", "Beamline", "Project", "State", "Proven", ">Files", ">Size", "Destination"]
-    # On a narrow terminal nothing else could be read beside a path.
-    shown_ones = len(headings) if columns() >= _WIDE_ENOUGH else len(headings) - 1
-    table(headings[:shown_ones], (_status_row(copy, not_due)[:shown_ones] for copy in copies))
+    told = {one.destination: one for one in running}
+    looked = [
+        _Looked(one, told.get(str(one.copy.destination)), one.copy.experiment not in not_due)
+        for one in copies
+    ]
+    if wide or columns() >= _WIDE_ENOUGH:
+        table(_WIDE, map(_wide_row, looked))
+        return
+    table(_NARROW, map(_narrow_row, looked))
+    bullets("Running:", [f"{one.name}: {_state(one)}" for one in looked if one.record.claim])
+    found = [f"{one.name}: {_state(one)}" for one in looked if _says_more(one)]
+    more = [f"{len(found) - _NAMED:,} more (--wide)"] if len(found) > _NAMED else []
+    bullets("About copies:", [*found[:_NAMED], *more])
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """A copy, as it is shown."""
+
+    record: CopyRecord
+    running: RunningTransfer | None
+    """How far the process is that works on it; None: not known."""
+    is_due: bool
+    """Whether its experiment has to be fetched."""
+
+    @property
+    def name(self) -> str:
+        return name_of(self.record.copy.experiment)
+
+
+def _state(one: _Looked) -> str:
+    """The state in full, and how far it is."""
+    said = state(one.record, is_due=one.is_due)
+    if one.record.claim is None or one.running is None:
+        return said
+    told = one.running
+    far = ProgressSnapshot(
+        told.bytes, told.done, told.rate, told.files, told.files_done, told.doing,
+        settled=told.left is not None,
+    )  # fmt: skip
+    return f"{said}: {far}"
+
+
+def _says_more(one: _Looked) -> bool:
+    """Whether the full state says what people should know beside `short_state`."""
+    record = one.record
+    if record.claim is not None:
+        return False
+    short = short_state(record, is_due=one.is_due)
+    return short not in (_complete(record), _NEVER) or bool(record.edited)
 
 
 def show_places(copies: Sequence[CopyRecord]) -> None:
@@ -79,11 +143,42 @@ def state(copy: CopyRecord, *, is_due: bool = True) -> str:
         edited = f"; {edited_words(copy)}" if copy.edited else ""
         return f"complete {moment(copy.completed)}{edited}{left_out_words(copy.left_out)}"
     if last is None:
-        return "not fetched yet"
+        return _NEVER
     if last.verdict is Verdict.COMPLETE:  # a person wants it fetched again
         return "due: to be fetched again"
     begin = "due" if is_due else "not complete"
     return f"{begin}: {last.reason or last.verdict.value} ({moment(last.ended)})"
+
+
+def short_state(
+    copy: CopyRecord, running: RunningTransfer | None = None, *, is_due: bool = True
+) -> str:
+    """The state of a copy in at most 20 columns; `state` says more."""
+    if copy.claim is not None:
+        return _short_progress(running)
+    if (wrong := _wrong(copy)) is not None:
+        short = "files missing" if wrong == _MISSING else "damaged"
+        return f"due: {short if copy.presence is Presence.THERE else 'not there'}"
+    if copy.completed is not None and not (copy.unfinished and is_due):
+        return _complete(copy)
+    if copy.last is None:
+        return _NEVER
+    if not is_due:
+        return "not complete"
+    again = copy.last.verdict is Verdict.COMPLETE
+    return f"due: {'again' if again else copy.last.verdict.value}"
+
+
+def _short_progress(told: RunningTransfer | None) -> str:
+    if told is None:
+        return "running"
+    if told.doing:
+        return f"{told.doing} {told.percent} %"
+    return f"{told.percent} % at {size(int(told.rate))}/s"
+
+
+def _complete(copy: CopyRecord) -> str:
+    return f"complete {day(copy.completed)}" if copy.completed is not None else ""
 
 
 def left_out_words(counts: LeftOutCounts | None) -> str:
@@ -99,7 +194,7 @@ def _wrong(copy: CopyRecord) -> str | None:
     if copy.is_damaged and not copy.unfinished:
         return f"{damage_words(copy)}; `asynchy verify` repairs that, or says what is in the way"
     if copy.suspect and (copy.last is None or copy.last.verdict is Verdict.COMPLETE):
-        return "files are missing, or differ from the facility's"
+        return _MISSING
     return None
 
 
@@ -150,16 +245,30 @@ def found(check: Check) -> str:
     return ", ".join(words)
 
 
-def _status_row(copy: CopyRecord, not_due: Collection[Experiment]) -> Sequence[str]:
+def _wide_row(one: _Looked) -> Sequence[str]:
+    copy = one.record
     return (
         copy.copy.epn.text,
         copy.copy.experiment.beamline,
         copy.copy.project,
-        state(copy, is_due=copy.copy.experiment not in not_due),
+        _state(one),
         proven(copy),
         "-" if copy.files is None else f"{copy.files:,}",
         "-" if copy.bytes is None else size(copy.bytes),
         str(copy.copy.destination),
+    )
+
+
+def _narrow_row(one: _Looked) -> Sequence[str]:
+    copy = one.record
+    level = copy.level.word if copy.completed is not None and copy.level else "-"
+    return (
+        one.name,
+        copy.copy.project,
+        short_state(copy, one.running, is_due=one.is_due),
+        "damaged" if copy.is_damaged else "edited" if copy.edited else level,
+        "-" if copy.files is None else f"{copy.files:,}",
+        "-" if copy.bytes is None else size(copy.bytes),
     )
 
 

@@ -1,11 +1,11 @@
-"""What `asynchy status --json` prints: a row for each copy, and for each experiment without one."""
+"""What `asynchy status --json` prints: the service, what is due, and every copy."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -15,18 +15,23 @@ from asynchy.errors import NothingKnown
 from asynchy.model.attempt import Attempt
 from asynchy.model.copy_record import CopyRecord
 from asynchy.model.epn import Epn
-from asynchy.model.experiment_state import ExperimentState
+from asynchy.model.experiment_state import ExperimentState, State
+from asynchy.model.transfer_progress import RunningTransfer
 from asynchy.reporting.next_steps import next_step, why
 
 
-def print_json(
+def print_json(  # noqa: PLR0913 - all that is known
     catalogue: Catalogue,
     states: Sequence[ExperimentState],
     copies: Iterable[CopyRecord],
     epn: Epn | None,
     config: str,
+    *,
+    all_known: bool,
 ) -> None:
-    """Print the rows; `copies` are those of the catalogue if there are no states.
+    """Print the object. `copies` are those of the catalogue if there are no states.
+
+    Unless `all_known`, it is not known what is due.
 
     Raises:
         NothingKnown: there is nothing of the EPN that was named.
@@ -36,27 +41,75 @@ def print_json(
     ]
     rows = rows or [(copy, None) for copy in copies]
     last = catalogue.last_attempts([copy.id for copy, _ in rows if copy is not None])
-    made = [_of_copy(copy, last) | _of_state(item, config) for copy, item in rows]
+    running = {one.destination: one for one in catalogue.transfers.running()}
+    made = [_of_copy(copy, last, running) | _of_state(item, config) for copy, item in rows]
     if epn is not None:
-        if not made:
-            raise NothingKnown(
-                f"the catalogue knows nothing of {epn}",
-                hint="`asynchy status EPN` without --json says why",
-            )
-        events = [
-            {"at": one.at, "beamline": one.experiment.beamline, "what": one.kind.value,
-             "detail": one.detail}
-            for one in catalogue.decisions.events_of(epn.text)
-        ]  # fmt: skip
-        attempts, checks = (
-            catalogue.history.attempts_of(epn.text),
-            catalogue.history.checks_of(epn.text),
+        _add_history(catalogue, made, epn)
+    pause = catalogue.pauses.current(datetime.now(UTC))
+    service = next(iter(catalogue.services()), None)
+    told = {
+        "service": None if service is None else asdict(service),
+        "pause": None if pause is None else asdict(pause),
+        "due": _due(states, config) if all_known else None,
+        "copies": [row for row in made if row["id"] is not None],
+        "without_copy": [row for row in made if row["id"] is None],
+    }
+    click.echo(json.dumps(told, indent=2, default=_plain))
+
+
+def _add_history(catalogue: Catalogue, made: Sequence[dict[str, Any]], epn: Epn) -> None:
+    """Add every attempt, every check and every event to the rows of an EPN.
+
+    Raises:
+        NothingKnown: there are no rows.
+    """
+    if not made:
+        raise NothingKnown(
+            f"the catalogue knows nothing of {epn}",
+            hint="`asynchy status EPN` without --json says why",
         )
-        for row in made:
-            row["history"] = [asdict(a) for d, a in attempts if d == row["destination"]]
-            row["checks"] = [asdict(c) for d, c in checks if d == row["destination"]]
-            row["events"] = [event for event in events if event["beamline"] == row["beamline"]]
-    click.echo(json.dumps(made, indent=2, default=_plain))
+    events = [
+        {"at": one.at, "beamline": one.experiment.beamline, "what": one.kind.value,
+         "detail": one.detail}
+        for one in catalogue.decisions.events_of(epn.text)
+    ]  # fmt: skip
+    attempts = catalogue.history.attempts_of(epn.text)
+    checks = catalogue.history.checks_of(epn.text)
+    for row in made:
+        row["history"] = [asdict(a) for d, a in attempts if d == row["destination"]]
+        row["checks"] = [asdict(c) for d, c in checks if d == row["destination"]]
+        row["events"] = [event for event in events if event["beamline"] == row["beamline"]]
+
+
+def _due(states: Sequence[ExperimentState], config: str) -> list[dict[str, Any]]:
+    """The experiments that are due, whether they have a copy or not."""
+    return [
+        {
+            "epn": item.record.epn.text,
+            "beamline": item.experiment.beamline,
+            "project": item.project,
+            "reason": why(item) or None,
+            "next_step": next_step(item, config),
+        }
+        for item in states
+        if item.state is State.DUE
+    ]
+
+
+def _of_progress(told: RunningTransfer | None) -> dict[str, Any] | None:
+    """How far the process is that works on a copy; None: none does, or it has not told yet."""
+    if told is None:
+        return None
+    return {
+        "doing": told.doing or "fetching",
+        "bytes": told.bytes,
+        "bytes_done": told.done,
+        "files": told.files,
+        "files_done": told.files_done,
+        "bytes_a_second": round(told.rate),
+        "seconds_left": None if told.left is None else round(told.left),
+        "at": told.heartbeat,
+    }
 
 
 def _of_state(item: ExperimentState | None, config: str) -> dict[str, Any]:
@@ -80,7 +133,9 @@ def _of_state(item: ExperimentState | None, config: str) -> dict[str, Any]:
     return row
 
 
-def _of_copy(copy: CopyRecord | None, last: Mapping[int, Attempt]) -> dict[str, Any]:
+def _of_copy(
+    copy: CopyRecord | None, last: Mapping[int, Attempt], running: Mapping[str, RunningTransfer]
+) -> dict[str, Any]:
     if copy is None:
         return dict.fromkeys(_FIELDS)
     attempt = last.get(copy.id)
@@ -105,13 +160,14 @@ def _of_copy(copy: CopyRecord | None, last: Mapping[int, Attempt]) -> dict[str, 
         "attempts": copy.attempts,
         "last": asdict(attempt) if attempt else None,
         "claim": asdict(copy.claim) if copy.claim else None,
+        "progress": _of_progress(running.get(str(copy.copy.destination))),
     }
 
 
 _FIELDS = (
     "id", "epn", "beamline", "project", "destination", "completed", "present", "level", "verified",
     "damaged", "missing", "lost_links", "edited", "replaced", "left_out", "files", "bytes",
-    "attempts", "last", "claim",
+    "attempts", "last", "claim", "progress",
 )  # fmt: skip
 
 
