@@ -8,6 +8,7 @@ with files of the facility, so it must import nothing from there.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -75,6 +76,7 @@ def main(arguments: Sequence[str]) -> int:
     os.close(1)
     code = ssh.wait()
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL)
+        with contextlib.suppress(OSError):  # that of SIGKILL cannot be changed, and need not be
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     return code
