@@ -46,10 +46,10 @@ def test_an_interrupt_while_code_is_loaded_prints_no_traceback(error: str, said:
 
 def test_an_interrupt_before_a_command_handles_it_has_its_exit_code() -> None:
     code = (
-        "import os, signal, sys\n"
+        "import signal, sys\n"
         "from asynchy.cli import main\n"
         "from asynchy.cli.commands import audit\n"
-        "audit.load_shared = lambda _: os.kill(os.getpid(), signal.SIGINT)\n"
+        "audit.load_shared = lambda _: signal.raise_signal(signal.SIGINT)\n"
         "sys.argv = ['asynchy', 'audit']\n"
         "main.asynchy()"
     )
