@@ -16,7 +16,7 @@ from typing import Self
 from urllib.parse import quote
 
 from asynchy.errors import ReceiptRefused
-from asynchy.localfs.safe_tree import FOLDER, name_for_ours, opened
+from asynchy.localfs.safe_tree import FOLDER, is_there, name_for_ours, opened
 from asynchy.model.experiment import Copy
 from asynchy.model.formatting import escaped
 from asynchy.model.verification import CopyFile
@@ -157,7 +157,7 @@ class Bag:
 
     def _refuse_others(self, folder: Path) -> None:
         """What somebody else has put there, or we for another experiment, is not overwritten."""
-        there = {name for name in _ALL if _exists(name, self._folder)}
+        there = {name for name in _ALL if is_there(self._folder, name)}
         if not there:
             return
         said = _start_of(_INFO, self._folder).splitlines() if _INFO in there else []
@@ -218,14 +218,6 @@ def _made(folder: Path, project: Path) -> int:
         finally:
             os.close(above)
     return opened(project, folder)
-
-
-def _exists(name: str, folder: int) -> bool:
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _start_of(name: str, folder: int) -> str:
