@@ -30,9 +30,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from asynchy.ssh import idle_pool
 from asynchy.ssh.bandwidth_limit import place_of
 from asynchy.ssh.server import Server
-from asynchy.ssh.sftp import connection_pool
 from simulator.compare import compare_trees
 from simulator.config import write_config
 from simulator.experiments import mx_experiment
@@ -110,7 +110,7 @@ def scripts() -> Path:
 def nothing_kept() -> Iterator[None]:
     """No connection that a test has made in this process serves the next."""
     yield
-    connection_pool.close_all()
+    idle_pool.close_all()
 
 
 def give(path: Path) -> Path:

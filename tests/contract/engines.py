@@ -19,6 +19,7 @@ from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Copy, Entry, EntryKind
 from asynchy.model.verification import Recorded
 from asynchy.ssh.server import Server
+from asynchy.ssh.session import ServerSession
 from simulator.facility import Facility
 
 Engine = RsyncEngine | SftpEngine
@@ -64,7 +65,7 @@ def listed(remote: Server, copy: Copy, records: dict[bytes, tuple[int, int]] | N
         surveyor.add(entry)
         entries.append(entry)
 
-    list_experiment(remote, copy.source, hear, Stop())
+    list_experiment(ServerSession(remote), copy.source, hear, Stop())
     if home is not None:
         home.close()
     replaced = copy.destination.with_name("data.asynchy-replaced") / "20261124T140500Z"
@@ -77,7 +78,7 @@ def transfer(engine: Engine, copy: Copy, stop: Stop, on_progress: OnProgress) ->
 
 
 def by_sftp(remote: Server) -> SftpEngine:
-    return SftpEngine(WorkerPool(remote, None))
+    return SftpEngine(WorkerPool(ServerSession(remote), None))
 
 
 def remote_of(facility: Facility, **changes: int) -> Server:
@@ -101,4 +102,4 @@ def slowly(engine: Engine) -> Engine:
     """So that a stop is heard before all has come, however late a busy machine lets us ask."""
     if isinstance(engine, RsyncEngine):
         return replace(engine, transfer_options=replace(engine.transfer_options, bandwidth=SLOWLY))
-    return replace(engine, crew=WorkerPool(engine.remote, SLOWLY))
+    return replace(engine, crew=WorkerPool(engine.crew.session, SLOWLY))

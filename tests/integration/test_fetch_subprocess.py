@@ -18,8 +18,16 @@ from asynchy.model.transfer_options import TransferOptions
 from asynchy.repatriation import fetch_subprocess
 from asynchy.runtime.progress import ProgressBoard
 from asynchy.ssh.server import Server
+from asynchy.ssh.session import ServerSession
 
-SITE: Any = SimpleNamespace(remote=Server("host", "user"), stop=Stop(), board=ProgressBoard())
+
+def site(timeout: int = 600) -> Any:
+    session = ServerSession(Server("host", "user", timeout=timeout))
+    return SimpleNamespace(
+        session=session, remote=session.server, stop=Stop(), board=ProgressBoard()
+    )
+
+
 TRANSFER: Any = SimpleNamespace(copy=SimpleNamespace(epn="12282a"))
 EVENT = ("log", "asynchy", 20, "%s", "so far " * 1000)
 
@@ -34,7 +42,7 @@ def test_a_process_that_dies_while_it_tells_costs_its_experiment_alone(
         fetch_subprocess, "_COMMAND", ("sh", "-c", 'printf "%s" "$1"; kill -9 $$', "sh", told)
     )
     settings: Any = None
-    outcome = fetch_subprocess.fetch_in_subprocess(settings, settings, 0)(SITE, TRANSFER, None)
+    outcome = fetch_subprocess.fetch_in_subprocess(settings, settings, 0)(site(), TRANSFER, None)
     assert outcome.verdict is Verdict.FAILED
     assert outcome.reason == "its process died (exit code -9)"
 
@@ -44,10 +52,9 @@ def test_a_process_that_stands_still_is_ended_after_timeout(
 ) -> None:
     monkeypatch.setattr(fetch_subprocess, "_COMMAND", ("sh", "-c", "kill -STOP $$"))
     settings: Any = None
-    context: Any = SimpleNamespace(
-        remote=Server("host", "user", timeout=1), stop=Stop(), board=ProgressBoard()
+    outcome = fetch_subprocess.fetch_in_subprocess(settings, settings, 0)(
+        site(timeout=1), TRANSFER, None
     )
-    outcome = fetch_subprocess.fetch_in_subprocess(settings, settings, 0)(context, TRANSFER, None)
     assert outcome.verdict is Verdict.FAILED
     assert outcome.reason is not None and "stood still for 3 s, and was ended" in outcome.reason
 
@@ -55,4 +62,4 @@ def test_a_process_that_stands_still_is_ended_after_timeout(
 def test_a_catalogue_that_it_cannot_use_is_an_error_in_words(tmp_path: Path) -> None:
     settings = Shared(catalogue=tmp_path)
     with pytest.raises(CatalogueError, match=f"{tmp_path} is a folder"):
-        fetch_subprocess.fetch_in_subprocess(settings, TransferOptions(), 0)(SITE, TRANSFER, None)
+        fetch_subprocess.fetch_in_subprocess(settings, TransferOptions(), 0)(site(), TRANSFER, None)

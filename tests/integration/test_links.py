@@ -16,7 +16,7 @@ from asynchy.facility.old_places import look_at_old_places
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Entry, EntryKind
 from asynchy.model.relocation import OldPlace
-from asynchy.ssh.server import Server
+from asynchy.ssh.session import ServerFacts, ServerSession
 from simulator.compare import compare_trees
 from simulator.experiments import mx_experiment
 from simulator.facility import Facility
@@ -31,13 +31,13 @@ WAYS_TO_LIST = ["sftp", "rsync"]
 
 
 @pytest.fixture(params=WAYS_TO_LIST)
-def remote(
-    request: pytest.FixtureRequest, facility: Facility, monkeypatch: pytest.MonkeyPatch
-) -> Server:
+def session(request: pytest.FixtureRequest, facility: Facility) -> ServerSession:
     """The server, listed over SFTP, or by rsync as if it offered no SFTP."""
-    found = remote_of(facility)
-    monkeypatch.setattr(lister, "_without_sftp", {found} if request.param == "rsync" else set())
-    return found
+    return session_of(facility, offers_sftp=request.param == "sftp")
+
+
+def session_of(facility: Facility, *, offers_sftp: bool) -> ServerSession:
+    return ServerSession(remote_of(facility), ServerFacts(offers_sftp=offers_sftp))
 
 
 def moved(source: Path) -> Path:
@@ -59,20 +59,20 @@ def without_sftp(facility: Facility) -> None:
 
 
 def test_links_to_folders_are_experiments_and_beamlines_with_their_target(
-    facility: Facility, remote: Server
+    facility: Facility, session: ServerSession
 ) -> None:
     sources = [facility.experiment(*place) for place in (("mx", "1a"), ("mx", "2b"), ("bl", "3c"))]
     (sources[1].parent / "plain").symlink_to("2b")  # in a beamline's folder that is nobody's
     first = moved(sources[0])
     beamline = moved(facility.data / "bl")
-    there = discover(remote, str(facility.data), Stop())
+    there = discover(session, str(facility.data), Stop())
     assert [(one.experiment.beamline, one.source, one.target) for one in there.experiments] == [
         ("bl", str(sources[2]), None),
         ("mx", str(sources[0]), str(first)),
         ("mx", str(sources[1]), None),
     ]
     assert (there.unlisted, there.broken, there.other) == ({}, (), {})
-    (only_one,) = discover_in(remote, str(facility.data / "bl"), "bl", Stop()).experiments
+    (only_one,) = discover_in(session, str(facility.data / "bl"), "bl", Stop()).experiments
     assert only_one.source == str(sources[2])
     assert beamline.is_dir()
 
@@ -94,13 +94,13 @@ BROKEN = ["dangling", "circle", "file", "closed"]
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_link_to_no_folder_is_handed_over_with_its_target(
-    facility: Facility, remote: Server, kind: str
+    facility: Facility, session: ServerSession, kind: str
 ) -> None:
     facility.experiment("mx", "1a")
     target = break_link(kind, facility.data / "mx" / "2b")
     break_link("dangling", facility.data / "bl")
     (facility.data / "mx" / "3c").write_text("a file")
-    there = discover(remote, str(facility.data), Stop())
+    there = discover(session, str(facility.data), Stop())
     if kind == "closed":
         (facility.data / "mx" / "closed").chmod(0o755)
     assert [one.experiment.epn.text for one in there.experiments] == ["1a"]
@@ -113,10 +113,9 @@ def test_a_link_to_no_folder_is_handed_over_with_its_target(
 
 
 def test_a_server_that_lets_a_part_be_read_hides_only_links_that_lead_out_of_it(
-    facility: Facility, monkeypatch: pytest.MonkeyPatch
+    facility: Facility,
 ) -> None:
-    remote = remote_of(facility)
-    monkeypatch.setattr(lister, "_without_sftp", {remote})
+    session = session_of(facility, offers_sftp=False)
     facility.experiment("mx", "1a")
     for number in range(5):
         (facility.data / "mx" / f"{number}b").symlink_to("1a")
@@ -126,27 +125,27 @@ def test_a_server_that_lets_a_part_be_read_hides_only_links_that_lead_out_of_it(
     facility.programs = {"rsync": f'SSH_ORIGINAL_COMMAND="rsync $*" exec {rrsync}'}
     facility.stop_sshd()
     facility.start_sshd()
-    there = discover_in(remote, "/mx", "mx", Stop())
+    there = discover_in(session, "/mx", "mx", Stop())
     epns = [one.experiment.epn.text for one in there.experiments]
     assert epns == ["0b", "1a", "1b", "2b", "3b", "4b"]
     (link,) = there.broken
     assert str(link) == "/mx/3c: it is a symbolic link that may not be followed"
 
 
-def listed(remote: Server, source: Path) -> list[Entry]:
+def listed(session: ServerSession, source: Path) -> list[Entry]:
     found: list[Entry] = []
-    lister.list_experiment(remote, str(source), found.append, Stop())
+    lister.list_experiment(session, str(source), found.append, Stop())
     return found
 
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_an_experiment_with_something_in_its_place_is_not_absent(
-    facility: Facility, remote: Server, kind: str
+    facility: Facility, session: ServerSession, kind: str
 ) -> None:
     source = facility.experiment("mx", "1a").parent / "2b"
     target = break_link(kind, source)
     with pytest.raises(ListingRefused) as raised:
-        listed(remote, source)
+        listed(session, source)
     if kind == "closed":  # the folder may be there
         (source.parent / "closed").chmod(0o755)
         assert "may not be read" in str(raised.value)
@@ -157,31 +156,31 @@ def test_an_experiment_with_something_in_its_place_is_not_absent(
 
 
 def test_an_experiment_below_a_link_to_nothing_is_not_absent(
-    facility: Facility, remote: Server
+    facility: Facility, session: ServerSession
 ) -> None:
     (facility.data / "mx").symlink_to("nowhere")
     with pytest.raises(NotAFolder) as raised:
-        listed(remote, facility.data / "mx" / "1a")
+        listed(session, facility.data / "mx" / "1a")
     assert "is a symbolic link to nowhere" in str(raised.value)
     assert str(facility.data / "mx") in str(raised.value)
 
 
 def test_an_experiment_is_absent_if_nothing_is_in_its_place(
-    facility: Facility, remote: Server
+    facility: Facility, session: ServerSession
 ) -> None:
     moved(facility.experiment("mx", "1a").parent)  # the beamline is a link that leads to a folder
     with pytest.raises(ExperimentAbsent):
-        listed(remote, facility.data / "mx" / "2b")
+        listed(session, facility.data / "mx" / "2b")
     with pytest.raises(ExperimentAbsent):
-        listed(remote, facility.data / "no" / "2b")
+        listed(session, facility.data / "no" / "2b")
 
 
 def test_an_experiment_without_files_is_listed_as_its_folder_alone(
-    facility: Facility, remote: Server
+    facility: Facility, session: ServerSession
 ) -> None:
     source = facility.experiment("mx", "1a")
     (source / ".hidden").write_text("of no worth")
-    entries = {entry.path: entry.kind for entry in listed(remote, source)}
+    entries = {entry.path: entry.kind for entry in listed(session, source)}
     assert entries == {b".": EntryKind.FOLDER, b".hidden": EntryKind.DOT_FILE}
 
 
@@ -355,7 +354,7 @@ def test_asynchy_sync_brings_home_what_became_a_link(group: Group) -> None:
 
 
 def test_old_and_new_paths_are_compared_by_where_they_lead(
-    facility: Facility, remote: Server
+    facility: Facility, session: ServerSession
 ) -> None:
     data = facility.data
     for name in ("real", "other"):
@@ -364,5 +363,5 @@ def test_old_and_new_paths_are_compared_by_where_they_lead(
     give(data)
     new = f"{data}/real/mx/1a"
     old = {f"{data}/{name}/mx/1a": new for name in ("link", "other", "none")}
-    found = look_at_old_places(remote, old, Stop())
+    found = look_at_old_places(session, old, Stop())
     assert list(found.values()) == [OldPlace.SAME, OldPlace.OTHER, OldPlace.GONE]

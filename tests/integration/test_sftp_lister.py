@@ -19,15 +19,16 @@ from asynchy.errors import (
     SftpNotOffered,
     Stopped,
 )
-from asynchy.facility import lister
 from asynchy.facility.folder_queue import Folder, FolderError
 from asynchy.facility.lister import list_experiment
 from asynchy.facility.sftp_lister import DEEPEST, crawl
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Entry, EntryKind
+from asynchy.ssh import idle_pool
 from asynchy.ssh.rsync import runner
 from asynchy.ssh.server import Server
-from asynchy.ssh.sftp import connection, connection_pool
+from asynchy.ssh.session import ServerFacts, ServerSession
+from asynchy.ssh.sftp import connection
 from simulator.experiments import awkward_names, mx_experiment
 from simulator.facility import Facility
 from tests.conftest import give, wait_until
@@ -77,7 +78,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scripted:
     """A server that does as a scenario says, reached as ssh would reach one."""
 
     def make(scenario: str, timeout: int = 20, **numbers: int | Path) -> Server:
-        connection_pool.close_all()  # of another scenario
+        idle_pool.close_all()  # of another scenario
         (tmp_path / "ssh").unlink(missing_ok=True)
         (tmp_path / "ssh").symlink_to(SERVER)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -90,7 +91,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scripted:
 
 def listed(remote: Server, *, connections: int = 1, stop: Stop | None = None) -> Heard:
     heard = Heard()
-    crawl(remote, [TOP], heard, stop or Stop(), connections=connections)
+    crawl(ServerSession(remote), [TOP], heard, stop or Stop(), connections=connections)
     return heard
 
 
@@ -134,7 +135,7 @@ def test_a_connection_that_is_still_being_made_holds_up_no_end(
             super().ended(folder)
 
     heard = Slow()
-    crawl(remote, [TOP], heard, Stop(), connections=2)
+    crawl(ServerSession(remote), [TOP], heard, Stop(), connections=2)
     assert heard.files == 25
 
 
@@ -250,15 +251,18 @@ def remote_of(facility: Facility) -> Server:
     )
 
 
+def session_of(facility: Facility) -> ServerSession:
+    return ServerSession(remote_of(facility))
+
+
 def both_ways(
-    facility: Facility, source: Path, *, dot_files: bool = False
+    session: ServerSession, source: Path, *, dot_files: bool = False
 ) -> tuple[list[Entry], list[Entry]]:
     """An experiment as SFTP and as rsync list it, without what only folders differ in."""
     by_sftp: list[Entry] = []
     by_rsync: list[Entry] = []
-    remote = remote_of(facility)
-    list_experiment(remote, str(source), by_sftp.append, Stop(), dot_files=dot_files)
-    runner.list_tree(remote, str(source), by_rsync.append, Stop(), dot_files=dot_files)
+    list_experiment(session, str(source), by_sftp.append, Stop(), dot_files=dot_files)
+    runner.list_tree(session.server, str(source), by_rsync.append, Stop(), dot_files=dot_files)
 
     def comparable(entries: list[Entry]) -> list[Entry]:
         folderless = [
@@ -269,8 +273,8 @@ def both_ways(
     return comparable(by_sftp), comparable(by_rsync)
 
 
-def test_sftp_and_rsync_list_the_same(facility: Facility, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lister, "_without_sftp", set())
+def test_sftp_and_rsync_list_the_same(facility: Facility) -> None:
+    session = session_of(facility)
     source = facility.experiment("mx", "12282a")
     mx_experiment(source, "12282a", frames=2, frame_bytes=3000)
     awkward_names(source)
@@ -289,14 +293,14 @@ def test_sftp_and_rsync_list_the_same(facility: Facility, monkeypatch: pytest.Mo
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(str(source / "a-socket"))
     give(source)
-    all_by_sftp, all_by_rsync = both_ways(facility, source, dot_files=True)
+    all_by_sftp, all_by_rsync = both_ways(session, source, dot_files=True)
     assert all_by_sftp == all_by_rsync
     left_out = {entry.path for entry in all_by_sftp if entry.kind is EntryKind.DOT_FILE}
     assert left_out == {b".asynchy-data"}
     assert {b".hidden-folder/file", b".hidden-folder/.info"} <= {one.path for one in all_by_sftp}
 
     (source / ".hidden-folder").chmod(0)  # it is not looked into
-    by_sftp, by_rsync = both_ways(facility, source)
+    by_sftp, by_rsync = both_ways(session, source)
     (source / ".hidden-folder").chmod(0o755)
     assert by_sftp == by_rsync
     paths = {entry.path for entry in by_sftp}
@@ -307,15 +311,14 @@ def test_sftp_and_rsync_list_the_same(facility: Facility, monkeypatch: pytest.Mo
         b"home/ada/.cache", b"home/ada/.bash_history",
     }  # fmt: skip
     assert not any(path.startswith((b".hidden-folder/", b".asynchy-data/")) for path in paths)
-    assert lister._without_sftp == set()
+    assert session.facts.offers_sftp
 
 
 @pytest.mark.parametrize("way", ["sftp", "rsync"])
 def test_a_folder_that_may_not_be_read_is_named_and_the_rest_listed(
-    facility: Facility, monkeypatch: pytest.MonkeyPatch, way: str
+    facility: Facility, way: str
 ) -> None:
-    remote = remote_of(facility)
-    monkeypatch.setattr(lister, "_without_sftp", {remote} if way == "rsync" else set())
+    session = ServerSession(remote_of(facility), ServerFacts(offers_sftp=way == "sftp"))
     source = facility.experiment("mx", "12282a")
     modes = {"closed": 0, "not-listed": 0o300, "not-searched": 0o400, "open": 0o500}
     for name in modes:
@@ -325,7 +328,7 @@ def test_a_folder_that_may_not_be_read_is_named_and_the_rest_listed(
     for name, mode in modes.items():
         (source / "a" / name).chmod(mode)
     found: list[Entry] = []
-    unlisted = list_experiment(remote, str(source), found.append, Stop())
+    unlisted = list_experiment(session, str(source), found.append, Stop())
     reasons = {folder.path: folder.reason for folder in unlisted}
     assert reasons[b"a/closed"] == reasons[b"a/not-listed"] == "it may not be read (EACCES)"
     assert reasons.keys() == {b"a/closed", b"a/not-listed", b"a/not-searched"}
@@ -334,14 +337,12 @@ def test_a_folder_that_may_not_be_read_is_named_and_the_rest_listed(
     assert folders == {b".", b"a", *(f"a/{name}".encode() for name in modes)}
     source.chmod(0)
     with pytest.raises(ListingRefused):
-        list_experiment(remote, str(source), found.append, Stop())
+        list_experiment(session, str(source), found.append, Stop())
     source.chmod(0o755)
 
 
-def test_without_sftp_rsync_lists(
-    facility: Facility, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(lister, "_without_sftp", set())
+def test_without_sftp_rsync_lists(facility: Facility, caplog: pytest.LogCaptureFixture) -> None:
+    session = session_of(facility)
     facility.stop_sshd()
     facility.offers_sftp = False
     facility.start_sshd()
@@ -349,8 +350,8 @@ def test_without_sftp_rsync_lists(
     mx_experiment(source, "12282a", frames=2, frame_bytes=300)
     give(source)
     with caplog.at_level("INFO"):
-        by_sftp, by_rsync = both_ways(facility, source)
-        both_ways(facility, source)
+        by_sftp, by_rsync = both_ways(session, source)
+        both_ways(session, source)
     assert by_sftp == by_rsync
     said = [record for record in caplog.records if "offers no SFTP" in record.message]
     assert len(said) == 1
@@ -364,8 +365,9 @@ def test_a_listing_goes_on_with_the_connection_of_the_one_before(facility: Facil
     source = facility.experiment("mx", "12282a")
     mx_experiment(source, "12282a", frames=2, frame_bytes=3000)
     before = logins(facility)
+    session = session_of(facility)
     for _ in range(3):
-        list_experiment(remote_of(facility), str(source), lambda _entry: None, Stop())
+        list_experiment(session, str(source), lambda _entry: None, Stop())
     assert logins(facility) == before + 1
 
 
@@ -374,11 +376,12 @@ def test_a_connection_that_was_lost_while_nobody_used_it_is_made_anew(
 ) -> None:
     monkeypatch.setattr(connection, "_FRESH", 0.0)
     source = facility.experiment("mx", "12282a")
-    list_experiment(remote_of(facility), str(source), lambda _entry: None, Stop())
+    session = session_of(facility)
+    list_experiment(session, str(source), lambda _entry: None, Stop())
     facility.stop_sshd()
     facility.start_sshd()
     found: list[Entry] = []
-    list_experiment(remote_of(facility), str(source), found.append, Stop())
+    list_experiment(session, str(source), found.append, Stop())
     assert found
 
 
@@ -387,11 +390,12 @@ def test_a_connection_that_was_begun_is_the_one_that_lists(facility: Facility) -
     mx_experiment(source, "12282a", frames=2, frame_bytes=1000)
     give(source)
     before = facility.sshd_log().count("Accepted publickey")
-    connection_pool.begin(remote_of(facility))
+    session = session_of(facility)
+    session.begin()
     found: list[Entry] = []
-    list_experiment(remote_of(facility), str(source), found.append, Stop())
+    list_experiment(session, str(source), found.append, Stop())
     assert found
-    assert connection_pool.round_trip(remote_of(facility)) is not None
+    assert session.facts.round_trip is not None
     assert facility.sshd_log().count("Accepted publickey") - before == 1
 
 
@@ -406,17 +410,18 @@ def test_what_is_wrong_with_a_connection_that_was_begun_is_heard_once(
     )
     ssh.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    remote = Server(host="begun", user="nobody")
-    connection_pool.begin(remote)
+    session = ServerSession(Server(host="begun", user="nobody"))
+    session.begin()
     wait_until(tries.exists)
     with pytest.raises(HostKeyRefused):
-        list_experiment(remote, "/data/mx/12282a", lambda _entry: None, Stop())
+        list_experiment(session, "/data/mx/12282a", lambda _entry: None, Stop())
     assert tries.read_text() == "\n"
 
 
 def test_where_nobody_asks_what_was_begun_is_closed(facility: Facility) -> None:
-    connection_pool.begin(remote_of(facility))
-    connection_pool.close_all()
+    session = session_of(facility)
+    session.begin()
+    idle_pool.close_all()
     wait_until(lambda: "ssh" not in children())
 
 

@@ -261,7 +261,7 @@ def _infos(context: CycleContext, located: Iterable[LocatedExperiment]) -> dict[
     if not paths:
         return {}
     try:
-        files = read_files(context.remote, paths, LARGEST, context.stop)
+        files = read_files(context.session, paths, LARGEST, context.stop)
     except ListingError as error:
         log.warning("no .info could be read: %s", error)
         return {}

@@ -16,7 +16,7 @@ from asynchy.catalogue.copy_files import CopyFiles, Selection
 from asynchy.copying.outcome_rules import ComparisonResult, Judgement, verdict_on
 from asynchy.copying.replaced_files import report_replaced
 from asynchy.errors import AsynchyError, DigestsNotOffered, ListingError, SftpNotOffered, Stopped
-from asynchy.facility.sftp_hasher import ComparisonMethod, idle_timeout_for, read_again
+from asynchy.facility.sftp_hasher import idle_timeout_for, read_again
 from asynchy.localfs import process_identity
 from asynchy.localfs.file_hasher import Reader, Throttle
 from asynchy.localfs.quarantine import Quarantine
@@ -24,7 +24,7 @@ from asynchy.localfs.safe_tree import SafeTree, is_about_one_file, place_of
 from asynchy.model.attempt import Verdict
 from asynchy.model.experiment import Copy, ListingDiff
 from asynchy.model.formatting import count, escaped, size
-from asynchy.model.verification import Check, CopyFile, Damage
+from asynchy.model.verification import Check, ComparisonMethod, CopyFile, Damage
 from asynchy.runtime.context import RunContext
 from asynchy.runtime.read_progress import ReadProgress
 from asynchy.ssh import remote_sha256sum
@@ -172,10 +172,10 @@ class _Comparison:
 
     def work(self, selection: Selection) -> None:
         """Compare all of them, several lots at a time."""
-        way, done = self._context.ways.get(self._context.remote), None
+        way, done = self._context.session.facts.comparison_method, None
         if way is None:
             way, done = self._find_way(selection)
-            self._context.ways[self._context.remote] = way
+            self._context.session.note_comparison_method(way)
         self._way = way.value
         log.info("%s: compared by %s", self._copy.epn, self._way)
         lots = _lots(file for file in selection if file.path != done)

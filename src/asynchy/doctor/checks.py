@@ -211,7 +211,11 @@ def _source(context: RunContext, folder: str) -> DiagnosticResult:
     what = f"source {folder}"
     try:
         list_experiment(
-            context.remote, folder, lambda entry: names.append(entry.path), context.stop, deep=False
+            context.session,
+            folder,
+            lambda entry: names.append(entry.path),
+            context.stop,
+            deep=False,
         )
     except AsynchyError as error:
         return DiagnosticResult(what, False, _without_host(context, error), error.hint)

@@ -11,24 +11,22 @@ from asynchy.engines.sftp.cpu_usage import cores
 from asynchy.engines.sftp.engine import SftpEngine
 from asynchy.engines.sftp.stream_tuner import at_first, worth
 from asynchy.engines.sftp.worker_pool import WorkerPool
-from asynchy.facility.lister import offers_sftp
 from asynchy.model.experiment import DataSize
 from asynchy.model.transfer_options import TransferOptions
-from asynchy.ssh.sftp import connection_pool
 
 
 def engine_for(transfer_options: TransferOptions, crew: WorkerPool) -> Engine:
     """The engine for a transfer; what the server offers is known from the listing before it."""
-    remote = crew.remote
-    name, chosen = choose(transfer_options, offers_sftp=offers_sftp(remote))
+    facts = crew.session.facts
+    name, chosen = choose(transfer_options, offers_sftp=facts.offers_sftp)
     if name == "rsync":
-        return RsyncEngine(remote, transfer_options, chosen=chosen)
+        return RsyncEngine(crew.remote, transfer_options, chosen=chosen)
     return SftpEngine(
         crew,
         compare=transfer_options.compare,
         modes=transfer_options.modes,
         streams=transfer_options.streams,
-        round_trip=connection_pool.round_trip(remote),
+        round_trip=facts.round_trip,
         chosen=chosen,
     )
 
@@ -40,10 +38,11 @@ def prepare(
 
     `beside`: how many other connections are being made.
     """
-    name, _ = choose(transfer_options, offers_sftp=offers_sftp(crew.remote))
+    facts = crew.session.facts
+    name, _ = choose(transfer_options, offers_sftp=facts.offers_sftp)
     if name == "sftp":
         each = math.inf if amount is None else amount.bytes / max(1, amount.files)
-        wanted = at_first(connection_pool.round_trip(crew.remote), cores(), each)
+        wanted = at_first(facts.round_trip, cores(), each)
         if amount is not None:
             wanted = min(wanted, worth(amount.bytes, amount.files))
         crew.prepare(transfer_options.streams or wanted, beside)

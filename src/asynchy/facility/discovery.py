@@ -10,12 +10,12 @@ from functools import cached_property
 
 from asynchy.errors import ExperimentAbsent, ListingError, ListingRefused
 from asynchy.facility.links import Followed, follow_by_rsync, follow_by_sftp
-from asynchy.facility.lister import list_experiment, offers_sftp
+from asynchy.facility.lister import list_experiment
 from asynchy.model.cancellation import Stop
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import BrokenLink, Entry, EntryKind, Experiment, LocatedExperiment
 from asynchy.model.formatting import escaped
-from asynchy.ssh.server import Server
+from asynchy.ssh.session import ServerSession
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class DiscoveredExperiments:
         return frozenset([*self.unlisted, *self.other, *(link.path for link in self.broken)])
 
 
-def discover(remote: Server, root: str, stop: Stop) -> DiscoveredExperiments:
+def discover(session: ServerSession, root: str, stop: Stop) -> DiscoveredExperiments:
     """The experiments in a folder at the facility and in the folders in it.
 
     Both layouts that the facility has had: `/data/<epn>`, and `/data/<beamline>/<epn>`. A folder
@@ -75,7 +75,7 @@ def discover(remote: Server, root: str, stop: Stop) -> DiscoveredExperiments:
     """
     base = root.rstrip("/")
     try:
-        top = _look(remote, root, stop, base=base, may_be=_is_either)
+        top = _look(session, root, stop, base=base, may_be=_is_either)
     except ExperimentAbsent:
         raise ListingError(
             f"there is no {root} at the facility", hint="check `walk-root`"
@@ -90,7 +90,7 @@ def discover(remote: Server, root: str, stop: Stop) -> DiscoveredExperiments:
             continue
         folder = f"{base}/{name.decode('ascii')}"
         try:
-            found.append(discover_in(remote, folder, name.decode("ascii"), stop))
+            found.append(discover_in(session, folder, name.decode("ascii"), stop))
         except (ExperimentAbsent, ListingRefused) as error:
             unlisted[folder] = error.message.removeprefix(f"{folder}: ")
     located = [one for part in found for one in part.experiments]
@@ -102,7 +102,9 @@ def discover(remote: Server, root: str, stop: Stop) -> DiscoveredExperiments:
     )
 
 
-def discover_in(remote: Server, folder: str, beamline: str, stop: Stop) -> DiscoveredExperiments:
+def discover_in(
+    session: ServerSession, folder: str, beamline: str, stop: Stop
+) -> DiscoveredExperiments:
     """The experiments in one folder, which is a beamline's.
 
     Raises:
@@ -110,7 +112,7 @@ def discover_in(remote: Server, folder: str, beamline: str, stop: Stop) -> Disco
         Stopped: a stop was requested meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
-    return _look(remote, folder, stop, base=folder, may_be=_is_epn).sorted_out(beamline)
+    return _look(session, folder, stop, base=folder, may_be=_is_epn).sorted_out(beamline)
 
 
 @dataclass
@@ -152,7 +154,7 @@ class _Entries:
 
 
 def _look(
-    remote: Server, folder: str, stop: Stop, *, base: str, may_be: Callable[[bytes], bool]
+    session: ServerSession, folder: str, stop: Stop, *, base: str, may_be: Callable[[bytes], bool]
 ) -> _Entries:
     """List a folder, and follow the links in it that are named like what it is to hold."""
     entries = _Entries(base, [], {}, [])
@@ -173,10 +175,10 @@ def _look(
         elif (epn := _epn(entry.path)) is not None:
             entries.other.append(epn)
 
-    list_experiment(remote, folder, hear, stop, deep=False)
+    list_experiment(session, folder, hear, stop, deep=False)
     if links:
-        follow = follow_by_sftp if offers_sftp(remote) else follow_by_rsync
-        entries.links = follow(remote, base, links, stop)
+        follow = follow_by_sftp if session.facts.offers_sftp else follow_by_rsync
+        entries.links = follow(session, base, links, stop)
     for name, link in entries.links.items():
         if link.problem is None:
             entries.folders.append(name)

@@ -17,7 +17,7 @@ from asynchy.model.experiment import EntryKind
 from asynchy.model.formatting import escaped
 from asynchy.ssh.rsync import runner
 from asynchy.ssh.server import Server
-from asynchy.ssh.sftp import connection_pool
+from asynchy.ssh.session import ServerSession
 from asynchy.ssh.sftp.connection import Connection, Request
 from asynchy.ssh.sftp.protocol import (
     Answer,
@@ -48,7 +48,7 @@ class Followed:
 
 
 def follow_by_sftp(
-    remote: Server, folder: str, names: Sequence[bytes], stop: Stop
+    session: ServerSession, folder: str, names: Sequence[bytes], stop: Stop
 ) -> dict[bytes, Followed]:
     """Follow symbolic links of one folder, a thousand in a round trip.
 
@@ -57,7 +57,7 @@ def follow_by_sftp(
         Stopped: a stop was requested meanwhile.
         ToolMissing: ssh is not installed.
     """
-    with connection_pool.connection(remote, stop) as connection:
+    with session.connection(stop) as connection:
         return _over(connection, folder, names)
 
 
@@ -80,7 +80,7 @@ def _over(connection: Connection, folder: str, names: Sequence[bytes]) -> dict[b
 
 
 def follow_by_rsync(
-    remote: Server, folder: str, names: Sequence[bytes], stop: Stop
+    session: ServerSession, folder: str, names: Sequence[bytes], stop: Stop
 ) -> dict[bytes, Followed]:
     """The same without SFTP, by two runs of rsync for 200 links; one that is gone is left out.
 
@@ -93,7 +93,7 @@ def follow_by_rsync(
     """
     found: dict[bytes, Followed] = {}
     for begin in range(0, len(names), _BATCH):
-        found |= _batch_by_rsync(remote, folder, names[begin : begin + _BATCH], stop)
+        found |= _batch_by_rsync(session.server, folder, names[begin : begin + _BATCH], stop)
     return found
 
 

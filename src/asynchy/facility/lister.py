@@ -14,28 +14,16 @@ from asynchy.model.experiment import Entry, EntryKind, Unlisted
 from asynchy.model.formatting import escaped
 from asynchy.ssh import capabilities
 from asynchy.ssh.rsync import runner
-from asynchy.ssh.server import Server
+from asynchy.ssh.session import ServerSession
 
 log = logging.getLogger(__name__)
 
 _UNTOLD = Entry(EntryKind.FOLDER, b".", 0, 0, 0o755)
 """The folder of an experiment, where the server says nothing of it."""
-_without_sftp: set[Server] = set()
-"""Servers that were found to offer no SFTP; a process asks each of them once."""
-
-
-def offers_sftp(remote: Server) -> bool:
-    """Whether the server offers SFTP, as far as this process has listed anything there."""
-    return remote not in _without_sftp
-
-
-def remember_no_sftp(remote: Server) -> None:
-    """Take it from another process of ours that the server offers no SFTP."""
-    _without_sftp.add(remote)
 
 
 def list_experiment(  # noqa: PLR0913 - where, who hears, and how much
-    remote: Server,
+    session: ServerSession,
     source: str,
     on_entry: Callable[[Entry], None],
     stop: Stop,
@@ -56,19 +44,21 @@ def list_experiment(  # noqa: PLR0913 - where, who hears, and how much
         Stopped: a stop was requested meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
-    if remote not in _without_sftp:
+    if session.facts.offers_sftp:
         try:
             handler = _HandingOver(on_entry, deep)
-            crawl(remote, [Folder(0, source.encode())], handler, stop, dot_files=dot_files)
+            crawl(session, [Folder(0, source.encode())], handler, stop, dot_files=dot_files)
             return handler.unlisted
         except SftpNotOffered as error:
             log.info("%s; listing with rsync", error)
             capabilities.warn_of_holes()
-            _without_sftp.add(remote)
+            session.note_no_sftp()
     try:
-        return runner.list_tree(remote, source, on_entry, stop, deep=deep, dot_files=dot_files)
+        return runner.list_tree(
+            session.server, source, on_entry, stop, deep=deep, dot_files=dot_files
+        )
     except ExperimentAbsent:
-        problem = links.explain_absence_by_rsync(remote, source, stop)
+        problem = links.explain_absence_by_rsync(session.server, source, stop)
         if problem is None:
             raise
         raise _refused(NotAFolder, source, problem) from None

@@ -9,13 +9,13 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from asynchy.errors import ExperimentAbsent, ListingError
-from asynchy.facility.lister import list_experiment, offers_sftp
+from asynchy.facility.lister import list_experiment
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Entry, EntryKind
 from asynchy.model.relocation import OldPlace
 from asynchy.ssh.rsync import runner
 from asynchy.ssh.server import Server
-from asynchy.ssh.sftp import connection_pool
+from asynchy.ssh.session import ServerSession
 from asynchy.ssh.sftp.protocol import Answer, Names, real_path
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,9 @@ _UNKNOWN = b""
 """The name under which something is noted in a folder that cannot be listed."""
 
 
-def look_at_old_places(remote: Server, paths: Mapping[str, str], stop: Stop) -> dict[str, OldPlace]:
+def look_at_old_places(
+    session: ServerSession, paths: Mapping[str, str], stop: Stop
+) -> dict[str, OldPlace]:
     """What is at each old path; its value is the path at which the experiment was found.
 
     Paths with a symbolic link anywhere on the way are compared by where they lead. A link in the
@@ -42,11 +44,11 @@ def look_at_old_places(remote: Server, paths: Mapping[str, str], stop: Stop) -> 
         Stopped: a stop was requested meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
-    kinds = {path: kind for path, kind in _kinds(remote, paths, stop).items() if kind is not None}
+    kinds = {path: kind for path, kind in _kinds(session, paths, stop).items() if kind is not None}
     made = dict.fromkeys(paths, OldPlace.GONE)
     if not kinds:
         return made
-    real = _real_paths(remote, {*kinds, *(paths[path] for path in kinds)}, stop)
+    real = _real_paths(session, {*kinds, *(paths[path] for path in kinds)}, stop)
     for path, kind in kinds.items():
         if real[path] == real[paths[path]]:
             made[path] = OldPlace.SAME
@@ -55,27 +57,29 @@ def look_at_old_places(remote: Server, paths: Mapping[str, str], stop: Stop) -> 
     return made
 
 
-def _kinds(remote: Server, paths: Collection[str], stop: Stop) -> dict[str, EntryKind | None]:
+def _kinds(
+    session: ServerSession, paths: Collection[str], stop: Stop
+) -> dict[str, EntryKind | None]:
     """What is at each path; if the folder above it cannot be listed, it may be a folder."""
     below: defaultdict[str, list[str]] = defaultdict(list)
     for path in paths:
         below[path.rpartition("/")[0]].append(path)
     found: dict[str, EntryKind | None] = {}
     for folder, mine in below.items():
-        kinds = _kinds_in(remote, folder or "/", stop)
+        kinds = _kinds_in(session, folder or "/", stop)
         for path in mine:
             found[path] = kinds.get(path.rpartition("/")[2].encode(), kinds.get(_UNKNOWN))
     return found
 
 
-def _kinds_in(remote: Server, folder: str, stop: Stop) -> dict[bytes, EntryKind]:
+def _kinds_in(session: ServerSession, folder: str, stop: Stop) -> dict[bytes, EntryKind]:
     kinds: dict[bytes, EntryKind] = {}
 
     def hear(entry: Entry) -> None:
         kinds[entry.path] = entry.kind
 
     try:
-        list_experiment(remote, folder, hear, stop, deep=False)
+        list_experiment(session, folder, hear, stop, deep=False)
     except ExperimentAbsent:
         return {}
     except ListingError as error:
@@ -84,16 +88,16 @@ def _kinds_in(remote: Server, folder: str, stop: Stop) -> dict[bytes, EntryKind]
     return kinds
 
 
-def _real_paths(remote: Server, paths: Collection[str], stop: Stop) -> dict[str, str]:
+def _real_paths(session: ServerSession, paths: Collection[str], stop: Stop) -> dict[str, str]:
     """The paths without symbolic links; as it is, where the server does not tell."""
-    if offers_sftp(remote):
-        return _real_by_sftp(remote, sorted(paths), stop)
+    if session.facts.offers_sftp:
+        return _real_by_sftp(session, sorted(paths), stop)
     folders = {path.rpartition("/")[0] for path in paths}
-    real = {folder: _real_by_rsync(remote, folder, stop) for folder in folders}
+    real = {folder: _real_by_rsync(session.server, folder, stop) for folder in folders}
     return {path: f"{real[path.rpartition('/')[0]]}/{path.rpartition('/')[2]}" for path in paths}
 
 
-def _real_by_sftp(remote: Server, paths: Sequence[str], stop: Stop) -> dict[str, str]:
+def _real_by_sftp(session: ServerSession, paths: Sequence[str], stop: Stop) -> dict[str, str]:
     found = {path: path for path in paths}
 
     def about(path: str) -> Callable[[int], bytes]:
@@ -106,7 +110,7 @@ def _real_by_sftp(remote: Server, paths: Sequence[str], stop: Stop) -> dict[str,
 
         return take
 
-    with connection_pool.connection(remote, stop) as connection:
+    with session.connection(stop) as connection:
         for at in range(0, len(paths), _IN_FLIGHT):
             for path in paths[at : at + _IN_FLIGHT]:
                 connection.ask(about(path), hear(path))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from enum import Enum
 
 from asynchy.model.cancellation import Stop
 from asynchy.model.verification import CopyFile
@@ -23,14 +22,6 @@ _OPEN = 100
 
 OnDigest = Callable[[bytes, bytes], None]
 """Hears a path and the SHA-256 of the file there."""
-
-
-class ComparisonMethod(Enum):
-    """How the content of files at the facility is compared, the cheapest first."""
-
-    SHA256SUM = "sha256sum at the facility"
-    RSYNC = "rsync --checksum"
-    READ = "second read over SFTP"
 
 
 def idle_timeout_for(remote: Server, files: Iterable[CopyFile]) -> float:

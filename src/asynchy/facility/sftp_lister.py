@@ -20,7 +20,7 @@ from asynchy.model.formatting import escaped
 from asynchy.model.listing_limits import check_name
 from asynchy.model.remote_names import is_name, is_wanted
 from asynchy.ssh.server import Server
-from asynchy.ssh.sftp import connection_pool
+from asynchy.ssh.session import ServerSession
 from asynchy.ssh.sftp.connection import Connection
 from asynchy.ssh.sftp.protocol import (
     Answer,
@@ -81,7 +81,7 @@ class Handler(Protocol):
 
 
 def crawl(  # noqa: PLR0913 - where, what, and with how much
-    remote: Server,
+    session: ServerSession,
     start: Iterable[Folder],
     handler: Handler,
     stop: Stop,
@@ -103,13 +103,15 @@ def crawl(  # noqa: PLR0913 - where, what, and with how much
         Stopped: a stop was requested meanwhile.
         ToolMissing: ssh is not installed.
     """
-    queue = FolderQueue(iter(start), remote.entries)
+    queue = FolderQueue(iter(start), session.server.entries)
     lister = functools.partial(_Lister, queue=queue, handler=handler, dot_files=dot_files)
     connecting = stop.child()  # a helper that still connects when nothing is left gives up
-    with connection_pool.connection(remote, stop) as first:
+    with session.connection(stop) as first:
         helpers = [
             threading.Thread(
-                target=_help, args=(remote, queue, lister, stop, connecting, after), daemon=True
+                target=_help,
+                args=(session.server, queue, lister, stop, connecting, after),
+                daemon=True,
             )
             for after in range(1, connections)
         ]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from asynchy.model.cancellation import Stop
-from asynchy.ssh.server import Server
-from asynchy.ssh.sftp import connection_pool
+from asynchy.ssh.session import ServerSession
 from asynchy.ssh.sftp.pipelined_reader import FileRead, PipelinedReader
 from asynchy.ssh.sftp.protocol import Status
 
@@ -15,7 +14,7 @@ _OPEN = 100
 
 
 def read_files(
-    remote: Server, paths: Iterable[bytes], limit: int, stop: Stop
+    session: ServerSession, paths: Iterable[bytes], limit: int, stop: Stop
 ) -> dict[bytes, bytes]:
     """The first `limit` bytes of each file that can be read; the others are left out.
 
@@ -26,7 +25,7 @@ def read_files(
         ToolMissing: ssh is not installed.
     """
     kept = _Kept()
-    with connection_pool.connection(remote, stop) as connection:
+    with session.connection(stop) as connection:
         reader = PipelinedReader(connection, kept, most_open=_OPEN)
         for path in paths:
             reader.add(FileRead(path=path, length=limit))

@@ -6,7 +6,7 @@ import os
 import stat
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum, StrEnum
+from enum import Enum, IntEnum, StrEnum
 from typing import NamedTuple
 
 from asynchy.model.file_times import same_time
@@ -33,6 +33,14 @@ class Level(IntEnum):
 
     def __str__(self) -> str:
         return self.word
+
+
+class ComparisonMethod(Enum):
+    """How the content of files at the facility is compared, the cheapest first."""
+
+    SHA256SUM = "sha256sum at the facility"
+    RSYNC = "rsync --checksum"
+    READ = "second read over SFTP"
 
 
 class Damage(StrEnum):

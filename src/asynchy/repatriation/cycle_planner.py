@@ -127,7 +127,7 @@ def _folders(context: CycleContext, now: datetime) -> tuple[list[FolderSeen], li
     unlisted: list[str] = []
     for folder, beamline in context.settings.source_folders.items():
         try:
-            listed[folder] = discover_in(context.remote, folder, beamline, context.stop)
+            listed[folder] = discover_in(context.session, folder, beamline, context.stop)
         except ExperimentAbsent:
             unlisted.append(
                 f"SFTP service: {folder} is not at the facility: check `source-path` and `beamline`"
@@ -161,7 +161,7 @@ def _by_known_names(
     located = recognised(
         (one for seen in listed.values() for one in seen.experiments),
         context.catalogue.known_folders(),
-        lambda paths: look_at_old_places(context.remote, paths, context.stop),
+        lambda paths: look_at_old_places(context.session, paths, context.stop),
         context.catalogue.overview.moved_visits(),
     )
     found, at = [], 0

@@ -19,7 +19,6 @@ from typing import Any
 from asynchy.config import Shared
 from asynchy.copying.fetch import Outcome, fetch_copy
 from asynchy.errors import AsynchyError
-from asynchy.facility.lister import offers_sftp, remember_no_sftp
 from asynchy.model.attempt import Verdict
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Copy, ListingDiff
@@ -29,7 +28,8 @@ from asynchy.model.transfer_options import TransferOptions
 from asynchy.runtime.context import RunContext, run_context
 from asynchy.runtime.progress import ProgressBoard
 from asynchy.ssh import subprocess_runner
-from asynchy.ssh.sftp import connection_pool
+from asynchy.ssh.server import Server
+from asynchy.ssh.session import ServerFacts, ServerSession
 
 _COMMAND = (sys.executable, "-c", "from asynchy.repatriation.fetch_subprocess import main; main()")
 _END = b"."
@@ -48,10 +48,9 @@ class FetchTask:
     """Of the log lines that it tells."""
     transfer: PlannedTransfer
     unsure: str | None
-    offers_sftp: bool
-    """Whether the server does, as the listing before found out."""
-    round_trip: float | None
-    """Seconds, as well."""
+    server: Server
+    facts: ServerFacts
+    """What the listing before found out."""
 
 
 def fetch_in_subprocess(
@@ -65,7 +64,7 @@ def fetch_in_subprocess(
 
     def run(context: RunContext, transfer: PlannedTransfer, unsure: str | None) -> Outcome:
         level = logging.getLogger("asynchy").getEffectiveLevel()
-        known = offers_sftp(context.remote), connection_pool.round_trip(context.remote)
+        known = context.remote, context.session.facts
         task = FetchTask(settings, transfer_options, retries, level, transfer, unsure, *known)
         results: list[Outcome | AsynchyError] = []
 
@@ -130,12 +129,9 @@ def main() -> None:
 
 def _brought(task: FetchTask, stop: Stop) -> Outcome:
     tolerate(task.settings.time_tolerance)
-    context = run_context(task.settings, stop, _TellingBoard(), write=True)
+    session = ServerSession(task.server, task.facts)
+    context = run_context(task.settings, stop, _TellingBoard(), write=True, session=session)
     context = replace(context, transfer_options=task.transfer_options, retries=task.retries)
-    if not task.offers_sftp:
-        remember_no_sftp(context.remote)
-    if task.round_trip is not None:
-        connection_pool.remember_round_trip(context.remote, task.round_trip)
     return fetch_copy(context, task.transfer, task.unsure)
 
 

@@ -18,8 +18,7 @@ from asynchy.engines.factory import engine_for, prepare
 from asynchy.engines.options import transfer_options_of
 from asynchy.engines.sftp.worker_pool import WorkerPool
 from asynchy.errors import ListingError
-from asynchy.facility.lister import list_experiment, offers_sftp
-from asynchy.facility.sftp_hasher import ComparisonMethod
+from asynchy.facility.lister import list_experiment
 from asynchy.localfs.free_space import block_for
 from asynchy.localfs.listing_comparison import ListingComparer
 from asynchy.localfs.safe_tree import SafeTree
@@ -30,7 +29,7 @@ from asynchy.model.transfer_options import TransferOptions
 from asynchy.runtime.progress import ProgressBoard
 from asynchy.runtime.warm_up import remote_of
 from asynchy.ssh.server import Server
-from asynchy.ssh.sftp import connection_pool
+from asynchy.ssh.session import ServerSession
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ class Clock:
 class RunContext:
     """The facility, the catalogue and the means of one run."""
 
-    remote: Server
+    session: ServerSession
     transfer_options: TransferOptions
     crew: WorkerPool
     catalogue: Catalogue
@@ -72,8 +71,11 @@ class RunContext:
     retries: int = 0
     """How often a connection that was lost is tried again at once."""
     clock: Clock = field(default_factory=Clock)
-    ways: dict[Server, ComparisonMethod] = field(default_factory=dict)
-    """How what the facility holds is compared with what is at home, once it was found out."""
+
+    @property
+    def remote(self) -> Server:
+        """The facility's server."""
+        return self.session.server
 
     def time_to_keep_from(self) -> datetime:
         """From when on an earlier version that is kept now counts as kept.
@@ -94,7 +96,8 @@ class RunContext:
     @property
     def round_trip(self) -> float | None:
         """Seconds to the facility and back, where it offers SFTP and has been asked something."""
-        return connection_pool.round_trip(self.remote) if offers_sftp(self.remote) else None
+        facts = self.session.facts
+        return facts.round_trip if facts.offers_sftp else None
 
     def prepare(self, amount: DataSize | None, *, beside: int = 0) -> None:
         """Have connections ready soon: there will be something to transfer, perhaps so much.
@@ -143,7 +146,7 @@ class RunContext:
             hearing = _Hearing(self, surveyor, listing, expected)
             try:
                 unlisted = list_experiment(
-                    self.remote, copy.source, hearing.hear, self.stop,
+                    self.session, copy.source, hearing.hear, self.stop,
                     dot_files=self.transfer_options.dot_files,
                 )  # fmt: skip
                 break
@@ -203,26 +206,33 @@ class _Hearing:
             self._context.prepare(self._expected)
 
 
-def run_context(settings: Shared, stop: Stop, board: ProgressBoard, *, write: bool) -> RunContext:
+def run_context(
+    settings: Shared,
+    stop: Stop,
+    board: ProgressBoard,
+    *,
+    write: bool,
+    session: ServerSession | None = None,
+) -> RunContext:
     """The site that a config describes; without `write`, the catalogue is only looked at.
+
+    `session`: with the facility's server, where one was begun.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
     """
-    remote = remote_of(settings)
+    session = session or ServerSession(remote_of(settings))
     transfer_options = transfer_options_of(settings)
     path = settings.catalogue_path
     catalogue = Catalogue.open(path) if write else Catalogue.preview(path)
-    if (
-        write and connection_pool.round_trip(remote) is None
-    ):  # who only looks has no streams to connect
+    if write and session.facts.round_trip is None:  # who only looks has no streams to connect
         far = catalogue.round_trip()
         if far is not None:
-            connection_pool.remember_round_trip(remote, far)
+            session.note_round_trip(far)
     return RunContext(
-        remote=remote,
+        session=session,
         transfer_options=transfer_options,
-        crew=WorkerPool(remote, transfer_options.bandwidth),
+        crew=WorkerPool(session, transfer_options.bandwidth),
         catalogue=catalogue,
         stop=stop,
         board=board,

@@ -38,7 +38,7 @@ def cycle_context(
     """
     context = run_context(settings, stop, board, write=write)
     return CycleContext(
-        remote=context.remote,
+        session=context.session,
         transfer_options=context.transfer_options,
         crew=context.crew,
         catalogue=context.catalogue,

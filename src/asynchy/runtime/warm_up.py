@@ -5,16 +5,18 @@ from __future__ import annotations
 from asynchy.config import Shared
 from asynchy.engines.sftp import worker_pool
 from asynchy.ssh.server import Server
-from asynchy.ssh.sftp import connection_pool
+from asynchy.ssh.session import ServerSession
 
 
-def connect(settings: Shared) -> None:
+def connect(settings: Shared) -> ServerSession:
     """Begin to connect to the facility; whoever asks it first hears what is wrong, if anything.
 
     Near by that takes as long as to load the catalogue's code, far away it is most of a start.
     """
+    session = ServerSession(remote_of(settings))
     if settings.engine != "rsync":
-        connection_pool.begin(remote_of(settings))
+        session.begin()
+    return session
 
 
 def load(settings: Shared) -> None:

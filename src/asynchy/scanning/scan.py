@@ -112,11 +112,11 @@ def scan(
         sighting = ScanWriter.begin(context.catalogue.path, "walk", told)
         if sighting.resumed:
             log.info("the walk of %s goes on where it was stopped", told)
-        there = discover(context.remote, root, context.stop)
+        there = discover(context.session, root, context.stop)
         located = recognised(
             there.experiments,
             context.catalogue.known_folders(),
-            lambda paths: look_at_old_places(context.remote, paths, context.stop),
+            lambda paths: look_at_old_places(context.session, paths, context.stop),
             context.catalogue.overview.moved_visits(),
         )
         ours = [one for one in located if _is_wanted(one.experiment, wanted)]
@@ -224,7 +224,7 @@ class _Walker:
         try:
             folders = self._begin(left)
             crawl(
-                self._context.remote, folders, self, self._context.stop, connections=CONNECTIONS,
+                self._context.session, folders, self, self._context.stop, connections=CONNECTIONS,
                 dot_files=self._context.transfer_options.dot_files,
             )  # fmt: skip
         except SftpNotOffered:
@@ -363,7 +363,7 @@ class _Walker:
 
             try:
                 unlisted = list_experiment(
-                    self._context.remote, located.source, hear, self._context.stop,
+                    self._context.session, located.source, hear, self._context.stop,
                     dot_files=self._context.transfer_options.dot_files,
                 )  # fmt: skip
             except (ExperimentAbsent, ListingRefused) as error:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import atexit
 import threading
+import weakref
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from asynchy.ssh import connection_limit
 from asynchy.ssh.server import Server
@@ -44,7 +45,7 @@ class IdlePool(Generic[T]):
         self._remote = remote
         self._kept: list[_IdleItem[T]] = []
         self._lock = threading.Lock()
-        atexit.register(self.close)
+        _pools.add(self)
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -89,3 +90,13 @@ class IdlePool(Generic[T]):
                 return
             self._kept.remove(kept)
         kept.item.close()
+
+
+_pools: weakref.WeakSet[IdlePool[Any]] = weakref.WeakSet()
+
+
+@atexit.register
+def close_all() -> None:
+    """Close what all pools of this process keep."""
+    for pool in list(_pools):
+        pool.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from asynchy.errors import KeyFileRefused, ToolMissing
@@ -72,7 +73,7 @@ class Server:
             options.append("IdentitiesOnly=yes")
         if self.known_hosts:
             options.append(f"UserKnownHostsFile={_ssh_path(self.known_hosts)}")
-        options += options_for(self.host)
+        options += self.options
         # ssh takes the first of `-s` and `SessionType`, and refuses `-s` behind the other.
         command = ["ssh", "-a", "-x", "-T", *(["-s"] if subsystem else [])]
         for option in options:
@@ -82,6 +83,25 @@ class Server:
         if self.key_file:
             command += ["-i", str(self.key_file)]
         return [*command, "-l", self.user]
+
+    @cached_property
+    def options(self) -> tuple[str, ...]:
+        """What ssh is asked for besides, given what ssh_config says of the host.
+
+        ssh is asked once; a process that gets this server has the answer with it.
+        """
+        context = _settings(["ssh", "-G", "--", self.host])
+        built_in = _settings(["ssh", "-F", "none", "-G", "--", self.host])
+        chosen = prefer_fast(_ciphers(context), _ciphers(built_in))
+        ciphers = (f"Ciphers={','.join(chosen)}",) if chosen else ()
+        undone = (
+            f"{name}={default}"
+            for key, (name, default) in _UNDONE.items()
+            if context.get(key, default) != default
+        )
+        # Older than 8.5 it does not know this; then it says by itself that it was shut out.
+        says_more = (f"LogVerbose={_SHUT_OUT}",) if context.get("logverbose") == "none" else ()
+        return (*ciphers, *undone, *says_more)
 
 
 def require_ssh() -> None:
@@ -120,7 +140,6 @@ def prefer_fast(context: list[str], built_in: list[str]) -> list[str] | None:
 
 _SHUT_OUT = "packet.c:sshpkt_vfatal():*"
 """Where OpenSSH says that the server closed the connection; since 10, `LogLevel=ERROR` hides it."""
-_known: dict[str, tuple[str, ...]] = {}
 _UNDONE = {
     "stdinnull": ("StdinNull", "no"),
     "forkafterauthentication": ("ForkAfterAuthentication", "no"),
@@ -128,29 +147,6 @@ _UNDONE = {
 }
 """Settings of ssh_config that would keep a command from being run, and their defaults; OpenSSH
 before 8.7 does not know them, so that they are named only if the site sets them."""
-
-
-def options_for(host: str) -> tuple[str, ...]:
-    """What ssh is asked for besides, given what ssh_config says of a host; ssh is asked once."""
-    if host not in _known:
-        context = _settings(["ssh", "-G", "--", host])
-        built_in = _settings(["ssh", "-F", "none", "-G", "--", host])
-        chosen = prefer_fast(_ciphers(context), _ciphers(built_in))
-        ciphers = (f"Ciphers={','.join(chosen)}",) if chosen else ()
-        undone = (
-            f"{name}={default}"
-            for key, (name, default) in _UNDONE.items()
-            if context.get(key, default) != default
-        )
-        # Older than 8.5 it does not know this; then it says by itself that it was shut out.
-        says_more = (f"LogVerbose={_SHUT_OUT}",) if context.get("logverbose") == "none" else ()
-        _known[host] = (*ciphers, *undone, *says_more)
-    return _known[host]
-
-
-def remember_options(host: str, options: tuple[str, ...]) -> None:
-    """Take them from another process of ours."""
-    _known[host] = options
 
 
 def _ciphers(settings: dict[str, str]) -> list[str]:

@@ -114,12 +114,12 @@ def sync(file: Path, /, **options: Any) -> int:
     """Sync data from a configured asynchy remote."""
     settings = load_shared(file).settings
     logging_setup.set_up(settings.log_level, settings.log_files.sync)
-    warm_up.connect(settings)
+    session = warm_up.connect(settings)
     if not (options["dry_run"] or options["parallel"]):
         warm_up.load(settings)
 
     def work(stop: Stop, signals: Signals) -> int:
-        code: int = loaded("sync_run.run")(settings, stop, options)
+        code: int = loaded("sync_run.run")(settings, stop, session, options)
         return code or (signals.exit_code if stop.requested else 0)
 
     return until_stopped(work)

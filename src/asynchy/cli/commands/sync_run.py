@@ -24,9 +24,10 @@ from asynchy.runtime.periodic import log_transfers, reporting
 from asynchy.runtime.portal_clock import require_right_clock
 from asynchy.runtime.progress import ProgressBoard
 from asynchy.runtime.progress_recorder import ProgressRecorder
+from asynchy.ssh.session import ServerSession
 
 
-def run(settings: Shared, stop: Stop, options: dict[str, Any]) -> int:
+def run(settings: Shared, stop: Stop, session: ServerSession, options: dict[str, Any]) -> int:
     """Plan, transfer and report; the exit code.
 
     Raises:
@@ -38,7 +39,7 @@ def run(settings: Shared, stop: Stop, options: dict[str, Any]) -> int:
         transfer_options_of(settings), partial=options["partial"], compress=options["compress"]
     )
     board = ProgressBoard()
-    context = run_context(settings, stop, board, write=not options["dry_run"])
+    context = run_context(settings, stop, board, write=not options["dry_run"], session=session)
     parallel = options["parallel"]
     context = replace(
         context,

@@ -80,10 +80,10 @@ def as_walker(config: Path, **options: Any) -> int:
 def _run(config: Path, **options: Any) -> int:
     settings = load_shared(config).settings
     logging_setup.set_up(settings.log_level, settings.log_files.sync)
-    warm_up.connect(settings)
+    session = warm_up.connect(settings)
 
     def work(stop: Stop, _signals: Signals) -> int:
-        code: int = loaded("walk_run.run")(settings, stop, **options)
+        code: int = loaded("walk_run.run")(settings, stop, session, **options)
         return code
 
     return until_stopped(work)

@@ -22,6 +22,7 @@ from asynchy.runtime.context import run_context
 from asynchy.runtime.progress import ProgressBoard
 from asynchy.scanning.progress import ScanProgress
 from asynchy.scanning.scan import WantedEpns, scan
+from asynchy.ssh.session import ServerSession
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 def run(  # noqa: PLR0913 - the options of the command
     settings: Shared,
     stop: Stop,
+    session: ServerSession,
     *,
     listed: Path | None,
     form: str,
@@ -44,7 +46,7 @@ def run(  # noqa: PLR0913 - the options of the command
         check_original(settings.catalogue_path, output)
     found, wanted = _wanted(settings, listed, stop)
     progress = ScanProgress()
-    context = run_context(settings, stop, ProgressBoard(), write=True)
+    context = run_context(settings, stop, ProgressBoard(), write=True, session=session)
     try:
         with experiments_bar(progress):
             walked = scan(context, settings.walk_root, wanted, progress)

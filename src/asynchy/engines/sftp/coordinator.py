@@ -35,7 +35,6 @@ from asynchy.model.cancellation import Stop
 from asynchy.model.formatting import count, duration, escaped
 from asynchy.ssh import connection_limit
 from asynchy.ssh.fork_server import first_heard
-from asynchy.ssh.sftp import connection_pool
 
 log = logging.getLogger(__name__)
 
@@ -255,7 +254,7 @@ class Coordinator:
             case Ready(round_trip):
                 stream.member.round_trip = round_trip
                 self._tuner.ready(round_trip)
-                connection_pool.note_round_trip(self._crew.remote, round_trip)
+                self._crew.session.note_round_trip(round_trip)
                 log.debug("a stream is connected; round trip %.1f ms", 1000 * round_trip)
             case NeedsWork():
                 self._hungry.append(stream)

@@ -21,8 +21,6 @@ class WorkerConfig:
     remote: Server
     patient: bool
     """Whether it waits for a connection where this machine has none to spare."""
-    options: tuple[str, ...]
-    """What ssh is asked for besides, as `options_for` says."""
     bandwidth: BandwidthTimetable | None
     """What all streams of this machine may take together; None: there is no limit."""
 

@@ -10,7 +10,6 @@ from asynchy.errors import AsynchyError, Stopped
 from asynchy.localfs.copy_tree import error_reason
 from asynchy.model.cancellation import Stop
 from asynchy.ssh.fork_server import Messages, to_parent
-from asynchy.ssh.server import remember_options
 from asynchy.ssh.sftp.connection import Connection
 
 _IDLE = 0.5
@@ -32,7 +31,6 @@ def main(descriptor: int) -> None:
 def _serve(pipe: Messages, stop: Stop) -> None:
     """Connect, and do one task after another until the connection is lost."""
     hire: WorkerConfig = pipe.recv()
-    remember_options(hire.remote.host, hire.options)
     word: Event | None = None
     signs = Heartbeat(pipe.send)
     try:

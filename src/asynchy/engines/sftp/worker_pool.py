@@ -10,7 +10,8 @@ from asynchy.model.bandwidth import BandwidthTimetable
 from asynchy.ssh import fork_server
 from asynchy.ssh.fork_server import WorkerProcess
 from asynchy.ssh.idle_pool import IdlePool
-from asynchy.ssh.server import Server, options_for
+from asynchy.ssh.server import Server
+from asynchy.ssh.session import ServerSession
 
 AT_ONCE = 8
 """Connections that are made at a time: sshd drops some where there are ten (MaxStartups)."""
@@ -38,11 +39,16 @@ class PooledWorker:
 class WorkerPool:
     """The processes that one command has for one server; for several threads."""
 
-    def __init__(self, remote: Server, bandwidth: BandwidthTimetable | None) -> None:
-        self.remote = remote
+    def __init__(self, session: ServerSession, bandwidth: BandwidthTimetable | None) -> None:
+        self.session = session
         self._bandwidth = bandwidth
-        self._idle: IdlePool[PooledWorker] = IdlePool(remote)
+        self._idle: IdlePool[PooledWorker] = IdlePool(session.server)
         self._preparing = threading.Lock()
+
+    @property
+    def remote(self) -> Server:
+        """Where the streams read from."""
+        return self.session.server
 
     def hire(self, *, patient: bool) -> PooledWorker:
         """One that has nothing to do, or a new one; `patient` as for `Connection`."""
@@ -68,6 +74,6 @@ class WorkerPool:
 
     def _new(self, *, patient: bool) -> PooledWorker:
         process = WorkerProcess(_WORKER)
-        options = options_for(self.remote.host)
-        process.pipe.send(WorkerConfig(self.remote, patient, options, self._bandwidth))
+        _ = self.remote.options  # asked for here, once, and sent with the server
+        process.pipe.send(WorkerConfig(self.remote, patient, self._bandwidth))
         return PooledWorker(process)
