@@ -1,6 +1,6 @@
-"""A copy compared with the facility byte for byte, in lots, several at a time.
+"""A copy compared with the facility byte for byte, in batches, several at a time.
 
-What a lot proved is stored at once: stopped or cut off, the next run goes on with what is left.
+What a batch proved is stored at once: stopped or cut off, the next run goes on with what is left.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ from asynchy.localfs.safe_tree import SafeTree, is_about_one_file, place_of
 from asynchy.model.attempt import Verdict
 from asynchy.model.experiment import Copy, ListingDiff
 from asynchy.model.formatting import count, escaped, size
-from asynchy.model.verification import Check, ComparisonMethod, CopyFile, Damage
+from asynchy.model.verification import Check, ComparisonMethod, CopyFile, Damage, batches
 from asynchy.runtime.context import RunContext
 from asynchy.runtime.read_progress import ReadProgress
 from asynchy.ssh import remote_sha256sum
@@ -33,11 +33,11 @@ from asynchy.ssh.rsync import runner
 log = logging.getLogger(__name__)
 
 _AT_A_TIME = 4
-"""Lots, unless the config names a number of streams."""
+"""Batches, unless the config names a number of streams."""
 _FILES = 5000
-"""In a lot at most."""
+"""In a batch at most."""
 _BYTES = 4 << 30
-"""In a lot, unless one file has more."""
+"""In a batch, unless one file has more."""
 _TRIED = 3
 """Files with which the ways are tried, one after the other: one may have vanished."""
 _NAMED = 10
@@ -171,19 +171,19 @@ class _Comparison:
         self._edited = 0
 
     def work(self, selection: Selection) -> None:
-        """Compare all of them, several lots at a time."""
+        """Compare all of them, several batches at a time."""
         way, done = self._context.session.facts.comparison_method, None
         if way is None:
             way, done = self._find_way(selection)
             self._context.session.note_comparison_method(way)
         self._way = way.value
         log.info("%s: compared by %s", self._copy.epn, self._way)
-        lots = _lots(file for file in selection if file.path != done)
+        in_turn = batches((file for file in selection if file.path != done), _FILES, _BYTES)
         at_a_time = min(
             self._context.transfer_options.streams or _AT_A_TIME, self._context.remote.connections
         )
         with ThreadPoolExecutor(at_a_time) as pool:
-            for future in [pool.submit(self._take_lots, way, lots) for _ in range(at_a_time)]:
+            for future in [pool.submit(self._take_batches, way, in_turn) for _ in range(at_a_time)]:
                 future.result()
 
     def ended(self) -> ComparisonResult:
@@ -246,26 +246,26 @@ class _Comparison:
                 return None
         return compared if self._answered else None
 
-    def _take_lots(self, way: ComparisonMethod, lots: Iterator[list[CopyFile]]) -> None:
+    def _take_batches(self, way: ComparisonMethod, in_turn: Iterator[list[CopyFile]]) -> None:
         try:
             while not self._giving_up:
                 with self._lock:
-                    lot = next(lots, None)
-                if lot is None:
+                    batch = next(in_turn, None)
+                if batch is None:
                     return
-                self._keep(lot, *self._with_patience(way, lot))
+                self._keep(batch, *self._with_patience(way, batch))
         except BaseException:
             self._giving_up = True
             raise
 
-    def _with_patience(self, way: ComparisonMethod, lot: list[CopyFile]) -> Compared:
-        """Compare a lot; again, where the connection was lost and `--retry` says so."""
+    def _with_patience(self, way: ComparisonMethod, batch: list[CopyFile]) -> Compared:
+        """Compare a batch; again, where the connection was lost and `--retry` says so."""
         for tries in itertools.count():
             try:
                 return (
-                    self._by_rsync(lot)
+                    self._by_rsync(batch)
                     if way is ComparisonMethod.RSYNC
-                    else self._by_digests(way, lot)
+                    else self._by_digests(way, batch)
                 )
             except ListingError as error:
                 what = f"{self._copy.epn}: {error}"
@@ -275,7 +275,7 @@ class _Comparison:
 
     def _keep(
         self,
-        lot: list[CopyFile],
+        batch: list[CopyFile],
         same: list[tuple[CopyFile, bytes | None]],
         different: list[CopyFile],
     ) -> None:
@@ -295,8 +295,8 @@ class _Comparison:
             self._digested += sum(
                 file.sha256 is None and digest is not None for file, digest in same
             )
-            self._uncompared += len(lot) - len(compared) - len(edited)
-        self._progress.add(0, len(lot))
+            self._uncompared += len(batch) - len(compared) - len(edited)
+        self._progress.add(0, len(batch))
 
     def _edited_of(self, different: list[CopyFile]) -> list[CopyFile]:
         """Those of some files that people changed at home, after they were listed."""
@@ -305,14 +305,14 @@ class _Comparison:
         with SafeTree.of(self._copy) as tree:
             return [file for file in different if file.is_edited(tree.find(file.path))]
 
-    def _by_rsync(self, lot: list[CopyFile]) -> Compared:
+    def _by_rsync(self, batch: list[CopyFile]) -> Compared:
         """Have rsync make checksums on both sides.
 
         What it says differs may have been written at that moment, or differ in something else than
         its bytes: it is read over SFTP before that is believed. Where there is no SFTP, rsync is
         asked again.
         """
-        same, doubtful = self._asked_of_rsync(lot)
+        same, doubtful = self._asked_of_rsync(batch)
         if not doubtful:
             return same, []
         log.info(
@@ -325,9 +325,9 @@ class _Comparison:
             again, different = self._asked_of_rsync(doubtful)
         return same + again, different
 
-    def _asked_of_rsync(self, lot: list[CopyFile]) -> Compared:
+    def _asked_of_rsync(self, batch: list[CopyFile]) -> Compared:
         context, copy = self._context, self._copy
-        sizes = {file.path: file.size for file in lot}
+        sizes = {file.path: file.size for file in batch}
         said: dict[bytes, bool] = {}
 
         def hear(path: bytes, same: bool) -> None:
@@ -337,14 +337,14 @@ class _Comparison:
 
         runner.compare_files(
             context.remote, copy.source, copy.destination, sizes, hear, context.stop,
-            idle_timeout_for(context.remote, lot),
+            idle_timeout_for(context.remote, batch),
         )  # fmt: skip
         self._answered |= bool(said)
         same: list[tuple[CopyFile, bytes | None]] = []
-        same += [(file, None) for file in lot if said.get(file.path) is True]
-        return same, [file for file in lot if said.get(file.path) is False]
+        same += [(file, None) for file in batch if said.get(file.path) is True]
+        return same, [file for file in batch if said.get(file.path) is False]
 
-    def _by_digests(self, way: ComparisonMethod, lot: list[CopyFile]) -> Compared:
+    def _by_digests(self, way: ComparisonMethod, batch: list[CopyFile]) -> Compared:
         """The facility's digests, and meanwhile ours."""
         context, copy = self._context, self._copy
         there: dict[bytes, bytes] = {}
@@ -357,14 +357,14 @@ class _Comparison:
 
         reader = Reader(copy, context.stop, 1, Throttle(None), cold=True, on_bytes=read)
         with ThreadPoolExecutor(1) as pool:
-            ours = pool.submit(lambda: list(reader.read(lot)))
+            ours = pool.submit(lambda: list(reader.read(batch)))
             try:
                 if way is ComparisonMethod.READ:
-                    read_again(context.remote, copy.source, lot, there.__setitem__, context.stop)
+                    read_again(context.remote, copy.source, batch, there.__setitem__, context.stop)
                 else:
                     remote_sha256sum.digests(
-                        context.remote, copy.source, [file.path for file in lot], there.__setitem__,
-                        context.stop, idle_timeout_for(context.remote, lot),
+                        context.remote, copy.source, [file.path for file in batch],
+                        there.__setitem__, context.stop, idle_timeout_for(context.remote, batch),
                     )  # fmt: skip
             except BaseException:
                 useless.set()
@@ -373,7 +373,7 @@ class _Comparison:
                 useless.set()
                 return [], []
             found = [one for one in ours.result() if one.file.path in there]
-        self._answered |= there.keys() <= {file.path for file in lot}
+        self._answered |= there.keys() <= {file.path for file in batch}
         same: list[tuple[CopyFile, bytes | None]] = []
         different: list[CopyFile] = []
         for one in found:
@@ -384,16 +384,3 @@ class _Comparison:
             else:
                 log.warning("%s: %s: %s", copy.epn, escaped(one.file.path), one.problem)
         return same, different
-
-
-def _lots(files: Iterable[CopyFile]) -> Iterator[list[CopyFile]]:
-    lot: list[CopyFile] = []
-    total = 0
-    for file in files:
-        if lot and (len(lot) >= _FILES or total + file.size > _BYTES):
-            yield lot
-            lot, total = [], 0
-        lot.append(file)
-        total += file.size
-    if lot:
-        yield lot

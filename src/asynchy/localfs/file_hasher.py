@@ -17,7 +17,7 @@ from asynchy.errors import Stopped
 from asynchy.localfs.safe_tree import SafeTree
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Copy
-from asynchy.model.verification import CopyFile, Damage
+from asynchy.model.verification import CopyFile, Damage, batches
 
 _BUFFER = 1 << 20
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
@@ -96,8 +96,8 @@ class Reader:
         ended = threading.Event()
         with ThreadPoolExecutor(self.threads) as pool:
             try:
-                for lot in _lots(files):
-                    pending.append(pool.submit(self._lot, lot, ended))
+                for batch in batches(files, _FILES, _BYTES):
+                    pending.append(pool.submit(self._batch, batch, ended))
                     if len(pending) > 3 * self.threads:
                         yield from pending.popleft().result()
                 while pending:
@@ -107,7 +107,7 @@ class Reader:
                 for future in pending:
                     future.cancel()
 
-    def _lot(self, files: list[CopyFile], ended: threading.Event) -> list[HashResult]:
+    def _batch(self, files: list[CopyFile], ended: threading.Event) -> list[HashResult]:
         buffer = memoryview(bytearray(_BUFFER))
         with SafeTree.of(self.copy) as tree:
             return [self._one(tree, file, buffer, ended) for file in files]
@@ -157,16 +157,3 @@ class Reader:
         if self.cold:  # a nightly look must not push out what others work with
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         return sha256.digest(), total
-
-
-def _lots(files: Iterable[CopyFile]) -> Iterator[list[CopyFile]]:
-    lot: list[CopyFile] = []
-    size = 0
-    for file in files:
-        if lot and (len(lot) >= _FILES or size + file.size > _BYTES):
-            yield lot
-            lot, size = [], 0
-        lot.append(file)
-        size += file.size
-    if lot:
-        yield lot

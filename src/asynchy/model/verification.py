@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, IntEnum, StrEnum
@@ -156,3 +157,22 @@ class Check:
     """Why it did not look at all that it was to look at; None if it did."""
     whole: bool
     """Whether it came to its end, be it that some files could not be read."""
+
+
+def batches(
+    files: Iterable[CopyFile], most_files: int, most_bytes: int
+) -> Iterator[list[CopyFile]]:
+    """Files in order, some at a time: as many as that, and as large together.
+
+    A file that is larger alone is a batch of its own.
+    """
+    batch: list[CopyFile] = []
+    size = 0
+    for file in files:
+        if batch and (len(batch) >= most_files or size + file.size > most_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append(file)
+        size += file.size
+    if batch:
+        yield batch
