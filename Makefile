@@ -20,9 +20,9 @@ screenshots: ## the pictures of the dashboard in the docs (needs Chromium)
 	@scripts/set-up --all
 	@$(PYTHON) -m simulator.screenshots
 
-test-unit: ## the pure tests, which need Python alone (about 50 s on two processors)
+test-unit: ## the pure tests, which need Python alone (about 45 s on two processors)
 	@scripts/set-up --unit
-	@$(PYTEST) --numprocesses auto --hypothesis-profile quick tests/unit
+	@$(PYTEST) --numprocesses auto --hypothesis-profile quick -m "not extra" tests/unit
 
 test: set-up ## tests against a real sshd, rsync, portal and mail server (7 minutes)
 	@$(PYTEST) -m "not extra"

@@ -251,6 +251,7 @@ def test_each_version_that_differs_is_kept_once_whatever_the_clock_says(tmp_path
     assert kept(REPLACED) == [b"good"]
 
 
+@pytest.mark.extra
 def test_a_tree_is_walked_however_deep_it_is_and_however_many_files_one_folder_has(
     tmp_path: Path,
 ) -> None:

@@ -264,6 +264,7 @@ def test_an_impossible_original_named_as_the_catalogue_leaves_no_copies(tmp_path
     assert {path.name for path in tmp_path.iterdir()} == {"files.db"}
 
 
+@pytest.mark.extra
 def test_a_schema_with_very_many_tables_is_refused_soon_with_little_memory(tmp_path: Path) -> None:
     file = made(tmp_path / "a.db", FILES, rows=[GOOD])
     with closing(sqlite3.connect(file, isolation_level=None)) as db:

@@ -74,6 +74,7 @@ def soon() -> Iterator[None]:
     assert time.process_time() - begun < SOON
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("name", BOMBS)
 def test_yaml_that_makes_too_much_of_itself_is_refused_soon(name: str) -> None:
     with soon(), pytest.raises(YamlError) as caught:
@@ -180,6 +181,7 @@ def test_very_many_problems_are_counted_not_listed(tmp_path: Path) -> None:
     assert len(caught.value.message.splitlines()) == 101
 
 
+@pytest.mark.extra
 def test_long_files_that_people_have_are_read(tmp_path: Path) -> None:
     path = tmp_path / "ignore.yml"
     path.write_text("previouslySynched:\n" + "- 12282a # asynchy\n" * 100_000)
