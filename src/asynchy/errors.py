@@ -187,6 +187,10 @@ class CatalogueError(AsynchyError):
     exit_code = ExitCode.STATE_ERROR
 
 
+class OlderCatalogue(CatalogueError):
+    """The catalogue is of an older version of asynchy, and is only to be read."""
+
+
 class DestinationTaken(CatalogueError):
     """Another experiment has its copy at the destination."""
 

@@ -179,8 +179,11 @@ def test_a_new_catalogue_has_what_the_migrations_make(tmp_path: Path) -> None:
 
 def test_every_older_version_becomes_this_one_and_keeps_a_copy_of_itself(old: Old) -> None:
     old.experiment(1, "12282a")
-    with pytest.raises(CatalogueError, match=f"schema {old.revision}"):
+    with pytest.raises(CatalogueError, match=f"older version of asynchy .schema {old.revision}"):
         Catalogue.open_readonly(old.path)
+    before = old.path.read_bytes()
+    assert [one.epn.text for one in Catalogue.preview(old.path).overview.records()] == ["12282a"]
+    assert old.path.read_bytes() == before
     with Database.open(old.path).transaction() as db:
         assert compare_metadata(MigrationContext.configure(db), metadata) == []
     assert [one.epn.text for one in Catalogue.open_readonly(old.path).overview.records()] == [

@@ -112,14 +112,14 @@ class Catalogue:
 
     @classmethod
     def preview(cls, path: Path) -> Catalogue:
-        """As `peek`; of a database of the original `asynchy`, what `open` would make of it.
+        """For reading alone; of an older version or the original's, what `open` would make of it.
 
         Raises:
             CatalogueError: it cannot be opened, or not be taken over.
         """
         if is_original(path):
             return cls(previewed(path), writing=False)
-        return cls.open_readonly(path)
+        return cls(Database.preview(path), writing=False)
 
     def copy_record(self, copy: Copy) -> CopyRecord | None:
         """What is known of a copy; None: nothing."""

@@ -22,7 +22,7 @@ from asynchy.catalogue.dashboard_tables import metadata  # with all tables
 from asynchy.catalogue.foreign_files import opened_foreign
 from asynchy.catalogue.reading import ScratchFolder, address_for_reading
 from asynchy.catalogue.schema import EPNS, REVISION
-from asynchy.errors import CatalogueError, ImportRefused
+from asynchy.errors import CatalogueError, ImportRefused, OlderCatalogue
 from asynchy.localfs.filesystem import network_file_system
 from asynchy.model import heartbeat
 from asynchy.model.file_kind import other_kind
@@ -94,6 +94,26 @@ class Database:
         return database
 
     @classmethod
+    def preview(cls, path: Path) -> Database:
+        """Open for reading alone; of an older version, a copy that was brought up to date.
+
+        The copy is in the folder for temporary files, and goes with this object.
+
+        Raises:
+            CatalogueError: as `open_readonly`, or the copy cannot be written.
+        """
+        try:
+            return cls.open_readonly(path)
+        except OlderCatalogue:
+            folder = ScratchFolder()
+            copy = folder.path / path.name
+            address, keep = address_for_reading(path)
+            database = cls(path, _engine(address, keep=keep))
+            database._copy_to(copy)
+            cls.open(copy)
+            return cls.peek_at(path, copy, folder)
+
+    @classmethod
     def snapshot(cls, path: Path) -> Database:
         """Open a copy of the database as it is now, for long reading: no writer waits for it.
 
@@ -107,17 +127,7 @@ class Database:
             return database
         folder = ScratchFolder()
         copy = folder.path / path.name
-        with database.transaction() as connection:
-            source = connection.connection.driver_connection
-            assert isinstance(source, sqlite3.Connection)
-            try:
-                with contextlib.closing(sqlite3.connect(copy)) as target:
-                    source.backup(target)
-            except sqlite3.Error as error:
-                raise CatalogueError(
-                    f"a copy of {path} cannot be written to {folder.path}: {error}",
-                    hint="make room there, or name another folder in TMPDIR",
-                ) from None
+        database._copy_to(copy)
         return cls.peek_at(path, copy, folder)
 
     @classmethod
@@ -125,6 +135,20 @@ class Database:
         """Open, for reading alone, what stands for the database at `path`: a file in a folder."""
         address, _ = address_for_reading(copy)
         return cls(path, _engine(address, keep=folder))
+
+    def _copy_to(self, copy: Path) -> None:
+        """Write a copy of it as it is now to a new file."""
+        with self.transaction() as connection:
+            source = connection.connection.driver_connection
+            assert isinstance(source, sqlite3.Connection)
+            try:
+                with contextlib.closing(sqlite3.connect(copy)) as target:
+                    source.backup(target)
+            except sqlite3.Error as error:
+                raise CatalogueError(
+                    f"a copy of {self.path} cannot be written to {copy.parent}: {error}",
+                    hint="make room there, or name another folder in TMPDIR",
+                ) from None
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -310,6 +334,12 @@ def _back_up(path: Path, revision: str) -> None:
 
 
 def _other_version(path: Path, found: str | None) -> CatalogueError:
+    if found is not None and found < REVISION:
+        return OlderCatalogue(
+            f"{path} is of an older version of asynchy (schema {found}, here {REVISION})",
+            hint="the next command that writes brings it up to date, such as `mxsync --execute "
+            "--once` or `asynchy walk`; a copy of it as it is stays beside it",
+        )
     return CatalogueError(
         f"{path} is of another version of asynchy (schema {found or 'none'}, here {REVISION})",
         hint="use the asynchy that wrote it, or a newer one; nothing was changed",

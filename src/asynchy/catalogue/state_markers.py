@@ -56,8 +56,8 @@ class StateMarkers:
 
     @classmethod
     def open_readonly(cls, path: Path) -> StateMarkers:
-        """For reading alone."""
-        return cls(Database.open_readonly(path))
+        """For reading alone; of an older version, a copy that was brought up to date."""
+        return cls(Database.preview(path))
 
     def read(self) -> Markers:
         """What was noted."""

@@ -38,26 +38,37 @@ def require_state(settings: Settings) -> None:
         _raise_if_lost(settings, read_state_files(settings, write=True))
 
 
-def prepare_cycle(
-    settings: Settings,
-    stop: Stop,
-    board: ProgressBoard,
-    *,
-    new_state: bool = False,
-    heard: dict[int, VisitWindow] | None = None,
-) -> tuple[CycleContext, Plan]:
-    """Make the plan of a cycle; with `new_state`, state that is lost is accepted as such.
+def read_state(settings: Settings, *, new_state: bool = False) -> StateFiles:
+    """What a cycle goes by; a catalogue of an older version is brought up to date, none is made.
 
-    `heard`: what the portal reported in an earlier try of this cycle.
+    With `new_state`, state that is lost is accepted as such.
 
     Raises:
-        CatalogueError, IgnoreListError, Stopped, ToolMissing: as `make_plan`.
+        CatalogueError, IgnoreListError: one of the two cannot be used.
         StateLost: `ignore.yml`, the catalogue or both are missing although they existed.
     """
     files = read_state_files(settings, write=True)
     warn_of_entries(files)
     if not new_state:
-        _raise_if_lost(settings, files)  # before a new catalogue is made
+        _raise_if_lost(settings, files)
+    return files
+
+
+def prepare_cycle(
+    settings: Settings,
+    stop: Stop,
+    board: ProgressBoard,
+    files: StateFiles,
+    *,
+    heard: dict[int, VisitWindow] | None = None,
+) -> tuple[CycleContext, Plan]:
+    """Make the plan of a cycle.
+
+    `heard`: what the portal reported in an earlier try of this cycle.
+
+    Raises:
+        CatalogueError, IgnoreListError, Stopped, ToolMissing: as `make_plan`.
+    """
     context = cycle_context(settings, stop, board, write=True)
     if heard is not None:
         context = replace(context, heard=heard)

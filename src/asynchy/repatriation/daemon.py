@@ -18,7 +18,7 @@ from asynchy.model.cancellation import Stop
 from asynchy.model.formatting import duration
 from asynchy.model.pause import Pause
 from asynchy.repatriation.cycle import run_cycle
-from asynchy.repatriation.cycle_preparation import prepare_cycle
+from asynchy.repatriation.cycle_preparation import prepare_cycle, read_state
 from asynchy.repatriation.executor import RunReport
 from asynchy.runtime.progress import ProgressBoard
 
@@ -174,12 +174,10 @@ class Daemon:
         return report.exit_code
 
     def _work(self) -> RunReport:
+        settings = self._config.settings
+        files = read_state(settings, new_state=self._new_state)
         context, plan = prepare_cycle(
-            self._config.settings,
-            self._cycle_stop,
-            self._board,
-            new_state=self._new_state,
-            heard=self._heard,
+            settings, self._cycle_stop, self._board, files, heard=self._heard
         )
         self._new_state, self._has_planned = False, True
         return run_cycle(context, plan)

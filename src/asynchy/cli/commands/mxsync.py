@@ -24,7 +24,7 @@ from asynchy.errors import ExitCode, ServicePaused
 from asynchy.model.cancellation import Stop
 from asynchy.repatriation.cycle import run_cycle
 from asynchy.repatriation.cycle_planner import make_plan
-from asynchy.repatriation.cycle_preparation import prepare_cycle, require_state
+from asynchy.repatriation.cycle_preparation import prepare_cycle, read_state, require_state
 from asynchy.repatriation.daemon import Daemon, ServiceConfig
 from asynchy.repatriation.executor import exit_code_for
 from asynchy.repatriation.home_places import data_at_home
@@ -118,10 +118,11 @@ def _dry_run(settings: Settings, stop: Stop, board: ProgressBoard, *, quiet: boo
 def _once(
     settings: Settings, stop: Stop, board: ProgressBoard, *, new_state: bool, quiet: bool
 ) -> int:
+    files = read_state(settings, new_state=new_state)
     pause = Catalogue.open_readonly(settings.catalogue_path).pauses.current(datetime.now(UTC))
     if pause is not None:
         raise ServicePaused(f"mxsync is {pause}", hint="`asynchy resume` ends the pause")
-    context, plan = prepare_cycle(settings, stop, board, new_state=new_state)
+    context, plan = prepare_cycle(settings, stop, board, files)
     work = Delivery(settings, context.catalogue, stop)
     recorder = ProgressRecorder(board, context.catalogue)
     actions = [log_transfers(board), recorder.task()]
