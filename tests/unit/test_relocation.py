@@ -331,6 +331,19 @@ def test_visits_follow_their_equipment_to_a_beamline_with_another_name(
     assert (one.experiment, len(one.beamtimes)) == (MX2, 1)
 
 
+def test_a_visit_that_comes_with_another_epn_is_called_off_for_the_first_however_old_it_was(
+    catalogue: Catalogue,
+) -> None:
+    catalogue.see(*seen(at("/data/mx/1a", experiment_of("1a"))), hours(0))
+    days = timedelta(days=1)
+    for epn, ended in (("1a", NOW - 28 * days), ("2b", NOW - 2 * days)):
+        visit = Visit("7", experiment_of(epn).epn, ended - days, ended)
+        answer = EquipmentVisits(23, "mx", (visit,), since=ended - 3 * days, until=ended + days)
+        catalogue.overview.keep_visits([answer], NOW)
+    (record,) = catalogue.overview.records(["1a"])
+    assert record.note is not None and record.note.reason == CALLED_OFF
+
+
 def test_what_no_beamlines_folder_holds_is_known_as_called_off(catalogue: Catalogue) -> None:
     tell(catalogue, (23, "mx", ("7",)))
     catalogue.see(*seen(at("/data/1a", BARE)), hours(0))

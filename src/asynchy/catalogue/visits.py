@@ -41,6 +41,8 @@ Known = dict[tuple[int, str], Beamtime]
 """Visits by equipment and id at the portal."""
 CalledOff = dict[tuple[str, str], str]
 """By id and EPN of a visit the beamline on which it was told, and no longer is."""
+_AT_A_TIME = 500
+"""Visits that are looked for by their ids in one query."""
 _NEW = upsert(visits)
 _STORE = _NEW.on_conflict_do_update(
     index_elements=visits.primary_key,
@@ -57,6 +59,9 @@ def keep(db: Connection, answers: Iterable[EquipmentVisits], now: datetime) -> N
     for answer in answers:
         mine, here = visits.c.equipment == answer.equipment, visits.c.beamline == answer.beamline
         before = _brief(db, or_(_in_span(answer), and_(mine, ~here)))
+        ids = [visit.id for visit in answer.visits]
+        for at in range(0, len(ids), _AT_A_TIME):  # a visit may come with another EPN, or time
+            before |= _brief(db, and_(mine, visits.c.visit.in_(ids[at : at + _AT_A_TIME])))
         after = merged(before, [answer])
         db.execute(update(visits).where(mine, ~here).values(beamline=answer.beamline))
         if answer.visits:
