@@ -179,6 +179,27 @@ def test_what_was_stored_ahead_while_the_portal_did_not_answer_is_corrected_and_
 
 
 @pytest.mark.extra
+@pytest.mark.parametrize("portal", ["answers", "is down"])
+def test_an_entry_of_the_original_that_was_first_read_ahead_does_not_skip_a_later_visit(
+    home: Home, clock: dict[str, str], portal: str
+) -> None:
+    experiment(home, "12282a")
+    (home.place / "ignore.yml").write_text("previouslySynched:\n- 12282a\n")
+    give(home.place / "ignore.yml")
+    if portal == "is down":
+        home.configure(base_url="http://127.0.0.1:1")
+    set_clock(home, 400 * 24 * HOURS)
+    assert home.once(environment=clock).returncode == 4
+    home.configure()
+    assert home.once().returncode == 0
+    home.visit("12282a", ended=-0.0001)
+    (experiment_of(home, "12282a") / "later.h5").write_bytes(b"later")
+    give(experiment_of(home, "12282a"))
+    wait_until(lambda: home.once().returncode == 0 and home.copy("12282a").exists())
+    assert compare_trees(experiment_of(home, "12282a"), home.copy("12282a")) == []
+
+
+@pytest.mark.extra
 def test_ahead_of_the_portal_a_mail_says_so_and_no_answer_counts_as_whole(
     home: Home, clock: dict[str, str]
 ) -> None:

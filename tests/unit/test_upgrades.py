@@ -411,3 +411,17 @@ def test_a_release_of_every_older_version_is_in_the_history(tmp_path: Path, revi
         DAY + timedelta(days=3), EventKind.RELEASED, "on tape",
     )  # fmt: skip
     assert decisions.events_of("12282b") == []
+
+
+@pytest.mark.parametrize("revision", [one for one in OLDER if "0005" <= one < "0011"])
+def test_what_was_due_and_never_listed_stays_due_on_the_beamline_of_the_others(
+    tmp_path: Path, revision: str
+) -> None:
+    old = Old(tmp_path / "catalogue.db", revision)
+    old.experiment(1, "12282a", "imbl")
+    for epn in ("12282a", "12282f"):
+        old.add("due", epn=epn, project="ny79", since=at(1), latest=at(2), reason="cut off")
+    Database.open(old.path)
+    records = Catalogue.open_readonly(old.path).overview.records()
+    found = [(one.experiment.beamline, one.epn.text, one.note is not None) for one in records]
+    assert found == [("imbl", "12282a", True), ("imbl", "12282f", True)]

@@ -134,6 +134,12 @@ class Asking:
         down = set(self.world.down.get(Kind.PORTAL_DOWN, ()))
         return abs(self.world.skew) <= SKEW and not down >= set(EQUIPMENT)
 
+    @property
+    def _clock_is_wrong(self) -> bool:
+        """Whether the portal has told its time, and it is not this machine's."""
+        down = set(self.world.down.get(Kind.PORTAL_DOWN, ()))
+        return abs(self.world.skew) > SKEW and not down >= set(EQUIPMENT)
+
     def _take_back(self, now: datetime) -> None:
         """Releases by a clock that was ahead do not count; a cycle names each."""
         released = self.world.released
@@ -143,8 +149,7 @@ class Asking:
 
     def _doubt_clock(self, entries: Iterable[_Answers]) -> None:
         """As `repatriation.visit_query`: the portal's answers tell its time, unless there is none."""
-        down = set(self.world.down.get(Kind.PORTAL_DOWN, ()))
-        if abs(self.world.skew) > SKEW and not down >= set(EQUIPMENT):
+        if self._clock_is_wrong:
             for entry in entries:
                 entry.failure = entry.failure or "this machine's clock is wrong"
 
@@ -188,7 +193,9 @@ class Asking:
 
     def observe(self, answers: tuple[EquipmentVisits, ...]) -> Seen:
         now = self.world.clock
-        ignored = self.store.entries(frozenset(self.world.ignore), now, self.world.ours)
+        ignored = self.store.entries(
+            frozenset(self.world.ignore), now, self.world.ours, store=not self._clock_is_wrong
+        )
         self._read()
         folders, unlisted = self._folders(now)
         records = self._with_presence(observed(self.store.records(), folders, now))
@@ -214,7 +221,7 @@ class Asking:
         return Seen(states, policy, answers, ignored, tuple(unlisted))
 
     def _read(self) -> None:
-        if self.originals is None:
+        if self.originals is None and not self._clock_is_wrong:
             self.originals = dict.fromkeys(self.world.ignore, self.world.clock)
             self.world.persons -= set(self.world.ignore)
 

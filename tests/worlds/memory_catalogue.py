@@ -42,7 +42,7 @@ class Store(Protocol):
     def see(self, seen: FolderSeen, now: datetime) -> None: ...
     def records(self) -> list[ExperimentRecord]: ...
     def entries(
-        self, epns: Collection[str], now: datetime, ours: Collection[str]
+        self, epns: Collection[str], now: datetime, ours: Collection[str], *, store: bool
     ) -> dict[str, IgnoreEntry]: ...
     def add_entries(self, entries: Mapping[str, IgnoreEntry]) -> None: ...
     def note(
@@ -211,11 +211,12 @@ class MemoryStore:
     # `ignore.yml`, notes, mails.
 
     def entries(
-        self, epns: Collection[str], now: datetime, ours: Collection[str]
+        self, epns: Collection[str], now: datetime, ours: Collection[str], *, store: bool
     ) -> dict[str, IgnoreEntry]:
-        self._entries = entries_now(self._entries, epns, now, first=not self._read, ours=ours)
-        self._read = True
-        return dict(self._entries)
+        found = entries_now(self._entries, epns, now, first=not self._read, ours=ours)
+        if store:
+            self._entries, self._read = found, True
+        return dict(found)
 
     def add_entries(self, entries: Mapping[str, IgnoreEntry]) -> None:
         self._entries |= entries
@@ -367,6 +368,10 @@ class MemoryStore:
         self._remember(record.copy.experiment, "").released = None
 
     def correct_times(self, now: datetime) -> None:
+        self._entries = {
+            epn: replace(entry, since=now) if is_future(entry.since, now) else entry
+            for epn, entry in self._entries.items()
+        }
         for kept in self._copies.values():
             listed = kept.record.listed
             if listed is not None and is_future(listed, now):

@@ -57,9 +57,9 @@ class SqliteStore:
         return self._catalogue.overview.records()
 
     def entries(
-        self, epns: Collection[str], now: datetime, ours: Collection[str]
+        self, epns: Collection[str], now: datetime, ours: Collection[str], *, store: bool
     ) -> dict[str, IgnoreEntry]:
-        return self._catalogue.ignore_entries.compare(epns, now, ours, store=True)
+        return self._catalogue.ignore_entries.compare(epns, now, ours, store=store)
 
     def add_entries(self, entries: Mapping[str, IgnoreEntry]) -> None:
         self._catalogue.ignore_entries.add(entries)

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.events import note_event
 from asynchy.catalogue.row_mapping import experiment_of
-from asynchy.catalogue.schema import attempts, copies, due, experiments
+from asynchy.catalogue.schema import attempts, copies, due, experiments, ignore_entries, sightings
 from asynchy.model.attempt import Verdict
 from asynchy.model.clock import SKEW
 from asynchy.model.event import EventKind
@@ -23,8 +23,13 @@ _UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 def correct_times(db: Connection, now: datetime) -> tuple[str, ...]:
     """Copies that were compared in the future are compared again; releases there do not count.
 
-    What was corrected, a sentence each.
+    What an original's database or `ignore.yml` said, or no longer said, then is taken for said now.
+    What was corrected and concerns people, a sentence each.
     """
+    for column in (ignore_entries.c.since, experiments.c.elsewhere_since):
+        db.execute(update(column.table).where(column > now + SKEW).values({column: now}))
+    looks = update(sightings).where(sightings.c.ended > now + SKEW)
+    db.execute(looks.values(started=now, ended=now))
     return (*_correct_copies(db, now), *_correct_releases(db, now))
 
 

@@ -250,7 +250,7 @@ def _experiments(db: Connection, epns: Collection[str]) -> list[ExperimentRecord
     return found + [
         ExperimentRecord(one, note=notes[one], mailed=one.epn.text in mailed)
         for one in noted
-        if one.beamline and notes[one].reason != CALLED_OFF
+        if notes[one].reason != CALLED_OFF
     ]
 
 

@@ -58,14 +58,15 @@ def make_plan(context: CycleContext, entries: IgnoreEntries) -> Plan:
     """
     now = context.clock.now()
     warn_of_copied_entries(context.ignore.path, entries, context.catalogue)
-    ignored = ignore_entry_owners(
-        entries, context.settings, context.catalogue, now, store=context.catalogue.writing
-    )
     context.board.phase("asking the portal")
     answers = ask_visits(context, now)
+    writing = context.catalogue.writing
     corrected: tuple[str, ...] = ()
-    if context.catalogue.writing and _clock_is_right(context):
+    if writing and _clock_is_right(context):
         corrected = context.catalogue.correct_times(now)
+    # By a clock that is known to be wrong, it is not known since when an entry is there, or gone.
+    store = writing and not is_wrong(context.portal.clock_offset)
+    ignored = ignore_entry_owners(entries, context.settings, context.catalogue, now, store=store)
     seen = observe_facility(context, answers, ignored, now)
     states = seen.states
     context.board.phase("listing what is due")
