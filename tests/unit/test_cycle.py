@@ -87,7 +87,7 @@ class Site:
     def entries(self) -> dict[str, Origin]:
         """Whose each entry is that is in the file or was taken out."""
         epns = {epn.text for epn in self.ignore.read().epns}
-        found = self.catalogue.ignore_entries.compare(epns, NOW)
+        found = self.catalogue.ignore_entries.compare(dict.fromkeys(epns), NOW)
         return {epn: entry.origin for epn, entry in found.items()}
 
 
@@ -133,7 +133,7 @@ def test_entries_are_known_as_ours_before_they_are_in_the_file(
     noted = []
 
     def fail(*_arguments: object) -> bool:
-        noted.append(context.catalogue.ignore_entries.compare({"1a"}, NOW)["1a"].origin)
+        noted.append(context.catalogue.ignore_entries.compare({"1a": None}, NOW)["1a"].origin)
         raise IgnoreListError("the disk is full", hint="make room")
 
     monkeypatch.setattr(IgnoreFile, "add_all", fail)

@@ -20,6 +20,7 @@ from asynchy.config.yaml_list import parse_plain_list
 from asynchy.config.yaml_source import parse
 from asynchy.errors import IgnoreListError
 from asynchy.model.epn import Epn
+from asynchy.model.policy import Origin
 
 
 def epns(ignore: IgnoreFile) -> set[str]:
@@ -112,6 +113,22 @@ def test_what_we_wrote_says_so_by_its_line_or_in_a_comment(
     assert {epn.text for epn in ignore.read().ours} == ours
     ignore.add_all([Epn("9b")])
     assert {epn.text for epn in ignore.read().ours} == (ours and {*ours, "9b"})
+
+
+@pytest.mark.parametrize(
+    "line", ["- 9A", "- ' 9a'", "- 9a # asynchy please skip", "- 9a # Asynchy"]
+)
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_line_that_a_person_wrote_is_theirs_though_one_of_ours_is_there_too(
+    ignore: IgnoreFile, line: str, beside: bool
+) -> None:
+    ignore.add_all([Epn("9a"), Epn("9b")])
+    text = ignore.path.read_text()
+    changed = f"{text}{line}\n" if beside else text.replace("- 9a # asynchy", line)
+    ignore.path.write_text(changed)
+    said = ignore.read().said
+    whose = Origin.PERSON if beside or "#" in line else None
+    assert said == {"9a": whose, "9b": Origin.OURS}
 
 
 def test_an_entry_whose_remark_a_person_takes_away_is_no_longer_ours(ignore: IgnoreFile) -> None:

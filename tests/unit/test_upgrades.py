@@ -230,12 +230,12 @@ def test_entries_of_completed_epns_are_ours_and_others_are_the_originals(before:
     before.copy(2, 1, "/p/2", 5)
     before.copy(3, 2, "/p/3", None)
     catalogue, now = Catalogue.open(before.path), datetime.now(UTC)
-    found = catalogue.ignore_entries.compare({"12282a", "12282b"}, now)
+    found = catalogue.ignore_entries.compare(dict.fromkeys(("12282a", "12282b")), now)
     assert found == {
         "12282a": IgnoreEntry(Origin.OURS, DAY + timedelta(days=5)),
         "12282b": IgnoreEntry(Origin.ORIGINAL, now),
     }
-    taken_out = catalogue.ignore_entries.compare(set(), now)
+    taken_out = catalogue.ignore_entries.compare({}, now)
     assert {epn: one.origin for epn, one in taken_out.items()} == {"12282a": Origin.REMOVED}
 
 
@@ -305,7 +305,9 @@ def test_an_epn_that_was_stored_in_capitals_is_found_in_small_letters(latest: Ol
     assert len(found["12282a mx"].beamtimes) == 1
     note = found["12282a mx"].note
     assert note is not None and note.reason == "cut off"
-    entries = catalogue.ignore_entries.compare({"12282a", "12283b"}, datetime.now(UTC))
+    entries = catalogue.ignore_entries.compare(
+        dict.fromkeys(("12282a", "12283b")), datetime.now(UTC)
+    )
     assert {one.origin for one in entries.values()} == {Origin.OURS}
     assert catalogue.notifications.reported().keys() == {Epn("99999z")}
     mail = catalogue.notifications.pending()
@@ -387,7 +389,7 @@ def test_an_experiment_that_has_lost_its_place_to_another_is_due(
             {"12282": "p"}, "/data/{beamline}/{epn}", Path("/p"), destination_path
         ),
         running=running_visits((), now),
-        ignored=catalogue.ignore_entries.compare({"12282a"}, now),
+        ignored=catalogue.ignore_entries.compare({"12282a": None}, now),
         fetch_visible=True,
         owners=owners_of(found),
     )

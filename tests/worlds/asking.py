@@ -18,6 +18,7 @@ from asynchy.model.policy import (
     CURRENT,
     DestinationRules,
     IgnoreEntry,
+    Origin,
     Policy,
     RecheckPolicy,
     owners_of,
@@ -193,9 +194,9 @@ class Asking:
 
     def observe(self, answers: tuple[EquipmentVisits, ...]) -> Seen:
         now = self.world.clock
-        ignored = self.store.entries(
-            frozenset(self.world.ignore), now, self.world.ours, store=not self._clock_is_wrong
-        )
+        ours = self.world.ours
+        said = {epn: Origin.OURS if epn in ours else None for epn in self.world.ignore}
+        ignored = self.store.entries(said, now, store=not self._clock_is_wrong)
         self._read()
         folders, unlisted = self._folders(now)
         records = self._with_presence(observed(self.store.records(), folders, now))

@@ -23,7 +23,7 @@ from asynchy.model.experiment import NOTHING_LEFT_OUT, Copy, DataSize, Experimen
 from asynchy.model.experiment_record import CALLED_OFF, DueNote, ExperimentRecord, combine
 from asynchy.model.ignore_rules import entries_now
 from asynchy.model.observed import FolderSeen, is_back, is_usable
-from asynchy.model.policy import IgnoreEntry
+from asynchy.model.policy import IgnoreEntry, Origin
 from asynchy.model.shrinking import NO_LOSSES, Losses, shrinking
 from asynchy.model.verification import Level
 from asynchy.model.visit import EquipmentVisits
@@ -42,7 +42,7 @@ class Store(Protocol):
     def see(self, seen: FolderSeen, now: datetime) -> None: ...
     def records(self) -> list[ExperimentRecord]: ...
     def entries(
-        self, epns: Collection[str], now: datetime, ours: Collection[str], *, store: bool
+        self, said: Mapping[str, Origin | None], now: datetime, *, store: bool
     ) -> dict[str, IgnoreEntry]: ...
     def add_entries(self, entries: Mapping[str, IgnoreEntry]) -> None: ...
     def note(
@@ -211,9 +211,9 @@ class MemoryStore:
     # `ignore.yml`, notes, mails.
 
     def entries(
-        self, epns: Collection[str], now: datetime, ours: Collection[str], *, store: bool
+        self, said: Mapping[str, Origin | None], now: datetime, *, store: bool
     ) -> dict[str, IgnoreEntry]:
-        found = entries_now(self._entries, epns, now, first=not self._read, ours=ours)
+        found = entries_now(self._entries, said, now, first=not self._read)
         if store:
             self._entries, self._read = found, True
         return dict(found)

@@ -20,7 +20,7 @@ from asynchy.model.epn import Epn
 from asynchy.model.experiment import Copy, Entry, EntryKind, Experiment, ListingDiff, LocalState
 from asynchy.model.experiment_record import ExperimentRecord
 from asynchy.model.observed import FolderSeen
-from asynchy.model.policy import IgnoreEntry
+from asynchy.model.policy import IgnoreEntry, Origin
 from asynchy.model.verification import Level
 from asynchy.model.visit import EquipmentVisits
 from tests.worlds.memory_catalogue import Files, loss_summary
@@ -57,9 +57,9 @@ class SqliteStore:
         return self._catalogue.overview.records()
 
     def entries(
-        self, epns: Collection[str], now: datetime, ours: Collection[str], *, store: bool
+        self, said: Mapping[str, Origin | None], now: datetime, *, store: bool
     ) -> dict[str, IgnoreEntry]:
-        return self._catalogue.ignore_entries.compare(epns, now, ours, store=store)
+        return self._catalogue.ignore_entries.compare(said, now, store=store)
 
     def add_entries(self, entries: Mapping[str, IgnoreEntry]) -> None:
         self._catalogue.ignore_entries.add(entries)

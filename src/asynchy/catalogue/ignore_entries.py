@@ -28,25 +28,23 @@ class StoredIgnoreEntries:
 
     def compare(
         self,
-        epns: Collection[str],
+        said: Mapping[str, Origin | None],
         now: datetime,
-        ours: Collection[str] = (),
         *,
         store: bool = False,
         beamline: str | None = None,
     ) -> dict[str, IgnoreEntry]:
         """The entries that are in the file now, and those of ours that a person has taken out.
 
-        What was there when the file was first read is the original program's; what came later, and
-        was not written by us, is a person's. `ours`: those whose line says that we wrote it. With
-        `store`, what is found is noted, and at first the config's `beamline`, too.
+        `said`: as for `entries_now`. With `store`, what is found is noted, and at first the
+        config's `beamline`, too.
         """
         with self._database.transaction() as db:
             columns = ignore_entries.c
             rows = db.execute(select(columns.epn, columns.origin, columns.since)).all()
             known = {epn: IgnoreEntry(Origin(origin), since) for epn, origin, since in rows}
             read = db.scalar(select(state.c.value).where(state.c.name == _READ))
-            found = entries_now(known, epns, now, first=read is None, ours=ours)
+            found = entries_now(known, said, now, first=read is None)
             if store:
                 _note(db, known, found)
                 for name, value in ((_READ, now.isoformat()), (_BEAMLINE, beamline or "")):

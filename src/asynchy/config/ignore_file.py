@@ -23,6 +23,7 @@ from asynchy.errors import IgnoreListError
 from asynchy.model.epn import Epn
 from asynchy.model.folder_hint import folder_hint
 from asynchy.model.formatting import count, escaped
+from asynchy.model.policy import Origin
 
 KEY = "previouslySynched"
 """The original's key, to the letter."""
@@ -33,6 +34,10 @@ _COMMENT_LINE = re.compile(rf"^{re.escape(_COMMENT)}(.+)$", re.MULTILINE)
 _REMARK = "asynchy"
 """The comment on a line that we wrote. It tells whose the entry is if the catalogue does not."""
 _OURS = re.compile(rf"^ *- +(['\"]?)([A-Za-z0-9]+)\1 +# {_REMARK} *$", re.MULTILINE)
+_OTHERS = re.compile(
+    rf"^ *- +(['\"]?)([A-Za-z0-9 ]+?)\1(?! +# {_REMARK} *$)( +#.*| *)$", re.MULTILINE
+)
+"""A line that is not as we write it."""
 _BY_US = "# Written by asynchy:"
 _NAMED_OURS = re.compile(rf"^{_BY_US} (.*)$", re.MULTILINE)
 _LIKE_AN_EPN = re.compile(r"(?<![A-Za-z0-9_])[0-9]{3,12}[A-Za-z]{0,8}(?![A-Za-z0-9])", re.ASCII)
@@ -48,6 +53,8 @@ class IgnoreEntries:
     epns: frozenset[Epn] = frozenset()
     ours: frozenset[Epn] = frozenset()
     """Those whose line, or a comment if the list is between brackets, says that we wrote them."""
+    theirs: frozenset[Epn] = frozenset()
+    """Those with a line that a person wrote, beside one of ours or with another comment."""
     lines: Mapping[Epn, int | None] = field(default_factory=dict)
     """The lines of those, from 1; None: not known."""
     warnings: tuple[str, ...] = ()
@@ -56,6 +63,15 @@ class IgnoreEntries:
     """Whether there is a file with the key `previouslySynched`, be its list empty."""
     catalogue: str | None = None
     """The catalogue that our comment names; None: there is no such comment."""
+
+    @property
+    def said(self) -> dict[str, Origin | None]:
+        """By EPN, whose its lines say that the entry is; None: they do not say."""
+        marks = {Origin.OURS: self.ours, Origin.PERSON: self.theirs}
+        return {
+            epn.text: next((whose for whose, epns in marks.items() if epn in epns), None)
+            for epn in self.epns
+        }
 
 
 @dataclass(frozen=True)
@@ -116,11 +132,15 @@ class IgnoreFile:
         epns = frozenset(epn for _, _, epn in found if epn is not None)
         listed = _NAMED_OURS.search(text)
         named_ours = listed[1].split() if listed else []
-        marked = map(Epn.parse, [*(match[2] for match in _OURS.finditer(text)), *named_ours])
-        ours = epns.intersection(marked)
+        marked = set(map(Epn.parse, [*(match[2] for match in _OURS.finditer(text)), *named_ours]))
+        lines = _OTHERS.finditer(text)
+        others = [(Epn.parse(match[2].strip()), match[3].strip()) for match in lines]
+        theirs = epns & {epn for epn, comment in others if comment or epn in marked}
+        ours = epns & marked - theirs
         return IgnoreEntries(
             epns=epns,
             ours=ours,
+            theirs=theirs,
             lines={epn: line for line, _, epn in found if epn is not None and epn in ours},
             warnings=self._warnings((line, entry) for line, entry, epn in found if epn is None),
             has_list=has_list,

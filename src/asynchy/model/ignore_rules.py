@@ -14,27 +14,26 @@ from asynchy.model.policy import IgnoreEntry, Origin
 
 def entries_now(
     known: Mapping[str, IgnoreEntry],
-    epns: Collection[str],
+    said: Mapping[str, Origin | None],
     now: datetime,
     *,
     first: bool,
-    ours: Collection[str] = (),
 ) -> dict[str, IgnoreEntry]:
     """The entries that are in the file now, and those of ours that a person has taken out.
 
-    `first`: the file was never read before. What it then holds is the original program's; what
-    comes later, and was not written by us, is a person's. `ours`: those whose line says that we
-    wrote it, whatever the catalogue says: it may be new, or restored from a backup of the time
-    when a person's entry of the same EPN was there.
+    `said`: by EPN, whose its lines say that it is; None: they do not say. That counts whatever the
+    catalogue knows: it may be new, or restored from a backup of the time when another entry of the
+    same EPN was there. `first`: the file was never read before. What it then holds is the original
+    program's; what comes later is a person's, unless its line says that we wrote it.
     """
     unknown = Origin.ORIGINAL if first else Origin.PERSON
     found = {}
-    for epn in epns:
+    for epn, whose in said.items():
         entry = known.get(epn)
-        origin = Origin.OURS if epn in ours else unknown
-        contradicts = entry is not None and epn in ours and entry.origin is not Origin.OURS
+        is_ours = entry is not None and entry.origin is Origin.OURS
+        contradicts = whose is not None and is_ours != (whose is Origin.OURS)
         if entry is None or entry.origin is Origin.REMOVED or contradicts:
-            entry = IgnoreEntry(origin, now)
+            entry = IgnoreEntry(Origin.OURS if whose is Origin.OURS else unknown, now)
         found[epn] = entry
     for epn in known.keys() - found.keys():
         if known[epn].origin is Origin.OURS:

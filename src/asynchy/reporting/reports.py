@@ -97,9 +97,8 @@ def ignore_entry_owners(
     Raises:
         CatalogueError: the catalogue cannot be used.
     """
-    epns, ours = ({epn.text for epn in some} for some in (found.epns, found.ours))
     return catalogue.ignore_entries.compare(
-        epns, now, ours, store=store, beamline=settings.beamline
+        found.said, now, store=store, beamline=settings.beamline
     )
 
 
