@@ -198,6 +198,7 @@ def test_a_service_tells_while_it_runs_and_its_command_dies_with_it(
     home.configure(webhooks=[hook], **{"on-complete": [entry]})
     with home.serving() as service:
         wait_until(lambda: bool(receiver.got) and child.exists() and bool(child.read_text()))
+        wait_until(lambda: len(listed(home)) == 1)  # that the webhook was taken is stored
         service.send_signal(signal.SIGKILL)
         service.wait()
         number = int(child.read_text())

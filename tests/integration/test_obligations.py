@@ -52,6 +52,22 @@ def shown(home: Home, *arguments: str) -> str:
     return run.stdout
 
 
+def test_a_portal_that_tells_nothing_any_more_has_not_told_all_unless_it_tells_of_older_visits(
+    home: Home,
+) -> None:
+    for epn in ("12282a", "12283b"):
+        measured(home, epn)
+    home.visit("12282a")
+    assert home.once().returncode == 0
+    home.facility.portal.clear_visits()  # as for a user that has lost the rights
+    run = home.once()
+    assert run.returncode == 4
+    words = "reports no visit of the last year, although it has reported 1 visit before"
+    assert words in run.stderr and words in mailed(home).stdout
+    home.visit("12283b", ended=24 * 200)
+    assert home.once().returncode == 0, run.stderr
+
+
 def test_after_an_outage_longer_than_the_range_nothing_is_missing(home: Home) -> None:
     home.configure(visit_day_range=30)
     measured(home, "12283b")
@@ -303,6 +319,7 @@ def test_what_was_gone_and_is_back_is_compared(home: Home) -> None:
     assert home.once().returncode == 0
     source.rename(home.place / "away")
     home.facility.portal.clear_visits()
+    home.visit("12283b", ended=24 * 200)
     assert home.once().returncode == 0
     new = home.place / "away" / "new"
     new.write_text("written meanwhile")

@@ -46,10 +46,13 @@ def test_an_interrupt_while_code_is_loaded_prints_no_traceback(error: str, said:
 
 def test_an_interrupt_before_a_command_handles_it_has_its_exit_code() -> None:
     code = (
-        "import signal, sys\n"
+        "import signal, sys, time\n"
         "from asynchy.cli import main\n"
         "from asynchy.cli.commands import audit\n"
-        "audit.load_shared = lambda _: signal.raise_signal(signal.SIGINT)\n"
+        "def interrupted(_):\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "    time.sleep(60)  # Python hears it here at the latest\n"
+        "audit.load_shared = interrupted\n"
         "sys.argv = ['asynchy', 'audit']\n"
         "main.asynchy()"
     )

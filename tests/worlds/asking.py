@@ -112,6 +112,7 @@ class Asking:
             for entry in entries:
                 entry.failure = entry.failure or "visits without end"
         self._doubt_clock(entries)
+        self._doubt_emptiness(entries)
         for entry in entries:
             if entry.problem is None:
                 self.oracle.cycle_asked(entry.equipment, entry.since, now)
@@ -127,6 +128,7 @@ class Asking:
         since = before(now, self.world.config.day_range)
         self._reach([(entry, since) for entry in entries])
         self._doubt_clock(entries)
+        self._doubt_emptiness(entries)
         return self._told(entries)
 
     @property
@@ -153,6 +155,16 @@ class Asking:
         if self._clock_is_wrong:
             for entry in entries:
                 entry.failure = entry.failure or "this machine's clock is wrong"
+
+    def _doubt_emptiness(self, entries: Iterable[_Answers]) -> None:
+        for entry in entries:
+            until = min(entry.until, self.world.clock)
+            if entry.failure or entry.visits or entry.unreadable:
+                continue
+            if self.store.begun_visits(entry.equipment, entry.since, until):
+                self._reach([(entry, until - timedelta(days=366))])
+                if not (entry.failure or entry.visits or entry.unreadable):
+                    entry.failure = f"equipment {entry.equipment}: no visit of the last year"
 
     def _reach(self, further: Iterable[tuple[_Answers, datetime]]) -> None:
         down = self.world.down

@@ -38,6 +38,7 @@ class Store(Protocol):
     """What a world stores; the operations of the catalogue that a cycle and a mail use."""
 
     def answered_until(self) -> dict[int, datetime]: ...
+    def begun_visits(self, equipment: int, since: datetime, until: datetime) -> int: ...
     def keep_visits(self, answers: Sequence[EquipmentVisits], now: datetime) -> None: ...
     def see(self, seen: FolderSeen, now: datetime) -> None: ...
     def records(self) -> list[ExperimentRecord]: ...
@@ -114,6 +115,10 @@ class MemoryStore:
 
     def answered_until(self) -> dict[int, datetime]:
         return {equipment: span.until for equipment, span in self._spans.items()}
+
+    def begun_visits(self, equipment: int, since: datetime, until: datetime) -> int:
+        mine = (item for (number, _), item in self._visits.items() if number == equipment)
+        return sum(since <= item.visit.start <= until for item in mine)
 
     def keep_visits(self, answers: Sequence[EquipmentVisits], now: datetime) -> None:
         before, self._visits = self._visits, visit_rows.merged(self._visits, answers)

@@ -47,6 +47,9 @@ class SqliteStore:
     def answered_until(self) -> dict[int, datetime]:
         return self._catalogue.overview.answered_until()
 
+    def begun_visits(self, equipment: int, since: datetime, until: datetime) -> int:
+        return self._catalogue.overview.begun_visits(equipment, since, until)
+
     def keep_visits(self, answers: Sequence[EquipmentVisits], now: datetime) -> None:
         self._catalogue.overview.keep_visits(answers, now)
 

@@ -32,7 +32,7 @@ from asynchy.model.plan_overview import attention, long_visits, overview_of, sen
 from asynchy.model.visit import EquipmentVisits, problems_of
 from asynchy.repatriation.cycle_planner import observe_facility
 from asynchy.repatriation.lost_state import lost_error, read_state_files
-from asynchy.repatriation.visit_query import doubt_clock, name_together
+from asynchy.repatriation.visit_query import doubt_clock, doubt_emptiness, name_together
 from asynchy.repatriation.visits import store_visits
 from asynchy.reporting.at_risk import AtRisk
 from asynchy.reporting.conditions import conditions
@@ -237,6 +237,7 @@ def _visits(context: CycleContext, now: datetime, days: int) -> tuple[EquipmentV
 
     all_at_once([task(entry) for entry in entries], context.stop, context.board.beat)
     doubt_clock(entries, context.portal.clock_offset)
+    doubt_emptiness(context, entries, now)
     name_together(entries)
     return tuple(entry.told() for entry in entries)
 

@@ -164,6 +164,11 @@ class Overview:
         with self._database.transaction() as db:
             return visit_rows.answered_until(db)
 
+    def begun_visits(self, equipment: int, since: datetime, until: datetime) -> int:
+        """How many visits of an equipment are known that began within some time."""
+        with self._database.transaction() as db:
+            return visit_rows.begun(db, equipment, since, until)
+
     def never_visited(self, equipment: Collection[int]) -> list[int]:
         """The equipment entries that the portal has answered for, and never told a visit of."""
         with self._database.transaction() as db:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     delete,
     exists,
     false,
+    func,
     insert,
     or_,
     select,
@@ -232,6 +233,13 @@ def _keep_span(db: Connection, answer: EquipmentVisits, now: datetime) -> None:
 def answered_until(db: Connection) -> dict[int, datetime]:
     """By equipment, the end of the last span for which it was answered completely, if it was."""
     return {row.equipment: row.until for row in db.execute(select(portal_spans))}
+
+
+def begun(db: Connection, equipment: int, since: datetime, until: datetime) -> int:
+    """How many visits of an equipment are known that began within some time."""
+    began = visits.c.start.between(since, until)
+    query = select(func.count()).where(visits.c.equipment == equipment, began)
+    return int(db.scalar(query) or 0)
 
 
 def never_visited(db: Connection, equipment: Collection[int]) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from asynchy.config import EquipmentEntry
 from asynchy.facility.portal.visit_window import NAMED, VisitWindow
@@ -25,6 +25,7 @@ _AHEAD = 2 * CURRENT
 """How far ahead visits are asked for. Within this time less `CURRENT` the answer may serve again,
 when a cycle that was not complete is tried again."""
 _ROUNDS = 5
+_YEAR = timedelta(days=366)
 
 
 def ask_visits(context: CycleContext, now: datetime) -> tuple[EquipmentVisits, ...]:
@@ -57,6 +58,7 @@ def ask_visits(context: CycleContext, now: datetime) -> tuple[EquipmentVisits, .
         for entry in entries:
             entry.failure = entry.failure or "visits without end"
     doubt_clock(entries, context.portal.clock_offset)
+    doubt_emptiness(context, entries, now)
     name_together(entries)
     context.heard.update({entry.entry.id: entry for entry in entries if not entry.problem})
     for problem in dict.fromkeys(entry.problem for entry in entries if entry.problem):
@@ -98,6 +100,36 @@ def doubt_clock(entries: Sequence[VisitWindow], offset: float | None) -> None:
     for entry in entries:
         entry.failure = entry.failure or (
             f"this machine's clock is {apart(offset)} (have it set: chrony, ntpd)"
+        )
+
+
+def doubt_emptiness(context: CycleContext, entries: Sequence[VisitWindow], now: datetime) -> None:
+    """Where visits that had begun are not told any more, and none of a year either, ask a person.
+
+    The portal tells nothing, and no error, to a user that has lost the rights to the equipment.
+
+    Raises:
+        CatalogueError: the catalogue cannot be read.
+        Stopped: a stop was requested meanwhile.
+    """
+
+    def is_empty(entry: VisitWindow) -> bool:
+        return not (entry.failure or entry.visits or entry.unreadable)
+
+    known = {
+        entry.entry.id: context.catalogue.overview.begun_visits(
+            entry.entry.id, entry.since, min(entry.until, now)
+        )
+        for entry in entries
+        if is_empty(entry)
+    }
+    doubtful = [entry for entry in entries if known.get(entry.entry.id)]
+    _reach_back(context, [(entry, now - _YEAR) for entry in doubtful])
+    for entry in filter(is_empty, doubtful):
+        number = count(known[entry.entry.id], "visit")
+        entry.failure = (
+            f"the portal reports no visit of the last year, although it has reported {number} "
+            f"before; check that {entry.entry.username} may still see the equipment"
         )
 
 
