@@ -68,6 +68,23 @@ def test_a_portal_that_tells_nothing_any_more_has_not_told_all_unless_it_tells_o
     assert home.once().returncode == 0, run.stderr
 
 
+def test_a_mail_before_the_originals_ignore_yml_is_there_does_not_make_its_entries_a_persons(
+    home: Home,
+) -> None:
+    measured(home, "12282a")
+    home.visit("12282a")
+    run = home.program.run("epnalert", "--config", home.config)
+    assert run.returncode in {0, 7}, run.stderr
+    ignore = home.place / "ignore.yml"
+    ignore.write_text("previouslySynched:\n- 12282a\n")
+    give(ignore)
+    assert home.once().returncode == 0
+    home.visit("12282a", ended=0)
+    (home.facility.experiment("mx", "12282a") / "later.h5").write_bytes(b"later")
+    assert home.once().returncode == 0
+    assert home.copy("12282a").exists()
+
+
 def test_after_an_outage_longer_than_the_range_nothing_is_missing(home: Home) -> None:
     home.configure(visit_day_range=30)
     measured(home, "12283b")

@@ -337,6 +337,19 @@ def test_anchors_and_merge_keys_are_followed(tmp_path: Path) -> None:
     assert (second.id, second.username, second.password) == (24, "me", first.password)
 
 
+def test_one_equipment_on_two_beamlines_is_refused_and_two_users_of_it_on_one_are_not(
+    tmp_path: Path,
+) -> None:
+    text = (
+        "beamline: mx\nignore: i\ndestination-root-path: /p\nequipment:\n"
+        "  - &who {id: 23, username: me, password: p, client_name: us, client_password: c}\n"
+        "  - {<<: *who, username: you}\n"
+    )
+    assert len(load(write(tmp_path, text)).settings.equipment) == 2
+    with pytest.raises(ConfigError, match="equipment: .*one beamline for each equipment; 23 is"):
+        load(write(tmp_path, text + "  - {<<: *who, beamline: imbl}\n"))
+
+
 def test_of_several_merged_mappings_the_first_counts_and_the_own_keys_most(tmp_path: Path) -> None:
     text = (
         "beamline: mx\nignore: i\ndestination-root-path: /p\nequipment:\n"

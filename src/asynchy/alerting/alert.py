@@ -30,13 +30,13 @@ from asynchy.model.news import Condition, NewsKind
 from asynchy.model.observed import is_usable
 from asynchy.model.plan_overview import attention, long_visits, overview_of, sentences
 from asynchy.model.visit import EquipmentVisits, problems_of
-from asynchy.repatriation.cycle_planner import observe_facility
+from asynchy.repatriation.cycle_planner import observe_facility, stored_entry_owners
 from asynchy.repatriation.lost_state import lost_error, read_state_files
 from asynchy.repatriation.visit_query import doubt_clock, doubt_emptiness, name_together
 from asynchy.repatriation.visits import store_visits
 from asynchy.reporting.at_risk import AtRisk
 from asynchy.reporting.conditions import conditions
-from asynchy.reporting.reports import asked_level, ignore_entry_owners, risks
+from asynchy.reporting.reports import asked_level, risks
 from asynchy.runtime.cycle_context import CycleContext
 from asynchy.runtime.threads import all_at_once
 
@@ -73,11 +73,11 @@ def draft_alert(
     _require_addresses(settings)
     files = read_state_files(settings, write=False)
     lost = lost_error(files)
-    # What is noted of a file that is missing would make everything in it a person's tomorrow.
-    store = context.catalogue.writing and lost is None
-    ignored = ignore_entry_owners(files.entries, settings, context.catalogue, now, store=store)
     answers = _visits(context, now, days)
     store_visits(context, answers)
+    # What is noted of a file that is not there would make everything in it a person's tomorrow.
+    first = lost is None and files.entries.has_list
+    ignored = stored_entry_owners(context, files.entries, now, first=first)
     seen = observe_facility(context, answers, ignored, now)
     states = seen.states
     problems = [*seen.unlisted, *problems_of(answers)]

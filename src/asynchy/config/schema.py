@@ -77,6 +77,17 @@ class EquipmentEntry(Section):
     """New: the path segment of its data at the SFTP service; default: the top-level `beamline`."""
 
 
+def _on_one_beamline(value: tuple[EquipmentEntry, ...]) -> tuple[EquipmentEntry, ...]:
+    beamlines: dict[int, str | None] = {}
+    for entry in value:
+        if beamlines.setdefault(entry.id, entry.beamline) != entry.beamline:
+            raise ValueError(
+                f"one beamline for each equipment; {entry.id} is there with two, and each visit "
+                "of it would be looked for on both in turn"
+            )
+    return value
+
+
 class BandwidthEntry(Section):
     """New: a limit, and when it holds, by the local time of this machine."""
 
@@ -225,7 +236,9 @@ class Settings(Shared):
     """Proposal -> project (CAP) that owns its data."""
     ignore: FilePath
     """`ignore.yml`: the EPNs that need no transfer."""
-    equipment: tuple[EquipmentEntry, ...] = Field(min_length=1)
+    equipment: Annotated[tuple[EquipmentEntry, ...], AfterValidator(_on_one_beamline)] = Field(
+        min_length=1
+    )
     base_url: Url = "https://portal.synchrotron.org.au:443"
     ca_bundle: FilePath | None = None
     """New: a PEM file of the authorities trusted for portal and mail server, instead of the

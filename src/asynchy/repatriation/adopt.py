@@ -32,7 +32,7 @@ from asynchy.model.policy import IgnoreEntry, Origin, Policy, owners_of
 from asynchy.model.visit import problems_of
 from asynchy.repatriation.adoption import AdoptionProgress, AdoptionResult, adopt, comparing
 from asynchy.repatriation.catalogue_selection import SyncRequest, decide
-from asynchy.repatriation.cycle_planner import observe_facility
+from asynchy.repatriation.cycle_planner import observe_facility, stored_entry_owners
 from asynchy.repatriation.executor import RunReport
 from asynchy.repatriation.home_comparison import (
     due_at_home,
@@ -45,7 +45,6 @@ from asynchy.repatriation.home_comparison import (
 from asynchy.repatriation.home_places import HomePlace, ProjectFolder, project_folders
 from asynchy.repatriation.sync import seen_records
 from asynchy.repatriation.visit_query import ask_visits
-from asynchy.reporting.reports import ignore_entry_owners
 from asynchy.runtime.context import RunContext
 from asynchy.runtime.cycle_context import CycleContext
 
@@ -79,10 +78,9 @@ def adopt_for_projects(
     """
     writing, at_a_time = context.catalogue.writing, context.settings.max_tasks
     now = context.clock.now()
-    ignored = ignore_entry_owners(
-        context.ignore.read(), context.settings, context.catalogue, now, store=writing
-    )
     answers = ask_visits(context, now)
+    entries = context.ignore.read()
+    ignored = stored_entry_owners(context, entries, now, first=entries.has_list)
     seen = observe_facility(context, answers, {}, now)
     policy = replace(seen.policy, fetch_visible=True)
     states = [experiment_state(record, policy) for record in seen.records]

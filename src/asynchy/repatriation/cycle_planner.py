@@ -60,13 +60,10 @@ def make_plan(context: CycleContext, entries: IgnoreEntries) -> Plan:
     warn_of_copied_entries(context.ignore.path, entries, context.catalogue)
     context.board.phase("asking the portal")
     answers = ask_visits(context, now)
-    writing = context.catalogue.writing
     corrected: tuple[str, ...] = ()
-    if writing and _clock_is_right(context):
+    if context.catalogue.writing and _clock_is_right(context):
         corrected = context.catalogue.correct_times(now)
-    # By a clock that is known to be wrong, it is not known since when an entry is there, or gone.
-    store = writing and not is_wrong(context.portal.clock_offset)
-    ignored = ignore_entry_owners(entries, context.settings, context.catalogue, now, store=store)
+    ignored = stored_entry_owners(context, entries, now)
     seen = observe_facility(context, answers, ignored, now)
     states = seen.states
     context.board.phase("listing what is due")
@@ -114,6 +111,21 @@ def observe_facility(
     policy = policy_for_all(context.settings, context.catalogue, records, ignored, now)
     policy = replace(policy, clock_is_right=_clock_is_right(context))
     return Observation(tuple(records), tuple(answers), policy, tuple(unlisted))
+
+
+def stored_entry_owners(
+    context: CycleContext, entries: IgnoreEntries, now: datetime, *, first: bool = True
+) -> dict[str, IgnoreEntry]:
+    """The entries of `ignore.yml` with whose they are; that is noted, if we write and may.
+
+    By a clock that is known to be wrong, it is not known since when an entry is there, or gone: the
+    portal has to have been asked. `first`: what is read may be noted as the first that was read.
+
+    Raises:
+        CatalogueError: the catalogue cannot be used.
+    """
+    store = context.catalogue.writing and first and not is_wrong(context.portal.clock_offset)
+    return ignore_entry_owners(entries, context.settings, context.catalogue, now, store=store)
 
 
 def _clock_is_right(context: CycleContext) -> bool:
