@@ -34,6 +34,10 @@ STARTS = {
     "epnalert.timer": "OnCalendar=*-*-* 01:00:00",
     "asynchy-audit.service": "/opt/mx_sync/bin/asynchy --config /opt/mx_sync/etc/config.yml audit",
     "asynchy-audit.timer": "OnCalendar=*-*-* 03:00:00",
+    "asynchy-activity.service": "report activity --mail --if-needed",
+    "asynchy-activity.timer": "OnCalendar=*-*-* 06:00:00",
+    "asynchy-activity-weekly.service": "report activity --mail --since 7d",
+    "asynchy-activity-weekly.timer": "OnCalendar=Mon *-*-* 06:30:00",
     "asynchy-web.service": "/opt/mx_sync/bin/asynchy --config /opt/mx_sync/etc/config.yml web",
 }
 
@@ -202,6 +206,8 @@ def test_the_service_works_within_the_restrictions_of_its_unit(site: Site) -> No
     [
         ("epnalert.service", "email.log", "took 'Unknown ownership of EPNs'"),
         ("asynchy-audit.service", "sync.log", "audit"),
+        ("asynchy-activity.service", "email.log", "took 'asynchy: 1 thing needs a person"),
+        ("asynchy-activity-weekly.service", "email.log", "took 'asynchy: 1 thing needs a person"),
     ],
 )
 def test_what_a_timer_starts_works_within_the_restrictions_of_its_unit(
@@ -215,6 +221,8 @@ def test_what_a_timer_starts_works_within_the_restrictions_of_its_unit(
     mx_experiment(unknown, "20345b", frames=1, frame_bytes=10)
     give(site.home.facility.data)
     site.home.visit("20345b")
+    again = site.home.program.run("mxsync", "--config", config, "--execute", "--once")
+    assert again.returncode == 1, again.stderr  # it belongs to no project
     before = site.snapshot()
     done = site.run(name)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -246,7 +246,7 @@ def test_a_mail_is_reported_and_kept_for_the_rest_in_one_step_or_not_at_all(
     waits = notifications.pending()
     assert waits is not None and replace(waits, number=0) == rest
     assert notifications.reported().keys() == {Epn("99999z")}
-    notifications.taken(rest, NOW)
+    notifications.taken(waits, NOW)
     assert notifications.pending() is None
 
 

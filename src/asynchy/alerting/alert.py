@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from email.message import EmailMessage
 
 from asynchy.alerting.content import Alert, Unknown, overdue, suggest, unknown_epns
-from asynchy.alerting.mail import message_of
+from asynchy.alerting.mail import message_of, require_addresses
 from asynchy.alerting.mail_context import MailContext
 from asynchy.catalogue.notifications import Notifications, PendingMail
 from asynchy.config import Settings
@@ -17,7 +17,7 @@ from asynchy.delivery.channels import channels_of
 from asynchy.delivery.collect import collect_conditions
 from asynchy.delivery.deliver import Delivery, deliver_messages
 from asynchy.delivery.mail import as_stored, deliver_mail, is_for_the_rest
-from asynchy.errors import ConfigError, ExitCode, ListingError
+from asynchy.errors import ExitCode, ListingError
 from asynchy.facility.portal.visit_window import VisitWindow
 from asynchy.facility.small_files import read_files
 from asynchy.model.epn import Epn
@@ -70,7 +70,7 @@ def draft_alert(
         ToolMissing: ssh is not installed.
     """
     settings, now = context.settings, context.clock.now()
-    _require_addresses(settings)
+    require_addresses(settings)
     files = read_state_files(settings, write=False)
     lost = lost_error(files)
     answers = _visits(context, now, days)
@@ -168,20 +168,6 @@ def deliver(
         return code
     deliver_mail(context.settings, alerts, pending, context.stop)
     return code
-
-
-def _require_addresses(settings: Settings) -> None:
-    keys = {
-        "epnalert-email-to": settings.epnalert_email_to,
-        "epnalert-email-from": settings.epnalert_email_from,
-        "epnalert-email-smtp": settings.epnalert_email_smtp,
-    }
-    missing = [key for key, value in keys.items() if not value]
-    if missing:
-        raise ConfigError(
-            f"the config does not have {', '.join(missing)}",
-            hint="epnalert needs to know from whom, to whom and by which server mails go",
-        )
 
 
 def _unknown(

@@ -29,7 +29,7 @@ TEXT = "alert.txt.j2"
 HTML = "alert.html.j2"
 _HTML_BODY = "alert.body.html.j2"
 _BELOW = "The template of this site does not show this; asynchy adds it:"
-_REPLACED = (
+REPLACED = (
     "A mail template of this site cannot be used. asynchy's own takes its place until somebody "
     "corrects it (`asynchy config check FILE` finds the mistakes):"
 )
@@ -81,24 +81,16 @@ def check_templates(
     templates: Templates, samples: Iterable[tuple[Alert, MailContext]]
 ) -> list[str]:
     """What is wrong with the site's templates, found by rendering the samples with them."""
-    problems: dict[str, None] = {}
     tried = list(samples)
-    for name, is_html in ((templates.text, False), (templates.html, True)):
-        if name is None:
-            continue
-        template = SiteTemplate(templates.folder, name, is_html=is_html)
-        known: set[str] = set()
-        try:
-            for alert, around in tried:
-                values = _values(alert, around, is_html=is_html)
-                known |= values.keys()
-                template.render(values)
-        except TemplateRefused as error:
-            problems[error.message] = None
-        else:
-            for variable in template.undeclared(known):
-                problems[f"the template {name} uses {variable}, which is not defined"] = None
-    return list(problems)
+    problems = [
+        problem
+        for name, is_html in ((templates.text, False), (templates.html, True))
+        if name is not None
+        for problem in SiteTemplate(templates.folder, name, is_html=is_html).problems(
+            _values(alert, around, is_html=is_html) for alert, around in tried
+        )
+    ]
+    return list(dict.fromkeys(problems))
 
 
 @dataclass(frozen=True)
@@ -130,7 +122,7 @@ def _completed(
     *,
     is_html: bool,
 ) -> str:
-    note = _REPLACED if problems else ""
+    note = REPLACED if problems else ""
     if not isinstance(attempt, _Rendered):
         name = HTML if is_html else TEXT
         return _shipped(name, alert, around, note, problems)

@@ -104,7 +104,7 @@ class SiteTemplate:
         except TemplateNotFound as error:
             raise TemplateRefused(
                 f"there is no template {escaped(str(error))} in {self._folder}",
-                hint="check epnalert-template-folder, -text and -html",
+                hint="check epnalert-template-folder and the names of the templates",
             ) from None
         except UnicodeEncodeError as error:
             character = f"U+{ord(error.object[error.start]):04X}"
@@ -128,6 +128,20 @@ class SiteTemplate:
         }
         known = {*known, *self._environment.globals}
         return sorted(meta.find_undeclared_variables(tree) - known - asked)
+
+    def problems(self, samples: Iterable[Mapping[str, Any]]) -> list[str]:
+        """What is wrong with it, found by rendering samples of the values that it gets."""
+        known: set[str] = set()
+        try:
+            for values in samples:
+                known |= values.keys()
+                self.render(values)
+        except TemplateRefused as error:
+            return [error.message]
+        return [
+            f"the template {self._name} uses {variable}, which is not defined"
+            for variable in self.undeclared(known)
+        ]
 
     def _refused(self, error: Exception) -> TemplateRefused:
         line = getattr(error, "lineno", None) or self._line_of(error)

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.due_rows import note_first
-from asynchy.catalogue.outbox import Outbox, add, waiting_of
+from asynchy.catalogue.outbox import Outbox, add, remove, waiting_of
 from asynchy.catalogue.schema import due, experiments, outbox, reported, state
 from asynchy.catalogue.state_markers import put_state
 from asynchy.model.epn import Epn
@@ -36,6 +36,9 @@ class PendingMail:
     """What it says besides; None: it is for recipients who were refused, and says nothing new."""
     number: int = 0
     """In the outbox; 0: it is not there yet."""
+    channel: str = MAIL
+    subject: str = ""
+    """A newer mail of the same channel and subject takes the place of one that waits."""
 
 
 class Notifications:
@@ -74,7 +77,7 @@ class Notifications:
             }
 
     def pending(self) -> PendingMail | None:
-        """The mail that waits, if one does."""
+        """The mail of epnalert that waits, if one does."""
         query = select(outbox).where(outbox.c.channel == MAIL).order_by(outbox.c.id.desc())
         with self._database.transaction() as db:
             row = db.execute(query.limit(1)).one_or_none()
@@ -85,12 +88,14 @@ class Notifications:
 
         What that one said and still holds, the new one says again.
         """
+        older = (outbox.c.channel == mail.channel, outbox.c.subject == mail.subject)
         with self._database.transaction() as db:
-            return replace(mail, number=_keep(db, mail))
+            db.execute(delete(outbox).where(*older))
+            return replace(mail, number=_add(db, mail))
 
     def refused(self, mail: PendingMail, now: datetime, reason: str) -> None:
         """The mail server did not take a mail: it waits longer after each try."""
-        waiting = [one for one in self._outbox.waiting(MAIL) if one.id == mail.number]
+        waiting = [one for one in self._outbox.waiting(mail.channel) if one.id == mail.number]
         self._outbox.failed(waiting, now, reason)
 
     def taken(
@@ -108,16 +113,17 @@ class Notifications:
         """
         with self._database.transaction() as db:
             before = db.execute(select(outbox).where(outbox.c.id == mail.number)).one_or_none()
-            number = _keep(db, rest)
-            tries = 1 if before is None else before.tries + 1
-            failed = {
-                "tries": tries,
-                "failing_since": (before and before.failing_since) or now,
-                "failed": now,
-                "error": reason,
-                "not_before": now + wait_after(tries),
-            }
-            db.execute(update(outbox).where(outbox.c.id == number).values(failed))
+            remove(db, [mail.number])
+            if rest is not None:
+                tries = 1 if before is None else before.tries + 1
+                failed = {
+                    "tries": tries,
+                    "failing_since": (before and before.failing_since) or now,
+                    "failed": now,
+                    "error": reason,
+                    "not_before": now + wait_after(tries),
+                }
+                db.execute(update(outbox).where(outbox.c.id == _add(db, rest)).values(failed))
             for epn in mail.epns:
                 new = upsert(reported).values(epn=epn.text, first=now, latest=now, times=1)
                 changes = {"latest": now, "times": reported.c.times + 1}
@@ -181,17 +187,22 @@ def mail_of(message: WaitingMessage) -> PendingMail:
         tuple(map(Epn, detail.get("epns", ()))),
         None if notes is None else tuple(notes),
         message.id,
+        message.channel,
+        message.subject,
     )
 
 
-def _keep(db: Connection, mail: PendingMail | None) -> int:
-    """Have this mail wait, and no other; None: none. Its number in the outbox."""
-    db.execute(delete(outbox).where(outbox.c.channel == MAIL))
-    if mail is None:
-        return 0
+def _add(db: Connection, mail: PendingMail) -> int:
+    """Have a mail wait; its number in the outbox."""
     detail = {"epns": [epn.text for epn in mail.epns], "notes": mail.notes}
     message = Message(
-        MAIL, NewsKind.REPORT, "", mail.created, mail.message, uuid4().hex, detail=detail
+        mail.channel,
+        NewsKind.REPORT,
+        mail.subject,
+        mail.created,
+        mail.message,
+        uuid4().hex,
+        detail=detail,
     )
     add(db, [message])
     return int(db.scalars(select(func.max(outbox.c.id))).one())

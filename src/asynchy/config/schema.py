@@ -265,6 +265,10 @@ class Settings(Shared):
     epnalert_template_folder: FilePath | None = None
     epnalert_template_text: str | None = None
     epnalert_template_html: str | None = None
+    activity_template_text: str | None = None
+    """New: the templates of the mails of `asynchy report activity`, in the same folder."""
+    activity_template_html: str | None = None
+    """New."""
 
     notify: NotifyEntries = ()
     """New: people who are told of events, by Slack, Teams, Matrix and others that Apprise knows."""

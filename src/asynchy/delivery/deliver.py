@@ -22,12 +22,18 @@ from asynchy.delivery.mail import deliver_mail
 from asynchy.errors import AlreadyRunning, DeliveryError, MailError
 from asynchy.model.cancellation import Stop
 from asynchy.model.formatting import count, duration
-from asynchy.model.news import MAIL, WaitingMessage, wait_after
+from asynchy.model.news import ACTIVITY_MAIL, MAIL, WaitingMessage, wait_after
 from asynchy.model.redaction import masked
 from asynchy.runtime.instance_lock import What, instance_lock
 from asynchy.runtime.threads import all_at_once
 
 log = logging.getLogger(__name__)
+
+_MAILS: dict[str, tuple[What, str]] = {
+    MAIL: ("epnalert", "epnalert"),
+    ACTIVITY_MAIL: ("activity", "`report activity`"),
+}
+"""The lock under which the mails of a channel are handed over, and who writes them."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +58,31 @@ def deliver_messages(work: Delivery, *, at_once: bool = False) -> list[str]:
     channels = [one for one in channels_of(work.settings) if one.type != "on-complete"]
     problems: list[str] = []
     waiting = work.catalogue.outbox.waiting()
-    if any(one.channel == MAIL for one in waiting):
-        with _alone(work, "epnalert") as alone:
-            problems += _mail(work, at_once) if alone else []
+    for mails in (MAIL, ACTIVITY_MAIL):
+        if any(one.channel == mails for one in waiting):
+            problems += deliver_mails(work, mails, at_once=at_once)
     if any(one.channel == channel.name for one in waiting for channel in channels):
         with _alone(work, "messages") as alone:
             for channel in channels if alone else ():
                 problems += _channel(work, channel, at_once=at_once)
     return problems
+
+
+def deliver_mails(work: Delivery, channel: str, *, at_once: bool = False) -> list[str]:
+    """Deliver the mails of one channel whose time has come; as above."""
+    lock, writer = _MAILS[channel]
+    with _alone(work, lock) as alone:
+        for waiting in work.catalogue.outbox.waiting(channel) if alone else ():
+            if not (at_once or waiting.is_due(datetime.now(UTC))):
+                continue
+            try:
+                deliver_mail(
+                    work.settings, work.catalogue.notifications, mail_of(waiting), work.stop
+                )
+            except MailError as error:
+                log.error("the mail of %s waits: %s", writer, error)
+                return [f"the mail of {writer}: {error}"]
+    return []
 
 
 def run_commands(work: Delivery, *, at_once: bool = False) -> list[str]:
@@ -76,7 +99,7 @@ def run_commands(work: Delivery, *, at_once: bool = False) -> list[str]:
 
 def forget_channels(work: Delivery) -> None:
     """Remove what waits for channels that the config no longer names."""
-    names = {MAIL, *(one.name for one in channels_of(work.settings))}
+    names = {MAIL, ACTIVITY_MAIL, *(one.name for one in channels_of(work.settings))}
     for channel, number in work.catalogue.outbox.keep_channels(names).items():
         log.warning(
             "%s is no longer in the config: %s for it removed", channel, count(number, "message")
@@ -94,22 +117,6 @@ def _alone(work: Delivery, what: What) -> Iterator[bool]:
             yield False
         else:
             yield True
-
-
-def _mail(work: Delivery, at_once: bool) -> list[str]:
-    for waiting in work.catalogue.outbox.waiting(MAIL)[-1:]:
-        if at_once or waiting.is_due(datetime.now(UTC)):
-            try:
-                deliver_mail(
-                    work.settings,
-                    work.catalogue.notifications,
-                    mail_of(waiting),
-                    work.stop,
-                )
-            except MailError as error:
-                log.error("the mail of epnalert waits: %s", error)
-                return [f"the mail of epnalert: {error}"]
-    return []
 
 
 def _channel(work: Delivery, channel: Channel, *, at_once: bool) -> list[str]:

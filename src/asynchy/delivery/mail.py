@@ -1,4 +1,4 @@
-"""The mail of epnalert: how it is stored and handed to the mail server."""
+"""Mails: how they are stored and handed to the mail server."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from asynchy.delivery.smtp import MailServer, Refusal, Security, send
 from asynchy.errors import AsynchyError, MailError
 from asynchy.model.cancellation import Stop
 from asynchy.model.formatting import count, escaped, moment
+from asynchy.model.news import MAIL
 from asynchy.runtime.threads import all_at_once
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,9 @@ def _hand_over(settings: Settings, pending: PendingMail, stop: Stop) -> tuple[Re
         if only
         else [f"{one.username}@{one.domain}" for one in message["To"].addresses]
     )
-    told = f"{message['Subject']!r} to {only or message['To']}, {count(len(pending.epns), 'EPN')}"
+    told = f"{message['Subject']!r} to {only or message['To']}"
+    if pending.channel == MAIL:
+        told += f", {count(len(pending.epns), 'EPN')}"
     try:
         (refused,) = all_at_once([lambda: send(server, message, recipients)], stop, lambda: None)
     except AsynchyError as error:

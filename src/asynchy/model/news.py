@@ -16,6 +16,8 @@ from asynchy.model.verification import Level
 
 MAIL = "mail"
 """The channel of epnalert's mails."""
+ACTIVITY_MAIL = "activity mail"
+"""The channel of the mails of `asynchy report activity`."""
 _FIRST_WAIT = timedelta(minutes=1)
 _LONGEST_WAIT = timedelta(hours=6)
 
@@ -31,7 +33,7 @@ class NewsKind(Enum):
     UNREACHABLE = "unreachable"
     """The portal or the facility's server could not be asked for hours, or can be asked again."""
     REPORT = "report"
-    """A mail of epnalert; no channel of the config asks for it."""
+    """A mail of epnalert or of `report activity`; no channel of the config asks for it."""
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ _HINTS = {
     "service": "`asynchy status` shows what it does; `mxsync --execute --once` may run too",
     "walk": "wait for it, or stop it; the next walk goes on where it was",
     "epnalert": "wait for it; two at once would send the mail twice",
+    "activity": "it delivers the mails of `asynchy report activity`",
     "messages": "it delivers what waits",
     "commands": "it runs the commands of `on-complete`",
 }
 
 
-What = Literal["service", "walk", "epnalert", "messages", "commands"]
+What = Literal["service", "walk", "epnalert", "activity", "messages", "commands"]
 
 
 def lock_file(catalogue: Path, what: What) -> Path:
@@ -32,7 +33,7 @@ def lock_file(catalogue: Path, what: What) -> Path:
 
 @contextlib.contextmanager
 def instance_lock(catalogue: Path, what: What) -> Iterator[None]:
-    """Hold the lock of the service, walk or epnalert that works on a catalogue.
+    """Hold the lock of what works on a catalogue.
 
     Raises:
         AlreadyRunning: another one holds it, or the lock file cannot be made.
@@ -51,7 +52,7 @@ def instance_lock(catalogue: Path, what: What) -> Iterator[None]:
         except BlockingIOError:
             who = os.pread(descriptor, 200, 0).decode(errors="replace") or "unknown"
             raise AlreadyRunning(
-                f"{'an' if what == 'epnalert' else 'a'} {what} runs on {catalogue} already: {who}",
+                f"{'an' if what[0] in 'ae' else 'a'} {what} runs on {catalogue} already: {who}",
                 hint=_HINTS[what],
             ) from None
         os.ftruncate(descriptor, 0)

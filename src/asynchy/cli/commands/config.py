@@ -9,6 +9,7 @@ from typing import Any
 import click
 from pydantic import BaseModel, SecretStr
 
+from asynchy.alerting.activity_mail import check_activity_templates
 from asynchy.alerting.configured_templates import check_mail_templates
 from asynchy.cli.errors import handle_errors
 from asynchy.config import Settings, Shared, load_shared
@@ -43,8 +44,8 @@ def check(config: Path, /, file: Path | None) -> None:
         problems.append(f"key-file: {found.reason} ({found.hint})")
     if isinstance(settings, Settings):
         problems += [
-            f"{problem} (correct it; epnalert sends asynchy's own until then)"
-            for problem in check_mail_templates(settings)
+            f"{problem} (correct it; asynchy's own takes its place until then)"
+            for problem in (*check_mail_templates(settings), *check_activity_templates(settings))
         ]
         problems += [f"{one.what}: {one.found} ({one.to_do})" for one in channel_problems(settings)]
     if problems:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from asynchy.catalogue import Catalogue
+from asynchy.cli.commands.activity_mail import mail_activity
 from asynchy.cli.errors import handle_errors
 from asynchy.cli.lost_state import explains_loss
 from asynchy.cli.options import time_span
@@ -78,19 +79,30 @@ class _Month(click.ParamType[datetime]):
     help="From then on: 24h, 7d, 2w, or a day such as 2026-10-01.  [default: 24h]",
 )
 @click.option("--month", type=_Month(), metavar="MONTH", help="That month, such as 2026-10.")
+@click.option("--mail", is_flag=True, help="Send it as a mail, to `epnalert-email-to`.")
+@click.option("--if-needed", is_flag=True, help="With --mail: only if something needs a person.")
 @format_option
 @click.pass_obj
 @handle_errors
 @explains_loss
-def activity_command(
-    config: Path, /, form: str, since: datetime | None, month: datetime | None
+def activity_command(  # noqa: PLR0913 - an option each
+    config: Path,
+    /,
+    form: str,
+    *,
+    since: datetime | None,
+    month: datetime | None,
+    mail: bool,
+    if_needed: bool,
 ) -> int:
     """Show what came home, how fast, what failed, what was checked, and what needs a person.
 
-    Exit code 1 if something needs a person.
+    Exit code 1 if something needs a person; with --mail, 7 if the mail server did not take it.
     """
     if since is not None and month is not None:
         raise click.UsageError("--since and --month exclude each other: name one of them")
+    if if_needed and not mail:
+        raise click.UsageError("--if-needed is about a mail: add --mail")
     now = datetime.now(UTC)
     begin, end = since or now - timedelta(days=1), now
     if month is not None:
@@ -107,6 +119,8 @@ def activity_command(
         begin, end, catalogue.history.attempts(begin, end), catalogue.history.checks(begin, end),
         needs,
     )  # fmt: skip
+    if mail:
+        return mail_activity(config, settings, found, if_needed=if_needed)
     if form == "table":
         show_activity(found)
     else:

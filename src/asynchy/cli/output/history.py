@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from asynchy.cli.output.records import iso
 from asynchy.cli.output.tables import bullets, line, table
-from asynchy.model.formatting import count, day, duration, moment, size
-from asynchy.reporting.activity import Activity, CheckTotals, CopyActivity, CopyNews
+from asynchy.model.formatting import count, day, moment, size
+from asynchy.reporting.activity import Activity, CopyActivity
+from asynchy.reporting.activity_text import checks, not_complete, transfers
 from asynchy.reporting.forecast import Awaited, DiskForecast, Forecast
 from asynchy.reporting.usage import Usage, UsageReport
 
@@ -27,12 +28,9 @@ def show_activity(found: Activity) -> None:
         headings = ("EPN", "Project", "Became", ">Files", ">Size", ">Rate")
         table(headings, map(_activity_cells, found.copies))
         line("")
-    line(_came(found))
-    for words, totals in (("verified", found.verified), ("audited", found.audited)):
-        if totals.checks:
-            line(_checked(words, totals))
-    reasons = [f"{one.experiment.epn}: {one.reason}" for one in found.copies if one.reason]
-    bullets("Not complete:", reasons)
+    for sentence in (transfers(found), *checks(found)):
+        line(sentence)
+    bullets("Not complete:", not_complete(found))
     bullets("Needs a person:", found.attention)
 
 
@@ -45,40 +43,6 @@ def _activity_cells(one: CopyActivity) -> tuple[str, ...]:
         size(one.bytes) if one.bytes else "-",
         f"{size(int(one.rate))}/s" if one.rate else "-",
     )
-
-
-def _came(found: Activity) -> str:
-    if not found.copies:
-        return "No transfer ended."
-    parts = [
-        f"{count(number, 'experiment')} {words}"
-        for news, words in (
-            (CopyNews.CAME, "came home"),
-            (CopyNews.ADOPTED, "adopted"),
-            (CopyNews.MORE, "with more files"),
-            (CopyNews.SAME, "with nothing new"),
-            (CopyNews.INCOMPLETE, "not complete"),
-        )
-        if (number := found.number(news))
-    ]
-    failed = sum(one.failed for one in found.copies)
-    said = f"{', '.join(parts)}."
-    if found.bytes:
-        rate = f" ({size(int(found.rate))}/s)" if found.rate else ""
-        took = duration(found.seconds)
-        said += f" {count(found.files, 'file')}, {size(found.bytes)} in {took}{rate}."
-    return said + (f" {count(failed, 'attempt')} failed." if failed else "")
-
-
-def _checked(words: str, totals: CheckTotals) -> str:
-    wrong = (
-        f"{count(totals.wrong, 'copy', 'copies')} with damaged or missing files"
-        if totals.wrong
-        else "nothing wrong"
-    )
-    unfinished = f"; {totals.unfinished:,} not finished" if totals.unfinished else ""
-    read = f"{count(totals.files, 'file')}, {size(totals.bytes)}"
-    return f"{totals.checks:,} {words}: {read}, {wrong}{unfinished}."
 
 
 def activity_row(one: CopyActivity) -> dict[str, object]:
