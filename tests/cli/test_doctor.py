@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from simulator.experiments import mx_experiment
+from simulator.portal.handle import OMIT
 from tests.conftest import Group, Home, give, scripts, wait_until, with_small_disk
 
 
@@ -32,7 +34,7 @@ def test_a_patient_in_good_health(home: Home) -> None:
         f"ok    config: {home.config}, 1 equipment entry",
         "ok    rsync here: rsync version 3.",
         "ok    ssh here: OpenSSH_",
-        "ok    portal, equipment 23: credentials accepted, but no visit in the last 366 days",
+        "note  portal, equipment 23: credentials accepted, but no visit in the last 366 days",
         "ok    clock: ",
         "ok    SFTP service, help@massive.org.au at 127.0.0.1: host key and key accepted, version 3",
         "ok    round trip: ",
@@ -67,12 +69,12 @@ def test_everything_that_can_be_wrong(home: Home) -> None:
     found = doctor(home)
     assert found.returncode == 1
     for line in (
-        "FAIL  portal, equipment 23: equipment 23: the portal refused the credentials",
-        "ok    portal, equipment 24",
+        "FAIL  portal, equipment 23: the portal refused the credentials",
+        "note  portal, equipment 24",
         f"FAIL  source {home.facility.data}/saxs: there is no such folder at the facility",
         f"FAIL  project typo: {home.storage}/typo: No such file or directory",
         f"FAIL  project locked: {home.storage}/locked cannot be written",
-        f"ok    project plain: {home.storage}/plain is writable, without the setgid bit",
+        f"note  project plain: {home.storage}/plain is writable, without the setgid bit",
         "Not ready: see FAIL above.",
     ):
         assert line in found.stdout, line
@@ -171,7 +173,7 @@ def test_entries_of_ignore_yml_that_mean_nothing_are_named(home: Home) -> None:
     found = doctor(home)
     assert found.returncode == 0
     assert f"ok    ignore.yml: {ignore} can be written, 1 entry\n" in found.stdout
-    assert f"ignore.yml: {ignore}:3: `12282a;` is not an EPN" in found.stdout
+    assert f"note  ignore.yml: {ignore}:3: `12282a;` is not an EPN" in found.stdout
     ignore.write_text("previouslySynched: [oops\n")
     found = doctor(home)
     assert found.returncode == 1
@@ -196,7 +198,7 @@ def test_a_server_that_is_gone_and_a_portal_that_is_gone(home: Home) -> None:
     home.configure(base_url="http://127.0.0.1:9")
     found = doctor(home)
     assert found.returncode == 1
-    assert "FAIL  portal, equipment 23: equipment 23: the portal cannot be reached" in found.stdout
+    assert "FAIL  portal, equipment 23: the portal cannot be reached" in found.stdout
     assert "skip  clock: the portal did not report its time" in found.stdout
     assert "at 127.0.0.1: the server refused the connection" in found.stdout
     assert found.stdout.count("the server refused the connection") == 1
@@ -217,10 +219,67 @@ def test_a_project_folder_without_space_is_named(home: Home) -> None:
     assert f"FAIL  project ny79: {folder}: no space is free" in found.stdout, found.stdout
 
 
+@pytest.mark.extra
+def test_state_and_logs_without_space_are_named_once(home: Home) -> None:
+    place = state_elsewhere(home)
+    folders = [f"{place}/{name}" for name in ("ignore", "logs", "catalogue")]
+    found = with_small_disk(
+        place, "mode=755,size=64k", home.place,
+        f"/usr/bin/mkdir {' '.join(folders)}",
+        f"head -c 100000 /dev/zero > {place}/fill",
+        f"{scripts()}/asynchy --config {home.config} doctor",
+    )  # fmt: skip
+    assert found.returncode == 1
+    assert f"FAIL  state: {folders[0]}: no space is free\n" in found.stdout
+    assert found.stdout.count("no space is free") == 1
+
+
+def test_what_follows_from_a_failure_is_skipped(home: Home) -> None:
+    prepared(home)
+    (home.place / "catalogue.db").write_bytes(b"rubbish" * 1000)
+    home.configure(destination_root_path=str(home.place / "gone"))
+    found = doctor(home)
+    assert found.returncode == 1
+    for line in (
+        f"FAIL  catalogue: {home.place}/catalogue.db is damaged",
+        "skip  portal: the catalogue cannot be used",
+        "skip  SFTP service: the catalogue cannot be used",
+        f"FAIL  destination: {home.place}/gone is not there",
+        "skip  project ny79: the destination is not there",
+        "ok    service: none runs on this catalogue",
+    ):
+        assert line in found.stdout, line
+
+
+def test_a_machine_without_ssh_is_told_so_once(home: Home) -> None:
+    prepared(home)
+    tools = home.place / "tools"
+    tools.mkdir()
+    rsync = shutil.which("rsync")
+    assert rsync is not None
+    (tools / "rsync").symlink_to(rsync)
+    found = home.program.run(
+        "asynchy", "--config", home.config, "doctor", environment={"PATH": str(tools)}
+    )
+    assert "FAIL  ssh here: not installed" in found.stdout
+    assert "skip  SFTP service, 127.0.0.1: ssh is not installed" in found.stdout
+    assert found.stdout.count("FAIL") == 2  # and the last line
+
+
+def test_what_nobody_set_up_yet_is_a_note(home: Home) -> None:
+    prepared(home)
+    home.configure(epn_cap_map={}, epnalert_email_to=OMIT)
+    found = doctor(home)
+    assert found.returncode == 0
+    assert "note  epn_cap_map: empty, so nothing is fetched\n" in found.stdout
+    assert "note  mail: epnalert-email-to not set, so epnalert sends no mail" in found.stdout
+    assert "All checks passed." in found.stdout
+
+
 def test_how_long_the_facility_keeps_data_is_asked_for_where_it_is_not_set(home: Home) -> None:
     prepared(home)
     without = doctor(home)
-    assert "ok    retention-days: not set, so nobody is warned" in without.stdout
+    assert "note  retention-days: not set, so nobody is warned" in without.stdout
     home.configure(retention_days={"mx": 90})
     assert "retention-days" not in doctor(home).stdout
 

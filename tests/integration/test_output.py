@@ -107,7 +107,7 @@ def test_doctor_leaves_the_program_that_reads_a_log_waiting(home: Home) -> None:
             assert reader.communicate(timeout=10)[0] == b"a line\n"
         finally:
             reader.kill()
-    assert (found.returncode, f"ok    log sync: {log} is a pipe\n" in found.stdout) == (0, True)
+    assert (found.returncode, f"note  log sync: {log} is a pipe\n" in found.stdout) == (0, True)
     log.chmod(0o400)
     closed = doctor_of(home)
     assert closed.returncode == 1

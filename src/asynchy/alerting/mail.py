@@ -19,19 +19,23 @@ from asynchy.errors import ConfigError
 log = logging.getLogger(__name__)
 
 
+def lacking_addresses(settings: Settings) -> list[str]:
+    """The keys without which no mail can be sent, as far as the config lacks them."""
+    keys = {
+        "epnalert-email-to": settings.epnalert_email_to,
+        "epnalert-email-from": settings.epnalert_email_from,
+        "epnalert-email-smtp": settings.epnalert_email_smtp,
+    }
+    return [key for key, value in keys.items() if not value]
+
+
 def require_addresses(settings: Settings) -> None:
     """Make sure that the config says from whom, to whom and by which server mails go.
 
     Raises:
         ConfigError: it does not.
     """
-    keys = {
-        "epnalert-email-to": settings.epnalert_email_to,
-        "epnalert-email-from": settings.epnalert_email_from,
-        "epnalert-email-smtp": settings.epnalert_email_smtp,
-    }
-    missing = [key for key, value in keys.items() if not value]
-    if missing:
+    if missing := lacking_addresses(settings):
         raise ConfigError(
             f"the config does not have {', '.join(missing)}",
             hint="they say from whom, to whom and by which server mails go",

@@ -45,6 +45,8 @@ def _say(finding: DiagnosticResult) -> None:
     sign = click.style("FAIL", fg="red")
     if finding.skipped:
         sign = click.style("skip", fg="yellow")
+    elif finding.is_note:
+        sign = click.style("note", fg="yellow")
     elif finding.good:
         sign = click.style("ok  ", fg="green")
     click.echo(f"{sign}  {escaped(finding.what)}: {escaped(finding.found)}")

@@ -1,0 +1,148 @@
+"""Whether the facility can be asked: its portal, and its server."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from asynchy.config import EquipmentEntry
+from asynchy.doctor.diagnostic_result import DiagnosticResult, skipped
+from asynchy.engines.selection import choose
+from asynchy.errors import AsynchyError, CommandsNotOffered, SftpNotOffered
+from asynchy.facility.lister import list_experiment
+from asynchy.facility.portal.visit_window import VisitWindow, credentials_of
+from asynchy.model.clock import apart, is_wrong
+from asynchy.model.formatting import count
+from asynchy.model.policy import CURRENT
+from asynchy.runtime.context import RunContext
+from asynchy.runtime.cycle_context import CycleContext
+from asynchy.ssh import capabilities
+from asynchy.ssh.rsync import runner
+
+_PAST_DAYS = 366
+"""Equipment that had no visit for that long is probably named by a wrong id."""
+
+
+def portal_entry(
+    context: CycleContext, entry: EquipmentEntry, faults: dict[str, int]
+) -> DiagnosticResult:
+    """Whether the portal answers for an entry; `faults`: those that were found, and for which."""
+    what = f"portal, equipment {entry.id}"
+    now = datetime.now(UTC)
+    heard = VisitWindow(
+        entry, context.settings.beamline_of(entry), since=now + CURRENT, until=now + CURRENT
+    )
+    heard.reach_back(context.portal, now)
+    if heard.fault in faults:
+        return skipped(what, f"the same fault as for equipment {faults[heard.fault]}")
+    if heard.fault is not None:
+        faults[heard.fault] = entry.id
+    if heard.problem:
+        found = heard.problem.removeprefix(f"equipment {entry.id}: ")
+        to_do = "check `base-url` and this entry of `equipment`; then ask the facility"
+        return DiagnosticResult(what, False, found, to_do)
+    past = now - timedelta(days=_PAST_DAYS)
+    if not heard.visits and not context.portal.has_visits(
+        credentials_of(entry), entry.id, past, now
+    ):
+        never = f"credentials accepted, but no visit in the last {_PAST_DAYS} days"
+        return DiagnosticResult(
+            what, True, never, "check that it is the id of your beamline's equipment"
+        )
+    return DiagnosticResult(
+        what, True, f"credentials accepted, {count(len(heard.visits), 'current visit')}"
+    )
+
+
+def clock(context: CycleContext) -> DiagnosticResult:
+    """Whether the portal's clock and ours agree."""
+    offset = context.portal.clock_offset
+    if offset is None:
+        return skipped("clock", "the portal did not report its time")
+    to_do = None if not is_wrong(offset) else "have this machine's clock set (chrony, ntpd)"
+    return DiagnosticResult("clock", not is_wrong(offset), apart(offset), to_do)
+
+
+_SFTP = "SFTP service"
+
+
+def server(context: RunContext, folders: Iterable[str]) -> Iterator[DiagnosticResult]:
+    """What the server offers, as far as the engine in use needs it; a fault is named once."""
+    if shutil.which("ssh") is None:
+        yield skipped(f"{_SFTP}, {context.remote.host}", "ssh is not installed")
+        return
+    fault = None
+    for finding in _server_findings(context, list(folders)):
+        if not finding.good and finding.found == fault:
+            yield skipped(finding.what, "the same fault as of the SFTP service")
+            continue
+        yield finding
+        if finding.what.startswith(_SFTP) and not finding.good:
+            fault = finding.found
+
+
+def _server_findings(context: RunContext, folders: Sequence[str]) -> Iterator[DiagnosticResult]:
+    remote = context.remote
+    what = f"{_SFTP}, {remote.user} at {remote.host}"
+    offers_sftp = True
+    try:
+        service = capabilities.sftp(remote)
+    except SftpNotOffered as error:
+        offers_sftp = False
+        yield _without_sftp(what, context.transfer_options.engine, error)
+    except AsynchyError as error:
+        yield DiagnosticResult(what, False, _without_host(context, error), error.hint)
+    else:
+        found = f"host key and key accepted, version {service.version}"
+        yield DiagnosticResult(what, True, found)
+        yield DiagnosticResult("round trip", True, f"{service.round_trip * 1000:.1f} ms")
+    yield _rsync(context, folders[0], offers_sftp=offers_sftp)
+    for folder in folders:
+        yield _source(context, folder)
+
+
+def _without_sftp(what: str, engine: str, error: SftpNotOffered) -> DiagnosticResult:
+    if engine == "sftp":
+        return DiagnosticResult(
+            what, False, str(error), "use `engine: auto`, or ask the facility for SFTP"
+        )
+    return DiagnosticResult(what, True, f"{error}; rsync takes its place")
+
+
+def _rsync(context: RunContext, folder: str, *, offers_sftp: bool) -> DiagnosticResult:
+    """Whether the server's rsync can be used, if it will be."""
+    what = "rsync there"
+    engine, chosen = choose(context.transfer_options, offers_sftp=offers_sftp)
+    try:
+        version = capabilities.rsync_version(context.remote)
+        if version is None and engine == "rsync":  # the key may be for rsync alone: rrsync(1)
+            runner.list_tree(context.remote, folder, lambda _entry: None, context.stop, deep=False)
+    except CommandsNotOffered as error:
+        if engine == "sftp":
+            return DiagnosticResult(what, True, f"{error}; not needed: {chosen}")
+        return DiagnosticResult(what, False, f"{error} ({chosen})", error.hint)
+    except AsynchyError as error:
+        return DiagnosticResult(what, False, _without_host(context, error), error.hint)
+    return DiagnosticResult(what, True, version or "does not report its version")
+
+
+def _source(context: RunContext, folder: str) -> DiagnosticResult:
+    """List a folder that holds experiments, one level deep."""
+    names: list[bytes] = []
+    what = f"source {folder}"
+    try:
+        list_experiment(
+            context.session,
+            folder,
+            lambda entry: names.append(entry.path),
+            context.stop,
+            deep=False,
+        )
+    except AsynchyError as error:
+        return DiagnosticResult(what, False, _without_host(context, error), error.hint)
+    return DiagnosticResult(what, True, count(max(0, len(names) - 1), "entry", "entries"))
+
+
+def _without_host(context: RunContext, error: AsynchyError) -> str:
+    return error.message.removeprefix(f"{context.remote.host}: ")
