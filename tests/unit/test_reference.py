@@ -61,6 +61,8 @@ def command_lines() -> list[tuple[str, str]]:
 def known(line: str) -> bool:
     """Whether the command and its options are there."""
     words = [word for word in shlex.split(re.sub(r"…|\.\.\.", "X", line), comments=True) if word]
+    ends = [at for at, word in enumerate(words) if word in ("|", "||", "&&", ">")]
+    words = words[: min(ends, default=None)]
     name = words.pop(0).rpartition("/")[2]
     command: click.Command = loaded(PROGRAMS[name]) if name in PROGRAMS else asynchy
     context = click.Context(command, info_name=name)
