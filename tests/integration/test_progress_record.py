@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from contextlib import closing
@@ -44,6 +45,43 @@ def test_all_bytes_that_arrived_are_in_the_samples_and_nothing_runs_afterwards(
     run = home.once()
     assert run.returncode == 0, run.stdout + run.stderr
     assert rows(home, "SELECT sum(bytes) FROM samples") == [(SIZE,)]
+    assert rows(home, "SELECT * FROM transfers") == []
+
+
+def progress(home: Home) -> dict[str, Any]:
+    """What `asynchy status --json` says of the one copy while something runs."""
+
+    def told() -> Any:
+        answer = home.program.run("asynchy", "--config", home.config, "status", "--json")
+        assert answer.returncode == 0, answer.stderr
+        return json.loads(answer.stdout)["copies"][0]["progress"]
+
+    found: dict[str, Any] = wait_until(told)
+    return found
+
+
+def test_an_audit_and_a_verification_that_run_can_be_seen(home: Home, facility: Facility) -> None:
+    measured(facility, home)
+    assert home.once().returncode == 0
+    command = ("asynchy", "--config", home.config)
+    with home.program.start(*command, "audit", "--rate", "300kB") as process:
+        try:
+            seen = progress(home)
+            assert (seen["doing"], seen["bytes"], seen["files"]) == ("auditing", SIZE, 1)
+            text = home.program.run(*command, "status", "12282a").stdout
+            assert ": auditing " in text and f" {home.copy('12282a')}" in text
+        finally:
+            process.kill()
+    (home.copy("12282a") / "raw.h5").rename(home.copy("12282a") / "other.h5")
+    home.configure(bandwidth_limit="300 kB")
+    with home.program.start(*command, "verify") as process:
+        try:
+            seen = progress(home)
+            assert (seen["doing"], seen["bytes"]) == ("fetching", SIZE)
+        finally:
+            process.kill()
+    home.configure()
+    assert home.program.run(*command, "verify").returncode == 0
     assert rows(home, "SELECT * FROM transfers") == []
 
 

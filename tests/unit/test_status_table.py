@@ -95,6 +95,17 @@ def test_the_short_state_of_what_runs_says_how_far_it_is(
     assert short_state(WORKING, running) == words
 
 
+def test_a_copy_that_is_audited_is_shown_as_such_though_nothing_has_claimed_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(copies, "columns", lambda: 80)
+    show_status([replace(COMPLETE, edited=3)], [half(doing="auditing")])
+    table, running, *about = capsys.readouterr().out.split("\n\n")
+    assert "auditing 50 %" in table
+    assert "12282a (mx): complete 2026-11-24 14:05" in running and ": auditing 50 % of" in running
+    assert about == []
+
+
 def test_each_copy_is_one_line_of_eighty_columns(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

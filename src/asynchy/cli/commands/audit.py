@@ -13,14 +13,13 @@ from asynchy.cli.errors import handle_errors
 from asynchy.cli.lost_state import explains_loss
 from asynchy.cli.options import epns_argument, rate_option, until_stopped
 from asynchy.cli.output.plans import show_audited
-from asynchy.cli.output.progress import bars
+from asynchy.cli.output.progress import transfers_shown
 from asynchy.cli.signals import Signals
 from asynchy.config import Shared, load_shared
 from asynchy.errors import AsynchyError
 from asynchy.model.cancellation import Stop
 from asynchy.model.formatting import escaped
 from asynchy.runtime.context import run_context
-from asynchy.runtime.periodic import log_transfers, reporting
 from asynchy.runtime.progress import ProgressBoard
 from asynchy.verification.audit import AuditRequest, AuditResult, audit, exit_code_of
 from asynchy.verification.verify import known_copies
@@ -80,7 +79,7 @@ def _audit(settings: Shared, stop: Stop, wish: AuditRequest) -> int:
     kept = known_copies(context, wish.epns)
     results: list[AuditResult] = []
     try:
-        with bars(board), reporting([log_transfers(board)]):
+        with transfers_shown(board, context.catalogue):
             results.extend(audit(context, kept, wish))
     except AsynchyError:  # a stop, too: what was audited before it is shown
         if results:

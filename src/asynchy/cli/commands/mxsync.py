@@ -15,7 +15,7 @@ from asynchy.cli.errors import handle_errors
 from asynchy.cli.options import config_option, quiet_option, until_stopped
 from asynchy.cli.output.outbox import show_undelivered
 from asynchy.cli.output.plans import show_plan, show_report
-from asynchy.cli.output.progress import bars
+from asynchy.cli.output.progress import bars, transfers_shown
 from asynchy.cli.signals import Signals, on_hangup
 from asynchy.config import Settings, load
 from asynchy.delivery.background import deliver_all, delivering
@@ -124,9 +124,7 @@ def _once(
         raise ServicePaused(f"mxsync is {pause}", hint="`asynchy resume` ends the pause")
     context, plan = prepare_cycle(settings, stop, board, files)
     work = Delivery(settings, context.catalogue, stop)
-    recorder = ProgressRecorder(board, context.catalogue)
-    actions = [log_transfers(board), recorder.task()]
-    with recorder.running(), bars(board), reporting(actions), delivering(lambda: work):
+    with transfers_shown(board, context.catalogue), delivering(lambda: work):
         report = run_cycle(context, plan)
     if report.exit_code or not quiet:
         show_report(report)

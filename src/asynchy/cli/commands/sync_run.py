@@ -9,7 +9,7 @@ from typing import Any
 from asynchy.cli.epn_lists import listed_epns
 from asynchy.cli.options import absolute
 from asynchy.cli.output.plans import show_plan, show_report
-from asynchy.cli.output.progress import bars
+from asynchy.cli.output.progress import transfers_shown
 from asynchy.config import Shared
 from asynchy.copying.fetch import fetch_copy
 from asynchy.engines.options import transfer_options_of
@@ -20,10 +20,8 @@ from asynchy.repatriation.fetch_subprocess import fetch_in_subprocess
 from asynchy.repatriation.sync import exit_code_of, plan_sync
 from asynchy.reporting.reports import recent_rate
 from asynchy.runtime.context import run_context
-from asynchy.runtime.periodic import log_transfers, reporting
 from asynchy.runtime.portal_clock import require_right_clock
 from asynchy.runtime.progress import ProgressBoard
-from asynchy.runtime.progress_recorder import ProgressRecorder
 from asynchy.ssh.session import ServerSession
 
 
@@ -56,8 +54,7 @@ def run(settings: Shared, stop: Stop, session: ServerSession, options: dict[str,
         if parallel
         else fetch_copy
     )
-    recorder = ProgressRecorder(board, context.catalogue)
-    with recorder.running(), bars(board), reporting([log_transfers(board), recorder.task()]):
+    with transfers_shown(board, context.catalogue):
         report = Executor(context, plan, fetch=apart).run(options["threads"])
     show_report(report)
     return 0 if stop.requested else exit_code_of(report)

@@ -15,14 +15,13 @@ from asynchy.cli.errors import handle_errors
 from asynchy.cli.lost_state import explains_loss
 from asynchy.cli.options import at_least, epns_argument, until_stopped
 from asynchy.cli.output.plans import show_verified
-from asynchy.cli.output.progress import bars
+from asynchy.cli.output.progress import transfers_shown
 from asynchy.cli.signals import Signals
 from asynchy.config import Shared, load_shared
 from asynchy.model.cancellation import Stop
 from asynchy.model.verification import Level
 from asynchy.repatriation.executor import Executor
 from asynchy.runtime.context import run_context
-from asynchy.runtime.periodic import log_transfers, reporting
 from asynchy.runtime.portal_clock import require_right_clock
 from asynchy.runtime.progress import ProgressBoard
 from asynchy.verification.verify import plan_verification, verify
@@ -81,7 +80,7 @@ def _verify(settings: Shared, stop: Stop, options: dict[str, Any]) -> int:
     )
     context = replace(context, transfer_options=transfer_options)
     plan = plan_verification(context, options["epns"], threads)
-    with bars(board), reporting([log_transfers(board)]):
+    with transfers_shown(board, context.catalogue):
         report = Executor(context, plan, fetch=verify).run(threads)
     show_verified(report, context.catalogue, began)
     return 0 if stop.requested else report.exit_code

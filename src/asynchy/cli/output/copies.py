@@ -67,7 +67,7 @@ def show_status(
         table(_WIDE, map(_wide_row, looked))
         return
     table(_NARROW, map(_narrow_row, looked))
-    bullets("Running:", [f"{one.name}: {_state(one)}" for one in looked if one.record.claim])
+    bullets("Running:", [f"{one.name}: {_state(one)}" for one in looked if one.is_worked_on])
     found = [f"{one.name}: {_state(one)}" for one in looked if _says_more(one)]
     more = [f"{len(found) - _NAMED:,} more (--wide)"] if len(found) > _NAMED else []
     bullets("About copies:", [*found[:_NAMED], *more])
@@ -84,6 +84,11 @@ class _Looked:
     """Whether its experiment has to be fetched."""
 
     @property
+    def is_worked_on(self) -> bool:
+        """Whether a process fetches, verifies or audits it; an audit holds no claim."""
+        return self.record.claim is not None or self.running is not None
+
+    @property
     def name(self) -> str:
         return name_of(self.record.copy.experiment)
 
@@ -91,7 +96,7 @@ class _Looked:
 def _state(one: _Looked) -> str:
     """The state in full, and how far it is."""
     said = state(one.record, is_due=one.is_due)
-    if one.record.claim is None or one.running is None:
+    if one.running is None:
         return said
     told = one.running
     far = ProgressSnapshot(
@@ -104,7 +109,7 @@ def _state(one: _Looked) -> str:
 def _says_more(one: _Looked) -> bool:
     """Whether the full state says what people should know beside `short_state`."""
     record = one.record
-    if record.claim is not None:
+    if one.is_worked_on:
         return False
     short = short_state(record, is_due=one.is_due)
     return short not in (_complete(record), _NEVER) or bool(record.edited)
@@ -154,7 +159,7 @@ def short_state(
     copy: CopyRecord, running: RunningTransfer | None = None, *, is_due: bool = True
 ) -> str:
     """The state of a copy in at most 20 columns; `state` says more."""
-    if copy.claim is not None:
+    if copy.claim is not None or running is not None:
         return _short_progress(running)
     if (wrong := _wrong(copy)) is not None:
         short = "files missing" if wrong == _MISSING else "damaged"

@@ -19,13 +19,23 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from asynchy.catalogue import Catalogue
 from asynchy.model.experiment import Copy
-from asynchy.runtime.periodic import PeriodicTask, reporting
+from asynchy.runtime.periodic import PeriodicTask, log_transfers, reporting
 from asynchy.runtime.progress import ProgressBoard, ProgressSnapshot
+from asynchy.runtime.progress_recorder import ProgressRecorder
 
 log = logging.getLogger(__name__)
 
 _LINE_EVERY = 60.0  # seconds
+
+
+@contextmanager
+def transfers_shown(board: ProgressBoard, catalogue: Catalogue) -> Iterator[None]:
+    """Bars on a terminal, a line a minute in the log, and figures for `asynchy status`."""
+    recorder = ProgressRecorder(board, catalogue)
+    with recorder.running(), bars(board), reporting([log_transfers(board), recorder.task()]):
+        yield
 
 
 class ExperimentProgress(Protocol):
