@@ -9,7 +9,7 @@ import pytest
 
 from simulator.compare import compare_trees
 from tests.conftest import Home
-from tests.integration.test_obligations import measured, shown
+from tests.integration.test_obligations import mailed, measured, shown
 
 DAYS = 60
 """How long ago the visits were: the portal is asked back less far."""
@@ -92,18 +92,47 @@ def test_what_asynchy_noted_as_complete_and_is_not_at_home_is_named(lost: Home) 
     assert "12282a (mx)" in said and "12283b (mx)" not in said
 
 
+@pytest.mark.parametrize("what", ["file", "link", "file above"])
+def test_what_is_in_the_place_of_an_experiment_is_named(lost: Home, what: str) -> None:
+    lost.configure(visit_day_range=DAYS + 10)
+    place = lost.copy("12282a")
+    blocker = place.parent if what == "file above" else place
+    shutil.rmtree(blocker)
+    blocker.symlink_to(lost.copy("12283b")) if what == "link" else blocker.write_text("mine")
+    said_of_it = f"a symbolic link or a file is in its place at home: {blocker}"
+    code, said = rebuilt(lost)
+    assert code == 1
+    assert said_of_it in " ".join(said.split())
+    for _ in range(2):
+        story = shown(lost, "12282a")
+        assert said_of_it in story
+        assert "next step: move it away" in story
+        assert lost.once().returncode == 1
+    blocker.unlink()
+    assert lost.once().returncode == 0
+    assert at_home(lost) == 2
+
+
 def test_what_is_at_home_and_gone_from_the_facility_stays_known(lost: Home) -> None:
     source = lost.facility.experiment("mx", "12282a")
     away = Path(shutil.move(source, lost.place / "taken down"))
     code, said = rebuilt(lost)
     assert code == 1
     assert "At home and not at the facility" in said
-    assert lost.once().returncode == 0
+    assert lost.once().returncode == 1
     story = shown(lost, "12282a")
     assert "12282a (mx): gone from the facility" in story
-    assert "was not compared since the catalogue was lost" in story
-    report = lost.program.run("asynchy", "--config", lost.config, "report", "at-risk")
-    assert "12282a" in report.stdout
+    why = "what is at home was not compared before it was gone from the facility"
+    assert why in story and "copies forget 12282a" in story
+    mail = mailed(lost)
+    assert mail.returncode == 0
+    assert f"12282a (mx): {why}: {lost.copy('12282a')}" in " ".join(mail.stdout.split())
+    for form in ("table", "csv"):
+        report = lost.program.run(
+            "asynchy", "--config", lost.config, "report", "at-risk", "--format", form
+        )
+        assert report.returncode == 1
+        assert "12282a" in report.stdout
     shutil.move(away, source)
     assert lost.once().returncode == 0
     assert "12282a (mx): at home" in shown(lost, "12282a")

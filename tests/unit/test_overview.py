@@ -10,7 +10,7 @@ import pytest
 
 from asynchy.model.copy_record import Presence, Replaced
 from asynchy.model.experiment import Experiment
-from asynchy.model.experiment_record import DueNote, ExperimentRecord
+from asynchy.model.experiment_record import UNCOMPARED, DueNote, ExperimentRecord
 from asynchy.model.experiment_state import ExperimentState, State, experiment_state
 from asynchy.model.plan_overview import attention, long_visits, named, overview_of, sentences
 from asynchy.model.policy import IgnoreEntry, Origin
@@ -117,6 +117,19 @@ def test_a_mount_that_is_missing_is_named_once() -> None:
     assert attention(states(*gone), NOW) == (
         "/projects/ny79 is missing, or has no copy: is it mounted? (2 experiments)",
         "/projects/kx12 is missing, or has no copy: is it mounted?",
+    )
+
+
+def test_what_was_gone_before_it_was_compared_is_named_in_one_sentence() -> None:
+    def gone(*epns: str) -> tuple[str, ...]:
+        note = DueNote("ny79", hours(-5), hours(-5), f"{UNCOMPARED}: /projects/ny79")
+        lost = [ended(epn, vanished=hours(-6), note=note) for epn in epns]
+        return attention(states(*lost), NOW)
+
+    why = "what is at home was not compared before it was gone from the facility"
+    assert gone("1a") == (f"1a (mx): {why}: /projects/ny79",)
+    assert gone("1a", "1b") == (
+        f"2 experiments: {why}: 1a (mx), 1b (mx) (`asynchy status` has all)",
     )
 
 

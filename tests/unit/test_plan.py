@@ -290,7 +290,7 @@ STAYS_DUE = {
     SkipReason.UNKNOWN, SkipReason.UNDATED,
     SkipReason.LOST, SkipReason.ODD_SOURCE, SkipReason.INCOMPLETE, SkipReason.COPY_MISSING, SkipReason.UNMOUNTED, SkipReason.DAMAGED,
     SkipReason.NO_PROJECT_FOLDER, SkipReason.SAME_DESTINATION, SkipReason.CLAIMED, SkipReason.ABSENT, SkipReason.EMPTY,
-    SkipReason.ALL_LEFT_OUT, SkipReason.NOT_A_FOLDER, SkipReason.SECOND_FOLDER, SkipReason.NESTED, SkipReason.UNJUDGED, SkipReason.UNLISTED, SkipReason.UNREACHABLE, SkipReason.DESTINATION, SkipReason.NO_SPACE, SkipReason.NO_INODES,
+    SkipReason.ALL_LEFT_OUT, SkipReason.NOT_A_FOLDER, SkipReason.SECOND_FOLDER, SkipReason.NESTED, SkipReason.UNJUDGED, SkipReason.UNLISTED, SkipReason.UNREACHABLE, SkipReason.DESTINATION, SkipReason.IN_THE_WAY, SkipReason.NO_SPACE, SkipReason.NO_INODES,
 }  # fmt: skip
 UNASKED = {SkipReason.UNLISTED, SkipReason.UNREACHABLE}
 SETTLE_BY_THEMSELVES = {SkipReason.INCOMPLETE, SkipReason.CLAIMED, SkipReason.EMPTY, *UNASKED}
@@ -300,9 +300,12 @@ SETTLE_BY_THEMSELVES = {SkipReason.INCOMPLETE, SkipReason.CLAIMED, SkipReason.EM
 def test_which_reasons_keep_an_experiment_due_and_which_need_a_person(reason: SkipReason) -> None:
     assert reason.stays_due == (reason in STAYS_DUE)
     assert reason.needs_person == (
-        reason is SkipReason.UNMAPPED or reason in STAYS_DUE - SETTLE_BY_THEMSELVES
+        reason in (SkipReason.UNMAPPED, SkipReason.UNCOMPARED)
+        or reason in STAYS_DUE - SETTLE_BY_THEMSELVES
     )
-    assert reason.ends_well == (reason not in STAYS_DUE | {SkipReason.UNMAPPED})
+    assert reason.ends_well == (
+        reason not in STAYS_DUE | {SkipReason.UNMAPPED, SkipReason.UNCOMPARED}
+    )
     assert str(Skipped(EXPERIMENT, reason, "why")) == f"{reason.text}: why"
 
 

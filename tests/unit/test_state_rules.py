@@ -204,7 +204,8 @@ def test_what_a_rebuild_could_not_compare_is_gone_until_a_later_visit_ends() -> 
     gone = record(note=note, visible=False, vanished=days(-2))
     found = state(gone)
     assert (found.state, found.left) == (State.GONE, SkipReason.UNCOMPARED)
-    assert not found.needs_person and not found.is_settled
+    assert found.needs_person and not found.is_settled
+    assert found.reason == "/projects/ny79/12282a/data"
     assert epns_to_add([found], (), ()) == []
     found = state(replace(gone, beamtimes=(visit(-3, -1),)))
     assert (found.state, found.left) == (State.GONE, SkipReason.LOST)

@@ -85,14 +85,15 @@ class ExperimentRecord:
 
     @property
     def uncompared(self) -> str | None:
-        """The note that it is at home, and was gone before a rebuild could compare it.
+        """Where it is at home, if it was gone before a rebuild or `adopt` could compare it.
 
-        None: there is no such note, or something has come since.
+        None: no such thing was noted, or something has come since.
         """
         note = self.note
         if note is None or not note.reason.startswith(UNCOMPARED):
             return None
-        return None if self.touched_since(note.since) else note.reason
+        place = note.reason.removeprefix(UNCOMPARED).removeprefix(": ")
+        return None if self.touched_since(note.since) else place
 
     @property
     def amount(self) -> DataSize | None:

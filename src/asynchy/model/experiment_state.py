@@ -280,8 +280,8 @@ class _Owned:
         """It is no longer at the facility, and not complete at its place at home."""
         if self.record.vanished is None or (copy is not None and copy.completed is not None):
             return None
-        if (why := self.record.uncompared) is not None:
-            return self._made(State.GONE, why, copy=copy, left=SkipReason.UNCOMPARED)
+        if (place := self.record.uncompared) is not None:
+            return self._made(State.GONE, place, copy=copy, left=SkipReason.UNCOMPARED)
         lost = self._made(
             State.GONE, f"since {moment(self.record.vanished)}", copy=copy, left=SkipReason.LOST
         )

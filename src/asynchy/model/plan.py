@@ -34,7 +34,9 @@ class SkipReason(Enum):
     GONE = _Reason("no longer found at the facility", False)
     RELEASED = _Reason("released by a person", False)
     LOST = _Reason("gone from the facility, and not complete at home", True, True)
-    UNCOMPARED = _Reason("what is at home was not compared since the catalogue was lost", False)
+    UNCOMPARED = _Reason(
+        "what is at home was not compared before it was gone from the facility", False, True
+    )
     ODD_SOURCE = _Reason("its path at the facility cannot be used", True, True)
     INCOMPLETE = _Reason("it is not complete yet", True)
     COPY_MISSING = _Reason("its copy is not at home", True, True)
@@ -62,6 +64,7 @@ class SkipReason(Enum):
     UNREACHABLE = _Reason("no connection to the facility's server could be made", True)
     UNLISTED = _Reason("could not be listed at the facility", True)
     DESTINATION = _Reason("the destination cannot be read", True, True)
+    IN_THE_WAY = _Reason("a symbolic link or a file is in its place at home", True, True)
     NO_SPACE = _Reason("not enough free space", True, True)
     NO_INODES = _Reason("not enough free inodes", True, True)
 

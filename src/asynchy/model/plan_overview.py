@@ -101,7 +101,19 @@ class Attention:
 
 def attention(states: Iterable[ExperimentState], now: datetime) -> tuple[str, ...]:
     """What will not come right by itself, a sentence each; a missing mount is named once."""
-    said = Counter(one.text for one in attention_items(states, now))
+    said: Counter[str] = Counter()
+    uncompared = []
+    for one in attention_items(states, now):
+        if one.key.endswith(f" {SkipReason.UNCOMPARED.name}"):
+            uncompared.append(one)
+        else:
+            said[one.text] += 1
+    if len(uncompared) == 1:
+        said[uncompared[0].text] = 1
+    elif uncompared:  # all that is old may be among them, so they share a line
+        names = named([name_of(one.item.experiment) for one in uncompared])
+        number = count(len(uncompared), "experiment")
+        said[f"{number}: {SkipReason.UNCOMPARED.text}: {names} (`asynchy status` has all)"] = 1
     return tuple(
         f"{text} ({count(number, 'experiment')})" if number > 1 else text
         for text, number in said.items()

@@ -120,9 +120,8 @@ def _decision(
     try:
         device, room = free_space_for(item.copy)
     except OSError as error:
-        return Skipped(
-            item.experiment, SkipReason.DESTINATION, _words_of(error, item.copy), item.copy.project
-        )
+        left, reason = _at_home(error, item.copy)
+        return Skipped(item.experiment, left, reason, item.copy.project)
     free = rooms.setdefault(device, room)
     decision = after_listing(item, listing_diff, free)
     if isinstance(decision, PlannedTransfer):
@@ -163,14 +162,26 @@ def survey(context: RunContext, due: DueCopy, server: ServerState) -> ListingDif
         reason = f"{error} ({error.hint})" if error.hint else str(error)
         log.error("%s: could not be listed: %s", due.copy.epn, reason)
     except OSError as error:
-        left = SkipReason.DESTINATION
-        reason = _words_of(error, due.copy)
+        left, reason = _at_home(error, due.copy)
     _note_unlisted(context, due, f"{left.text}: {reason}")
     return Skipped(due.experiment, left, reason, due.copy.project)
 
 
-def _words_of(error: OSError, copy: Copy) -> str:
-    return f"{escaped(os.fspath(error.filename or copy.destination))}: {error.strerror}"
+def blocked(copy: Copy) -> Skipped | None:
+    """A copy left out because its place at home cannot be opened; None: it can, or is free."""
+    try:
+        free_space_for(copy)
+    except OSError as error:
+        return Skipped(copy.experiment, *_at_home(error, copy), copy.project)
+    return None
+
+
+def _at_home(error: OSError, copy: Copy) -> tuple[SkipReason, str]:
+    """What is wrong at the place of a copy."""
+    place = escaped(os.fspath(error.filename or copy.destination))
+    if isinstance(error, NotADirectoryError):
+        return SkipReason.IN_THE_WAY, place
+    return SkipReason.DESTINATION, f"{place}: {error.strerror}"
 
 
 def _note_losses(context: RunContext, due: DueCopy, listing_diff: ListingDiff) -> None:

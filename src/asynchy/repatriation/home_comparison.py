@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Copy, Experiment, ListingDiff
@@ -17,7 +18,7 @@ from asynchy.model.formatting import count, escaped, size
 from asynchy.model.plan import DueCopy, DueReason, Plan, SkipReason
 from asynchy.model.policy import Policy
 from asynchy.repatriation.due_notes import due_notes
-from asynchy.repatriation.home_places import HomePlace
+from asynchy.repatriation.home_places import HomePlace, ProjectFolder
 from asynchy.runtime.cycle_context import CycleContext
 
 
@@ -35,6 +36,20 @@ def due_at_home(
             is_free = item.left in (None, SkipReason.UNMAPPED)
             if is_open and is_free and copy.destination == place.path:
                 yield DueCopy(copy, item.why or DueReason.NEW)
+
+
+def without_data(
+    states: Iterable[ExperimentState],
+    folders: Iterable[ProjectFolder],
+    looked_at: Collection[Path],
+) -> Iterator[Copy]:
+    """The copies of what is due to whose places nobody has looked, in projects that are there."""
+    there = {folder.path for folder in folders if folder.is_there}
+    for item in states:
+        copy = item.wanted
+        is_open = item.state is State.DUE and item.left is None
+        if is_open and copy and copy.project_folder in there and copy.destination not in looked_at:
+            yield copy
 
 
 def is_whole(listing_diff: ListingDiff) -> bool:

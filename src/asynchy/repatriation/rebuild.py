@@ -5,6 +5,7 @@ walk the folders of the projects for places that hold data, whatever ignore.yml 
 old the visit is; for whichever project they were fetched
 list each experiment, compare size and time of every file
 all there: record the copy as complete     something missing: note it as due, nothing is fetched
+name the places that have a file or a link, or cannot be read
 note what is at home and no longer at the facility
 """
 
@@ -22,7 +23,7 @@ from asynchy.model.formatting import escaped
 from asynchy.model.plan import Plan, PlannedTransfer
 from asynchy.model.policy import IgnoreEntry, Origin
 from asynchy.model.visit import problems_of
-from asynchy.repatriation.capacity import select_what_fits
+from asynchy.repatriation.capacity import blocked, select_what_fits
 from asynchy.repatriation.cycle_planner import observe_facility
 from asynchy.repatriation.executor import Executor, RunReport
 from asynchy.repatriation.home_comparison import (
@@ -33,6 +34,7 @@ from asynchy.repatriation.home_comparison import (
     note_due,
     nothing_seen,
     unmatched_places,
+    without_data,
 )
 from asynchy.repatriation.home_places import ProjectFolder, project_folders
 from asynchy.repatriation.visit_query import ask_visits
@@ -88,6 +90,8 @@ def rebuild(context: CycleContext) -> RebuildResult:
     transfers, left_out = select_what_fits(
         context, due_at_home(states, places, policy), context.settings.max_tasks
     )
+    looked_at = {place.path for place in places}
+    left_out += filter(None, (blocked(copy) for copy in without_data(states, folders, looked_at)))
     whole = [transfer for transfer in transfers if is_whole(transfer.listing_diff)]
     plan = Plan(
         transfers=tuple(whole),

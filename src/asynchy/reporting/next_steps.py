@@ -28,7 +28,8 @@ def next_step(item: ExperimentState, config: str) -> str | None:
         f"{call} copies list {epn}",
         SkipReason.COPY_MISSING: f"{call} copies list {epn}, then move, forget or refetch",
         SkipReason.LOST: f"{forget}, once nothing can be done",
-        SkipReason.UNCOMPARED: f"look at it; {forget} takes it off the list",
+        SkipReason.UNCOMPARED: "look whether it is complete; then list it in ignore.yml, or "
+        f"{forget}",
         SkipReason.DAMAGED: f"{call} verify {epn}",
         SkipReason.EMPTY: f"wait for its files; if there will be none: {forget}",
         SkipReason.ALL_LEFT_OUT: "set `dot-files` or `symlinks`; if none of it is wanted: "
@@ -41,6 +42,7 @@ def next_step(item: ExperimentState, config: str) -> str | None:
         SkipReason.NESTED: f"{call} copies move {epn} FOLDER, with the files of the copy, or set "
         "destination-path back",
         SkipReason.DESTINATION: "let the user that runs asynchy read and write the place at home",
+        SkipReason.IN_THE_WAY: "move it away; the next cycle fetches the experiment to there",
         SkipReason.NO_SPACE: "make room at home; the next cycle tries again",
         SkipReason.NO_INODES: "make room at home; the next cycle tries again",
     }

@@ -21,6 +21,7 @@ from asynchy.cli.output.reports import (
     AT_RISK_COLUMNS,
     RECONCILE_COLUMNS,
     at_risk_row,
+    lost_row,
     reconcile_row,
     show_at_risk,
     show_reconciled,
@@ -68,7 +69,8 @@ def at_risk_command(
 ) -> int:
     """List experiments at the facility without a complete, verified local copy, most urgent first.
 
-    Exit code 1 if there is any.
+    Also names what is gone from the facility and not complete at home. Exit code 1 if there is
+    any of both.
     """
     settings = load_shared(config).settings
     wanted = Level[level.upper()] if level else asked_level(settings)
@@ -80,8 +82,9 @@ def at_risk_command(
             found, Catalogue.open_readonly(settings.catalogue_path).overview.data_age(), within
         )
     else:
-        write_rows(form, AT_RISK_COLUMNS, map(at_risk_row, found.items))
-    return ExitCode.INCOMPLETE if found.items else ExitCode.OK
+        rows = (*map(at_risk_row, found.items), *map(lost_row, found.lost))
+        write_rows(form, AT_RISK_COLUMNS, rows)
+    return ExitCode.INCOMPLETE if found.items or found.lost else ExitCode.OK
 
 
 @report_group.command("reconcile")

@@ -144,6 +144,19 @@ def at_risk_row(item: AtRisk) -> dict[str, object]:
     }
 
 
+def lost_row(one: ExperimentRecord) -> dict[str, object]:
+    """One that is gone from the facility and not complete at home, for programs."""
+    gone = "" if one.vanished is None else f" since {moment(one.vanished)}"
+    return dict.fromkeys(AT_RISK_COLUMNS) | {
+        "epn": one.experiment.epn.text,
+        "beamline": one.experiment.beamline,
+        "files": one.files,
+        "bytes": one.bytes,
+        "why": f"gone from the facility{gone}; not complete at home",
+        "source": one.source or None,
+    }
+
+
 def show_reconciled(found: Sequence[Reconciled], level: Level, looked: DataAge) -> None:
     """Both sides of experiments, and what may be deleted at the facility."""
     headings = ("EPN", "Beamline", "Project", "At the facility", "At home", "Delete there?")
