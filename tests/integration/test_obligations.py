@@ -159,6 +159,36 @@ def test_an_epn_of_a_visit_that_cannot_be_read_stays_known(home: Home, visible: 
     assert "12282a (mx): " in shown(home, "12282a")
 
 
+def test_a_row_with_an_epn_that_is_none_costs_that_row_alone(home: Home) -> None:
+    for epn in ("12282a", "12283b"):
+        measured(home, epn)
+        home.visit(epn)
+    home.visit("77777x")
+    home.configure(epn_cap_map={"12282": "ny79", "12283": "ny79"})
+    assert home.once().returncode == 1  # 77777x has no project
+    mailed(home)
+    with closing(sqlite3.connect(home.place / "catalogue.db")) as db:
+        for table in ("experiments", "visits", "due"):
+            db.execute(f"UPDATE {table} SET epn = '12_83b' WHERE epn = '12283b'")
+        db.execute("INSERT INTO ignore_entries VALUES ('none', 'person', '2026-01-01 00:00:00.0')")
+        db.commit()
+    run = home.once()
+    assert run.returncode == 5
+    assert "1 row of `experiments` left out, with an EPN that is none: '12_83b'" in run.stderr
+    assert "12282a (mx): at home" in shown(home, "12282a")
+    assert "12_83b" in " ".join(shown(home).split())
+    for command in (
+        ("verify", "--level", "size"), ("audit",), ("report", "at-risk"), ("report", "activity"),
+        ("report", "reconcile"), ("copies", "list"), ("catalogue", "stats"), ("adopt",),
+        ("walk",), ("alert", "--dry-run"), ("catalogue", "rebuild"),
+    ):  # fmt: skip
+        run = home.program.run("asynchy", "--config", home.config, *command)
+        assert run.returncode in (0, 1, 5), f"{command}: {run.stderr}"
+    check = home.program.run("asynchy", "--config", home.config, "catalogue", "check")
+    assert check.returncode == 5
+    assert "12_83b" in check.stdout and "`ignore_entries`" in check.stdout
+
+
 def test_one_epn_on_two_beamlines_is_two_experiments_with_one_place(home: Home) -> None:
     measured(home, "12282a")
     home.visit("12282a")

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from sqlalchemy import create_engine, literal, select
 
 from asynchy.catalogue import Catalogue
 from asynchy.catalogue.notifications import PendingMail
+from asynchy.catalogue.odd_rows import names_epn
 from asynchy.errors import CatalogueError, DestinationTaken
 from asynchy.model.attempt import Attempt, Verdict
 from asynchy.model.epn import Epn
@@ -44,6 +48,16 @@ COPY = Copy(
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Catalogue:
     return new_catalogue(tmp_path / "catalogue.db")
+
+
+@given(st.text("019azAZ_-. é１", max_size=24))
+@example("1" * 12 + "a" * 8)
+@example("1" * 13)
+@example("1" + "a" * 9)
+def test_a_query_leaves_out_the_rows_whose_epn_is_none(text: str) -> None:
+    with create_engine("sqlite://").connect() as db:
+        found = db.scalar(select(names_epn(literal(text))))
+    assert bool(found) == (Epn.parse(text) is not None)
 
 
 def attempt(verdict: Verdict, ended: datetime) -> Attempt:

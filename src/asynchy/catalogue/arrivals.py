@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select, update
 
 from asynchy.catalogue.database import Database
+from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.outbox import add
 from asynchy.catalogue.row_mapping import experiment_of
 from asynchy.catalogue.schema import attempts, claims, copies, experiments, held
@@ -41,6 +42,7 @@ class Arrivals:
             .join(latest, latest.c.copy_id == copies.c.id)
             .join(experiments, experiments.c.id == copies.c.experiment_id)
             .where(latest.c.latest > _SEEN, copies.c.id.not_in(select(claims.c.copy_id)))
+            .where(names_epn(experiments.c.epn))
             .order_by(latest.c.latest)
         )
         found: list[Arrival] = []

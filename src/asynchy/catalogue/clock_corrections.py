@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.events import note_event
+from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.row_mapping import experiment_of
 from asynchy.catalogue.schema import attempts, copies, due, experiments, ignore_entries, sightings
 from asynchy.model.attempt import Verdict
@@ -44,7 +45,7 @@ def _correct_copies(db: Connection, now: datetime) -> list[str]:
         .add_columns(experiments.c.beamline, experiments.c.epn)
         .add_columns(begun.scalar_subquery().label("begun"))
         .join(experiments, experiments.c.id == copies.c.experiment_id)
-        .where(copies.c.completed_listing > now + SKEW)
+        .where(copies.c.completed_listing > now + SKEW, names_epn(experiments.c.epn))
     )
     said = []
     for row in db.execute(query).all():
@@ -61,7 +62,9 @@ def _correct_copies(db: Connection, now: datetime) -> list[str]:
 
 
 def _correct_releases(db: Connection, now: datetime) -> list[str]:
-    late = select(experiments).where(experiments.c.released > now + SKEW)
+    late = select(experiments).where(
+        experiments.c.released > now + SKEW, names_epn(experiments.c.epn)
+    )
     said = []
     for row in db.execute(late).all():
         experiment = experiment_of(row.beamline, row.epn)

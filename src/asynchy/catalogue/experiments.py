@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from asynchy.catalogue.events import note_event
+from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.row_mapping import experiment_of
 from asynchy.catalogue.schema import copies, due, events, experiments, others
 from asynchy.model.epn import Epn
@@ -42,7 +43,7 @@ def known_folders(db: Connection) -> dict[Experiment, KnownFolder]:
     columns = experiments.c
     query = select(
         columns.beamline, columns.epn, columns.source, columns.vanished, columns.problem
-    ).where(columns.source != "")
+    ).where(columns.source != "", names_epn(columns.epn))
     return {
         experiment_of(beamline, epn): KnownFolder(source, vanished is not None, problem)
         for beamline, epn, source, vanished, problem in db.execute(query)
@@ -139,7 +140,9 @@ def keep_visible(db: Connection, seen: FolderSeen, now: datetime) -> None:
     )  # fmt: skip
     known = {
         experiment_of(row.beamline, row.epn): row
-        for row in db.execute(stored.where(columns.source.startswith(f"{folder}/")))
+        for row in db.execute(
+            stored.where(columns.source.startswith(f"{folder}/"), names_epn(columns.epn))
+        )
     }
     for located in seen.located:
         row = known.get(located.experiment)

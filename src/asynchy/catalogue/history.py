@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Row, Select, and_, exists, select
 
 from asynchy.catalogue.database import Database
+from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.row_mapping import attempt_of, check_of, experiment_of
 from asynchy.catalogue.schema import attempts, checks, copies, experiments
 from asynchy.model.attempt import Attempt, Verdict
@@ -66,7 +67,7 @@ class History:
 def _with_copy(query: Select[Any]) -> Select[Any]:
     columns = (experiments.c.beamline, experiments.c.epn, copies.c.project, copies.c.destination)
     joined = query.join(experiments, experiments.c.id == copies.c.experiment_id)
-    return joined.add_columns(*columns)
+    return joined.add_columns(*columns).where(names_epn(experiments.c.epn))
 
 
 def _copy_of(row: Row[Any]) -> tuple[Experiment, str, str]:

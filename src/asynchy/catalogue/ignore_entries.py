@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.database import Database
+from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.schema import ignore_entries, state
 from asynchy.model.ignore_rules import entries_now
 from asynchy.model.policy import IgnoreEntry, Origin
@@ -41,7 +42,8 @@ class StoredIgnoreEntries:
         """
         with self._database.transaction() as db:
             columns = ignore_entries.c
-            rows = db.execute(select(columns.epn, columns.origin, columns.since)).all()
+            query = select(columns.epn, columns.origin, columns.since)
+            rows = db.execute(query.where(names_epn(columns.epn))).all()
             known = {epn: IgnoreEntry(Origin(origin), since) for epn, origin, since in rows}
             read = db.scalar(select(state.c.value).where(state.c.name == _READ))
             found = entries_now(known, said, now, first=read is None)

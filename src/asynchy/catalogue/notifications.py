@@ -13,6 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.due_rows import note_first
+from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.outbox import Outbox, add, remove, waiting_of
 from asynchy.catalogue.schema import due, experiments, outbox, reported, state
 from asynchy.catalogue.state_markers import put_state
@@ -56,7 +57,7 @@ class Notifications:
         with self._database.transaction() as db:
             return {
                 Epn(row.epn): NotificationHistory(row.first, row.times)
-                for row in db.execute(select(reported))
+                for row in db.execute(select(reported).where(names_epn(reported.c.epn)))
             }
 
     def waiting(self) -> dict[Epn, DataAtFacility]:
@@ -68,6 +69,7 @@ class Notifications:
                 func.sum(experiments.c.bytes).label("bytes"),
             )
             .where(experiments.c.files.is_not(None), experiments.c.vanished.is_(None))
+            .where(names_epn(experiments.c.epn))
             .group_by(experiments.c.epn)
         )
         with self._database.transaction() as db:

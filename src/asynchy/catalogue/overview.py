@@ -16,6 +16,7 @@ from asynchy.catalogue.column_types import UtcDateTime
 from asynchy.catalogue.copy_files import held_of
 from asynchy.catalogue.copy_rows import has_transfers, was_complete
 from asynchy.catalogue.database import Database
+from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.row_mapping import copy_record_of, experiment_of
 from asynchy.catalogue.schema import (
     attempts,
@@ -132,7 +133,7 @@ class Overview:
             select(copies.c.destination, experiments.c.beamline, experiments.c.epn)
             .join(experiments, experiments.c.id == copies.c.experiment_id)
             .where(copies.c.destination.in_(wanted), copies.c.forgotten.is_(None))
-            .where(or_(was_complete, has_transfers()))
+            .where(or_(was_complete, has_transfers()), names_epn(experiments.c.epn))
         )
         with self._database.transaction() as db:
             rows = db.execute(query).all()
@@ -260,7 +261,8 @@ def _experiments(db: Connection, epns: Collection[str]) -> list[ExperimentRecord
 
 
 def _of(query: Select[Any], column: Any, epns: Collection[str]) -> Select[Any]:
-    return query.where(column.in_(sorted(epns))) if epns else query
+    """The rows of some EPNs, or of all that are EPNs."""
+    return query.where(column.in_(sorted(epns)) if epns else names_epn(column))
 
 
 def _copies(db: Connection, epns: Collection[str]) -> dict[int, tuple[CopyRecord, ...]]:

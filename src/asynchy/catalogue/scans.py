@@ -32,6 +32,7 @@ from asynchy.catalogue import experiments as experiment_rows
 from asynchy.catalogue.column_types import as_time
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.experiments import LegacyEpnRow
+from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.schema import (
     copies,
     experiments,
@@ -205,7 +206,9 @@ class ScanWriter:
             ),
         )
         query = select(experiments, complete.label("complete")).where(
-            experiments.c.source != "", experiments.c.vanished.is_(None)
+            experiments.c.source != "",
+            experiments.c.vanished.is_(None),
+            names_epn(experiments.c.epn),
         )
         with self._database.transaction() as db:
             return [

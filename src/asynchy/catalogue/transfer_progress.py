@@ -10,6 +10,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.dashboard_tables import samples, transfers
 from asynchy.catalogue.database import Database
+from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.row_mapping import experiment_of, living_of
 from asynchy.localfs import process_identity
 from asynchy.model.transfer_progress import RateSample, RunningTransfer
@@ -66,7 +67,8 @@ class TransferProgress:
 
     def running(self) -> list[RunningTransfer]:
         """The transfers whose processes are alive, by EPN."""
-        query = select(transfers).order_by(transfers.c.epn, transfers.c.destination)
+        query = select(transfers).where(names_epn(transfers.c.epn))
+        query = query.order_by(transfers.c.epn, transfers.c.destination)
         with self._database.looking() as db:
             rows = db.execute(query).all()
         return [

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.due_rows import note_first
+from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.row_mapping import experiment_of
 from asynchy.catalogue.schema import called_off as called_off_visits
 from asynchy.catalogue.schema import due, portal_spans, visits
@@ -258,7 +259,8 @@ def brief(
 
     `asked`: the equipment that the portal is asked about; None: all of it.
     """
-    return _brief(db, visits.c.epn.in_(sorted(epns)) if epns else true(), asked)
+    wanted = visits.c.epn.in_(sorted(epns)) if epns else true()
+    return _brief(db, wanted, asked)
 
 
 def _brief(
@@ -277,7 +279,7 @@ def _brief(
             off.get((visit, epn)) if off else None,
         )
         for equipment, visit, epn, beamline, start, end, principal in db.execute(
-            select(*columns).where(wanted)
+            select(*columns).where(wanted, names_epn(visits.c.epn))
         ).all()
     }
 

@@ -11,6 +11,7 @@ from sqlalchemy import Integer, and_, case, func, select
 from asynchy.catalogue import visits as visit_rows
 from asynchy.catalogue.column_types import as_time
 from asynchy.catalogue.database import Database
+from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.row_mapping import attempt_of, experiment_of
 from asynchy.catalogue.schema import (
     attempts,
@@ -112,6 +113,7 @@ class WebReads:
             .add_columns(experiments.c.beamline, experiments.c.epn)
             .join(copies, copies.c.id == attempts.c.copy_id)
             .join(experiments, experiments.c.id == copies.c.experiment_id)
+            .where(names_epn(experiments.c.epn))
             .order_by(attempts.c.id.desc())
             .limit(number)
         )

@@ -8,9 +8,10 @@ from string import ascii_lowercase
 
 from asynchy.model.formatting import escaped
 
-_EPN = re.compile(r"[0-9]{1,12}[A-Za-z]{0,8}", re.ASCII)
-_PROPOSAL = re.compile(r"[0-9]{1,12}", re.ASCII)
-_NUMBERS = range(10**12)
+MOST_DIGITS, MOST_LETTERS = 12, 8
+_EPN = re.compile(rf"[0-9]{{1,{MOST_DIGITS}}}[A-Za-z]{{0,{MOST_LETTERS}}}", re.ASCII)
+_PROPOSAL = re.compile(rf"[0-9]{{1,{MOST_DIGITS}}}", re.ASCII)
+_NUMBERS = range(10**MOST_DIGITS)
 
 
 def is_proposal(text: str) -> bool:

@@ -174,6 +174,8 @@ class Plan:
     """The EPNs with an entry in `ignore.yml`."""
     notices: tuple[str, ...] = ()
     """What people should know besides, such as a visit that has been running for weeks."""
+    odd_rows: tuple[str, ...] = ()
+    """Rows of the catalogue that were left out because their EPN is none, a sentence each."""
     beyond_limit: int = 0
     """Experiments that are due, and were not looked at because of a limit to their number."""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from asynchy.catalogue.odd_rows import odd_rows
 from asynchy.config.ignore_file import IgnoreEntries
 from asynchy.errors import ExperimentAbsent, ListingError, ServerUnreachable
 from asynchy.facility.discovery import DiscoveredExperiments, discover_in
@@ -71,6 +72,7 @@ def make_plan(context: CycleContext, entries: IgnoreEntries) -> Plan:
     transfers, left_out = select_what_fits(
         context, decided, context.settings.max_tasks, told=seen.unlisted
     )
+    odd = odd_rows(context.catalogue.path)
     plan = Plan(
         transfers=tuple(transfers),
         left_out=tuple(left_out),
@@ -81,9 +83,11 @@ def make_plan(context: CycleContext, entries: IgnoreEntries) -> Plan:
             epn for epn, entry in ignored.items() if entry.origin is not Origin.REMOVED
         ),
         notices=(
+            *odd,
             *corrected,
             *long_visits(states, seen.policy, timedelta(days=context.settings.long_visit_days)),
         ),
+        odd_rows=odd,
     )
     _log(plan)
     return plan

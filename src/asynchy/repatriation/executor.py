@@ -44,7 +44,13 @@ class RunReport:
 
 
 def exit_code_for(plan: Plan, outcomes: tuple[Outcome, ...]) -> ExitCode:
-    """REMOTE_UNAVAILABLE if something could not be asked, INCOMPLETE if something stays due."""
+    """What a run ends with by its plan and by what came of it.
+
+    STATE_ERROR if rows of the catalogue cannot be used, REMOTE_UNAVAILABLE if something could not
+    be asked, INCOMPLETE if something stays due.
+    """
+    if plan.odd_rows:
+        return ExitCode.STATE_ERROR
     unasked = {SkipReason.UNLISTED, SkipReason.UNREACHABLE} & {
         item.reason for item in plan.left_out
     }

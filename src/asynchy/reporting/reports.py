@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from asynchy.catalogue import Catalogue
+from asynchy.catalogue.odd_rows import odd_rows
 from asynchy.config import Settings, Shared
 from asynchy.config.ignore_file import IgnoreEntries, IgnoreFile
 from asynchy.engines.options import transfer_options_of
@@ -196,6 +197,7 @@ def notices(
         for number in never
     ]
     said += without_visible(found, settings.source_folders)
+    said += odd_rows(catalogue.path)
     return [*long_visits(found, policy, timedelta(days=settings.long_visit_days)), *said]
 
 

@@ -18,6 +18,7 @@ from asynchy.catalogue.backups import (
     restore,
     to_restore,
 )
+from asynchy.catalogue.odd_rows import odd_rows
 from asynchy.cli.errors import handle_errors
 from asynchy.cli.output.tables import bullets, line, table
 from asynchy.config import load_shared
@@ -62,11 +63,14 @@ def check_catalogue(config: Path, /) -> int:
         raise CatalogueError(f"{path} is missing or empty", hint=advice(path))
     problems = check(path)
     if not problems:
-        Catalogue.open_readonly(
-            path
-        ).overview.copies()  # each value is one that it can have, or it says so
-        line(f"{path}: nothing is wrong")
-        return ExitCode.OK
+        Catalogue.open_readonly(path).overview.records()  # each value is one that it can have
+        odd = odd_rows(path)
+        if not odd:
+            line(f"{path}: nothing is wrong")
+            return ExitCode.OK
+        bullets(f"{path} has rows that another program wrote:", list(odd))
+        line("What to do: `asynchy catalogue restore` puts a backup from before in its place")
+        return ExitCode.STATE_ERROR
     bullets(f"{path} is damaged:", problems)
     line(f"What to do: {advice(path)}")
     return ExitCode.STATE_ERROR
