@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,10 @@ def measured(facility: Facility, home: Home) -> Path:
     give(facility.data)
     home.visit("12282a")
     return source
+
+
+def asynchy(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return home.program.run("asynchy", "--config", home.config, *arguments)
 
 
 @pytest.mark.parametrize("engine", ["sftp", "rsync"])
@@ -95,7 +100,16 @@ def test_a_transfer_that_runs_can_be_seen_and_one_that_was_killed_is_not_counted
             lambda: rows(home, "SELECT epn, bytes, done FROM transfers WHERE done")
         )
         assert seen[:2] == ("12282a", SIZE) and 0 < seen[2] < SIZE
+        for command in (("forget", "12282a", "--reason", "not wanted"), ("refetch", "12282a")):
+            run = asynchy(home, "copies", *command)
+            assert run.returncode == 1
+            assert f"process {process.pid} on" in run.stderr
         process.kill()
+    for arguments in ((), ("12282a",)):
+        said = " ".join(asynchy(home, "status", *arguments).stdout.split())
+        assert "the process died in the middle of it; " in said
+        assert " of 3.00 MB had arrived" in said
+        assert "not fetched yet" not in said
     before = rows(home, "SELECT sum(bytes) FROM samples")[0][0]
     assert 0 < before < SIZE
     home.configure()

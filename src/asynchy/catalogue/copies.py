@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 
 from asynchy.catalogue import visits
 from asynchy.catalogue.arrivals import Arrivals
@@ -19,6 +19,7 @@ from asynchy.catalogue.copy_rows import (
     correct_future,
     find_copy,
     listed_values,
+    record_death,
     remember_copy,
 )
 from asynchy.catalogue.database import Database
@@ -189,7 +190,7 @@ class Catalogue:
             if standing is not None:
                 if (claim := living_of(standing)) is not None:
                     return claim
-                _bury(db, standing, now)
+                record_death(db, copy_id, now)
             db.execute(
                 insert(claims).values(
                     copy_id=copy_id,
@@ -217,7 +218,7 @@ class Catalogue:
         with self._database.transaction() as db:
             for row in db.execute(select(claims)).all():
                 if living_of(row) is None:
-                    _bury(db, row, _now())
+                    record_death(db, row.copy_id, _now())
 
     def record(self, copy_id: int, attempt: Attempt, listing_diff: ListingDiff | None) -> None:
         """Store an attempt, and mark the copy complete where that is its verdict.
@@ -377,23 +378,3 @@ class Catalogue:
 
     def _holdings(self, row: Row[Any]) -> CopyFiles:
         return CopyFiles(self._database, row.id, row.experiment_id)
-
-
-def _bury(db: Connection, row: Row[Any], now: datetime) -> None:
-    db.execute(
-        insert(attempts).values(
-            copy_id=row.copy_id,
-            started=row.since,
-            ended=max(now, row.since),  # the clock may have been set back since
-            host=row.host,
-            pid=row.pid,
-            engine="",
-            chosen=None,
-            check="",
-            compare="",
-            verdict=Verdict.INTERRUPTED.value,
-            reason="the process died in the middle of it",
-            stderr="",
-        )
-    )
-    db.execute(delete(claims).where(claims.c.copy_id == row.copy_id))

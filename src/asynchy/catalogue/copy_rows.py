@@ -7,13 +7,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
 
+from asynchy.catalogue.dashboard_tables import transfers
 from asynchy.catalogue.experiments import remember
-from asynchy.catalogue.schema import attempts, copies, experiments
+from asynchy.catalogue.row_mapping import living_of
+from asynchy.catalogue.schema import attempts, claims, copies, experiments
 from asynchy.errors import DestinationTaken
 from asynchy.localfs.filesystem import holds_data
+from asynchy.model.attempt import Claim, Verdict
+from asynchy.model.copy_record import LastAttempt
 from asynchy.model.experiment import Copy, ListingDiff
+from asynchy.model.formatting import size
 
 was_complete = or_(copies.c.completed.is_not(None), copies.c.doubted)
 
@@ -139,3 +154,46 @@ def correct_future(db: Connection, copy_id: int, now: datetime, listed: datetime
         .where(experiments.c.id == mine, experiments.c.changed > now)
         .values(changed=listed)
     )
+
+
+def leases(db: Connection) -> dict[int, Claim | LastAttempt]:
+    """By copy the process that works on it, or the attempt of one that died in the middle of it."""
+    query = select(claims, transfers.c.done, transfers.c.bytes).join(
+        copies, copies.c.id == claims.c.copy_id
+    )
+    same = and_(
+        transfers.c.destination == copies.c.destination, transfers.c.process == claims.c.process
+    )
+    return {
+        row.copy_id: living_of(row)
+        or LastAttempt(row.heartbeat, Verdict.INTERRUPTED, _died(row.done, row.bytes))
+        for row in db.execute(query.outerjoin(transfers, same))
+    }
+
+
+def record_death(db: Connection, copy_id: int, now: datetime) -> None:
+    """Record the attempt of a process that died as interrupted; it claims nothing any more."""
+    row = db.execute(select(claims).where(claims.c.copy_id == copy_id)).one()
+    found = leases(db)[copy_id]
+    db.execute(
+        insert(attempts).values(
+            copy_id=copy_id,
+            started=row.since,
+            ended=max(now, row.since),  # the clock may have been set back since
+            host=row.host,
+            pid=row.pid,
+            engine="",
+            chosen=None,
+            check="",
+            compare="",
+            verdict=Verdict.INTERRUPTED.value,
+            reason=found.reason if isinstance(found, LastAttempt) else None,
+            stderr="",
+        )
+    )
+    db.execute(delete(claims).where(claims.c.copy_id == copy_id))
+
+
+def _died(done: int | None, total: int | None) -> str:
+    died = "the process died in the middle of it"
+    return f"{died}; {size(done)} of {size(total)} had arrived" if done and total else died

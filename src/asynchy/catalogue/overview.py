@@ -14,14 +14,13 @@ from sqlalchemy import Connection, Select, and_, func, or_, select
 from asynchy.catalogue import visits as visit_rows
 from asynchy.catalogue.column_types import UtcDateTime
 from asynchy.catalogue.copy_files import held_of
-from asynchy.catalogue.copy_rows import has_transfers, was_complete
+from asynchy.catalogue.copy_rows import has_transfers, leases, was_complete
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.row_mapping import copy_record_of, experiment_of
 from asynchy.catalogue.schema import (
     attempts,
     checks,
-    claims,
     copies,
     due,
     experiments,
@@ -315,10 +314,10 @@ def _copies(db: Connection, epns: Collection[str]) -> dict[int, tuple[CopyRecord
         .where(copies.c.forgotten.is_(None))
         .order_by(copies.c.destination)
     )  # fmt: skip
-    leases = {row.copy_id: row for row in db.execute(select(claims))}
+    held_leases = leases(db)
     found: defaultdict[int, list[CopyRecord]] = defaultdict(list)
     for row in db.execute(_of(query, experiments.c.epn, epns)).all():
-        found[row[1]].append(copy_record_of(row, leases.get(row[0])))
+        found[row[1]].append(copy_record_of(row, held_leases.get(row[0])))
     return {experiment: tuple(some) for experiment, some in found.items()}
 
 

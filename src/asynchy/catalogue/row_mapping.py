@@ -64,8 +64,10 @@ def _folder(path: str) -> Path:
     return Path(path)
 
 
-def copy_record_of(row: Sequence[Any], lease: Row[Any] | None) -> CopyRecord:
+def copy_record_of(row: Sequence[Any], lease: Claim | LastAttempt | None) -> CopyRecord:
     """A copy that was not forgotten: with its experiment, its latest attempt, audits and lease.
+
+    `lease`: the process that works on it, or the attempt of one that died meanwhile.
 
     `row` is in the order in which `overview` asks: to get each value by its name takes longer than
     all else here.
@@ -81,6 +83,8 @@ def copy_record_of(row: Sequence[Any], lease: Row[Any] | None) -> CopyRecord:
     last, replaced = None, NOTHING_REPLACED
     if verdict is not None:
         last = LastAttempt(ended, _VERDICTS[verdict], reason)
+    if isinstance(lease, LastAttempt):
+        last, tried = lease, (tried or 0) + 1
     if replaced_files:
         replaced = Replaced(replaced_files, replaced_bytes, by_less)
     left_out = None if dot_files is None else NOTHING_LEFT_OUT
@@ -107,7 +111,7 @@ def copy_record_of(row: Sequence[Any], lease: Row[Any] | None) -> CopyRecord:
         audits=audits or 0,
         audited=audited,
         last_audit=last_audit or 0,
-        claim=None if lease is None else living_of(lease),
+        claim=lease if isinstance(lease, Claim) else None,
         losses=losses,
         edited=edited,
         replaced=replaced,

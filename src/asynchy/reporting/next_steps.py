@@ -12,10 +12,18 @@ def why(item: ExperimentState) -> str:
     parts = [item.because]
     if item.why is not None and item.left is None:
         parts.insert(0, item.why.value)
-    note = item.record.note
-    if note is not None and item.state is State.DUE and item.left is None:
-        parts.append(f"the latest cycle ({moment(note.latest)}): {note.reason}")
+    if item.state is State.DUE and item.left is None:
+        parts.append(_latest(item))
     return "; ".join(dict.fromkeys(filter(None, parts)))
+
+
+def _latest(item: ExperimentState) -> str:
+    """What the latest cycle said, or the attempt of one that did not come to its end."""
+    note, copy = item.record.note, item.copy
+    last = copy.last if copy is not None and copy.unfinished else None
+    if last is not None and (note is None or note.latest < last.ended):
+        return f"the latest attempt ({moment(last.ended)}): {last.reason or last.verdict.value}"
+    return f"the latest cycle ({moment(note.latest)}): {note.reason}" if note is not None else ""
 
 
 def next_step(item: ExperimentState, config: str) -> str | None:

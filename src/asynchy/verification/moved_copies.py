@@ -8,7 +8,7 @@ refetch  it is fetched again by the next cycle
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,14 +90,22 @@ def chosen_copy(catalogue: Catalogue, epn: Epn, place: Path | None) -> CopyRecor
     if len(found) > 1:
         places = ", ".join(str(one.copy.destination) for one in found)
         raise CopyRefused(f"{epn} has {len(found)} copies: {places}", hint="name one with --copy")
-    record = found[0]
-    if record.claim is not None:
-        claim = record.claim
-        raise CopyRefused(
-            f"process {claim.pid} on {claim.host} works on {record.copy.destination}",
-            hint="wait until it has ended, or stop it",
-        )
-    return record
+    _require_idle(found)
+    return found[0]
+
+
+def _require_idle(copies: Iterable[CopyRecord]) -> None:
+    """Refuse to decide about a copy while a process works on it.
+
+    Raises:
+        CopyRefused: one does.
+    """
+    for record in copies:
+        if (claim := record.claim) is not None:
+            raise CopyRefused(
+                f"process {claim.pid} on {claim.host} works on {record.copy.destination}",
+                hint="wait until it has ended, or stop it",
+            )
 
 
 def move(catalogue: Catalogue, record: CopyRecord, destination: Path, folder: Path) -> MovedCopy:
@@ -158,6 +166,7 @@ def release(  # noqa: PLR0913, PLR0917 - which one, and why
     """
     if place is None:
         chosen = chosen_experiment(catalogue, epn, beamline)
+        _require_idle(chosen.copies)
         if not any(copy.was_complete or copy.transfers for copy in chosen.copies):
             require_unreleased(chosen, now)
             catalogue.decisions.release(chosen.experiment, reason, now)
