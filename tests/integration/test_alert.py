@@ -442,12 +442,14 @@ def test_a_catalogue_that_is_lost_is_what_the_mail_says(office: Home, sink: Mail
     assert office.once().returncode == 0
     for path in filter(Path.is_file, office.place.glob("catalogue.db*")):
         path.unlink()
+    assert alert(office, "--dry-run").returncode == 5
     for _ in range(2):  # the first run makes a new one
         run = alert(office)
-        assert run.returncode == 4
+        assert run.returncode == 5
         assert "catalogue.db is" in run.stderr and "says that it was used with it" in run.stderr
     (mail, _) = sink.mails
     assert "`asynchy catalogue rebuild`" in text_of(mail)
+    assert mail["Subject"] == "ignore.yml or the catalogue cannot be used"
 
 
 def test_what_was_never_in_a_visit_is_told_once(office: Home, sink: MailSink) -> None:
@@ -472,7 +474,7 @@ def test_an_ignore_yml_that_is_gone_for_a_night_makes_nothing_a_persons(
     assert office.once().returncode == 0
     text = ignore.read_text()
     ignore.unlink()
-    assert alert(office).returncode == 4
+    assert alert(office).returncode == 5
     ignore.write_text(text)
     give(ignore)
     assert alert(office).returncode == 0

@@ -146,6 +146,9 @@ def test_what_is_at_home_and_gone_from_the_facility_stays_known(lost: Home) -> N
         ("report", "reconcile"),
         ("verify",),
         ("audit",),
+        ("copies", "list"),
+        ("catalogue", "stats"),
+        ("walk",),
         ("copies", "refetch", "12282a"),
     ],
 )
@@ -155,4 +158,8 @@ def test_while_the_catalogue_is_lost_a_command_that_needs_it_says_so(
     run = lost.program.run("asynchy", "--config", lost.config, *command)
     assert run.returncode == 5
     assert "catalogue.db is" in run.stderr and "says that it was used with it" in run.stderr
-    assert "not seen yet" not in run.stdout
+    assert "not seen yet" not in run.stdout and "no copies yet" not in run.stdout
+    if command == ("walk",):
+        assert not (lost.place / "catalogue.db").exists()
+        assert lost.mxsync("--execute", "--once", "--new-state").returncode in (0, 1)
+        assert lost.program.run("asynchy", "--config", lost.config, *command).returncode == 0

@@ -427,6 +427,21 @@ def test_the_files_of_the_original_can_be_had(group: Group) -> None:
     assert (refused.returncode, "nothing was overwritten" in refused.stderr) == (5, True)
 
 
+def test_a_walk_makes_no_new_catalogue_beside_the_backups_of_one(group: Group) -> None:
+    group.experiment("12282a")
+    assert group.walk().returncode == 0
+    assert group.asynchy("catalogue", "backup").returncode == 0
+    for path in filter(Path.is_file, group.place.glob("catalogue.db*")):
+        path.unlink()
+    for command in (("walk",), ("copies", "list"), ("catalogue", "stats")):
+        run = group.asynchy(*command)
+        assert run.returncode == 5
+        assert "is missing or empty, but backups of it are in" in run.stderr
+    assert not (group.place / "catalogue.db").exists()
+    assert group.asynchy("catalogue", "restore").returncode == 0
+    assert group.walk().returncode == 0
+
+
 def test_the_catalogue_for_other_programs_and_in_figures(group: Group) -> None:
     source = group.experiment("12282a")
     (source / os.fsdecode(b'caf\xe9, "quoted"\n.cbf')).write_text("x")

@@ -12,6 +12,7 @@ from asynchy.alerting.content import Alert, Unknown, overdue, suggest, unknown_e
 from asynchy.alerting.mail import message_of, require_addresses
 from asynchy.alerting.mail_context import MailContext
 from asynchy.catalogue.notifications import Notifications, PendingMail
+from asynchy.catalogue.odd_rows import odd_rows
 from asynchy.config import Settings
 from asynchy.delivery.channels import channels_of
 from asynchy.delivery.collect import collect_conditions
@@ -83,6 +84,7 @@ def draft_alert(
     problems = [*seen.unlisted, *problems_of(answers)]
     if lost is not None:  # what is at home, and since when something is due, is not known
         problems.append(f"{lost} ({lost.hint})")
+    problems += (odd := odd_rows(context.catalogue.path))
     long = long_visits(states, seen.policy, timedelta(days=settings.long_visit_days))
     notes = (*sentences(overview_of(states), shrunk=False), *long)
     alert = Alert(
@@ -93,6 +95,7 @@ def draft_alert(
         attention=(*_paused(context, now), *attention(states, now)),
         notes=notes,
         new_notes=not alerts.told_notes().issuperset(notes),
+        state_lost=lost is not None or bool(odd),
     )
     for problem in alert.problems:
         log.error("%s", problem)
@@ -154,7 +157,7 @@ def deliver(
         Stopped: a stop was requested meanwhile; the mail is kept.
     """
     alert, now = looked.alert, context.clock.now()
-    code = ExitCode.REMOTE_UNAVAILABLE if alert.problems else ExitCode.OK
+    code = alert.exit_code
     pending = alerts.pending()
     replaces = alert.needs_answer or pending is None  # notes alone let a mail that waits go first
     # What waits for some recipients alone says nothing that the others were not told.

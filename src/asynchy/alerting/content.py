@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from asynchy.errors import ExitCode
 from asynchy.model.epn import Epn
 from asynchy.model.experiment_record import ExperimentRecord
 from asynchy.model.experiment_state import ExperimentState, State
@@ -87,6 +88,8 @@ class Alert:
     """What people should know besides."""
     new_notes: bool = False
     """Whether a mail has not told one of them yet: then it is worth a mail."""
+    state_lost: bool = False
+    """Whether a problem is that a part of `ignore.yml` or of the catalogue cannot be used."""
 
     @property
     def past(self) -> tuple[AtRisk, ...]:
@@ -130,8 +133,17 @@ class Alert:
         return tuple(item for item in self.unknown if not item.beamtimes)
 
     @property
+    def exit_code(self) -> ExitCode:
+        """What a run that says it ends with, once its mail was taken."""
+        if self.state_lost:
+            return ExitCode.STATE_ERROR
+        return ExitCode.REMOTE_UNAVAILABLE if self.problems else ExitCode.OK
+
+    @property
     def subject(self) -> str:
         """The mail's subject."""
+        if self.state_lost:
+            return "ignore.yml or the catalogue cannot be used"
         if self.unknown:
             return "Unknown ownership of EPNs"
         if self.problems:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,12 @@ from typing import Concatenate, ParamSpec, TypeVar
 from asynchy.config import Settings, Shared, load_shared
 from asynchy.errors import IgnoreListError, NothingKnown, StateLost
 from asynchy.repatriation.home_places import data_at_home
-from asynchy.repatriation.lost_state import lost_error, read_state_files
+from asynchy.repatriation.lost_state import (
+    lost_catalogue,
+    lost_error,
+    lost_without_ignore_file,
+    read_state_files,
+)
 from asynchy.reporting.reports import destination_rules
 
 _P = ParamSpec("_P")
@@ -42,9 +48,24 @@ def loss_of(settings: Shared) -> StateLost | None:
         CatalogueError: the catalogue cannot be used.
     """
     if not isinstance(settings, Settings):
-        return None
+        return lost_without_ignore_file(settings.catalogue_path)
     try:
         files = read_state_files(settings, write=False)
     except IgnoreListError:
         return None
     return lost_error(files, data_at_home(destination_rules(settings)))
+
+
+def require_catalogue(settings: Shared) -> None:
+    """Refuse to make a new catalogue in place of one that is lost.
+
+    Raises:
+        StateLost: it is.
+        CatalogueError: the catalogue cannot be used.
+    """
+    lost = lost_without_ignore_file(settings.catalogue_path)
+    if isinstance(settings, Settings):
+        with contextlib.suppress(IgnoreListError):  # whoever reads it says so
+            lost = lost_catalogue(read_state_files(settings, write=True))
+    if lost is not None:
+        raise lost

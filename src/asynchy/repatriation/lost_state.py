@@ -111,6 +111,23 @@ def lost_error(files: StateFiles, at_home: Iterable[Path] = ()) -> StateLost | N
     return _lost_both(files, data)
 
 
+def lost_catalogue(files: StateFiles) -> StateLost | None:
+    """The error if the catalogue is missing, or new, although `ignore.yml` or backups name one."""
+    return _lost_catalogue(files) if files.lost() is LostState.CATALOGUE else None
+
+
+def lost_without_ignore_file(catalogue: Path) -> StateLost | None:
+    """The same for a config without an `ignore.yml`: only backups beside the place tell."""
+    if _has_content(catalogue) or not backups(catalogue):
+        return None
+    return StateLost(
+        f"{catalogue} is missing or empty, but backups of it are in {folder_of(catalogue)}, so "
+        f"there was one{_where(catalogue)}",
+        hint="mount its file system, correct its path in the config, or run `asynchy catalogue "
+        "restore`; to begin with a new one, move the folder of the backups away",
+    )
+
+
 def lost_since_begin(files: StateFiles) -> StateLost | None:
     """The error if something has gone since this cycle called `begin`."""
     error = lost_error(files)

@@ -84,7 +84,7 @@ def _run(config: Path, *, dry_run: bool, since: int | None, only_new: bool, quie
                 _show(looked.message)
             elif not quiet:
                 click.echo("Nothing to report.")
-            return ExitCode.REMOTE_UNAVAILABLE if looked.alert.problems else ExitCode.OK
+            return looked.alert.exit_code
         with instance_lock(settings.catalogue_path, "epnalert"):
             looked = draft_alert(context, alerts, days, command)
             failed = tell_others(context, looked)
@@ -105,6 +105,8 @@ def _summary(alert: Alert) -> str:
         + (f", {len(alert.at_risk)} deleted there soon" if alert.at_risk else "")
         + (f", {count(len(alert.attention), 'thing')} for a person" if alert.attention else "")
     )
+    if alert.state_lost:
+        return f"{told}; ignore.yml or the catalogue cannot be used"
     return f"{told}; not all could be asked" if alert.problems else told
 
 

@@ -29,6 +29,7 @@ from asynchy.cli.commands.catalogue_backup import (
 from asynchy.cli.errors import handle_errors, say
 from asynchy.cli.lazy import loaded
 from asynchy.cli.legacy_options import FORMAT, zone
+from asynchy.cli.lost_state import loss_of
 from asynchy.cli.options import until_stopped
 from asynchy.cli.output.catalogue import show_figures
 from asynchy.cli.output.records import write_csv, write_json
@@ -117,14 +118,17 @@ def _tell(taken: ImportResult) -> None:
 @handle_errors
 def stats(config: Path, /, as_json: bool) -> None:
     """Show the number of experiments, files and bytes, by beamline and by year."""
-    path = load_shared(config).settings.catalogue_path
-    found = statistics(path)
+    settings = load_shared(config).settings
+    path = settings.catalogue_path
+    found, lost = statistics(path), loss_of(settings)
     if as_json:
         click.echo(json.dumps(None if found is None else asdict(found), indent=2, default=str))
-    elif found is None:
+    elif found is None and lost is None:
         click.echo(f"There is no catalogue yet at {path}.")
-    else:
+    elif found is not None:
         show_figures(path, found)
+    if lost is not None:
+        raise lost
 
 
 @catalogue_group.command("export")

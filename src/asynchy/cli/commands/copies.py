@@ -10,7 +10,7 @@ import click
 
 from asynchy.catalogue import Catalogue
 from asynchy.cli.errors import handle_errors
-from asynchy.cli.lost_state import explains_loss
+from asynchy.cli.lost_state import explains_loss, loss_of
 from asynchy.cli.options import epn_argument, epns_argument
 from asynchy.cli.output.copies import show_places
 from asynchy.config import Settings, Shared, load_shared
@@ -60,10 +60,14 @@ def copies_group() -> None:
 @explains_loss
 def list_copies(config: Path, /, epns: frozenset[str]) -> None:
     """List copies, and whether each is in place."""
-    catalogue = Catalogue.open_readonly(load_shared(config).settings.catalogue_path)
-    show_places(
-        copies_with_presence(catalogue.overview.copies(epns), catalogue.overview.places_below)
-    )
+    settings = load_shared(config).settings
+    catalogue = Catalogue.open_readonly(settings.catalogue_path)
+    found = copies_with_presence(catalogue.overview.copies(epns), catalogue.overview.places_below)
+    lost = loss_of(settings)
+    if found or lost is None:
+        show_places(found)
+    if lost is not None:
+        raise lost
 
 
 @copies_group.command("move")

@@ -11,6 +11,7 @@ import click
 from asynchy.catalogue.export import check_original, write_original
 from asynchy.cli.epn_lists import epns_in_spreadsheets, listed_epns
 from asynchy.cli.legacy_options import FORMAT
+from asynchy.cli.lost_state import require_catalogue
 from asynchy.cli.output.catalogue import show_walk
 from asynchy.cli.output.progress import experiments_bar
 from asynchy.config import Shared
@@ -40,8 +41,10 @@ def run(  # noqa: PLR0913 - the options of the command
     """Walk and report; the exit code.
 
     Raises:
+        StateLost: the catalogue is missing although there was one.
         AsynchyError: as `scan`; or the list, or the file to write, cannot be used.
     """
+    require_catalogue(settings)
     if form == FORMAT:
         check_original(settings.catalogue_path, output)
     found, wanted = _wanted(settings, listed, stop)
