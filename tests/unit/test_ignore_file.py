@@ -452,6 +452,13 @@ MEANINGLESS = [
     ("12282a: why", "a key with a value is not an EPN"),
     ("[12282a]", "a list is not an EPN"),
     ("12282a#why", "write 12282a"),
+    ("12282a (Jane's)", "write 12282a"),
+    ("12282_a", "an EPN is digits and letters, such as 12282a"),
+    ("12282-a", "an EPN is digits and letters, such as 12282a"),
+    ("12282 a", "an EPN is digits and letters, such as 12282a"),
+    ("12282.a", "an EPN is digits and letters, such as 12282a"),
+    ("2026-11-11", "an EPN is digits and letters, such as 12282a"),
+    ("12282a-12282d", "an EPN is digits and letters, such as 12282a"),
     ("foo", "an EPN is digits and letters, such as 12282a"),
     ("1.5", "an EPN is digits and letters, such as 12282a"),
     ("true", "an EPN is digits and letters, such as 12282a"),
@@ -473,6 +480,14 @@ def test_an_entry_that_is_no_epn_skips_nothing_and_is_named_with_its_line(
     ignore.add_all([Epn("9a")])
     assert ignore.path.read_text() == f"{text}- 9a # asynchy\n"
     assert epns(ignore) == {"1a", "2b", "9a"}
+
+
+def test_a_link_to_a_folder_that_is_missing_is_named_with_that_folder(tmp_path: Path) -> None:
+    link = tmp_path / "ignore.yml"
+    link.symlink_to(tmp_path / "away" / "ignore.yml")
+    with pytest.raises(IgnoreListError) as found:
+        IgnoreFile(link).add_all([Epn("9a")])
+    assert f"there is no folder {tmp_path / 'away'}: make it" in str(found.value.hint)
 
 
 def test_a_thousand_meaningless_entries_draw_a_few_warnings_and_their_number(

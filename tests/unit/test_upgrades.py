@@ -290,7 +290,7 @@ def test_what_an_original_called_complete_holds_up_to_when_it_was_last_seen(befo
 def test_an_epn_that_was_stored_in_capitals_is_found_in_small_letters(latest: Old) -> None:
     latest.experiment(1, "12282A")
     latest.experiment(2, "12283B")
-    latest.experiment(3, "12283b")  # the same one: both rows stay, and are read as one
+    latest.experiment(3, "12283b")  # the same one
     latest.copy(1, 1, "/p/12282A/data", 3)
     latest.copy(2, 2, "/p/12283B/data", 3)
     latest.visit(1, "12282A", "mx", 2)
@@ -312,6 +312,39 @@ def test_an_epn_that_was_stored_in_capitals_is_found_in_small_letters(latest: Ol
     assert catalogue.notifications.reported().keys() == {Epn("99999z")}
     mail = catalogue.notifications.pending()
     assert mail is not None and mail.epns == (Epn("99999z"), Epn("1a"))
+
+
+@pytest.mark.parametrize("revision", ["0010", "0023"])
+def test_an_epn_with_a_row_in_capitals_and_one_in_small_letters_gets_one_row(
+    tmp_path: Path, revision: str
+) -> None:
+    old = Old(tmp_path / "catalogue.db", revision)
+    old.experiment(1, "12283B", completed_elsewhere=1)
+    old.experiment(2, "12283b")
+    old.experiment(3, "12283b", "saxs")
+    old.add("files", experiment_id=1, path=b"a", size=1, modified=2, since=1, seen=1)
+    old.copy(1, 1, "/p/12283B/data", 3)
+    old.copy(2, 2, "/p/12283b/data", 4)
+    old.copy(3, 1, "/p/both", 5)
+    shared = {"forgotten": at(6)} if old.has("0011") else {}
+    old.copy(4, 2, "/p/both", 4, **shared)
+    old.attempt(3, "complete", 5)
+    old.attempt(4, "complete", 4)
+    catalogue = Catalogue.open(old.path)
+    assert rows(old.path, "SELECT id, epn FROM experiments ORDER BY id") == [
+        (2, "12283b"),
+        (3, "12283b"),
+    ]
+    assert rows(old.path, "SELECT * FROM files") == []
+    copies = catalogue.overview.copies(["12283b"])
+    assert [str(one.copy.destination) for one in copies] == [
+        "/p/12283B/data", "/p/12283b/data", "/p/both",
+    ]  # fmt: skip
+    assert copies[2].attempts == 2
+    found = records(catalogue)
+    assert len(found["12283b mx"].copies) == 3 and found["12283b mx"].completed_elsewhere
+    catalogue.acquire_lease(copies[0].copy)
+    assert rows(old.path, "PRAGMA foreign_key_check") == []
 
 
 def test_levels_files_and_visits_stay(latest: Old) -> None:

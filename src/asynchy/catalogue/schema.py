@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from asynchy.catalogue.column_types import LevelNumber, UtcDateTime
 
-REVISION = "0023"
+REVISION = "0024"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(

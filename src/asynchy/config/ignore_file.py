@@ -40,7 +40,9 @@ _OTHERS = re.compile(
 """A line that is not as we write it."""
 _BY_US = "# Written by asynchy:"
 _NAMED_OURS = re.compile(rf"^{_BY_US} (.*)$", re.MULTILINE)
-_LIKE_AN_EPN = re.compile(r"(?<![A-Za-z0-9_])[0-9]{3,12}[A-Za-z]{0,8}(?![A-Za-z0-9])", re.ASCII)
+_LIKE_AN_EPN = re.compile(r"[0-9]{3,12}[A-Za-z]{0,8}", re.ASCII)
+_BETWEEN = re.compile(r"[\s/,;:#'\"()\[\]{}<>|]+")
+"""What stands between an EPN and what people write around it."""
 _TOP = re.compile(r"(?:#[^\n]*\n)*")
 _MOST_WARNINGS = 20
 """Warnings with a line each; the rest is counted."""
@@ -117,7 +119,7 @@ class IgnoreFile:
         except OSError as error:
             raise IgnoreListError(
                 f"{self.path} cannot be written: {error.strerror or error}",
-                hint=folder_hint(error, self.path.parent),
+                hint=folder_hint(error, self.path.resolve().parent),
             ) from None
 
     def _understood(self, text: str) -> IgnoreEntries:
@@ -214,11 +216,19 @@ def _problem(entry: Plain) -> str:
         kind = "a list" if isinstance(entry, list) else "a key with a value"
         return f"{kind} is not an EPN and skips nothing; write one EPN an entry, such as 12282a"
     what = f"`{escaped(entry, limit=60)}`"
-    meant = _LIKE_AN_EPN.findall(entry)
+    meant = _meant(entry)
     if len(meant) > 1:
         return f"{what} is not one EPN and skips nothing; write one EPN an entry"
     example = f"write {meant[0]}" if meant else "an EPN is digits and letters, such as 12282a"
     return f"{what} is not an EPN and skips nothing; {example}"
+
+
+def _meant(entry: str) -> list[str]:
+    """The EPNs that are seen in an entry; none that it may be a mere part of, as in `12282 a`."""
+    parts = [part.rstrip(".") for part in _BETWEEN.split(entry)]
+    found = [part for part in parts if _LIKE_AN_EPN.fullmatch(part)]
+    is_cut = len(found) == 1 and found[0].isdigit() and any(parts[parts.index(found[0]) + 1 :])
+    return [] if is_cut else found
 
 
 def _extended(text: str, new: list[str]) -> str:

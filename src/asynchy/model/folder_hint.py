@@ -18,4 +18,6 @@ def folder_hint(error: OSError, folder: Path) -> str:
             "that `ReadWritePaths` of the unit names, and correct the config; otherwise mount it "
             "writable"
         )
+    if error.errno == errno.ENOENT:
+        return f"there is no folder {folder}: make it, mount its file system, or correct the link"
     return f"make {folder} writable for the user that runs asynchy"

@@ -85,7 +85,7 @@ def chosen_copy(catalogue: Catalogue, epn: Epn, place: Path | None) -> CopyRecor
         where = f" in {place}" if place else ""
         raise NothingKnown(
             f"{catalogue.path} knows no copy of {epn}{where}",
-            hint=f"`asynchy copies list {epn}` lists those it knows",
+            hint=f"`asynchy status {epn}` says what is known of it, and of which copies",
         )
     if len(found) > 1:
         places = ", ".join(str(one.copy.destination) for one in found)

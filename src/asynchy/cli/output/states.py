@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from asynchy.cli.output.tables import bullets, line, once_a_mount, table
-from asynchy.model.copy_record import CopyRecord
+from asynchy.model.copy_record import CopyRecord, Presence
 from asynchy.model.experiment_state import ExperimentState, State
 from asynchy.model.formatting import count, moment
 from asynchy.model.plan_overview import overview_of, replaced_sentence, sentences
@@ -27,11 +27,23 @@ _QUIET = {
 
 def show_states(states: Sequence[ExperimentState], notices: Sequence[str] = ()) -> None:
     """What is not at home, and why; what is left alone is counted."""
-    listed = [item for item in states if item.state in _LISTED]
+    listed = [item for item in states if item.state in _LISTED and not _is_home_so_far(item)]
     whole = [item for item in listed if item.state is State.GONE and item.left is None]
     _show_listed("Not at home:", [item for item in listed if item not in whole])
     _show_listed("Complete at home, and no longer at the facility:", whole)
+    again = sum(map(_is_home_so_far, states))
+    if again:
+        number = count(again, "experiment is", "experiments are")
+        line(f"\n{number} complete at home, and compared again once a visit has ended.")
     show_quiet(states, notices)
+
+
+def _is_home_so_far(item: ExperimentState) -> bool:
+    """Whether a visit runs or is to come, and all that there was before is complete at home."""
+    return item.state is State.WAITING and any(
+        copy.completed is not None and copy.presence is Presence.THERE and not copy.is_damaged
+        for copy in item.record.copies
+    )
 
 
 def _show_listed(heading: str, states: Sequence[ExperimentState]) -> None:
