@@ -346,7 +346,7 @@ def test_one_equipment_on_two_beamlines_is_refused_and_two_users_of_it_on_one_ar
         "  - {<<: *who, username: you}\n"
     )
     assert len(load(write(tmp_path, text)).settings.equipment) == 2
-    with pytest.raises(ConfigError, match="equipment: .*one beamline for each equipment; 23 is"):
+    with pytest.raises(ConfigError, match=r"equipment: .*one beamline for each equipment; 23 is"):
         load(write(tmp_path, text + "  - {<<: *who, beamline: imbl}\n"))
 
 
