@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -175,7 +176,7 @@ def test_the_page_says_that_it_is_stale_while_the_server_is_away_and_recovers(
 
 
 def test_an_operators_day(home: Home, facility: Facility, chromium: Any) -> None:
-    """An unknown EPN appears, is assigned in the page, comes home live, and is verified."""
+    """An EPN of nobody is assigned in the page, comes home live, is verified; its receipt."""
     home.configure(web={"listen": "127.0.0.1:0"}, bandwidth_limit="2 MB")
     source = facility.experiment("mx", "20345b")
     mx_experiment(source, "20345b", frames=2)
@@ -204,6 +205,12 @@ def test_an_operators_day(home: Home, facility: Facility, chromium: Any) -> None
         assert verified.returncode == 0, verified.stdout + verified.stderr
 
         page.get_by_text("digest compared with the facility").first.wait_for()
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download (zip)").click()
+        with zipfile.ZipFile(download.value.path()) as receipt:
+            manifest = receipt.read("20345b-receipt/manifest-sha256.txt")
+        at_home = (home.storage / "ny79" / "20345b" / "data").rglob("*")
+        assert manifest.count(b"\n") == sum(path.is_file() for path in at_home)
         page.goto(f"{address}/health")
         assert page.get_by_role("cell", name="20345 belongs to ny79 now.").is_visible()
         context.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -173,6 +175,23 @@ class MadeHome:
             (place / "one").touch()
         give(self.place)
         return number
+
+    def bring(self, epn: str, **options: Any) -> Path:
+        """An experiment that is complete, with its files at home and their digests known."""
+        number = self.experiment(epn, complete=True, **options)
+        place = self.storage / {"1": "ny79", "2": "kx12"}[epn[:-1]] / epn / "data"
+        (place / "one").unlink()
+        with Database.open(self.catalogue_path).transaction() as db:
+            mine = held.c.copy_id == number
+            for path in db.scalars(held.select().with_only_columns(held.c.path).where(mine)):
+                file = place / os.fsdecode(path)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(bytes(10))
+                os.utime(file, (0, 0))
+            digest = hashlib.sha256(bytes(10)).digest()
+            db.execute(held.update().where(mine).values(sha256=digest))
+        give(self.place)
+        return place
 
     def asynchy(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.program.run("asynchy", "--config", self.config, *arguments)

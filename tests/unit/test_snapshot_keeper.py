@@ -34,7 +34,7 @@ class Keeper(SnapshotKeeper):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot, "load", lambda module: None)
+    monkeypatch.setattr(snapshot, "prepare", lambda: None)
     monkeypatch.setattr(snapshot, "_TICK", 0.01)
     monkeypatch.setattr(snapshot, "_SHORTEST_PAUSE", 0.0)
 

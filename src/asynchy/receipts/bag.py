@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 from urllib.parse import quote
 
 from asynchy.errors import ReceiptRefused
@@ -35,6 +36,7 @@ _SCRATCH = ".asynchy-receipt"
 _AGENT = "Bag-Software-Agent: asynchy"
 _FILE, _FOLDER = 0o660, 0o2770
 """A receipt names people: the project's group reads it, others do not."""
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -158,15 +160,10 @@ class Bag:
     def _refuse_others(self, folder: Path) -> None:
         """What somebody else has put there, or we for another experiment, is not overwritten."""
         there = {name for name in _ALL if is_there(self._folder, name)}
-        if not there:
-            return
-        said = _start_of(_INFO, self._folder).splitlines() if _INFO in there else []
-        epn = self._copy.epn.text
-        mine = f"external-identifier: {epn}"  # older receipts have the letters as people wrote them
-        if said[:1] and said[0].startswith(_AGENT) and mine in map(str.lower, said):
+        if not there or (_INFO in there and _is_of(self._copy, self._folder)):
             return
         raise ReceiptRefused(
-            f"{folder} holds {escaped(min(there))}, which is of no receipt of {epn}",
+            f"{folder} holds {escaped(min(there))}, which is of no receipt of {self._copy.epn}",
             hint="name another folder with --out, or move away what is there",
         )
 
@@ -176,6 +173,44 @@ class Bag:
         scratch = os.open(self._scratch_name, FOLDER, dir_fd=self._folder)
         _clear(scratch)
         return scratch
+
+
+@contextlib.contextmanager
+def opened_receipt(folder: Path, copy: Copy) -> Iterator[dict[str, BinaryIO]]:
+    """The files of a receipt of a copy, by name, open for reading; empty if there is none there.
+
+    Files of others, and of a receipt of another experiment, are none of it.
+
+    Raises:
+        OSError: the folder is not there, or cannot be read.
+    """
+    with contextlib.ExitStack() as stack:
+        descriptor = _opened(folder, copy.project_folder)
+        stack.callback(os.close, descriptor)
+        files: dict[str, BinaryIO] = {}
+        for name in (_DECLARATION, *_ALL[:-1]):
+            with contextlib.suppress(FileNotFoundError):
+                stream = os.fdopen(os.open(name, _READ, dir_fd=descriptor), "rb")
+                files[name] = stack.enter_context(stream)
+        is_whole = _DECLARATION in files and _INFO in files and _is_of(copy, descriptor)
+        if is_whole and _is_same(files[_DECLARATION], descriptor):
+            yield files
+        else:
+            yield {}
+
+
+def _is_same(declaration: BinaryIO, folder: int) -> bool:
+    """Whether no other receipt has taken its place while its files were opened."""
+    try:
+        found = os.stat(_DECLARATION, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(found, os.fstat(declaration.fileno()))
+
+
+def made_at(files: dict[str, BinaryIO]) -> float:
+    """When an opened receipt was finished; seconds since 1970."""
+    return os.fstat(files[_DECLARATION].fileno()).st_mtime
 
 
 class _BagFile:
@@ -208,8 +243,7 @@ def _made(folder: Path, project: Path) -> int:
     if not folder.is_relative_to(project):
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=_FOLDER)
-        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    if folder != project:
+    elif folder != project:
         above = opened(project, folder.parent)
         try:
             with contextlib.suppress(FileExistsError):
@@ -217,13 +251,22 @@ def _made(folder: Path, project: Path) -> int:
                 os.chmod(folder.name, _FOLDER, dir_fd=above)
         finally:
             os.close(above)
-    return opened(project, folder)
+    return _opened(folder, project)
 
 
-def _start_of(name: str, folder: int) -> str:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(name, flags, dir_fd=folder), "rb") as stream:
-        return stream.read(65_536).decode("utf-8", "replace")
+def _opened(folder: Path, project: Path) -> int:
+    if folder.is_relative_to(project):
+        return opened(project, folder)
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _is_of(copy: Copy, folder: int) -> bool:
+    """Whether what is in a folder is a receipt of ours of the experiment."""
+    with os.fdopen(os.open(_INFO, _READ, dir_fd=folder), "rb") as stream:
+        said = stream.read(65_536).decode("utf-8", "replace").splitlines()
+    # Older receipts have the letters as people wrote them.
+    mine = f"external-identifier: {copy.epn.text}"
+    return bool(said) and said[0].startswith(_AGENT) and mine in map(str.lower, said)
 
 
 def _clear(folder: int) -> None:

@@ -10,8 +10,9 @@ from asynchy.copying.fetch import holding_lease, lease_conflict
 from asynchy.errors import ReceiptRefused
 from asynchy.model.attempt import Claim
 from asynchy.model.copy_record import CopyRecord, Presence
+from asynchy.model.experiment import Copy
 from asynchy.model.formatting import escaped, moment
-from asynchy.receipts.bag import place_beside
+from asynchy.receipts.bag import made_at, opened_receipt, place_beside
 from asynchy.receipts.writer import KNOWN, Receipt, make_receipt, tell
 from asynchy.runtime.context import RunContext
 from asynchy.verification import audit
@@ -42,18 +43,9 @@ def receipt(context: RunContext, wish: ReceiptRequest) -> tuple[CopyRecord, Rece
         CatalogueError: the catalogue cannot be used.
         Stopped: a stop was requested meanwhile.
     """
-    kept = _chosen(known_copies(context, [wish.epn]), wish)
+    kept = _chosen(known_copies(context, [wish.epn]), wish.epn, wish.destination)
     copy = kept.copy
-    if kept.completed is None:
-        raise ReceiptRefused(
-            f"the copy of {copy.epn} in {copy.destination} is not complete",
-            hint=f"`asynchy status {copy.epn}` says why",
-        )
-    if kept.presence is not Presence.THERE:
-        raise ReceiptRefused(
-            f"its folder {copy.destination} {kept.presence.value}",
-            hint=f"mount it or put it back; `asynchy copies list {copy.epn}`",
-        )
+    _require_complete(kept)
     if wish.read:
         _read_again(context, kept, wish.rate)
     claim = context.catalogue.acquire_lease(copy)
@@ -82,16 +74,79 @@ def receipt(context: RunContext, wish: ReceiptRequest) -> tuple[CopyRecord, Rece
     return kept, made
 
 
-def _chosen(kept: list[CopyRecord], wish: ReceiptRequest) -> CopyRecord:
+def current_receipt(
+    context: RunContext, epn: str, beamline: str, destination: Path | None, scratch: Path
+) -> tuple[Copy, Path]:
+    """The folder of a receipt that is true now.
+
+    It is the one beside the copy, if nothing has been found out since it was made; or else one is
+    made in the folder `scratch`, of the known digests, once size and time of every file were
+    compared with what is known of it. Nothing else is written.
+
+    Raises:
+        ReceiptRefused: it would say what is not so, or the copy is worked on.
+        NothingKnown: the catalogue does not know the EPN.
+        CatalogueError: the catalogue cannot be read.
+        OSError: the folder cannot be written.
+    """
+    known = [
+        one for one in known_copies(context, [epn]) if one.copy.experiment.beamline == beamline
+    ]
+    kept = _chosen(known, epn, destination)
+    copy = kept.copy
+    _require_complete(kept)
+    if kept.claim is not None:
+        raise ReceiptRefused(
+            f"{epn}: {lease_conflict(copy, kept.claim).reason}", hint="wait for it"
+        )
+    beside = place_beside(copy.destination)
+    if _is_current(kept, beside):
+        return copy, beside
+    files = context.catalogue.copy_files(kept.id)
+    make_receipt(context, copy, files, scratch, KNOWN, look=True)
+    now = context.catalogue.copy_record(copy)
+    if now is None or now.attempts != kept.attempts or now.claim is not None:
+        raise ReceiptRefused(f"{epn} was worked on meanwhile", hint="try again")
+    return copy, scratch
+
+
+def _is_current(kept: CopyRecord, folder: Path) -> bool:
+    """Whether a receipt of a copy is there, and nothing was found out of the copy since."""
+    times = [kept.completed, kept.verified, kept.audited, kept.last.ended if kept.last else None]
+    latest = max(time.timestamp() for time in times if time is not None)
+    try:
+        with opened_receipt(folder, kept.copy) as files:
+            return bool(files) and not kept.is_damaged and made_at(files) >= latest
+    except OSError:
+        return False
+
+
+def _require_complete(kept: CopyRecord) -> None:
+    copy = kept.copy
+    if kept.completed is None:
+        raise ReceiptRefused(
+            f"the copy of {copy.epn} in {copy.destination} is not complete",
+            hint=f"`asynchy status {copy.epn}` says why",
+        )
+    if kept.presence is not Presence.THERE:
+        raise ReceiptRefused(
+            f"its folder {copy.destination} {kept.presence.value}",
+            hint=f"mount it or put it back; `asynchy copies list {copy.epn}`",
+        )
+
+
+def _chosen(kept: list[CopyRecord], epn: str, destination: Path | None) -> CopyRecord:
     places = [str(item.copy.destination) for item in kept]
-    if wish.destination is not None:
-        kept = [item for item in kept if item.copy.destination == wish.destination.absolute()]
+    if destination is not None:
+        kept = [item for item in kept if item.copy.destination == destination.absolute()]
     if len(kept) == 1:
         return kept[0]
+    if not places:
+        raise ReceiptRefused(f"there is no copy of {epn}", hint=f"`asynchy status {epn}` says why")
     raise ReceiptRefused(
-        f"{wish.epn} has {len(places)} copies: {', '.join(map(escaped, places))}"
-        if not wish.destination
-        else f"no copy of {wish.epn} is in {wish.destination}",
+        f"{epn} has {len(places)} copies: {', '.join(map(escaped, places))}"
+        if not destination
+        else f"no copy of {epn} is in {destination}",
         hint="say with --copy which one" if len(places) > 1 else f"there is one in {places[0]}",
     )
 

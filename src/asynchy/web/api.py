@@ -21,7 +21,7 @@ from asynchy.model.epn import Epn
 from asynchy.model.experiment_query import FILTERS, LARGEST_PAGE, ExperimentOrder
 from asynchy.model.experiment_summary import ExperimentSummary
 from asynchy.model.formatting import escaped
-from asynchy.web import history, queries
+from asynchy.web import downloads, history, queries
 from asynchy.web.metrics import CONTENT_TYPE, metrics_text
 from asynchy.web.site import PageNotFound, Site
 
@@ -118,6 +118,8 @@ def openapi(request: Request) -> Response:
         ("page", "integer", "From 1 on."),
         ("per_page", "integer", f"At most {LARGEST_PAGE}."),
     ]
+    named = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+             for name in ("beamline", "epn")]  # fmt: skip
     return _json(request, {
         "openapi": "3.1.0",
         "info": {"title": "asynchy", "version": "1",
@@ -136,9 +138,13 @@ def openapi(request: Request) -> Response:
                  for name, kind, text in asked],
             ),
             "/api/v1/experiments/{beamline}/{epn}": _get(
-                "One experiment; `-` as beamline: not known.",
-                [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-                 for name in ("beamline", "epn")],
+                "One experiment; `-` as beamline: not known.", named
+            ),
+            "/api/v1/experiments/{beamline}/{epn}/receipt": _get(
+                "The receipt of its copy, a zip file: a manifest (BagIt) and an RO-Crate. "
+                "409: none can be made; the error says why.",
+                [*named, {"name": "place", "in": "query", "schema": {"type": "string"},
+                          "description": "The destination of the copy, if there are several."}],
             ),
             "/api/v1/history": _get("What attempts came to on each day."),
         },
@@ -195,6 +201,7 @@ ROUTES = (
     Route("/api/v1/status", status, methods=["GET"]),
     Route("/api/v1/experiments", experiments, methods=["GET"]),
     Route("/api/v1/experiments/{beamline}/{epn}", experiment, methods=["GET"]),
+    Route("/api/v1/experiments/{beamline}/{epn}/receipt", downloads.receipt, methods=["GET"]),
     Route("/api/v1/history", days, methods=["GET"]),
     Route("/api/v1/openapi.json", openapi, methods=["GET"]),
     Route("/metrics", metrics, methods=["GET"]),

@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from asynchy.errors import ActionRefused, AsynchyError
+from asynchy.errors import ActionRefused, AsynchyError, ReceiptRefused
 from asynchy.model.formatting import escaped
-from asynchy.web import api, live, pages
+from asynchy.web import api, downloads, live, pages
 from asynchy.web.gate import TooManyLogins
 from asynchy.web.queries import QueryRefused
 from asynchy.web.rendering import static_file
@@ -54,6 +54,7 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (QueryRefused, 400, "change the link"),
     (NoStatesYet, 503, "load the page again"),
     (ActionRefused, 403, ""),
+    (ReceiptRefused, 409, ""),
     (AsynchyError, 503, ""),
 )
 """The status of each kind of error, and what to do if the error itself does not say."""
@@ -99,6 +100,7 @@ def application(site: Site) -> Starlette:
             Route("/experiments.json", pages.experiments_json, methods=get),
             Route("/experiments/{epn}", pages.experiment, methods=get),
             Route("/experiments/{beamline}/{epn}", pages.experiment, methods=get),
+            Route("/experiments/{beamline}/{epn}/receipt", downloads.receipt, methods=get),
             Route("/history", pages.history_page, methods=get),
             Route("/facility", pages.facility, methods=get),
             Route("/health", pages.health, methods=get),

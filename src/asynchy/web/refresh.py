@@ -6,7 +6,6 @@ looks at each copy's place at home, which may not answer.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ from asynchy.catalogue import Catalogue
 from asynchy.catalogue.reading import ScratchFolder
 from asynchy.catalogue.state_snapshot import StateSnapshot, write_state_snapshot
 from asynchy.config import Settings, load
-from asynchy.errors import AsynchyError
 from asynchy.model.copy_record import Presence
 from asynchy.model.experiment import Experiment
 from asynchy.model.experiment_state import ExperimentState, State
@@ -34,7 +32,6 @@ from asynchy.reporting.at_risk import AtRisk, Risks
 from asynchy.reporting.forecast import Forecast, forecast
 from asynchy.reporting.next_steps import next_step, why
 from asynchy.reporting.reports import asked_level, free_at, notices, risks, states
-from asynchy.ssh.fork_server import to_parent
 from asynchy.web.snapshot import StateView
 
 _RATE_DAYS = 28
@@ -47,21 +44,7 @@ _SUGGESTED = 50
 """EPNs without a project for which one is suggested: each looks through all visits."""
 
 
-def main(descriptor: int) -> None:
-    """Write a snapshot for the config and to the path that the parent names; send how it went."""
-    logging.disable(logging.CRITICAL)  # what is wrong is sent, and shown on the pages
-    with to_parent(descriptor) as pipe:
-        config, target = pipe.recv()
-        try:
-            took = refresh(Path(config), Path(target))
-            pipe.send(("done", took))
-        except AsynchyError as error:
-            pipe.send(("failed", error.message, error.hint or ""))
-        except Exception as error:  # noqa: BLE001 - shown on the pages; the older snapshot stays
-            pipe.send(("failed", f"asynchy did not expect this: {escaped(repr(error))}", ""))
-
-
-def refresh(config: Path, target: Path) -> float:
+def refresh(config: str, target: str) -> float:
     """Write a snapshot of the states that a config asks for; how many seconds it took.
 
     Raises:
@@ -70,7 +53,7 @@ def refresh(config: Path, target: Path) -> float:
         CatalogueError: the catalogue cannot be read, or the snapshot not be written.
     """
     began = time.monotonic()
-    settings = load(config).settings
+    settings = load(Path(config)).settings
     catalogue = Catalogue.open_readonly(settings.catalogue_path)
     now = datetime.now(UTC)
     state_files = read_state_files(settings, write=False)
@@ -90,10 +73,8 @@ def refresh(config: Path, target: Path) -> float:
     )
     age = catalogue.overview.data_age()
     write_state_snapshot(
-        target,
-        sorted(
-            _summaries(settings, catalogue, found, by_experiment, str(config), now), key=_urgency
-        ),
+        Path(target),
+        sorted(_summaries(settings, catalogue, found, by_experiment, config, now), key=_urgency),
         {
             "at": now.isoformat(),
             "notices": notices(settings, catalogue, found, policy),
@@ -114,7 +95,7 @@ def states_now(config: Path) -> Iterator[StateView]:
     """The states, derived here and now, for a command that needs them once. Raises as `refresh`."""
     folder = ScratchFolder()
     path = folder.path / "states.db"
-    refresh(config, path)
+    refresh(str(config), str(path))
     snapshot = StateSnapshot(path)
     yield StateView(snapshot, snapshot.facts(), None)
 

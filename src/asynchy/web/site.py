@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -72,7 +73,7 @@ class Site:
             path=request.url.path,
             here=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             said=said,
-            quote=lambda text: quote(text, safe=""),
+            quote=lambda text: quote(os.fsencode(text), safe=""),
             **context,
         )
         response = HTMLResponse(text)

@@ -14,14 +14,10 @@ from typing import Any
 
 from asynchy.catalogue.reading import ScratchFolder
 from asynchy.catalogue.state_snapshot import StateSnapshot
-from asynchy.model.formatting import duration
-from asynchy.ssh.fork_server import WorkerProcess, load
+from asynchy.web.background import WorkFailed, prepare, run_apart
 
 log = logging.getLogger(__name__)
 
-_MODULE = "asynchy.web.refresh"
-_LONGEST = 900.0
-"""Seconds that it may take to derive the states."""
 _SHORTEST_PAUSE = 3.0
 _SHARE = 4
 """It is derived anew after so many times the seconds that it took: a fifth of a processor."""
@@ -68,7 +64,7 @@ class SnapshotKeeper:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Derive states until the end of this."""
-        load(_MODULE)
+        prepare()
         self._thread.start()
         try:
             yield
@@ -152,26 +148,7 @@ class SnapshotKeeper:
     def _derived(self, target: Path) -> str | None:
         """Have another process write the snapshot; why it did not, None: it did."""
         try:
-            worker = WorkerProcess(_MODULE)
-        except OSError as error:
-            return f"no process could be started: {error.strerror or error}"
-        try:
-            worker.pipe.send((str(self._config), str(target)))
-            deadline = time.monotonic() + _LONGEST
-            while not worker.pipe.poll(_TICK):
-                if self._ending:
-                    return "the dashboard ends"
-                if time.monotonic() > deadline:
-                    return (
-                        f"not finished within {duration(_LONGEST)}: "
-                        "a file system at home may not answer"
-                    )
-            answer = worker.pipe.recv()
-        except (EOFError, OSError):
-            return "the process that derives the states of experiments died"
-        finally:
-            worker.end(1.0 if not self._ending else 0.0)
-        if answer[0] == "done":
-            return None
-        _, message, hint = answer
-        return f"{message} ({hint})" if hint else str(message)
+            run_apart("states", str(self._config), str(target), ends=lambda: self._ending)
+        except WorkFailed as error:
+            return f"{error.message} ({error.hint})" if error.hint else error.message
+        return None
