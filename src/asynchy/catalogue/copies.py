@@ -25,6 +25,7 @@ from asynchy.catalogue.copy_rows import (
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.experiment_files import ExperimentFiles, ListingWriter
 from asynchy.catalogue.experiments import keep_visible, known_folders, remember
+from asynchy.catalogue.health import Health
 from asynchy.catalogue.held_others import HeldOthers
 from asynchy.catalogue.history import History
 from asynchy.catalogue.ignore_entries import StoredIgnoreEntries
@@ -35,14 +36,7 @@ from asynchy.catalogue.outbox import Outbox
 from asynchy.catalogue.overview import Overview
 from asynchy.catalogue.pauses import Pauses
 from asynchy.catalogue.row_mapping import attempt_of, living_of, service_of
-from asynchy.catalogue.schema import (
-    attempts,
-    checks,
-    claims,
-    copies,
-    services,
-    sightings,
-)
+from asynchy.catalogue.schema import attempts, checks, claims, copies, services, sightings
 from asynchy.catalogue.transfer_progress import TransferProgress
 from asynchy.catalogue.web_access import WebAccess
 from asynchy.catalogue.web_reads import WebReads
@@ -62,7 +56,7 @@ def _now() -> datetime:
 
 
 class Catalogue:
-    """One database. Every method is one short transaction; safe to use from several threads.
+    """One database, each method one short transaction; safe to use from several threads.
 
     All methods raise `CatalogueError` where the database cannot be used.
     """
@@ -71,6 +65,7 @@ class Catalogue:
         self.path = database.path
         self._database = database
         self.overview = Overview(database)
+        self.health = Health(database)
         self.history = History(database)
         self.pauses = Pauses(database)
         self.notifications = Notifications(database)

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from asynchy.alerting.mail import lacking_addresses
 from asynchy.config import Settings, Shared
 from asynchy.delivery.checks import channel_problems
-from asynchy.doctor.diagnostic_result import DiagnosticResult, failed, skipped
 from asynchy.doctor.facility_checks import clock, portal_entry, server
 from asynchy.doctor.home_checks import catalogue_file, destination, ignore_file, logs, state_space
 from asynchy.doctor.leftovers import leftovers
 from asynchy.errors import AlreadyRunning, AsynchyError, CatalogueError
 from asynchy.model.cancellation import Stop
+from asynchy.model.diagnostic_result import DiagnosticResult, failed, skipped
 from asynchy.model.formatting import count, escaped, moment
 from asynchy.model.news import ACTIVITY_MAIL, MAIL
 from asynchy.repatriation.lost_state import lost_error, read_state_files

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from asynchy.config import EquipmentEntry
-from asynchy.doctor.diagnostic_result import DiagnosticResult, skipped
 from asynchy.engines.selection import choose
 from asynchy.errors import AsynchyError, CommandsNotOffered, SftpNotOffered
 from asynchy.facility.lister import list_experiment
 from asynchy.facility.portal.visit_window import VisitWindow, credentials_of
 from asynchy.model.clock import apart, is_wrong
+from asynchy.model.diagnostic_result import DiagnosticResult, skipped
 from asynchy.model.formatting import count
 from asynchy.model.policy import CURRENT
 from asynchy.runtime.context import RunContext

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from asynchy.config import Settings, Shared
 from asynchy.config.ignore_file import IgnoreFile
-from asynchy.doctor.diagnostic_result import DiagnosticResult, failed, skipped
 from asynchy.errors import AsynchyError
 from asynchy.localfs.filesystem import network_file_system
 from asynchy.localfs.free_space import free_space
 from asynchy.localfs.log_stream import is_pipe, open_stream
 from asynchy.localfs.trial import refusals
 from asynchy.localfs.writable import unwritable
+from asynchy.model.diagnostic_result import DiagnosticResult, failed, skipped
 from asynchy.model.file_modes import Modes
 from asynchy.model.formatting import count, size
 from asynchy.model.plan import FreeSpace

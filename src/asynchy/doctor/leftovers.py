@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, distribution, distributions
 from pathlib import Path
 
-from asynchy.doctor.diagnostic_result import DiagnosticResult
+from asynchy.model.diagnostic_result import DiagnosticResult
 
 _WHAT = "installation"
 _OURS = frozenset({"mxsync", "epnalert", "as-walker", "asynchy"})

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from asynchy.catalogue.state_markers import StateMarkers
 from asynchy.copying.replaced_files import remove_old, with_less
-from asynchy.errors import AsynchyError, CatalogueError
+from asynchy.errors import AsynchyError, CatalogueError, ExitCode
 from asynchy.model.copy_record import Presence
 from asynchy.model.experiment import Experiment
 from asynchy.model.ignore_rules import epns_to_add
@@ -47,7 +47,9 @@ def run_cycle(context: CycleContext, plan: Plan) -> RunReport:
         problems.append(problem)
     if (problem := back_up_daily(context.settings, context.clock.now())) is not None:
         problems.append(problem)
-    return replace(report, problems=tuple(problems), attention=tuple(attention))
+    report = replace(report, problems=tuple(problems), attention=tuple(attention))
+    _note_complete(context, report)
+    return report
 
 
 def _ignore(context: CycleContext, plan: Plan, done: set[Experiment]) -> None:
@@ -119,6 +121,16 @@ def _forget_old_places(context: CycleContext, report: RunReport) -> None:
                 log.info("%s: %s is forgotten: %s", now_at.epn, record.copy.destination, reason)
     except CatalogueError as error:
         log.error("old places of copies were not forgotten: %s", error)
+
+
+def _note_complete(context: CycleContext, report: RunReport) -> None:
+    """Note for the dashboard that a cycle asked, and was told, all that it was to know."""
+    if report.exit_code not in (ExitCode.OK, ExitCode.INCOMPLETE) or context.stop.requested:
+        return
+    try:
+        context.catalogue.health.note_complete_cycle(context.clock.now())
+    except CatalogueError as error:
+        log.error("that the cycle was complete could not be noted: %s", error)
 
 
 def _note(context: CycleContext, report: RunReport, done: set[Experiment]) -> None:

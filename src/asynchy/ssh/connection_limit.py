@@ -81,7 +81,12 @@ def take(
 
 def free(remote: Server) -> bool:
     """Whether this machine may have one more connection, as things are now."""
-    return not all(_is_taken(remote, "held", number) for number in range(remote.connections))
+    return in_use(remote) < remote.connections
+
+
+def in_use(remote: Server) -> int:
+    """How many connections this machine has, as things are now."""
+    return sum(_is_taken(remote, "held", number) for number in range(remote.connections))
 
 
 def wanted(remote: Server) -> bool:

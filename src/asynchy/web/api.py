@@ -92,6 +92,8 @@ def status(request: Request) -> Response:
                                "of_unknown_size": one.unknown}
                     for one in found.bands} if found else None,
         "service": view.live.service,
+        "complete_cycle": view.live.complete_cycle,
+        "connections": view.live.connections,
         "paused": view.live.pause,
         "running": view.live.running,
         "bytes_last_hour": view.live.hour_bytes,
@@ -154,7 +156,7 @@ def openapi(request: Request) -> Response:
 def metrics(request: Request) -> Response:
     """The figures for Prometheus."""
     reader = Site.of(request).reader
-    body = metrics_text(reader.live(), reader.keeper.first(5))
+    body = metrics_text(reader.live(), reader.keeper.first(5), reader.catalogue.health.doctor())
     return Response(body, media_type=CONTENT_TYPE)
 
 

@@ -12,8 +12,8 @@ from asynchy.model.experiment_query import ExperimentOrder, ExperimentQuery, Ris
 from asynchy.model.experiment_summary import ExperimentSummary
 from asynchy.model.formatting import count, size
 from asynchy.web.plots import Bar, bar_plot
-from asynchy.web.reads import ExperimentView
 from asynchy.web.snapshot import StateView
+from asynchy.web.views import ExperimentView
 
 STEPS = ("day", "week", "month")
 _SHOWN = {"day": 30, "week": 26, "month": 13}

@@ -12,29 +12,34 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from asynchy.model.diagnostic_result import DoctorRun
 from asynchy.model.experiment_state import State
+from asynchy.reporting.failure_causes import FailureCause
 from asynchy.web.history import deadlines
-from asynchy.web.reads import LiveView
 from asynchy.web.snapshot import StateView
+from asynchy.web.views import LiveView
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def metrics_text(live: LiveView, states: StateView | None) -> bytes:
+def metrics_text(live: LiveView, states: StateView | None, doctor: DoctorRun | None) -> bytes:
     """The figures; without states, those that follow from them are left out."""
     registry = CollectorRegistry()
-    registry.register(_Collector(live, states))
+    registry.register(_Collector(live, states, doctor))
     return generate_latest(registry)
 
 
 class _Collector(Collector):
-    def __init__(self, live: LiveView, states: StateView | None) -> None:
-        self._live, self._states = live, states
+    def __init__(self, live: LiveView, states: StateView | None, doctor: DoctorRun | None) -> None:
+        self._live, self._states, self._doctor = live, states, doctor
 
     def collect(self) -> Iterable[Metric]:
         yield from _of_live(self._live)
+        if self._doctor is not None:
+            yield from _of_doctor(self._doctor)
         if self._states is not None:
             yield from _of_states(self._states)
+            yield _errors(self._states)
             yield from _of_forecast(self._states)
 
 
@@ -52,6 +57,20 @@ def _of_live(live: LiveView) -> Iterable[Metric]:
         yield _gauge(
             "asynchy_service_trouble", "Whether something went wrong in the latest cycle.", troubled
         )
+    if live.complete_cycle is not None:
+        yield _gauge(
+            "asynchy_complete_cycle_timestamp_seconds",
+            "When the latest cycle ended in which portal and facility told all.",
+            live.complete_cycle.timestamp(),
+        )
+    yield _gauge(
+        "asynchy_connections",
+        "Connections of this machine to the facility's server.",
+        live.connections,
+    )
+    yield _gauge(
+        "asynchy_connections_limit", "How many it may have at a time.", live.most_connections
+    )
     yield _gauge("asynchy_transfers_running", "Transfers that run.", len(live.running))
     yield _gauge(
         "asynchy_transfer_rate_bytes_per_second", "Bytes that arrive each second now.", live.rate
@@ -59,6 +78,26 @@ def _of_live(live: LiveView) -> Iterable[Metric]:
     yield _gauge(
         "asynchy_received_last_hour_bytes", "Bytes that arrived in the last hour.", live.hour_bytes
     )
+
+
+def _of_doctor(run: DoctorRun) -> Iterable[Metric]:
+    yield _gauge(
+        "asynchy_doctor_timestamp_seconds",
+        "When `asynchy doctor` last ran.",
+        run.at.timestamp(),
+    )
+    yield _gauge("asynchy_doctor_failed_checks", "What it found wrong.", len(run.failed))
+
+
+def _errors(states: StateView) -> Metric:
+    failed = GaugeMetricFamily(
+        "asynchy_errors", "Attempts that failed in the last 24 hours, by cause.", labels=["cause"]
+    )
+    found = {one["name"]: one["lately"] for one in states.facts["errors"]}
+    for cause in FailureCause:
+        name = cause.name.lower()
+        failed.add_metric([name], found.get(name, 0))
+    return failed
 
 
 def _of_states(states: StateView) -> Iterable[Metric]:

@@ -26,8 +26,8 @@ from asynchy.web.access import Viewer
 from asynchy.web.actions import ActionRequest, perform
 from asynchy.web.gate import form_of
 from asynchy.web.plots import Bar, bar_plot
-from asynchy.web.reads import LiveView
 from asynchy.web.site import PageNotFound, Site
+from asynchy.web.views import LiveView
 
 _RENEW = 4.0
 """Seconds that an action waits for new states before the next page shows."""
@@ -180,7 +180,8 @@ def health(request: Request) -> Response:
         request, "health", live=live, states=states, catalogue_path=path, keeper=site.reader.keeper,
         found_problems=list(site.reader.problems(live, states)),
         failed=catalogue.web.latest_attempts(15, failed_since=month),
-        actions=catalogue.web_access.actions(30),
+        actions=catalogue.web_access.actions(30), doctor=catalogue.health.doctor(),
+        errors=states.facts["errors"] if states else [],
         catalogue_bytes=path.stat().st_size if path.exists() else None,
         took=duration(states.facts["seconds"]) if states else "",
     )  # fmt: skip

@@ -29,6 +29,7 @@ from asynchy.model.plan_overview import attention, cause_for_person, replaced_se
 from asynchy.model.visit import Beamtime, EquipmentVisits
 from asynchy.repatriation.lost_state import lost_error, read_state_files
 from asynchy.reporting.at_risk import AtRisk, Risks
+from asynchy.reporting.failure_causes import CauseTotals, by_cause
 from asynchy.reporting.forecast import Forecast, forecast
 from asynchy.reporting.next_steps import next_step, why
 from asynchy.reporting.reports import asked_level, free_at, notices, risks, states
@@ -63,9 +64,10 @@ def refresh(config: str, target: str) -> float:
     lost = lost_error(state_files)
     kept = {one.experiment: one.kept_until for one in risky.items if one.kept_until is not None}
     since = now - timedelta(days=_RATE_DAYS)
+    attempts = catalogue.history.attempts(since, now)
     expected = forecast(
         found,
-        catalogue.history.attempts(since, now),
+        attempts,
         kept,
         now,
         days=_RATE_DAYS,
@@ -83,6 +85,7 @@ def refresh(config: str, target: str) -> float:
             "walk": _iso(age.walk),
             "not_complete_and_gone": len(risky.lost),
             "forecast": _forecast(expected),
+            "errors": [_errors(one) for one in by_cause(attempts, now)],
             "days": [asdict(day) for day in catalogue.web.days(now - timedelta(days=_DAYS_BACK))],
             "seconds": time.monotonic() - began,
         },
@@ -253,6 +256,20 @@ def _forecast(found: Forecast) -> dict[str, Any]:
             }
             for disk in found.disks
         ],
+    }
+
+
+def _errors(found: CauseTotals) -> dict[str, Any]:
+    return {
+        "name": found.cause.name.lower(),
+        "text": found.cause.value,
+        "what_to_do": found.cause.what_to_do,
+        "attempts": found.attempts,
+        "lately": found.lately,
+        "experiments": found.experiments,
+        "latest": _iso(found.latest),
+        "epn": found.example.epn.text,
+        "beamline": found.example.beamline,
     }
 
 

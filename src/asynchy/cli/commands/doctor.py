@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from asynchy.catalogue import Catalogue
 from asynchy.cli.errors import handle_errors
-from asynchy.config import Settings, load_shared
+from asynchy.config import Settings, Shared, load_shared
 from asynchy.doctor.checks import examine
-from asynchy.doctor.diagnostic_result import DiagnosticResult
-from asynchy.errors import ExitCode
+from asynchy.errors import AsynchyError, ExitCode
+from asynchy.localfs import process_identity
+from asynchy.model.diagnostic_result import DiagnosticResult, DoctorRun
 from asynchy.model.formatting import count, escaped
 
 
@@ -32,13 +36,26 @@ def doctor(file: Path) -> int:
         ready = "Ready: `as-walker` finds what is there, `asynchy sync` brings it home."
     for warning in loaded.warnings:
         click.echo(f"note  {escaped(warning)}")
-    good = True
+    results: list[DiagnosticResult] = []
     for finding in examine(settings):
         _say(finding)
-        good = good and finding.good
+        results.append(finding)
+    good = all(finding.good for finding in results)
+    _keep(settings, results)
     said = f"All checks passed. {ready}" if good else "Not ready: see FAIL above."
     click.echo(f"\n{said}")
     return ExitCode.OK if good else ExitCode.INCOMPLETE
+
+
+def _keep(settings: Shared, results: list[DiagnosticResult]) -> None:
+    """Have the catalogue keep what was found, for the dashboard; none is made or changed for it."""
+    path = settings.catalogue_path
+    if not path.exists():
+        return
+    with contextlib.suppress(AsynchyError):  # if it is of no use, a finding says so
+        Catalogue.open_readonly(path)  # of our version: to open it does not upgrade it
+        run = DoctorRun(datetime.now(UTC), process_identity.host(), tuple(results))
+        Catalogue.open(path).health.note_doctor(run)
 
 
 def _say(finding: DiagnosticResult) -> None:

@@ -75,9 +75,10 @@ def metrics_command(config: Path, /, out: Path | None) -> None:
     from asynchy.web.reads import live_view  # noqa: PLC0415
     from asynchy.web.refresh import states_now  # noqa: PLC0415
 
-    catalogue = Catalogue.open_readonly(load(config).settings.catalogue_path)
+    settings = load(config).settings
+    catalogue = Catalogue.open_readonly(settings.catalogue_path)
     with states_now(config) as states:
-        text = metrics_text(live_view(catalogue), states)
+        text = metrics_text(live_view(catalogue, settings), states, catalogue.health.doctor())
     if out is None:
         click.echo(text.decode(), nl=False)
         return

@@ -1,8 +1,9 @@
-"""What a test of the doctor found."""
+"""What `asynchy doctor` found."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from asynchy.errors import AsynchyError
 
@@ -22,6 +23,25 @@ class DiagnosticResult:
     def is_note(self) -> bool:
         """Whether it stands in the way of nothing, and a person should know it all the same."""
         return self.good and self.to_do is not None
+
+
+@dataclass(frozen=True)
+class DoctorRun:
+    """All that one run found."""
+
+    at: datetime
+    host: str
+    results: tuple[DiagnosticResult, ...]
+
+    @property
+    def failed(self) -> tuple[DiagnosticResult, ...]:
+        """What is not as it must be."""
+        return tuple(one for one in self.results if not one.good and not one.skipped)
+
+    @property
+    def remarks(self) -> tuple[DiagnosticResult, ...]:
+        """What is good enough, and could be better."""
+        return tuple(one for one in self.results if one.is_note)
 
 
 def skipped(what: str, why: str) -> DiagnosticResult:
