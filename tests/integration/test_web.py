@@ -110,6 +110,7 @@ def test_a_title_a_name_a_path_and_an_error_are_shown_whole(site: Site) -> None:
     assert CANARIES["person"].replace('"', "") in site.reader.text("/experiments").replace('"', "")
     text = site.reader.text("/experiments/mx/2a")
     assert "alert('reason')" in text and "{{ 7191 * 7 }}" in text
+    assert "Latest attempt, 24 h ago : failed: <svg" in text
     assert "\\xff\\x1b[0m" in text
 
 
@@ -120,6 +121,17 @@ def test_the_page_now_names_what_needs_a_person_and_that_the_service_does_not_ru
     assert "needs a person" in text or "need a person" in text
     assert "no project for its proposal" in text
     assert "mxsync has never run as a service" in text
+
+
+def test_a_proposal_is_asked_for_once_whatever_number_of_its_experiments_waits(place: Path) -> None:
+    home = MadeHome(place, Program(place))
+    for epn in ("3a", "3b", "4a"):
+        home.experiment(epn)
+    token = home.token("jane", "operator")
+    with home.serving() as browser:
+        text = browser.log_in(token).text("/")
+    assert (text.count("Project of 3"), text.count("Project of 4")) == (1, 1)
+    assert text.count("Assigned together with the one above: proposal 3, too.") == 1
 
 
 def test_the_list_is_searched_filtered_and_sorted_by_its_link(site: Site) -> None:
@@ -356,7 +368,7 @@ def test_events_arrive_and_end_with_the_token(site: Site) -> None:
             while not (line := stream.readline()).startswith(b"data: "):
                 assert line
             news = json.loads(line.removeprefix(b"data: "))
-            assert "No transfer runs" in news["html"]
+            assert "No transfer runs" in news["parts"]["running"]
             site.home.asynchy("web", "token", "revoke", "watcher")
             while line != b"0\r\n":  # the last part of the answer
                 line = stream.readline()

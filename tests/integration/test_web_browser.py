@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from asynchy.catalogue.dashboard_tables import transfers
+from asynchy.catalogue.dashboard_tables import samples, transfers
 from asynchy.catalogue.database import Database
 from asynchy.localfs import process_identity
 from simulator.experiments import mx_experiment
@@ -124,6 +126,53 @@ def test_a_transfer_shows_and_moves_without_a_reload(site: Site) -> None:
         site.transfer(75)
         page.get_by_text("75 %", exact=True).first.wait_for()
         assert page.evaluate("window.isTheSame")
+
+
+def arrived(site: Site) -> None:
+    """Three minutes ago, and one minute ago, something arrived."""
+    minute = int(time.time()) // 60 * 60
+    rows = [{"seconds": 60, "at": minute - 60 * ago, "bytes": ago * 60_000_000} for ago in (1, 3)]
+    with Database.open(site.home.catalogue_path).transaction() as db:
+        db.execute(samples.delete())
+        db.execute(samples.insert(), rows)
+    give(site.home.place)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_value_of_a_bar_shows_while_the_pointer_is_there(site: Site, scheme: str) -> None:
+    arrived(site)
+    with site.page(color_scheme=scheme) as page:
+        line = page.locator("[data-part=link] [data-readout]")
+        page.get_by_text("240 MB arrived; at most 3.00 MB/s.").wait_for()
+        assert page.locator("[data-part=link] .scale li").all_inner_texts() == [
+            "4 MB/s", "2 MB/s", "0 B/s",
+        ]  # fmt: skip
+        page.locator("[data-part=link] svg g", has=page.locator(".bar")).first.hover()
+        assert re.fullmatch(r"\d\d:\d\d: 3.00 MB/s", line.inner_text())
+        page.get_by_role("heading", name="Rate in the last hour").hover()
+        assert line.inner_text() == "240 MB arrived; at most 3.00 MB/s."
+
+
+def test_a_table_of_values_stays_open_while_the_page_renews_itself(site: Site) -> None:
+    arrived(site)
+    site.transfer(10)
+    with site.page(bypass_csp=True) as page:  # for `wait_for_function`
+        table = page.locator("[data-part=link] table")
+        page.get_by_text("Table of these values").first.focus()
+        page.keyboard.press("Enter")
+        table.wait_for()
+        page.evaluate("document.querySelector('[data-part=link] table').isOld = true")
+        page.wait_for_function("!document.querySelector('[data-part=link] table').isOld")
+        assert table.is_visible()
+        assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
+
+
+def test_the_values_of_a_plot_are_in_its_table_without_javascript(site: Site) -> None:
+    arrived(site)
+    with site.page(java_script_enabled=False) as page:
+        assert page.get_by_text("240 MB arrived; at most 3.00 MB/s.").is_visible()
+        page.get_by_text("Table of these values").first.click()
+        assert page.get_by_role("cell", name="180 MB").is_visible()
 
 
 def test_pages_work_without_javascript(site: Site) -> None:

@@ -84,7 +84,8 @@ def test_behind_nginx_its_user_is_the_viewer_whatever_the_browser_sends(place: P
         assert "operator" in page and "from 127.0.0.1" in page
         events = get("lea@uni:b", "/live")
         news = next(part for part in events.stream() if b"data: " in part)
-        assert "No transfer runs" in json.loads(news.partition(b"data: ")[2].strip())["html"]
+        news = json.loads(news.partition(b"data: ")[2].strip())
+        assert "No transfer runs" in news["parts"]["running"]
         events.close()
         form_key = page.partition('name="form_key" value="')[2].partition('"')[0]
 

@@ -7,18 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from asynchy.model.attempt import Verdict
 from asynchy.model.experiment_query import ExperimentOrder, ExperimentQuery, RiskTotals
 from asynchy.model.experiment_summary import ExperimentSummary
-from asynchy.model.formatting import count, size
-from asynchy.web.plots import Bar, bar_plot
 from asynchy.web.snapshot import StateView
-from asynchy.web.views import ExperimentView
 
 STEPS = ("day", "week", "month")
 _SHOWN = {"day": 30, "week": 26, "month": 13}
 _NAMED = 8
-_FAILED = frozenset({Verdict.FAILED, Verdict.DIFFERENT, Verdict.INTERRUPTED, Verdict.CHANGED})
 
 
 @dataclass
@@ -90,32 +85,6 @@ def _label(day: date, step: str) -> str:
         return f"{day:%Y-%m}"
     year, week, _ = day.isocalendar()
     return f"{year}-W{week:02}"
-
-
-def plots(found: Sequence[SpanTotals]) -> dict[str, Any]:
-    """A plot of bytes, one of experiments, one of failed attempts."""
-    return {
-        "bytes": bar_plot([Bar(one.label, one.bytes, size(one.bytes)) for one in found],
-                          "Bytes that came home"),
-        "completed": bar_plot([Bar(one.label, one.completed,
-                                   f"{count(one.completed, 'copy', 'copies')} complete")
-                               for one in found], "Copies that were completed"),
-        "failed": bar_plot([Bar(one.label, one.failed, f"{count(one.failed, 'attempt')} failed",
-                                "wrong") for one in found], "Attempts that failed"),
-    }  # fmt: skip
-
-
-def rates(view: ExperimentView) -> Any:
-    """The rate of each attempt that moved something; None: fewer than two did."""
-    bars = []
-    for _, one in view.attempts:
-        seconds = (one.ended - one.started).total_seconds()
-        if one.bytes and seconds > 0:
-            rate = one.bytes / seconds
-            kind = "wrong" if one.verdict in _FAILED else ""
-            text = f"{size(one.bytes)} at {size(int(rate))}/s, {one.verdict.value}"
-            bars.append(Bar(f"{one.ended.astimezone():%Y-%m-%d %H:%M}", rate, text, kind))
-    return bar_plot(bars[-60:], "Rate of each attempt") if len(bars) > 1 else None
 
 
 def deadlines(states: StateView | None) -> Deadlines | None:

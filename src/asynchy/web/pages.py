@@ -20,14 +20,12 @@ from asynchy.model.access import Action
 from asynchy.model.copy_record import CopyRecord
 from asynchy.model.epn import Epn
 from asynchy.model.experiment_query import FILTERS, ExperimentOrder
-from asynchy.model.formatting import duration, size
-from asynchy.web import history, queries
+from asynchy.model.formatting import duration
+from asynchy.web import charts, history, queries
 from asynchy.web.access import Viewer
 from asynchy.web.actions import ActionRequest, perform
 from asynchy.web.gate import form_of
-from asynchy.web.plots import Bar, bar_plot
 from asynchy.web.site import PageNotFound, Site
-from asynchy.web.views import LiveView
 
 _RENEW = 4.0
 """Seconds that an action waits for new states before the next page shows."""
@@ -41,19 +39,10 @@ def now(request: Request) -> Response:
     site = Site.of(request)
     view = site.reader.now()
     return site.page(
-        request, "now", view=view, live=view.live, plot=hour_plot(view.live),
+        request, "now", view=view, live=view.live, plot=charts.hour(view.live),
         expected=view.states.facts["forecast"] if view.states else None,
         deadlines=history.deadlines(view.states),
     )  # fmt: skip
-
-
-def hour_plot(live: LiveView) -> Any:
-    """The rate of the last hour, a bar a minute."""
-    bars = [
-        Bar(f"{one.at.astimezone():%H:%M}", one.rate, f"{size(int(one.rate))}/s")
-        for one in live.samples
-    ]
-    return bar_plot(bars, "Rate in the last hour, a bar for each minute")
 
 
 def experiments(request: Request) -> Response:
@@ -132,7 +121,9 @@ def experiment(request: Request) -> Response:
     view = site.reader.experiment(epn.text, beamline)
     if view is None:
         raise PageNotFound(f"no experiment {epn} is known on that beamline")
-    return site.page(request, "experiment", view=view, one=view.summary, rates=history.rates(view))
+    return site.page(
+        request, "experiment", view=view, one=view.summary, rates=charts.attempt_rates(view)
+    )
 
 
 def experiment_link(epn: str, beamline: str) -> str:
@@ -153,9 +144,11 @@ def history_page(request: Request) -> Response:
     if step not in history.STEPS:
         raise queries.QueryRefused(f"by: accepted is one of {', '.join(history.STEPS)}")
     spans = history.spans(states.facts["days"], step, datetime.now(UTC).astimezone().date())
+    expected = states.facts["forecast"]
     return site.page(
         request, "history", step=step, steps=history.STEPS, spans=spans,
-        plots=history.plots(spans), expected=states.facts["forecast"], states_at=states.at,
+        plots=charts.spans(spans, step), backlog=charts.backlog(expected, states.at),
+        expected=expected, states_at=states.at,
         projects=states.snapshot.totals("project"), beamlines=states.snapshot.totals("beamline"),
     )  # fmt: skip
 

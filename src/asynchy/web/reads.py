@@ -17,7 +17,7 @@ from asynchy.model.epn import Epn
 from asynchy.model.experiment import Experiment
 from asynchy.model.experiment_query import ExperimentQuery
 from asynchy.model.experiment_summary import ExperimentSummary
-from asynchy.model.formatting import escaped, moment
+from asynchy.model.formatting import escaped, moment, size
 from asynchy.model.transfer_progress import RateSample
 from asynchy.runtime.warm_up import remote_of
 from asynchy.ssh import connection_limit
@@ -32,6 +32,7 @@ _DELAY = timedelta(hours=2)
 """By how much a cycle may be late before the page says so."""
 _URGENT_SHOWN = 12
 _DAMAGED_SHOWN = 50
+_FOLDERS_NAMED = 3
 _FOLDERS_SHOWN = 200
 SERVICE = "mxsync"
 
@@ -116,6 +117,14 @@ class DashboardReader:
         if states.facts["lost"] is not None:
             yield Problem(*states.facts["lost"])
         yield from self._of_portal(states, live.now)
+        for disk in states.facts["forecast"]["disks"]:
+            if disk["fits"] is False:
+                yield Problem(
+                    f"What is to come does not fit: {size(disk['wanted'])} to come, "
+                    f"{size(disk['free'])} free in {', '.join(disk['folders'][:_FOLDERS_NAMED])}",
+                    "make room there, or assign projects to another file system",
+                    is_grave=False,
+                )
 
     def _of_portal(self, states: StateView, now: datetime) -> Iterable[Problem]:
         asked = states.facts["portal"]

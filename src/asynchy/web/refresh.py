@@ -7,6 +7,7 @@ looks at each copy's place at home, which may not answer.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -236,6 +237,7 @@ def _forecast(found: Forecast) -> dict[str, Any]:
         "moved": found.moved,
         "done": _iso(found.done),
         "number_late": len(found.late),
+        "deadlines": _deadlines(found),
         "late": [
             {
                 "epn": one.experiment.epn.text,
@@ -257,6 +259,15 @@ def _forecast(found: Forecast) -> dict[str, Any]:
             for disk in found.disks
         ],
     }
+
+
+def _deadlines(found: Forecast) -> list[dict[str, Any]]:
+    """The bytes of the backlog by the local day until which the facility keeps them."""
+    by_day: dict[str, int] = defaultdict(int)
+    for one in found.backlog:
+        if one.kept_until is not None:
+            by_day[one.kept_until.astimezone().date().isoformat()] += one.bytes
+    return [{"day": day, "bytes": size} for day, size in sorted(by_day.items())]
 
 
 def _errors(found: CauseTotals) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from asynchy.model.experiment_state import State
 from asynchy.model.formatting import count, day, duration, escaped, moment, size
@@ -53,6 +53,7 @@ def templates() -> Environment:
         "ago": ago_tag,
         "day": day_tag,
         "name": escaped,
+        "marked": marked,
         "state": lambda name: State[name.upper()].value,
         "tone": lambda name: _TONES[name],
         "level": lambda word: _LEVELS.get(word, ""),
@@ -67,6 +68,16 @@ def _printable(value: Any) -> Any:
     if type(value) is not str or value.isprintable():
         return value
     return "".join(one if one.isprintable() or one == "\n" else escaped(one) for one in value)
+
+
+def marked(text: str) -> Markup:
+    """A text of ours, with what stands in backticks as code: a command, a key of the config."""
+    parts = _printable(text).split("`")
+    if len(parts) % 2 == 0:  # a backtick of somebody else's
+        return escape(_printable(text))
+    code = Markup("<code>{}</code>")
+    found = (code.format(one) if place % 2 else escape(one) for place, one in enumerate(parts))
+    return Markup("").join(found)
 
 
 def time_tag(when: datetime) -> Markup:

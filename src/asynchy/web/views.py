@@ -20,6 +20,8 @@ from asynchy.model.verification import Check
 from asynchy.model.visit import Visit
 from asynchy.web.snapshot import StateView
 
+_GOOD = (Verdict.COMPLETE, Verdict.TRANSFERRED)
+
 
 @dataclass(frozen=True)
 class LiveView:
@@ -123,6 +125,12 @@ class ExperimentView:
     """Experiments of the same EPN on other beamlines."""
 
     @property
+    def failure(self) -> Attempt | None:
+        """The latest attempt, if it did not bring all of it."""
+        latest = max((one for _, one in self.attempts), key=lambda one: one.ended, default=None)
+        return None if latest is None or latest.verdict in _GOOD else latest
+
+    @property
     def timeline(self) -> list[TimelineEntry]:
         """What happened, the latest first."""
         now = datetime.now(UTC)
@@ -148,7 +156,7 @@ def _visits(visits: Iterable[Visit], now: datetime) -> Iterable[TimelineEntry]:
 
 def _attempts(attempts: Iterable[tuple[str, Attempt]]) -> Iterable[TimelineEntry]:
     for _, one in attempts:
-        good = one.verdict in (Verdict.COMPLETE, Verdict.TRANSFERRED)
+        good = one.verdict in _GOOD
         if one.verdict is Verdict.COMPLETE and not one.engine:
             what = "found complete at home"
         else:
