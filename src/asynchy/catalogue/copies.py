@@ -25,6 +25,7 @@ from asynchy.catalogue.copy_rows import (
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.experiment_files import ExperimentFiles, ListingWriter
 from asynchy.catalogue.experiments import keep_visible, known_folders, remember
+from asynchy.catalogue.file_reads import FileReads
 from asynchy.catalogue.health import Health
 from asynchy.catalogue.held_others import HeldOthers
 from asynchy.catalogue.history import History
@@ -65,6 +66,7 @@ class Catalogue:
         self.path = database.path
         self._database = database
         self.overview = Overview(database)
+        self.files = FileReads(database)
         self.health = Health(database)
         self.history = History(database)
         self.pauses = Pauses(database)

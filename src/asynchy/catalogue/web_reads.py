@@ -1,4 +1,4 @@
-"""What the dashboard shows of one experiment and of the days behind; a page at a time."""
+"""What the dashboard shows of one experiment and of the days behind."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, and_, case, func, select
+from sqlalchemy import Integer, case, func, select
 
 from asynchy.catalogue import visits as visit_rows
-from asynchy.catalogue.column_types import as_time
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.row_mapping import attempt_of, experiment_of
@@ -18,8 +17,6 @@ from asynchy.catalogue.schema import (
     checks,
     copies,
     experiments,
-    files,
-    held,
     portal_spans,
     sightings,
     visits,
@@ -27,7 +24,6 @@ from asynchy.catalogue.schema import (
 from asynchy.model.attempt import Verdict
 from asynchy.model.experiment import Experiment
 from asynchy.model.history import PastAttempt
-from asynchy.model.verification import Level
 from asynchy.model.visit import Visit
 
 _GOOD = (Verdict.COMPLETE.value, Verdict.TRANSFERRED.value)
@@ -46,20 +42,6 @@ class DayTotals:
     failed: int
     seconds: int
     """How long attempts ran, added up."""
-
-
-@dataclass(frozen=True)
-class FolderTotals:
-    """The files of one folder of an experiment at the facility; sizes in bytes."""
-
-    name: bytes
-    """The first folder of their paths; empty: they are in none."""
-    files: int
-    bytes: int
-    held: int
-    """Files that a copy at home has, undamaged, of that size and time."""
-    level: Level | None
-    """The weakest proof of those; None: nothing is proven."""
 
 
 class WebReads:
@@ -128,51 +110,6 @@ class WebReads:
                 )
                 for row in db.execute(query)
             ]  # fmt: skip
-
-    def folders_of(self, experiment: Experiment, copy_id: int | None) -> list[FolderTotals]:
-        """The files of an experiment by the first folder of their paths, the largest first.
-
-        `copy_id`: the copy that is compared with them; None: there is none.
-        """
-        slash = func.instr(files.c.path, b"/")
-        name = case((slash > 0, func.substr(files.c.path, 1, slash - 1)), else_=b"")
-        same = and_(
-            held.c.copy_id == (copy_id or 0),
-            held.c.path == files.c.path,
-            held.c.size == files.c.size,
-            held.c.modified == files.c.modified,
-            held.c.damage.is_(None),
-        )
-        mine = select(experiments.c.id).where(
-            experiments.c.epn == experiment.epn.text,
-            experiments.c.beamline == experiment.beamline,
-        )
-        size = func.coalesce(func.sum(files.c.size), 0)
-        query = (
-            select(name, func.count(), size, func.count(held.c.path), func.min(held.c.level))
-            .select_from(files.outerjoin(held, same))
-            .where(files.c.experiment_id == mine.scalar_subquery())
-            .group_by(name)
-            .order_by(size.desc())
-        )
-        with self._database.looking() as db:
-            return [
-                FolderTotals(bytes(row[0]), row[1], int(row[2]), row[3], row[4])
-                for row in db.execute(query)
-            ]
-
-    def damaged_files(self, copy_id: int, number: int) -> list[tuple[bytes, str, datetime]]:
-        """Path, damage and time of check of files of a copy in which something is wrong."""
-        query = (
-            select(held.c.path, held.c.damage, held.c.checked)
-            .where(held.c.copy_id == copy_id, held.c.damage.is_not(None))
-            .order_by(held.c.path)
-            .limit(number)
-        )
-        with self._database.looking() as db:
-            return [
-                (bytes(row.path), row.damage, as_time(row.checked)) for row in db.execute(query)
-            ]
 
     def facility(self) -> dict[str, Any]:
         """How the facility was last asked: spans of the portal, walks, checks of copies."""

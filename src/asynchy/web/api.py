@@ -22,6 +22,7 @@ from asynchy.model.experiment_query import FILTERS, LARGEST_PAGE, ExperimentOrde
 from asynchy.model.experiment_summary import ExperimentSummary
 from asynchy.model.formatting import escaped
 from asynchy.web import downloads, history, queries
+from asynchy.web.files import folder_view
 from asynchy.web.metrics import CONTENT_TYPE, metrics_text
 from asynchy.web.site import PageNotFound, Site
 
@@ -72,8 +73,26 @@ def experiment(request: Request) -> Response:
         "events": [{"at": one.at, "what": one.kind, "detail": one.detail} for one in view.events],
         "actions": view.actions,
         "running": view.running,
-        "folders": view.folders,
-        "damaged": [{"path": p, "damage": d, "checked": at} for p, d, at in view.damaged],
+        "folders": view.files.folders if view.files else None,
+        "damaged": [{"path": p, "damage": d, "checked": at} for p, d, at in view.files.damaged]
+                   if view.files else None,
+    })  # fmt: skip
+
+
+def files(request: Request) -> Response:
+    """A page of what is in a folder of an experiment."""
+    view = folder_view(request)
+
+    def link(query: str) -> str:
+        return f"{request.url.path}?{query}"
+
+    return _json(request, {
+        "folder": view.folder,
+        "next": link(view.next) if view.next else None,
+        "folders": [{"name": one.name, "link": link(to)} for one, to in view.entries if to],
+        "files": [{"name": one.name, "bytes": one.size, "modified": one.modified,
+                   "at_home": one.is_held if view.has_copy else None, "level": one.level}
+                  for one, to in view.entries if not to],
     })  # fmt: skip
 
 
@@ -142,6 +161,9 @@ def openapi(request: Request) -> Response:
             "/api/v1/experiments/{beamline}/{epn}": _get(
                 "One experiment; `-` as beamline: not known.", named
             ),
+            "/api/v1/experiments/{beamline}/{epn}/files": _get(
+                "A page of what is in a folder; follow `link` and `next`.", named
+            ),
             "/api/v1/experiments/{beamline}/{epn}/receipt": _get(
                 "The receipt of its copy, a zip file: a manifest (BagIt) and an RO-Crate. "
                 "409: none can be made; the error says why.",
@@ -203,6 +225,7 @@ ROUTES = (
     Route("/api/v1/status", status, methods=["GET"]),
     Route("/api/v1/experiments", experiments, methods=["GET"]),
     Route("/api/v1/experiments/{beamline}/{epn}", experiment, methods=["GET"]),
+    Route("/api/v1/experiments/{beamline}/{epn}/files", files, methods=["GET"]),
     Route("/api/v1/experiments/{beamline}/{epn}/receipt", downloads.receipt, methods=["GET"]),
     Route("/api/v1/history", days, methods=["GET"]),
     Route("/api/v1/openapi.json", openapi, methods=["GET"]),

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from asynchy.errors import ActionRefused, AsynchyError, ReceiptRefused
 from asynchy.model.formatting import escaped
-from asynchy.web import api, downloads, live, pages
+from asynchy.web import api, downloads, files, live, pages
 from asynchy.web.gate import TooManyLogins
 from asynchy.web.queries import QueryRefused
 from asynchy.web.rendering import static_file
@@ -100,6 +100,7 @@ def application(site: Site) -> Starlette:
             Route("/experiments.json", pages.experiments_json, methods=get),
             Route("/experiments/{epn}", pages.experiment, methods=get),
             Route("/experiments/{beamline}/{epn}", pages.experiment, methods=get),
+            Route("/experiments/{beamline}/{epn}/files", files.files_page, methods=get),
             Route("/experiments/{beamline}/{epn}/receipt", downloads.receipt, methods=get),
             Route("/history", pages.history_page, methods=get),
             Route("/facility", pages.facility, methods=get),

@@ -31,8 +31,8 @@ def prepare() -> None:
     load(_MODULE)
 
 
-def run_apart(name: str, *arguments: str, ends: Callable[[], bool] = lambda: False) -> Any:
-    """Have a process do some work of `web/worker.py`; what it returns.
+def run_apart(name: str, *arguments: Any, ends: Callable[[], bool] = lambda: False) -> Any:
+    """Have a process do some work of `web/worker.py`; what it returns. All of it can be pickled.
 
     `ends`: whether the dashboard ends, so that nobody wants it any more.
 

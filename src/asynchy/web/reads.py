@@ -17,10 +17,11 @@ from asynchy.model.epn import Epn
 from asynchy.model.experiment import Experiment
 from asynchy.model.experiment_query import ExperimentQuery
 from asynchy.model.experiment_summary import ExperimentSummary
-from asynchy.model.formatting import escaped, moment, size
+from asynchy.model.formatting import moment, size
 from asynchy.model.transfer_progress import RateSample
 from asynchy.runtime.warm_up import remote_of
 from asynchy.ssh import connection_limit
+from asynchy.web.file_totals import FileCounter
 from asynchy.web.snapshot import SnapshotKeeper, StateView
 from asynchy.web.views import ExperimentView, LiveView, NowView, Problem
 
@@ -31,9 +32,7 @@ _MINUTE = 60
 _DELAY = timedelta(hours=2)
 """By how much a cycle may be late before the page says so."""
 _URGENT_SHOWN = 12
-_DAMAGED_SHOWN = 50
 _FOLDERS_NAMED = 3
-_FOLDERS_SHOWN = 200
 SERVICE = "mxsync"
 
 
@@ -46,6 +45,7 @@ class DashboardReader:
     def __init__(self, config: Path, keeper: SnapshotKeeper) -> None:
         self.config = config
         self.keeper = keeper
+        self._counter = FileCounter(config)
         self._lock = threading.Lock()
         self._settings = load(config).settings
         self._config_seen = _identity(config)
@@ -159,25 +159,20 @@ class DashboardReader:
         places = {str(one.copy.destination) for one in copies}
         several = len(found) > 1
         experiment = Experiment(beamline, Epn(epn))
-        counts = next((one for one in copies if one.completed is not None), None)
-        damaged = [
-            (escaped(path), damage, at)
-            for one in copies
-            for path, damage, at in catalogue.web.damaged_files(one.id, _DAMAGED_SHOWN)
-        ]
+        attempts = tuple(
+            item for item in catalogue.history.attempts_of(epn)
+            if not several or item[0] in places
+        )  # fmt: skip
+        checks = tuple(
+            item for item in catalogue.history.checks_of(epn) if not several or item[0] in places
+        )
         return ExperimentView(
             summary=summary,
             states=states,
             copies=tuple(copies),
             visits=tuple(catalogue.web.visits_of(experiment)),
-            attempts=tuple(
-                item for item in catalogue.history.attempts_of(epn)
-                if not several or item[0] in places
-            ),
-            checks=tuple(
-                item for item in catalogue.history.checks_of(epn)
-                if not several or item[0] in places
-            ),
+            attempts=attempts,
+            checks=checks,
             events=tuple(
                 one for one in catalogue.decisions.events_of(epn)
                 if one.experiment.beamline == beamline
@@ -186,10 +181,9 @@ class DashboardReader:
             running=tuple(
                 one for one in catalogue.transfers.running() if one.experiment == experiment
             ),
-            folders=tuple(
-                catalogue.web.folders_of(experiment, counts.id if counts else None)
-            )[:_FOLDERS_SHOWN],
-            damaged=tuple(damaged),
+            files=self._counter.totals(
+                catalogue, summary, copies, (len(attempts), len(checks), summary.damaged)
+            ),
             siblings=tuple(one for one in found if one is not summary),
         )  # fmt: skip
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from asynchy.catalogue.web_reads import FolderTotals
 from asynchy.model.access import OperatorAction
 from asynchy.model.attempt import Attempt, ServiceState, Verdict
 from asynchy.model.copy_record import CopyRecord
@@ -18,6 +17,7 @@ from asynchy.model.pause import Pause
 from asynchy.model.transfer_progress import RateSample, RunningTransfer
 from asynchy.model.verification import Check
 from asynchy.model.visit import Visit
+from asynchy.web.file_totals import FileTotals
 from asynchy.web.snapshot import StateView
 
 _GOOD = (Verdict.COMPLETE, Verdict.TRANSFERRED)
@@ -119,8 +119,8 @@ class ExperimentView:
     events: tuple[Event, ...]
     actions: tuple[OperatorAction, ...]
     running: tuple[RunningTransfer, ...]
-    folders: tuple[FolderTotals, ...]
-    damaged: tuple[tuple[str, str, datetime], ...]
+    files: FileTotals | None
+    """None: they are being added up."""
     siblings: tuple[ExperimentSummary, ...] = field(default=())
     """Experiments of the same EPN on other beamlines."""
 

@@ -1,4 +1,4 @@
-"""What the processes beside the web server do: derive states, make a receipt."""
+"""What the processes beside the web server do: derive states, make a receipt, add up files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from typing import Any
 from asynchy.errors import AsynchyError
 from asynchy.model.formatting import escaped
 from asynchy.ssh.fork_server import to_parent
+from asynchy.web.file_totals import add_up_apart
 from asynchy.web.receipt_file import write_receipt_file
 from asynchy.web.refresh import refresh
 
-WORK: dict[str, Callable[..., Any]] = {"states": refresh, "receipt": write_receipt_file}
+WORK: dict[str, Callable[..., Any]] = {
+    "states": refresh,
+    "receipt": write_receipt_file,
+    "files": add_up_apart,
+}
 
 
 def main(descriptor: int) -> None:
