@@ -6,11 +6,11 @@ add up all files takes half a minute for so many.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy import ColumnElement, Row, and_, case, func, select
 
 from asynchy.catalogue.column_types import as_time
 from asynchy.catalogue.database import Database
@@ -19,8 +19,33 @@ from asynchy.model.experiment import Experiment
 from asynchy.model.verification import Level
 
 _SLASH, _AFTER_SLASH = b"/", b"0"
-_MOST_ROWS = 128
-"""Read at a time."""
+_PAST_ALL = b"\xff" * 5000
+"""After every path; Linux has none of more than 4,096 bytes."""
+_FIRST = """
+SELECT path FROM files
+WHERE experiment_id = (SELECT id FROM experiments WHERE beamline = :beamline AND epn = :epn)
+AND path >= {start} AND path < :end ORDER BY path LIMIT 1
+"""
+_INSIDE = "substr(found.path, length(:folder) + 1)"
+_NEXT = f"""
+CASE instr({_INSIDE}, x'2f') WHEN 0 THEN CAST(found.path || x'00' AS BLOB)
+ELSE CAST(substr(found.path, 1, length(:folder) + instr({_INSIDE}, x'2f') - 1) || '0' AS BLOB) END
+"""
+# From each path the one after it is found by the key; what else is in a folder is left out at one
+# go: "0" is the character after "/".
+_PAGE = f"""
+WITH RECURSIVE found (path) AS (
+    SELECT ({_FIRST.format(start=":start")})
+    UNION ALL SELECT ({_FIRST.format(start=_NEXT)}) FROM found WHERE found.path IS NOT NULL
+    LIMIT :number
+)
+SELECT files.path, files.size, files.modified, held.path AS held, held.level
+FROM found CROSS JOIN files ON files.path = found.path
+AND files.experiment_id = (SELECT id FROM experiments WHERE beamline = :beamline AND epn = :epn)
+LEFT JOIN held ON held.copy_id = :copy AND held.path = files.path AND held.size = files.size
+AND held.modified = files.modified AND held.damage IS NULL
+ORDER BY files.path
+"""  # noqa: S608 - no value in it
 
 
 @dataclass(frozen=True)
@@ -73,53 +98,16 @@ class FileReads:
 
         `start` is where an earlier page said that the next begins; empty: the beginning.
         """
-        found: list[FolderEntry] = []
-        start = max(start, folder)
-        for entry, after in self._entries(experiment, copy_id, folder, start):
-            if len(found) == number:
-                return FolderPage(tuple(found), start)
-            found.append(entry)
-            start = after
-        return FolderPage(tuple(found), None)
-
-    def _entries(
-        self, experiment: Experiment, copy_id: int | None, folder: bytes, start: bytes
-    ) -> Iterator[tuple[FolderEntry, bytes]]:
-        """What is in a folder, and for each the path from which on others come."""
-        query = (
-            select(files.c.path, files.c.size, files.c.modified, held.c.path.label("held"))
-            .add_columns(held.c.level)
-            .select_from(files.outerjoin(held, _same(copy_id)))
-            .where(_of(experiment))
-            .order_by(files.c.path)
-        )
-        if folder:
-            query = query.where(files.c.path < folder[:-1] + _AFTER_SLASH)
-        number = _MOST_ROWS
-        while True:
-            with self._database.looking() as db:
-                rows = db.execute(query.where(files.c.path >= start).limit(number)).all()
-            for row in rows:
-                path = bytes(row.path)
-                name, slash, _ = path[len(folder) :].partition(_SLASH)
-                if slash:  # all that is in it is left out at one go
-                    start = folder + name + _AFTER_SLASH
-                    yield FolderEntry(name, is_folder=True), start
-                    break
-                start = path + b"\0"
-                yield (
-                    FolderEntry(
-                        name, False, row.size, as_time(row.modified), row.held is not None,
-                        row.level,
-                    ),
-                    start,
-                )  # fmt: skip
-            else:
-                if len(rows) < number:
-                    return
-                number = min(2 * number, _MOST_ROWS)
-                continue
-            number = 2  # where there is a folder, others may follow
+        values = {
+            "beamline": experiment.beamline, "epn": experiment.epn.text, "copy": copy_id or 0,
+            "folder": folder, "start": max(start, folder), "number": number + 1,
+            "end": folder[:-1] + _AFTER_SLASH if folder else _PAST_ALL,
+        }  # fmt: skip
+        with self._database.looking() as db:
+            rows = db.exec_driver_sql(_PAGE, values).all()
+        found = [_entry(row, folder) for row in rows]
+        more = bytes(rows[number].path) if len(rows) > number else None
+        return FolderPage(tuple(found[:number]), more)
 
     def folders_of(self, experiment: Experiment, copy_id: int | None) -> list[FolderTotals]:
         """The files of an experiment by the first folder of their paths, the largest first.
@@ -154,6 +142,17 @@ class FileReads:
             return [
                 (bytes(row.path), row.damage, as_time(row.checked)) for row in db.execute(query)
             ]
+
+
+def _entry(row: Row[Any], folder: bytes) -> FolderEntry:
+    name, slash, _ = bytes(row.path)[len(folder) :].partition(_SLASH)
+    if slash:
+        return FolderEntry(name, is_folder=True)
+    level = None if row.level is None else Level(row.level)
+    return FolderEntry(
+        name, is_folder=False, size=row.size, modified=as_time(row.modified),
+        is_held=row.held is not None, level=level,
+    )  # fmt: skip
 
 
 def _of(experiment: Experiment) -> ColumnElement[bool]:
