@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sqlite3
+import string
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -132,6 +133,26 @@ def test_a_proposal_is_asked_for_once_whatever_number_of_its_experiments_waits(p
         text = browser.log_in(token).text("/")
     assert (text.count("Project of 3"), text.count("Project of 4")) == (1, 1)
     assert text.count("Assigned together with the one above: proposal 3, too.") == 1
+
+
+def test_every_experiment_without_a_project_has_a_suggestion_if_its_people_are_known(
+    place: Path,
+) -> None:
+    home = MadeHome(place, Program(place))
+    home.experiment("1a", person="Bragg", also=("Hodgkin",))
+    for letter in string.ascii_lowercase:
+        for proposal, person in (("3", "Bragg"), ("4", "Hodgkin"), ("5", "Perutz")):
+            home.experiment(f"{proposal}{letter}", person=person)
+    token = home.token("lea")
+    with home.serving() as browser:
+        rows = json.loads(browser.log_in(token).get("/experiments.json?state=unowned").data)
+    found = {(row["proposal"], row["suggestion"], row["suggestion_reason"]) for row in rows}
+    assert len(rows) == 78
+    assert found == {
+        (3, "ny79", "the same principal scientist as 1a, which belongs to ny79"),
+        (4, "ny79", "1 of its people measured for 1a, which belongs to ny79"),
+        (5, None, None),
+    }
 
 
 def test_the_list_is_searched_filtered_and_sorted_by_its_link(site: Site) -> None:

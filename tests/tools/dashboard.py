@@ -90,6 +90,11 @@ class Browser:
         return answer
 
 
+def person_named(name: str) -> dict[str, str]:
+    return {"first_names": "Ada", "last_name": name, "email": f"{name}@uni.example",
+            "organisation": ""}  # fmt: skip
+
+
 class MadeHome:
     """A config and a catalogue in a folder; no facility answers."""
 
@@ -127,6 +132,7 @@ class MadeHome:
         reason: str | None = None,
         paths: tuple[bytes, ...] = (b"frames/one.cbf",),
         ended: float = 10,
+        also: tuple[str, ...] = (),
     ) -> int:
         """An experiment of mx whose visit ended so many days ago; its number."""
         project = {"1": "ny79", "2": "kx12"}.get(epn[:-1])
@@ -141,9 +147,8 @@ class MadeHome:
             number = int(db.execute(experiments.insert(), row).inserted_primary_key[0])
             db.execute(visits.insert(), {
                 "equipment": 23, "visit": f"v{number}", "epn": epn, "beamline": "mx",
-                "start": end - timedelta(hours=8), "end": end, "title": title, "scientists": [],
-                "principal": {"first_names": "Ada", "last_name": person,
-                              "email": f"{person}@uni.example", "organisation": ""},
+                "start": end - timedelta(hours=8), "end": end, "title": title, "scientists": [person_named(name) for name in also],
+                "principal": person_named(person),
                 "told": NOW,
             })  # fmt: skip
             listed = [{"experiment_id": number, "path": path, "size": 10, "modified": 0,

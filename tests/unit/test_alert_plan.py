@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynchy.alerting.content import overdue, suggest, unknown_epns
+from asynchy.alerting.content import overdue, unknown_epns
+from asynchy.alerting.suggestions import ProjectSuggestions
 from asynchy.alerting.text_table import in_rows, table
 from asynchy.model.epn import Epn
 from asynchy.model.experiment_record import DueNote, ExperimentRecord, combine
@@ -17,7 +18,7 @@ from asynchy.model.experiment_state import ExperimentState, experiment_state
 from asynchy.model.info_file import LARGEST, parse_info
 from asynchy.model.person import Person, single_line
 from asynchy.model.policy import IgnoreEntry, Origin
-from asynchy.model.visit import EquipmentVisits, Visit
+from asynchy.model.visit import Visit
 from tests.tools.records import NOW, copy_of, experiment_of, policy_of, record_of, wanted
 from tests.tools.records import visit as told
 
@@ -37,7 +38,7 @@ def visit(epn: str, days: int, principal: Person | None = None, *people: Person)
 
 
 def suggested(principal: Person | None, people: list[Person], *visits: Visit) -> str | None:
-    found = suggest(principal, people, [EquipmentVisits(23, "mx", visits)], MAPPING)
+    found = ProjectSuggestions(visits, MAPPING).of(principal, people)
     return None if found is None else f"{found.project}: {found.reason}"
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 
-from asynchy.alerting.content import Alert, Unknown, overdue, suggest, unknown_epns
+from asynchy.alerting.content import Alert, Unknown, overdue, unknown_epns
 from asynchy.alerting.mail import message_of, require_addresses
 from asynchy.alerting.mail_context import MailContext
+from asynchy.alerting.suggestions import ProjectSuggestions
 from asynchy.catalogue.notifications import Notifications, PendingMail
 from asynchy.catalogue.odd_rows import odd_rows
 from asynchy.config import Settings
@@ -196,6 +197,9 @@ def _unknown(
     infos = _infos(context, silent)
     reported, waiting = alerts.reported(), alerts.waiting()
 
+    told_visits = (visit for answer in answers for visit in answer.visits)
+    suggestions = ProjectSuggestions(told_visits, mapping)
+
     def item(epn: Epn, records: Sequence[ExperimentRecord]) -> Unknown:
         visits = [visit for record in records for visit in record.beamtimes]
         told = Unknown(
@@ -207,8 +211,7 @@ def _unknown(
             suggestion=None,
             reported=reported.get(epn),
         )
-        suggestion = suggest(told.principal, told.scientists, answers, mapping)
-        return replace(told, suggestion=suggestion)
+        return replace(told, suggestion=suggestions.of(told.principal, told.scientists))
 
     return tuple(item(epn, records) for epn, records in sorted(found.items()))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from asynchy.alerting.suggestions import Suggestion
 from asynchy.errors import ExitCode
 from asynchy.model.epn import Epn
 from asynchy.model.experiment_record import ExperimentRecord
@@ -15,16 +15,8 @@ from asynchy.model.info_file import Info
 from asynchy.model.notification import DataAtFacility, NotificationHistory
 from asynchy.model.person import Person
 from asynchy.model.plan import SkipReason
-from asynchy.model.visit import Beamtime, EquipmentVisits, Visit
+from asynchy.model.visit import Beamtime
 from asynchy.reporting.at_risk import AtRisk
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """The project that an EPN probably belongs to, and why."""
-
-    project: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -153,53 +145,6 @@ class Alert:
         if self.overdue:
             return "Experiments that do not come home"
         return "Experiments that need a person" if self.attention else "Experiments not asked for"
-
-
-def suggest(
-    principal: Person | None,
-    scientists: Iterable[Person],
-    answers: Iterable[EquipmentVisits],
-    epn_cap_map: Mapping[str, str],
-) -> Suggestion | None:
-    """The project of the same principal scientist's latest known visit; else of most of its people.
-
-    None if nobody of it measured for a project that is known.
-    """
-    known = sorted(
-        (
-            visit
-            for answer in answers
-            for visit in answer.visits
-            if visit.epn.proposal in epn_cap_map
-        ),
-        key=lambda visit: (visit.start, visit.epn),
-        reverse=True,
-    )
-    if principal is not None:
-        for visit in known:
-            if visit.principal is not None and principal.same_as(visit.principal):
-                project = epn_cap_map[visit.epn.proposal]
-                said = f"the same principal scientist as {visit.epn}, which belongs to {project}"
-                return Suggestion(project, said)
-    people = [person for person in scientists if person.email]
-    shared: Counter[str] = Counter()
-    example: dict[str, Epn] = {}
-    for person in people:
-        theirs = [visit for visit in known if any(person.same_as(one) for one in _all(visit))]
-        for visit in reversed(theirs):
-            example[epn_cap_map[visit.epn.proposal]] = visit.epn
-        shared.update({epn_cap_map[visit.epn.proposal] for visit in theirs})
-    if not shared:
-        return None
-    (project, number), *others = shared.most_common(2)
-    if others and others[0][1] == number:
-        return None  # as good a guess as another
-    one = "1 of its people" if number == 1 else f"{number} of its people"
-    return Suggestion(project, f"{one} measured for {example[project]}, which belongs to {project}")
-
-
-def _all(visit: Visit) -> tuple[Person, ...]:
-    return (*visit.scientists, *([visit.principal] if visit.principal else []))
 
 
 def unknown_epns(states: Iterable[ExperimentState]) -> dict[Epn, list[ExperimentRecord]]:

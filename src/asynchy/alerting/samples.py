@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from asynchy.alerting.content import Alert, Overdue, Suggestion, Unknown
+from asynchy.alerting.content import Alert, Overdue, Unknown
 from asynchy.alerting.mail_context import MailContext
+from asynchy.alerting.suggestions import Suggestion
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Experiment
 from asynchy.model.info_file import Info

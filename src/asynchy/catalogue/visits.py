@@ -306,6 +306,12 @@ def all_of(db: Connection, experiment: Experiment) -> list[Visit]:
     return [_visit(row) for row in db.execute(query.order_by(visits.c.start, visits.c.visit))]
 
 
+def of_proposals(db: Connection, proposals: Collection[str]) -> list[Visit]:
+    """The visits of some proposals, with all who took part."""
+    rows = db.execute(select(visits).where(visits.c.epn != "").execution_options(yield_per=1000))
+    return [_visit(row) for row in rows if Epn(row.epn).proposal in proposals]
+
+
 def _person(text: str | None) -> Person | None:
     """A person from the JSON that is stored; most visits have none, or one of a few."""
     found = None if text is None or text == "null" else json.loads(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -64,6 +65,11 @@ class WebReads:
         """All visits of an experiment that are known, the earliest first."""
         with self._database.looking() as db:
             return visit_rows.all_of(db, experiment)
+
+    def visits_with_people(self, proposals: Collection[str]) -> list[Visit]:
+        """The visits of some proposals, with all who took part."""
+        with self._database.looking() as db:
+            return visit_rows.of_proposals(db, proposals)
 
     def days(self, since: datetime) -> list[DayTotals]:
         """What attempts came to on each day since a time, the earliest first."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from asynchy.alerting.content import Suggestion, suggest
+from asynchy.alerting.suggestions import ProjectSuggestions, Suggestion
 from asynchy.catalogue import Catalogue
 from asynchy.catalogue.reading import ScratchFolder
 from asynchy.catalogue.state_snapshot import StateSnapshot, write_state_snapshot
@@ -27,7 +27,6 @@ from asynchy.model.experiment_summary import ExperimentSummary
 from asynchy.model.formatting import escaped
 from asynchy.model.plan import SkipReason
 from asynchy.model.plan_overview import attention, cause_for_person, replaced_sentence
-from asynchy.model.visit import Beamtime, EquipmentVisits
 from asynchy.repatriation.lost_state import lost_error, read_state_files
 from asynchy.reporting.at_risk import AtRisk, Risks
 from asynchy.reporting.failure_causes import CauseTotals, by_cause
@@ -42,8 +41,6 @@ _DAYS_BACK = 400
 """Days of which it is stored what attempts came to."""
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _LATE_NAMED = 50
-_SUGGESTED = 50
-"""EPNs without a project for which one is suggested: each looks through all visits."""
 
 
 def refresh(config: str, target: str) -> float:
@@ -119,8 +116,7 @@ def _summaries(  # noqa: PLR0913, PLR0917 - all that is known
     now: datetime,
 ) -> Iterator[ExperimentSummary]:
     titles = catalogue.web.titles()
-    unowned = [item for item in found if item.state is State.UNOWNED][:_SUGGESTED]
-    suggested = _suggestions(settings, unowned, found)
+    suggested = _suggestions(settings, catalogue, found)
     for item in found:
         yield summary(
             item,
@@ -202,27 +198,21 @@ def _attention(item: ExperimentState, now: datetime) -> str:
 
 
 def _suggestions(
-    settings: Settings, unowned: Iterable[ExperimentState], found: Iterable[ExperimentState]
+    settings: Settings, catalogue: Catalogue, found: Sequence[ExperimentState]
 ) -> dict[Experiment, Suggestion]:
     """The projects that experiments without one probably belong to."""
-    wanted = list(unowned)
-    if not wanted:
+    unowned = [item for item in found if item.state is State.UNOWNED]
+    if not unowned:
         return {}
-    answers = [EquipmentVisits(0, "", _owned_visits(settings, found))]
-    made = {
-        item.experiment: suggest(item.record.principal, (), answers, settings.epn_cap_map)
-        for item in wanted
-    }
-    return {experiment: one for experiment, one in made.items() if one is not None}
-
-
-def _owned_visits(settings: Settings, found: Iterable[ExperimentState]) -> Any:
-    def is_owned(item: Beamtime) -> bool:
-        return item.visit.epn.proposal in settings.epn_cap_map
-
-    return tuple(
-        beamtime.visit for item in found for beamtime in item.record.beamtimes if is_owned(beamtime)
-    )
+    visits = catalogue.web.visits_with_people(settings.epn_cap_map.keys())
+    known = ProjectSuggestions(visits, settings.epn_cap_map)
+    made: dict[Experiment, Suggestion] = {}
+    for item in unowned:
+        principal = item.record.principal
+        suggestion = known.of(principal, [principal] if principal else [])
+        if suggestion is not None:
+            made[item.experiment] = suggestion
+    return made
 
 
 def _forecast(found: Forecast) -> dict[str, Any]:
