@@ -10,7 +10,7 @@ import pytest
 
 from asynchy.errors import TokenRefused, WebKeyRefused
 from asynchy.model.access import Action, OperatorAction, Role, WebToken
-from asynchy.web.access import LoginLimit, Sessions, Viewer, new_token, session_key
+from asynchy.web.access import LoginLimit, RequestLimit, Sessions, Viewer, new_token, session_key
 from tests.tools.catalogues import new_catalogue
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -49,6 +49,20 @@ def test_a_key_of_a_form_is_not_that_of_a_session() -> None:
     assert sessions.is_form_key(viewer, sessions.form_key("a"))
     assert not sessions.is_form_key(viewer, sessions.form_key("b"))
     assert not sessions.is_form_key(viewer, "é")
+
+
+def test_a_viewer_who_asks_too_often_waits_and_others_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    limit = RequestLimit()
+    assert [limit.seconds_left("jane") for _ in range(301)] == [0] * 300 + [1]
+    assert limit.seconds_left("lea") == 0
+    clock[0] += 1.0
+    assert [limit.seconds_left("jane") for _ in range(21)] == [0] * 20 + [1]
+    clock[0] += 3600
+    assert [limit.seconds_left("jane") for _ in range(301)] == [0] * 300 + [1]
 
 
 def test_the_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:

@@ -185,7 +185,17 @@ class StateSnapshot:
         return [GroupTotals(*map(_plain, row)) for row in self._once(ordered)]
 
     def at_risk(self, now: datetime) -> list[RiskTotals]:
-        """What the facility may delete before it is safe at home, by the days that are left."""
+        """What the facility may delete before it is safe at home, by the days that are left.
+
+        To the minute: what was found out is kept for so long.
+        """
+        now = now.replace(second=0, microsecond=0)
+        key = f"at risk, {now.isoformat()}"
+        if key not in self._known:
+            self._known[key] = self._at_risk(now)
+        return list(self._known[key])
+
+    def _at_risk(self, now: datetime) -> list[RiskTotals]:
         columns = _rows.c
         bands: list[tuple[ColumnElement[bool], int]]
         bands = [(columns.kept_until.is_(None), len(RISK_BANDS))]

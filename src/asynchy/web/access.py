@@ -32,7 +32,9 @@ _TRIES = 10
 """Failed log-ins from one address in a minute; and for all addresses together ten times that."""
 _WINDOW = 60.0
 _REMEMBERED = 1000
-"""Addresses of which failed log-ins are counted."""
+"""Addresses of which failed log-ins are counted, and viewers whose requests are."""
+_BURST, _A_SECOND = 300.0, 20.0
+"""Requests of one viewer at once, and each second after that."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,31 @@ class LoginLimit:
         while times and times[0] < time.monotonic() - _WINDOW:
             times.popleft()
         return 0 if len(times) < most else int(times[-most] + _WINDOW - time.monotonic()) + 1
+
+
+class RequestLimit:
+    """Counts the requests of each viewer; safe to use from several threads.
+
+    Each may ask `_BURST` times at once, and goes on with `_A_SECOND`.
+    """
+
+    def __init__(self) -> None:
+        self._left: dict[str, tuple[float, float]] = {}
+        """By viewer how many requests were left, and when."""
+        self._lock = threading.Lock()
+
+    def seconds_left(self, name: str) -> int:
+        """Count a request; how long the viewer has to wait before it is answered, 0: not at all."""
+        now = time.monotonic()
+        with self._lock:
+            left, then = self._left.get(name, (_BURST, now))
+            left = min(_BURST, left + (now - then) * _A_SECOND)
+            if left < 1:
+                return int((1 - left) / _A_SECOND) + 1
+            if len(self._left) > _REMEMBERED:
+                self._left.clear()
+            self._left[name] = (left - 1, now)
+        return 0
 
 
 def now_utc() -> datetime:

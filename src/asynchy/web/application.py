@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -19,7 +19,7 @@ from starlette.routing import Route
 from asynchy.errors import ActionRefused, AsynchyError, ReceiptRefused
 from asynchy.model.formatting import escaped
 from asynchy.web import api, downloads, files, live, pages
-from asynchy.web.gate import TooManyLogins
+from asynchy.web.gate import TooMany
 from asynchy.web.queries import QueryRefused
 from asynchy.web.rendering import static_file
 from asynchy.web.site import NoStatesYet, PageNotFound, Site
@@ -49,7 +49,7 @@ _PROGRAMS = ("/api/", "/metrics")
 """What programs ask for: they get a plain error, not a form."""
 
 _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
-    (TooManyLogins, 429, ""),
+    (TooMany, 429, ""),
     (PageNotFound, 404, ""),
     (QueryRefused, 400, "change the link"),
     (NoStatesYet, 503, "load the page again"),
@@ -84,6 +84,7 @@ class _Guard(BaseHTTPMiddleware):
             viewer = await run_in_threadpool(site.gate.viewer, request)
             if viewer is None:
                 return _log_in_first(request)
+            site.gate.check_rate(viewer)
             request.state.viewer = viewer
         return await call_next(request)
 
@@ -137,7 +138,11 @@ def version_of(name: str) -> str:
 
 
 def _log_in_first(request: Request) -> Response:
-    if request.url.path.startswith(_PROGRAMS) or request.method != "GET":
+    if request.method != "GET" and not request.url.path.startswith(_PROGRAMS):
+        page = Site.of(request).page(request, "login", back=_came_from(request), why="ended")
+        page.status_code = 401
+        return page
+    if request.url.path.startswith(_PROGRAMS):
         return JSONResponse(
             {"error": "log in first: send a token as `Authorization: Bearer …`"}, 401,
             headers={"www-authenticate": 'Bearer realm="asynchy"'},
@@ -148,11 +153,18 @@ def _log_in_first(request: Request) -> Response:
     return RedirectResponse(f"/login?next={quote(here)}" if here != "/" else "/login", 303)
 
 
+def _came_from(request: Request) -> str:
+    """The page of ours on which a form was sent; the browser names it."""
+    page = urlsplit(request.headers.get("referer", ""))
+    is_ours = page.netloc.lower() == request.headers.get("host", "").lower()
+    return f"{page.path}?{page.query}".rstrip("?") if is_ours and page.path else "/"
+
+
 def _failed(request: Request, error: Exception) -> Response:
     """What went wrong, as a page or as JSON."""
     status, text, hint = _told(error)
     headers = {}
-    if isinstance(error, TooManyLogins):
+    if isinstance(error, TooMany):
         headers["retry-after"] = str(error.seconds)
     if request.url.path.startswith(_PROGRAMS):
         return JSONResponse({"error": text, "hint": hint or None}, status, headers=headers)

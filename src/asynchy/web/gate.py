@@ -13,7 +13,7 @@ from asynchy.config.schema import WebServer
 from asynchy.errors import ActionRefused
 from asynchy.model.access import Role, WebToken
 from asynchy.model.formatting import escaped
-from asynchy.web.access import LoginLimit, Sessions, Viewer, now_utc
+from asynchy.web.access import LoginLimit, RequestLimit, Sessions, Viewer, now_utc
 from asynchy.web.reads import DashboardReader
 
 LARGEST_FORM = 16_384
@@ -21,11 +21,11 @@ _LONGEST_NAME = 100
 _SAFE_SITES = frozenset({"same-origin", "none"})
 
 
-class TooManyLogins(Exception):
-    """Too many log-ins failed from this address; `seconds` until the next is looked at."""
+class TooMany(Exception):
+    """Something was asked for too often; `seconds` until it may be asked for again."""
 
-    def __init__(self, seconds: int) -> None:
-        super().__init__(f"too many log-ins failed; try again in {seconds} s")
+    def __init__(self, what: str, seconds: int) -> None:
+        super().__init__(f"{what}; try again in {seconds} s")
         self.seconds = seconds
 
 
@@ -35,6 +35,7 @@ class Gate:
     def __init__(self, server: WebServer, reader: DashboardReader, sessions: Sessions) -> None:
         self.server = server
         self.limit = LoginLimit()
+        self._requests = RequestLimit()
         self.is_secure = bool(server.url and server.url.startswith("https://"))
         self.cookie = "__Host-asynchy" if self.is_secure else "asynchy"
         self._reader = reader
@@ -59,7 +60,7 @@ class Gate:
         """Who the request is from; None: nobody who may look.
 
         Raises:
-            TooManyLogins: too many tokens from there were wrong.
+            TooMany: too many tokens from there were wrong.
             CatalogueError: the catalogue cannot be read.
         """
         source = self.source(request)
@@ -76,11 +77,21 @@ class Gate:
             return Viewer(named, role, source, form_key, has_session=False)
         return self._of_session(request, source)
 
+    def check_rate(self, viewer: Viewer) -> None:
+        """Refuse a viewer who asks too often, so that others are served.
+
+        Raises:
+            TooMany: they do.
+        """
+        wait = self._requests.seconds_left(viewer.name)
+        if wait:
+            raise TooMany("too many requests", wait)
+
     def begin_session(self, request: Request, token: str) -> str | None:
         """The cookie of a new session; None: the token does not count.
 
         Raises:
-            TooManyLogins: too many tokens from there were wrong.
+            TooMany: too many tokens from there were wrong.
             CatalogueError: the catalogue cannot be read.
         """
         owner = self._owner(token.strip(), self.source(request))
@@ -126,7 +137,7 @@ class Gate:
     def _owner(self, token: str, source: str) -> WebToken | None:
         wait = self.limit.seconds_left(source)
         if wait:
-            raise TooManyLogins(wait)
+            raise TooMany("too many log-ins failed", wait)
         owner = self._reader.catalogue.web_access.owner_of(token, now_utc())
         if owner is None:
             self.limit.failed(source)

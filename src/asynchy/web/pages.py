@@ -231,7 +231,7 @@ async def login(request: Request) -> Response:
     site = Site.of(request)
     back = request.query_params.get("next", "/")
     if request.method == "GET":
-        return await run_in_threadpool(site.page, request, "login", back=back, wrong=False)
+        return await run_in_threadpool(site.page, request, "login", back=back, why="")
     form = await form_of(request)
     site.check_login_form(request)
     back = form.get("next", "/")
@@ -239,7 +239,7 @@ async def login(request: Request) -> Response:
         back = "/"
     cookie = await run_in_threadpool(site.gate.begin_session, request, form.get("token", ""))
     if cookie is None:
-        page = await run_in_threadpool(site.page, request, "login", back=back, wrong=True)
+        page = await run_in_threadpool(site.page, request, "login", back=back, why="wrong")
         page.status_code = 403
         return page
     response = RedirectResponse(back, 303)

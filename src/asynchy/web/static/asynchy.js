@@ -19,6 +19,8 @@
 
   function age(isStale) {
     if (place) place.classList.toggle("stale", isStale);
+    const note = document.querySelector("[data-away]");
+    if (note) note.hidden = !isStale;
   }
 
   // A part of the page, new; a table that somebody has opened stays open.
