@@ -1,7 +1,7 @@
 """`make demo`: experiments come home from the simulated facility, in under a minute.
 
-Everything happens in a folder of its own for temporary files, which is removed at the end. The
-commands are the ones that a user types.
+Everything happens in a folder of its own for temporary files. Its home is left for the dashboard
+(`make demo-dashboard`) until the next demo. The commands are the ones that a user types.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from simulator.compare import compare_trees
 from simulator.config import write_config
+from simulator.demo_dashboard import PREFIX, keep, kept_folders
 from simulator.experiments import awkward_names, big_sparse_file, many_small_files, mx_experiment
 from simulator.facility import Facility
 from simulator.mail import MailSink
@@ -36,7 +37,10 @@ _FETCHED = {"12282a": "ny79", "8020l": "ny79", "19754a": "kx12"}
 def main() -> int:
     """Run the demo; 0 where everything came home and nothing was fetched twice."""
     began = time.monotonic()
-    folder = new_folder("asynchy-demo-")
+    good = False
+    for older in kept_folders():
+        remove(older)
+    folder = new_folder(PREFIX)
     try:
         with (
             Facility(folder / "facility") as facility,
@@ -46,9 +50,11 @@ def main() -> int:
             config = _set_the_scene(folder, facility, mails, chat)
             good = _run(folder, facility, config, mails, chat)
     finally:
-        remove(folder)
+        (keep if good else remove)(folder)
     _say(f"{'All well' if good else 'NOT WELL'}, in {time.monotonic() - began:.0f} s.")
-    print("`make demo-web` shows such a facility in the dashboard, with transfers going on.")
+    if good:
+        print("`make demo-dashboard` shows in the dashboard what this demo did.")
+    print("`make demo-web` shows a facility with transfers going on.")
     return 0 if good else 1
 
 

@@ -72,14 +72,14 @@ def main() -> int:
     folder = new_folder("asynchy-demo-web-")
     try:
         with scene(folder) as made, contextlib.ExitStack() as stack:
-            token = command(made, "web", "token", "add", "you", "--role", "operator").strip()
-            stack.enter_context(running(made, "mxsync", "--execute"))
-            stack.enter_context(running(made, "asynchy", "web"))
+            token = command(made.config, "web", "token", "add", "you", "--role", "operator").strip()
+            stack.enter_context(running(made.config, "mxsync", "--execute"))
+            stack.enter_context(running(made.config, "asynchy", "web"))
             print(f"\nThe token to log in with: {token}\nCtrl-C ends the demo.\n", flush=True)
             for number in itertools.count():
                 time.sleep(_EVERY)
                 made.measured(f"21007{ascii_lowercase[number % 26]}", timedelta(hours=2))
-                command(made, "now")
+                command(made.config, "now")
     except KeyboardInterrupt:
         print("\nThe demo ends.", flush=True)
     finally:
@@ -114,19 +114,19 @@ def scene(folder: Path, **keys: Any) -> Iterator[Scene]:
         yield made
 
 
-def command(made: Scene, *arguments: str) -> str:
+def command(config: Path, *arguments: str) -> str:
     """Run `asynchy` to its end; what it printed."""
-    call = [str(_SCRIPTS / "asynchy"), "--config", str(made.config), *arguments]
-    print(f"$ asynchy --config {made.config} {' '.join(arguments)}", flush=True)
+    call = [str(_SCRIPTS / "asynchy"), "--config", str(config), *arguments]
+    print(f"$ asynchy --config {config} {' '.join(arguments)}", flush=True)
     done = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=False)
     return str(done.stdout)
 
 
 @contextlib.contextmanager
-def running(made: Scene, program: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(config: Path, program: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program meanwhile; it is asked to stop at the end."""
-    call: list[str | Path] = [_SCRIPTS / program, *arguments, "--config", made.config]
-    print(f"$ {program} {' '.join(arguments)} --config {made.config} &", flush=True)
+    call: list[str | Path] = [_SCRIPTS / program, *arguments, "--config", config]
+    print(f"$ {program} {' '.join(arguments)} --config {config} &", flush=True)
     with subprocess.Popen(call, start_new_session=True) as process:
         try:
             yield process

@@ -41,9 +41,11 @@ def main(arguments: list[str]) -> int:
         with contextlib.ExitStack() as stack:
             listen = _ADDRESS.removeprefix("http://")
             made = stack.enter_context(scene(folder, web={"listen": listen}))
-            token = command(made, "web", "token", "add", "jane", "--role", "operator").strip()
-            stack.enter_context(running(made, "mxsync", "--execute"))
-            stack.enter_context(running(made, "asynchy", "web"))
+            token = command(
+                made.config, "web", "token", "add", "jane", "--role", "operator"
+            ).strip()
+            stack.enter_context(running(made.config, "mxsync", "--execute"))
+            stack.enter_context(running(made.config, "asynchy", "web"))
             playwright = stack.enter_context(sync_playwright())
             browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
             for name, (path, width, height, scheme) in _PICTURES.items():

@@ -264,7 +264,7 @@ def test_the_demo_writes_no_secret(
                 searched.append(path)
         remove(folder)
 
-    monkeypatch.setattr("simulator.demo.remove", search)
+    monkeypatch.setattr("simulator.demo.keep", search)
     assert demo() == 0
     assert {"catalogue.db", "sync.log", "0001.eml"} <= {path.name for path in searched}
     assert any(path.name.endswith("-ssh") for path in searched)
