@@ -8,6 +8,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from asynchy.catalogue.dashboard_tables import samples, transfers
 from asynchy.catalogue.database import Database
 from asynchy.localfs import process_identity
+from asynchy.web.access import Sessions, now_utc, session_key
 from simulator.experiments import mx_experiment
 from simulator.facility import Facility
 from simulator.scratch import new_folder, remove
@@ -222,6 +224,27 @@ def test_the_page_says_that_it_is_stale_while_the_server_is_away_and_recovers(
     with home.serving():
         page.wait_for_selector("[data-live]:not(.stale)")
     context.close()
+
+
+def test_a_session_that_ends_says_so_and_a_login_leads_back(site: Site) -> None:
+    key = session_key(site.home.place / "catalogue.db.web-key")
+    with site.page() as page:
+        now = now_utc()
+        cookie = Sessions(key).begin("jane", now, now + timedelta(seconds=12))
+        page.context.add_cookies([{"name": "asynchy", "value": cookie, "url": site.address}])
+        page.goto(f"{site.address}/experiments?q=3a")
+        page.goto(f"{site.address}/experiments/mx/3a")
+        note = page.get_by_text("This page is not kept up to date now.")
+        assert not note.is_visible()
+        note.wait_for()  # the events end with the session
+        page.get_by_role("button", name="Assign").click()
+        page.get_by_label("Project of 3").wait_for(state="detached")
+        assert page.get_by_text("Nothing was done: your session has ended.").is_visible()
+        page.get_by_label("Token").fill(site.token)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url(f"{site.address}/experiments/mx/3a")
+        page.wrong[:] = [text for text in page.wrong if "401 (Unauthorized)" not in text]
+    assert '"3"' not in site.home.config.read_text()
 
 
 def test_an_operators_day(home: Home, facility: Facility, chromium: Any) -> None:
