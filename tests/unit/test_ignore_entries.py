@@ -26,7 +26,7 @@ def entries(tmp_path: Path) -> StoredIgnoreEntries:
 
 def cycle(entries: StoredIgnoreEntries, epns: set[str], day: float) -> dict[str, IgnoreEntry]:
     """What a cycle of that day reads in the file, and stores."""
-    return entries.compare(epns, at(day), store=True)
+    return entries.compare(dict.fromkeys(epns), at(day), store=True)
 
 
 def test_what_is_there_at_first_is_the_originals_and_what_comes_later_a_persons(
@@ -48,7 +48,7 @@ def test_a_file_that_was_empty_at_first_was_read_all_the_same(entries: StoredIgn
 
 def test_a_look_alone_stores_nothing(entries: StoredIgnoreEntries) -> None:
     for day in range(3):
-        found = entries.compare({"1a"}, at(day))
+        found = entries.compare({"1a": None}, at(day))
         assert found == {"1a": IgnoreEntry(Origin.ORIGINAL, at(day))}
 
 
@@ -96,7 +96,7 @@ def test_another_process_reads_what_was_stored(
 ) -> None:
     stored = cycle(entries, {"1a"}, 0)
     other = Catalogue.open_readonly(tmp_path / "catalogue.db").ignore_entries
-    assert other.compare({"1a"}, at(9)) == stored
+    assert other.compare({"1a": None}, at(9)) == stored
 
 
 @pytest.mark.parametrize("first", ["mx", None])
@@ -105,7 +105,7 @@ def test_the_beamline_of_the_original_is_that_of_the_config_at_the_first_look(
 ) -> None:
     assert entries.original_beamline("xas") == "xas"
     for beamline in (first, "saxs"):
-        entries.compare({"1a"}, NOW, store=True, beamline=beamline)
+        entries.compare({"1a": None}, NOW, store=True, beamline=beamline)
         assert entries.original_beamline("saxs") == first
 
 

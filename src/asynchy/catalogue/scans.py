@@ -205,11 +205,8 @@ class ScanWriter:
                 copies.c.experiment_id == experiments.c.id, copies.c.completed.is_not(None)
             ),
         )
-        query = select(experiments, complete.label("complete")).where(
-            experiments.c.source != "",
-            experiments.c.vanished.is_(None),
-            names_epn(experiments.c.epn),
-        )
+        query = select(experiments, complete.label("complete")).where(names_epn(experiments.c.epn))
+        query = query.where(experiments.c.source != "", experiments.c.vanished.is_(None))
         with self._database.transaction() as db:
             return [
                 NotFound(

@@ -106,13 +106,10 @@ def crawl(  # noqa: PLR0913 - where, what, and with how much
     queue = FolderQueue(iter(start), session.server.entries)
     lister = functools.partial(_Lister, queue=queue, handler=handler, dot_files=dot_files)
     connecting = stop.child()  # a helper that still connects when nothing is left gives up
+    args = session.server, queue, lister, stop, connecting
     with session.connection(stop) as first:
         helpers = [
-            threading.Thread(
-                target=_help,
-                args=(session.server, queue, lister, stop, connecting, after),
-                daemon=True,
-            )
+            threading.Thread(target=_help, args=(*args, after), daemon=True)
             for after in range(1, connections)
         ]
         for helper in helpers:
