@@ -6,6 +6,7 @@ The distribution ASSyncy installs `mxsync` and `epnalert`, the original asynchy 
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shutil
@@ -45,12 +46,13 @@ def _own_commands() -> Iterator[DiagnosticResult]:
     """Commands that pip installed with us, and that are gone or another program's now."""
     folder = Path(sysconfig.get_path("scripts"))
     try:
-        files = distribution("asynchy").files or []
+        own = distribution("asynchy")
     except PackageNotFoundError:
         return
-    for file in files:
-        path = Path(os.path.normpath(str(file.locate())))
-        if file.name not in _OURS or path.parent != folder:
+    # Since Python 3.12, `files` leaves out what is missing.
+    for name, *_ in csv.reader((own.read_text("RECORD") or "").splitlines()):
+        path = Path(os.path.normpath(str(own.locate_file(name))))
+        if path.name not in _OURS or path.parent != folder:
             continue
         if not path.exists():
             to_do = f"it went with an original that was removed: {_AGAIN}"
