@@ -85,6 +85,22 @@ def test_a_mail_before_the_originals_ignore_yml_is_there_does_not_make_its_entri
     assert home.copy("12282a").exists()
 
 
+def test_another_ignore_yml_in_the_place_of_one_that_is_still_there_is_named_once(
+    home: Home,
+) -> None:
+    measured(home, "12282a")
+    home.visit("12282a")
+    assert home.once().returncode == 0
+    other = home.place / "other.yml"
+    other.write_text("previouslySynched: []\n")
+    give(other)
+    home.configure(ignore=str(other))
+    words = f"ignore.yml is {other} now, and was {home.place / 'ignore.yml'} before"
+    assert words in home.once().stdout
+    assert words not in home.once().stdout
+    assert words in home.log
+
+
 def test_after_an_outage_longer_than_the_range_nothing_is_missing(home: Home) -> None:
     home.configure(visit_day_range=30)
     measured(home, "12283b")

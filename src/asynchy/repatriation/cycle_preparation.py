@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from dataclasses import replace
 
 from asynchy.config import Settings
@@ -14,6 +15,7 @@ from asynchy.repatriation.cycle_planner import make_plan
 from asynchy.repatriation.home_places import data_at_home
 from asynchy.repatriation.lost_state import (
     StateFiles,
+    another_ignore_file,
     begin,
     lost_error,
     read_state_files,
@@ -22,6 +24,8 @@ from asynchy.repatriation.lost_state import (
 from asynchy.reporting.reports import destination_rules
 from asynchy.runtime.cycle_context import CycleContext, cycle_context
 from asynchy.runtime.progress import ProgressBoard
+
+log = logging.getLogger(__name__)
 
 
 def require_state(settings: Settings) -> None:
@@ -73,6 +77,9 @@ def prepare_cycle(
     if heard is not None:
         context = replace(context, heard=heard)
     plan = make_plan(context, files.entries)
+    if (other := another_ignore_file(files)) is not None:
+        log.warning("%s", other)
+        plan = replace(plan, notices=(*plan.notices, other))
     begin(files)
     return context, plan
 

@@ -14,6 +14,7 @@ person accepts it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -126,6 +127,20 @@ def lost_without_ignore_file(catalogue: Path) -> StateLost | None:
         hint="mount its file system, correct its path in the config, or run `asynchy catalogue "
         "restore`; to begin with a new one, move the folder of the backups away",
     )
+
+
+def another_ignore_file(files: StateFiles) -> str | None:
+    """That the config names another `ignore.yml` than the cycle before, which is still there."""
+    before = files.markers.ignore_file
+    if before is None or not files.entries.has_list:
+        return None
+    with contextlib.suppress(OSError):
+        if not files.ignore.samefile(before):
+            return (
+                f"ignore.yml is {files.ignore} now, and was {before} before: what that one skips is "
+                "not skipped any more; copy its entries, or let `ignore` name it"
+            )
+    return None
 
 
 def lost_since_begin(files: StateFiles) -> StateLost | None:
