@@ -137,8 +137,8 @@ def another_ignore_file(files: StateFiles) -> str | None:
     with contextlib.suppress(OSError):
         if not files.ignore.samefile(before):
             return (
-                f"ignore.yml is {files.ignore} now, and was {before} before: what that one skips is "
-                "not skipped any more; copy its entries, or let `ignore` name it"
+                f"ignore.yml is {files.ignore} now, and was {before} before: what that one skips "
+                "is not skipped any more; copy its entries, or let `ignore` name it"
             )
     return None
 
