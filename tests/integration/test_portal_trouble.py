@@ -445,7 +445,10 @@ def test_an_error_of_the_portal_names_cause_and_address_without_secrets(home: Ho
     home.configure(base_url="http://127.0.0.1:9")
     run = home.mxsync()
     place = "http://127.0.0.1:9/api/v1/oauth/token"
-    assert f"the portal cannot be reached (Connection refused): {place}\n" in run.stderr
+    assert (
+        f"the portal cannot be reached (Connection refused): {place} (check its address"
+        in run.stderr
+    )
     home.configure(base_url="http://portal.invalid")
     assert "the portal cannot be reached (" in home.mxsync().stderr
 

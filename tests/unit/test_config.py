@@ -307,8 +307,12 @@ def test_all_problems_are_reported_at_once_each_with_its_place(tmp_path: Path) -
     [
         ("", "a mapping of keys and values is expected"),
         ("- a\n- b\n", "a mapping of keys and values is expected"),
-        ("beamline: mx\n  host: x\n", ":2: not YAML"),
-        ("beamline: [mx\n", "not YAML"),
+        ("beamline: mx\n  host: x\n", ":2: not YAML: a colon too many, or a line that is"),
+        ("a:\n- b: 1\n  c: 2\n d: 3\n", "not indented as those above"),
+        ("beamline: mx\nretention-days:\n\tmx: 90\n", ":3: not YAML: a tab, or another"),
+        ("beamline: [mx\n", "a quote or bracket is not closed"),
+        ('beamline: "mx\nignore: "x"\n', "a quote or bracket is not closed"),
+        ('beamline: "mx\n', "a quote is not closed"),
         ("a: &x {b: *x}\n", "an alias holds itself"),
         ("beamline: mx\nbeamline: saxs\n", ":2: beamline: stands here twice"),
         ("? [a]\n: b\n", "a key must be plain text"),
@@ -378,9 +382,12 @@ def test_secrets_from_the_environment_and_from_files(
 @pytest.mark.parametrize(
     ("secret", "word"),
     [
-        ("{env: NOT_SET_ANYWHERE}", "the environment variable NOT_SET_ANYWHERE to be set"),
-        ("{env: LATIN_1}", "the environment variable LATIN_1 to be UTF-8"),
-        ("{file: not-there}", "not-there: No such file"),
+        (
+            "{env: NOT_SET_ANYWHERE}",
+            "password: the environment variable NOT_SET_ANYWHERE is not set",
+        ),
+        ("{env: LATIN_1}", "the environment variable LATIN_1 is not UTF-8"),
+        ("{file: not-there}", "not-there cannot be read: No such file"),
         ("{file: empty}", "is empty"),
         ("{vault: x-canary}", "a text, {env: NAME} or {file: PATH}"),
         ("[x-canary]", "a text, {env: NAME} or {file: PATH}"),

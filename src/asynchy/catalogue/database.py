@@ -24,6 +24,7 @@ from asynchy.catalogue.reading import ScratchFolder, address_for_reading
 from asynchy.catalogue.schema import EPNS, REVISION
 from asynchy.errors import CatalogueError, ImportRefused, OlderCatalogue
 from asynchy.localfs.filesystem import network_file_system
+from asynchy.localfs.writable import unwritable
 from asynchy.model import heartbeat
 from asynchy.model.file_kind import other_kind
 from asynchy.model.formatting import escaped
@@ -35,6 +36,8 @@ _HINTS = {
     "disk I/O": "see whether its disk is full (df) or failing (dmesg), and start it again",
 }
 """What to do, by a word in what SQLite says."""
+_NOT_WRITTEN = ("unable to open", "readonly")
+"""What SQLite says where a folder is missing, or may not be written: it names neither."""
 _NAMES = "SELECT lower(name) FROM sqlite_master WHERE type IN ('table', 'view')"
 _LOOKS = "asynchy_looks"
 """The execution option of a transaction that only reads."""
@@ -185,6 +188,8 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except OperationalError as error:
         text = str(error.orig)
+        if any(word in text for word in _NOT_WRITTEN) and (why := unwritable(path)) is not None:
+            raise CatalogueError(why[0], hint=why[1]) from None
         hints = [hint for word, hint in _HINTS.items() if word in text]
         raise CatalogueError(f"{path}: {text}", hint=hints[0] if hints else None) from None
     except DatabaseError as error:

@@ -19,6 +19,7 @@ _chosen = "text"
 SAID = {"said": True}
 """`extra` of a record that a person is told in other words: the terminal does not repeat it."""
 _quiet = False
+_report_follows = False
 
 
 class _LineFormatter(logging.Formatter):
@@ -75,6 +76,18 @@ def be_quiet() -> None:
     _quiet = True
 
 
+def report_follows() -> None:
+    """From now on a terminal gets no line that the report of this run says again."""
+    global _report_follows  # noqa: PLW0603 - one process makes one report
+    _report_follows = True
+
+
+def _is_said_once(record: logging.LogRecord) -> bool:
+    """Whether nothing else says on the terminal what a record says."""
+    repeated = _report_follows and sys.stderr.isatty() and sys.stdout.isatty()
+    return not hasattr(record, "said") and not (repeated and hasattr(record, "in_report"))
+
+
 def _least_shown(level: int, file: Path | None) -> int:
     """The level from which on stderr gets a line."""
     if file is None:
@@ -104,7 +117,7 @@ def set_up(level: int, file: Path | None) -> None:
     terminal = _Terminal()
     terminal.setFormatter(_FORMATS[_chosen]())
     terminal.setLevel(level if is_terminal else _least_shown(level, file))
-    terminal.addFilter(lambda record: not hasattr(record, "said"))
+    terminal.addFilter(_is_said_once)
     if not is_terminal:
         terminal.addFilter(lambda one: one.name != _RSYNC or one.levelno >= logging.WARNING)
     logger.addHandler(terminal)

@@ -48,6 +48,10 @@ def _path(value: object, info: ValidationInfo) -> Path:
         raise ValueError("a path; the home folder that it begins with is not known") from None
 
 
+class UnreadableSecret(ValueError):
+    """A secret is not where the config says; the text is the whole message."""
+
+
 def secret_text(value: object, info: ValidationInfo) -> str:
     """A secret that stands in the config, in a file or in the environment.
 
@@ -68,11 +72,11 @@ def secret_text(value: object, info: ValidationInfo) -> str:
 def _secret_variable(name: str) -> str:
     text = os.environ.get(name)
     if not text:
-        raise ValueError(f"the environment variable {name} to be set; it is not")
+        raise UnreadableSecret(f"the environment variable {name} is not set")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"the environment variable {name} to be UTF-8; it is not") from None
+        raise UnreadableSecret(f"the environment variable {name} is not UTF-8") from None
     return text
 
 
@@ -82,9 +86,9 @@ def _secret_file(path: Path) -> str:
     except (OSError, UnicodeDecodeError, UnusableFile) as error:
         reason = str(error) if isinstance(error, UnusableFile) else "not UTF-8"
         reason = getattr(error, "strerror", None) or reason
-        raise ValueError(f"a file with the secret in it; {path}: {reason}") from None
+        raise UnreadableSecret(f"the secret file {path} cannot be read: {reason}") from None
     if not text:
-        raise ValueError(f"a file with the secret in it; {path} is empty")
+        raise UnreadableSecret(f"the secret file {path} is empty")
     return text
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from asynchy.config.channels import NotifyEntry, OnCompleteEntry, WebhookEntry
+from asynchy.config.field_types import UnreadableSecret
 from asynchy.config.legacy_db import find_legacy_db
 from asynchy.config.schema import (
     LAYOUT_KEYS,
@@ -173,6 +174,12 @@ def _as_written(detail: ErrorDetails, names: dict[str, str]) -> ErrorDetails:
 def _read(path: Path) -> str:
     try:
         return read_text(path, pipe=True)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}",
+            hint="name the config file with --config FILE; `asynchy init` or the README's example "
+            "make a new one",
+        ) from None
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror}", hint="name the config file with --config FILE"
@@ -236,6 +243,8 @@ def _problem(
         return tree.line(place[:-1]), f"{key}: is required, and not there"
     if detail["type"] == "extra_forbidden":
         return line, f"{key}: unknown key{_nearest(place, model)}"
+    if isinstance(error := detail.get("ctx", {}).get("error"), UnreadableSecret):
+        return line, f"{key}: {error}"
     found = repr(escaped(str(place[-1]), limit=60)) if is_key else _found(data, place)
     return line, f"{key}: found {found}; accepted is {_accepted(detail)}"
 

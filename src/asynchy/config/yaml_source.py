@@ -119,7 +119,7 @@ def parse(text: str) -> YamlDocument:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
-        raise YamlError(_without_quotes(error.problem or error.context or ""), line) from None
+        raise YamlError(_explained(error.problem or error.context or ""), line) from None
     except KeyError:  # of a version that the library does not know
         raise YamlError("its %YAML version is not known", None) from None
     except YAMLError as error:
@@ -132,6 +132,30 @@ def parse(text: str) -> YamlDocument:
     except RecursionError:
         raise TooMuch("nested too deeply", None) from None
     return tree
+
+
+_EXPLAINED = (
+    (
+        r"cannot start any token|found a tab|indentation.*tab",
+        "a tab, or another character that YAML does not take here; indent with blanks",
+    ),
+    (r"mapping values are not allowed", "a colon too many, or a line that is indented too far"),
+    (
+        r"expected <block end>|could not find expected|did not find expected|expected ',' or",
+        "a quote or bracket is not closed in this line or above it, or the line is not indented "
+        "as those above",
+    ),
+    (r"unexpected end of stream|found unexpected (end|document)", "a quote is not closed"),
+)
+"""What the parser says of the mistakes of a hand edit, and what they are."""
+
+
+def _explained(message: str) -> str:
+    """What is wrong, for people; the parser's own words where we know no better."""
+    for pattern, words in _EXPLAINED:
+        if re.search(pattern, message):
+            return words
+    return _without_quotes(message)
 
 
 def _without_quotes(message: str) -> str:

@@ -61,7 +61,7 @@ def compare_content(
     """
     files, total = selection.amount()
     log.info(
-        "%s: holding %s, %s against the facility's", copy.epn, count(files, "file"), size(total)
+        "%s: comparing %s, %s with the facility's", copy.epn, count(files, "file"), size(total)
     )
     run = _Comparison(
         context, copy, copy_files, ReadProgress(context.board, copy, (files, total), "verifying")

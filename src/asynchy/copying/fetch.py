@@ -32,6 +32,7 @@ from asynchy.model.plan import PlannedTransfer
 from asynchy.model.verification import CopyFile, Level
 from asynchy.receipts.writer import finalize_copy
 from asynchy.runtime.context import RunContext
+from asynchy.runtime.log_marks import IN_REPORT
 
 log = logging.getLogger(__name__)
 
@@ -357,7 +358,7 @@ def _tell(outcome: Outcome) -> None:
         log.info("%s: complete; moved %s%s", outcome.copy.epn, moved, left_out)
     else:
         hint = f" ({outcome.hint})" if outcome.hint else ""
-        log.warning("%s: stays due: %s%s", outcome.copy.epn, outcome.reason, hint)
+        log.warning("%s: stays due: %s%s", outcome.copy.epn, outcome.reason, hint, extra=IN_REPORT)
 
 
 @contextlib.contextmanager

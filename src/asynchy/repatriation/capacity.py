@@ -29,6 +29,7 @@ from asynchy.model.shrinking import shrinking
 from asynchy.repatriation.due_rules import Places, after_listing, when_absent
 from asynchy.reporting.presence import missing_mount
 from asynchy.runtime.context import RunContext
+from asynchy.runtime.log_marks import IN_REPORT
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ class ServerState:
             if words in self._told:
                 return ""
             self._told.add(words)
-        log.error("%s", words)
+        log.error("%s", words, extra=IN_REPORT)
         return words
 
 
@@ -160,7 +161,7 @@ def survey(context: RunContext, due: DueCopy, server: ServerState) -> ListingDif
         left, reason = SkipReason.NOT_A_FOLDER, str(error)
     except ListingError as error:
         reason = f"{error} ({error.hint})" if error.hint else str(error)
-        log.error("%s: could not be listed: %s", due.copy.epn, reason)
+        log.error("%s: could not be listed: %s", due.copy.epn, reason, extra=IN_REPORT)
     except OSError as error:
         left, reason = _at_home(error, due.copy)
     _note_unlisted(context, due, f"{left.text}: {reason}")

@@ -29,6 +29,7 @@ from asynchy.repatriation.visit_query import ask_visits
 from asynchy.reporting.presence import with_presence
 from asynchy.reporting.reports import ignore_entry_owners, policy_for_all
 from asynchy.runtime.cycle_context import CycleContext
+from asynchy.runtime.log_marks import IN_REPORT
 
 log = logging.getLogger(__name__)
 
@@ -198,6 +199,6 @@ def _log(plan: Plan) -> None:
         len(plan.left_out),
     )
     for folder in plan.unlisted:
-        log.error("%s", folder)
+        log.error("%s", folder, extra=IN_REPORT)
     for notice in plan.notices:
         log.warning("%s", notice)

@@ -17,6 +17,7 @@ from asynchy.model.visit import EquipmentVisits
 from asynchy.model.visit_span import ask_since
 from asynchy.repatriation.visits import store_visits
 from asynchy.runtime.cycle_context import CycleContext
+from asynchy.runtime.log_marks import IN_REPORT
 from asynchy.runtime.threads import all_at_once
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def ask_visits(context: CycleContext, now: datetime) -> tuple[EquipmentVisits, .
     name_together(entries)
     context.heard.update({entry.entry.id: entry for entry in entries if not entry.problem})
     for problem in dict.fromkeys(entry.problem for entry in entries if entry.problem):
-        log.error("%s", problem)
+        log.error("%s", problem, extra=IN_REPORT)
     for entry in entries:
         _log(entry)
     answers = tuple(entry.told() for entry in entries)

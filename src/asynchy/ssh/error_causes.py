@@ -21,6 +21,8 @@ ABSENT = re.compile(
     r"|Not a directory \(20\)|Too many levels of symbolic links \(40\))"
 )
 """What rsync says of a folder that is not there, or is no folder."""
+_NO_HOST_KEY = "the server's host key is not in known_hosts"
+_KNOWN_HOSTS = "the file that `known-hosts` names, or to ~/.ssh/known_hosts"
 _HOST_KEYS: tuple[tuple[str, str, str], ...] = (
     (
         r"^@ +WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! +@\r?$"
@@ -33,15 +35,25 @@ _HOST_KEYS: tuple[tuple[str, str, str], ...] = (
         "add the new one",
     ),
     (
-        r"^Host key verification failed\.\r?$|^No \S+ host key is known for ",
-        "the server's host key is not in known_hosts",
-        "none is accepted unseen: `ssh-keyscan -p PORT HOST > new` fetches it, `ssh-keygen -lf "
-        "new` shows its fingerprint; if the facility names the same, by phone or on its web "
-        "site, add it to the file that `known-hosts` names (or ~/.ssh/known_hosts)",
+        r"^No \S+ host key is known for \[?(?P<host>[^\]\s]+)(?:\]:(?P<port>\d+))?",
+        _NO_HOST_KEY,
+        "`ssh-keyscan -p {port} {host} > new` fetches it, `ssh-keygen -lf new` shows its "
+        "fingerprint; if the facility names the same, add it to " + _KNOWN_HOSTS,
+    ),
+    (
+        r"^Host key verification failed\.\r?$",
+        _NO_HOST_KEY,
+        "`ssh-keyscan` fetches it, `ssh-keygen -lf` shows its fingerprint; if the facility names "
+        "the same, add it to " + _KNOWN_HOSTS,
     ),
 )
 """What ssh says of a server that is not known to be the facility's: pattern, reason, hint."""
-_UNKNOWN = {"seen": "another one", "host": "'[HOST]:PORT'", "file": "KNOWN_HOSTS_FILE"}
+_UNKNOWN = {
+    "seen": "another one",
+    "host": "'[HOST]:PORT'",
+    "port": "22",
+    "file": "KNOWN_HOSTS_FILE",
+}
 """What stands in a hint where ssh does not say it."""
 _THEN_DENIED = r"[^\0]*?Permission denied \([a-z]"
 """What is wrong with a key matters only if no other was accepted."""

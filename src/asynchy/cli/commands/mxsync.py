@@ -76,6 +76,8 @@ def mxsync(config: Path, execute: bool, once: bool, new_state: bool, quiet: bool
         raise click.UsageError("--new-state goes with --execute")
     if quiet:
         logging_setup.be_quiet()
+    if once or not execute:
+        logging_setup.report_follows()
     settings = _read(config)
     board = ProgressBoard()
 

@@ -113,6 +113,7 @@ class _Day(click.ParamType[datetime]):
 def sync(file: Path, /, **options: Any) -> int:
     """Sync data from a configured asynchy remote."""
     settings = load_shared(file).settings
+    logging_setup.report_follows()
     logging_setup.set_up(settings.log_level, settings.log_files.sync)
     session = warm_up.connect(settings)
     if not (options["dry_run"] or options["parallel"]):

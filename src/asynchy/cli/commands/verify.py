@@ -61,6 +61,7 @@ def verify_command(file: Path, /, **options: Any) -> int:
     Resumes if interrupted. Differing files are moved aside and fetched again.
     """
     settings = load_shared(file).settings
+    logging_setup.report_follows()
     logging_setup.set_up(settings.log_level, settings.log_files.sync)
 
     def work(stop: Stop, signals: Signals) -> int:

@@ -176,7 +176,7 @@ class Http:
             if self._proxy and _PROXY_REFUSED in str(getattr(error, "original_error", "")):
                 raise _proxy_refused(self._proxy) from None
             what = "'s answer took too long" if deadline.passed else f" {_what(error, self._proxy)}"
-            raise PortalUnavailable(f"{self._name}{what}") from None
+            raise PortalUnavailable(f"{self._name}{what}", hint=_hint(error)) from None
         if self._proxy and response.status == http.client.PROXY_AUTHENTICATION_REQUIRED:
             raise _proxy_refused(self._proxy)
         return Answer(
@@ -289,6 +289,13 @@ def _octets(text: str) -> bytes:
         return text.encode("latin-1")
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogateescape")
+
+
+def _hint(error: Exception) -> str | None:
+    """What to do about a server that no connection could be made to; None: a connection was."""
+    if isinstance(error, (NewConnectionError, ProxyError)):
+        return "check its address in the config, and this machine's network and proxy"
+    return None
 
 
 def _what(error: Exception, proxy: _Proxy | None) -> str:

@@ -1,0 +1,6 @@
+"""What a log line is besides its text."""
+
+from __future__ import annotations
+
+IN_REPORT = {"in_report": True}
+"""`extra` of a line that the report at the end of a run says again."""
