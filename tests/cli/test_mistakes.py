@@ -21,7 +21,7 @@ CONFIGS = [  # a pattern in the config, what stands there instead, and what is s
     (r"^max-tasks: 2", "max-tasks: two", ":18: max-tasks: found 'two'; accepted is a whole number"),
     (r"^max-tasks: 2", "max-task: 2", ":18: max-task: unknown key; did you mean max-tasks?"),
     (r"^destination-root-path.*", "", ":1: destination-root-path: is required, and not there"),
-    (r"^epn_cap_map.*", "epn_cap_map:\n  12282: ny79\n  12282: kx12", ":4: epn_cap_map.12282: stands here twice"),
+    (r"^epn_cap_map.*", "epn_cap_map:\n  12282: ny79\n  12282: kx12", ":4: epn_cap_map.12282: is there twice; remove one"),
     (r"^epn_cap_map.*", "epn_cap_map: {12282a: ny79}", ":2: epn_cap_map.12282a: found '12282a'; accepted is a proposal number: digits only, such as \"12282\""),
     (r"^base-url.*", "base-url: portal.example", ":5: base-url: found 'portal.example'; accepted is the portal's address, such as https://portal.synchrotron.org.au:443"),
     (r'"password": "[^"]*"', '"password": {"file": "/nowhere/pw"}', ":4: equipment[0].password: the secret file /nowhere/pw cannot be read: No such file or directory"),

@@ -314,7 +314,7 @@ def test_all_problems_are_reported_at_once_each_with_its_place(tmp_path: Path) -
         ('beamline: "mx\nignore: "x"\n', "a quote or bracket is not closed"),
         ('beamline: "mx\n', "a quote is not closed"),
         ("a: &x {b: *x}\n", "an alias holds itself"),
-        ("beamline: mx\nbeamline: saxs\n", ":2: beamline: stands here twice"),
+        ("beamline: mx\nbeamline: saxs\n", ":2: beamline: is there twice; remove one"),
         ("? [a]\n: b\n", "a key must be plain text"),
         ("a: &x 1\n<<: *x\n", "`<<` takes a mapping"),
     ],
@@ -644,7 +644,7 @@ def test_a_key_like_no_other_lists_the_known_ones(tmp_path: Path) -> None:
 )
 def test_keys_that_stand_there_twice(tmp_path: Path, text: str, line: int, place: str) -> None:
     lines = refused(tmp_path, text).splitlines()
-    assert f"{tmp_path}/config.yml:{line}: {place}: stands here twice" in lines
+    assert f"{tmp_path}/config.yml:{line}: {place}: is there twice; remove one" in lines
 
 
 def test_problems_come_in_the_order_of_their_lines(tmp_path: Path) -> None:

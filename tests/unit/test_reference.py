@@ -65,7 +65,7 @@ def known(line: str) -> bool:
     words = words[: min(ends, default=None)]
     name = words.pop(0).rpartition("/")[2]
     command: click.Command = loaded(PROGRAMS[name]) if name in PROGRAMS else asynchy
-    context = click.Context(command, info_name=name)
+    context = click.Context(command, info_name=name, **command.context_settings)
     options = {option for one in command.get_params(context) for option in one.opts}
     while words:
         word = words.pop(0)

@@ -117,7 +117,7 @@ def _keys(path: Path) -> YamlDocument:
 def _checked(path: Path, tree: YamlDocument, model: type[_S_co]) -> Loaded[_S_co]:
     written = _without_nulls(tree.data)
     problems: list[tuple[int | None, str]] = [
-        (line, f"{_dotted(place)}: stands here twice") for place, line in tree.repeated
+        (line, f"{_dotted(place)}: is there twice; remove one") for place, line in tree.repeated
     ]
     names = {OTHER_NAMES.get(key, key): key for key in written}
     problems += [
