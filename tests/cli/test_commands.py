@@ -269,13 +269,20 @@ def test_status_before_anything_is_known_makes_no_catalogue(program: Program, pl
     assert unknown.returncode == 5
     assert "99999z is unknown" in unknown.stderr
     mapped = status("12282a")
-    assert mapped.returncode == 5  # as with --json
+    assert mapped.returncode == 0
     assert "12282a: not seen yet" in mapped.stdout and "project: ny79" in mapped.stdout
     assert sorted(item.name for item in place.iterdir()) == ["config.yml"]
     (place / "ignore.yml").write_text("previouslySynched: [99999z]\n")
     skipped = status("99999z")
-    assert skipped.returncode == 5
-    assert "99999z: skipped" in skipped.stdout and "ignore.yml (original)" in skipped.stdout
+    assert skipped.returncode == 0
+    assert "99999z: skipped" in skipped.stdout
+    assert "listed in ignore.yml: by the original program" in " ".join(skipped.stdout.split())
+    as_json = program.run(
+        "asynchy", "--config", path, "status", "--json", "99999z", environment=environment
+    )
+    assert as_json.returncode == 0
+    (row,) = json.loads(as_json.stdout)["without_copy"]
+    assert (row["epn"], row["state"], row["history"]) == ("99999z", "skipped", [])
 
 
 def test_status_as_a_table_and_as_json(home: Home) -> None:

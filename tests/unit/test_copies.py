@@ -131,8 +131,9 @@ def test_of_several_copies_one_must_be_named(home: Home) -> None:
 def test_a_copy_that_nobody_knows_is_named(home: Home) -> None:
     with pytest.raises(NothingKnown, match="knows no copy of 12282a in /nowhere"):
         home.chosen(Path("/nowhere"))
-    with pytest.raises(NothingKnown, match="knows no copy of 99999z"):
+    with pytest.raises(NothingKnown, match="knows no copy of 99999z") as found:
         chosen_copy(home.catalogue, Epn("99999z"), None)
+    assert "`asynchy status 99999z`" in str(found.value.hint)
 
 
 def test_a_copy_that_a_process_works_on_is_refused(home: Home) -> None:

@@ -17,7 +17,7 @@ from asynchy.model.experiment_record import ExperimentRecord
 from asynchy.model.formatting import moment
 from asynchy.model.observed import is_usable
 from asynchy.model.plan import DueReason, SkipReason
-from asynchy.model.policy import Origin, Policy
+from asynchy.model.policy import BY_ORIGINAL, Origin, Policy
 from asynchy.model.safety import damage_words, is_emptied, original_settles, unexpected
 
 
@@ -124,8 +124,7 @@ def _skipped(record: ExperimentRecord, policy: Policy) -> ExperimentState | None
         return ExperimentState(record, State.SKIPPED, left=SkipReason.IGNORED)
     if not original_settles(record, entry, policy.original_beamline):
         return None
-    reason = "by the original program"
-    return ExperimentState(record, State.SKIPPED, reason, left=SkipReason.IGNORED)
+    return ExperimentState(record, State.SKIPPED, BY_ORIGINAL, left=SkipReason.IGNORED)
 
 
 _OF_THE_COPY = (

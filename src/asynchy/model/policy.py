@@ -20,6 +20,10 @@ CURRENT = timedelta(hours=1)
 """A visit that runs now or begins within this time is current (the original's rule)."""
 
 
+BY_ORIGINAL = "by the original program"
+"""Who wrote an entry of `Origin.ORIGINAL`, for people."""
+
+
 class Origin(Enum):
     """Who wrote an entry of `ignore.yml`. The values are stored in the catalogue."""
 

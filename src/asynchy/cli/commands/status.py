@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,17 +25,17 @@ from asynchy.cli.output.states import show_experiment, show_states
 from asynchy.cli.output.status_json import print_json
 from asynchy.cli.output.tables import line
 from asynchy.config import Settings, Shared, load_shared
-from asynchy.errors import AsynchyError, ExitCode, IgnoreListError, NothingKnown, StateLost
+from asynchy.errors import AsynchyError, ExitCode, IgnoreListError, StateLost
 from asynchy.model.copy_record import CopyState, Presence
 from asynchy.model.epn import Epn
 from asynchy.model.experiment_record import ExperimentRecord
 from asynchy.model.experiment_state import ExperimentState, State
 from asynchy.model.formatting import count, size
-from asynchy.model.policy import Origin
 from asynchy.model.safety import name_of
 from asynchy.repatriation.lost_state import read_state_files
 from asynchy.reporting.presence import copies_with_presence
 from asynchy.reporting.reports import ignore_entries, notices, states
+from asynchy.reporting.unseen import Unseen, explain_unseen
 
 
 @click.command()
@@ -58,9 +58,12 @@ def status(file: Path, /, epn: str | None, as_json: bool, wide: bool) -> int:
         known = catalogue.overview
         copies = copies_with_presence(known.copies(epns), known.places_below)
     not_due = {item.experiment for item in found if item.state is not State.DUE}
+    unseen = None
+    if wanted is not None and not (found or copies or isinstance(problem, StateLost)):
+        unseen = _unseen(settings, catalogue, wanted, file)
     if as_json:
         all_known = isinstance(settings, Settings) and problem is None
-        print_json(catalogue, found, copies, wanted, str(file), all_known=all_known)
+        print_json(catalogue, found, copies, wanted, str(file), all_known=all_known, unseen=unseen)
         return ExitCode.OK
     running = catalogue.transfers.running()
     if wanted is None:
@@ -79,9 +82,8 @@ def status(file: Path, /, epn: str | None, as_json: bool, wide: bool) -> int:
         show_attempts(catalogue.history.attempts_of(wanted.text))
         show_checks(catalogue.history.checks_of(wanted.text))
         show_events(catalogue.decisions.events_of(wanted.text))
-    elif not _show_all_seen(catalogue, wanted) and not isinstance(problem, StateLost):
-        _explain_unseen(settings, catalogue, wanted, f"asynchy --config {file}")
-        return ExitCode.STATE_ERROR
+    else:
+        _show_unseen(unseen, _seen(catalogue, wanted))
     if problem is not None and (wanted is None or isinstance(problem, StateLost)):
         raise problem
     return ExitCode.OK
@@ -102,12 +104,9 @@ def _states(
     return found, notices(settings, catalogue, found, policy), loss_of(settings)
 
 
-def _show_all_seen(catalogue: Catalogue, epn: Epn) -> bool:
-    """Print the experiments of an EPN that nobody has fetched; whether there are any."""
-    seen = [one for one in catalogue.overview.records([epn.text]) if one.seen]
-    for record in seen:
-        _show_seen(record)
-    return bool(seen)
+def _seen(catalogue: Catalogue, epn: Epn) -> list[ExperimentRecord]:
+    """The experiments of an EPN that are or were at the facility."""
+    return [one for one in catalogue.overview.records([epn.text]) if one.seen]
 
 
 def _show_seen(record: ExperimentRecord) -> None:
@@ -139,29 +138,28 @@ def _show_copies(settings: Shared, records: Sequence[ExperimentRecord], call: st
             line("")
 
 
-def _explain_unseen(settings: Shared, catalogue: Catalogue, epn: Epn, call: str) -> None:
-    """Print what the config and `ignore.yml` have about an EPN without an experiment.
+def _unseen(settings: Shared, catalogue: Catalogue, epn: Epn, config: Path) -> Unseen | None:
+    """What the config and `ignore.yml` have about an EPN; None: it was seen at the facility.
 
     Raises:
         NothingKnown: neither names it.
     """
-    unseen = "the portal reported no visit, and no walk or cycle has seen it"
+    if _seen(catalogue, epn):
+        return None
     project, entry = None, None
     if isinstance(settings, Settings):
         project = settings.epn_cap_map.get(epn.proposal)
         entry = ignore_entries(settings, catalogue, datetime.now(UTC)).get(epn.text)
-    if project is None and entry is None:
-        raise NothingKnown(
-            f"{epn} is unknown: {unseen}",
-            hint="check the spelling; `asynchy walk` and `mxsync` find what is at the facility",
-        )
-    skips = entry is not None and entry.origin in (Origin.PERSON, Origin.ORIGINAL)
-    line(f"{epn}: {'skipped' if skips else 'not seen yet'}")
-    listed = f"listed in ignore.yml ({entry.origin.value}); " if entry is not None else ""
-    line(f"  why: {listed}{unseen}")
-    if project is not None:
-        line(f"  project: {project}")
-    step = "nothing; to have it fetched, take it out of ignore.yml"
-    if not skips:
-        step = f"it is fetched after its visit; {call} walk looks for it at the facility now"
-    line(f"  next step: {step}")
+    return explain_unseen(epn, project, entry, str(config))
+
+
+def _show_unseen(item: Unseen | None, seen: Iterable[ExperimentRecord]) -> None:
+    for record in seen:
+        _show_seen(record)
+    if item is None:
+        return
+    line(f"{item.epn}: {item.state}")
+    line(f"  why: {item.reason}")
+    if item.project is not None:
+        line(f"  project: {item.project}")
+    line(f"  next step: {item.next_step}")

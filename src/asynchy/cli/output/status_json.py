@@ -18,6 +18,7 @@ from asynchy.model.epn import Epn
 from asynchy.model.experiment_state import ExperimentState, State
 from asynchy.model.transfer_progress import RunningTransfer
 from asynchy.reporting.next_steps import next_step, why
+from asynchy.reporting.unseen import Unseen
 
 
 def print_json(  # noqa: PLR0913 - all that is known
@@ -28,10 +29,12 @@ def print_json(  # noqa: PLR0913 - all that is known
     config: str,
     *,
     all_known: bool,
+    unseen: Unseen | None = None,
 ) -> None:
     """Print the object. `copies` are those of the catalogue if there are no states.
 
-    Unless `all_known`, it is not known what is due.
+    Unless `all_known`, it is not known what is due. `unseen`: what is said of an EPN that is no
+    experiment yet.
 
     Raises:
         NothingKnown: there is nothing of the EPN that was named.
@@ -43,6 +46,8 @@ def print_json(  # noqa: PLR0913 - all that is known
     last = catalogue.last_attempts([copy.id for copy, _ in rows if copy is not None])
     running = {one.destination: one for one in catalogue.transfers.running()}
     made = [_of_copy(copy, last, running) | _of_state(item, config) for copy, item in rows]
+    if unseen is not None:
+        made.append(dict.fromkeys(_FIELDS) | asdict(unseen) | {"epn": unseen.epn.text})
     if epn is not None:
         _add_history(catalogue, made, epn)
     pause = catalogue.pauses.current(datetime.now(UTC))
