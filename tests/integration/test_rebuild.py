@@ -133,6 +133,11 @@ def test_what_is_at_home_and_gone_from_the_facility_stays_known(lost: Home) -> N
         )
         assert report.returncode == 1
         assert "12282a" in report.stdout
+    ignore = lost.place / "ignore.yml"
+    entries = ignore.read_text()
+    ignore.write_text(f"{entries}- 12282a\n")
+    assert lost.once().returncode == 0
+    ignore.write_text(entries)
     shutil.move(away, source)
     assert lost.once().returncode == 0
     assert "12282a (mx): at home" in shown(lost, "12282a")
@@ -144,6 +149,7 @@ def test_what_is_at_home_and_gone_from_the_facility_stays_known(lost: Home) -> N
         ("status", "12282a"),
         ("report", "at-risk"),
         ("report", "reconcile"),
+        ("report", "activity"),
         ("verify",),
         ("audit",),
         ("copies", "list"),

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from asynchy.model.experiment import Copy, Experiment
+from asynchy.model.experiment_state import State
 from asynchy.model.plan import Plan
 
 
@@ -33,6 +34,11 @@ def due_notes(
         if item.reason.stays_due
     }
     undone |= {copy.experiment: (copy.project, reason) for copy, reason in failed}
-    settled = {item.experiment for item in plan.states if item.is_settled}
+    # A person may take a skip back, and what was due must not have been forgotten then.
+    settled = {
+        item.experiment
+        for item in plan.states
+        if item.is_settled and item.state is not State.SKIPPED
+    }
     noted = {item.experiment for item in plan.states if item.record.note is not None}
     return DueNotes(undone, (({*done} | settled) & noted) - undone.keys())

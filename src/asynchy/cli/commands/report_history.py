@@ -10,7 +10,7 @@ import click
 from asynchy.catalogue import Catalogue
 from asynchy.cli.commands.activity_mail import mail_activity
 from asynchy.cli.errors import handle_errors
-from asynchy.cli.lost_state import explains_loss
+from asynchy.cli.lost_state import explains_loss, loss_of
 from asynchy.cli.options import time_span
 from asynchy.cli.output.history import (
     ACTIVITY_COLUMNS,
@@ -108,6 +108,8 @@ def activity_command(  # noqa: PLR0913 - an option each
     if month is not None:
         begin, end = month, min(now, (month + timedelta(days=32)).replace(day=1))
     settings = load_shared(config).settings
+    if (lost := loss_of(settings)) is not None:
+        raise lost
     catalogue = Catalogue.open_readonly(settings.catalogue_path)
     needs: tuple[str, ...] = ()
     if isinstance(settings, Settings):
