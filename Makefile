@@ -53,6 +53,7 @@ bench: ## how fast experiments come home, against other programs (root, 90 minut
 	@$(PYTHON) -m benchmarks
 	@$(PYTHON) -m benchmarks.decisions
 	@$(PYTHON) -m benchmarks.dashboard
+	@$(PYTHON) -m benchmarks.viewers
 
 bench-quick: ## the same in five minutes: less data, fewer distances, one round
 	@scripts/set-up --bench

@@ -24,7 +24,8 @@ from tests.conftest import Home, Program, give
 from tests.tools.dashboard import NOW, Browser, MadeHome, served
 
 pytestmark = pytest.mark.extra
-PAGES = ("/", "/experiments", "/experiments/mx/1a", "/experiments/mx/3a", "/history", "/facility",
+PAGES = ("/", "/experiments", "/experiments/mx/1a", "/experiments/mx/1a/files", "/experiments/mx/3a",
+         "/history", "/facility",
          "/health", "/actions/release?epn=1a&beamline=mx", "/nosuch")  # fmt: skip
 LIMIT = 30_000
 """Milliseconds; a slow machine is no failure."""
