@@ -1,10 +1,10 @@
 """What the dashboard costs a transfer: `python -m benchmarks.viewers`.
 
-ROUNDS (7) times an experiment of MB (1500) megabytes comes home on this machine, without distance,
-in three ways in turns: without records of progress, with them, and with them while VIEWERS (100)
-pages are kept up to date. It prints rates, and seconds of processors that mxsync and its processes
-took, which others on the machine disturb less; the medians of the ratios within a round; and what
-one record takes, for eight transfers at a time.
+ROUNDS (7) times an experiment of MB (1500) megabytes comes home on this machine, as fast as it can
+or with LINK (such as "25 MB") bytes a second, in three ways in turns: without records of progress,
+with them, and with them while VIEWERS (100) pages are kept up to date. It prints rates, and seconds
+of processors that mxsync and its processes took, which others on the machine disturb less; the
+medians of the ratios within a round; and what one record takes, for eight transfers at a time.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def _once(home: Path, facility: Facility, way: str, viewers: int) -> tuple[float
     (home / "projects" / "ny79").mkdir(parents=True)
     config = write_config(
         home / "config.yml", facility, destination=home / "projects",
-        epn_cap_map={"12282": "ny79"}, epnalert_template_folder=OMIT, epnalert_template_text=OMIT,
+        epn_cap_map={"12282": "ny79"}, bandwidth_limit=os.environ.get("LINK") or OMIT,
+        epnalert_template_folder=OMIT, epnalert_template_text=OMIT,
         epnalert_template_html=OMIT, web={"listen": "127.0.0.1:0"}, manifest=False,
     )  # fmt: skip
     code = (_WITHOUT if way == "without" else "") + _RUN

@@ -20,6 +20,7 @@ _PICTURES = {
     "dashboard-now": ("/", 1000, 900, "light"),
     "dashboard-phone": ("/", 390, 800, "dark"),
     "dashboard-experiments": ("/experiments", 1000, 620, "light"),
+    "dashboard-history": ("/history", 1000, 985, "light"),
 }
 """By name: the page, the width, the height, light or dark."""
 _SOME = "left"
@@ -51,6 +52,10 @@ def main(arguments: list[str]) -> int:
             for name, (path, width, height, scheme) in _PICTURES.items():
                 page = _page(browser, token, width, height, scheme)
                 page.get_by_text(_SOME, exact=False).first.wait_for(timeout=_LONGEST)
+                if path == "/history":
+                    page.get_by_role("cell", name="complete", exact=True).first.wait_for(
+                        timeout=_LONGEST
+                    )
                 page.goto(_ADDRESS + path)
                 page.wait_for_timeout(2500)  # for the first live figures
                 page.screenshot(path=str(target / f"{name}.png"))
