@@ -33,6 +33,26 @@ def run(*command: str | Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.fixture
+def exfat(copy: Copy) -> Iterator[None]:
+    """exFAT by FUSE, which says of a name that it refuses that it is not there."""
+    image = copy.project_folder.with_name("image")
+    image.touch()
+    os.truncate(image, _IMAGE)
+    run("mkfs.exfat", image)
+    device = subprocess.run(
+        ["losetup", "--find", "--show", image], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    try:
+        run("mount.exfat-fuse", device, copy.project_folder)
+        try:
+            yield
+        finally:
+            run("umount", copy.project_folder)
+    finally:
+        run("losetup", "--detach", device)
+
+
 @contextmanager
 def mounted(copy: Copy, make: list[str], mount: list[str]) -> Iterator[None]:
     """A new file system in the place of the project folder."""
@@ -110,6 +130,22 @@ def test_of_files_whose_names_home_refuses_no_byte_is_fetched(engine: Engine, co
     assert at_home(copy) == names
     assert (result.files, result.bytes) == (4, sum(len(os.fsencode(name)) for name in names))
     assert result.reason is not None and result.reason.startswith("6 files could not be")
+
+
+@pytest.mark.usefixtures("exfat")
+def test_names_that_home_says_are_not_there_are_refused_names(
+    engine: Engine, copy: Copy, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = with_umask(engine)
+    written(copy, "a|b", '"q"', "c:d/deep", "good")
+    for moved in (1, 0):
+        caplog.clear()
+        result = transfer(engine, copy, Stop(), ignored)
+        assert (result.files, result.bytes) == (moved, moved * len("good"))
+        assert at_home(copy) == {"good"}
+        told = [line for line in caplog.messages if "refuses its name" in line]
+        assert sorted(line.partition(": ")[0] for line in told) == ['"q"', "a|b", "c:d"]
+        assert "No such file" not in caplog.text
 
 
 @pytest.mark.usefixtures("ntfs")

@@ -81,10 +81,28 @@ def test_any_error_of_one_file_keeps_back_that_file_alone(
             f"1 file could not be fetched, the first of them bbb: {os.strerror(number)}"
         )
         (row,) = home.status("12282a")
-        assert row["last"]["files"] in (moved, moved + (home.config.read_text().find("rsync") > 0))
+        assert row["last"]["files"] == moved
     refuse_nothing(home)
     assert home.once().returncode == 0
     assert at_home(home) == set(NAMES)
+
+
+@pytest.mark.usefixtures("source")
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EBUSY])
+def test_a_name_that_home_takes_nowhere_is_told_by_its_path_and_keeps_back_itself_alone(
+    home: Home, refuse: Refuse, number: int
+) -> None:
+    refuse("rename", number, "*/sub/ccc")
+    for moved in (2, 0):
+        assert home.once().returncode == 1
+        assert at_home(home) == {"aaa", "bbb"}
+        assert reason(home).startswith(
+            f"1 file could not be fetched, the first of them sub/ccc: {os.strerror(number)}"
+        )
+        (row,) = home.status("12282a")
+        assert row["last"]["files"] == moved
+    assert ".asynchy-temporary" not in home.log
+    assert "rsync error" not in home.log
 
 
 @pytest.mark.usefixtures("source")

@@ -76,6 +76,16 @@ def test_each_name_of_a_kind_that_is_refused_is_tried(scratch: int, tried: list[
     assert tried == names
 
 
+def test_name_that_is_not_found_though_its_folder_is_there_is_refused(
+    scratch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_exfat_fuse(*_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(NameTrial, "_make", as_exfat_fuse)
+    assert NameTrial(scratch).refusal(b'"q"') == errno.EINVAL
+
+
 def test_error_that_is_not_about_the_name_refuses_nothing(
     scratch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

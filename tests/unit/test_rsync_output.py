@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asynchy.engines.rsync_results import Refused
 from asynchy.model.experiment import Entry, EntryKind, Unlisted
 from asynchy.model.listing_limits import SHORTEN_IT
 from asynchy.model.remote_names import is_inside, target_at_home
@@ -18,6 +19,7 @@ from asynchy.ssh.rsync.output import (
     parse_listed,
     parse_named,
     parse_progress,
+    parse_refused,
     parse_statistic,
     parse_unlisted,
     unescape,
@@ -360,6 +362,38 @@ def test_the_statistics_of_a_run() -> None:
     assert (found["Literal data"], found["Matched data"]) == (4_999_999_999, 1)
     assert found["Total bytes received"] == 5_000_001_234
     assert not any("time" in name for name in found)
+
+
+HOME = b"/home/p/.asynchy-data/rsync/tree"
+REFUSALS = [
+    (b'rename "%s/.asynchy-temporary/a.h5.fwiglZ" -> "m/a.h5": Operation not permitted (1)', b"m/a.h5", 1),
+    (b'rename "%s/.asynchy-temporary/a.h5.fwiglZ" -> "m/a.h5": No such file or directory (2)', b"m/a.h5", 22),
+    (b'mkstemp "%s/.asynchy-temporary/"q".T2O6ht" failed: No such file or directory (2)', b'.asynchy-temporary/"q"', 22),
+    (b'mkstemp "%s/.asynchy-temporary/a\\#012b.T2O6ht" failed: Input/output error (5)', b".asynchy-temporary/a\nb", 5),
+    (b'recv_generator: mkdir "%s/m" failed: Input/output error (5)', b"m", 5),
+    (b'rename "%s/.asynchy-temporary/x.fwiglZ" -> "../x": Operation not permitted (1)', None, 0),
+    (b'failed to set times on "%s/m": Operation not permitted (1)', None, 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "path", "number"), REFUSALS)
+def test_what_home_does_not_take_is_told_by_its_path(
+    line: bytes, path: bytes | None, number: int
+) -> None:
+    line = b"rsync: [receiver] " + line.replace(b"%s", HOME)
+    found = parse_refused(line, HOME)
+    assert (found and (found[0], found[1].errno)) == (path and (path, number))
+
+
+def test_a_file_without_a_temporary_one_is_known_by_its_name_though_that_is_cut() -> None:
+    refused = Refused()
+    for name in (b"short", b"x" * 243):
+        refused.note(b".asynchy-temporary/" + name, OSError(5, name.decode()))
+    refused.note(b"m", OSError(1, "folder"))
+    found = [refused.of(path) for path in (b"a/short", b"x" * 250, b"m/n/a", b"shorter", b"mm")]
+    assert [error and error.strerror for error in found] == [
+        "short", "x" * 243, "folder", None, None,
+    ]  # fmt: skip
 
 
 MORE_CAUSES = [

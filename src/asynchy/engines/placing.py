@@ -86,7 +86,14 @@ class Placement:
                 if not is_about_one_file(error):
                     raise
                 self._blocked += (folder.path + b"/",)
-                self._tell(folder.path, error)
+                self._tell(folder.path, self._named(folder.path, error))
+
+    def _named(self, folder: bytes, error: OSError) -> OSError:
+        """Why a folder could not be made; of its name where that is what home refuses."""
+        if error.errno != errno.ENOENT:
+            return error
+        refusal = self._names.refusal(folder.rpartition(b"/")[2])
+        return error if refusal is None else OSError(refusal, os.strerror(refusal))
 
     def files(self, larger_than: int, stop: Stop) -> Iterator[tuple[Entry, bool]]:
         """Each file that is to be at home, and whether it is missing there.

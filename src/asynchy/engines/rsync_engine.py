@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from asynchy.engines import rsync_results
+from asynchy.engines import rsync_plan, rsync_results
 from asynchy.engines.base import Job, OnProgress
 from asynchy.engines.chunks import ChunkSize, work_units
 from asynchy.engines.placing import Placement, failed, home_tree, not_fetched
@@ -36,20 +36,8 @@ from asynchy.ssh.server import Server, require_ssh
 
 log = logging.getLogger(__name__)
 
-_STREAMS = 4
-"""rsyncs side by side where the config names no number: over 20 ms they carry more than twice what
-one does, over 100 ms four times as much; near by they cost a fifth."""
-_WORTH = 64 << 20
-"""Bytes from which on more than one is worth its connections."""
-_PATIENT = 10
-"""Times `timeout` that an rsync may be without a word, beside what it may take for each file: it
-looks at the earlier version of each in silence."""
-_LOOK = 0.005
-"""Seconds to look at a file at home, at a slow file system."""
-_CHECKSUMS = 20_000_000
-"""Bytes a second that checksums are made of at least, in silence, too."""
 _BUNDLES = 4
-"""For each of them, so that they end together."""
+"""For each of the rsyncs side by side, so that they end together."""
 _COMPARED = 2000
 """Files whose checksums are compared by one rsync."""
 
@@ -129,6 +117,7 @@ class _RsyncTransfer:
         self._lacking = 0
         """Files that an rsync did not bring which could not bring all."""
         self._first_lacking = b""
+        self._refused = rsync_results.Refused()
 
     def fetch(self, stop: Stop) -> EngineResult:
         self.placing.make_folders(stop)
@@ -145,11 +134,8 @@ class _RsyncTransfer:
 
     @property
     def _streams(self) -> int:
-        listing_diff, engine = self._job.listing_diff, self._engine
-        if listing_diff.missing_bytes < _WORTH or engine.compare == "checksum":
-            return 1
-        wanted = engine.transfer_options.streams or _STREAMS
-        return min(wanted, engine.remote.connections, listing_diff.missing_files)
+        engine = self._engine
+        return rsync_plan.streams(engine.remote, engine.transfer_options, self._job.listing_diff)
 
     @property
     def _has_earlier(self) -> bool:
@@ -158,7 +144,7 @@ class _RsyncTransfer:
 
     @property
     def _patience(self) -> float:
-        return _PATIENT * self._engine.remote.timeout + _LOOK * self._job.listing_diff.files
+        return rsync_plan.patience(self._engine.remote, self._job.listing_diff)
 
     def _made(self, stop: Stop) -> Iterator[Sequence[Entry]]:
         """What is to be fetched: the files that one rsync brings."""
@@ -207,7 +193,8 @@ class _RsyncTransfer:
         """Those of some files whose checksum is another one at the facility, or not told."""
         same: dict[bytes, bool] = {}
         engine, copy = self._engine, self._job.copy
-        patience = engine.remote.timeout + sum(entry.size for entry in alike) / _CHECKSUMS
+        size = sum(entry.size for entry in alike)
+        patience = rsync_plan.patience_for_checksums(engine.remote, size)
         paths = [entry.path for entry in alike]
         try:
             runner.compare_files(
@@ -282,15 +269,14 @@ class _RsyncTransfer:
         paths = fetcher.Paths(copy.source, self._staging.tree.descriptor, earlier)
         names = (entry.path for entry in entries)
         try:
-            result = fetcher.fetch_files(
-                engine.remote, paths, names, engine.transfer_options, stop, hear, self._patience
-            )
-            return rsync_results.without_times(result) if engine.compare == "size" else result
+            return fetcher.fetch_files(
+                engine.remote, paths, names, engine.transfer_options, stop, hear,
+                self._refused.note, self._patience,
+            )  # fmt: skip
         except Stopped as error:
             return rsync_results.stopped_result(str(error))
 
     def _note(self, result: EngineResult) -> None:
-        self.files += result.files or 0
         self.bytes += result.bytes or 0
         if not result.ok:
             self._failed.append(result)
@@ -305,7 +291,10 @@ class _RsyncTransfer:
         *,
         all_came: bool,
     ) -> None:
-        """Put in place what has come of some files; `all_came`: the others have vanished."""
+        """Put in place what has come of some files; `all_came`: the others have vanished.
+
+        Unless home took them not, which rsync has told.
+        """
         if not stop.requested:
             self._staging.flush()
         for entry in entries:
@@ -314,9 +303,7 @@ class _RsyncTransfer:
             found = staged.find(entry.path)
             if found is None or not stat.S_ISREG(found.st_mode):
                 with self._lock:
-                    self._vanished += all_came
-                    self._lacking += not all_came
-                    self._first_lacking = self._first_lacking or entry.path
+                    self._note_lacking(entry.path, vanished=all_came)
                 continue
             fetched = found.st_size, found.st_mtime_ns // 1_000_000_000
             try:
@@ -325,13 +312,27 @@ class _RsyncTransfer:
                 if stays:
                     log.info("%s was changed at home; left alone", escaped(entry.path))
                     staged.drop(entry.path)
-                else:
-                    staged.place(entry, home)
+                    continue
+                staged.place(entry, home)
             except OSError as error:
                 if not is_about_one_file(error):
                     raise
                 with self._lock:
                     self.placing.refuse(entry.path, error)
+            else:
+                with self._lock:
+                    self.files += 1
+
+    def _note_lacking(self, path: bytes, *, vanished: bool) -> None:
+        if (error := self._refused.of(path)) is not None:
+            if not is_about_one_file(error):
+                raise error
+            self.placing.refuse(path, error)
+        elif vanished:
+            self._vanished += 1
+        else:
+            self._lacking += 1
+            self._first_lacking = self._first_lacking or path
 
     def _fetch_links(self, stop: Stop) -> None:
         """Bring links and special files; each that has no place is named, the others come."""

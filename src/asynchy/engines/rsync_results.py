@@ -9,11 +9,14 @@ from asynchy.engines.placing import failed
 from asynchy.model.attempt import EngineResult
 from asynchy.model.formatting import count
 from asynchy.ssh.rsync import runner
-from asynchy.ssh.rsync.fetcher import LONGEST_PATH
+from asynchy.ssh.rsync.fetcher import LONGEST_PATH, TEMPORARY
 from asynchy.ssh.rsync.output import EXIT_CODES, VANISHED, is_absent
 
 _FILE_IO = 11
 """rsync's exit code where it could not read or write a file."""
+_TEMPORARY = TEMPORARY.encode()
+_CUT = 246
+"""Bytes of the name of a file up to which rsync does not cut that of its temporary one."""
 
 
 def found_one_too_large(result: EngineResult) -> bool:
@@ -27,23 +30,40 @@ def path_too_long() -> OSError:
     return OSError(errno.ENAMETOOLONG, words)
 
 
+class Refused:
+    """What the rsyncs of one run told that the folder at home which they write into refuses."""
+
+    def __init__(self) -> None:
+        self._paths: dict[bytes, OSError] = {}
+        self._temporary: dict[bytes, OSError] = {}
+        """By the names of temporary files, which are those of the files, perhaps cut."""
+
+    def note(self, path: bytes, error: OSError) -> None:
+        """Note what one told; see `output.parse_refused`."""
+        folder, _, name = path.rpartition(b"/")
+        if folder == _TEMPORARY:
+            self._temporary.setdefault(name, error)
+        else:
+            self._paths.setdefault(path, error)
+
+    def of(self, path: bytes) -> OSError | None:
+        """Why a file that did not come was refused, or a folder that it is in; None: it was not."""
+        parts = path.split(b"/")
+        for depth in range(1, len(parts) + 1):
+            if (error := self._paths.get(b"/".join(parts[:depth]))) is not None:
+                return error
+        name = parts[-1]
+        if len(name) <= _CUT or name in self._temporary:
+            return self._temporary.get(name)
+        cut = (error for start, error in self._temporary.items() if name.startswith(start))
+        return next(cut, None)
+
+
 def others_may_come(result: EngineResult) -> bool:
     """Whether other files can be fetched although some could not."""
     if result.vanished:
         return True
     return result.exit_code == runner.PARTLY and not is_absent(result.stderr)
-
-
-def without_times(result: EngineResult) -> EngineResult:
-    """The result where times do not count: that home refuses them is no fault."""
-    faults = [line for line in result.stderr.splitlines() if line.startswith("rsync: ")]
-    if result.exit_code != runner.PARTLY or not faults or not all(map(_is_about_time, faults)):
-        return result
-    return replace(result, ok=True, exit_code=0, reason=None, hint=None)
-
-
-def _is_about_time(line: str) -> bool:
-    return "failed to set times on " in line
 
 
 def rank(result: EngineResult) -> int:

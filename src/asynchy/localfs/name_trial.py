@@ -20,7 +20,14 @@ _PLAIN_BYTES = 128
 """Bytes of a name up to which no file system refuses it: eCryptfs takes 143."""
 _RESERVED = re.compile(r"(con|prn|aux|nul|clock\$|com.|lpt.)(\..*)?", re.IGNORECASE | re.DOTALL)
 """Names of devices, which Windows refuses, and so does NTFS with `windows_names`."""
-_REFUSALS = frozenset({errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG})
+_REFUSALS = {
+    errno.EINVAL: errno.EINVAL,
+    errno.EILSEQ: errno.EILSEQ,
+    errno.ENAMETOOLONG: errno.ENAMETOOLONG,
+    errno.ENOENT: errno.EINVAL,
+}
+"""What file systems say of a name that they refuse, and what that means. (exfat-fuse says ENOENT,
+though the folder is there.)"""
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _Kind = tuple[frozenset[str], str, int]
@@ -52,7 +59,7 @@ class NameTrial:
         try:
             self._make(name)
         except OSError as error:
-            return error.errno if error.errno in _REFUSALS else None
+            return _REFUSALS.get(error.errno or 0)
         self._taken.add(kind)
         return None
 

@@ -20,6 +20,7 @@ from asynchy.ssh.rsync import runner
 from asynchy.ssh.rsync.output import (
     VANISHED,
     explain,
+    is_about_time_or_mode,
     is_complaint,
     is_lost,
     parse_progress,
@@ -68,6 +69,7 @@ def fetch_files(  # noqa: PLR0913, PLR0917 - what, from where to where, how, how
     transfer_options: TransferOptions,
     stop: Stop,
     on_progress: Callable[[int, int], None],
+    on_refused: Callable[[bytes, OSError], None],
     patience: float,
 ) -> EngineResult:
     """Bring some files below a folder at the facility to the same paths in a folder at home.
@@ -75,8 +77,11 @@ def fetch_files(  # noqa: PLR0913, PLR0917 - what, from where to where, how, how
     A file that is whole is renamed to its path there. One that is not at the facility is left out.
     Stopped, or cut off, rsync keeps what it had of a file in `PARTIAL_DIR` beside that path and
     goes on from there the next time. `on_progress` hears how many bytes, and how many files, have
-    arrived so far. After `patience` seconds without a word it is ended: what rsync itself sends now
-    and then to a server that stands still keeps its own `--timeout` from ever passing.
+    arrived so far, and `on_refused` the path of each file or folder that home does not take, and
+    why: that is no failure here. (Of a file it may be the name in `TEMPORARY`: see
+    `parse_refused`.) Nor is a time or mode that home does not take. After `patience` seconds
+    without a word it is ended: what rsync itself sends now and then to a server that stands still
+    keeps its own `--timeout` from ever passing.
 
     All of them are fetched, whatever size and time the earlier version has (`--ignore-times`): that
     is only a basis for what is sent. Whoever puts a link in its place has rsync read another file,
@@ -98,7 +103,8 @@ def fetch_files(  # noqa: PLR0913, PLR0917 - what, from where to where, how, how
         *((f"--partial-dir={PARTIAL_DIR}",) if transfer_options.partial else ()),
         *(("--compress",) if transfer_options.compress else ()),
     ]
-    fetch = _Fetch(remote, paths.source, paths.folder, on_progress)
+    refusals = _Refusals(paths.folder, stop, on_refused)
+    fetch = _Fetch(remote, paths.source, paths.folder, on_progress, refusals)
     listed = runner.list_of_paths(names)
     return fetch.run(options, listed, stop, patience, transfer_options.bandwidth)
 
@@ -130,24 +136,42 @@ def fetch_links(  # noqa: PLR0913, PLR0917 - from where to where, how, who hears
         *(("--links", "--munge-links") if transfer_options.symlinks else ()),
         *(("--specials",) if transfer_options.special_files else ()),
     ]
-    here = os.fsencode(Path(f"/proc/self/fd/{folder}").readlink())
-    log_line = runner.words(stop)
-    refused = others = False
+    refusals = _Refusals(folder, stop, on_refused)
+    return _Fetch(remote, source, folder, lambda *_: None, refusals).run(
+        options, b"", stop, patience
+    )
 
-    def hear(line: bytes) -> None:
-        nonlocal refused, others
-        log_line(line)
-        if (found := parse_refused(line, here)) is not None:
-            refused = True
-            on_refused(*found)
-        else:
-            others |= is_complaint(line)
 
-    fetch = _Fetch(remote, source, folder, lambda *_: None, hear)
-    result = fetch.run(options, b"", stop, patience)
-    if result.exit_code == runner.PARTLY and refused and not others:
-        return replace(result, ok=True, exit_code=0, reason=None, hint=None)
-    return result
+_SUMMARY = b"rsync error: some files/attrs were not transferred (see previous errors)"
+
+
+class _Refusals:
+    """What rsync complains of; hands over what home does not take."""
+
+    def __init__(
+        self, folder: int, stop: Stop, on_refused: Callable[[bytes, OSError], None]
+    ) -> None:
+        self._here = os.fsencode(Path(f"/proc/self/fd/{folder}").readlink())
+        self._log_line = runner.words(stop)
+        self._on_refused = on_refused
+        self._refused = self._others = False
+
+    def hear(self, line: bytes) -> None:
+        """Take a line that it wrote to stderr; who hears of what is refused logs that."""
+        found = parse_refused(line, self._here)
+        if found is not None:
+            self._on_refused(*found)
+        elif not is_about_time_or_mode(line):
+            self._others |= is_complaint(line)
+            if not (self._refused and line.startswith(_SUMMARY)):
+                self._log_line(line)
+            return
+        self._refused = True
+        log.debug("rsync: %s", escaped(line))
+
+    def are_all(self, result: EngineResult) -> bool:
+        """Whether that is all that is wrong."""
+        return result.exit_code == runner.PARTLY and self._refused and not self._others
 
 
 class _Fetch:
@@ -159,13 +183,13 @@ class _Fetch:
         source: str,
         folder: int,
         on_progress: Callable[[int, int], None],
-        on_stderr: Callable[[bytes], None] | None = None,
+        refusals: _Refusals,
     ) -> None:
         self._remote = remote
         self._source = source
         self._folder = folder
         self._on_progress = on_progress
-        self._on_stderr = on_stderr
+        self._refusals = refusals
         self._per_file = log.isEnabledFor(logging.DEBUG)
         self._statistics: dict[str, int] = {}
 
@@ -196,13 +220,16 @@ class _Fetch:
             command,
             stop,
             on_stdout=self._read,
-            on_stderr=self._on_stderr or runner.words(stop),
+            on_stderr=self._refusals.hear,
             stdin=names,
             silence=patience,
             timeout=remote.timeout,
             folder=self._folder,
         )
-        return self._result(ended, patience)
+        result = self._result(ended, patience)
+        if self._refusals.are_all(result):
+            return replace(result, ok=True, exit_code=0, reason=None, hint=None)
+        return result
 
     def _read(self, line: bytes) -> None:
         if (done := parse_progress(line)) is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import calendar
 import errno
+import os
 import re
 from dataclasses import dataclass
 
@@ -46,6 +47,15 @@ _REFUSED = re.compile(
     re.DOTALL,
 )
 """rsync's generator.c, of a link, special file or folder that could not be made at home."""
+_UNPLACED = re.compile(
+    rb"rsync: (?:\[\w+\] )?"
+    rb'(?:mkstemp "(?P<temporary>.*)\.\w{6}" failed|(?:rename|copy) ".*" -> "(?P<path>.*)")'
+    rb': (?P<error>[^"]*) \((?P<number>\d{1,9})\)\s*',
+    re.DOTALL,
+)
+"""rsync's receiver.c and rsync.c, of a file that was fetched and could not be put in its place."""
+_TIME_OR_MODE = re.compile(rb"rsync: (?:\[\w+\] )?failed to set (?:times|permissions) on ")
+"""rsync's rsync.c, of a file that it put in its place all the same."""
 _KINDS = {b"-": EntryKind.FILE, b"d": EntryKind.FOLDER, b"l": EntryKind.SYMLINK}
 
 MUNGED = b"/rsyncd-munged/"
@@ -159,7 +169,13 @@ def _with_too_long(path: bytes) -> Unlisted | None:
 
 
 def parse_refused(line: bytes, folder: bytes) -> tuple[bytes, OSError] | None:
-    """What rsync could not make in `folder` at home, and why; None: the line is about no such."""
+    """What rsync could not make in `folder` at home, and why; None: the line is about no such.
+
+    Of a file for which no temporary one could be made, rsync tells the name of that alone: in its
+    folder for those, without its suffix, and cut if it is long.
+    """
+    if (unplaced := _UNPLACED.fullmatch(line)) is not None:
+        return _not_placed(unplaced, folder)
     match = _REFUSED.fullmatch(line)
     if match is None:
         return None
@@ -172,6 +188,21 @@ def parse_refused(line: bytes, folder: bytes) -> tuple[bytes, OSError] | None:
         longest = LONGEST_PATH - len(MUNGED)
         words = f"rsync cannot fetch a link whose target has more than {longest:,} bytes"
     return inside, OSError(number, words)
+
+
+def _not_placed(match: re.Match[bytes], folder: bytes) -> tuple[bytes, OSError] | None:
+    inside = unescape(match["path"] or match["temporary"]).removeprefix(folder + b"/")
+    if not is_inside(inside):
+        return None
+    number, words = int(match["number"]), escaped(match["error"], limit=200)
+    if number == errno.ENOENT:  # its folder is there, so it is the name (exfat-fuse)
+        number, words = errno.EINVAL, os.strerror(errno.EINVAL)
+    return inside, OSError(number, words)
+
+
+def is_about_time_or_mode(line: bytes) -> bool:
+    """Whether rsync could not give a file its time or mode; the file is there."""
+    return _TIME_OR_MODE.match(line) is not None
 
 
 @dataclass(frozen=True)
