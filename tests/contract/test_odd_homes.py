@@ -187,9 +187,12 @@ def test_times_after_2038_are_named_and_may_be_tolerated(engine: Engine, copy: C
         for moved in (2, 0):
             result = transfer(engine, copy, Stop(), ignored)
             assert (result.ok, at_home(copy)) == (False, {"now", "late"})
-            assert result.files in (moved, moved - 1)
+            assert result.files == moved
             assert result.reason is not None
-            assert "late: the file system at home cannot hold its time" in result.reason
+            assert result.reason.startswith(
+                "1 file is at home without the right time, the first of them "
+                "late: the file system at home cannot hold its time"
+            )
             assert "`time-tolerance: 2`" in result.reason
         tolerate(2)
         try:

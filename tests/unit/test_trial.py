@@ -29,7 +29,7 @@ def test_a_file_system_that_refuses_nothing_has_nothing_said_of_it(tmp_path: Pat
     tmp_path.chmod(0o500)
     if os.geteuid():
         (reason,) = words(tmp_path)
-        assert reason == "no file can be made in it: Permission denied"
+        assert reason == "no folder can be made in it: Permission denied"
     tmp_path.chmod(0o700)
 
 
@@ -59,6 +59,58 @@ def test_a_file_system_without_times_is_named_unless_they_do_not_count(
         ("a file cannot be given a time: Operation not permitted", "set `compare: size`")
     ]
     assert list(refusals(tmp_path, Modes("umask"), size_only=True)) == []
+
+
+def test_a_file_system_that_takes_no_byte_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_over_quota(*_: object) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(os, "fsync", is_over_quota)
+    assert words(tmp_path) == ["no byte can be written to a file in it: Disk quota exceeded"]
+
+
+def test_what_cannot_be_removed_is_named_by_its_path_and_all_else_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "unlink", refuse)
+    ((reason, _),) = refusals(tmp_path, Modes("umask"))
+    (left,) = tmp_path.iterdir()
+    assert reason == (
+        f"what was made in it for a trial cannot be removed: {left}: Operation not permitted"
+    )
+    assert [path.relative_to(left) for path in left.rglob("*")] == [Path("two"), Path("two/file")]
+
+
+def test_a_rename_that_is_refused_is_not_put_down_to_mergerfs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "rename", refuse)
+    ((_, to_do),) = refusals(tmp_path, Modes("umask"))
+    assert "mergerfs" not in to_do
+
+
+@pytest.mark.parametrize(
+    ("held", "found"),
+    [
+        (lambda at: at // 2 * 2, [("a file cannot be given an odd second", "time-tolerance: 2")]),
+        (lambda _: 0, [("a file keeps another time than it is given", "set `compare: size`")]),
+    ],
+    ids=["FAT", "none"],
+)
+def test_one_fault_of_times_is_told_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    held: Callable[[int], int],
+    found: list[tuple[str, str]],
+) -> None:
+    utime = os.utime
+    monkeypatch.setattr(os, "utime", lambda path, times: utime(path, (held(times[1]),) * 2))
+    told = list(refusals(tmp_path, Modes("umask")))
+    assert len(told) == len(found)
+    for (reason, to_do), (start, remedy) in zip(told, found, strict=True):
+        assert reason.startswith(start) and remedy in to_do
 
 
 def test_times_that_cannot_be_held_are_named_unless_they_are_allowed_for(

@@ -13,18 +13,19 @@ import stat
 from collections.abc import Iterator, Mapping
 
 from asynchy.engines.base import Job
+from asynchy.engines.faults import NAMED, Fault, log_fault
 from asynchy.engines.name_collisions import taken_names
 from asynchy.localfs.copy_tree import CopyTree, Scratch, error_reason
-from asynchy.localfs.mode_and_time import time_not_held
+from asynchy.localfs.mode_and_time import TimeNotHeld, time_not_held
 from asynchy.localfs.name_trial import NameTrial
 from asynchy.localfs.partial_cleanup import drop_partial_files
-from asynchy.localfs.safe_tree import is_about_one_file
+from asynchy.localfs.place_trial import is_about_one_place
 from asynchy.model.attempt import EngineResult
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Entry, is_changed, same_place_words
 from asynchy.model.file_modes import Modes
 from asynchy.model.file_times import is_time, same_time
-from asynchy.model.formatting import count, escaped
+from asynchy.model.formatting import escaped
 from asynchy.model.verification import Recorded, is_edited
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,6 @@ log = logging.getLogger(__name__)
 FAILED = 1
 """The exit code of a run in which no program failed."""
 _OPEN_FOLDER = "make its folder at home writable for the user that runs asynchy"
-_NAMED = 10
-"""Things that are in the way and are named in the log."""
 
 
 class Placement:
@@ -60,6 +59,9 @@ class Placement:
         """The first file or folder that has no place, and why; empty: all have one."""
         self.hint: str | None = None
         """What to do about it, if `first` does not say that."""
+        self._undated = 0
+        self.first_undated = ""
+        """The first file that is at home without its time, and why; empty: all have it."""
         self.has_earlier = False
         """Whether a missing file has been seen of which there is an earlier version at home."""
 
@@ -67,6 +69,12 @@ class Placement:
     def unplaced(self) -> int:
         """Files for which there is no place; folders, where there are no such files."""
         return self._unplaced or len(self._blocked)
+
+    @property
+    def faults(self) -> dict[Fault, int]:
+        """How many files have no place, and how many no time."""
+        found = {Fault.NOT_PLACED: self.unplaced, Fault.NO_TIME: self._undated}
+        return {fault: number for fault, number in found.items() if number}
 
     def make_folders(self, stop: Stop) -> None:
         """Make the folders; where something else is in the way, what is in one is left out."""
@@ -83,7 +91,7 @@ class Placement:
             try:
                 self._home.make_folder(folder)
             except OSError as error:
-                if not is_about_one_file(error):
+                if not is_about_one_place(error, self._scratch.descriptor):
                     raise
                 self._blocked += (folder.path + b"/",)
                 self._tell(folder.path, self._named(folder.path, error))
@@ -111,7 +119,7 @@ class Placement:
             try:
                 found = self._home.find(entry.path)
             except OSError as error:
-                if not is_about_one_file(error):
+                if not is_about_one_place(error, self._scratch.descriptor):
                     raise
                 self.refuse(entry.path, error)
                 continue
@@ -143,8 +151,11 @@ class Placement:
         return not self._job.restore and found is not None and self._is_edited(path, fetched, found)
 
     def refuse(self, path: bytes, error: OSError) -> None:
-        """Note that a file that was fetched has no place."""
-        self._unplaced += 1
+        """Note that a file that was fetched has no place, or is in its place without its time."""
+        if isinstance(error, TimeNotHeld):
+            self._undated += 1
+        else:
+            self._unplaced += 1
         self._tell(path, error)
 
     def refuse_link(self, path: bytes, error: OSError) -> None:
@@ -154,13 +165,13 @@ class Placement:
             self._tell(path, error)
 
     def sum_up(self, failed: Mapping[str, int]) -> None:
-        """Log how many files could not be fetched, by cause, if they are more than were named."""
-        if sum(failed.values()) > _NAMED:
+        """Log how many files have a fault, by cause, if they are more than were named."""
+        if sum(failed.values()) > NAMED:
             causes = ", ".join(f"{cause}: {number:,}" for cause, number in failed.items())
             log.warning(
-                "%s: the first %d files that could not be fetched are named above, the others "
-                "above at level INFO; in all: %s",
-                self._job.copy.epn, _NAMED, causes,
+                "%s: the first %d files with a fault are named above, the others above at level "
+                "INFO; in all: %s",
+                self._job.copy.epn, NAMED, causes,
             )  # fmt: skip
 
     def finish(self, stop: Stop) -> None:
@@ -230,12 +241,15 @@ class Placement:
 
     def _tell(self, path: bytes, error: OSError) -> None:
         self._told += 1
-        words = f"{escaped(path, limit=200)}: {error_reason(error)[0]}"
-        if not self.first:
-            self.first = words
-            closed = error.errno in {errno.EACCES, errno.EPERM}
-            self.hint = _OPEN_FOLDER if closed else None
-        log_fault(self._told, words)
+        reason, hint = error_reason(error)
+        words = f"{escaped(path, limit=200)}: {reason}"
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            hint = _OPEN_FOLDER
+        if isinstance(error, TimeNotHeld):
+            self.first_undated = self.first_undated or words
+        elif not self.first:
+            self.first, self.hint = words, hint
+        log_fault(self._told, words, hint)
 
     def _mend(self, entry: Entry, found: os.stat_result) -> None:
         if self._job.restore or not is_time(found, entry.modified):
@@ -246,7 +260,7 @@ class Placement:
             self._home.settle(entry, mode=self._job.restore)
         except OSError as error:  # of another owner, perhaps; its data is what counts
             self._kept += 1
-            if self._kept <= _NAMED:
+            if self._kept <= NAMED:
                 log.warning("%s: its time or mode stays: %s", escaped(entry.path), error.strerror)
 
 
@@ -254,19 +268,9 @@ def _facts(entry: Entry) -> tuple[int, int]:
     return entry.size, entry.modified
 
 
-def log_fault(number: int, words: str) -> None:
-    """Log why a file could not be fetched; `number`: of such files so far."""
-    log.log(logging.WARNING if number <= _NAMED else logging.INFO, "%s", words)
-
-
 def home_tree(job: Job, modes: Modes, compare: str) -> CopyTree:
     """The copy's tree, opened to put files into it."""
     return CopyTree(job.copy, job.replaced, modes, size_only=compare == "size")
-
-
-def not_fetched(number: int, first: str) -> str:
-    """That some files are not at home now, as text for people."""
-    return f"{count(number, 'file')} could not be fetched, the first of them {first}"
 
 
 def failed(reason: str, hint: str | None, files: int, size: int, stderr: str = "") -> EngineResult:

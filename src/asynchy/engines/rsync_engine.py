@@ -19,12 +19,13 @@ from dataclasses import dataclass, field, replace
 from asynchy.engines import rsync_plan, rsync_results
 from asynchy.engines.base import Job, OnProgress
 from asynchy.engines.chunks import ChunkSize, work_units
-from asynchy.engines.placing import Placement, failed, home_tree, not_fetched
-from asynchy.engines.sftp.messages import Fault
+from asynchy.engines.faults import Fault, not_fetched
+from asynchy.engines.placing import Placement, failed, home_tree
 from asynchy.engines.staging import StagedTree, Staging
 from asynchy.errors import ListingError, Stopped
 from asynchy.localfs.copy_tree import CopyTree, Scratch, drop, error_reason, make_folders
-from asynchy.localfs.safe_tree import is_about_one_file
+from asynchy.localfs.mode_and_time import TimeNotHeld
+from asynchy.localfs.place_trial import is_about_one_place
 from asynchy.model.attempt import EngineResult
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Entry
@@ -103,6 +104,7 @@ class _RsyncTransfer:
         self._home = home
         self._staging = staging
         self._on_progress = on_progress
+        self._scratch = scratch.descriptor
         self.placing = Placement(job, home, engine.compare, scratch)
         self._lock = threading.Lock()
         """For what the streams share: all that follows, `placing`, and what is still to fetch."""
@@ -184,7 +186,7 @@ class _RsyncTransfer:
         try:
             return self._staging.completes(entry, self._home)
         except OSError as error:
-            if not is_about_one_file(error):
+            if not is_about_one_place(error, self._scratch):
                 raise
             self.placing.refuse(entry.path, error)
             return True
@@ -291,10 +293,7 @@ class _RsyncTransfer:
         *,
         all_came: bool,
     ) -> None:
-        """Put in place what has come of some files; `all_came`: the others have vanished.
-
-        Unless home took them not, which rsync has told.
-        """
+        """Put in place what has come; `all_came`: the rest has vanished, or home refused it."""
         if not stop.requested:
             self._staging.flush()
         for entry in entries:
@@ -314,18 +313,19 @@ class _RsyncTransfer:
                     staged.drop(entry.path)
                     continue
                 staged.place(entry, home)
+                placed = True
             except OSError as error:
-                if not is_about_one_file(error):
+                placed = isinstance(error, TimeNotHeld)
+                if not placed and not is_about_one_place(error, self._scratch):
                     raise
                 with self._lock:
                     self.placing.refuse(entry.path, error)
-            else:
-                with self._lock:
-                    self.files += 1
+            with self._lock:
+                self.files += placed
 
     def _note_lacking(self, path: bytes, *, vanished: bool) -> None:
         if (error := self._refused.of(path)) is not None:
-            if not is_about_one_file(error):
+            if not is_about_one_place(error, self._scratch):
                 raise error
             self.placing.refuse(path, error)
         elif vanished:
@@ -355,7 +355,7 @@ class _RsyncTransfer:
                     if links.correct_link(path, copy.source):
                         links.place_link(path, self._home)
                 except OSError as error:
-                    if not is_about_one_file(error):
+                    if not is_about_one_place(error, self._scratch):
                         raise
                     self.placing.refuse_link(path, error)
 
@@ -372,10 +372,11 @@ class _RsyncTransfer:
         worst = min(self._failed, key=rsync_results.rank, default=None)
         if worst is not None and not worst.vanished:
             return self._named(worst)
-        if self.placing.first:
-            self.placing.sum_up({Fault.NOT_PLACED.value: self.placing.unplaced})
-            reason = not_fetched(self.placing.unplaced, self.placing.first)
-            return failed(reason, self.placing.hint, 0, 0, self.placing.first)
+        placing = self.placing
+        if placing.faults:
+            placing.sum_up({fault.value: number for fault, number in placing.faults.items()})
+            first = placing.first or placing.first_undated
+            return failed(self._not_fetched(placing.first), placing.hint, 0, 0, first)
         if worst is not None:
             return worst
         if self._vanished:
@@ -387,7 +388,12 @@ class _RsyncTransfer:
         if not (self._lacking or self.placing.unplaced) or not rsync_results.others_may_come(worst):
             return worst
         first = f"{escaped(self._first_lacking, limit=200)}: {worst.reason}"
-        number = self._lacking + self.placing.unplaced
-        unread = {"not fetched": self._lacking, Fault.NOT_PLACED.value: self.placing.unplaced}
-        self.placing.sum_up({cause: files for cause, files in unread.items() if files})
-        return replace(worst, reason=not_fetched(number, self.placing.first or first))
+        faults = {fault.value: files for fault, files in self.placing.faults.items()}
+        lacking = {"not fetched": self._lacking} if self._lacking else {}
+        self.placing.sum_up(lacking | faults)
+        return replace(worst, reason=self._not_fetched(self.placing.first or first))
+
+    def _not_fetched(self, first: str) -> str:
+        faults, undated = self.placing.faults, self.placing.first_undated
+        number = self._lacking + faults.get(Fault.NOT_PLACED, 0)
+        return not_fetched(number, first, faults.get(Fault.NO_TIME, 0), undated)

@@ -41,6 +41,7 @@ STAGING = "rsync"
 """There, too: the folder that rsync writes into."""
 _LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _PROBE = ".asynchy-probe"
+_LOOK = "look at `dmesg`, and at how the file system of the project folder is mounted"
 _UNFINISHED = 0o1700
 """The mode of a folder that was just made: by its sticky bit a later run sees that it never got the
 mode that it is to have."""
@@ -236,7 +237,9 @@ def error_reason(error: OSError) -> tuple[str, str | None]:
         return found.reason, found.hint
     place = error.filename if isinstance(error.filename, str | bytes) else ""
     name = f"{escaped(place)}: " if os.fsencode(place).startswith(b"/") else ""
-    return f"{name}{error.strerror or error}", None
+    if error.errno is None or error.strerror != os.strerror(error.errno):  # it has our words
+        return f"{name}{error.strerror or error}", None
+    return f"{name}{error.strerror} (at home)", _LOOK
 
 
 def _is_unfinished(folder: os.stat_result) -> bool:
@@ -278,7 +281,7 @@ class CopyTree(SafeTree):
     def place(self, scratch: int, temporary: str | bytes, entry: Entry) -> None:
         """Put a file that is whole in its place, with its mode and time; what was there is kept.
 
-        OSError, too, if it is in its place and the file system cannot hold its time.
+        TimeNotHeld, if it is in its place and the file system cannot hold its time.
         """
         needed = self._modes.rule != "umask"
         set_mode(scratch, temporary, self._modes.of(entry), needed=needed)

@@ -8,7 +8,7 @@ import stat
 from datetime import UTC, datetime
 
 from asynchy.localfs.safe_tree import is_about_one_file
-from asynchy.model.file_times import is_last_of_32_bits, is_time
+from asynchy.model.file_times import MOST_TOLERATED, is_last_of_32_bits, is_time
 
 _TIME_REFUSED = "the file system at home refuses its time (`compare: size` does without it)"
 _MODE_REFUSED = "the file system at home refuses its mode (`modes: umask` does without it)"
@@ -45,15 +45,21 @@ def dated(folder: int, name: str | bytes, modified: int) -> int | None:
     return found.st_mtime_ns // 1_000_000_000
 
 
-def time_not_held(modified: int, at_home: int | None) -> OSError:
+class TimeNotHeld(OSError):
+    """A file is in its place, without its time."""
+
+
+def time_not_held(modified: int, at_home: int | None) -> TimeNotHeld:
     """That the file system at home makes another time of one, or takes none; and what to do."""
     if at_home is None:
-        return OSError(errno.EOPNOTSUPP, _TIME_REFUSED)
+        return TimeNotHeld(errno.EOPNOTSUPP, _TIME_REFUSED)
     off = 2 if is_last_of_32_bits(at_home, modified) else max(2, abs(at_home - modified))
     became = f"{_shown(modified)} became {_shown(at_home)}"
     words = f"the file system at home cannot hold its time ({became})"
-    way_out = f"allow for it with `time-tolerance: {off}`, or with `compare: size`"
-    return OSError(errno.EOPNOTSUPP, f"{words}; {way_out}")
+    way_out = "`compare: size` does without it"
+    if off <= MOST_TOLERATED:
+        way_out = f"allow for it with `time-tolerance: {off}`, or with `compare: size`"
+    return TimeNotHeld(errno.EOPNOTSUPP, f"{words}; {way_out}")
 
 
 def _shown(seconds: int) -> str:

@@ -7,6 +7,7 @@ import os
 
 from asynchy.localfs.copy_tree import CopyTree
 from asynchy.model.cancellation import Stop
+from asynchy.model.formatting import escaped
 from asynchy.ssh.rsync.fetcher import PARTIAL_DIR
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ def drop_partial_files(home: CopyTree, stop: Stop) -> None:
                 below.remove(_PARTIAL)
                 home.remove_folder(above + _PARTIAL)
         except OSError as error:  # the copy is whole; this is only untidy
-            log.warning("partial files could not be removed: %s", error)
+            path = escaped(os.fsencode(home.root) + b"/" + folder)
+            log.warning("partial files could not be removed from %s: %s", path, error.strerror)
             continue
         folders += [above + name for name in below]

@@ -13,46 +13,85 @@ from asynchy.model.experiment import Entry, EntryKind
 from asynchy.model.file_modes import Modes
 from asynchy.model.file_times import is_time
 
+_BYTES = bytes(4096)
 _TIMES = {
+    981_173_106: "a time",
     981_173_107: "an odd second, such as 2001-02-03 04:05:07",
-    4_102_444_801: "a time after 2038, such as 2100-01-01 00:00:01",
+    4_102_444_800: "a time after 2038, such as 2100-01-01 00:00:00",
 }
-"""Seconds since 1970 in UTC: what FAT, and what XFS without bigtime, cannot hold."""
+"""Seconds since 1970 in UTC: what some cannot hold at all, FAT not, and XFS without bigtime not."""
 _TO_DO = {
     errno.EROFS: "have it mounted for writing",
     errno.ENOSPC: "make room: space or inodes are used up",
     errno.EDQUOT: "make room, or raise the quota",
+    errno.EXDEV: "let one file system hold the copy; mergerfs: another policy for `create`",
 }
 Refusal = tuple[str, str]
 """What the file system refuses, and what to do about it."""
 
 
 def refusals(folder: Path, modes: Modes, *, size_only: bool = False) -> Iterator[Refusal]:
-    """What the file system of a folder refuses of what a transfer does: a rename, a mode, a time.
+    """What the file system of a folder refuses of what a transfer does: bytes, a mode, a rename.
 
     `modes`: the permission bits that files are to have. `size_only`: their times do not count.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=".asynchy-trial-", dir=folder) as name:
-            yield from _tried(Path(name), modes, size_only=size_only)
+        trial = Path(tempfile.mkdtemp(prefix=".asynchy-trial-", dir=folder))
     except OSError as error:
-        to_do = _TO_DO.get(error.errno or 0, "see `dmesg`, and how it is mounted")
-        yield f"no file can be made in it: {error.strerror}", to_do
+        yield _refusal("no folder can be made in it", error)
+        return
+    try:
+        found = list(_tried(trial, modes, size_only=size_only))
+    finally:
+        left = _removed(trial)
+    yield from found
+    if left is not None:
+        words = f"what was made in it for a trial cannot be removed: {trial}: {left.strerror}"
+        yield words, "let the user that runs asynchy remove files there, and remove it"
 
 
-def _tried(folder: Path, modes: Modes, *, size_only: bool) -> Iterator[Refusal]:
-    (folder / "one").mkdir()
-    (folder / "two").mkdir()
-    file = folder / "one" / "file"
-    file.write_bytes(b"")
+def _refusal(words: str, error: OSError) -> Refusal:
+    to_do = _TO_DO.get(error.errno or 0, "see `dmesg`, and how it is mounted")
+    return f"{words}: {error.strerror}", to_do
+
+
+def _removed(trial: Path) -> OSError | None:
+    """Remove what was made, as far as it can be; the first error."""
+    first = None
+    for name in ("one/file", "two/file", "one", "two", "."):
+        path = trial / name
+        try:
+            path.unlink() if path.name == "file" else path.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            first = first or error
+    return first
+
+
+def _tried(trial: Path, modes: Modes, *, size_only: bool) -> Iterator[Refusal]:
+    file = trial / "one" / "file"
+    what = "folder"
+    try:
+        for folder in (file.parent, trial / "two"):
+            folder.mkdir()
+        what = "file"
+        with file.open("wb") as new:
+            what = ""
+            new.write(_BYTES)
+            new.flush()
+            os.fsync(new.fileno())
+    except OSError as error:
+        words = f"no {what} can be made in it" if what else "no byte can be written to a file in it"
+        yield _refusal(words, error)
+        return
     yield from _mode(file, modes)
     if not size_only:
         yield from _times(file)
     try:
-        file.rename(folder / "two" / "file")
+        file.rename(trial / "two" / "file")
     except OSError as error:
-        to_do = "let one file system hold the copy; mergerfs: another policy for `create`"
-        yield f"a file cannot be renamed into another folder: {error.strerror}", to_do
+        yield _refusal("a file cannot be renamed into another folder", error)
 
 
 def _mode(file: Path, modes: Modes) -> Iterator[Refusal]:
@@ -76,6 +115,10 @@ def _times(file: Path) -> Iterator[Refusal]:
         except OSError as error:
             yield f"a file cannot be given a time: {error.strerror}", "set `compare: size`"
             return
-        if not is_time(file.stat(), seconds):
-            to_do = "set `time-tolerance: 2`, or `compare: size`"
-            yield f"a file cannot be given {words}", to_do
+        if is_time(file.stat(), seconds):
+            continue
+        if seconds == min(_TIMES):
+            yield "a file keeps another time than it is given", "set `compare: size`"
+            return
+        to_do = "set `time-tolerance: 2`, or `compare: size`"
+        yield f"a file cannot be given {words}", to_do

@@ -10,6 +10,8 @@ TIME_UNKNOWN = -(1 << 62)
 SFTP (version 3) tells times in 32 bits without a sign: none before 1970 or after 2106.
 """
 
+MOST_TOLERATED = 86_400
+"""Seconds by which times may differ at most: `time-tolerance`."""
 _tolerance = 0  # seconds
 _LAST_OF_32_BITS = (1 << 31) - 1
 

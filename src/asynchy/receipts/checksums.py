@@ -9,7 +9,6 @@ from asynchy.catalogue.copy_files import CopyFiles
 from asynchy.errors import AsynchyError, Stopped
 from asynchy.localfs.file_hasher import HashResult, Reader, Throttle, threads
 from asynchy.model.experiment import Copy
-from asynchy.model.file_times import same_time
 from asynchy.model.formatting import count, duration, escaped, size
 from asynchy.model.verification import CopyFile
 from asynchy.runtime.context import RunContext
@@ -69,8 +68,11 @@ def store_checksums(context: RunContext, copy: Copy, copy_files: CopyFiles) -> N
 
 
 def digest_of(found: HashResult) -> bytes | None:
-    """The digest, where it is of the file that was found complete: that has its size and time."""
-    same = found.modified is not None and same_time(found.modified, found.file.modified)
+    """The digest, where it is of the file that was found complete: that has its size and time.
+
+    Or the time that it has had at home since, where that holds no times.
+    """
+    same = found.modified is not None and found.file.recorded.has_time(found.modified)
     return found.sha256 if same else None
 
 

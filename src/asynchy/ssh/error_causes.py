@@ -152,8 +152,9 @@ _CAUSES = (
     ),
     (
         r"mkstemp.*Invalid cross-device link \(18\)",
-        "another file system is mounted in the copy, and no file can be moved into it (EXDEV)",
-        "let one file system hold the copy",
+        "no file can be moved into its folder, which is of another file system, or of another "
+        "branch of a mergerfs (EXDEV)",
+        "let one file system hold the copy; mergerfs: another policy for `create`",
     ),
     (
         r"mkstemp.*(Invalid argument \(22\)|multibyte or wide character \(84\))",
@@ -164,6 +165,16 @@ _CAUSES = (
         r"mkstemp.*File too large \(27\)",
         "it is larger than a file at home may be (EFBIG)",
         "use a file system that takes it (FAT holds 4 GiB), or lift the limit (`ulimit -f`)",
+    ),
+    (
+        r"(mkstemp|\[(generator|receiver)\]).*Input/output error \(5\)",
+        "the file system at home has an input/output error (EIO)",
+        "look at `dmesg` and at the disk or file server; it is tried again in the next run",
+    ),
+    (
+        r"(mkstemp|\[(generator|receiver)\]).*Stale file handle \(116\)",
+        "the file server of the destination does not know it any more (ESTALE)",
+        "have it mounted again; it is tried again in the next run",
     ),
     (
         r"Read-only file system \(30\)",

@@ -15,9 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from asynchy.engines.chunks import Chunk, Extent, WorkUnit
-from asynchy.engines.sftp.messages import Done, Durable, Event, Failed, Fault, Task
+from asynchy.engines.faults import Fault
+from asynchy.engines.sftp.messages import Done, Durable, Event, Failed, Task
 from asynchy.localfs.copy_tree import CopyTree, error_reason, flush
-from asynchy.localfs.safe_tree import is_about_one_file
+from asynchy.localfs.mode_and_time import TimeNotHeld
+from asynchy.localfs.place_trial import is_about_one_place
 from asynchy.model.file_times import tolerate
 from asynchy.ssh.fork_server import Messages
 from asynchy.ssh.sftp.pipelined_reader import FileRead
@@ -79,9 +81,9 @@ class Committer:
         """An extent of a file that is cut was written."""
         self._items.append(_Item(fetch, extent))
 
-    def fail(self, fetch: Fetch, fault: Fault, words: str) -> None:
+    def fail(self, fetch: Fetch, fault: Fault, words: str, hint: str | None = None) -> None:
         """A piece cannot be fetched; `ended` follows."""
-        self.say(Failed(fetch.bundle, fetch.number, fault, words))
+        self.say(Failed(fetch.bundle, fetch.number, fault, words, hint))
 
     def ended(self, fetch: Fetch) -> None:
         """A piece was written, or has failed; a file is under its temporary name."""
@@ -177,11 +179,13 @@ class Committer:
     def _placed(self, home: CopyTree, fetch: Fetch) -> bool:
         try:
             home.place(self._scratch, fetch.temporary, fetch.piece.entry)
+        except TimeNotHeld as error:
+            self.fail(fetch, Fault.NO_TIME, *error_reason(error))
         except OSError as error:
-            if not is_about_one_file(error):
+            if not is_about_one_place(error, self._scratch):
                 raise
             self.safe += fetch.piece.length  # it is of no use, but no longer at risk either
-            self.say(Failed(fetch.bundle, fetch.number, Fault.NOT_PLACED, error_reason(error)[0]))
+            self.fail(fetch, Fault.NOT_PLACED, *error_reason(error))
             return False
         return True
 

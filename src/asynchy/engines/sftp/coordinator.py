@@ -14,14 +14,13 @@ from dataclasses import dataclass, field, replace
 
 from asynchy.engines.base import OnProgress
 from asynchy.engines.chunks import Chunk, Extent, WorkUnit, missing
-from asynchy.engines.placing import log_fault
+from asynchy.engines.faults import Fault, log_fault
 from asynchy.engines.sftp.messages import (
     Arrived,
     ConnectionLost,
     Done,
     Durable,
     Failed,
-    Fault,
     Idle,
     LocalFailure,
     NeedsWork,
@@ -59,10 +58,22 @@ class FetchStats:
     """How many files could not be fetched, and why."""
     first: str = ""
     """The first of them, as text for people."""
+    hint: str | None = None
+    """What to do about that one."""
+    first_undated: str = ""
+    """The first that is at home without its time."""
     lost: ConnectionLost | None = None
     """Why there is no connection any more."""
     broken: LocalFailure | None = None
     """What is wrong on this machine."""
+
+    def note(self, event: Failed, told: str) -> None:
+        """Count a fault of a file."""
+        if event.fault is Fault.NO_TIME:
+            self.first_undated = self.first_undated or told
+        elif not self.first:
+            self.first, self.hint = told, event.hint
+        self.faults[event.fault] += 1
 
 
 @dataclass
@@ -266,8 +277,8 @@ class Coordinator:
                 self._note_durable(stream, event)
             case Done(number):
                 del stream.given[number]
-            case Failed(number, piece, fault, words):
-                self._note_failed(stream.given[number], piece, fault, words)
+            case Failed():
+                self._note_failed(stream.given[event.bundle], event)
             case Idle():
                 self._streams.remove(stream)
                 self._crew.release(stream.member)
@@ -292,24 +303,22 @@ class Coordinator:
             if log.isEnabledFor(logging.DEBUG):
                 log.debug("sftp: %s", escaped(piece.entry.path))
 
-    def _note_failed(self, given: _Assignment, number: int, fault: Fault, words: str) -> None:
-        given.failed.add(number)
-        piece = given.bundle.pieces[number]
+    def _note_failed(self, given: _Assignment, event: Failed) -> None:
+        given.failed.add(event.piece)
+        piece = given.bundle.pieces[event.piece]
         if not piece.whole:
             if piece.entry.path in self._failed_in_part:
                 return
             self._failed_in_part.add(piece.entry.path)
-        told = f"{escaped(piece.entry.path, limit=200)}: {words or fault.value}"
-        self._ended.first = self._ended.first or told
-        self._ended.faults[fault] += 1
-        log_fault(sum(self._ended.faults.values()), told)
+        told = f"{escaped(piece.entry.path, limit=200)}: {event.words or event.fault.value}"
+        self._ended.note(event, told)
+        log_fault(sum(self._ended.faults.values()), told, event.hint)
 
     def _note_lost(self, stream: _Stream, lost: ConnectionLost, *, here: bool = False) -> None:
         """Go on if that is worth it; `here`: it is this machine's fault, not the connection's."""
         others = [s for s in self._streams if s is not stream and not s.closing]
-        stream.closing = True
+        stream.closing, self._last_lost = True, lost.reason
         self._failures += 1
-        self._last_lost = lost.reason
         log.log(logging.INFO if others else logging.WARNING, "a stream was lost: %s", lost.reason)
         if not stream.ready and others:
             self._tuner.refused(len(others))
@@ -356,11 +365,11 @@ class Coordinator:
             self._deaths[number] += stream.ready and not given.there
             if self._deaths[number] > _TRIES:
                 first = escaped(given.bundle.pieces[0].entry.path, limit=200)
-                self._ended.broken = LocalFailure(
+                words = (
                     f"{count(self._deaths[number], 'stream')} were lost at the same files, "
-                    f"the first of them {first}; the last: {self._last_lost}",
-                    None,
+                    f"the first of them {first}; the last: {self._last_lost}"
                 )
+                self._ended.broken = LocalFailure(words, None)
             elif rest:
                 self._returned.append(WorkUnit(number, tuple(rest)))
 

@@ -9,16 +9,18 @@ from dataclasses import dataclass, replace
 
 from asynchy.engines.base import Job, OnProgress
 from asynchy.engines.chunks import Chunk, ChunkSize, Extent, WorkUnit, work_units
-from asynchy.engines.placing import Placement, failed, home_tree, not_fetched
+from asynchy.engines.faults import Fault, not_fetched
+from asynchy.engines.placing import Placement, failed, home_tree
 from asynchy.engines.sftp import partial_files
 from asynchy.engines.sftp.coordinator import Coordinator, FetchStats
 from asynchy.engines.sftp.cpu_usage import cores, idle_seconds
-from asynchy.engines.sftp.messages import Fault, Task
+from asynchy.engines.sftp.messages import Task
 from asynchy.engines.sftp.partial_files import Part
 from asynchy.engines.sftp.stream_tuner import Tuner, worth
 from asynchy.engines.sftp.worker_pool import WorkerPool
 from asynchy.localfs.copy_tree import CopyTree, Scratch, drop, error_reason, make_folders
-from asynchy.localfs.safe_tree import is_about_one_file
+from asynchy.localfs.mode_and_time import TimeNotHeld
+from asynchy.localfs.place_trial import is_about_one_place
 from asynchy.model.attempt import EngineResult
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Entry
@@ -69,7 +71,7 @@ class SftpEngine:
             ended = FetchStats()
             try:
                 ended = run.fetch(stop, on_progress)
-                result = _result(ended, stop, run.placing.hint)
+                result = _result(ended, stop)
                 if result.ok:
                     run.placing.finish(stop)
             except OSError as error:
@@ -115,9 +117,12 @@ class _SftpTransfer:
             lambda moved, files: on_progress(resumed + moved, files),
         )
         ended = streams.run(stop)
-        if self.placing.first:
-            ended.first = ended.first or self.placing.first
-            ended.faults[Fault.NOT_PLACED] += self.placing.unplaced
+        placing = self.placing
+        if not ended.first:
+            ended.first, ended.hint = placing.first, placing.hint
+        ended.first_undated = ended.first_undated or placing.first_undated
+        for fault, number in placing.faults.items():
+            ended.faults[fault] += number
         self.placing.sum_up({fault.value: number for fault, number in ended.faults.items()})
         return ended
 
@@ -220,8 +225,10 @@ class _Parts:
         """Put a file in its place; if it has none, what was fetched stays for the next run."""
         try:
             self._home.place(self._scratch, part.name, entry)
+        except TimeNotHeld as error:
+            self._placing.refuse(entry.path, error)
         except OSError as error:
-            if not is_about_one_file(error):
+            if not is_about_one_place(error, self._scratch):
                 raise
             self._placing.refuse(entry.path, error)
             return False
@@ -229,7 +236,7 @@ class _Parts:
         return True
 
 
-def _result(ended: FetchStats, stop: Stop, hint_at_home: str | None) -> EngineResult:
+def _result(ended: FetchStats, stop: Stop) -> EngineResult:
     if stop.requested:
         return replace(_failed("stopped", None, ended), stopped=True)
     if ended.broken is not None:
@@ -250,11 +257,11 @@ def _result(ended: FetchStats, stop: Stop, hint_at_home: str | None) -> EngineRe
     worst = max(ended.faults, key=list(Fault).index)
     if worst is Fault.CHANGED:
         return replace(_failed(worst.value, None, ended), vanished=True)
-    hint = hint_at_home if worst is Fault.NOT_PLACED else None
-    if worst is Fault.REFUSED:
-        hint = "ask the facility to open it to the user"
-    return _failed(not_fetched(sum(ended.faults.values()), ended.first), hint, ended)
+    hint = "ask the facility to open it to the user" if worst is Fault.REFUSED else ended.hint
+    undated = ended.faults.get(Fault.NO_TIME, 0)
+    number = sum(ended.faults.values()) - undated
+    return _failed(not_fetched(number, ended.first, undated, ended.first_undated), hint, ended)
 
 
 def _failed(reason: str, hint: str | None, ended: FetchStats) -> EngineResult:
-    return failed(reason, hint, ended.files, ended.bytes, ended.first)
+    return failed(reason, hint, ended.files, ended.bytes, ended.first or ended.first_undated)

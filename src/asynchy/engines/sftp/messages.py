@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
 
 from asynchy.engines.chunks import Extent
+from asynchy.engines.faults import Fault
 from asynchy.model.bandwidth import BandwidthTimetable
 from asynchy.model.experiment import Copy
 from asynchy.model.file_modes import Modes
@@ -87,15 +87,6 @@ class Done:
     bundle: int
 
 
-class Fault(Enum):
-    """Why a piece could not be fetched."""
-
-    CHANGED = "it changed at the facility meanwhile"
-    REFUSED = "it may not be read at the facility (EACCES)"
-    FAILED = "it could not be read"
-    NOT_PLACED = "it could not be put in its place"
-
-
 @dataclass(frozen=True)
 class Failed:
     """A piece could not be fetched."""
@@ -104,6 +95,7 @@ class Failed:
     piece: int
     fault: Fault
     words: str
+    hint: str | None = None
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ import traceback
 from collections.abc import Callable
 
 from asynchy.engines.chunks import LARGEST, Chunk, WorkUnit
+from asynchy.engines.faults import Fault
 from asynchy.engines.sftp.committer import Committer, Fetch
 from asynchy.engines.sftp.messages import (
     Alive,
     Arrived,
     ConnectionLost,
     Event,
-    Fault,
     Idle,
     LocalFailure,
     NeedsWork,
@@ -241,12 +241,12 @@ class TaskRun:
             os.unlink(read.temporary, dir_fd=self._scratch)
         self._committer.ended(read)
 
-    def _fail(self, fetch: Fetch, fault: Fault, words: str) -> None:
+    def _fail(self, fetch: Fetch, fault: Fault, words: str, hint: str | None = None) -> None:
         """A piece cannot be had; what is in flight of it still comes, and is of no use."""
         if fetch.failed:
             return
         self._reader.fail(fetch)
-        self._committer.fail(fetch, fault, words)
+        self._committer.fail(fetch, fault, words, hint)
         if fetch.piece.whole:
             self._in_vain += fetch.written
 
@@ -265,7 +265,7 @@ class TaskRun:
             if not is_about_one_file(error):
                 raise
             self._in_vain += len(data)
-            self._fail(fetch, Fault.NOT_PLACED, error_reason(error)[0])
+            self._fail(fetch, Fault.NOT_PLACED, *error_reason(error))
 
     def _make(self, fetch: Fetch) -> None:
         entry = fetch.piece.entry
