@@ -106,21 +106,42 @@ def test_a_tool_that_is_not_installed_is_named(home: Home, missing: str) -> None
     assert home.ignored == ""
 
 
-def test_the_sites_ssh_config_wins(home: Home) -> None:
-    prepared(home)
-    home.configure(engine="rsync")  # it logs what ssh says
+def with_ssh_config(home: Home, lines: str, options: str = "") -> dict[str, str]:
+    """The environment of a site whose ssh_config says that; `options`: of each ssh."""
     config = home.place / "ssh_config"
-    config.write_text("Host *\n  Ciphers aes256-ctr\n")
+    config.write_text(f"Host *\n  {lines}\n")
     tools = home.place / "bin"
     tools.mkdir()
     script = tools / "ssh"
     script.write_text(
         '#!/bin/sh\ncase "$*" in *"-F none"*) exec /usr/bin/ssh "$@";; esac\n'
-        f'exec /usr/bin/ssh -v -F {config} "$@"\n'
+        f'exec /usr/bin/ssh {options} -F {config} "$@"\n'
     )
     script.chmod(0o755)
     give(home.place)
-    run = home.once(environment={"PATH": f"{tools}:{os.environ['PATH']}"})
+    return {"PATH": f"{tools}:{os.environ['PATH']}"}
+
+
+def test_a_line_of_ssh_config_that_ssh_does_not_take_is_named_once(home: Home) -> None:
+    prepared(home)
+    home.configure(engine="rsync")
+    environment = with_ssh_config(home, "NoSuchOption yes")
+    words = f"{home.place}/ssh_config: line 2: Bad configuration option: nosuchoption"
+    assert (
+        f"ssh does not take its configuration: {words}" in home.once(environment=environment).stdout
+    )
+    doctor = home.program.run(
+        "asynchy", "--config", home.config, "doctor", environment=environment
+    ).stdout
+    assert doctor.count(words) == 1
+    assert doctor.count("the same fault as of the SFTP service") == 2
+
+
+def test_the_sites_ssh_config_wins(home: Home) -> None:
+    prepared(home)
+    home.configure(engine="rsync")  # it logs what ssh says
+    environment = with_ssh_config(home, "Ciphers aes256-ctr", "-v")
+    run = home.once(environment=environment)
     assert run.returncode == 0, run.stderr
     assert "cipher: aes256-ctr" in home.log
     assert "cipher: aes128-gcm" not in home.log

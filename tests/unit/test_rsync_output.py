@@ -418,6 +418,25 @@ MORE_CAUSES = [
     (255, 'Load key "/k": Permission denied\nme@h: Permission denied (publickey).', "the key file /k cannot be read: Permission denied"),
     (255, 'Load key "/k": Is a directory\r\nme@h: Permission denied (publickey).', "the key file /k cannot be read: Is a directory"),
     (255, 'Load key "/k": error in libcrypto\nme@h: Permission denied (publickey).', "ssh cannot use the key file /k"),
+    (255, "ssh: Could not resolve hostname j: Name or service not known\nkex_exchange_identification: Connection closed by remote host\n"
+          "packet.c:sshpkt_vfatal():1909 (pid=7): Connection closed by UNKNOWN port 65535", "ProxyCommand) failed: ssh: Could not resolve hostname j"),
+    (255, "channel 0: open failed: connect failed: Connection refused\nstdio forwarding failed\n"
+          "packet.c:sshpkt_vfatal():1909 (pid=7): Connection closed by UNKNOWN port 65535", "failed: channel 0: open failed"),
+    (255, "Host key verification failed.\nkex_exchange_identification: Connection closed by remote host\n"
+          "Connection closed by UNKNOWN port 65535", "failed: Host key verification failed."),
+    (255, "kex_exchange_identification: Connection closed by remote host\n"
+          "packet.c:sshpkt_vfatal():1909 (pid=7): Connection closed by UNKNOWN port 65535", "through ProxyJump or ProxyCommand was closed"),
+    (255, "kex_exchange_identification: Connection closed by remote host\n"
+          "packet.c:sshpkt_vfatal():1909 (pid=7): Connection closed by UNKNOWN port 65535\nnc: cannot\n", "failed: nc: cannot"),
+    (255, "Warning: Identity file /k not accessible: No such file.\nkex_exchange_identification: Connection closed by remote host", "the server closed the connection before"),
+    (255, "Connection closed by UNKNOWN port 65535", "was lost"),
+    (255, "/h/.ssh/config: line 2: Bad configuration option: no\n/h/.ssh/config: terminating, 1 bad configuration options", "configuration: /h/.ssh/config: line 2: Bad"),
+    (255, "/h/.ssh/config line 3: Bad port 'x'.\n/h/.ssh/config: terminating, 1 bad configuration options", "configuration: /h/.ssh/config line 3: Bad port"),
+    (255, "Bad owner or permissions on /h/.ssh/config", "configuration: Bad owner"),
+    (255, "kex_exchange_identification: banner line contains invalid characters\nbanner exchange: Connection to ::1 port 80: invalid format", "is no SSH server"),
+    (12, "/usr/bin/rrsync error: Restricted directory does not exist!\nrsync: connection unexpectedly closed (0 bytes received so far) [Receiver]",
+         "ended at once: /usr/bin/rrsync error: Restricted"),
+    (12, "rsync: connection unexpectedly closed (0 bytes received so far) [Receiver]", "for this key ended at once"),
     (127, "bash: rsync: command not found", "not offered by the server"),
     (255, "", "ssh could not connect"),
     (20, "rsync error: received SIGINT, SIGTERM, or SIGHUP (code 20)", "stopped by a signal"),
@@ -528,12 +547,22 @@ def test_a_folder_that_could_not_be_listed_is_named(line: bytes, folder: Unliste
         (b"link", b"/etc/passwd", None),
         (b"link", b"/", None),
         (b"link", b"", None),
-        # `d` may be a link to the top.
+        # `d` may be a link to the top; `a` and `a/b` are folders.
         (b"link", b"d/../x", None),
         (b"link", b"/data/mx/12282a/d/../x", None),
+        (b"link", b"a/d/../x", None),
+        (b"link", b"a/../x", b"a/../x"),
+        (b"link", b"a/b/../../x", b"a/b/../../x"),
+        (b"link", b"a/../../12282a/./f", b"f"),
+        (b"link", b"../12282a/../12282a/f", b"f"),
+        (b"link", b"../12282b/../12282a/f", None),
+        (b"a/link", b"b/../../../12282a/f", b"../f"),
+        (b"link", b"a/../../f", None),
+        (b"link", b"/data/mx/12282a/a/../x", b"x"),
     ],
 )
 def test_a_link_points_to_the_same_place_at_home_or_is_left_out(
     path: bytes, target: bytes, at_home: bytes | None
 ) -> None:
-    assert target_at_home(b"/data/mx/12282a", path, target) == at_home
+    folders = {b"a", b"a/b"}
+    assert target_at_home(b"/data/mx/12282a", path, target, folders.__contains__) == at_home

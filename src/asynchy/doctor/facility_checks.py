@@ -72,14 +72,15 @@ def server(context: RunContext, folders: Iterable[str]) -> Iterator[DiagnosticRe
     if shutil.which("ssh") is None:
         yield skipped(f"{_SFTP}, {context.remote.host}", "ssh is not installed")
         return
-    fault = None
+    faults: dict[str, str] = {}
     for finding in _server_findings(context, list(folders)):
-        if not finding.good and finding.found == fault:
-            yield skipped(finding.what, "the same fault as of the SFTP service")
+        if not finding.good and finding.found in faults:
+            yield skipped(finding.what, f"the same fault as of {faults[finding.found]}")
             continue
         yield finding
-        if finding.what.startswith(_SFTP) and not finding.good:
-            fault = finding.found
+        if not finding.good:
+            is_sftp = finding.what.startswith(_SFTP)
+            faults[finding.found] = f"the {_SFTP}" if is_sftp else finding.what
 
 
 def _server_findings(context: RunContext, folders: Sequence[str]) -> Iterator[DiagnosticResult]:

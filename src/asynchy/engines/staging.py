@@ -60,12 +60,17 @@ class StagedTree(SafeTree):
         if not stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             return True
         munged = os.fsencode(os.readlink(name, dir_fd=folder))
-        target = target_at_home(source.encode(), path, munged.removeprefix(MUNGED))
+        told = munged.removeprefix(MUNGED)
+        target = target_at_home(source.encode(), path, told, self._is_folder)
         os.unlink(name, dir_fd=folder)
         if target is None:
             return False
         os.symlink(target, name, dir_fd=folder)
         return True
+
+    def _is_folder(self, path: bytes) -> bool:
+        found = self.find(path)
+        return found is not None and stat.S_ISDIR(found.st_mode)
 
     def drop(self, path: bytes) -> None:
         """Remove a file, or a folder with all that is in it."""

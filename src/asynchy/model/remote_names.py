@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 
 _LEADING_OUT = frozenset({b"", b".", b".."})
 OURS = b".asynchy-"
@@ -31,27 +32,34 @@ def is_wanted(name: bytes, *, dot_files: bool) -> bool:
     return dot_files and not name.startswith(OURS)
 
 
-def target_at_home(source: bytes, path: bytes, target: bytes) -> bytes | None:
+def target_at_home(
+    source: bytes, path: bytes, target: bytes, is_folder: Callable[[bytes], bool]
+) -> bytes | None:
     """What a link in an experiment points to at home; None: it may lead out of the experiment.
 
     `source` is the experiment's folder at the facility, `path` that of the link in it. A relative
     target stays as it is, unless it goes through a folder above the experiment; an absolute one
-    becomes relative. After a name, `..` may lead anywhere: the name may be another link.
+    becomes relative. After a name, `..` may lead anywhere, for the name may be another link; unless
+    it is that of the experiment, or of a folder in it: `is_folder` says so of a path in it.
     """
     folder = path.rpartition(b"/")[0]
     top = [name for name in source.split(b"/") if name]
     place = [] if target.startswith(b"/") else [*top, *filter(None, folder.split(b"/"))]
-    stays, named = not target.startswith(b"/"), False
+    stays, named = not target.startswith(b"/"), 0
     for name in target.split(b"/"):
         if name in (b"", b"."):
             continue
         if name == b"..":
             if named:
-                return None
+                inside = b"/".join(place[len(top) :])
+                is_known = place[: len(top)] == top and (not inside or is_folder(inside))
+                if not is_known:
+                    return None
+                named -= 1
             place = place[:-1]
             stays &= len(place) >= len(top)
         else:
-            named = True
+            named += 1
             place.append(name)
     if not target or place[: len(top)] != top:
         return None

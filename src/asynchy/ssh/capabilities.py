@@ -43,6 +43,10 @@ def sftp(remote: Server) -> SftpService:
         return SftpService(connection.version, connection.round_trip)
 
 
+_SFTP_ALONE = b"This service allows sftp connections only."
+"""What OpenSSH answers to any command where ForceCommand is internal-sftp."""
+
+
 def rsync_version(remote: Server) -> str | None:
     """The version of the server's rsync; None if the server runs no such command for us.
 
@@ -52,7 +56,10 @@ def rsync_version(remote: Server) -> str | None:
         ToolMissing: ssh is not installed.
     """
     command = [*remote.ssh_command(), remote.host, "rsync --version"]
-    line, ended = _first_line(command, remote.timeout)
+    line, said, ended = _first_line(command, remote.timeout)
+    if _SFTP_ALONE in said:
+        words, hint = "the server runs no commands for us, it offers SFTP alone", "`engine: sftp`"
+        raise CommandsNotOffered(words, hint=f"{hint} or `auto`")
     # 255 is what ssh says of a server that runs no command, too; the words tell it apart.
     if ended.code == SSH_FAILED and (found := cause(ended.stderr)) is not None:
         kind = CommandsNotOffered if refuses_commands(ended.stderr) else ListingError
@@ -83,8 +90,8 @@ def may_have(holes: str) -> str:
 
 def _first_line(
     command: list[str], seconds: int = 60
-) -> tuple[str | None, subprocess_runner.ProcessResult]:
-    """The first line about a version, and how the command ended.
+) -> tuple[str | None, bytes, subprocess_runner.ProcessResult]:
+    """The first line about a version, all that was said, and how the command ended.
 
     None if no line comes, or no end within that time.
     """
@@ -105,4 +112,5 @@ def _first_line(
         timer.cancel()
     found = [line for line in lines if re.search(rb"(version|OpenSSH)", line)]
     good = ended.code == 0 and found
-    return (escaped(b" ".join(found[0].split()), limit=100) if good else None), ended
+    line = escaped(b" ".join(found[0].split()), limit=100) if good else None
+    return line, b"\n".join(lines), ended

@@ -70,17 +70,67 @@ longer than the 15 s that OpenSSH 9.8 and later hold a machine back at least aft
 (PerSourcePenalties)."""
 _ORIGIN = r"^packet\.c:sshpkt_vfatal\(\):\d+ \([^)\r\n]*\): "
 """How a line begins that ssh writes for `LogVerbose`."""
+_EXCHANGE = r"(?:kex|ssh)_exchange_identification: "
+_NO_ADDRESS = (
+    rf"(?:{_EXCHANGE}[^\n]*\n(?:{_ORIGIN[1:]})?|{_ORIGIN[1:]})"
+    r"Connection (?:closed|reset) by UNKNOWN port 65535"
+)
+"""ssh knows no address of a server that it reaches through another program."""
+_SPOKEN = (
+    r"^(?P<said>(?!kex_|ssh_exchange|packet\.c|stdio forw|Load key|Warning: |Permissions )"
+    r"\S[^\r\n]*)\r?$"
+)
+"""A line of that program, or of its shell."""
+_CONFIG_FILE = r"[^\r\n:]*(?:ssh|config)[^\r\n:]*"
+_BEFORE_THE_SERVER = (
+    *(
+        (
+            pattern,
+            "the way to the server that ssh_config names (ProxyJump or ProxyCommand) failed: "
+            "{said}",
+            "`ssh USER@HOST` shows it; correct ssh_config, or ask who runs the host on the way",
+        )
+        for pattern in (
+            rf"{_SPOKEN}\n(?:stdio forw[^\n]*\n)?{_NO_ADDRESS}",
+            rf"^{_NO_ADDRESS}[^\n]*\n{_SPOKEN}",
+        )
+    ),
+    (
+        rf"^(?P<said>{_CONFIG_FILE}:? line \d+: [^\r\n]+)[^\0]*?terminating, \d+ bad config",
+        "ssh does not take its configuration: {said}",
+        "correct that line; `ssh -G HOST` checks the file",
+    ),
+    (
+        rf"^(?P<said>Bad owner or permissions on {_CONFIG_FILE})",
+        "ssh does not take its configuration: {said}",
+        "let nobody else write that file: `chmod go-w`",
+    ),
+)
+"""What ssh, or what it starts, says where it never came to the server."""
 _BUSY = (
+    (
+        "^" + _NO_ADDRESS,
+        "the connection through ProxyJump or ProxyCommand was closed before the login",
+        "the host on the way may be down, or the server have too many connections; "
+        "`ssh USER@HOST` may show more; it is tried again",
+    ),
     (
         # Since 10, OpenSSH says only the second, and only where `LogVerbose` asks for it.
         r"(kex|ssh)_exchange_identification: (read: )?Connection (closed|reset)"
         rf"|{_ORIGIN}Connection (closed|reset) by \S+ port ",
         "the server closed the connection before the login",
         "it has too many connections just now (MaxStartups), or holds this machine back after "
-        "refused keys (PerSourcePenalties of OpenSSH 9.8 and later); it is tried again",
+        "refused keys (PerSourcePenalties of OpenSSH 9.8 and later), and it is tried again; or no "
+        "SSH server listens there: check `host` and `port`",
     ),
 )
 _CAUSES = (
+    (
+        r"banner line contains invalid characters|banner exchange: [^\r\n]*: invalid format"
+        r"|Bad remote protocol version identification",
+        "what answers there is no SSH server",
+        "check `host` and `port`",
+    ),
     (
         r"Load key .*(incorrect passphrase|passphrase)|read_passphrase",
         "the SSH key has a passphrase",
@@ -211,7 +261,8 @@ _CAUSES = (
     (
         r"protocol version mismatch|is your shell clean",
         "something other than rsync answered",
-        "check with `ssh USER@HOST rsync --version` what the server offers",
+        "the server may offer SFTP alone (`engine: sftp` or `auto`), or its login shell print "
+        "text: `ssh USER@HOST rsync --version` shows what it offers",
     ),
 )
 
@@ -242,8 +293,14 @@ def cause(words: str, code: int | None = None) -> Explanation | None:
     exit code of ssh, or of the rsync that ran it; None: there was no such command. Only ssh itself
     (255) speaks of host keys: what a shell at the other end prints is no alarm.
     """
-    host_keys = _HOST_KEYS if code in (None, SSH_FAILED) else ()
-    for kind, causes in ((HostKeyRefused, host_keys), (ServerBusy, _BUSY), (None, _CAUSES)):
+    is_of_ssh = code in (None, SSH_FAILED)
+    kinds = (
+        (None, _BEFORE_THE_SERVER if is_of_ssh else ()),
+        (HostKeyRefused, _HOST_KEYS if is_of_ssh else ()),
+        (ServerBusy, _BUSY),
+        (None, _CAUSES),
+    )
+    for kind, causes in kinds:
         for pattern, reason, hint in causes:
             if (match := re.search(pattern, words, re.MULTILINE)) is not None:
                 found = {name: escaped(word) for name, word in match.groupdict().items() if word}

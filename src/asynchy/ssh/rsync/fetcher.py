@@ -142,9 +142,6 @@ def fetch_links(  # noqa: PLR0913, PLR0917 - from where to where, how, who hears
     )
 
 
-_SUMMARY = b"rsync error: some files/attrs were not transferred (see previous errors)"
-
-
 class _Refusals:
     """What rsync complains of; hands over what home does not take."""
 
@@ -163,8 +160,7 @@ class _Refusals:
             self._on_refused(*found)
         elif not is_about_time_or_mode(line):
             self._others |= is_complaint(line)
-            if not (self._refused and line.startswith(_SUMMARY)):
-                self._log_line(line)
+            self._log_line(line)
             return
         self._refused = True
         log.debug("rsync: %s", escaped(line))

@@ -94,6 +94,12 @@ EXIT_CODES = {
 
 _LOST = frozenset({10, 12, 16, 30, 35, 255})
 """rsync(1), and 255 of ssh(1): the connection could not be made, or broke off."""
+_EXPLAINED = re.compile(
+    rb"rsync error: |rsync: connection unexpectedly closed|\S*rrsync error: "
+    rb"|protocol version mismatch|\(see the rsync manpage"
+)
+_PROTOCOL = 12
+_NOTHING_CAME = "connection unexpectedly closed (0 bytes received so far)"
 _SIGNALS = range(129, 193)
 """128 and the number of the signal that ended a command: what a shell at the other end answers."""
 VANISHED = 24
@@ -304,9 +310,19 @@ def known_holes(version: str) -> str | None:
     return ", ".join(holes for mended, holes in _HOLES if mine < mended) or None
 
 
+def is_explained(line: bytes) -> bool:
+    """Whether a line says no more than `explain` does of the whole run."""
+    return _EXPLAINED.match(line) is not None
+
+
 def is_complaint(line: bytes) -> bool:
     """Whether a line that rsync wrote to stderr says what is wrong with something it works on."""
     return line.startswith(b"rsync: ") and b"connection unexpectedly closed" not in line
+
+
+def ended_at_once(code: int, stderr: str) -> bool:
+    """Whether the command at the facility ended before it said anything to rsync."""
+    return code == _PROTOCOL and _NOTHING_CAME in stderr
 
 
 def is_lost(code: int) -> bool:
@@ -321,6 +337,14 @@ def explain(code: int, stderr: str) -> Explanation:
     """Why rsync, or ssh, ended with such a code: the cause that its words name, else the code's."""
     if (found := cause(stderr, code)) is not None:
         return found
+    if ended_at_once(code, stderr):
+        said = next((one for one in stderr.splitlines() if not one.startswith("rsync")), "")
+        words = "the command that the server runs for this key ended at once"
+        return Explanation(
+            f"{words}: {escaped(said, limit=200)}" if said else words,
+            "its forced command (such as rrsync) or the login shell there ends it: "
+            "`ssh USER@HOST rsync --version` may show more; ask the facility",
+        )
     if code in _SIGNALS:
         what = f"signal {code - 128} ended the command at the facility"
         return Explanation(f"{what} (exit code {code})", None)

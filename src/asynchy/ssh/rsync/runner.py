@@ -35,9 +35,11 @@ from asynchy.ssh.rsync.limited_shell import limited
 from asynchy.ssh.rsync.output import (
     VANISHED,
     Named,
+    ended_at_once,
     explain,
     is_absent,
     is_complaint,
+    is_explained,
     is_lost,
     parse_compared,
     parse_listed,
@@ -124,7 +126,8 @@ def list_tree(  # noqa: PLR0913 - where, who hears, and how much
     if ended.code != 0 and not (ended.code == PARTLY and complaints.are_about_folders):
         explanation = explain(ended.code, ended.stderr)
         kind = ListingRefused if ended.code == PARTLY else ListingError
-        if ended.code == SSH_FAILED and not begun:
+        at_once = ended_at_once(ended.code, ended.stderr) and _NOT_ALLOWED not in ended.stderr
+        if (ended.code == SSH_FAILED or at_once) and not begun:
             kind = ServerUnreachable
             explanation = replace(explanation, reason=f"{remote.host}: {explanation.reason}")
         if is_absent(ended.stderr):
@@ -390,8 +393,7 @@ def words(stop: Stop) -> Callable[[bytes], None]:
 
     def log_line(line: bytes) -> None:
         if line.strip():
-            log.log(
-                logging.DEBUG if stop.requested else logging.WARNING, "rsync: %s", escaped(line)
-            )
+            is_news = not (stop.requested or is_explained(line))
+            log.log(logging.WARNING if is_news else logging.DEBUG, "rsync: %s", escaped(line))
 
     return log_line
