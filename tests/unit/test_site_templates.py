@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from asynchy.alerting import site_template
 from asynchy.alerting.content import Alert
 from asynchy.alerting.mail_context import MailContext, Templates
 from asynchy.alerting.rendering import check_templates, rendered
@@ -27,6 +30,23 @@ def test_a_template_whose_text_no_mail_can_hold_gives_way_to_ours(tmp_path: Path
     assert mail.problems == (said,)
     assert check_templates(templates, samples()) == [said]
     (mail.text + mail.html).encode()
+
+
+@pytest.mark.parametrize("body", ["", "x", "{% set y = a %}"])
+def test_a_template_that_does_not_end_gives_way_to_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    monkeypatch.setattr(site_template, "_SECONDS", 0.2)
+    loop = f"{{% for a in range(10**12) %}}{body}{{% endfor %}}"
+    mail = rendered(*sample(), of_site(tmp_path, loop))
+    (problem,) = mail.problems
+    assert problem.startswith("the template mine.txt:1 cannot be used: it takes longer than")
+    assert mail.text
+
+
+def test_a_byte_order_mark_of_a_template_is_not_in_the_mail(tmp_path: Path) -> None:
+    text = rendered(*sample(), of_site(tmp_path, "\ufeff{{ unknown_epns }}")).text
+    assert "\ufeff" not in text
 
 
 def test_a_mistake_in_a_template_is_named_without_our_classes(tmp_path: Path) -> None:

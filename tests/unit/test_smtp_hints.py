@@ -25,7 +25,8 @@ class Server:
     def ehlo_or_helo_if_needed(self) -> None:
         pass
 
-    def send_message(self, *_: Any, **__: Any) -> None:
+    def sendmail(self, _sender: str, _to: Any, data: bytes, *_: Any) -> None:
+        self.taken = data
         raise self._refusal
 
 
@@ -79,3 +80,21 @@ def test_a_server_that_closes_at_one_recipient_has_not_refused_all(
         "mail.uni.example:25 did not take the mail: 421 4.3.2 closing (b@uni.example)"
     )
     assert "refuses it for now" in str(error.hint)
+
+
+def test_a_server_that_ends_the_connection_was_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped = smtplib.SMTPServerDisconnected("Connection unexpectedly closed")
+    error = error_of(monkeypatch, dropped, SERVER)
+    assert "ended the connection before it said that it had taken the mail" in error.message
+    assert "cannot be reached" not in error.message
+
+
+def test_a_line_that_begins_with_from_arrives_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(smtplib.SMTPServerDisconnected())
+    monkeypatch.setattr(smtp, "_connected", lambda *_: nullcontext(server))
+    message = EmailMessage()
+    message["From"] = "asynchy@uni.example"
+    message.set_content("From here on\nthe data are yours\n")
+    with pytest.raises(MailError):
+        send(SERVER, message, ["it@uni.example"])
+    assert b"\r\n\r\nFrom here on\r\n" in server.taken

@@ -8,6 +8,7 @@ import smtplib
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from email import policy
 from email.message import EmailMessage
 from email.utils import parseaddr
 from pathlib import Path
@@ -24,6 +25,7 @@ _MOST_SAID = 1_000_000
 """Bytes that a server may say before or after TLS begins; a line to each of 1,000 recipients is a
 tenth of that. smtplib keeps all lines of an answer."""
 _NEXT_RUN = "the mail is kept, and goes with the next run"
+_LINES = policy.SMTP.clone(cte_type="7bit")
 _SENDER = "check epnalert-email-from, and whether the server wants a user and password"
 _RECIPIENT = "check epnalert-email-to, and whether the server wants a user and password"
 _CONTENT = f"ask who runs the mail server why; {_NEXT_RUN}"
@@ -90,12 +92,21 @@ def send(
         MailError: it has taken the mail for nobody.
     """
     deadline = Deadline(_WHOLE * server.timeout)
+    reached = False
     try:
         with _connected(server, deadline) as connection:
             if server.user is not None:
                 connection.login(server.user, server.password or "")
-            _require_smtputf8(server, connection, [*recipients, str(message["From"])])
-            refused = connection.send_message(message, to_addrs=list(recipients))
+            reached = True
+            sender = str(message["From"])
+            utf8 = _needs_smtputf8(server, connection, [*recipients, sender])
+            # Not `send_message`, which would put a `>` before a line that begins with "From ".
+            refused = connection.sendmail(
+                parseaddr(sender)[1],
+                list(recipients),
+                message.as_bytes(policy=_LINES.clone(utf8=utf8)),
+                ["SMTPUTF8", "BODY=8BITMIME"] if utf8 else [],
+            )
     except smtplib.SMTPAuthenticationError as error:
         raise MailError(
             f"{server} refused the user or the password: {server.answer(error)}",
@@ -125,11 +136,13 @@ def send(
             hint="check epnalert-smtp-security and, for an authority of the site's own, ca-bundle",
         ) from None
     except (OSError, OverflowError, smtplib.SMTPException) as error:
-        raise _broken_off(server, deadline, error) from None
+        raise _broken_off(server, deadline, error, reached=reached) from None
     return _refusals(server, refused)
 
 
-def _broken_off(server: MailServer, deadline: Deadline, error: Exception) -> MailError:
+def _broken_off(
+    server: MailServer, deadline: Deadline, error: Exception, *, reached: bool
+) -> MailError:
     if deadline.passed:
         return MailError(
             f"{server} did not take the mail within {deadline.seconds:.0f} s",
@@ -141,13 +154,21 @@ def _broken_off(server: MailServer, deadline: Deadline, error: Exception) -> Mai
             hint=f"check epnalert-email-smtp: is that a mail server? {_NEXT_RUN}",
         )
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return MailError(f"{server} cannot be reached: {server.quoted(reason)}", hint=_NEXT_RUN)
+    said = server.quoted(reason)
+    if reached:
+        return MailError(
+            f"{server} ended the connection before it said that it had taken the mail: {said}",
+            hint=f"ask who runs the mail server; {_NEXT_RUN} (if it had taken it, it comes twice)",
+        )
+    return MailError(f"{server} cannot be reached: {said}", hint=_NEXT_RUN)
 
 
-def _require_smtputf8(
-    server: MailServer, connection: smtplib.SMTP, addresses: Sequence[str]
-) -> None:
-    """Only a server with SMTPUTF8 (RFC 6531) takes a local part with letters beyond ASCII."""
+def _needs_smtputf8(server: MailServer, connection: smtplib.SMTP, addresses: Sequence[str]) -> bool:
+    """Whether an address has letters beyond ASCII: only a server with SMTPUTF8 (RFC 6531) takes it.
+
+    Raises:
+        MailError: this server does not.
+    """
     found = [parseaddr(text)[1] for text in addresses]
     odd = [address for address in found if not address.isascii()]
     connection.ehlo_or_helo_if_needed()
@@ -157,6 +178,7 @@ def _require_smtputf8(
             f"SMTPUTF8): {', '.join(map(escaped, odd))}",
             hint="write an address of ASCII letters into epnalert-email-to and epnalert-email-from",
         )
+    return bool(odd)
 
 
 def _refusals(server: MailServer, refused: Mapping[str, tuple[int, bytes]]) -> tuple[Refusal, ...]:

@@ -1,0 +1,48 @@
+"""An end for Python code that somebody else wrote, such as a loop in a site's template."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import threading
+from collections.abc import Iterator
+
+_raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+
+class TookTooLong(Exception):
+    """It was ended."""
+
+
+@contextlib.contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """End what this thread does in the block after so many seconds, by TookTooLong.
+
+    It comes between two steps of Python's own: what one call of C does is not ended (a power with
+    a million digits), and a signal would come in the main thread alone.
+
+    Raises:
+        TookTooLong: it did take so long.
+    """
+    thread = ctypes.c_ulong(threading.get_ident())
+    lock = threading.Lock()
+    over = False
+
+    def end() -> None:
+        with lock:
+            if not over:
+                _raise_in(thread, ctypes.py_object(TookTooLong))
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except TookTooLong as error:
+        error.args = (f"it takes longer than {seconds:.0f} s",)
+        raise
+    finally:
+        with lock:
+            over = True
+            _raise_in(thread, None)  # one that is on its way
+        timer.cancel()
