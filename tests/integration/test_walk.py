@@ -75,7 +75,7 @@ def test_all_that_is_visible_in_both_layouts(group: Group) -> None:
     assert "3 new, 0 changed, 0 no longer there." in run.stdout
     kinds = [stat.S_IFMT(path.lstat().st_mode) for source in sources for path in shown(source)]
     links, fifos = kinds.count(stat.S_IFLNK), kinds.count(stat.S_IFIFO)
-    told = f"Not taken, and not followed: 6 dot files or folders, {links} links, {fifos} special files."
+    told = f"Counted and not listed: 6 dot files or folders, {links} links, {fifos} special files."
     assert told in run.stdout
     assert group.files == {str(source): there(source) for source in sources}
     known = group.rows("SELECT epn, beamline, files, bytes FROM experiments ORDER BY epn")

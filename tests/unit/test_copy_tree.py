@@ -12,7 +12,7 @@ import pytest
 
 from asynchy.localfs import copy_tree
 from asynchy.localfs.copy_tree import CopyTree, Scratch, make_folders
-from asynchy.localfs.kept_files import KeptFolder
+from asynchy.localfs.kept_files import UNREPORTED, KeptFolder, remove_if_empty
 from asynchy.localfs.safe_tree import SafeTree
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Copy, Entry, EntryKind, Experiment
@@ -145,6 +145,22 @@ def test_a_time_that_home_cannot_hold_is_told_once_the_file_is_in_its_place(
             assert place(1_700_000_003) == 1_700_000_002
         finally:
             tolerate(0)
+
+
+def test_folders_without_a_file_that_a_run_left_beside_a_copy_are_removed(copy: Copy) -> None:
+    beside = copy.destination.with_name("data.asynchy-replaced")
+    for name in ("full", "empty"):
+        (beside / f"20261124T140500Z-{name}" / "a" / "b").mkdir(parents=True)
+    run = beside / f"20261124T140600Z{UNREPORTED}"
+    (run / "a" / "b").mkdir(parents=True)
+    (run / "c").mkdir()
+    (run / "c" / "kept").write_text("kept")
+    remove_if_empty(copy, run)
+    assert [path.name for path in run.rglob("*")] == ["c", "kept"]
+    (run / "c" / "kept").unlink()
+    remove_if_empty(copy, run)
+    remove_if_empty(copy, run)
+    assert not run.exists() and beside.exists()
 
 
 @pytest.mark.parametrize("rule", ["group-shared", "umask"])

@@ -121,6 +121,27 @@ def test_text_table_beside_spreadsheets_is_named_and_not_read(tmp_path: Path, na
     assert not found.is_whole
 
 
+def test_lists_that_are_no_spreadsheets_are_named_and_a_text_for_people_is_not(
+    tmp_path: Path,
+) -> None:
+    xlsx(tmp_path / "a.xlsx", "12282a")
+    (tmp_path / "README.txt").write_text("Put the spreadsheets here.\n")
+    (tmp_path / "epns.txt").write_text("20345b\n")
+    (tmp_path / "epns.numbers").write_bytes(b"PK")
+    found = read_spreadsheets(tmp_path)
+    assert [error.message.rpartition("/")[2] for error in found.refused] == [
+        "epns.numbers cannot be read as a spreadsheet: it is of Apple Numbers",
+        "epns.txt cannot be read as a spreadsheet: it is a text file",
+    ]
+
+
+def test_a_cell_of_epns_that_is_not_one_epn_may_hide_some(tmp_path: Path) -> None:
+    xlsx(tmp_path / "a.xlsx", "12282a", "30000c;12282a", "\u200b8020l", "beam time 2025")
+    found = read_spreadsheets(tmp_path)
+    assert len(found.odd) == 3
+    assert (found.unread, found.is_whole) == (2, False)
+
+
 def test_what_other_programs_leave_beside_spreadsheets_is_skipped(tmp_path: Path) -> None:
     xlsx(tmp_path / "a.xlsx", "12282a")
     for name in ("._a.xlsx", "~$a.xlsx", ".~lock.a.xlsx#"):

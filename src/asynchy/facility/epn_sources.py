@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import sys
 import zipfile
@@ -26,6 +27,9 @@ from asynchy.ssh.subprocess_runner import ProcessResult, run
 
 _KINDS = frozenset({".xls", ".xlsx", ".xlsm", ".xlsb", ".ods"})
 _TEXT_TABLES = frozenset({".csv", ".tsv"})
+_LIST = ".txt"
+_OF_OTHERS = {".numbers": "it is of Apple Numbers"}
+"""Spreadsheets that the reader does not know, by the end of their names."""
 """Not read from a folder: in which columns they have what, nobody can tell. They are named."""
 _LONGEST_TYPE = 200
 """Bytes of the name of a document's type."""
@@ -203,9 +207,18 @@ def _may_be_spreadsheet(path: Path) -> bool:
     # Excel leaves `~$name.xlsx` beside an open file, LibreOffice `.~lock.…`, macOS `._name.xlsx`.
     if path.name.startswith(("~$", ".")):
         return False
-    if path.suffix.lower() in _KINDS | _TEXT_TABLES:
+    end = path.suffix.lower()
+    if end in _KINDS | _TEXT_TABLES | _OF_OTHERS.keys() or (end == _LIST and _has_epns(path)):
         return True
     return _has_sheets(path)
+
+
+def _has_epns(path: Path) -> bool:
+    """Whether a text file is a list of EPNs, and not something to be read by people."""
+    try:
+        return bool(read_list(path).epns)
+    except SpreadsheetError:
+        return False
 
 
 def _has_sheets(path: Path) -> bool:
@@ -250,8 +263,11 @@ def _is_file(path: Path, sheets: EpnList) -> bool:
     """Whether the reader can open it without waiting; what is something else is refused."""
     try:
         kind = other_kind(path.stat().st_mode)
-        if kind is None and path.suffix.lower() in _TEXT_TABLES and not _has_sheets(path):
+        end = path.suffix.lower()
+        if kind is None and end in {*_TEXT_TABLES, _LIST} and not _has_sheets(path):
             kind = "it is a text file"
+        if kind is None and end in _OF_OTHERS:
+            kind = _OF_OTHERS[end]
     except OSError as error:
         kind = error.strerror
     if kind is not None:
@@ -287,7 +303,14 @@ def _take(place: str, text: str, sheets: EpnList) -> None:
     if epn is not None:
         sheets.epns.add(epn)
     elif text and not _is_header(place, text):
+        sheets.unread += _is_of_epns(text)
         _take_odd(f"{place}: {text}", sheets)
+
+
+def _is_of_epns(text: str) -> bool:
+    """Whether it is of EPNs alone: several, or one with a character that is not seen."""
+    words = re.findall(r"\w+", text)
+    return bool(words) and all(map(Epn.parse, words))
 
 
 def _is_header(place: str, text: str) -> bool:

@@ -143,11 +143,31 @@ def remove(copy: Copy, dated: Path) -> None:
 def remove_if_empty(copy: Copy, dated: Path) -> None:
     """Remove the folder of one time if there is nothing in it, and the one that it is in as well.
 
+    In that of a run, folders without a file are nothing: the run made them for files that home then
+    refused to take out of the copy.
+
     Raises:
         OSError: it could not be removed.
     """
+    if dated.name.endswith(UNREPORTED):
+        _remove_empty_folders(copy, dated)
     _remove_if_empty(copy, dated)
     _remove_if_empty(copy, dated.parent)
+
+
+def _remove_empty_folders(copy: Copy, dated: Path) -> None:
+    try:
+        opened_tree = SafeTree(dated, copy.project_folder)
+    except FileNotFoundError:  # it was reported, and has another name
+        return
+    with opened_tree as tree:
+        found, at = [b""], 0
+        while at < len(found):
+            above = found[at] and found[at] + b"/"
+            found += [above + name for name, is_folder in tree.entries(found[at]) if is_folder]
+            at += 1
+        for folder in reversed(found[1:]):
+            tree.drop_empty_folders(folder + b"/")
 
 
 def _remove_if_empty(copy: Copy, folder: Path) -> None:

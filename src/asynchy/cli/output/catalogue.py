@@ -66,7 +66,7 @@ def show_walk(walked: ScanResult) -> None:
         walked.left[EntryKind.SPECIAL],
     )
     if told := str(left):
-        line(f"Not taken, and not followed: {told}.")
+        line(f"Counted and not listed: {told}.")
     bullets("No longer at the facility:", _first(list(map(_gone, walked.gone))))
     unsure = "" if walked.everywhere else ", as far as its folders could be listed"
     absent = f"Asked for and not at the facility{unsure}:"
