@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 
 from asynchy.engines.base import OnProgress
 from asynchy.engines.chunks import Chunk, Extent, WorkUnit, missing
-from asynchy.engines.faults import Fault, log_fault
+from asynchy.engines.faults import log_fault
+from asynchy.engines.sftp.fetch_stats import FetchStats
 from asynchy.engines.sftp.messages import (
     Arrived,
     ConnectionLost,
@@ -46,34 +47,6 @@ streams a bundle may take with it."""
 _PAUSE = 1.0
 """Seconds between two looks after which we had been stopped, or hung, ourselves."""
 _STILL_HINT = "look at the file system of the project folder (`df`, `dmesg`), and at the processes"
-
-
-@dataclass
-class FetchStats:
-    """What the streams did."""
-
-    bytes: int = 0
-    files: int = 0
-    faults: dict[Fault, int] = field(default_factory=lambda: defaultdict(int))
-    """How many files could not be fetched, and why."""
-    first: str = ""
-    """The first of them, as text for people."""
-    hint: str | None = None
-    """What to do about that one."""
-    first_undated: str = ""
-    """The first that is at home without its time."""
-    lost: ConnectionLost | None = None
-    """Why there is no connection any more."""
-    broken: LocalFailure | None = None
-    """What is wrong on this machine."""
-
-    def note(self, event: Failed, told: str) -> None:
-        """Count a fault of a file."""
-        if event.fault is Fault.NO_TIME:
-            self.first_undated = self.first_undated or told
-        elif not self.first:
-            self.first, self.hint = told, event.hint
-        self.faults[event.fault] += 1
 
 
 @dataclass

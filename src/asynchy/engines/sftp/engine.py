@@ -12,8 +12,9 @@ from asynchy.engines.chunks import Chunk, ChunkSize, Extent, WorkUnit, work_unit
 from asynchy.engines.faults import Fault, not_fetched
 from asynchy.engines.placing import Placement, failed, home_tree
 from asynchy.engines.sftp import partial_files
-from asynchy.engines.sftp.coordinator import Coordinator, FetchStats
+from asynchy.engines.sftp.coordinator import Coordinator
 from asynchy.engines.sftp.cpu_usage import cores, idle_seconds
+from asynchy.engines.sftp.fetch_stats import FetchStats
 from asynchy.engines.sftp.messages import Task
 from asynchy.engines.sftp.partial_files import Part
 from asynchy.engines.sftp.stream_tuner import Tuner, worth
