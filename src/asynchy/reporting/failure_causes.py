@@ -65,7 +65,8 @@ _WORDS: tuple[tuple[FailureCause, str], ...] = (
         FailureCause.REFUSED,
         r"host key|SSH key|key file|the keys? |keys one after|password|refused the connection|"
         r"name cannot be resolved|runs no commands|other than rsync|rsync is not offered|"
-        r"known_hosts|sent a name that leads out",
+        r"known_hosts|sent a name that leads out|no SSH server|its configuration|ssh_config|"
+        r"command that the server runs",
     ),
     (
         FailureCause.CONNECTION,

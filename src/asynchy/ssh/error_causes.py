@@ -128,7 +128,7 @@ _CAUSES = (
     (
         r"banner line contains invalid characters|banner exchange: [^\r\n]*: invalid format"
         r"|Bad remote protocol version identification",
-        "what answers there is no SSH server",
+        "no SSH server answers at this address",
         "check `host` and `port`",
     ),
     (
