@@ -83,6 +83,7 @@ class Asking:
         self.world = world
         self.store = store
         self.oracle = oracle
+        self._tells_nothing = False
         self.originals: dict[str, datetime] | None = None
         """What was in `ignore.yml` when it was first read, and when that was."""
 
@@ -91,6 +92,7 @@ class Asking:
     def ask(self) -> tuple[EquipmentVisits, ...]:
         """As `repatriation.visit_query`: the current visits, then further back."""
         now, days = self.world.clock, self.world.config.day_range
+        self._tells_nothing = False
         answered = self.store.answered_until()
         entries = [
             _Answers(number, beamline, now + _AHEAD, now + _AHEAD)
@@ -157,6 +159,7 @@ class Asking:
                 entry.failure = entry.failure or "this machine's clock is wrong"
 
     def _doubt_emptiness(self, entries: Iterable[_Answers]) -> None:
+        """As `repatriation.visit_query`: of an equipment that had visits there are none any more."""
         for entry in entries:
             until = min(entry.until, self.world.clock)
             if entry.failure or entry.visits or entry.unreadable:
@@ -165,6 +168,7 @@ class Asking:
                 self._reach([(entry, until - timedelta(days=366))])
                 if not (entry.failure or entry.visits or entry.unreadable):
                     entry.failure = f"equipment {entry.equipment}: no visit of the last year"
+                    self._tells_nothing = True
 
     def _reach(self, further: Iterable[tuple[_Answers, datetime]]) -> None:
         down = self.world.down
@@ -302,7 +306,7 @@ class Asking:
     def portal_troubles(self) -> bool:
         """Whether any answer of the portal is not whole today."""
         troubles = {Kind.PORTAL_DOWN, Kind.PORTAL_PARTLY, Kind.PORTAL_UNREADABLE}
-        return bool(troubles & self.world.down.keys())
+        return self._tells_nothing or bool(troubles & self.world.down.keys())
 
 
 def _place(copy: CopyRecord) -> str:

@@ -90,7 +90,18 @@ class Oracle:
         self.known[name].compared = True
 
     def fetched(self, name: Name, destination: str, arrival: Arrival) -> None:
-        """All files of a listing were found at home, and the next listing was equal."""
+        """All files of a listing were found at home, and the next listing was equal.
+
+        Of a copy that was sure, it takes nothing away that nothing new could be called complete.
+        """
+        before = self.known[name].arrivals.get(destination)
+        if (
+            before is not None
+            and before.sure
+            and not arrival.sure
+            and before.files == arrival.files
+        ):
+            arrival = replace(before, unfinished=True)
         self.known[name].arrivals[destination] = arrival
 
     def not_completed(self, name: Name, destination: str) -> None:
