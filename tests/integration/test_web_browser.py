@@ -131,10 +131,10 @@ def test_a_transfer_shows_and_moves_without_a_reload(site: Site) -> None:
         assert page.evaluate("window.isTheSame")
 
 
-def arrived(site: Site) -> None:
-    """Three minutes ago, and one minute ago, something arrived."""
+def arrived(site: Site, *minutes: int) -> None:
+    """So many minutes ago, something arrived."""
     minute = int(time.time()) // 60 * 60
-    rows = [{"seconds": 60, "at": minute - 60 * ago, "bytes": ago * 60_000_000} for ago in (1, 3)]
+    rows = [{"seconds": 60, "at": minute - 60 * ago, "bytes": ago * 60_000_000} for ago in minutes]
     with Database.open(site.home.catalogue_path).transaction() as db:
         db.execute(samples.delete())
         db.execute(samples.insert(), rows)
@@ -143,7 +143,7 @@ def arrived(site: Site) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_value_of_a_bar_shows_while_the_pointer_is_there(site: Site, scheme: str) -> None:
-    arrived(site)
+    arrived(site, 1, 3)
     with site.page(color_scheme=scheme) as page:
         line = page.locator("[data-part=link] [data-readout]")
         page.get_by_text("240 MB arrived; at most 3.00 MB/s.").wait_for()
@@ -157,7 +157,7 @@ def test_the_value_of_a_bar_shows_while_the_pointer_is_there(site: Site, scheme:
 
 
 def test_a_table_of_values_stays_open_while_the_page_renews_itself(site: Site) -> None:
-    arrived(site)
+    arrived(site, 1, 3)
     site.transfer(10)
     with site.page(bypass_csp=True) as page:  # for `wait_for_function`
         table = page.locator("[data-part=link] table")
@@ -165,13 +165,14 @@ def test_a_table_of_values_stays_open_while_the_page_renews_itself(site: Site) -
         page.keyboard.press("Enter")
         table.wait_for()
         page.evaluate("document.querySelector('[data-part=link] table').isOld = true")
+        arrived(site, 5)
         page.wait_for_function("!document.querySelector('[data-part=link] table').isOld")
         assert table.is_visible()
         assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
 
 
 def test_the_values_of_a_plot_are_in_its_table_without_javascript(site: Site) -> None:
-    arrived(site)
+    arrived(site, 1, 3)
     with site.page(java_script_enabled=False) as page:
         assert page.get_by_text("240 MB arrived; at most 3.00 MB/s.").is_visible()
         page.get_by_text("Table of these values").first.click()
@@ -182,7 +183,7 @@ def test_pages_work_without_javascript(site: Site) -> None:
     site.transfer(50)
     with site.page(java_script_enabled=False) as page:
         assert page.get_by_text("50 %", exact=True).first.is_visible()
-        page.get_by_role("link", name="Experiments").click()
+        page.get_by_role("link", name="Experiments", exact=True).click()
         page.get_by_label("Search").fill("3a")
         page.get_by_role("button", name="Show").click()
         page.get_by_role("link", name="3a").click()
