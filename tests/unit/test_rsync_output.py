@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynchy.engines.rsync_results import Refused
+from asynchy.engines.placing import failed
+from asynchy.engines.rsync_results import Refused, ended_at_a_file, not_written
 from asynchy.model.experiment import Entry, EntryKind, Unlisted
 from asynchy.model.listing_limits import SHORTEN_IT
 from asynchy.model.remote_names import is_inside, target_at_home
@@ -372,6 +375,7 @@ REFUSALS = [
     (b'mkstemp "%s/.asynchy-temporary/a\\#012b.T2O6ht" failed: Input/output error (5)', b".asynchy-temporary/a\nb", 5),
     (b'recv_generator: mkdir "%s/m" failed: Input/output error (5)', b"m", 5),
     (b'rename "%s/.asynchy-temporary/x.fwiglZ" -> "../x": Operation not permitted (1)', None, 0),
+    (b'write failed on "%s/m/a": Input/output error (5)', b"m/a", 5),
     (b'failed to set times on "%s/m": Operation not permitted (1)', None, 0),
 ]  # fmt: skip
 
@@ -394,6 +398,21 @@ def test_a_file_without_a_temporary_one_is_known_by_its_name_though_that_is_cut(
     assert [error and error.strerror for error in found] == [
         "short", "x" * 243, "folder", None, None,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "path"), [(5, b"b"), (27, b"a"), (28, None)])
+def test_the_file_at_which_an_rsync_ended_is_refused_unless_it_is_about_all(
+    number: int, path: bytes | None
+) -> None:
+    error = OSError(number, os.strerror(number))
+    words = f'rsync: [receiver] write failed on "/t/b": {error.strerror} ({number})'
+    result = replace(failed("", None, 0, 0, words), exit_code=11)
+    refused = Refused()
+    refused.note(b"b", error)
+    lacking = [Entry(EntryKind.FILE, name, size, 0, 0o644) for name, size in ((b"a", 9), (b"b", 1))]
+    found = not_written(result, lacking, refused)
+    assert ended_at_a_file(result)
+    assert (found and (found[0].path, found[1].errno)) == (path and (path, number))
 
 
 MORE_CAUSES = [

@@ -7,9 +7,7 @@ becomes of what it brought, is decided by the same code as for the sftp engine (
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
-import os
 import stat
 import threading
 from collections.abc import Iterator, Sequence
@@ -235,21 +233,20 @@ class _RsyncTransfer:
     ) -> tuple[EngineResult, Sequence[Entry]]:
         """Have some files fetched; the result, and the files that it is about.
 
-        rsync ends at a file that is too large for the file system at home, and does not tell which
-        in a way that can be relied on. The largest that did not come is too large, too: it is
-        refused, and the others are fetched without it.
+        rsync ends at a file that cannot be written at home: it is refused, and the others fetched.
         """
         result = self._rsync(entries, stop)
-        while rsync_results.found_one_too_large(result) and not stop.requested:
+        while rsync_results.ended_at_a_file(result) and not stop.requested:
             lacking = [entry for entry in entries if staged.find(entry.path) is None]
-            if not lacking:
+            found = rsync_results.not_written(result, lacking, self._refused)
+            if found is None:
                 break
-            largest = max(lacking, key=lambda entry: entry.size)
+            refused, error = found
             with self._lock:
                 self._note(replace(result, ok=True))
-                self.placing.refuse(largest.path, OSError(errno.EFBIG, os.strerror(errno.EFBIG)))
-            entries = [entry for entry in entries if entry is not largest]
-            lacking.remove(largest)
+                self.placing.refuse(refused.path, error)
+            entries = [entry for entry in entries if entry is not refused]
+            lacking.remove(refused)
             result = self._rsync(lacking, stop) if lacking else replace(result, ok=True)
         return result, entries
 
@@ -325,10 +322,12 @@ class _RsyncTransfer:
 
     def _note_lacking(self, path: bytes, *, vanished: bool) -> None:
         if (error := self._refused.of(path)) is not None:
-            if not is_about_one_place(error, self._scratch):
+            if is_about_one_place(error, self._scratch):
+                self.placing.refuse(path, error)
+                return
+            if vanished:  # rsync went on
                 raise error
-            self.placing.refuse(path, error)
-        elif vanished:
+        if vanished:
             self._vanished += 1
         else:
             self._lacking += 1

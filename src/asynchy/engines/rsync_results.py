@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import errno
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 
 from asynchy.engines.placing import failed
+from asynchy.localfs.safe_tree import is_about_one_file
 from asynchy.model.attempt import EngineResult
+from asynchy.model.experiment import Entry
 from asynchy.model.formatting import count
 from asynchy.ssh.rsync import runner
 from asynchy.ssh.rsync.fetcher import LONGEST_PATH, TEMPORARY
 from asynchy.ssh.rsync.output import EXIT_CODES, VANISHED, is_absent
 
+_NOT_WRITTEN = "write failed on "
 _FILE_IO = 11
 """rsync's exit code where it could not read or write a file."""
 _TEMPORARY = TEMPORARY.encode()
@@ -19,9 +24,9 @@ _CUT = 246
 """Bytes of the name of a file up to which rsync does not cut that of its temporary one."""
 
 
-def found_one_too_large(result: EngineResult) -> bool:
-    """Whether rsync ended because a file is larger than the file system at home takes."""
-    return result.exit_code == _FILE_IO and "File too large (27)" in result.stderr
+def ended_at_a_file(result: EngineResult) -> bool:
+    """Whether rsync ended because a file could not be written at home."""
+    return result.exit_code == _FILE_IO and _NOT_WRITTEN in result.stderr
 
 
 def path_too_long() -> OSError:
@@ -57,6 +62,21 @@ class Refused:
             return self._temporary.get(name)
         cut = (error for start, error in self._temporary.items() if name.startswith(start))
         return next(cut, None)
+
+
+def not_written(
+    result: EngineResult, lacking: Sequence[Entry], refused: Refused
+) -> tuple[Entry, OSError] | None:
+    """The file at which an rsync ended, and why; None: it is not known, or about all files.
+
+    Which one is too large, it does not tell in a way that can be relied on. The largest that did
+    not come is too large, too.
+    """
+    if "File too large (27)" in result.stderr and lacking:
+        error = OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        return max(lacking, key=lambda entry: entry.size), error
+    told = ((entry, refused.of(entry.path)) for entry in lacking)
+    return next(((one, error) for one, error in told if error and is_about_one_file(error)), None)
 
 
 def others_may_come(result: EngineResult) -> bool:

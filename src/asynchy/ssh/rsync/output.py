@@ -49,7 +49,8 @@ _REFUSED = re.compile(
 """rsync's generator.c, of a link, special file or folder that could not be made at home."""
 _UNPLACED = re.compile(
     rb"rsync: (?:\[\w+\] )?"
-    rb'(?:mkstemp "(?P<temporary>.*)\.\w{6}" failed|(?:rename|copy) ".*" -> "(?P<path>.*)")'
+    rb'(?:mkstemp "(?P<temporary>.*)\.\w{6}" failed|(?:rename|copy) ".*" -> "(?P<path>.*)"'
+    rb'|write failed on "(?P<written>.*)")'
     rb': (?P<error>[^"]*) \((?P<number>\d{1,9})\)\s*',
     re.DOTALL,
 )
@@ -96,6 +97,7 @@ _LOST = frozenset({10, 12, 16, 30, 35, 255})
 """rsync(1), and 255 of ssh(1): the connection could not be made, or broke off."""
 _EXPLAINED = re.compile(
     rb"rsync error: |rsync: connection unexpectedly closed|\S*rrsync error: "
+    rb"|rsync: (?:\[\w+\] )?write error: Broken pipe"
     rb"|protocol version mismatch|\(see the rsync manpage"
 )
 _PROTOCOL = 12
@@ -197,7 +199,8 @@ def parse_refused(line: bytes, folder: bytes) -> tuple[bytes, OSError] | None:
 
 
 def _not_placed(match: re.Match[bytes], folder: bytes) -> tuple[bytes, OSError] | None:
-    inside = unescape(match["path"] or match["temporary"]).removeprefix(folder + b"/")
+    told = match["path"] or match["temporary"] or match["written"]
+    inside = unescape(told).removeprefix(folder + b"/")
     if not is_inside(inside):
         return None
     number, words = int(match["number"]), escaped(match["error"], limit=200)
