@@ -452,7 +452,7 @@ MORE_CAUSES = [
     (255, "/h/.ssh/config: line 2: Bad configuration option: no\n/h/.ssh/config: terminating, 1 bad configuration options", "configuration: /h/.ssh/config: line 2: Bad"),
     (255, "/h/.ssh/config line 3: Bad port 'x'.\n/h/.ssh/config: terminating, 1 bad configuration options", "configuration: /h/.ssh/config line 3: Bad port"),
     (255, "Bad owner or permissions on /h/.ssh/config", "configuration: Bad owner"),
-    (255, "kex_exchange_identification: banner line contains invalid characters\nbanner exchange: Connection to ::1 port 80: invalid format", "is no SSH server"),
+    (255, "kex_exchange_identification: banner line contains invalid characters\nbanner exchange: Connection to ::1 port 80: invalid format", "no SSH server answers"),
     (12, "/usr/bin/rrsync error: Restricted directory does not exist!\nrsync: connection unexpectedly closed (0 bytes received so far) [Receiver]",
          "ended at once: /usr/bin/rrsync error: Restricted"),
     (12, "rsync: connection unexpectedly closed (0 bytes received so far) [Receiver]", "for this key ended at once"),
