@@ -109,10 +109,11 @@ def test_from_the_visit_to_the_day_when_it_may_be_deleted(home: Home) -> None:
     assert rows(home, "at-risk")["12282a"]["why"].startswith("changes were seen at the facility")
     assert not rows(home, "reconcile", code=0)["12282a"]["may_be_deleted"]
 
-    # What is gone there is not at risk; what never came home is told all the same.
+    # What is gone there and never came home is told all the same.
     remove(home.facility.data / "mx" / "77777c")
     assert home.program.run("asynchy", "--config", home.config, "walk").returncode == 0
-    assert "77777c" not in rows(home, "at-risk")
+    gone = rows(home, "at-risk")["77777c"]
+    assert gone["why"].startswith("gone from the facility since ") and gone["kept_until"] is None
     assert "Gone from the facility; local copy incomplete: 1" in report(home, "at-risk").stdout
     assert report(home, "reconcile", "11111a").returncode == 5
 
