@@ -65,7 +65,8 @@ def test_a_portal_that_tells_nothing_any_more_has_not_told_all_unless_it_tells_o
     words = "reports no visit of the last year, although it has reported 1 visit before"
     assert words in run.stderr and words in mailed(home).stdout
     home.visit("12283b", ended=24 * 200)
-    assert home.once().returncode == 0, run.stderr
+    assert home.once().returncode == 0
+    assert not home.copy("12283b").exists()  # it is asked about, and not for
 
 
 def test_a_mail_before_the_originals_ignore_yml_is_there_does_not_make_its_entries_a_persons(

@@ -161,14 +161,13 @@ class Asking:
     def _doubt_emptiness(self, entries: Iterable[_Answers]) -> None:
         """As `repatriation.visit_query`: of an equipment that had visits there are none any more."""
         for entry in entries:
-            until = min(entry.until, self.world.clock)
+            now, year = self.world.clock, timedelta(days=366)
             if entry.failure or entry.visits or entry.unreadable:
                 continue
-            if self.store.begun_visits(entry.equipment, entry.since, until):
-                self._reach([(entry, until - timedelta(days=366))])
-                if not (entry.failure or entry.visits or entry.unreadable):
-                    entry.failure = f"equipment {entry.equipment}: no visit of the last year"
-                    self._tells_nothing = True
+            known = self.store.begun_visits(entry.equipment, now - year, now)
+            if known and not self.world.told(entry.equipment, now - year, now):
+                entry.failure = f"equipment {entry.equipment}: no visit of the last year"
+                self._tells_nothing = True
 
     def _reach(self, further: Iterable[tuple[_Answers, datetime]]) -> None:
         down = self.world.down

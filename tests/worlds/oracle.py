@@ -412,8 +412,10 @@ class Oracle:
 
         `facility`: what is truly there. `exempt`: files that changed later than anybody looks.
         """
+        found: list[Finding] = []
+        if not facts.portal_whole:  # it tells of no visit of a piece of equipment any more
+            return found
         states = {item.name: item for item in said.states}
-        found = []
         for name, files in facility.items():
             item = states.get(name)
             if item is None:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from asynchy.config import EquipmentEntry
-from asynchy.facility.portal.visit_window import NAMED, VisitWindow
+from asynchy.errors import PortalError
+from asynchy.facility.portal.visit_window import NAMED, VisitWindow, credentials_of
 from asynchy.model import heartbeat
 from asynchy.model.clock import apart, is_wrong
 from asynchy.model.formatting import count
@@ -105,7 +106,7 @@ def doubt_clock(entries: Sequence[VisitWindow], offset: float | None) -> None:
 
 
 def doubt_emptiness(context: CycleContext, entries: Sequence[VisitWindow], now: datetime) -> None:
-    """Where visits that had begun are not told any more, and none of a year either, ask a person.
+    """Where no visit of the last year is told, although there were some, ask a person.
 
     The portal tells nothing, and no error, to a user that has lost the rights to the equipment.
 
@@ -113,24 +114,22 @@ def doubt_emptiness(context: CycleContext, entries: Sequence[VisitWindow], now: 
         CatalogueError: the catalogue cannot be read.
         Stopped: a stop was requested meanwhile.
     """
-
-    def is_empty(entry: VisitWindow) -> bool:
-        return not (entry.failure or entry.visits or entry.unreadable)
-
-    known = {
-        entry.entry.id: context.catalogue.overview.begun_visits(
-            entry.entry.id, entry.since, min(entry.until, now)
-        )
-        for entry in entries
-        if is_empty(entry)
-    }
-    doubtful = [entry for entry in entries if known.get(entry.entry.id)]
-    _reach_back(context, [(entry, now - _YEAR) for entry in doubtful])
-    for entry in filter(is_empty, doubtful):
-        number = count(known[entry.entry.id], "visit")
+    for entry in entries:
+        if entry.failure or entry.visits or entry.unreadable:
+            continue
+        year = now - _YEAR
+        known = context.catalogue.overview.begun_visits(entry.entry.id, year, now)
+        try:
+            credentials = credentials_of(entry.entry)
+            if not known or context.portal.has_visits(credentials, entry.entry.id, year, now):
+                continue
+        except PortalError as error:
+            entry.failure, entry.fault = str(error), error.cause
+            continue
         entry.failure = (
-            f"the portal reports no visit of the last year, although it has reported {number} "
-            f"before; check that {entry.entry.username} may still see the equipment"
+            f"the portal reports no visit of the last year, although it has reported "
+            f"{count(known, 'visit')} before; check that {entry.entry.username} may still see the "
+            "equipment"
         )
 
 
