@@ -141,7 +141,7 @@ def tell_others(context: CycleContext, looked: AlertDraft) -> list[str]:
 
 def _paused(context: CycleContext, now: datetime) -> tuple[str, ...]:
     pause = context.catalogue.pauses.current(now)
-    return () if pause is None else (f"mxsync is {pause}; `asynchy resume` ends the pause",)
+    return () if pause is None else (pause.sentence,)
 
 
 def deliver(

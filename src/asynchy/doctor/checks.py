@@ -16,6 +16,7 @@ from asynchy.model.cancellation import Stop
 from asynchy.model.diagnostic_result import DiagnosticResult, failed, skipped
 from asynchy.model.formatting import count, escaped, moment
 from asynchy.model.news import ACTIVITY_MAIL, MAIL
+from asynchy.model.pause import HOW_TO_END
 from asynchy.repatriation.lost_state import lost_error, read_state_files
 from asynchy.runtime.context import RunContext, run_context
 from asynchy.runtime.cycle_context import CycleContext, cycle_context
@@ -149,7 +150,7 @@ def _channels(context: CycleContext) -> Iterator[DiagnosticResult]:
 
 def _pause(context: CycleContext) -> Iterator[DiagnosticResult]:
     if (pause := context.catalogue.pauses.current(datetime.now(UTC))) is not None:
-        yield DiagnosticResult("pause", False, f"mxsync is {pause}", "`asynchy resume` ends it")
+        yield DiagnosticResult("pause", False, f"mxsync is {pause}", HOW_TO_END)
 
 
 def _lost(settings: Settings) -> Iterator[DiagnosticResult]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from asynchy.errors import ServicePaused
 from asynchy.model.formatting import escaped, moment
+
+HOW_TO_END = "`asynchy resume` ends the pause"
+"""What to do about a pause."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,15 @@ class Pause:
     """When it ends by itself; None: a person ends it."""
     reason: str
     """In that person's words; empty: none was given."""
+
+    @property
+    def sentence(self) -> str:
+        """That mxsync is paused, and what to do about it."""
+        return f"mxsync is {self}; {HOW_TO_END}"
+
+    def as_error(self) -> ServicePaused:
+        """Why nothing is begun."""
+        return ServicePaused(f"mxsync is {self}", hint=HOW_TO_END)
 
     def __str__(self) -> str:
         until = f" until {moment(self.until)}" if self.until else ""

@@ -10,7 +10,7 @@ import signal
 from datetime import datetime, timedelta
 
 from asynchy.catalogue import Catalogue
-from asynchy.errors import ServiceNotRunning, ServicePaused
+from asynchy.errors import ServiceNotRunning
 from asynchy.localfs import process_identity
 from asynchy.model.attempt import ServiceState
 from asynchy.model.pause import Pause
@@ -64,7 +64,7 @@ def begin_cycle(catalogue: Catalogue, now: datetime) -> tuple[str, ...]:
         )
     found = catalogue.pauses.current(now)
     if found is not None:
-        raise ServicePaused(f"mxsync is {found}", hint="`asynchy resume` ends the pause")
+        raise found.as_error()
     try:
         os.kill(service.pid, signal.SIGHUP)
     except PermissionError:

@@ -18,6 +18,7 @@ from asynchy.model.experiment import Experiment
 from asynchy.model.experiment_query import ExperimentQuery
 from asynchy.model.experiment_summary import ExperimentSummary
 from asynchy.model.formatting import moment, size
+from asynchy.model.pause import HOW_TO_END
 from asynchy.model.transfer_progress import RateSample
 from asynchy.runtime.warm_up import remote_of
 from asynchy.ssh import connection_limit
@@ -230,7 +231,7 @@ def _of_service(live: LiveView) -> Iterable[Problem]:
             "look at its log, and start it again if it hangs",
         )
     if live.pause is not None:
-        yield Problem(f"mxsync is {live.pause}", "`asynchy resume` ends the pause", is_grave=False)
+        yield Problem(f"mxsync is {live.pause}", HOW_TO_END, is_grave=False)
     if service is not None and service.alive and service.trouble:
         yield Problem(f"The latest cycle: {service.trouble}", is_grave=False)
 

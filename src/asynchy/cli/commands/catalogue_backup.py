@@ -99,7 +99,7 @@ def restore_catalogue(config: Path, /, backup: Path | None) -> None:
     if kept is not None:
         line(f"What was there is in {kept}")
     if (pause := Catalogue.open_readonly(path).pauses.current(datetime.now(UTC))) is not None:
-        line(f"In this backup, mxsync is {pause}: `asynchy resume` ends the pause.")
+        line(f"In this backup, {pause.sentence}.")
 
 
 def _known(backup: Path) -> str:

@@ -20,7 +20,7 @@ from asynchy.cli.signals import Signals, on_hangup
 from asynchy.config import Settings, load
 from asynchy.delivery.background import deliver_all, delivering
 from asynchy.delivery.deliver import Delivery
-from asynchy.errors import ExitCode, ServicePaused
+from asynchy.errors import ExitCode
 from asynchy.model.cancellation import Stop
 from asynchy.repatriation.cycle import run_cycle
 from asynchy.repatriation.cycle_planner import make_plan
@@ -123,7 +123,7 @@ def _once(
     files = read_state(settings, new_state=new_state)
     pause = Catalogue.open_readonly(settings.catalogue_path).pauses.current(datetime.now(UTC))
     if pause is not None:
-        raise ServicePaused(f"mxsync is {pause}", hint="`asynchy resume` ends the pause")
+        raise pause.as_error()
     context, plan = prepare_cycle(settings, stop, board, files)
     work = Delivery(settings, context.catalogue, stop)
     with transfers_shown(board, context.catalogue), delivering(lambda: work):

@@ -116,7 +116,7 @@ def activity_command(  # noqa: PLR0913 - an option each
         all_states = _states(settings, catalogue, now)
         needs = (*attention(all_states, now), *without_project(all_states))
         if (pause := catalogue.pauses.current(now)) is not None:
-            needs = (f"mxsync is {pause}; `asynchy resume` ends the pause", *needs)
+            needs = (pause.sentence, *needs)
     found = activity(
         begin, end, catalogue.history.attempts(begin, end), catalogue.history.checks(begin, end),
         needs,
