@@ -246,7 +246,7 @@ def test_an_image_that_is_all_there_is_is_read_once(home: Home, tool: str) -> No
     assert (check["files"], check["bytes"], check["way"][:5]) == (1, 3_000_000, tool[:5])
     made = [call for call in calls.read_text().splitlines() if tool != "rsync" or "-nc" in call]
     assert len(made) == 1, made
-    before, after = home.log.index("holding 1 file, 3.00 MB"), home.log.index("compared by")
+    before, after = home.log.index("comparing 1 file, 3.00 MB"), home.log.index("compared by")
     assert before < after
 
 

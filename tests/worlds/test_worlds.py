@@ -143,10 +143,12 @@ class Operations:
         now = self._now
         epns = [epn for epn in sorted(self._contents) if self._random.random() < 0.5]
         ours = {epn: IgnoreEntry(Origin.OURS, now) for epn in epns[:1]}
-        marked = epns[1:2]
+        marks = dict(zip(epns[1:], (Origin.OURS, Origin.PERSON), strict=False))
+        said = {epn: marks.get(epn) for epn in epns}
+        stored = self._random.random() < 0.9
 
         def operate(store: Store) -> object:
-            found = store.entries(epns, now, marked)
+            found = store.entries(said, now, store=stored)
             store.add_entries(ours)
             return found
 
