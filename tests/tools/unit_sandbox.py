@@ -85,7 +85,7 @@ def _private_tmp(keep: list[Path]) -> None:
     for path, handle in kept.items():
         path.mkdir(parents=True)
         subprocess.run(
-            ["mount", "-n", "--bind", f"/proc/self/fd/{handle}", path],
+            ["mount", "-n", "--no-canonicalize", "--bind", f"/proc/self/fd/{handle}", path],
             check=True, pass_fds=[handle],
         )  # fmt: skip
 
