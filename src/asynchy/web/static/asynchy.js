@@ -68,12 +68,18 @@
       const before = document.querySelector("main");
       const after = page.querySelector("main");
       if (!before || !after) return;
+      const details = [...before.querySelectorAll("details")];
+      const isOpen = details.map((one) => one.open);
+      const summary = document.activeElement && document.activeElement.matches("summary");
+      const focused = summary ? details.indexOf(document.activeElement.parentElement) : -1;
       const live = after.querySelector("[data-live]");
       if (live && place) live.replaceWith(place);
-      const isOpen = [...before.querySelectorAll("details")].map((one) => one.open);
       before.replaceChildren(...after.childNodes);
       const tables = [...before.querySelectorAll("details")];
-      if (tables.length === isOpen.length) tables.forEach((one, at) => { one.open = isOpen[at]; });
+      if (tables.length === isOpen.length) {
+        tables.forEach((one, at) => { one.open = isOpen[at]; });
+        if (focused >= 0) tables[focused].querySelector("summary").focus();
+      }
       verdict = before.querySelector("[data-states]");
       document.title = page.title;
     } finally {
