@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,7 +42,8 @@ def _require_packages() -> None:
     if missing:
         raise PackageMissing(
             f"the dashboard needs packages that are not installed: {', '.join(missing)}",
-            hint="install the extra: `pip install --require-hashes -r requirements/web.txt`",
+            hint="install the extra in the folder of the checkout: "
+            f"`{sys.prefix}/bin/pip install --require-hashes -r requirements/web.txt`",
         )
 
 
