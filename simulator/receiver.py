@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -16,6 +18,11 @@ class Receiver:
         """Path, headers and body of each request."""
         self.status = 204
         """What it answers."""
+        self.location: str | None = None
+        """Where it sends those who post."""
+        self.parts: Iterable[bytes] | None = None
+        """The body of its answers, piece by piece, which its header says is a terabyte."""
+        self._ended = threading.Event()
         kept = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -24,6 +31,18 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 kept.got.append((self.path, dict(self.headers.items()), body))
                 self.send_response(kept.status)
+                if kept.location:
+                    self.send_header("Location", kept.location)
+                self.send_header("Content-Length", str(1 << 40 if kept.parts else 0))
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    for part in kept.parts or ():
+                        self.wfile.write(part)
+
+            def do_GET(self) -> None:
+                """Keep that it was asked for a page, and answer well."""
+                kept.got.append((self.path, dict(self.headers.items()), b""))
+                self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -39,9 +58,15 @@ class Receiver:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    def drip(self) -> Iterator[bytes]:
+        """A byte now and then, without end."""
+        while not self._ended.wait(0.2):
+            yield b" "
 
     @property
     def texts(self) -> list[str]:

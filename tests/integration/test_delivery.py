@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
+import resource
 import signal
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
 
+from asynchy.delivery import apprise_sender
+from asynchy.errors import DeliveryError
+from asynchy.model.cancellation import Stop
 from simulator.receiver import Receiver
-from tests.conftest import Home, give, wait_until
+from tests.conftest import SOON, Home, give, interrupt, wait_until
 from tests.integration.test_one_cycle import made
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
@@ -224,3 +229,47 @@ def test_a_test_message_is_sent_at_once_and_failures_name_the_channel(
     assert (run.returncode, run.stdout) == (7, "FAIL webhook lims: the receiver answered 401\n")
     run = home.program.run(*call, "nobody")
     assert run.returncode == 5 and "has no channel nobody" in run.stderr
+
+
+@pytest.mark.parametrize("channel", ["notify", "webhooks"])
+def test_a_receiver_whose_answer_has_no_end_does_not_hold_up_a_stop(
+    home: Home, receiver: Receiver, channel: str
+) -> None:
+    made(home)
+    home.visit("12282a")
+    receiver.status, receiver.parts = 200, receiver.drip()
+    hook = {"name": "lims", "url": f"http://127.0.0.1:{receiver.port}/hook", "secret": SECRET}
+    home.configure(**{channel: [to_people(receiver) if channel == "notify" else hook]})
+    with home.serving("--once") as run:
+        wait_until(lambda: bool(receiver.got))
+        code, seconds = interrupt(run, signal.SIGTERM)
+    assert (code, seconds < SOON) == (143, True)
+    (waiting,) = listed(home)
+    assert waiting["tries"] == 0
+
+
+def test_a_service_is_given_up_at_the_time_limit_and_where_its_answer_is_too_large(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = str(to_people(receiver)["url"])
+    receiver.status, receiver.parts = 200, repeat(b"x" * 65536)
+    largest = max(_largest_child(), 300 << 10)
+    with pytest.raises(DeliveryError, match=r"^not taken: its answer is too large$"):
+        apprise_sender.send(url, "title", "text", Stop())
+    assert _largest_child() <= largest
+    receiver.parts = receiver.drip()
+    monkeypatch.setattr(apprise_sender, "_TIME_LIMIT", 2.0)
+    with pytest.raises(DeliveryError, match=r"the service took more than 2.0 s to answer"):
+        apprise_sender.send(url, "title", "text", Stop())
+
+
+def _largest_child() -> int:
+    """Memory of the largest process that this one has started, in KiB."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+
+
+def test_a_redirect_of_a_service_counts_as_a_failure(receiver: Receiver) -> None:
+    receiver.status, receiver.location = 302, f"http://127.0.0.1:{receiver.port}/log-in"
+    with pytest.raises(DeliveryError, match="error=302"):
+        apprise_sender.send(str(to_people(receiver)["url"]), "title", "text", Stop())
+    assert len(receiver.got) == 1

@@ -1,32 +1,31 @@
 """Messages to people by Apprise, which knows the services where they are.
 
-Apprise is an optional package, and is loaded where a message is sent. It says whether a message was
-taken, and why not in its log alone: that is kept from our logs, since it quotes addresses.
+Apprise is an optional package, and is loaded where a message is sent: in a process of its own, see
+`apprise_process`. It says whether a message was taken, and why not in its log alone: that is kept
+from our logs, since it quotes addresses.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import logging
+import json
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import sys
+from collections import deque
 from urllib.parse import unquote
 
+from asynchy.delivery.apprise_process import INSTALL, NOT_INSTALLED, UNKNOWN, client, quiet
+from asynchy.delivery.limited_run import run_limited
 from asynchy.errors import DeliveryError
-from asynchy.model.formatting import escaped
+from asynchy.model.cancellation import Stop
+from asynchy.model.formatting import duration, escaped
 from asynchy.model.redaction import masked
 
+_TIME_LIMIT = 60.0
+"""Seconds until a service must have taken a message, its whole answer included."""
+_PROCESS = "asynchy.delivery.apprise_process"
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _PART = re.compile(r"[/?&=:@,;#]+")
-_LOGGERS = ("apprise", "requests", "urllib3", "requests_oauthlib", "oauthlib")
-"""Of Apprise, and of what it calls: at DEBUG they write whole addresses."""
-_one_at_a_time = threading.Lock()
-
-NOT_INSTALLED = "the package apprise is not installed, which `notify` needs"
-INSTALL = "install it into the environment of asynchy: pip install 'asynchy[notify]'"
 
 
 def is_installed() -> bool:
@@ -37,86 +36,50 @@ def is_installed() -> bool:
 def address_problem(url: str) -> str | None:
     """Why Apprise cannot use an address, without the address; None: it can."""
     try:
-        with _quiet([]):
-            return None if _client().add(url) else "Apprise does not know such an address"
+        with quiet([]):
+            return None if client().add(url) else UNKNOWN
     except DeliveryError as error:
         return str(error)
 
 
-def send(url: str, title: str, text: str) -> None:
-    """Send a message; when this returns, the service has taken it.
+def send(url: str, title: str, text: str, stop: Stop) -> None:
+    """Send a message; when this returns, the service has taken it. No redirect is followed.
 
     Raises:
         DeliveryError: it was not taken.
+        Stopped: a stop was requested meanwhile.
     """
-    said: list[str] = []
-    with _one_at_a_time, _quiet(said):
-        client = _client()
-        if not client.add(url):
-            raise DeliveryError(
-                "Apprise does not know such an address",
-                hint="`asynchy config check` looks at it; the list of addresses is in Apprise's "
-                "documentation",
-            )
-        try:
-            taken = client.notify(title=title, body=text, body_format="text")
-        except Exception as error:  # noqa: BLE001 - one of more than a hundred plug-ins
-            raise DeliveryError(f"Apprise failed: {without_secrets(repr(error), url)}") from None
-    if not taken:
-        reason = without_secrets(said[-1], url) if said else "Apprise gave no reason"
-        raise DeliveryError(f"not taken: {reason}")
-
-
-def _client() -> Any:
-    """Apprise without what it adds by itself: links and pictures of its own, files, plug-ins.
-
-    Raises:
-        DeliveryError: it is not installed.
-    """
-    try:
-        from apprise import Apprise, AppriseAsset, PersistentStoreMode  # noqa: PLC0415
-    except ImportError:
-        raise DeliveryError(NOT_INSTALLED, hint=INSTALL) from None
-    asset = AppriseAsset(
-        plugin_paths=[],
-        storage_mode=PersistentStoreMode.MEMORY,
-        app_id="asynchy",
-        app_desc="asynchy",
-        app_url="",
-        image_url_mask="",
-        image_url_logo="",
-        image_path_mask="",
+    if not is_installed():
+        raise DeliveryError(NOT_INSTALLED, hint=INSTALL)
+    said: deque[bytes] = deque(maxlen=1)
+    message = json.dumps({"url": url, "title": title, "text": text}).encode()
+    ended = run_limited(
+        # No folder of modules but those installed: the working folder may have some.
+        [sys.executable, "-P", "-m", _PROCESS],
+        seconds=_TIME_LIMIT,
+        stop=stop,
+        stdin=message,
+        on_stdout=said.append,
     )
-    return Apprise(asset=asset)
+    if ended.stopped:
+        raise DeliveryError(f"the service took more than {duration(_TIME_LIMIT)} to answer")
+    if ended.code != 0 or not said:
+        last = ended.stderr.strip().rpartition("\n")[2]
+        reason = f": {without_secrets(last, url)}" if last else ""
+        raise DeliveryError(f"the process that runs Apprise ended with {ended.code}{reason}")
+    answer = json.loads(said[-1])
+    if not answer["taken"]:
+        raise _refused(answer["reason"], url)
 
 
-class _AppriseLog(logging.Handler):
-    """Keeps what is said."""
-
-    def __init__(self, said: list[str]) -> None:
-        super().__init__(logging.WARNING)
-        self._said = said
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._said.append(record.getMessage())
-
-
-@contextmanager
-def _quiet(said: list[str]) -> Iterator[None]:
-    """Have nothing that Apprise says reach our logs or the terminal; its warnings are kept."""
-    handler = _AppriseLog(said)
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    before = [(one.propagate, one.level) for one in loggers]
-    for one in loggers:
-        one.propagate = False
-        one.setLevel(logging.WARNING)
-    loggers[0].addHandler(handler)
-    try:
-        yield
-    finally:
-        loggers[0].removeHandler(handler)
-        for one, (propagate, level) in zip(loggers, before, strict=True):
-            one.propagate, one.level = propagate, level
+def _refused(reason: str, url: str) -> DeliveryError:
+    if reason == UNKNOWN:
+        return DeliveryError(
+            UNKNOWN,
+            hint="`asynchy config check` looks at it; the list of addresses is in Apprise's "
+            "documentation",
+        )
+    return DeliveryError(without_secrets(reason, url))
 
 
 def without_secrets(text: str, url: str) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from asynchy.config import Settings
-from asynchy.delivery.apprise_sender import INSTALL, NOT_INSTALLED, address_problem, is_installed
+from asynchy.delivery.apprise_process import INSTALL, NOT_INSTALLED
+from asynchy.delivery.apprise_sender import address_problem, is_installed
 
 
 @dataclass(frozen=True)

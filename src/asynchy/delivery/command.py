@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Collection
 
 from asynchy.config.channels import OnCompleteEntry
-from asynchy.errors import DeliveryError, Stopped
+from asynchy.delivery.limited_run import run_limited
+from asynchy.errors import DeliveryError
 from asynchy.model.cancellation import Stop
 from asynchy.model.formatting import duration, escaped
-from asynchy.ssh.subprocess_runner import ProcessResult, run
+from asynchy.ssh.subprocess_runner import ProcessResult
 
 _SAID = 1000
 """Characters of stderr that are kept."""
@@ -21,32 +21,21 @@ def run_command(
 ) -> None:
     """Run the command with the document on its standard input; returns when it ended with 0.
 
-    No shell is between. It leads a process group of its own, which is ended at the time limit, on
-    a stop, and when this process dies. Variables of the environment that hold a secret of the
-    config are kept from it.
+    No shell is between. What it leaves in the background is ended with it. Variables of the
+    environment that hold a secret of the config are kept from it.
 
     Raises:
         DeliveryError: it did not end with 0.
         Stopped: a stop was requested meanwhile; it is run again.
     """
-    limit = stop.child()
-    timer = threading.Timer(entry.time_limit, limit.request)
-    timer.daemon = True
-    timer.start()
-    try:
-        ended = run(
-            list(entry.command),
-            stop=limit,
-            on_stdout=lambda _line: None,
-            on_stderr=lambda _line: None,
-            environment={"ASYNCHY_MESSAGE_ID": message_id},
-            stdin=body,
-            inherited={name: text for name, text in os.environ.items() if text not in secrets},
-        )
-    finally:
-        timer.cancel()
-    if stop.requested and ended.stopped:
-        raise Stopped("stopped")
+    ended = run_limited(
+        list(entry.command),
+        seconds=entry.time_limit,
+        stop=stop,
+        stdin=body,
+        environment={"ASYNCHY_MESSAGE_ID": message_id},
+        inherited={name: text for name, text in os.environ.items() if text not in secrets},
+    )
     if ended.code != 0:
         raise _failed(entry, ended)
 

@@ -184,7 +184,7 @@ def _hand_over(work: Delivery, channel: Channel, batch: Sequence[WaitingMessage]
     else:
         title, text = text_for_people(batch, now)
         url = entry.url.get_secret_value()
-        wait_for(work, partial(apprise_sender.send, url, title, masked(text, secrets)))
+        apprise_sender.send(url, title, masked(text, secrets), work.stop)
 
 
 def wait_for(work: Delivery, call: Callable[[], None]) -> None:

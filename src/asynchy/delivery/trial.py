@@ -25,8 +25,7 @@ def send_test(work: Delivery, channel: Channel) -> None:
     """
     entry, now = channel.entry, datetime.now(UTC)
     if isinstance(entry, NotifyEntry):
-        url = entry.url.get_secret_value()
-        wait_for(work, partial(apprise_sender.send, url, _TITLE, _TEXT))
+        apprise_sender.send(entry.url.get_secret_value(), _TITLE, _TEXT, work.stop)
     elif isinstance(entry, WebhookEntry):
         whole = {"type": "test", "timestamp": now.isoformat(), "data": {"text": _TEXT}}
         body, number = json.dumps(whole).encode(), f"msg_{uuid4().hex}"
