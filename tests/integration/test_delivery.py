@@ -148,15 +148,18 @@ def test_a_command_is_run_until_it_ends_with_0_and_what_it_said_is_recorded(home
     home.visit("12282a")
     out = home.place / "out"
     out.mkdir()
-    text = f'cat > "{out}/got"\nenv > "{out}/env"\n[ -e "{out}/good" ] || {{ echo "no queue" >&2; exit 3; }}'
+    text = f'cat > "{out}/got"\nenv > "{out}/env"\n[ -e "{out}/good" ] || {{ printf "no queue\\033[31m\\377" >&2; exit 3; }}'
     entry = {"name": "job", "command": [str(script(home, text)), "a b; $(touch /x)"]}
     home.configure(receipt=True, **{"on-complete": [entry]})
     give(out)
     run = home.once()
     assert run.returncode == 7
-    assert "on-complete job, 12282a (mx): it ended with 3: no queue" in run.stdout
+    said = r"it ended with 3: no queue\x1b[31m\xff"
+    assert f"on-complete job, 12282a (mx): {said}" in run.stdout
     (waiting,) = listed(home)
-    assert (waiting["exit_code"], waiting["error"]) == (3, "it ended with 3: no queue")
+    assert (waiting["exit_code"], waiting["error"]) == (3, said)
+    for command in (("notify", "list"), ("status",), ("status", "12282a"), ("doctor",)):
+        assert said in home.program.run("asynchy", "--config", home.config, *command).stdout
     (out / "good").touch()
     assert home.once().returncode == 0
     document = json.loads((out / "got").read_text())["data"]
@@ -165,7 +168,7 @@ def test_a_command_is_run_until_it_ends_with_0_and_what_it_said_is_recorded(home
     assert Path(document["manifest"]["path"]).is_file()
     (row,) = home.status("12282a")
     assert [(one["what"], one["detail"]) for one in row["events"]] == [
-        ("not handed on", "job: it ended with 3: no queue"),
+        ("not handed on", f"job: {said}"),
         ("handed on", "job"),
     ]
     (out / "got").unlink()
@@ -210,6 +213,23 @@ def test_a_service_tells_while_it_runs_and_its_command_dies_with_it(
         wait_until(lambda: not lives(number))
     (waiting,) = listed(home)
     assert (waiting["channel"], waiting["tries"]) == ("on-complete slow", 0)
+
+
+def test_what_is_in_the_way_at_home_is_told_and_listed_in_words(
+    home: Home, receiver: Receiver
+) -> None:
+    made(home)
+    home.visit("12282a")
+    home.copy("12282a").parent.mkdir(parents=True)
+    home.copy("12282a").symlink_to("/nowhere")
+    give(home.copy("12282a").parent)
+    receiver.status = 503
+    hook = {"name": "lims", "url": f"http://127.0.0.1:{receiver.port}/hook", "secret": SECRET}
+    home.configure(webhooks=[{**hook, "events": "needs-person"}])
+    home.once()
+    assert "a symbolic link or a file is in its place at home" in receiver.got[0][2].decode()
+    shown = home.program.run("asynchy", "--config", home.config, "notify", "list").stdout
+    assert "webhook lims, needs-person, 12282a (mx)\n" in shown
 
 
 def test_a_test_message_is_sent_at_once_and_failures_name_the_channel(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Collection
 
 from asynchy.config.channels import OnCompleteEntry
@@ -13,7 +14,8 @@ from asynchy.model.formatting import duration, escaped
 from asynchy.ssh.subprocess_runner import ProcessResult
 
 _SAID = 1000
-"""Characters of stderr that are kept."""
+"""Bytes of the end of stderr that are kept."""
+_SAID_LINES = 40
 
 
 def run_command(
@@ -28,21 +30,23 @@ def run_command(
         DeliveryError: it did not end with 0.
         Stopped: a stop was requested meanwhile; it is run again.
     """
+    said: deque[bytes] = deque(maxlen=_SAID_LINES)
     ended = run_limited(
         list(entry.command),
         seconds=entry.time_limit,
         stop=stop,
         stdin=body,
+        on_stderr=lambda line: said.append(line[-_SAID:]),
         environment={"ASYNCHY_MESSAGE_ID": message_id},
         inherited={name: text for name, text in os.environ.items() if text not in secrets},
     )
     if ended.code != 0:
-        raise _failed(entry, ended)
+        raise _failed(entry, ended, b"\n".join(said)[-_SAID:])
 
 
-def _failed(entry: OnCompleteEntry, ended: ProcessResult) -> DeliveryError:
-    lines = (line.strip() for line in ended.stderr[-_SAID:].splitlines())
-    said = escaped(" | ".join(line for line in lines if line), limit=_SAID)
+def _failed(entry: OnCompleteEntry, ended: ProcessResult, stderr: bytes) -> DeliveryError:
+    lines = (line.strip() for line in stderr.splitlines())
+    said = escaped(b" | ".join(line for line in lines if line), limit=_SAID)
     if ended.stopped:
         what = f"it was ended after {duration(entry.time_limit)}, its time limit"
     elif ended.code < 0:

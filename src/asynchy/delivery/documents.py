@@ -130,7 +130,8 @@ def condition_message(
         "experiment": _experiment(condition.experiment) if condition.experiment else None,
         "project": condition.project,
     }
-    return _for_program(channel, condition.kind, condition.key, document, now)
+    about = name_of(condition.experiment) if condition.experiment else condition.key
+    return _for_program(channel, condition.kind, about, document, now)
 
 
 def _for_people(

@@ -14,7 +14,7 @@ from asynchy.doctor.leftovers import leftovers
 from asynchy.errors import AlreadyRunning, AsynchyError, CatalogueError
 from asynchy.model.cancellation import Stop
 from asynchy.model.diagnostic_result import DiagnosticResult, failed, skipped
-from asynchy.model.formatting import count, escaped, moment
+from asynchy.model.formatting import count, moment
 from asynchy.model.news import ACTIVITY_MAIL, MAIL
 from asynchy.model.pause import HOW_TO_END
 from asynchy.repatriation.lost_state import lost_error, read_state_files
@@ -142,7 +142,7 @@ def _channels(context: CycleContext) -> Iterator[DiagnosticResult]:
         number = count(len(mine), "message waits", "messages wait")
         if failing and failing[0].failing_since is not None:
             since = moment(failing[0].failing_since)
-            found = f"{number}; it fails since {since}: {escaped(failing[0].error or '')}"
+            found = f"{number}; it fails since {since}: {failing[0].error or ''}"
             yield DiagnosticResult(name, False, found, _AT_ONCE.get(name, _TEST))
         else:
             yield DiagnosticResult(name, True, number)

@@ -24,6 +24,11 @@ def escaped(name: bytes | str, *, limit: int = 400) -> str:
     return f"{safe[:half]}…{safe[-half:]}"
 
 
+def printable(text: str) -> str:
+    """The text, escaped unless all of it prints: the names in a reason are escaped already."""
+    return text if text.isprintable() else escaped(text)
+
+
 def _escaped(character: str) -> str:
     if character == "\\":
         return "\\\\"

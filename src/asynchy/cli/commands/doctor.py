@@ -16,7 +16,7 @@ from asynchy.doctor.checks import examine
 from asynchy.errors import AsynchyError, ExitCode
 from asynchy.localfs import process_identity
 from asynchy.model.diagnostic_result import DiagnosticResult, DoctorRun
-from asynchy.model.formatting import count, escaped
+from asynchy.model.formatting import count, escaped, printable
 
 
 @click.command()
@@ -66,6 +66,6 @@ def _say(finding: DiagnosticResult) -> None:
         sign = click.style("note", fg="yellow")
     elif finding.good:
         sign = click.style("ok  ", fg="green")
-    click.echo(f"{sign}  {escaped(finding.what)}: {escaped(finding.found)}")
+    click.echo(f"{sign}  {printable(finding.what)}: {printable(finding.found)}")
     if finding.to_do:
-        click.echo(f"      {escaped(finding.to_do)}")
+        click.echo(f"      {printable(finding.to_do)}")

@@ -228,7 +228,7 @@ def show_events(events: Sequence[Event]) -> None:
         "History:",
         [
             f"{moment(one.at)}: {name_of(one.experiment)} {one.kind.value}"
-            + (f": {escaped(one.detail)}" if one.detail else "")
+            + (f": {one.detail}" if one.detail else "")
             for one in events
         ],
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from asynchy.cli.output.tables import bullets, line
-from asynchy.model.formatting import count, escaped, moment
+from asynchy.model.formatting import count, moment, printable
 from asynchy.model.news import WaitingMessage
 
 
@@ -35,7 +35,7 @@ def channel_line(name: str, waiting: Sequence[WaitingMessage]) -> str:
     assert first.failing_since is not None
     return (
         f"{said}; failed {count(first.tries, 'time')} since {moment(first.failing_since)}: "
-        f"{escaped(first.error or '')}"
+        f"{first.error or ''}"
     )
 
 
@@ -51,7 +51,7 @@ def show_list(waiting: Sequence[WaitingMessage]) -> None:
         line(f"   since {moment(one.created)}{later}")
         if one.failing_since is not None:
             line(f"   failed {count(one.tries, 'time')} since {moment(one.failing_since)}:")
-            line(f"   {escaped(one.error or '')}")
+            line(f"   {printable(one.error or '')}")
 
 
 def _channel(one: WaitingMessage) -> str:

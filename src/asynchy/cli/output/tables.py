@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from asynchy.model.formatting import escaped
+from asynchy.model.formatting import printable
 from asynchy.model.plan import SkipReason
 
 _WIDE = 240
@@ -25,7 +25,7 @@ _MANY = 500
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table without its empty columns; a heading that begins with `>` is over numbers."""
-    cells = [row if all(map(str.isprintable, row)) else tuple(map(_safe, row)) for row in rows]
+    cells = [row if all(map(str.isprintable, row)) else tuple(map(printable, row)) for row in rows]
     shown_ones = [at for at in range(len(headings)) if any(row[at] for row in cells)]
     if len(cells) > _MANY:
         _long_table([headings[at] for at in shown_ones], cells, shown_ones)
@@ -87,17 +87,12 @@ def once_a_mount(
 def bullets(heading: str, lines: Sequence[str]) -> None:
     """Print some lines under a heading, each escaped; nothing if there are none."""
     if lines:
-        line("\n".join(["", heading, *(f"  {_safe(line)}" for line in lines)]))
+        line("\n".join(["", heading, *(f"  {printable(line)}" for line in lines)]))
 
 
 def line(text: str) -> None:
     """Print a line as it is."""
     _console().print(text)
-
-
-def _safe(text: str) -> str:
-    """The text, escaped unless all of it prints: a reason has its names escaped already."""
-    return text if text.isprintable() else escaped(text)
 
 
 def columns() -> int:
