@@ -192,6 +192,17 @@ def test_a_command_ends_at_its_time_limit_with_all_that_it_started(home: Home) -
     assert not lives(int(child.read_text()))
 
 
+def test_what_a_command_leaves_in_the_background_is_ended_with_it(home: Home) -> None:
+    made(home)
+    home.visit("12282a")
+    child = home.place / "logs" / "child"
+    text = f'nohup sleep 1000 > /dev/null 2>&1 & echo $! > "{child}"; exit 0'
+    home.configure(**{"on-complete": [{"name": "job", "command": [str(script(home, text))]}]})
+    assert home.once().returncode == 0
+    assert not lives(int(child.read_text()))
+    assert listed(home) == []
+
+
 def test_a_service_tells_while_it_runs_and_its_command_dies_with_it(
     home: Home, receiver: Receiver
 ) -> None:
