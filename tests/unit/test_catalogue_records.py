@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, literal, select
+from sqlalchemy.pool import NullPool
 
 from asynchy.catalogue import Catalogue
 from asynchy.catalogue.notifications import PendingMail
@@ -55,7 +56,7 @@ def catalogue(tmp_path: Path) -> Catalogue:
 @example("1" * 13)
 @example("1" + "a" * 9)
 def test_a_query_leaves_out_the_rows_whose_epn_is_none(text: str) -> None:
-    with create_engine("sqlite://").connect() as db:
+    with create_engine("sqlite://", poolclass=NullPool).connect() as db:
         found = db.scalar(select(names_epn(literal(text))))
     assert bool(found) == (Epn.parse(text) is not None)
 
