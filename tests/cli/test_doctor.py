@@ -247,7 +247,7 @@ def test_what_follows_from_a_failure_is_skipped(home: Home) -> None:
         "skip  portal: the catalogue cannot be used",
         "skip  SFTP service: the catalogue cannot be used",
         f"FAIL  destination: {home.place}/gone is not there",
-        "skip  project ny79: the destination is not there",
+        "skip  project ny79: the destination cannot be used",
         "ok    service: none runs on this catalogue",
     ):
         assert line in found.stdout, line

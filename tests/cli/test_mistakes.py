@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import pwd
 import re
 import subprocess
 
 import pytest
 
 from simulator.experiments import mx_experiment
-from tests.conftest import Home, as_user, give, scripts
+from tests.conftest import USER, Home, as_user, give, scripts
 
 CHECK_AGAIN = "What to do: correct the file; `asynchy config check FILE` looks at it again\n"
 CONFIGS = [  # a pattern in the config, what stands there instead, and what is said of it
@@ -114,3 +115,52 @@ def test_a_fault_of_a_run_is_said_once_to_a_person_at_a_terminal(
     shown = on_a_terminal(home)
     expected = said.format(port=home.facility.port, storage=home.storage)
     assert shown.count(expected) == 1, shown
+
+
+CLOSED = {  # a key of the config, and what doctor says of it
+    "known-hosts": "note  {config}: known-hosts: {path}: Permission denied; {remedy}\n",
+    "key-file": "the key file {path} cannot be read: Permission denied (",
+    "log-files": "FAIL  log sync: {path} cannot be written: Permission denied\n      {remedy}\n",
+    "ignore": "FAIL  ignore.yml: {path}: Permission denied\n      {remedy}\n",
+    "catalogue": "FAIL  catalogue: {path} cannot be written: Permission denied\n      {remedy}\n",
+    "destination-root-path": "FAIL  destination: {path}: Permission denied\n      {remedy}\n",
+}
+
+
+@pytest.mark.parametrize("key", CLOSED)
+def test_a_path_in_a_folder_that_may_not_be_entered_is_named_with_the_missing_right(
+    home: Home, key: str
+) -> None:
+    closed = home.place / "closed"
+    path = closed / "within" / "it"
+    path.parent.mkdir(parents=True)
+    text = re.sub(rf"^{key}:.*\n", "", home.config.read_text(), flags=re.MULTILINE)
+    value = f"{{sync: {path}}}" if key == "log-files" else str(path)
+    home.config.write_text(f"{text}{key}: {value}\n")
+    closed.chmod(0)
+    try:
+        doctor = home.program.run("asynchy", "--config", home.config, "doctor")
+        others = [
+            home.program.run("asynchy", "--config", home.config, *command)
+            for command in (["status"], ["logs", "12282a"], ["map", "add", "99", "ny79"])
+        ]
+        plan = home.program.run("mxsync", "--config", home.config)
+    finally:
+        closed.chmod(0o755)
+    user = pwd.getpwuid(USER[0] if USER else os.getuid()).pw_name
+    remedy = f"let user {user} enter the folder {closed}, or name another path"
+    assert CLOSED[key].format(config=home.config, path=path, remedy=remedy) in doctor.stdout
+    assert "\nNot ready: see FAIL above.\n" in doctor.stdout
+    for run in (doctor, *others, plan):
+        assert run.returncode != 70
+        assert "did not expect" not in run.stdout + run.stderr
+
+
+def test_init_names_the_folder_that_may_not_be_entered(home: Home) -> None:
+    closed = home.place / "closed"
+    closed.mkdir(mode=0)
+    run = home.program.run("asynchy", "init", "--config_path", closed / "within" / "b.yaml")
+    closed.chmod(0o755)
+    assert run.returncode == 3
+    assert run.stderr.startswith(f"Error: {closed}/within/b.yaml: Permission denied\n")
+    assert f" enter the folder {closed}, or name another path\n" in run.stderr

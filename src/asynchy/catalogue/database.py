@@ -22,6 +22,7 @@ from asynchy.catalogue.dashboard_tables import metadata  # with all tables
 from asynchy.catalogue.foreign_files import opened_foreign
 from asynchy.catalogue.reading import ScratchFolder, address_for_reading
 from asynchy.catalogue.schema import EPNS, REVISION
+from asynchy.config.file_access import access_hint
 from asynchy.errors import CatalogueError, ImportRefused, OlderCatalogue
 from asynchy.localfs.filesystem import network_file_system
 from asynchy.localfs.writable import unwritable
@@ -299,6 +300,10 @@ def _check_kind(path: Path) -> None:
     """Refuse what is not a file: SQLite says of it that the disk has an error."""
     try:
         kind = other_kind(path.stat().st_mode)
+    except PermissionError as error:
+        raise CatalogueError(
+            f"the catalogue {path}: {error.strerror}", hint=access_hint(path)
+        ) from None
     except OSError:
         return  # there is none yet, or SQLite will say what is wrong
     if kind is not None:

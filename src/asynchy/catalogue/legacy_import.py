@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from asynchy.catalogue.experiments import LegacyEpnRow
 from asynchy.catalogue.foreign_files import NOTHING_TAKEN, ForeignDatabase, opened_foreign, why
 from asynchy.catalogue.scans import Row, ScanWriter
+from asynchy.config.file_access import access_hint
 from asynchy.errors import CatalogueError, ImportRefused
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Experiment, LocatedExperiment
@@ -65,8 +66,13 @@ def is_original(path: Path) -> bool:
     Raises:
         CatalogueError: it cannot be read, or stays locked.
     """
-    if not path.is_file() or not path.stat().st_size:
-        return False
+    try:
+        if not path.is_file() or not path.stat().st_size:
+            return False
+    except PermissionError as error:
+        raise CatalogueError(
+            f"the catalogue {path}: {error.strerror}", hint=access_hint(path)
+        ) from None
     try:
         with opened_foreign(path) as db:
             return bool(_tables(db))

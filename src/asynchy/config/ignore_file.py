@@ -15,6 +15,7 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
+from asynchy.config.file_access import access_hint
 from asynchy.config.text_file import UnusableFile, read_text
 from asynchy.config.yaml_editor import changed, edit_text
 from asynchy.config.yaml_list import parse_plain_list
@@ -93,7 +94,9 @@ class IgnoreFile:
         except FileNotFoundError:
             return IgnoreEntries()
         except OSError as error:
-            raise IgnoreListError(f"{self.path}: {error.strerror}") from None
+            closed = isinstance(error, PermissionError)
+            hint = access_hint(self.path) if closed else None
+            raise IgnoreListError(f"{self.path}: {error.strerror}", hint=hint) from None
         except UnicodeDecodeError:
             raise IgnoreListError(f"{self.path}: not UTF-8", hint=_HINT) from None
         except UnusableFile as error:

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from asynchy.config.channels import NotifyEntry, OnCompleteEntry, WebhookEntry
 from asynchy.config.field_types import UnreadableSecret
+from asynchy.config.file_access import access_hint
 from asynchy.config.legacy_db import find_legacy_db
 from asynchy.config.schema import (
     LAYOUT_KEYS,
@@ -314,9 +315,17 @@ def _warnings(path: Path, settings: Shared, data: Any, given: frozenset[str]) ->
             address = urlsplit(hook.url.get_secret_value())
             if address.scheme == "http" and address.hostname not in _HERE:
                 found.append(f"{path}: webhook {hook.name}: everybody on the way can read http")
-    if settings.known_hosts and not settings.known_hosts.is_file():
-        found.append(f"{path}: known-hosts: there is no file {settings.known_hosts}")
+    if (known := settings.known_hosts) is not None and (problem := _no_file(known)):
+        found.append(f"{path}: known-hosts: {problem}")
     return found
+
+
+def _no_file(path: Path) -> str | None:
+    """Why there is no file that this user can read, and what to do; None: there is one."""
+    try:
+        return None if path.is_file() else f"there is no file {path}"
+    except PermissionError as error:
+        return f"{path}: {error.strerror}; {access_hint(path)}"
 
 
 def _secrets(data: Plain) -> list[Plain]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asynchy.config.field_types import checked_proposal, checked_segment
+from asynchy.config.file_access import access_hint
 from asynchy.config.loader import load
 from asynchy.config.map_editor import MAPPING, with_project, without_proposal
 from asynchy.config.yaml_editor import edit_text
@@ -56,11 +57,14 @@ def assign_project(config: Path, proposal: str, project: str, *, replace: bool =
     written = _edited(config, change)
     folder = settings.destination_root_path / project
     warning = None
-    if not folder.is_dir():
-        warning = (
-            f"the project folder {folder} does not exist; nothing is brought home"
-            " until somebody makes it."
-        )
+    try:
+        if not folder.is_dir():
+            warning = (
+                f"the project folder {folder} does not exist; nothing is brought home"
+                " until somebody makes it."
+            )
+    except PermissionError as error:
+        warning = f"{folder}: {error.strerror}; {access_hint(folder)}"
     says = f"{number} belongs to {project}"
     return Assigned(f"{config}: {says} now." if written else f"{config}: {says} already.", warning)
 

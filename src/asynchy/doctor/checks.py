@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from asynchy.alerting.mail import lacking_addresses
 from asynchy.config import Settings, Shared
+from asynchy.config.file_access import reachable
 from asynchy.delivery.checks import channel_problems
 from asynchy.doctor.facility_checks import clock, portal_entry, server
 from asynchy.doctor.home_checks import catalogue_file, destination, ignore_file, logs, state_space
@@ -165,7 +166,7 @@ def _lost(settings: Settings) -> Iterator[DiagnosticResult]:
 
 def _service(settings: Shared) -> DiagnosticResult:
     none = DiagnosticResult("service", True, "none runs on this catalogue")
-    if not lock_file(settings.catalogue_path, "service").exists():
+    if not reachable(lock_file(settings.catalogue_path, "service").exists):
         return none
     try:
         with instance_lock(settings.catalogue_path, "service"):

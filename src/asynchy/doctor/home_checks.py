@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asynchy.config import Settings, Shared
+from asynchy.config.file_access import access_hint, reachable
 from asynchy.config.ignore_file import IgnoreFile
 from asynchy.errors import AsynchyError
 from asynchy.localfs.filesystem import network_file_system
@@ -108,7 +109,7 @@ def state_space(settings: Shared) -> Iterator[DiagnosticResult]:
     seen = set()
     for path in paths:
         folder = path.resolve().parent if path is not None else None
-        if folder is None or not folder.is_dir():  # that was named before
+        if folder is None or not reachable(folder.is_dir):  # that was named before
             continue
         device, free = folder.stat().st_dev, free_space(folder)
         if device not in seen and (lacking := _lacking(free)):
@@ -121,12 +122,10 @@ def destination(settings: Settings) -> Iterator[DiagnosticResult]:
     """Whether the projects are there, with room, and take what a transfer does to files."""
     root = settings.destination_root_path
     projects = sorted(set(settings.epn_cap_map.values()))
-    if not root.is_dir():
-        yield DiagnosticResult(
-            "destination", False, f"{root} is not there", "mount it, or correct the config"
-        )
+    if not reachable(root.is_dir):
+        yield DiagnosticResult("destination", False, *_no_destination(root))
         for project in projects:
-            yield skipped(f"project {project}", "the destination is not there")
+            yield skipped(f"project {project}", "the destination cannot be used")
         return
     free = free_space(root)
     inodes = "" if free.inodes is None else f", {free.inodes:,} inodes"
@@ -140,6 +139,16 @@ def destination(settings: Settings) -> Iterator[DiagnosticResult]:
             continue
         size_only = settings.compare == "size"
         yield from _project(root / project, Modes(settings.modes), size_only=size_only)
+
+
+def _no_destination(root: Path) -> tuple[str, str]:
+    try:
+        root.stat()
+    except PermissionError as error:
+        return f"{root}: {error.strerror}", access_hint(root)
+    except OSError:
+        pass
+    return f"{root} is not there", "mount it, or correct the config"
 
 
 def _device(folder: Path) -> int | None:

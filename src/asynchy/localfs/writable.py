@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import pwd
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+
+from asynchy.config.file_access import access_hint, this_user
 
 
 def unwritable(path: Path, beside: Iterable[str] = ()) -> tuple[str, str] | None:
@@ -18,18 +19,27 @@ def unwritable(path: Path, beside: Iterable[str] = ()) -> tuple[str, str] | None
         return _not_a_file(path)
     path = path.resolve()
     folder = path.parent
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
-        return f"{path} cannot be written: {folder} {what}", f"make the folder {folder}"
-    if not _may(folder, os.W_OK | os.X_OK):
-        return (
-            f"{path} cannot be written: no permission to write in {folder}",
-            f"make {folder} writable for {_user()}",
-        )
+    if (problem := _unwritable_folder(folder, path)) is not None:
+        return problem
     for file in (path, *(folder / name for name in beside)):
         problem = _unwritable_file(file)
         if problem is not None:
             return problem
+    return None
+
+
+def _unwritable_folder(folder: Path, path: Path) -> tuple[str, str] | None:
+    try:
+        if not folder.is_dir():
+            what = "is not a folder" if folder.exists() else "does not exist"
+            return f"{path} cannot be written: {folder} {what}", f"make the folder {folder}"
+    except PermissionError as error:
+        return f"{path} cannot be written: {error.strerror}", access_hint(path)
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        return (
+            f"{path} cannot be written: no permission to write in {folder}",
+            f"make {folder} writable for {this_user()}",
+        )
     return None
 
 
@@ -43,7 +53,7 @@ def _unwritable_file(path: Path) -> tuple[str, str] | None:
     if not stat.S_ISREG(mode):
         return _not_a_file(path)
     if not _may(path, os.R_OK | os.W_OK):
-        hint = f"make {path} readable and writable for {_user()}"
+        hint = f"make {path} readable and writable for {this_user()}"
         return f"{path} cannot be written: no permission", hint
     return None
 
@@ -62,10 +72,3 @@ def _not_a_file(path: Path) -> tuple[str, str]:
 
 def _may(path: Path, mode: int) -> bool:
     return os.access(path, mode, effective_ids=True)
-
-
-def _user() -> str:
-    try:
-        return f"user {pwd.getpwuid(os.geteuid()).pw_name}"
-    except KeyError:  # a user without a name, as in a container
-        return f"user {os.geteuid()}"

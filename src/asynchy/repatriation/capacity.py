@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from asynchy.catalogue.facility_losses import losses
+from asynchy.config.file_access import reachable
 from asynchy.errors import (
     CatalogueError,
     DestinationTaken,
@@ -143,7 +144,7 @@ def survey(context: RunContext, due: DueCopy, server: ServerState) -> ListingDif
     if server.unreachable:
         return Skipped(due.experiment, SkipReason.UNREACHABLE, "", due.copy.project)
     try:
-        if not due.copy.project_folder.is_dir():
+        if not reachable(due.copy.project_folder.is_dir):
             folder = str(missing_mount(due.copy.project_folder))
             return Skipped(due.experiment, SkipReason.NO_PROJECT_FOLDER, folder, due.copy.project)
         listing_diff = context.listing_diff(due.copy, expected=due.expected)

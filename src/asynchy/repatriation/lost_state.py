@@ -25,6 +25,7 @@ from asynchy.catalogue import Catalogue
 from asynchy.catalogue.backups import backups, folder_of
 from asynchy.catalogue.state_markers import Markers, StateMarkers
 from asynchy.config import Settings
+from asynchy.config.file_access import reachable
 from asynchy.config.ignore_file import IgnoreEntries, IgnoreFile
 from asynchy.errors import StateLost
 from asynchy.model.formatting import count
@@ -308,7 +309,7 @@ def _same_or(known: str, path: Path) -> str:
 
 
 def _elsewhere(known: str, path: Path, key: str) -> str:
-    if known and known != str(path) and Path(known).exists():
+    if known and known != str(path) and reachable(Path(known).exists):
         return f"name {known} as `{key}` in the config, or move it to {path}"
     return f"mount its file system, correct `{key}` in the config, or restore it from a backup"
 
@@ -321,11 +322,11 @@ def _where(*missing: Path) -> str:
 
 
 def _folder(folder: Path, but: frozenset[str]) -> str:
-    if folder.exists():
+    if reachable(folder.exists):
         if not _is_empty(folder, but):
             return ""
         return f". The folder {folder} is empty: is a file system not mounted there?"
-    above = next(parent for parent in folder.parents if parent.exists())
+    above = next(parent for parent in folder.parents if reachable(parent.exists))
     empty = f", and {above} is empty" if _is_empty(above, but) else ""
     return f". There is no folder {folder}{empty}: is a file system not mounted?"
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
+from asynchy.config.file_access import access_hint
 from asynchy.errors import DestinationMissing, ExitCode, NothingKnown
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Experiment
@@ -45,6 +47,15 @@ def plan_sync(context: RunContext, wish: SyncRequest, at_a_time: int) -> Plan:
     return Plan(tuple(transfers), (*left_out, *unknown), problems=(), beyond_limit=beyond)
 
 
+def _check_destination(folder: Path) -> None:
+    try:
+        if folder.is_dir():
+            return
+    except PermissionError as error:
+        raise DestinationMissing(f"{folder}: {error.strerror}", hint=access_hint(folder)) from None
+    raise DestinationMissing(f"{folder} is not there", hint=f"mount it, or make it: mkdir {folder}")
+
+
 def seen_records(
     context: RunContext, wish: SyncRequest
 ) -> tuple[list[ExperimentRecord], list[Skipped]]:
@@ -55,11 +66,7 @@ def seen_records(
         NothingKnown: the catalogue is empty, or knows none of the EPNs that were named.
         CatalogueError: the catalogue cannot be used.
     """
-    if not wish.destination.is_dir():
-        raise DestinationMissing(
-            f"{wish.destination} is not there",
-            hint=f"mount it, or make it: mkdir {wish.destination}",
-        )
+    _check_destination(wish.destination)
     records = with_presence(context.catalogue.overview.records())
     records = [record for record in records if record.seen]
     if not records:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ def is_known(host: str, port: int, files: tuple[Path, ...]) -> bool:
     return any(
         _output(["ssh-keygen", "-F", _name(host, port), "-f", str(file)])
         for file in files
-        if file.is_file()
+        if os.access(file, os.R_OK)
     )
 
 

@@ -13,6 +13,7 @@ from ruamel.yaml.comments import CommentedMap
 from asynchy.cli.errors import handle_errors
 from asynchy.config import load_shared
 from asynchy.config.field_types import Host, User
+from asynchy.config.file_access import access_hint
 from asynchy.config.schema import Port
 from asynchy.config.yaml_editor import edit
 from asynchy.errors import AsynchyError, ConfigError, ExitCode, HostKeyRefused
@@ -55,7 +56,11 @@ def init(
 ) -> None:
     """Write a config file; asks for missing values."""
     path = Path(config_path).expanduser() if config_path else file
-    if path.exists() and not overwrite:  # before anybody has answered a question
+    try:
+        is_there = path.exists()
+    except PermissionError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint=access_hint(path)) from None
+    if is_there and not overwrite:  # before anybody has answered a question
         raise ConfigExists(f"{path} is there already", hint="--overwrite replaces it")
     asked = None in values.values()
     for name, question in _QUESTIONS.items():

@@ -14,6 +14,7 @@ import click
 from asynchy.cli.errors import handle_errors
 from asynchy.cli.options import epn_argument
 from asynchy.config import load_shared
+from asynchy.config.file_access import access_hint
 from asynchy.errors import NothingKnown
 
 _MOST = 1000
@@ -63,7 +64,12 @@ def _parts(file: Path) -> list[Path]:
         for path in file.parent.glob(f"{file.name}.*")
         if (match := number.fullmatch(path.name))
     }
-    here = [file] if file.exists() else []
+    try:
+        here = [file] if file.exists() else []
+    except PermissionError as error:
+        raise NothingKnown(
+            f"{file} cannot be read: {error.strerror}", hint=access_hint(file)
+        ) from None
     return [path for _, path in sorted(rotated.items(), reverse=True)] + here
 
 
