@@ -119,7 +119,7 @@ def test_a_fault_of_a_run_is_said_once_to_a_person_at_a_terminal(
 
 CLOSED = {  # a key of the config, and what doctor says of it
     "known-hosts": "note  {config}: known-hosts: {path}: Permission denied; {remedy}\n",
-    "key-file": "the key file {path} cannot be read: Permission denied (",
+    "key-file": "the key file {path} cannot be read: Permission denied\n",
     "log-files": "FAIL  log sync: {path} cannot be written: Permission denied\n      {remedy}\n",
     "ignore": "FAIL  ignore.yml: {path}: Permission denied\n      {remedy}\n",
     "catalogue": "FAIL  catalogue: {path} cannot be written: Permission denied\n      {remedy}\n",
