@@ -11,7 +11,7 @@ import openpyxl
 import pytest
 
 from asynchy.errors import SpreadsheetError
-from asynchy.facility.epn_sources import read_spreadsheets
+from asynchy.facility.epn_sources import read_list, read_spreadsheets
 from asynchy.model.epn import Epn
 
 with warnings.catch_warnings():
@@ -230,3 +230,20 @@ def test_a_spreadsheet_with_a_password_is_named_whatever_its_name_is(tmp_path: P
     found = read_spreadsheets(tmp_path)
     (error,) = found.refused
     assert f"{tmp_path}/secret cannot be read as a spreadsheet" in error.message
+
+
+@pytest.mark.parametrize(
+    ("line", "epns", "unread"),
+    [
+        ("20345b,8020l", "20345b 8020l", 0), ("20345b 8020l", "20345b 8020l", 0),
+        ("20345b; 8020l; 12a\tlate", "20345b 8020l 12a", 0), ('"12282a", \'12b\'', "12282a 12b", 0),
+        ("12282a as 8020l before", "12282a", 1), ("12282a/8020l", "", 1), ("12282a # 8020l", "12282a", 0),
+    ],
+)  # fmt: skip
+def test_a_line_of_a_list_gives_all_its_epns_or_counts_as_unread(
+    tmp_path: Path, line: str, epns: str, unread: int
+) -> None:
+    (tmp_path / "epns.txt").write_text(f"\n{line}\n")
+    found = read_list(tmp_path / "epns.txt")
+    assert sorted(epn.text for epn in found.epns) == sorted(epns.split())
+    assert (found.unread, len(found.odd)) == (unread, unread)

@@ -7,6 +7,7 @@ name, email (docs/how-to/bring-history-home.md). Only the first one counts here.
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import re
@@ -31,6 +32,7 @@ _LIST = ".txt"
 _OF_OTHERS = {".numbers": "it is of Apple Numbers"}
 """Spreadsheets that the reader does not know, by the end of their names."""
 """Not read from a folder: in which columns they have what, nobody can tell. They are named."""
+_SEPARATORS = re.compile(r"[,;'\"]")
 _LONGEST_TYPE = 200
 """Bytes of the name of a document's type."""
 _OLE = bytes.fromhex("D0CF11E0A1B11AE1")
@@ -133,7 +135,10 @@ def read_spreadsheets(folder: Path, stop: Stop | None = None) -> EpnList:
 
 
 def read_list(path: Path) -> EpnList:
-    """The EPNs in a text file: one at the beginning of each line; `#` begins a comment.
+    """The EPNs in a text file: those that each line begins with; `#` begins a comment.
+
+    Commas, semicolons and blanks separate them, and quotes may be around them. What follows them
+    in a line is a remark, unless it has an EPN: then the line counts as unread.
 
     Raises:
         SpreadsheetError: it cannot be read.
@@ -148,9 +153,9 @@ def read_list(path: Path) -> EpnList:
         raise SpreadsheetError(f"{path}: {reason}", hint=hint) from None
     found = EpnList(files=1)
     for number, line in enumerate(text.splitlines(), start=1):
-        words = line.partition("#")[0].replace(",", " ").split()
+        words = _SEPARATORS.sub(" ", line.partition("#")[0]).split()
         if words:
-            _take(f"{path.name}, line {number}", words[0], found)
+            _take_line(f"{path.name}, line {number}", words, found)
     return found
 
 
@@ -296,6 +301,18 @@ def _why(ended: ProcessResult) -> str:
         return _TOO_MUCH
     words = ended.stderr.strip().splitlines()[-1:] or [f"exit code {ended.code}"]
     return f"asynchy's reader of spreadsheets failed: {escaped(words[0], limit=200)}"
+
+
+def _take_line(place: str, words: list[str], found: EpnList) -> None:
+    epns = list(itertools.takewhile(lambda epn: epn is not None, map(Epn.parse, words)))
+    found.epns.update(epn for epn in epns if epn is not None)
+    rest = words[len(epns) :]
+    text = " ".join(rest)
+    if any(map(Epn.parse, rest)) or (not epns and any(map(str.isdigit, text))):
+        found.unread += 1
+        _take_odd(f"{place}: {text}", found)
+    elif not epns:
+        _take(place, text, found)
 
 
 def _take(place: str, text: str, sheets: EpnList) -> None:

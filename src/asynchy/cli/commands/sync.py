@@ -102,7 +102,8 @@ class _Day(click.ParamType[datetime]):
     "--list",
     "listed",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The EPNs in this file alone, one a line; `#` begins a comment.",
+    help="The EPNs in this file alone; commas, semicolons, blanks or line ends separate them, and"
+    " `#` begins a comment.",
 )
 @click.option("--since", type=_Day(), help="Only what was last modified on this day or later.")
 @click.option("--until", type=_Day(), help="Only what was last modified before this day.")

@@ -13,6 +13,8 @@ from asynchy.cli.output.progress import transfers_shown
 from asynchy.config import Shared
 from asynchy.copying.fetch import fetch_copy
 from asynchy.engines.options import transfer_options_of
+from asynchy.errors import ExitCode, SpreadsheetError
+from asynchy.facility.epn_sources import EpnList
 from asynchy.model.cancellation import Stop
 from asynchy.repatriation.catalogue_selection import SyncRequest
 from asynchy.repatriation.executor import Executor, exit_code_for
@@ -45,10 +47,12 @@ def run(settings: Shared, stop: Stop, session: ServerSession, options: dict[str,
         retries=options["retry"],
         transfers_here=not parallel,
     )
-    plan = plan_sync(context, _wish(options), options["threads"])
+    listed = _listed(options["listed"])
+    unread = ExitCode.OK if listed.is_whole else SpreadsheetError.exit_code
+    plan = plan_sync(context, _wish(options, listed), options["threads"])
     if options["dry_run"]:
         show_plan(plan, recent_rate(context.catalogue, context.clock.now()))
-        return exit_code_for(plan, ())
+        return exit_code_for(plan, ()) or unread
     apart = (
         fetch_in_subprocess(settings, transfer_options, options["retry"])
         if parallel
@@ -57,26 +61,26 @@ def run(settings: Shared, stop: Stop, session: ServerSession, options: dict[str,
     with transfers_shown(board, context.catalogue):
         report = Executor(context, plan, fetch=apart).run(options["threads"])
     show_report(report)
-    return 0 if stop.requested else exit_code_of(report)
+    return 0 if stop.requested else exit_code_of(report) or unread
 
 
-def _listed(path: Path | None) -> frozenset[str]:
-    """The EPNs of `--list`.
+def _listed(path: Path | None) -> EpnList:
+    """What `--list` says; nothing if it was not given.
 
     Raises:
         SpreadsheetError: the file cannot be read, or names none.
     """
-    return frozenset() if path is None else frozenset(epn.text for epn in listed_epns(path).epns)
+    return EpnList() if path is None else listed_epns(path)
 
 
-def _wish(options: dict[str, Any]) -> SyncRequest:
+def _wish(options: dict[str, Any], listed: EpnList) -> SyncRequest:
     return SyncRequest(
         destination=absolute(options["dest"]),
         layout=options["layout"],
         source_prefix=options["src_prefix"],
         newest_first=options["order"] == "DESC",
         limit=options["limit"],
-        epns=options["epns"] | _listed(options["listed"]),
+        epns=options["epns"].union(epn.text for epn in listed.epns),
         since=options["since"],
         until=options["until"],
     )

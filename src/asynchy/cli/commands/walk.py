@@ -23,7 +23,7 @@ _options = together(
         "--list",
         "listed",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="File with one EPN per line: scan only these. Default: those in the spreadsheets of "
+        help="File of EPNs: scan only these. Default: those in the spreadsheets of "
         "epns_path, or all that are visible.",
     ),
     click.option(
