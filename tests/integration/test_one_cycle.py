@@ -46,7 +46,7 @@ def test_an_experiment_comes_home_byte_for_byte_and_the_second_run_finds_nothing
     second = home.once()
     assert (second.returncode, second.stderr) == (0, "")
     assert "Nothing to transfer." in second.stdout
-    assert "Nothing to do: 1 at home" in second.stdout
+    assert "At home: 1." in second.stdout
 
     (copy,) = home.status("12282a")
     assert copy["completed"] is not None

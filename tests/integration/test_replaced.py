@@ -388,7 +388,7 @@ def test_kept_versions_go_after_their_days_unless_their_place_has_less(home: Hom
     assert kept(home).keys() == {FRAME}
     assert (run.returncode, run.stdout.count("earlier versions of")) == (1, 1)
     shown = asynchy(home, "status").stdout
-    assert "Needs a look:" in shown and "Nothing to do" not in shown
+    assert "Needs a look:" in shown and "At home: " not in shown
     (row,) = home.status("12282a")
     assert (row["replaced"]["files"], row["replaced"]["by_less"]) == (1, 1)
     # A person looks at it, and puts the good one back: it is left alone from then on.

@@ -56,7 +56,7 @@ def _show_listed(heading: str, states: Sequence[ExperimentState]) -> None:
 def show_quiet(
     states: Sequence[ExperimentState], notices: Sequence[str] = (), *, after_run: bool = False
 ) -> None:
-    """How many experiments there is nothing to do about, and what people should know besides.
+    """How many experiments are left alone, and what people should know besides.
 
     `after_run`: what needs a look is said by the report of the run.
     """
@@ -64,9 +64,10 @@ def show_quiet(
     less = [one for one in overview.replaced if one.replaced.by_less]
     looked_at = {one.copy.experiment for one in less}
     counts = Counter(item.state for item in states if item.experiment not in looked_at)
-    quiet = [f"{counts[one]:,} {words}" for one, words in _QUIET.items() if counts[one]]
+    quiet = [f"{words}: {counts[one]:,}" for one, words in _QUIET.items() if counts[one]]
     if quiet:
-        line(f"\nNothing to do: {', '.join(quiet)}.")
+        text = "; ".join(quiet)
+        line(f"\n{text[0].upper()}{text[1:]}.")
     bullets("Needs a look:", [] if after_run else list(map(replaced_sentence, less)))
     others = replace(overview, replaced=tuple(one for one in overview.replaced if one not in less))
     bullets("Besides:", [*sentences(others), *notices])
