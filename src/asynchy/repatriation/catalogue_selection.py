@@ -94,7 +94,7 @@ def select_from_catalogue(
     for record in sorted(filter(wish.takes, records), key=_by_date, reverse=wish.newest_first):
         decision = decide(record, wish.copy_of(record), owners, now, named=bool(wish.epns))
         if isinstance(decision, DueCopy) and wish.is_dated and record.modified is None:
-            detail = "`as-walker` finds the time of its files"
+            detail = "`asynchy walk` finds the time of its files"
             decision = Skipped(record.experiment, SkipReason.UNDATED, detail)
         if decision is None:
             complete += 1

@@ -72,15 +72,15 @@ def seen_records(
     if not records:
         raise NothingKnown(
             f"{context.catalogue.path} knows no experiments",
-            hint="`as-walker` finds those at the facility",
+            hint="`asynchy walk` finds those at the facility",
         )
     unknown = sorted(wish.epns - {record.epn.text for record in records})
     if unknown and len(unknown) == len(wish.epns):
         raise NothingKnown(
             f"the catalogue does not know {named(unknown)}",
-            hint="`as-walker` finds what is new at the facility",
+            hint="`asynchy walk` finds what is new at the facility",
         )
-    hint = "`as-walker` finds what is new at the facility"
+    hint = "`asynchy walk` finds what is new at the facility"
     skipped = [Skipped(Experiment("", Epn(epn)), SkipReason.UNKNOWN, hint) for epn in unknown]
     return records, skipped
 

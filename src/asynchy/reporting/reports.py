@@ -219,12 +219,12 @@ def known(
     if unknown:
         raise NothingKnown(
             f"{catalogue.path} does not know {', '.join(sorted(unknown))}",
-            hint="`as-walker` finds what is new at the facility",
+            hint="`asynchy walk` finds what is new at the facility",
         )
     if not found:
         raise NothingKnown(
             f"{catalogue.path} knows no experiments",
-            hint="`mxsync --execute` and `as-walker` find out what is at the facility",
+            hint="`mxsync --execute` and `asynchy walk` find out what is at the facility",
         )
     return found
 

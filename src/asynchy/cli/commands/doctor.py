@@ -34,7 +34,7 @@ def doctor(file: Path) -> int:
         ready = "Ready for the first cycle."
     else:
         _say(DiagnosticResult("config", True, f"{file}, for walks and `asynchy sync`"))
-        ready = "Ready: `as-walker` finds what is there, `asynchy sync` brings it home."
+        ready = "Ready: `asynchy walk` finds what is there, `asynchy sync` brings it home."
     for warning in loaded.warnings:
         click.echo(f"note  {escaped(warning)}")
     results: list[DiagnosticResult] = []

@@ -76,7 +76,8 @@ def init(
         click.echo(f"Warning: {problem.reason} ({problem.hint})", err=True)
     for warning in load_shared(path).warnings:
         click.echo(f"Warning: {warning}", err=True)
-    click.echo(f"{path} written. Next: `asynchy --config {path} doctor`, then `as-walker`.")
+    command = f"asynchy --config {path}"
+    click.echo(f"{path} written. Next: `{command} doctor`, then `{command} walk`.")
 
 
 @dataclass(frozen=True)
