@@ -429,9 +429,18 @@ def test_init_asks_for_what_is_missing_and_overwrites_nothing(
         "asynchy", "--config", config, "init", "--host", "sftp.example", "--port", "2222",
         "--user", "me@uni.example", "--keypath", "key", "--db", "./files.db",
     )  # fmt: skip
+    keyless = program.run(*command)
+    assert (keyless.returncode, config.exists()) == (3, False)
+    assert f"there is no key file {place}/key that this user can reach" in keyless.stderr
+    (place / "key").write_text("no key")
+    give(place)
+    taken = program.run(*command[:-1], "key")
+    assert (taken.returncode, config.exists()) == (3, False)
+    assert f"the database {place}/key is not an SQLite file" in taken.stderr
     made = program.run(*command)
     assert made.returncode == 0
-    assert f"the key file {place}/key cannot be read" in made.stderr
+    assert "Warning: " in made.stderr
+    (place / "key").unlink()
     written = config.read_text()
     assert f"keypath: {place}/key\n" in written and f"db: {place}/files.db\n" in written
     checked = program.run("asynchy", "config", "check", config)
@@ -440,6 +449,7 @@ def test_init_asks_for_what_is_missing_and_overwrites_nothing(
     again = program.run(*command)
     assert (again.returncode, "is there already" in again.stderr) == (3, True)
     assert config.read_text() == written
+    (place / "key").write_text("no key")
     assert program.run(*command, "--overwrite").returncode == 0
     unasked = program.run("asynchy", "--config", config, "init")
     assert (unasked.returncode, "Host" in unasked.stdout) == (3, False)

@@ -13,7 +13,7 @@ from ruamel.yaml.comments import CommentedMap
 from asynchy.cli.errors import handle_errors
 from asynchy.config import load_shared
 from asynchy.config.field_types import Host, User
-from asynchy.config.file_access import access_hint
+from asynchy.config.file_access import access_hint, reachable
 from asynchy.config.schema import Port
 from asynchy.config.yaml_editor import edit
 from asynchy.errors import AsynchyError, ConfigError, ExitCode, HostKeyRefused
@@ -23,6 +23,10 @@ from asynchy.ssh.key_files import key_file_problem
 
 _USUAL = (Path("~/.ssh/known_hosts").expanduser(), Path("/etc/ssh/ssh_known_hosts"))
 """Where ssh looks for host keys, unless a config says otherwise."""
+
+
+_SQLITE = b"SQLite format 3\0"
+"""How a database begins: https://sqlite.org/fileformat.html"""
 
 
 class ConfigExists(AsynchyError):
@@ -68,6 +72,7 @@ def init(
     # A relative path in the file would count from the file's folder; here it counts from ours.
     for name in ("keypath", "db"):
         values[name] = str(Path(values[name]).expanduser().absolute())
+    _check_files(Path(values["keypath"]), Path(values["db"]))
     _make_folders(path.absolute().parent, Path(values["db"]).parent)
     if known := _known_hosts(path, values["host"], values["port"], fingerprint, asked=asked):
         values["known-hosts"] = str(known)
@@ -117,6 +122,28 @@ def _checked(question: _Question, text: str) -> str | int:
         words = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise click.UsageError(f"found {text!r}; accepted is {words}") from None
     return value
+
+
+def _check_files(key: Path, database: Path) -> None:
+    """Refuse a key file that is not there, and a database that is another kind of file."""
+    if not reachable(key.exists):
+        raise ConfigError(
+            f"there is no key file {key} that this user can reach",
+            hint="name the SSH private key; `ssh-keygen -t ed25519` makes one",
+        )
+    try:
+        with database.open("rb") as file:
+            begin = file.read(len(_SQLITE))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(
+            f"the database {database}: {error.strerror}", hint="name another file with --db"
+        ) from None
+    if begin not in {b"", _SQLITE}:
+        raise ConfigError(
+            f"the database {database} is not an SQLite file", hint="name another file with --db"
+        )
 
 
 def _make_folders(*folders: Path) -> None:
