@@ -200,6 +200,7 @@ def test_an_entry_whose_copy_is_not_at_home_is_named_and_not_fetched(switched: H
     code, said = adopt(switched)
     assert code == 1
     assert "8020l: listed in ignore.yml, not at home" in said
+    assert "If ignore.yml lists an EPN, remove the entry" in said
     assert switched.once().returncode == 0
     assert not switched.copy("8020l").exists()
     assert "8020l (mx): skipped" in shown(switched, "8020l")

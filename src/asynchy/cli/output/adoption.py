@@ -32,8 +32,8 @@ def show_adoption(result: AdoptionResult, *, dry_run: bool) -> None:
     )
     bullets("Not compared:", list(_left_out(plan.left_out)))
     bullets(
-        "Not at home; nothing is fetched for that. Remove the entry of ignore.yml to have it "
-        "fetched, or release it with `asynchy copies forget`:",
+        "Not at home; adopt fetches nothing. If ignore.yml lists an EPN, remove the entry to have "
+        "it fetched, or release it with `asynchy copies forget`:",
         result.absent,
     )
     bullets(
