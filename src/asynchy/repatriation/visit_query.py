@@ -85,11 +85,17 @@ def _reach_back(context: CycleContext, further: Sequence[tuple[VisitWindow, date
     def task(entry: VisitWindow, since: datetime) -> Callable[[], None]:
         return lambda: entry.reach_back(context.portal, since)
 
+    _together(context, [task(*each) for each in further])
+
+
+def _together(context: CycleContext, tasks: Sequence[Callable[[], None]]) -> None:
+    """Ask the portal several things at a time, with signs of life."""
+
     def on_tick() -> None:  # each request has a limit
         context.board.beat()
         heartbeat.beat()
 
-    all_at_once([task(*each) for each in further], context.stop, on_tick)
+    all_at_once(tasks, context.stop, on_tick)
 
 
 def doubt_clock(entries: Sequence[VisitWindow], offset: float | None) -> None:
@@ -114,23 +120,27 @@ def doubt_emptiness(context: CycleContext, entries: Sequence[VisitWindow], now: 
         CatalogueError: the catalogue cannot be read.
         Stopped: a stop was requested meanwhile.
     """
-    for entry in entries:
-        if entry.failure or entry.visits or entry.unreadable:
-            continue
-        year = now - _YEAR
-        known = context.catalogue.overview.begun_visits(entry.entry.id, year, now)
-        try:
-            credentials = credentials_of(entry.entry)
-            if not known or context.portal.has_visits(credentials, entry.entry.id, year, now):
-                continue
-        except PortalError as error:
-            entry.failure, entry.fault = str(error), error.cause
-            continue
-        entry.failure = (
-            f"the portal reports no visit of the last year, although it has reported "
-            f"{count(known, 'visit')} before; check that {entry.entry.username} may still see the "
-            "equipment"
-        )
+    year, begun = now - _YEAR, context.catalogue.overview.begun_visits
+    empty = [one for one in entries if not (one.failure or one.visits or one.unreadable)]
+    known = {one.entry.id: begun(one.entry.id, year, now) for one in empty}
+
+    def task(one: VisitWindow) -> Callable[[], None]:
+        def look() -> None:
+            try:
+                told = context.portal.has_visits(credentials_of(one.entry), one.entry.id, year, now)
+            except PortalError as error:
+                one.failure, one.fault = str(error), error.cause
+                return
+            if not told:
+                one.failure = (
+                    "the portal reports no visit of the last year, although it has reported "
+                    f"{count(known[one.entry.id], 'visit')} before; check that "
+                    f"{one.entry.username} may still see the equipment"
+                )
+
+        return look
+
+    _together(context, [task(one) for one in empty if known[one.entry.id]])
 
 
 def name_together(entries: Sequence[VisitWindow]) -> None:
