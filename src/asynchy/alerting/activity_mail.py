@@ -11,7 +11,7 @@ from typing import Any
 
 from asynchy.alerting.mail import as_message
 from asynchy.alerting.mail_context import Templates
-from asynchy.alerting.rendering import REPLACED, RenderedMail
+from asynchy.alerting.rendering import REPLACED, RenderedMail, template_problems
 from asynchy.alerting.site_template import SHIPPED, SiteTemplate, strict_environment
 from asynchy.alerting.text_table import table
 from asynchy.config import Settings
@@ -47,16 +47,8 @@ def templates_of(settings: Settings) -> Templates:
 
 def check_activity_templates(settings: Settings) -> list[str]:
     """What is wrong with the site's templates for this mail, if it has any."""
-    templates = templates_of(settings)
-    problems = [
-        problem
-        for name, is_html in ((templates.text, False), (templates.html, True))
-        if name is not None
-        for problem in SiteTemplate(templates.folder, name, is_html=is_html).problems(
-            _values(sample, "asynchy --config config.yml") for sample in samples()
-        )
-    ]
-    return list(dict.fromkeys(problems))
+    tried = [_values(sample, "asynchy --config config.yml") for sample in samples()]
+    return template_problems(templates_of(settings), lambda _: tried)
 
 
 def _subject(found: Activity) -> str:

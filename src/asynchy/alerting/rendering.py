@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,12 +82,26 @@ def check_templates(
 ) -> list[str]:
     """What is wrong with the site's templates, found by rendering the samples with them."""
     tried = list(samples)
+
+    def values(is_html: bool) -> Iterator[dict[str, Any]]:
+        return (_values(alert, around, is_html=is_html) for alert, around in tried)
+
+    return template_problems(templates, values)
+
+
+def template_problems(
+    templates: Templates, values: Callable[[bool], Iterable[Mapping[str, Any]]]
+) -> list[str]:
+    """What is wrong with a site's templates for one mail.
+
+    `values`: samples of what the template gets, by whether it is the one for HTML.
+    """
     problems = [
         problem
         for name, is_html in ((templates.text, False), (templates.html, True))
         if name is not None
         for problem in SiteTemplate(templates.folder, name, is_html=is_html).problems(
-            _values(alert, around, is_html=is_html) for alert, around in tried
+            values(is_html)
         )
     ]
     return list(dict.fromkeys(problems))

@@ -16,7 +16,7 @@ class TookTooLong(Exception):
 
 @contextlib.contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """End what this thread does in the block after so many seconds, by TookTooLong.
+    """End what this thread does in the block after a time limit in seconds, by TookTooLong.
 
     It comes between two steps of Python's own: what one call of C does is not ended (a power with
     a million digits), and a signal would come in the main thread alone.

@@ -1,4 +1,4 @@
-"""A program that is run to deliver a message, for so many seconds at most."""
+"""A program that is run to deliver a message, within a time limit."""
 
 from __future__ import annotations
 
