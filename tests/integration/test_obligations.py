@@ -80,7 +80,8 @@ def test_a_mail_before_the_originals_ignore_yml_is_there_does_not_make_its_entri
     ignore.write_text("previouslySynched:\n- 12282a\n")
     give(ignore)
     assert home.once().returncode == 0
-    home.visit("12282a", ended=0)
+    set_time(home, "ignore_entries", "since", days=1)
+    home.visit("12282a", ended=1)
     (home.facility.experiment("mx", "12282a") / "later.h5").write_bytes(b"later")
     assert home.once().returncode == 0
     assert home.copy("12282a").exists()
