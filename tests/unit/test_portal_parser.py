@@ -6,12 +6,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-import tenacity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asynchy.errors import PortalError, PortalRefused, PortalUnavailable
-from asynchy.facility.portal.client import BACK_OFF, WINDOW, windows
+from asynchy.facility.portal.client import WINDOW, windows
 from asynchy.facility.portal.parser import VisitsAnswer, parse_token, parse_visits
 from asynchy.model.epn import Epn
 from asynchy.model.person import Person
@@ -160,15 +159,6 @@ def test_windows_cover_the_time_exactly(start: datetime, length: timedelta) -> N
     assert found[-1][1] == start + length
     assert all(until - since <= WINDOW for since, until in found)
     assert all(one[1] == two[0] for one, two in pairwise(found))
-
-
-@pytest.mark.parametrize(("tries", "least"), [(1, 0.5), (2, 1), (3, 2), (20, 60)])
-def test_the_wait_before_another_try_grows_and_is_random(tries: int, least: float) -> None:
-    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
-    state.attempt_number = tries
-    waits = {BACK_OFF(state) for _ in range(20)}
-    assert len(waits) > 1
-    assert all(least <= wait <= least + 0.5 for wait in waits)
 
 
 WHOLE = {

@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from asynchy.model.backoff import Backoff
 from asynchy.model.experiment import Experiment
 from asynchy.model.verification import Level
 
@@ -18,8 +19,7 @@ MAIL = "mail"
 """The channel of epnalert's mails."""
 ACTIVITY_MAIL = "activity mail"
 """The channel of the mails of `asynchy report activity`."""
-_FIRST_WAIT = timedelta(minutes=1)
-_LONGEST_WAIT = timedelta(hours=6)
+_BACKOFF = Backoff(first=60, longest=6 * 3600)
 
 
 class NewsKind(Enum):
@@ -110,7 +110,7 @@ class WaitingMessage(Message):
     def is_due(self, now: datetime) -> bool:
         """Whether its time has come; a time far ahead is of a wrong clock."""
         due = self.not_before
-        return due is None or due <= now or due > now + 2 * _LONGEST_WAIT
+        return due is None or due <= now or due > now + timedelta(seconds=2 * _BACKOFF.longest)
 
 
 def wait_after(tries: int) -> timedelta:
@@ -118,5 +118,4 @@ def wait_after(tries: int) -> timedelta:
 
     Six hours at most.
     """
-    doublings = min(max(tries - 1, 0), 20)
-    return min(_FIRST_WAIT * (1 << doublings), _LONGEST_WAIT)
+    return timedelta(seconds=_BACKOFF.seconds(tries))

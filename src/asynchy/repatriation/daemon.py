@@ -14,6 +14,7 @@ from asynchy.config import Settings
 from asynchy.errors import AsynchyError, ExitCode, StateLost, Stopped
 from asynchy.facility.portal.visit_window import VisitWindow
 from asynchy.model import heartbeat
+from asynchy.model.backoff import Backoff
 from asynchy.model.cancellation import Stop
 from asynchy.model.formatting import duration
 from asynchy.model.pause import Pause
@@ -199,9 +200,8 @@ class Daemon:
         if code is ExitCode.OK:
             self._failures = 0
             return regular
-        soon: float = settings.retry_minutes * 60 * 2 ** min(self._failures, 30)
         self._failures += 1
-        return min(soon, regular)
+        return Backoff(settings.retry_minutes * 60, longest=regular).seconds(self._failures)
 
     def _sleep(self, seconds: float, stop: Stop) -> bool:
         """Wait so long; whether somebody, or a changed config, wants a new cycle before that."""

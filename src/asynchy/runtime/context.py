@@ -22,6 +22,7 @@ from asynchy.facility.lister import list_experiment
 from asynchy.localfs.free_space import block_for
 from asynchy.localfs.listing_comparison import ListingComparer
 from asynchy.localfs.safe_tree import SafeTree
+from asynchy.model.backoff import Backoff
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Copy, DataSize, Entry, ListingDiff
 from asynchy.model.formatting import count, duration, escaped
@@ -33,7 +34,8 @@ from asynchy.ssh.session import ServerSession
 
 log = logging.getLogger(__name__)
 
-_LONGEST_PAUSE = 60
+_BACKOFF = Backoff(first=1.0, longest=60.0)
+"""Between two tries after a lost connection."""
 _NAMED = 10
 """Folders that could not be listed and are named in the log."""
 _MUCH = 4 << 20
@@ -176,7 +178,7 @@ class RunContext:
         """Wait for another try after a lost connection, longer each time; whether to try it."""
         if tries >= self.retries or self.stop.requested:
             return False
-        seconds = min(2**tries, _LONGEST_PAUSE)
+        seconds = _BACKOFF.seconds(tries + 1)
         log.warning("%s; trying again in %s", what, duration(seconds))
         return not self.stop.wait(seconds)
 

@@ -11,6 +11,7 @@ import shlex
 from dataclasses import dataclass
 
 from asynchy.errors import HostKeyRefused, ListingError, ServerBusy
+from asynchy.model.backoff import Backoff
 from asynchy.model.formatting import escaped
 
 SSH_FAILED = 255
@@ -64,10 +65,12 @@ _UNREADABLE = (
 )
 """What the system says of a file that cannot be read; all else is about what is in it."""
 
-PAUSES = (1.0, 4.0, 15.0)
-"""Seconds until a connection is tried again that the server closed before the login: together
-longer than the 15 s that OpenSSH 9.8 and later hold a machine back at least after refused keys
-(PerSourcePenalties)."""
+REFUSED_BACKOFF = Backoff(first=1.0, longest=15.0, factor=4.0, spread=1.0)
+"""Before another try at a connection that the server closed before the login. At random, so that
+several connections that were refused together do not come back together."""
+REFUSED_TRIES = 4
+"""Tries at such a connection. The waits between them are together longer than the 15 s for which
+OpenSSH 9.8 and later refuse a machine after refused keys (PerSourcePenalties)."""
 _ORIGIN = r"^packet\.c:sshpkt_vfatal\(\):\d+ \([^)\r\n]*\): "
 """How a line begins that ssh writes for `LogVerbose`."""
 _EXCHANGE = r"(?:kex|ssh)_exchange_identification: "

@@ -13,7 +13,7 @@ from typing import Any
 from asynchy.errors import AsynchyError, ListingError, ServerBusy
 from asynchy.model.cancellation import Stop
 from asynchy.model.verification import ComparisonMethod
-from asynchy.ssh.error_causes import PAUSES
+from asynchy.ssh.error_causes import REFUSED_BACKOFF, REFUSED_TRIES
 from asynchy.ssh.idle_pool import IdlePool
 from asynchy.ssh.server import Server
 from asynchy.ssh.sftp.connection import Connection
@@ -114,19 +114,20 @@ class ServerSession:
         Once, or, where the server closes it before the login, some times more.
         """
         found = begun or Connection(self.server, stop, listing=True)
-        for pause in PAUSES:
+        for tries in range(1, REFUSED_TRIES):
             began = time.monotonic()
             try:
                 found.open(stop)
                 return found
             except ListingError as error:
                 soon = time.monotonic() - began < _AT_ONCE
-                again = isinstance(error, ServerBusy) or pause == PAUSES[0]
+                again = isinstance(error, ServerBusy) or tries == 1
                 if not (error.transient and soon and again):
                     raise
-                if pause > PAUSES[0]:
-                    log.info("%s; trying again in %.0f s", error, pause)
-                if stop.wait(pause):
+                wait = REFUSED_BACKOFF.seconds(tries)
+                if tries > 1:
+                    log.info("%s; trying again in %.0f s", error, wait)
+                if stop.wait(wait):
                     raise
             found = Connection(self.server, stop, listing=True)
         found.open(stop)

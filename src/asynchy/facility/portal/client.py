@@ -17,6 +17,7 @@ import tenacity
 from asynchy.errors import PortalError, PortalRefused, PortalUnavailable, Stopped
 from asynchy.facility.portal.http_client import Answer, Http
 from asynchy.facility.portal.parser import VisitsAnswer, parse_token, parse_visits
+from asynchy.model.backoff import Backoff
 from asynchy.model.cancellation import Stop
 from asynchy.model.formatting import count, escaped
 from asynchy.model.redaction import masked
@@ -28,11 +29,7 @@ WINDOW = timedelta(days=31)
 """The longest time asked for at once; paging is not documented, so questions are kept small."""
 _TRIES = 4
 _LOG_IN_PATH = "/api/v1/oauth/token"
-_FIRST_WAIT = 0.5
-_LONGEST_WAIT = 60.0
-BACK_OFF = tenacity.wait_exponential(
-    multiplier=_FIRST_WAIT, max=_LONGEST_WAIT
-) + tenacity.wait_random(0, 0.5)
+_BACKOFF = Backoff(first=0.5, longest=60.0, spread=0.5)
 """Random, so that two programs that end each other's sessions do not do so in step."""
 _READ = 30.0
 
@@ -294,11 +291,11 @@ def _check(answer: Answer) -> None:
 def _may_pass(error: BaseException) -> bool:
     if not isinstance(error, PortalUnavailable):
         return False
-    return error.retry_after is None or error.retry_after <= _LONGEST_WAIT
+    return error.retry_after is None or error.retry_after <= _BACKOFF.longest
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, PortalUnavailable) and error.retry_after is not None:
         return error.retry_after
-    return BACK_OFF(state)
+    return _BACKOFF.seconds(state.attempt_number)

@@ -7,7 +7,6 @@ characters that no shell interprets (the config sees to that), so it needs no qu
 from __future__ import annotations
 
 import logging
-import random
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -30,7 +29,13 @@ from asynchy.model.formatting import escaped
 from asynchy.model.listing_limits import ListingLimits, check_name
 from asynchy.model.remote_names import OURS, is_wanted
 from asynchy.ssh import connection_limit, subprocess_runner
-from asynchy.ssh.error_causes import PAUSES, SSH_FAILED, Explanation, cause
+from asynchy.ssh.error_causes import (
+    REFUSED_BACKOFF,
+    REFUSED_TRIES,
+    SSH_FAILED,
+    Explanation,
+    cause,
+)
 from asynchy.ssh.rsync.limited_shell import limited
 from asynchy.ssh.rsync.output import (
     VANISHED,
@@ -239,15 +244,15 @@ def run(
     Raises:
         Stopped: a stop was requested before there was a connection for it.
     """
-    for pause in (*PAUSES, None):
+    for tries in range(1, REFUSED_TRIES + 1):
         with connection_limit.take(remote, stop, patient=True):
             ended = subprocess_runner.run(command, stop=stop, environment=ENVIRONMENT, **how)
         # rsync ends with ssh's exit code, or with its own if it sees the closed connection first.
         refused = is_lost(ended.code) and not stop.requested
         found = cause(ended.stderr, ended.code) if refused else None
-        if pause is None or found is None or found.kind is not ServerBusy:
+        if tries == REFUSED_TRIES or found is None or found.kind is not ServerBusy:
             break
-        wait = pause * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+        wait = REFUSED_BACKOFF.seconds(tries)
         log.info("%s: %s; trying again in %.0f s", remote.host, found.reason, wait)
         if stop.wait(wait):
             break
