@@ -10,6 +10,7 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from asynchy.cli import logging_setup
+from asynchy.cli.commands.sync_options import SyncOptions
 from asynchy.cli.errors import handle_errors
 from asynchy.cli.lazy import loaded
 from asynchy.cli.options import at_least, layout_option, named_epns, until_stopped
@@ -111,13 +112,14 @@ class _Day(click.ParamType[datetime]):
 @click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
 @click.pass_obj
 @handle_errors
-def sync(file: Path, /, **options: Any) -> int:
+def sync(file: Path, /, **given: Any) -> int:
     """Sync data from a configured asynchy remote."""
+    options = SyncOptions(**given)
     settings = load_shared(file).settings
     logging_setup.report_follows()
     logging_setup.set_up(settings.log_level, settings.log_files.sync)
     session = warm_up.connect(settings)
-    if not (options["dry_run"] or options["parallel"]):
+    if not (options.dry_run or options.parallel):
         warm_up.load(settings)
 
     def work(stop: Stop, signals: Signals) -> int:

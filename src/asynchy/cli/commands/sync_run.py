@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from asynchy.cli.commands.sync_options import SyncOptions
 from asynchy.cli.epn_lists import listed_epns
 from asynchy.cli.options import absolute
 from asynchy.cli.output.plans import show_plan, show_report
@@ -27,39 +27,37 @@ from asynchy.runtime.progress import ProgressBoard
 from asynchy.ssh.session import ServerSession
 
 
-def run(settings: Shared, stop: Stop, session: ServerSession, options: dict[str, Any]) -> int:
+def run(settings: Shared, stop: Stop, session: ServerSession, options: SyncOptions) -> int:
     """Plan, transfer and report; the exit code.
 
     Raises:
         AsynchyError: as `plan_sync`.
     """
-    if not options["dry_run"]:
+    if not options.dry_run:
         require_right_clock(settings, stop)
     transfer_options = replace(
-        transfer_options_of(settings), partial=options["partial"], compress=options["compress"]
+        transfer_options_of(settings), partial=options.partial, compress=options.compress
     )
     board = ProgressBoard()
-    context = run_context(settings, stop, board, write=not options["dry_run"], session=session)
-    parallel = options["parallel"]
+    context = run_context(settings, stop, board, write=not options.dry_run, session=session)
+    parallel = options.parallel
     context = replace(
         context,
         transfer_options=transfer_options,
-        retries=options["retry"],
+        retries=options.retry,
         transfers_here=not parallel,
     )
-    listed = _listed(options["listed"])
+    listed = _listed(options.listed)
     unread = ExitCode.OK if listed.is_whole else SpreadsheetError.exit_code
-    plan = plan_sync(context, _wish(options, listed), options["threads"])
-    if options["dry_run"]:
+    plan = plan_sync(context, _request(options, listed), options.threads)
+    if options.dry_run:
         show_plan(plan, recent_rate(context.catalogue, context.clock.now()))
         return exit_code_for(plan, ()) or unread
     apart = (
-        fetch_in_subprocess(settings, transfer_options, options["retry"])
-        if parallel
-        else fetch_copy
+        fetch_in_subprocess(settings, transfer_options, options.retry) if parallel else fetch_copy
     )
     with transfers_shown(board, context.catalogue):
-        report = Executor(context, plan, fetch=apart).run(options["threads"])
+        report = Executor(context, plan, fetch=apart).run(options.threads)
     show_report(report)
     return 0 if stop.requested else exit_code_of(report) or unread
 
@@ -73,14 +71,14 @@ def _listed(path: Path | None) -> EpnList:
     return EpnList() if path is None else listed_epns(path)
 
 
-def _wish(options: dict[str, Any], listed: EpnList) -> SyncRequest:
+def _request(options: SyncOptions, listed: EpnList) -> SyncRequest:
     return SyncRequest(
-        destination=absolute(options["dest"]),
-        layout=options["layout"],
-        source_prefix=options["src_prefix"],
-        newest_first=options["order"] == "DESC",
-        limit=options["limit"],
-        epns=options["epns"].union(epn.text for epn in listed.epns),
-        since=options["since"],
-        until=options["until"],
+        destination=absolute(options.dest),
+        layout=options.layout,
+        source_prefix=options.src_prefix,
+        newest_first=options.order == "DESC",
+        limit=options.limit,
+        epns=options.epns.union(epn.text for epn in listed.epns),
+        since=options.since,
+        until=options.until,
     )

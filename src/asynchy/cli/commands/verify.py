@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -25,6 +25,18 @@ from asynchy.runtime.context import run_context
 from asynchy.runtime.portal_clock import require_right_clock
 from asynchy.runtime.progress import ProgressBoard
 from asynchy.verification.verify import plan_verification, verify
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """One field for each option; see `asynchy verify --help`."""
+
+    epns: frozenset[str]
+    level: Literal["size", "source"]
+    restore: bool
+    again: bool
+    threads: int
+
 
 _LEVELS = [Level.SIZE.word, Level.SOURCE.word]
 
@@ -55,11 +67,12 @@ _LEVELS = [Level.SIZE.word, Level.SOURCE.word]
 @click.pass_obj
 @handle_errors
 @explains_loss
-def verify_command(file: Path, /, **options: Any) -> int:
+def verify_command(file: Path, /, **given: Any) -> int:
     """Compare copies with the facility byte by byte. Without an EPN: all complete copies.
 
     Resumes if interrupted. Differing files are moved aside and fetched again.
     """
+    options = VerifyOptions(**given)
     settings = load_shared(file).settings
     logging_setup.report_follows()
     logging_setup.set_up(settings.log_level, settings.log_files.sync)
@@ -70,17 +83,17 @@ def verify_command(file: Path, /, **options: Any) -> int:
     return until_stopped(work)
 
 
-def _verify(settings: Shared, stop: Stop, options: dict[str, Any]) -> int:
+def _verify(settings: Shared, stop: Stop, options: VerifyOptions) -> int:
     require_right_clock(settings, stop)
     began = datetime.now(UTC)
-    board, threads = ProgressBoard(), options["threads"]
+    board, threads = ProgressBoard(), options.threads
     context = run_context(settings, stop, board, write=True)
-    run = StateMarkers.open(settings.catalogue_path).begin_run() if options["again"] else None
+    run = StateMarkers.open(settings.catalogue_path).begin_run() if options.again else None
     transfer_options = replace(
-        context.transfer_options, verify=options["level"], run=run, restore=options["restore"]
+        context.transfer_options, verify=options.level, run=run, restore=options.restore
     )
     context = replace(context, transfer_options=transfer_options)
-    plan = plan_verification(context, options["epns"], threads)
+    plan = plan_verification(context, options.epns, threads)
     with transfers_shown(board, context.catalogue):
         report = Executor(context, plan, fetch=verify).run(threads)
     show_verified(report, context.catalogue, began)
