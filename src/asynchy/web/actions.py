@@ -65,12 +65,13 @@ def perform(
         ActionRefused: the viewer may not, or something is not filled in.
         AsynchyError: as the command would.
     """
+    catalogue = Catalogue.open(settings.catalogue_path)  # before anything is done
     if not viewer.may_act:
+        _record(catalogue, request, viewer, "refused: a reader may look, and not act")
         raise ActionRefused(
             f"{escaped(viewer.name)} may look, and not act",
             hint="an operator's token, or a name in `web: operators` of the config, may act",
         )
-    catalogue = Catalogue.open(settings.catalogue_path)  # before anything is done
     try:
         said = _done(request, catalogue, config, settings)
     except (AsynchyError, ValueError) as error:

@@ -40,6 +40,8 @@ def experiments(request: Request) -> Response:
     query = queries.query_of(request.query_params)
     states = Site.of(request).states()
     found = states.snapshot.page(query)
+    if query.page > found.pages:  # a program would read the last page for ever
+        raise PageNotFound(f"there is no page {query.page}; the last one is {found.pages}")
 
     def link(page: int) -> str:
         return f"{request.url.path}?{queries.link_of(query, page=page)}"

@@ -135,13 +135,19 @@ class Gate:
         return urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
 
     def _owner(self, token: str, source: str) -> WebToken | None:
+        """Whose token it is. A right one counts however many wrong ones came from there.
+
+        Nobody can guess one (256 random bits), and all users of a transfer node share an address:
+        one of them must not keep the others out.
+        """
+        owner = self._reader.catalogue.web_access.owner_of(token, now_utc())
+        if owner is not None:
+            return owner
         wait = self.limit.seconds_left(source)
         if wait:
             raise TooMany("too many log-ins failed", wait)
-        owner = self._reader.catalogue.web_access.owner_of(token, now_utc())
-        if owner is None:
-            self.limit.failed(source)
-        return owner
+        self.limit.failed(source)
+        return None
 
     def _named_by_proxy(self, request: Request) -> str | None:
         if self.server.user_header is None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from asynchy.model.access import Action
 from asynchy.model.copy_record import CopyRecord
 from asynchy.model.epn import Epn
 from asynchy.model.experiment_query import FILTERS, ExperimentOrder
+from asynchy.model.experiment_summary import ExperimentSummary
 from asynchy.model.formatting import duration
 from asynchy.web import charts, history, queries
 from asynchy.web.access import Viewer
@@ -81,15 +83,15 @@ def _rows(request: Request) -> Iterator[dict[str, Any]]:
 
 def _csv(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
     stream = io.StringIO()
-    writer: csv.DictWriter[str] | None = None
+    columns = [one.name for one in fields(ExperimentSummary)]
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    yield stream.getvalue()
     for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(stream, list(row), lineterminator="\n")
-            writer.writeheader()
-        writer.writerow({name: _inert(value) for name, value in row.items()})
-        yield stream.getvalue()
         stream.seek(0)
         stream.truncate()
+        writer.writerow({name: _inert(value) for name, value in row.items()})
+        yield stream.getvalue()
 
 
 def _inert(value: Any) -> Any:
