@@ -78,7 +78,8 @@ def main() -> int:
             print(f"\nThe token to log in with: {token}\nCtrl-C ends the demo.\n", flush=True)
             for number in itertools.count():
                 time.sleep(_EVERY)
-                made.measured(f"21007{ascii_lowercase[number % 26]}", timedelta(hours=2))
+                # Before the visit that runs began: what was measured after that waits for its end.
+                made.measured(f"21007{ascii_lowercase[number % 26]}", timedelta(hours=6))
                 command(made.config, "now")
     except KeyboardInterrupt:
         print("\nThe demo ends.", flush=True)
