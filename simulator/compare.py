@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-_BLOCK = 8 << 20
+_BLOCK_BYTES = 8 << 20
 
 
 def compare_trees(source: Path, copy: Path, *, modes: bool = True) -> list[str]:
@@ -88,9 +88,9 @@ def _same_bytes(source: bytes, copy: bytes, size: int) -> bool:
         at = 0
         while at < size:
             at = min(_next_data(one, at, size), _next_data(two, at, size))
-            if os.pread(one, _BLOCK, at) != os.pread(two, _BLOCK, at):
+            if os.pread(one, _BLOCK_BYTES, at) != os.pread(two, _BLOCK_BYTES, at):
                 return False
-            at += _BLOCK
+            at += _BLOCK_BYTES
         return True
     finally:
         os.close(one)

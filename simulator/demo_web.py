@@ -27,7 +27,7 @@ from simulator.scratch import new_folder, remove
 
 _SCRIPTS = Path(sys.executable).parent
 _PROJECTS = {"12282": "ny79", "8020": "ny79", "19754": "kx12", "12283": "ny79", "21007": "kx12"}
-_EVERY = 60.0
+_INTERVAL = 60.0  # seconds
 """Seconds between two new experiments."""
 _LINK = "4 MB"
 """Bytes a second."""
@@ -77,7 +77,7 @@ def main() -> int:
             stack.enter_context(running(made.config, "asynchy", "web"))
             print(f"\nThe token to log in with: {token}\nCtrl-C ends the demo.\n", flush=True)
             for number in itertools.count():
-                time.sleep(_EVERY)
+                time.sleep(_INTERVAL)
                 # Before the visit that runs began: what was measured after that waits for its end.
                 made.measured(f"21007{ascii_lowercase[number % 26]}", timedelta(hours=6))
                 command(made.config, "now")

@@ -7,9 +7,9 @@ import os
 import random
 from pathlib import Path
 
-_SECOND = 10**9
-_YEAR_2016 = 1_461_880_800 * _SECOND
-_YEAR_1999 = 915_148_800 * _SECOND
+_NS_PER_SECOND = 10**9
+_YEAR_2016_NS = 1_461_880_800 * _NS_PER_SECOND
+_YEAR_1999_NS = 915_148_800 * _NS_PER_SECOND
 """Times are in nanoseconds, as files have them."""
 
 _INFO = """\
@@ -64,20 +64,22 @@ def mx_experiment(
     """Write an experiment such as the MX beamlines make them; the same for the same seed."""
     chance = random.Random(f"{epn} {seed}")
     sample = folder / "frames" / "ada" / "lysozyme 1"
-    _write(sample / "lyso_1_master.h5", chance.randbytes(20_000), _YEAR_2016)
+    _write(sample / "lyso_1_master.h5", chance.randbytes(20_000), _YEAR_2016_NS)
     for at in range(frames):
         number = at // 2 + 1
         detector = f"lyso_1_{number:04}.cbf" if at % 2 else f"lyso_1_data_{number:06}.h5"
-        modified = _YEAR_2016 + at * _SECOND + at * 123_456
+        modified = _YEAR_2016_NS + at * _NS_PER_SECOND + at * 123_456
         _write(sample / detector, chance.randbytes(frame_bytes), modified)
     for run in range(runs):
         place = folder / "home" / "ada" / "auto" / "dataset" / f"run_{run}"
         for name in ("XDS.INP", "CORRECT.LP", "aimless.log", "REMARKS.TXT"):
             _write(
-                place / name, chance.randbytes(chance.randrange(3000)), _YEAR_1999 + run * _SECOND
+                place / name,
+                chance.randbytes(chance.randrange(3000)),
+                _YEAR_1999_NS + run * _NS_PER_SECOND,
             )
     for info in (folder / ".info", folder / "frames" / ".info"):
-        _write(info, _INFO.format(epn=epn).encode(), _YEAR_2016)
+        _write(info, _INFO.format(epn=epn).encode(), _YEAR_2016_NS)
     _worthless(folder)
     _odd_kinds(folder)
     _odd_modes(folder)
@@ -105,7 +107,7 @@ def many_small_files(folder: Path, count: int = 20_000, *, seed: int = 1) -> Non
         start = chance.randrange(6000)
         file = place / f"frame_{at:06}.log"
         file.write_bytes(stock[start : start + chance.randrange(2049)])
-        os.utime(file, ns=(_YEAR_1999, _YEAR_1999 + at * _SECOND))
+        os.utime(file, ns=(_YEAR_1999_NS, _YEAR_1999_NS + at * _NS_PER_SECOND))
     _date_folders(folder)
 
 
@@ -117,16 +119,16 @@ def big_sparse_file(path: Path, size: int = 4 * 2**30 + 4097) -> None:
         for place in (0, size // 2, size - 5000):
             file.seek(place)
             file.write(chance.randbytes(5000))
-    os.utime(path, ns=(_YEAR_2016, _YEAR_2016))
+    os.utime(path, ns=(_YEAR_2016_NS, _YEAR_2016_NS))
 
 
 def _worthless(folder: Path) -> None:
-    _write(folder / "home" / "ada" / ".bash_history", b"ls\n", _YEAR_2016)
-    _write(folder / "home" / "ada" / ".cache" / "thumbnails" / "x.png", b"PNG", _YEAR_2016)
+    _write(folder / "home" / "ada" / ".bash_history", b"ls\n", _YEAR_2016_NS)
+    _write(folder / "home" / "ada" / ".cache" / "thumbnails" / "x.png", b"PNG", _YEAR_2016_NS)
 
 
 def _odd_kinds(folder: Path) -> None:
-    _write(folder / "home" / "ada" / "empty.txt", b"", _YEAR_2016)
+    _write(folder / "home" / "ada" / "empty.txt", b"", _YEAR_2016_NS)
     (folder / "home" / "ada" / "empty folder").mkdir()
     links = {"inside": "empty.txt", "outside": "/etc/hostname", "dangling": "nowhere"}
     for name, target in links.items():
@@ -138,11 +140,11 @@ def _odd_modes(folder: Path) -> None:
     place = folder / "home" / "ada" / "modes"
     for mode in (0o400, 0o444, 0o640, 0o660, 0o755, 0o777, 0o2755, 0o4755):
         file = place / f"{mode:04o}"
-        _write(file, b"%o\n" % mode, _YEAR_1999)
+        _write(file, b"%o\n" % mode, _YEAR_1999_NS)
         file.chmod(mode)
-    os.utime(place / "0755", ns=(_YEAR_1999, _YEAR_1999 + 987_654_321))
-    _write(place / "read-only" / "file", b"x", _YEAR_2016)
-    _write(place / "sticky" / "file", b"x", _YEAR_2016)
+    os.utime(place / "0755", ns=(_YEAR_1999_NS, _YEAR_1999_NS + 987_654_321))
+    _write(place / "read-only" / "file", b"x", _YEAR_2016_NS)
+    _write(place / "sticky" / "file", b"x", _YEAR_2016_NS)
     (place / "sticky").chmod(0o1777)
     (place / "read-only").chmod(0o555)
 
@@ -150,7 +152,7 @@ def _odd_modes(folder: Path) -> None:
 def _date_folders(folder: Path) -> None:
     """Give all folders a time of their own, since each file that is made in one changes it."""
     for place, _, _ in os.walk(os.fsencode(folder), topdown=False):
-        os.utime(place, ns=(_YEAR_2016, _YEAR_2016))
+        os.utime(place, ns=(_YEAR_2016_NS, _YEAR_2016_NS))
 
 
 def _write(path: Path, data: bytes, modified: int) -> None:
@@ -172,7 +174,7 @@ def write_bytes(path: bytes, data: bytes) -> None:
             at = below
         file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644, dir_fd=at)
         os.write(file, data)
-        os.utime(file, ns=(_YEAR_2016, _YEAR_2016))
+        os.utime(file, ns=(_YEAR_2016_NS, _YEAR_2016_NS))
         os.close(file)
     finally:
         os.close(at)

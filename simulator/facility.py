@@ -21,7 +21,7 @@ from simulator.supervise import descendants
 __all__ = ["USER", "Facility", "SimulatorError"]
 
 USER = "help@massive.org.au"
-_READY_WITHIN = 60.0
+_READY_TIMEOUT = 60.0  # seconds
 """Seconds, for a busy machine."""
 _PORTS = range(20_000, 32_768)
 """Below those that Linux gives to whoever asks for any: ip(7), ip_local_port_range."""
@@ -265,7 +265,7 @@ class Facility:
         assert self._sshd is not None
         # The banner alone may come from a neighbour who took the port before us.
         ours = f"Server listening on {self.host} port {self.port}."
-        deadline = time.monotonic() + _READY_WITHIN
+        deadline = time.monotonic() + _READY_TIMEOUT
         while time.monotonic() < deadline and self._sshd.alive:
             if ours in self.sshd_log()[began:] and greeting(self.host, self.port) == b"SSH-":
                 return True
@@ -276,7 +276,7 @@ class Facility:
 def greeting(host: str, port: int) -> bytes:
     """The first bytes that a server says; none where nobody answers."""
     try:
-        with socket.create_connection((host, port), timeout=_READY_WITHIN) as connection:
+        with socket.create_connection((host, port), timeout=_READY_TIMEOUT) as connection:
             return connection.recv(4)
     except OSError:
         return b""

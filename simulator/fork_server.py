@@ -27,7 +27,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-_LARGEST = 1 << 20  # bytes of a request
+_MAX_REQUEST_BYTES = 1 << 20  # bytes of a request
 _NUMBER = struct.Struct("i")
 _STREAMS = 3
 """Standard input, output and error."""
@@ -146,7 +146,7 @@ def _serve(requests: socket.socket) -> Callable[[], Any]:
         if requests.fileno() not in ready:
             continue
         space = socket.CMSG_SPACE((_STREAMS + 1) * _NUMBER.size)
-        text, rights, _, _ = requests.recvmsg(_LARGEST, space)
+        text, rights, _, _ = requests.recvmsg(_MAX_REQUEST_BYTES, space)
         if not text:
             os._exit(0)
         descriptors = array.array("i")

@@ -16,7 +16,7 @@ from simulator.fork_server import ForkServer
 
 _REPOSITORY = Path(__file__).parents[1]
 _MODULES = ("simulator.mail", "simulator.portal.process", "simulator.supervise")
-_ENDS_WITHIN = 60.0
+_END_TIMEOUT = 60.0  # seconds
 """Seconds; a busy machine takes long to run a few lines of Python."""
 
 
@@ -64,7 +64,7 @@ class Process:
         # A fork of this process may hold the standard input open, too.
         self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(_ENDS_WITHIN)
+            self._process.wait(_END_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()

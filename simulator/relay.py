@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-_BLOCK = 1 << 16
-_BURST = 0.02
+_BLOCK_BYTES = 1 << 16
+_BURST_SECONDS = 0.02
 """Seconds of silence that the rate may make up for."""
 _CLOSED = select.POLLHUP | select.POLLERR | select.POLLRDHUP
 
@@ -149,7 +149,7 @@ class Relay:
             ready = self._wait()
             with self._lock:
                 if self._woken.fileno() in ready:
-                    self._woken.recv(_BLOCK)
+                    self._woken.recv(_BLOCK_BYTES)
                 if self._listening.fileno() in ready:
                     self._accept()
                 for link in list(self._links):
@@ -204,7 +204,7 @@ class Relay:
 
     def _carry(self, way: _Way, ready: dict[int, int]) -> None:
         if not way.pending and ready.get(way.source.fileno()):
-            most = min(_BLOCK, self._left) if way.counted and self._left else _BLOCK
+            most = min(_BLOCK_BYTES, self._left) if way.counted and self._left else _BLOCK_BYTES
             with contextlib.suppress(BlockingIOError):
                 way.pending = way.source.recv(most)
                 if not way.pending:
@@ -218,7 +218,7 @@ class Relay:
     def _count(self, came: int) -> None:
         if self.rate:
             now = time.monotonic()
-            self._paid = max(self._paid, now - _BURST) + came / self.rate
+            self._paid = max(self._paid, now - _BURST_SECONDS) + came / self.rate
         if self._left:
             self._left -= came
             if not self._left:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-_PLENTY = 12 * 2**30
+_MIN_FREE_BYTES = 12 * 2**30
 """Bytes; the largest made file has 4 GiB, and may be there twice."""
 
 
@@ -21,7 +21,7 @@ def memory() -> Path | None:
     memory = Path("/dev/shm")
     try:
         available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        roomy = min(shutil.disk_usage(memory).free, available) > _PLENTY
+        roomy = min(shutil.disk_usage(memory).free, available) > _MIN_FREE_BYTES
     except (OSError, ValueError):
         return None
     return memory if roomy and os.access(memory, os.W_OK) else None

@@ -25,7 +25,7 @@ _PICTURES = {
 """By name: the page, the width, the height, light or dark."""
 _SOME = "left"
 """Shows once it is known how long a transfer still takes."""
-_LONGEST = 120_000
+_TIMEOUT_MS = 120_000
 """Milliseconds until then."""
 
 
@@ -51,10 +51,10 @@ def main(arguments: list[str]) -> int:
             browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
             for name, (path, width, height, scheme) in _PICTURES.items():
                 page = _page(browser, token, width, height, scheme)
-                page.get_by_text(_SOME, exact=False).first.wait_for(timeout=_LONGEST)
+                page.get_by_text(_SOME, exact=False).first.wait_for(timeout=_TIMEOUT_MS)
                 if path == "/history":
                     page.get_by_role("cell", name="complete", exact=True).first.wait_for(
-                        timeout=_LONGEST
+                        timeout=_TIMEOUT_MS
                     )
                 page.goto(_ADDRESS + path)
                 page.wait_for_timeout(2500)  # for the first live figures

@@ -18,7 +18,7 @@ ACCOUNT = {
     "client_name": "asynchy-client",
     "client_password": "client-password-canary",
 }
-_LONGEST = timedelta(days=31)
+_MAX_WINDOW = timedelta(days=31)
 
 
 class State:
@@ -152,7 +152,7 @@ class State:
 
     def visits(self, equipment: int, start: datetime, end: datetime) -> list[Any] | None:
         """The visits of a piece of equipment; None where too much is asked for at once."""
-        if self._windows_limited and end - start > _LONGEST:
+        if self._windows_limited and end - start > _MAX_WINDOW:
             return None
         with self._lock:
             listed = [visit for at, visit in self._visits if at == equipment]

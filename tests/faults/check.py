@@ -149,8 +149,8 @@ def _slots(remote: Server) -> list[str]:
     taken: list[connection_limit.ConnectionPermit] = []
     try:
         for _ in range(remote.connections):
-            taken.append(connection_limit.take(remote, Stop(), patient=False))
-        return ["somebody waits for a connection"] if connection_limit.wanted(remote) else []
+            taken.append(connection_limit.acquire(remote, Stop(), patient=False))
+        return ["somebody waits for a connection"] if connection_limit.has_waiting(remote) else []
     except ListingError:
         return [f"only {len(taken)} of {remote.connections} connections are free"]
     finally:

@@ -10,7 +10,7 @@ from tests.conftest import Group, Home
 from tests.hostile.harness import HOME, HONEST, PYTHON, TIMEOUT, Hostile
 
 NO_SFTP = "sent an invalid SFTP response: "
-SILENT = f"said nothing for {TIMEOUT} s"
+SILENT = f"sent nothing for {TIMEOUT} s"
 UNASKED = NO_SFTP + "an answer to request [0-9]+, which waits for none"
 EARLY = NO_SFTP + "a packet that ends too early"
 

@@ -17,4 +17,4 @@ def test_a_shell_that_never_stops_talking_ends_in_words(home: Home) -> None:
     done = home.once()
     assert done.returncode == 1
     assert f"{HONEST}: stays due: " in home.log
-    assert "sha256sum at the facility says far more than it was asked" in home.log
+    assert "sha256sum at the facility prints far more than it was asked for" in home.log

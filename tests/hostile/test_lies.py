@@ -40,7 +40,7 @@ CASES = {
     "two dots": HOME,
     "one dot": HOME,
     "special": HOME,
-    "silent": f"said nothing for {TIMEOUT} s",
+    "silent": f"sent nothing for {TIMEOUT} s",
 }
 AS_TOLD = ["setuid", "time 0", "time 4294967295"]
 """What comes home as it is told, and not as it is."""

@@ -117,7 +117,7 @@ def test_a_stream_that_stands_still_is_ended_after_timeout_and_another_goes_on(
         process.communicate(timeout=100)
     assert process.returncode == 0
     why = "its process stood still for 4 s (it is stopped)"
-    assert (why if name == "stream" else "the server said nothing for 4 s") in home.log
+    assert (why if name == "stream" else "the server sent nothing for 4 s") in home.log
     assert not is_alive(still)
     home.fetched_once(source)
 

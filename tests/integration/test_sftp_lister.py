@@ -21,7 +21,7 @@ from asynchy.errors import (
 )
 from asynchy.facility.folder_queue import Folder, FolderError
 from asynchy.facility.lister import list_experiment
-from asynchy.facility.sftp_lister import DEEPEST, crawl
+from asynchy.facility.sftp_lister import MAX_DEPTH, crawl
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Entry, EntryKind
 from asynchy.ssh import idle_pool
@@ -170,8 +170,8 @@ def test_a_folder_that_cannot_be_opened_is_told_and_the_rest_listed(scripted: Sc
         ("wrong type", "Data in answer to a question about a folder"),
         ("banner", "the login shell of nobody at scripted prints text where SFTP is to begin"),
         ("old version", "no SFTP of version 3"),
-        ("silence", "the server said nothing for 1 s"),
-        ("mute", "the server said nothing for 1 s"),
+        ("silence", "the server sent nothing for 1 s"),
+        ("mute", "the server sent nothing for 1 s"),
     ],
 )
 def test_a_server_that_speaks_no_proper_sftp_is_an_error_in_words(
@@ -214,7 +214,7 @@ def test_file_of_which_the_server_says_nothing_keeps_its_folder_back_alone(
 def test_an_endless_tree_ends(scripted: Scripted) -> None:
     heard = listed(scripted("endless"))
     (deepest,) = heard.refused
-    assert deepest.count(b"/") + 1 == DEEPEST
+    assert deepest.count(b"/") + 1 == MAX_DEPTH
     assert "more than 128 folders" in heard.refused[deepest].reason
 
 
@@ -374,7 +374,7 @@ def test_a_listing_goes_on_with_the_connection_of_the_one_before(facility: Facil
 def test_a_connection_that_was_lost_while_nobody_used_it_is_made_anew(
     facility: Facility, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "_FRESH", 0.0)
+    monkeypatch.setattr(connection, "_PROBE_AFTER", 0.0)
     source = facility.experiment("mx", "12282a")
     session = session_of(facility)
     list_experiment(session, str(source), lambda _entry: None, Stop())

@@ -302,9 +302,9 @@ def test_a_command_that_is_silent_for_too_long_is_ended(script: str) -> None:
     began = time.monotonic()
     ended = subprocess_runner.run(
         ["sh", "-c", script], stop=Stop(), on_stdout=lambda line: None,
-        on_stderr=lambda line: None, environment={}, silence=0.5, grace=0.5,
+        on_stderr=lambda line: None, environment={}, idle_timeout=0.5, grace=0.5,
     )  # fmt: skip
-    assert ended.silent and not ended.stopped
+    assert ended.was_silent and not ended.stopped
     assert time.monotonic() - began < 30
 
 
@@ -327,9 +327,9 @@ def test_a_command_that_says_something_now_and_then_is_not_silent(
     heard = f"until [ -e {tmp_path}/$i ]; do sleep 0.01; done"
     ended = subprocess_runner.run(
         ["sh", "-c", f"for i in 1 2 3 4 5; do echo $i; {heard}; done"],
-        stop=Stop(), on_stdout=hear, on_stderr=hear, environment={}, silence=0.9,
+        stop=Stop(), on_stdout=hear, on_stderr=hear, environment={}, idle_timeout=0.9,
     )  # fmt: skip
-    assert (ended.code, ended.silent, len(out)) == (0, False, 5)
+    assert (ended.code, ended.was_silent, len(out)) == (0, False, 5)
 
 
 def still(script: str, timeout: float) -> subprocess_runner.ProcessResult:
@@ -349,13 +349,13 @@ def still(script: str, timeout: float) -> subprocess_runner.ProcessResult:
 def test_a_process_that_was_stopped_is_named_and_ended_after_timeout() -> None:
     began = time.monotonic()
     ended = still("sleep 1000 & kill -STOP $!; wait", 0.1)
-    assert ended.still is not None and " (process " in ended.still
+    assert ended.hung_process is not None and " (process " in ended.hung_process
     assert 0.1 <= ended.waited < time.monotonic() - began < NO_END
 
 
 def test_a_process_that_only_waits_does_not_stand_still() -> None:
     ended = still("sleep 4", 0.1)
-    assert (ended.code, ended.still) == (0, None)
+    assert (ended.code, ended.hung_process) == (0, None)
 
 
 def test_what_is_said_of_a_process_that_was_stopped() -> None:

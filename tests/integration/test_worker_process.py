@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from asynchy.ssh import fork_server
-from asynchy.ssh.fork_server import WorkerProcess, first_heard
+from asynchy.ssh.fork_server import WorkerProcess, wait_for_messages
 from tests.conftest import is_alive, wait_until
 
 ECHO = "tests.tools.echo"
@@ -50,7 +50,7 @@ def test_it_hears_and_answers(one: WorkerProcess) -> None:
 def test_the_first_that_says_something_is_heard(one: WorkerProcess) -> None:
     other = WorkerProcess(ECHO)
     other.pipe.send("here")
-    assert first_heard([one, other], 60) == [other]
+    assert wait_for_messages([one, other], 60) == [other]
     other.end(0.0)
 
 
@@ -105,7 +105,7 @@ def test_a_fork_server_that_was_killed_is_replaced(one: WorkerProcess) -> None:
 def test_a_fork_server_that_was_stopped_is_named_and_keeps_nobody_waiting(
     one: WorkerProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(fork_server, "_REAP", 0.2)
+    monkeypatch.setattr(fork_server, "_REAP_TIMEOUT", 0.2)
     process = asked(one, "hello")
     server = fork_server._fork_servers[ECHO]._process.pid
     os.kill(server, signal.SIGSTOP)
@@ -119,7 +119,7 @@ def test_a_fork_server_that_was_stopped_is_named_and_keeps_nobody_waiting(
 def test_a_fork_server_that_was_stopped_is_replaced_when_a_process_is_wanted(
     one: WorkerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fork_server, "_STUCK", 0.2)
+    monkeypatch.setattr(fork_server, "_MESSAGE_TIMEOUT", 0.2)
     first = asked(one, "hello")
     os.kill(fork_server._fork_servers[ECHO]._process.pid, signal.SIGSTOP)
     other = WorkerProcess(ECHO)

@@ -15,7 +15,7 @@ from asynchy.alerting.text_table import in_rows, table
 from asynchy.model.epn import Epn
 from asynchy.model.experiment_record import DueNote, ExperimentRecord, combine
 from asynchy.model.experiment_state import ExperimentState, experiment_state
-from asynchy.model.info_file import LARGEST, parse_info
+from asynchy.model.info_file import MAX_INFO_BYTES, parse_info
 from asynchy.model.person import Person, single_line
 from asynchy.model.policy import IgnoreEntry, Origin
 from asynchy.model.visit import Visit
@@ -148,7 +148,7 @@ def test_an_info_file_is_read_and_never_run() -> None:
     "data",
     [
         b"", b"[]", b"__import__('os').system('touch pwned')", b"{'PI': ", b"\0", b"{" * 5000,
-        b"{'PI': [1, 2], 'users': 7, 'startBooking': 9}"[:-1], b" " * (LARGEST + 1), b"-" * 60_000 + b"1",
+        b"{'PI': [1, 2], 'users': 7, 'startBooking': 9}"[:-1], b" " * (MAX_INFO_BYTES + 1), b"-" * 60_000 + b"1",
     ],
     ids=range(9),
 )  # fmt: skip

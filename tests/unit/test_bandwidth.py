@@ -185,10 +185,10 @@ def test_small_files_beside_large_ones_have_their_share(tmp_path: Path, clock: F
 
 def test_the_clock_is_heard_between_two_requests(tmp_path: Path, clock: FakeClock) -> None:
     limit = BandwidthLimit(tmp_path / "pace", OFFICE)
-    assert limit.most is None
+    assert limit.max_bytes is None
     assert [limit.wait_for(10_000_000) for _ in range(10)] == [0.0] * 10
     clock.local = clock.local.replace(hour=8)
-    assert limit.most == 255 << 10
+    assert limit.max_bytes == 255 << 10
     waits = [limit.wait_for(5_000_000) for _ in range(11)]
     assert waits[-1] == pytest.approx(0.9)  # ten at 0.1 s each, less the burst
     clock.local = clock.local.replace(hour=18)
@@ -196,8 +196,8 @@ def test_the_clock_is_heard_between_two_requests(tmp_path: Path, clock: FakeCloc
 
 
 def test_a_slow_limit_asks_for_little_at_a_time(tmp_path: Path, clock: FakeClock) -> None:
-    assert BandwidthLimit(tmp_path / "pace", constant(10_000)).most == 4096
-    assert BandwidthLimit(tmp_path / "pace", constant(1_000_000)).most == 100_000
+    assert BandwidthLimit(tmp_path / "pace", constant(10_000)).max_bytes == 4096
+    assert BandwidthLimit(tmp_path / "pace", constant(1_000_000)).max_bytes == 100_000
 
 
 CONFIG = """\

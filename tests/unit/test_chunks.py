@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynchy.engines.chunks import LARGEST, ChunkSize, Extent, joined, missing, work_units
+from asynchy.engines.chunks import MAX_CHUNK_BYTES, ChunkSize, Extent, joined, missing, work_units
 from asynchy.model.experiment import Entry, EntryKind
 
 MIB = 1 << 20
@@ -98,7 +98,7 @@ def test_extents_are_joined_as_sets_of_bytes_are(added: list[Extent]) -> None:
 def test_a_cut_is_a_power_of_two_within_bounds(total: int, files: int) -> None:
     cut = ChunkSize.of(total, files).bytes
     assert cut & (cut - 1) == 0
-    assert 4 * MIB <= cut <= LARGEST
+    assert 4 * MIB <= cut <= MAX_CHUNK_BYTES
 
 
 def test_many_streams_find_work_in_a_small_experiment_and_a_large_one_gets_large_ranges() -> None:

@@ -20,7 +20,7 @@ import sys
 from asynchy.model.cancellation import Stop
 from asynchy.ssh import connection_limit
 from asynchy.ssh.server import Server
-slot = connection_limit.take(Server(sys.argv[1], "u", connections=2), Stop(), patient=True)
+slot = connection_limit.acquire(Server(sys.argv[1], "u", connections=2), Stop(), patient=True)
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -32,15 +32,15 @@ def remote() -> Server:
 
 
 def test_there_are_so_many_and_each_comes_back(remote: Server) -> None:
-    one = connection_limit.take(remote, Stop(), patient=False)
-    two = connection_limit.take(remote, Stop(), patient=False)
+    one = connection_limit.acquire(remote, Stop(), patient=False)
+    two = connection_limit.acquire(remote, Stop(), patient=False)
     with pytest.raises(ListingError, match="all 2 connections of this machine are in use"):
-        connection_limit.take(remote, Stop(), patient=False)
-    other = connection_limit.take(
+        connection_limit.acquire(remote, Stop(), patient=False)
+    other = connection_limit.acquire(
         Server(f"{uuid.uuid4()}.example", "u", connections=1), Stop(), patient=False
     )
     one.release()
-    connection_limit.take(remote, Stop(), patient=False).release()
+    connection_limit.acquire(remote, Stop(), patient=False).release()
     two.release()
     other.release()
 
@@ -51,26 +51,26 @@ def test_a_process_that_is_killed_gives_its_own_back(remote: Server) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
-        one = connection_limit.take(remote, Stop(), patient=False)
+        one = connection_limit.acquire(remote, Stop(), patient=False)
         with pytest.raises(ListingError):
-            connection_limit.take(remote, Stop(), patient=False)
+            connection_limit.acquire(remote, Stop(), patient=False)
         process.kill()
-    connection_limit.take(remote, Stop(), patient=False).release()
+    connection_limit.acquire(remote, Stop(), patient=False).release()
     one.release()
 
 
 def test_who_waits_is_seen_and_gets_the_next(remote: Server) -> None:
-    held = [connection_limit.take(remote, Stop(), patient=False) for _ in range(2)]
-    assert not connection_limit.wanted(remote)
+    held = [connection_limit.acquire(remote, Stop(), patient=False) for _ in range(2)]
+    assert not connection_limit.has_waiting(remote)
     got: list[connection_limit.ConnectionPermit] = []
     thread = threading.Thread(
-        target=lambda: got.append(connection_limit.take(remote, Stop(), patient=True))
+        target=lambda: got.append(connection_limit.acquire(remote, Stop(), patient=True))
     )
     thread.start()
-    wait_until(lambda: connection_limit.wanted(remote))
+    wait_until(lambda: connection_limit.has_waiting(remote))
     held[0].release()
     thread.join()
-    assert not connection_limit.wanted(remote)
+    assert not connection_limit.has_waiting(remote)
     got[0].release()
     held[1].release()
 
@@ -81,7 +81,7 @@ def test_those_who_look_are_in_nobodys_way(remote: Server) -> None:
 
     def look() -> None:
         while not over.is_set():
-            seen.append(connection_limit.wanted(remote))
+            seen.append(connection_limit.has_waiting(remote))
             connection_limit.free(remote)
 
     lookers = [threading.Thread(target=look) for _ in range(2)]
@@ -89,7 +89,7 @@ def test_those_who_look_are_in_nobodys_way(remote: Server) -> None:
         looker.start()
     try:
         for _ in range(2000):
-            for slot in [connection_limit.take(remote, Stop(), patient=False) for _ in range(2)]:
+            for slot in [connection_limit.acquire(remote, Stop(), patient=False) for _ in range(2)]:
                 slot.release()
     finally:
         over.set()
@@ -103,15 +103,15 @@ def test_who_waits_is_seen_when_one_who_came_before_gave_up(remote: Server) -> N
     one, two = (connection_limit._first(remote, "waited", 2) for _ in range(2))
     assert one is not None and two is not None
     one.release()
-    assert connection_limit.wanted(remote)
+    assert connection_limit.has_waiting(remote)
     two.release()
-    assert not connection_limit.wanted(remote)
+    assert not connection_limit.has_waiting(remote)
 
 
 def test_free_is_what_nobody_has(remote: Server) -> None:
-    one = connection_limit.take(remote, Stop(), patient=False)
+    one = connection_limit.acquire(remote, Stop(), patient=False)
     assert connection_limit.free(remote)
-    two = connection_limit.take(remote, Stop(), patient=False)
+    two = connection_limit.acquire(remote, Stop(), patient=False)
     assert not connection_limit.free(remote)
     one.release()
     assert connection_limit.free(remote)
@@ -119,10 +119,10 @@ def test_free_is_what_nobody_has(remote: Server) -> None:
 
 
 def test_a_stop_ends_the_waiting(remote: Server) -> None:
-    held = [connection_limit.take(remote, Stop(), patient=False) for _ in range(2)]
+    held = [connection_limit.acquire(remote, Stop(), patient=False) for _ in range(2)]
     stop = Stop()
     stop.request()
     with pytest.raises(Stopped):
-        connection_limit.take(remote, stop, patient=True)
+        connection_limit.acquire(remote, stop, patient=True)
     for slot in held:
         slot.release()

@@ -26,7 +26,7 @@ def test_experiments_without_an_end_are_refused(monkeypatch: pytest.MonkeyPatch)
             told += 1
             hear(Entry(EntryKind.FOLDER, b"%da" % told, 0, 0, 0o755))
 
-    monkeypatch.setattr(discovery, "_MOST", 1000)
+    monkeypatch.setattr(discovery, "_MAX_ENTRIES", 1000)
     monkeypatch.setattr(discovery, "list_experiment", endless)
     with pytest.raises(ListingRefused, match="/data/mx: more than 1,000 folders of experiments"):
         discovery.discover_in(Server("host", "user"), "/data/mx", "mx", Stop())

@@ -191,7 +191,7 @@ def _used() -> float:
 def test_the_process_that_reads_a_spreadsheet_has_little_memory() -> None:
     code = (
         "import resource; from asynchy.facility import sheet_reader; sheet_reader.main([]); "
-        "print(sheet_reader.MEMORY); sheet_reader.main(['/dev/null/none']); "
+        "print(sheet_reader.MAX_MEMORY_BYTES); sheet_reader.main(['/dev/null/none']); "
         "print(resource.getrlimit(resource.RLIMIT_AS)[0])"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)

@@ -33,18 +33,18 @@ def test_what_was_kept_last_is_taken_first() -> None:
     kept.put(one)
     kept.put(two)
     assert len(kept) == 2
-    assert (kept.take(), kept.take(), kept.take()) == (two, one, None)
+    assert (kept.acquire(), kept.acquire(), kept.acquire()) == (two, one, None)
     assert not one.closed.is_set()
 
 
 def test_what_nobody_takes_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idle_pool, "_KEPT", 0.1)
-    monkeypatch.setattr(idle_pool, "_TICK", 0.05)
+    monkeypatch.setattr(idle_pool, "_IDLE_TIMEOUT", 0.1)
+    monkeypatch.setattr(idle_pool, "_POLL_INTERVAL", 0.05)
     kept: IdlePool[Thing] = IdlePool(remote())
     thing = Thing()
     kept.put(thing)
     assert thing.closed.wait(60)
-    assert kept.take() is None
+    assert kept.acquire() is None
 
 
 def test_what_was_taken_is_not_closed() -> None:
@@ -52,7 +52,7 @@ def test_what_was_taken_is_not_closed() -> None:
     thing = Thing()
     kept.put(thing)
     watching = threading.enumerate()[-1]
-    assert kept.take() is thing
+    assert kept.acquire() is thing
     watching.join(60)
     assert not watching.is_alive()  # so nobody will close it
     assert not thing.closed.is_set()
@@ -69,15 +69,15 @@ def test_nothing_is_kept_where_there_may_be_few_connections() -> None:
 def test_it_is_given_up_once_somebody_waits_for_a_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(idle_pool, "_TICK", 0.05)
+    monkeypatch.setattr(idle_pool, "_POLL_INTERVAL", 0.05)
     server = remote(8)
-    held = [connection_limit.take(server, Stop(), patient=False) for _ in range(8)]
+    held = [connection_limit.acquire(server, Stop(), patient=False) for _ in range(8)]
     kept: IdlePool[Thing] = IdlePool(server)
     thing = Thing()
     kept.put(thing)
     stop = Stop()
     waiting = threading.Thread(
-        target=lambda: connection_limit.take(server, stop, patient=True).release()
+        target=lambda: connection_limit.acquire(server, stop, patient=True).release()
     )
     waiting.start()
     assert thing.closed.wait(60)

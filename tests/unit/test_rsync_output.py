@@ -515,11 +515,11 @@ def test_a_name_that_leads_out_is_said_in_words() -> None:
         ),
         (
             b'rsync: [sender] readdir("/data/mx/1a/bad"): Input/output error (5)',
-            Unlisted(b"bad", "rsync says: Input/output error (5)"),
+            Unlisted(b"bad", "rsync reports: Input/output error (5)"),
         ),
         (
             b'rsync: [sender] readlink_stat("/data/mx/1a/d/f") failed: Permission denied (13)',
-            Unlisted(b"d", "what is in it may not be looked at: Permission denied"),
+            Unlisted(b"d", "its entries cannot be read: Permission denied"),
         ),
         (
             b"filename overflows max-path len by 5: d/e/f\n",

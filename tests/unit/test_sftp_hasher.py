@@ -119,7 +119,7 @@ class KeepsTheBeginning:
 def test_a_server_that_keeps_the_beginning_back_takes_no_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sftp_hasher, "_EARLY", 1 << 18)
+    monkeypatch.setattr(sftp_hasher, "_MAX_EARLY_BYTES", 1 << 18)
     monkeypatch.setattr(pipelined_reader, "WINDOW_BYTES", 1 << 16)
     data = bytes(range(256)) * (1 << 13)
     connection = KeepsTheBeginning(data)

@@ -172,7 +172,7 @@ def test_packets_come_whole_however_the_stream_is_cut(
     assert found == payloads
 
 
-@pytest.mark.parametrize("length", [0, decoder.LARGEST + 1, 2**32 - 1])
+@pytest.mark.parametrize("length", [0, decoder.MAX_PACKET_BYTES + 1, 2**32 - 1])
 def test_a_packet_of_an_impossible_length_is_refused_before_it_is_read(length: int) -> None:
     with pytest.raises(ProtocolError, match="a packet of"):
         list(Framer().feed(u32(length)))

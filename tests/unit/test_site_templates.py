@@ -36,7 +36,7 @@ def test_a_template_whose_text_no_mail_can_hold_gives_way_to_ours(tmp_path: Path
 def test_a_template_that_does_not_end_gives_way_to_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
 ) -> None:
-    monkeypatch.setattr(site_template, "_SECONDS", 0.2)
+    monkeypatch.setattr(site_template, "_TIME_LIMIT", 0.2)
     loop = f"{{% for a in range(10**12) %}}{body}{{% endfor %}}"
     mail = rendered(*sample(), of_site(tmp_path, loop))
     (problem,) = mail.problems

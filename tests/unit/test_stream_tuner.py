@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asynchy.engines.sftp.stream_tuner import CARRIED, Tuner, at_first
+from asynchy.engines.sftp.stream_tuner import BYTES_PER_ROUND_TRIP, Tuner, at_first
 
 CORES = 8
 
@@ -45,7 +45,7 @@ def settled(
             streams += 1
             tuner.ready(round_trip)
         streams = min(streams, tuner.wanted)
-        windows = streams * CARRIED / max(round_trip, 1e-4)
+        windows = streams * BYTES_PER_ROUND_TRIP / max(round_trip, 1e-4)
         moved += 0.1 * min(windows, capacity * (1 - cost * max(0, streams - 2)))
         tuner.look(now, streams, int(moved))
         assert 1 <= tuner.wanted <= most

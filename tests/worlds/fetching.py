@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from asynchy.copying.fetch import ROUNDS, Outcome
+from asynchy.copying.fetch import MAX_ROUNDS, Outcome
 from asynchy.copying.outcome_rules import judge
 from asynchy.errors import DestinationTaken
 from asynchy.model.attempt import Attempt, EngineResult, Verdict
@@ -153,7 +153,7 @@ class Fetching:
             copy_id = self.store.acquire_lease(copy, self.world.clock)
         except DestinationTaken as error:
             return Outcome(copy, Verdict.FAILED, error.message, error.hint)
-        for rounds in range(ROUNDS):
+        for rounds in range(MAX_ROUNDS):
             result = self._transfer(name, destination, rounds)
             after = self._survey(copy) if result.ok else None
             judgement = judge(result, before_, after, unsure=unsure)
@@ -194,7 +194,7 @@ class Fetching:
         files = dict(self._facility(name))
         at_home = self.world.tree(destination) or {}
         whole = after is not None and all(at_home.get(path) == what for path, what in files.items())
-        quiet = int(self.world.down.get(Kind.CHANGES, 0)) < ROUNDS
+        quiet = int(self.world.down.get(Kind.CHANGES, 0)) < MAX_ROUNDS
         if after is None or not whole or (verdict is Verdict.CHANGED and not quiet):
             self.oracle.not_completed(name, destination)
             return

@@ -23,7 +23,7 @@ from asynchy.reporting.activity import Activity, CheckTotals, CopyActivity, Copy
 from asynchy.reporting.activity_text import amounts, checks, not_complete, outcome
 
 _HEADERS = ("EPN", "Project", "Became", "Files", "Size")
-_LISTED = 50
+_MAX_LISTED = 50
 """Copies in one mail; the command lists all."""
 
 
@@ -80,7 +80,7 @@ def _rendered(templates: Templates, found: Activity, command: str) -> RenderedMa
 
 def _values(found: Activity, command: str) -> dict[str, Any]:
     """What a template can use."""
-    shown = found.copies[:_LISTED]
+    shown = found.copies[:_MAX_LISTED]
     return {
         "activity": found,
         "subject": _subject(found),
@@ -129,7 +129,7 @@ def samples() -> Iterator[Activity]:
     yield nothing
     yield replace(
         nothing,
-        copies=(failed, *(came,) * (_LISTED + 1)),
+        copies=(failed, *(came,) * (_MAX_LISTED + 1)),
         seconds=3.5,
         verified=CheckTotals(1, 7, 7_000_000),
         audited=CheckTotals(2, 7, 7_000_000, wrong=1, unfinished=1),

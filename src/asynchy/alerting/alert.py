@@ -27,7 +27,7 @@ from asynchy.model.experiment import Experiment, LocatedExperiment
 from asynchy.model.experiment_record import ExperimentRecord
 from asynchy.model.experiment_state import ExperimentState
 from asynchy.model.formatting import count
-from asynchy.model.info_file import FILES, LARGEST, Info, parse_info
+from asynchy.model.info_file import FILES, MAX_INFO_BYTES, Info, parse_info
 from asynchy.model.news import Condition, NewsKind
 from asynchy.model.observed import is_usable
 from asynchy.model.plan_overview import attention, long_visits, overview_of, sentences
@@ -254,7 +254,7 @@ def _infos(context: CycleContext, located: Iterable[LocatedExperiment]) -> dict[
     if not paths:
         return {}
     try:
-        files = read_files(context.session, paths, LARGEST, context.stop)
+        files = read_files(context.session, paths, MAX_INFO_BYTES, context.stop)
     except ListingError as error:
         log.warning("no .info could be read: %s", error)
         return {}

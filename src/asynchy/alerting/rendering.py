@@ -33,7 +33,7 @@ REPLACED = (
     "A mail template of this site cannot be used. asynchy's own takes its place until somebody "
     "corrects it (`asynchy config check FILE` finds the mistakes):"
 )
-_TO_A_ROW = 8
+_EPNS_PER_ROW = 8
 _PEOPLE = ("First name", "Last name", "Email")
 
 
@@ -45,7 +45,7 @@ def epn_details(alert: Alert) -> str:
 
 def unknown_epns(alert: Alert) -> str:
     """The unknown EPNs without a visit, as the original's templates get them, to the letter."""
-    return in_rows(sorted(item.epn.text for item in alert.without_visits), _TO_A_ROW)
+    return in_rows(sorted(item.epn.text for item in alert.without_visits), _EPNS_PER_ROW)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from asynchy.model.visit import Beamtime, Visit
 from asynchy.reporting.at_risk import AtRisk
 
 _NOW = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)
-_SEVERAL = 9
+_SAMPLE_EPNS = 9
 """More than a row of EPNs holds."""
 _ADA = Person("Ada", "Lovelace", "ada@uni.example", "University of X")
 _NAMELESS = Person()
@@ -29,7 +29,7 @@ def samples() -> Iterator[tuple[Alert, MailContext]]:
     around = MailContext("asynchy --config config.yml", 30, 3, 14, _NOW)
     whole = Alert(
         unknown=tuple(_unknown()),
-        overdue=tuple(_overdue(number) for number in range(_SEVERAL)),
+        overdue=tuple(_overdue(number) for number in range(_SAMPLE_EPNS)),
         problems=("equipment 23: the portal did not answer in time",),
         at_risk=tuple(_at_risk(days) for days in (-40, 0, 1, 9)),
         attention=("A visit of 12282a has been running since 2026-11-01.",),
@@ -69,7 +69,7 @@ def _unknown() -> Iterator[Unknown]:
             reported=told if number else None,
         )
     info = Info(principal=_ADA, users=(_ADA,), start="2026-11-01 08:00:00")
-    for number in range(_SEVERAL):
+    for number in range(_SAMPLE_EPNS):
         yield Unknown(
             epn=Epn(f"7000{number}x"),
             beamlines=("mx",),

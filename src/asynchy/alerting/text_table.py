@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_HEADER_ROOM = 2
+_HEADER_PADDING = 2
 """Columns are at least so much wider than their headers: what the original's table maker does."""
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table with a line of dashes under the headers, two blanks between columns."""
     widths = [
-        max([len(header) + _HEADER_ROOM, *(len(row[at]) for row in rows)])
+        max([len(header) + _HEADER_PADDING, *(len(row[at]) for row in rows)])
         for at, header in enumerate(headers)
     ]
     lines = [headers, ["-" * width for width in widths], *rows]

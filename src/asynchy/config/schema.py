@@ -46,7 +46,7 @@ from asynchy.model.bandwidth import (
     parse_days,
     parse_hours,
 )
-from asynchy.model.file_times import MOST_TOLERATED
+from asynchy.model.file_times import MAX_TIME_TOLERANCE
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -170,7 +170,7 @@ class Shared(Section):
     compare: Literal["time", "size", "checksum"] = "time"
     """New: what makes a file at home the same as the facility's: size and time; size alone (the
     original's way; it never repairs a file of the right size); or a checksum."""
-    time_tolerance: int = Field(default=0, ge=0, le=MOST_TOLERATED)
+    time_tolerance: int = Field(default=0, ge=0, le=MAX_TIME_TOLERANCE)
     """New: seconds by which the time of a file at home may differ, for file systems that cannot
     hold every time (FAT: 2); default: 2 with `compare: size`, otherwise 0."""
     modes: Literal["group-shared", "source", "umask"] = "group-shared"

@@ -32,15 +32,15 @@ from asynchy.ssh.rsync import runner
 
 log = logging.getLogger(__name__)
 
-_AT_A_TIME = 4
+_DEFAULT_BATCHES = 4
 """Batches, unless the config names a number of streams."""
-_FILES = 5000
+_MAX_BATCH_FILES = 5000
 """In a batch at most."""
-_BYTES = 4 << 30
+_MAX_BATCH_BYTES = 4 << 30
 """In a batch, unless one file has more."""
-_TRIED = 3
+_TRIAL_FILES = 3
 """Files with which the ways are tried, one after the other: one may have vanished."""
-_NAMED = 10
+_MAX_NAMED = 10
 """Files that are named in the log."""
 
 Compared = tuple[list[tuple[CopyFile, bytes | None]], list[CopyFile]]
@@ -105,13 +105,13 @@ def quarantine_mismatches(context: RunContext, copy: Copy, copy_files: CopyFiles
             if became is None:
                 continue
             moved.append(file.size)
-            if len(moved) <= _NAMED:
+            if len(moved) <= _MAX_NAMED:
                 log.warning(
                     "%s: %s differs from the facility's; %s; fetching it again",
                     copy.epn, escaped(file.path), became,
                 )  # fmt: skip
-    if len(moved) > _NAMED:
-        log.warning("%s: and %d more", copy.epn, len(moved) - _NAMED)
+    if len(moved) > _MAX_NAMED:
+        log.warning("%s: and %d more", copy.epn, len(moved) - _MAX_NAMED)
     return replace(
         listing_diff,
         missing_files=listing_diff.missing_files + len(moved),
@@ -178,9 +178,12 @@ class _Comparison:
             self._context.session.note_comparison_method(way)
         self._way = way.value
         log.info("%s: compared by %s", self._copy.epn, self._way)
-        in_turn = batches((file for file in selection if file.path != done), _FILES, _BYTES)
+        in_turn = batches(
+            (file for file in selection if file.path != done), _MAX_BATCH_FILES, _MAX_BATCH_BYTES
+        )
         at_a_time = min(
-            self._context.transfer_options.streams or _AT_A_TIME, self._context.remote.connections
+            self._context.transfer_options.streams or _DEFAULT_BATCHES,
+            self._context.remote.connections,
         )
         with ThreadPoolExecutor(at_a_time) as pool:
             for future in [pool.submit(self._take_batches, way, in_turn) for _ in range(at_a_time)]:
@@ -221,13 +224,13 @@ class _Comparison:
         What came of it is kept: one image may be all that there is, and take hours. Where no way
         says anything of a file it may have vanished, and another is tried.
         """
-        in_order = sorted(itertools.islice(selection, _FILES), key=lambda file: file.size)
-        for file, way in itertools.product(in_order[:_TRIED], ComparisonMethod):
+        in_order = sorted(itertools.islice(selection, _MAX_BATCH_FILES), key=lambda file: file.size)
+        for file, way in itertools.product(in_order[:_TRIAL_FILES], ComparisonMethod):
             compared = self._tried(way, file)
             if compared is not None:
                 self._keep([file], *compared)
                 return way, file.path
-        tried = ", ".join(escaped(file.path) for file in in_order[:_TRIED])
+        tried = ", ".join(escaped(file.path) for file in in_order[:_TRIAL_FILES])
         raise DigestsNotOffered(
             f"no file could be read again at the facility (tried {tried})",
             hint="see with `sftp USER@HOST` whether it is still there and may be read",

@@ -36,10 +36,10 @@ from asynchy.runtime.log_marks import IN_REPORT
 
 log = logging.getLogger(__name__)
 
-ROUNDS = 3
+MAX_ROUNDS = 3
 """How often an experiment that changes meanwhile is fetched in one cycle."""
-_HEARTBEAT = 60.0
-_RECORDED = 5000
+_HEARTBEAT_INTERVAL = 60.0  # seconds
+_RECORD_BATCH = 5000
 """Files that are recorded in one transaction."""
 
 
@@ -145,7 +145,7 @@ def fetch_until_complete(
         context.catalogue.record(copy_id, attempt, after)
         files, moved = files + (result.files or 0), moved + (result.bytes or 0)
         rounds += judgement.verdict is Verdict.CHANGED
-        if judgement.verdict is Verdict.CHANGED and after is not None and rounds < ROUNDS:
+        if judgement.verdict is Verdict.CHANGED and after is not None and rounds < MAX_ROUNDS:
             log.info("%s: %s; fetching what changed", copy.epn, judgement.reason)
             before = after
         elif judgement.verdict is Verdict.DIFFERENT and not again:
@@ -225,7 +225,9 @@ def _record_arrived(
             home.flush()
             # None is that large, so they come in order of path.
             there = (one for one in contents.files(sys.maxsize) if _has_arrived(home, one))
-            while not context.stop.requested and (some := list(itertools.islice(there, _RECORDED))):
+            while not context.stop.requested and (
+                some := list(itertools.islice(there, _RECORD_BATCH))
+            ):
                 copy_files.arrive(some, level)
     except FileNotFoundError:  # nothing has arrived
         return
@@ -264,7 +266,7 @@ def _record_times(copy_files: CopyFiles, copy: Copy) -> None:
         with SafeTree.of(copy) as tree:
             times = ((file, _time_at_home(file, tree)) for file in copy_files.everything())
             other = ((file, at_home) for file, at_home in times if at_home is not None)
-            while some := list(itertools.islice(other, _RECORDED)):
+            while some := list(itertools.islice(other, _RECORD_BATCH)):
                 copy_files.note_times(some)
     except OSError as error:
         log.warning("%s: times at home are not recorded: %s", copy.epn, error_reason(error)[0])
@@ -367,7 +369,7 @@ def holding_lease(context: RunContext, copy: Copy, copy_id: int) -> Iterator[Non
     ended = threading.Event()
 
     def beat() -> None:
-        while not ended.wait(_HEARTBEAT):
+        while not ended.wait(_HEARTBEAT_INTERVAL):
             try:
                 context.catalogue.beat(copy_id)
             except AsynchyError as error:  # the next beat may pass; the claim holds ten minutes

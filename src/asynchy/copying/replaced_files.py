@@ -43,10 +43,10 @@ from asynchy.runtime.context import RunContext
 log = logging.getLogger(__name__)
 
 _LINK = stat.S_IFLNK
-_NAMED = 10
+_MAX_NAMED = 10
 """Files that are named in the log."""
-_PAGE = 4096
-_PAGES = 65_536
+_PAGE_BYTES = 4096
+_MAX_PAGES = 65_536
 """Pages of a file that are read at most, at equal distances, to see whether it lost data to zeros:
 all of a file of 256 MB."""
 
@@ -154,7 +154,7 @@ class _Named:
         self._more = 0
 
     def add(self, one: _KeptVersions) -> None:
-        if len(self._first) < _NAMED:
+        if len(self._first) < _MAX_NAMED:
             self._first.append(one)
         else:
             self._more += 1
@@ -296,13 +296,13 @@ def _edited_since(copy_files: CopyFiles | None, path: bytes, now: os.stat_result
 
 def _has_new_zeros(tree: SafeTree, kept: SafeTree, path: bytes, size: int) -> bool:
     """Whether some page of a file has only zeros and the kept one's does not."""
-    step = max(_PAGE, -(-size // _PAGES // _PAGE) * _PAGE)
+    step = max(_PAGE_BYTES, -(-size // _MAX_PAGES // _PAGE_BYTES) * _PAGE_BYTES)
     with contextlib.ExitStack() as stack, contextlib.suppress(OSError):  # it cannot be read
         new = stack.enter_context(open(tree.open(path), "rb"))  # noqa: PTH123
         old = stack.enter_context(open(kept.open(path), "rb"))  # noqa: PTH123
-        for start in itertools.chain(range(0, size, step), [max(0, size - _PAGE)]):
+        for start in itertools.chain(range(0, size, step), [max(0, size - _PAGE_BYTES)]):
             heartbeat.beat()
-            length = min(_PAGE, size - start)
+            length = min(_PAGE_BYTES, size - start)
             page = os.pread(new.fileno(), length, start)
             if not any(page) and any(os.pread(old.fileno(), length, start)):
                 return True

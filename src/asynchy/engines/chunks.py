@@ -12,14 +12,14 @@ from asynchy.model.experiment import Entry
 Extent = tuple[int, int]
 """Some bytes of a file: where they begin, and how many they are."""
 
-LARGEST = 64 << 20
+MAX_CHUNK_BYTES = 64 << 20
 """Bytes of the largest bundle, and what the ranges of the largest files are aligned to."""
-_SMALLEST = 4 << 20
-_FILE = 32 << 10
+_MIN_CHUNK_BYTES = 4 << 20
+_FILE_COST = 32 << 10
 """What a file costs besides its bytes, in bytes: to be opened, closed, dated and renamed."""
-_MOST_FILES = 50_000
+_MAX_FILES = 50_000
 """Files of a bundle of whole files: with their names they take some 30 MB."""
-_BUNDLES = 128
+_UNITS_PER_EXPERIMENT = 128
 """Into about so many bundles an experiment is cut: enough that many streams end together."""
 
 
@@ -61,8 +61,8 @@ class ChunkSize:
     @classmethod
     def of(cls, size: int, files: int) -> ChunkSize:
         """The size of chunks for `size` bytes in `files` files."""
-        wanted = max(1, (size + files * _FILE) // _BUNDLES)
-        return cls(min(LARGEST, max(_SMALLEST, 1 << (wanted.bit_length() - 1))))
+        wanted = max(1, (size + files * _FILE_COST) // _UNITS_PER_EXPERIMENT)
+        return cls(min(MAX_CHUNK_BYTES, max(_MIN_CHUNK_BYTES, 1 << (wanted.bit_length() - 1))))
 
     @classmethod
     def of_whole_files(cls, size: int, files: int, bundles: int) -> ChunkSize:
@@ -70,12 +70,16 @@ class ChunkSize:
 
         There are more of them where one would have too many files to be kept in memory.
         """
-        wanted = max(_SMALLEST, (size + files * _FILE) // bundles) if bundles > 1 else sys.maxsize
-        return cls(wanted, ranges=False, pieces=_MOST_FILES)
+        wanted = (
+            max(_MIN_CHUNK_BYTES, (size + files * _FILE_COST) // bundles)
+            if bundles > 1
+            else sys.maxsize
+        )
+        return cls(wanted, ranges=False, pieces=_MAX_FILES)
 
     def bundles(self, size: int, files: int) -> int:
         """About how many bundles those make."""
-        return max(1, -(-(size + files * _FILE) // self.bytes))
+        return max(1, -(-(size + files * _FILE_COST) // self.bytes))
 
     @property
     def largest_whole(self) -> int:
@@ -96,7 +100,7 @@ def work_units(
     for entry in entries:
         for piece in _pieces(entry, cut, begun.get(entry.path)):
             pieces.append(piece)
-            cost += piece.length + _FILE
+            cost += piece.length + _FILE_COST
             if cost >= cut.bytes or len(pieces) >= cut.pieces:
                 yield WorkUnit(number, tuple(pieces))
                 pieces, cost, number = [], 0, number + 1

@@ -9,7 +9,7 @@ from asynchy.model.formatting import count
 
 log = logging.getLogger(__name__)
 
-NAMED = 10
+MAX_NAMED = 10
 """Files that are named in the log as warnings."""
 
 
@@ -25,7 +25,7 @@ class Fault(Enum):
 
 def log_fault(number: int, words: str, hint: str | None) -> None:
     """Log what is wrong with a file, and what to do; `number`: of such files so far."""
-    level = logging.WARNING if number <= NAMED else logging.INFO
+    level = logging.WARNING if number <= MAX_NAMED else logging.INFO
     log.log(level, "%s", f"{words} ({hint})" if hint else words)
 
 

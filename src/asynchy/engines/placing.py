@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator, Mapping
 
 from asynchy.engines.base import Job
-from asynchy.engines.faults import NAMED, Fault, log_fault
+from asynchy.engines.faults import MAX_NAMED, Fault, log_fault
 from asynchy.engines.name_collisions import taken_names
 from asynchy.localfs.copy_tree import CopyTree, Scratch, error_reason
 from asynchy.localfs.mode_and_time import TimeNotHeld, time_not_held
@@ -166,12 +166,12 @@ class Placement:
 
     def sum_up(self, failed: Mapping[str, int]) -> None:
         """Log how many files have a fault, by cause, if they are more than were named."""
-        if sum(failed.values()) > NAMED:
+        if sum(failed.values()) > MAX_NAMED:
             causes = ", ".join(f"{cause}: {number:,}" for cause, number in failed.items())
             log.warning(
                 "%s: the first %d files with a fault are named above, the others above at level "
                 "INFO; in all: %s",
-                self._job.copy.epn, NAMED, causes,
+                self._job.copy.epn, MAX_NAMED, causes,
             )  # fmt: skip
 
     def finish(self, stop: Stop) -> None:
@@ -260,7 +260,7 @@ class Placement:
             self._home.settle(entry, mode=self._job.restore)
         except OSError as error:  # of another owner, perhaps; its data is what counts
             self._kept += 1
-            if self._kept <= NAMED:
+            if self._kept <= MAX_NAMED:
                 log.warning("%s: its time or mode stays: %s", escaped(entry.path), error.strerror)
 
 

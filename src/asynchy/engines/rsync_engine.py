@@ -35,9 +35,9 @@ from asynchy.ssh.server import Server, require_ssh
 
 log = logging.getLogger(__name__)
 
-_BUNDLES = 4
+_UNITS_PER_RSYNC = 4
 """For each of the rsyncs side by side, so that they end together."""
-_COMPARED = 2000
+_COMPARE_BATCH = 2000
 """Files whose checksums are compared by one rsync."""
 
 
@@ -149,7 +149,7 @@ class _RsyncTransfer:
     def _made(self, stop: Stop) -> Iterator[Sequence[Entry]]:
         """What is to be fetched: the files that one rsync brings."""
         listing_diff, streams = self._job.listing_diff, self._streams
-        wanted = 1 if streams == 1 else streams * _BUNDLES
+        wanted = 1 if streams == 1 else streams * _UNITS_PER_RSYNC
         cut = ChunkSize.of_whole_files(
             listing_diff.missing_bytes, listing_diff.missing_files, wanted
         )
@@ -163,7 +163,7 @@ class _RsyncTransfer:
         for entry, missing in self.placing.files(cut.bytes, stop):
             if self._over:
                 return
-            if (missing or checksums) and len(entry.path) > fetcher.LONGEST_PATH:
+            if (missing or checksums) and len(entry.path) > fetcher.MAX_PATH_BYTES:
                 self.placing.refuse(entry.path, rsync_results.path_too_long())
             elif missing:
                 if self._completes(entry):
@@ -173,7 +173,7 @@ class _RsyncTransfer:
                     yield entry
             elif checksums:
                 alike.append(entry)
-            if len(alike) == _COMPARED:
+            if len(alike) == _COMPARE_BATCH:
                 yield from self._different(alike, stop)
                 alike.clear()
         if alike:

@@ -6,32 +6,32 @@ from asynchy.model.experiment import ListingDiff
 from asynchy.model.transfer_options import TransferOptions
 from asynchy.ssh.server import Server
 
-_STREAMS = 4
+_DEFAULT_STREAMS = 4
 """rsyncs side by side where the config names no number: over 20 ms they carry more than twice what
 one does, over 100 ms four times as much; near by they cost a fifth."""
-_WORTH = 64 << 20
+_MIN_BYTES_FOR_STREAMS = 64 << 20
 """Bytes from which on more than one is worth its connections."""
-_PATIENT = 10
+_IDLE_FACTOR = 10
 """Times `timeout` that an rsync may be without a word, beside what it may take for each file: it
 looks at the earlier version of each in silence."""
-_LOOK = 0.005
+_STAT_SECONDS = 0.005
 """Seconds to look at a file at home, at a slow file system."""
-_CHECKSUMS = 20_000_000
+_CHECKSUM_RATE = 20_000_000  # bytes per second
 """Bytes a second that checksums are made of at least, in silence, too."""
 
 
 def streams(remote: Server, options: TransferOptions, listing_diff: ListingDiff) -> int:
     """How many rsyncs fetch the missing files, side by side."""
-    if listing_diff.missing_bytes < _WORTH or options.compare == "checksum":
+    if listing_diff.missing_bytes < _MIN_BYTES_FOR_STREAMS or options.compare == "checksum":
         return 1
-    return min(options.streams or _STREAMS, remote.connections, listing_diff.missing_files)
+    return min(options.streams or _DEFAULT_STREAMS, remote.connections, listing_diff.missing_files)
 
 
 def patience(remote: Server, listing_diff: ListingDiff) -> float:
     """Seconds that an rsync which fetches may be without a word."""
-    return _PATIENT * remote.timeout + _LOOK * listing_diff.files
+    return _IDLE_FACTOR * remote.timeout + _STAT_SECONDS * listing_diff.files
 
 
 def patience_for_checksums(remote: Server, size: int) -> float:
     """Seconds that an rsync which compares so many bytes may be without a word."""
-    return remote.timeout + size / _CHECKSUMS
+    return remote.timeout + size / _CHECKSUM_RATE

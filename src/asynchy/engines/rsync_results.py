@@ -13,25 +13,25 @@ from asynchy.model.attempt import EngineResult
 from asynchy.model.experiment import Entry
 from asynchy.model.formatting import count
 from asynchy.ssh.rsync import runner
-from asynchy.ssh.rsync.fetcher import LONGEST_PATH, TEMPORARY
-from asynchy.ssh.rsync.output import EXIT_CODES, VANISHED, is_absent
+from asynchy.ssh.rsync.fetcher import MAX_PATH_BYTES, TEMPORARY
+from asynchy.ssh.rsync.output import EXIT_CODES, FILES_VANISHED, is_absent
 
 _NOT_WRITTEN = "write failed on "
-_FILE_IO = 11
+_FILE_IO_ERROR = 11
 """rsync's exit code where it could not read or write a file."""
 _TEMPORARY = TEMPORARY.encode()
-_CUT = 246
+_MAX_NAME_BYTES = 246
 """Bytes of the name of a file up to which rsync does not cut that of its temporary one."""
 
 
 def ended_at_a_file(result: EngineResult) -> bool:
     """Whether rsync ended because a file could not be written at home."""
-    return result.exit_code == _FILE_IO and _NOT_WRITTEN in result.stderr
+    return result.exit_code == _FILE_IO_ERROR and _NOT_WRITTEN in result.stderr
 
 
 def path_too_long() -> OSError:
     """Why a file with a very long path is not asked for."""
-    words = f"rsync cannot fetch a file whose path has more than {LONGEST_PATH:,} bytes"
+    words = f"rsync cannot fetch a file whose path has more than {MAX_PATH_BYTES:,} bytes"
     return OSError(errno.ENAMETOOLONG, words)
 
 
@@ -58,7 +58,7 @@ class Refused:
             if (error := self._paths.get(b"/".join(parts[:depth]))) is not None:
                 return error
         name = parts[-1]
-        if len(name) <= _CUT or name in self._temporary:
+        if len(name) <= _MAX_NAME_BYTES or name in self._temporary:
             return self._temporary.get(name)
         cut = (error for start, error in self._temporary.items() if name.startswith(start))
         return next(cut, None)
@@ -83,7 +83,7 @@ def others_may_come(result: EngineResult) -> bool:
     """Whether other files can be fetched although some could not."""
     if result.vanished:
         return True
-    return result.exit_code == runner.PARTLY and not is_absent(result.stderr)
+    return result.exit_code == runner.PARTIAL_TRANSFER and not is_absent(result.stderr)
 
 
 def rank(result: EngineResult) -> int:
@@ -104,5 +104,5 @@ def complete_result() -> EngineResult:
 def vanished_result(files: int) -> EngineResult:
     """The result of a transfer in which nothing failed but that files vanished at the facility."""
     words = f"{count(files, 'file')} vanished at the facility"
-    vanished = failed(EXIT_CODES[VANISHED], None, 0, 0, words)
-    return replace(vanished, exit_code=VANISHED, vanished=True)
+    vanished = failed(EXIT_CODES[FILES_VANISHED], None, 0, 0, words)
+    return replace(vanished, exit_code=FILES_VANISHED, vanished=True)

@@ -30,7 +30,7 @@ _LINKS = "links"
 _BOOT = "boot"
 """Says since which boot of which machine files have been put into `tree`."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class StagedTree(SafeTree):
@@ -174,7 +174,7 @@ class Staging:
         boot = _BOOT_ID.read_bytes()
         if new:
             _remove(self._folder, _BOOT)
-            with open(os.open(_BOOT, _NEW, 0o600, dir_fd=self._folder), "wb") as file:  # noqa: PTH123
+            with open(os.open(_BOOT, _CREATE_FLAGS, 0o600, dir_fd=self._folder), "wb") as file:  # noqa: PTH123
                 file.write(boot)
             return True
         try:

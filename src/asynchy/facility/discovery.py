@@ -19,7 +19,7 @@ from asynchy.ssh.session import ServerSession
 
 log = logging.getLogger(__name__)
 
-_MOST = 1_000_000
+_MAX_ENTRIES = 1_000_000
 """Entries in a folder of experiments that may be one: their names are held in memory."""
 _BEAMLINE = re.compile(rb"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]{0,99}")
 
@@ -168,8 +168,8 @@ def _look(
         if not is_folder and not may_be(entry.path):
             return
         taken += 1
-        if taken > _MOST:
-            raise ListingRefused(f"{folder}: more than {_MOST:,} folders of experiments")
+        if taken > _MAX_ENTRIES:
+            raise ListingRefused(f"{folder}: more than {_MAX_ENTRIES:,} folders of experiments")
         if entry.kind in of_kind:
             of_kind[entry.kind].append(entry.path)
         elif (epn := _epn(entry.path)) is not None:

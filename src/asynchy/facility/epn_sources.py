@@ -33,7 +33,7 @@ _OF_OTHERS = {".numbers": "it is of Apple Numbers"}
 """Spreadsheets that the reader does not know, by the end of their names."""
 """Not read from a folder: in which columns they have what, nobody can tell. They are named."""
 _SEPARATORS = re.compile(r"[,;'\"]")
-_LONGEST_TYPE = 200
+_MAX_TYPE_BYTES = 200
 """Bytes of the name of a document's type."""
 _OLE = bytes.fromhex("D0CF11E0A1B11AE1")
 """How a compound file begins (MS-CFB 2.2): .xls, and documents of other programs."""
@@ -44,11 +44,11 @@ _OLE_STREAMS = tuple(
 password, of which nobody can tell what is in it."""
 _OTHER_DOCUMENTS = frozenset({".doc", ".docm", ".docx", ".dot", ".msg", ".pps", ".ppt", ".pptx"})
 """Compound files that may have a sheet in them, and are no spreadsheets."""
-_BLOCK = 1 << 20
+_BLOCK_BYTES = 1 << 20
 _READER = Path(__file__).with_name("sheet_reader.py")
-_SILENCE = 60.0
+_IDLE_TIMEOUT = 60.0  # seconds
 """Seconds without a line from the reader: a file system that stands still."""
-_MOST_ODD = 1_000
+_MAX_ODD_ROWS = 1_000
 """Rows without an EPN that are kept; a sheet may have a million."""
 _OUT_OF_MEMORY = (3, -signal.SIGABRT, -signal.SIGSEGV, -signal.SIGKILL)
 """How the reader ends without memory: of itself, or by the library that it uses."""
@@ -74,7 +74,7 @@ class EpnList:
         """Add what a file says."""
         self.epns |= other.epns
         self.files += other.files
-        room = _MOST_ODD - len(self.odd)
+        room = _MAX_ODD_ROWS - len(self.odd)
         self.odd += other.odd[:room]
         self.more_odd += other.more_odd + len(other.odd[room:])
         self.unread += other.unread
@@ -115,7 +115,7 @@ def read_spreadsheets(folder: Path, stop: Stop | None = None) -> EpnList:
             on_stdout=read.line,
             on_stderr=lambda _: None,
             environment={"RUST_BACKTRACE": "0"},
-            silence=_SILENCE,
+            idle_timeout=_IDLE_TIMEOUT,
         )
         if ended.stopped:
             raise Stopped("stopped", hint="start it again")
@@ -240,7 +240,7 @@ def _is_packed_spreadsheet(path: Path) -> bool:
                 return False
             with zipfile.ZipFile(opened) as archive:
                 names = set(archive.namelist())
-                if "mimetype" in names and archive.getinfo("mimetype").file_size < _LONGEST_TYPE:
+                if "mimetype" in names and archive.getinfo("mimetype").file_size < _MAX_TYPE_BYTES:
                     return b"opendocument.spreadsheet" in archive.read("mimetype")
         except (ValueError, RuntimeError, zipfile.BadZipFile, zlib.error):
             return False
@@ -256,7 +256,7 @@ def _is_ole_spreadsheet(path: Path) -> bool:
         if opened.read(len(_OLE)) != _OLE:
             return False
         kept = b""
-        while block := opened.read(_BLOCK):
+        while block := opened.read(_BLOCK_BYTES):
             text = kept + block
             if any(name in text for name in _OLE_STREAMS):
                 return True
@@ -293,8 +293,8 @@ def _hint(reason: str | None, otherwise: str) -> str:
 
 
 def _why(ended: ProcessResult) -> str:
-    if ended.silent:
-        return f"nothing came of it for {_SILENCE:.0f} s"
+    if ended.was_silent:
+        return f"nothing came of it for {_IDLE_TIMEOUT:.0f} s"
     if ended.code == -signal.SIGXCPU:
         return "reading it takes too long"
     if ended.code in _OUT_OF_MEMORY:
@@ -336,7 +336,7 @@ def _is_header(place: str, text: str) -> bool:
 
 
 def _take_odd(what: str, sheets: EpnList) -> None:
-    if len(sheets.odd) < _MOST_ODD:
+    if len(sheets.odd) < _MAX_ODD_ROWS:
         sheets.odd.append(what)
     else:
         sheets.more_odd += 1

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 
 from asynchy.model.experiment import OPEN_IT, Entry
 from asynchy.model.listing_limits import (
-    LONGEST_NAME,
-    LONGEST_PATH,
+    MAX_NAME_BYTES,
+    MAX_PATH_BYTES,
     SHORTEN_IT,
     ListingLimits,
 )
 
-_HEAVIEST = 256 << 20
+_MAX_QUEUE_BYTES = 256 << 20
 """Bytes that the folders of one tree take while they wait to be listed."""
-_FOLDER = 150
+_FOLDER_BYTES = 150
 """What such a folder takes besides its path."""
 
 
@@ -49,11 +49,11 @@ class Folder:
         A server looks at each entry by its path. OpenSSH's leaves out what it cannot look at, and
         reports no error.
         """
-        return self.is_too_long(b"x" * LONGEST_NAME)
+        return self.is_too_long(b"x" * MAX_NAME_BYTES)
 
     def is_too_long(self, name: bytes) -> bool:
         """Whether an entry with this name has a path that is too long to be asked for."""
-        return len(self.full) + 1 + len(name) > LONGEST_PATH
+        return len(self.full) + 1 + len(name) > MAX_PATH_BYTES
 
     def below(self, name: bytes) -> bytes:
         """The path within the tree of an entry of this folder."""
@@ -76,7 +76,7 @@ class FolderError:
 
 
 MAY_HIDE = FolderError(
-    f"it may have files with paths of more than {LONGEST_PATH:,} bytes, which SFTP cannot list",
+    f"it may have files with paths of more than {MAX_PATH_BYTES:,} bytes, which SFTP cannot list",
     alone=True,
     to_do=SHORTEN_IT,
 )
@@ -116,7 +116,7 @@ class FolderQueue:
                 return None
             self.busy += 1
             folder = self.waiting.pop()
-            self.weights[folder.tag] -= len(folder.path) + _FOLDER
+            self.weights[folder.tag] -= len(folder.path) + _FOLDER_BYTES
             return folder
 
     def put(self, folders: Iterable[Folder]) -> None:
@@ -127,7 +127,7 @@ class FolderQueue:
 
     def _put(self, folder: Folder) -> None:
         self.waiting.append(folder)
-        self.weights[folder.tag] += len(folder.path) + _FOLDER
+        self.weights[folder.tag] += len(folder.path) + _FOLDER_BYTES
 
     def admit(self, tag: int, entries: Sequence[Entry]) -> None:
         """Count what was listed of a tree.
@@ -137,7 +137,7 @@ class FolderQueue:
         """
         with self.lock:
             self.bounds.setdefault(tag, ListingLimits(self.most)).take(entries)
-            if entries and self.weights[tag] > _HEAVIEST:
+            if entries and self.weights[tag] > _MAX_QUEUE_BYTES:
                 raise ValueError("more folders than can be remembered until they are listed")
 
     def done(self) -> None:

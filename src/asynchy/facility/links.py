@@ -33,7 +33,7 @@ from asynchy.ssh.sftp.protocol import (
 
 _IN_FLIGHT = 1000
 """Links that are asked about at a time over SFTP: a server may tell of a million."""
-_BATCH = 200
+_BATCH_LINKS = 200
 """Links that one rsync looks at: a shell at the other end takes a command of 128 KiB at most."""
 
 
@@ -92,8 +92,8 @@ def follow_by_rsync(
         ToolMissing: ssh or rsync is not installed.
     """
     found: dict[bytes, Followed] = {}
-    for begin in range(0, len(names), _BATCH):
-        found |= _batch_by_rsync(session.server, folder, names[begin : begin + _BATCH], stop)
+    for begin in range(0, len(names), _BATCH_LINKS):
+        found |= _batch_by_rsync(session.server, folder, names[begin : begin + _BATCH_LINKS], stop)
     return found
 
 

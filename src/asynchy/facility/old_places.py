@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 _IN_FLIGHT = 1000
 """Paths that are asked about at a time over SFTP."""
-_MOST_LINKS = 40
+_MAX_LINKS = 40
 """Symbolic links on the way to a folder; a longer way leads in a circle."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.@+,=-]+", re.ASCII)
@@ -132,7 +132,7 @@ def _real_by_rsync(remote: Server, folder: str, stop: Stop) -> str:
             return folder
         target = _target_by_rsync(remote, done or "/", os.fsencode(name), stop)
         links += target is not None
-        if target is None or links > _MOST_LINKS:
+        if target is None or links > _MAX_LINKS:
             done = f"{done}/{name}"
         else:
             done = "" if target.startswith("/") else done

@@ -12,12 +12,12 @@ from asynchy.ssh.sftp.connection import Connection
 from asynchy.ssh.sftp.pipelined_reader import FileRead, PipelinedReader
 from asynchy.ssh.sftp.protocol import Status
 
-_SLOWEST = 20_000_000
+_MIN_DIGEST_RATE = 20_000_000  # bytes per second
 """Bytes a second that a digest at the facility is made of at least: a limit to waiting for it."""
-_EARLY = 16 << 20
+_MAX_EARLY_BYTES = 16 << 20
 """Bytes that came before those in front of them, from which on no more are asked for: a server may
 keep the beginning of a file back."""
-_OPEN = 100
+_MAX_OPEN_FILES = 100
 """Files that are open at a time."""
 
 OnDigest = Callable[[bytes, bytes], None]
@@ -26,7 +26,7 @@ OnDigest = Callable[[bytes, bytes], None]
 
 def idle_timeout_for(remote: Server, files: Iterable[CopyFile]) -> float:
     """Seconds that the server may be silent while it makes digests of files."""
-    return remote.timeout + sum(file.size for file in files) / _SLOWEST
+    return remote.timeout + sum(file.size for file in files) / _MIN_DIGEST_RATE
 
 
 def read_again(
@@ -91,7 +91,7 @@ class _Hasher:
         self._on_digest = on_digest
         self._early = 0
         self._reader: PipelinedReader[_HashedFile] = PipelinedReader(
-            connection, self, most_open=_OPEN
+            connection, self, most_open=_MAX_OPEN_FILES
         )
 
     def run(self, above: bytes, files: Iterable[CopyFile]) -> None:
@@ -103,7 +103,7 @@ class _Hasher:
             self._reader.ask()
 
     def may_ask(self, length: int) -> bool:
-        return self._early < _EARLY
+        return self._early < _MAX_EARLY_BYTES
 
     def data(self, read: _HashedFile, offset: int, data: memoryview) -> None:
         if not read.failed:

@@ -39,25 +39,25 @@ from asynchy.ssh.sftp.protocol import (
 
 log = logging.getLogger(__name__)
 
-IN_FLIGHT = 1000
+MAX_OPEN_FOLDERS = 1000
 """Folders that are open at a time on one connection, where the server allows it: OpenSSH's takes as
 many as it may open files, by default 1024 less a few (docs/decisions/0012)."""
-DEEPEST = 128
+MAX_DEPTH = 128
 """Levels of folders; symbolic links are not followed, so only a broken server has more."""
-_AHEAD = 2
+_READ_AHEAD = 2
 """READDIRs that are asked for before the answer to the first is there. Each answer with entries
 (100 at most, from OpenSSH) asks for two more, so that a large folder takes few round trips."""
-_MOST_AHEAD = 64
-_BARREN = 100
+_MAX_READ_AHEAD = 64
+_MAX_EMPTY_ANSWERS = 100
 """Answers in a row about a folder that name nothing; some servers end a folder with one."""
-_FEWEST = 16
+_MIN_OPEN_FOLDERS = 16
 """Folders that are open at a time on a server that can open no more."""
-_IDLE = 0.05
+_IDLE_WAIT = 0.05  # seconds
 _NO_SEARCH = "what is in it may not be looked at (no x permission)"
 """OpenSSH's server leaves out each entry that it cannot look at, `.` too, and tells no error."""
 _NOT_READ = "the server could not read it, and did not say why"
 """OpenSSH's server tells an error in the middle of a folder as its end."""
-_SPARE = 8
+_RESERVED_HANDLES = 8
 """Handles that are left to the server's own use, where it says how many there are."""
 
 
@@ -173,7 +173,11 @@ class _Lister:
         """Folders of which entries came in this turn, and perhaps the end, too."""
         self._postponed: list[Folder] = []
         handles = connection.limits.handles
-        self._most = min(IN_FLIGHT, handles - _SPARE) if handles > _SPARE else IN_FLIGHT
+        self._most = (
+            min(MAX_OPEN_FOLDERS, handles - _RESERVED_HANDLES)
+            if handles > _RESERVED_HANDLES
+            else MAX_OPEN_FOLDERS
+        )
 
     def run(self) -> None:
         idle = threading.Event()
@@ -188,7 +192,7 @@ class _Lister:
             elif self._postponed:  # alone, so that it is not for the others
                 self._begin(self._postponed.pop(), last_try=True)
             else:  # the others may find more
-                idle.wait(_IDLE)
+                idle.wait(_IDLE_WAIT)
 
     def _begin(self, folder: Folder, *, last_try: bool = False) -> None:
         self.open += 1
@@ -197,11 +201,11 @@ class _Lister:
     def not_opened(self, folder: Folder, most: int) -> None:
         """The server could not open a folder while so many were allowed to be open."""
         self.open -= 1
-        if most == self._most == _FEWEST:
+        if most == self._most == _MIN_OPEN_FOLDERS:
             self._postponed.append(folder)
             return
         if most == self._most:
-            self._most = max(_FEWEST, most // 2)
+            self._most = max(_MIN_OPEN_FOLDERS, most // 2)
         self.queue.put([folder])
         self.queue.done()
 
@@ -258,7 +262,7 @@ class _Listing:
         """Ask for further entries, unless the end has come; answers may overtake one another."""
         if self._ended:
             return
-        for _ in range(min(_AHEAD, _MOST_AHEAD - self._asked)):
+        for _ in range(min(_READ_AHEAD, _MAX_READ_AHEAD - self._asked)):
             self._asked += 1
             self._lister.connection.ask(
                 lambda number: read_folder(number, self._handle), self._took
@@ -308,7 +312,7 @@ class _Listing:
             if entry is not None:
                 entries.append(entry)
         try:
-            if self._barren > _BARREN:
+            if self._barren > _MAX_EMPTY_ANSWERS:
                 raise ValueError("a folder that goes on without naming anything")
             self._lister.queue.admit(self._folder.tag, entries)
         except ValueError as error:
@@ -385,8 +389,8 @@ def _entry(folder: Folder, name: Name, lister: _Lister) -> Entry:
     kind = EntryKind.DOT_FILE
     if is_wanted(name.name, dot_files=lister.dot_files):
         kind = _KINDS.get(stat.S_IFMT(mode), EntryKind.SPECIAL)
-    if kind is EntryKind.FOLDER and folder.depth >= DEEPEST:
-        raise ValueError(f"more than {DEEPEST} folders in each other")
+    if kind is EntryKind.FOLDER and folder.depth >= MAX_DEPTH:
+        raise ValueError(f"more than {MAX_DEPTH} folders in each other")
     modified = told_time(modified, name.name, name.line, lister.began)
     return Entry(kind, path, size, modified, stat.S_IMODE(mode))
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from asynchy.model.file_times import TIME_UNKNOWN
 
-_YEAR = 31_556_952
+_SECONDS_PER_YEAR = 31_556_952
 """Seconds."""
 _YEARS = [
     frozenset(b"%d" % year for year in range(1969 + passed, 1972 + passed))
-    for passed in range((1 << 32) // _YEAR + 1)
+    for passed in range((1 << 32) // _SECONDS_PER_YEAR + 1)
 ]
 """By years since 1970 the year itself and its neighbours, whatever the time zone."""
 
@@ -27,10 +27,10 @@ def told_time(modified: int, name: bytes, line: bytes, now: float) -> int:
         return TIME_UNKNOWN
     end = len(line) - len(name)
     tail = line[end - 5 : end - 1]
-    if tail in _YEARS[modified // _YEAR]:
+    if tail in _YEARS[modified // _SECONDS_PER_YEAR]:
         return modified
     is_young = tail[1:2] == b":"
-    if is_young and modified >= now - _YEAR:
+    if is_young and modified >= now - _SECONDS_PER_YEAR:
         return modified
     is_other = (is_young or tail.isdigit()) and line.endswith(b" " + name)
     return TIME_UNKNOWN if is_other else modified

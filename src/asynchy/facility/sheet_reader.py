@@ -24,18 +24,18 @@ from xml.etree import ElementTree
 
 from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum
 
-MEMORY = 256 << 20
+MAX_MEMORY_BYTES = 256 << 20
 """Bytes of address space; Python and the library take 50 MB of it."""
 OUT_OF_MEMORY = 3
 """The exit code."""
-SECONDS = 4
+MAX_CPU_SECONDS = 4
 """Of processor time for a file: a sheet of a million rows takes two."""
-_UNPACKED = 100 << 20
+_MAX_UNPACKED_BYTES = 100 << 20
 """Bytes that the parts of a file may say they unpack to; a sheet of 10,000 rows has 5 MB."""
-_LONGEST = 100
+_MAX_CELL_LENGTH = 100  # characters
 """Characters of a cell that are told; an EPN has 20 at most."""
 
-_LARGEST_CELL = 5000
+_MAX_FORMULA_BYTES = 5000
 """Bytes of a cell with a formula, as it is written in the file."""
 _FIRST_CELL = re.compile(
     rb'<c\s[^>]{0,200}?\br="A(\d{1,7})"[^>]{0,200}(?<!/)>(.{1,4000}?)</c>', re.S
@@ -49,10 +49,10 @@ _ERROR = "an error in place of a value, such as #N/A; correct it, and save the f
 def main(files: list[str]) -> int:
     """Print what is in the files."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     for file in files:
         used = resource.getrusage(resource.RUSAGE_SELF)
-        limit = int(used.ru_utime + used.ru_stime) + SECONDS
+        limit = int(used.ru_utime + used.ru_stime) + MAX_CPU_SECONDS
         resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
         try:
             _check_unpacked(file)
@@ -71,9 +71,10 @@ def _check_unpacked(file: str) -> None:
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             unpacked = sum(part.file_size for part in archive.infolist())
-    if unpacked > _UNPACKED:
+    if unpacked > _MAX_UNPACKED_BYTES:
         raise ValueError(
-            f"it unpacks to {unpacked / 1e6:,.0f} MB; at most {_UNPACKED / 1e6:,.0f} MB are read"
+            f"it unpacks to {unpacked / 1e6:,.0f} MB;"
+            f" at most {_MAX_UNPACKED_BYTES / 1e6:,.0f} MB are read"
         )
 
 
@@ -89,7 +90,7 @@ def _print_cells(file: str) -> None:
             except MemoryError:
                 raise
             except BaseException as error:  # noqa: BLE001 - a panic of the library, too
-                _print("bad", sheet.name[:_LONGEST], _reason(error))
+                _print("bad", sheet.name[:_MAX_CELL_LENGTH], _reason(error))
             else:
                 _print("sheet")
 
@@ -121,11 +122,11 @@ def _print_sheet(book: CalamineWorkbook, name: str, unread: dict[int, str]) -> N
         whole = isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15
         text = str(int(cell)) if whole else str(cell).strip()  # type: ignore[arg-type]
         if text:
-            _print("cell", name[:_LONGEST], number, text[:_LONGEST])
+            _print("cell", name[:_MAX_CELL_LENGTH], number, text[:_MAX_CELL_LENGTH])
         elif number not in unread and any(str(other).strip() for other in row):
-            _print("odd", name[:_LONGEST], number, "the first cell is empty")
+            _print("odd", name[:_MAX_CELL_LENGTH], number, "the first cell is empty")
     for number, what in sorted(unread.items()):
-        _print("unread", name[:_LONGEST], number, what)
+        _print("unread", name[:_MAX_CELL_LENGTH], number, what)
 
 
 def _parts(file: str) -> dict[str, str]:
@@ -161,7 +162,7 @@ def _unread(file: str, part: str) -> dict[int, str]:
                     found[int(match[1])] = _ERROR
                 elif b"<f" in match[2] and not _VALUE.search(match[2]):
                     found[int(match[1])] = _NO_VALUE
-            kept = text[max(done, len(text) - _LARGEST_CELL) :]
+            kept = text[max(done, len(text) - _MAX_FORMULA_BYTES) :]
     return found
 
 

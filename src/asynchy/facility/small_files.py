@@ -9,7 +9,7 @@ from asynchy.ssh.session import ServerSession
 from asynchy.ssh.sftp.pipelined_reader import FileRead, PipelinedReader
 from asynchy.ssh.sftp.protocol import Status
 
-_OPEN = 100
+_MAX_OPEN_FILES = 100
 """Files that are open at a time."""
 
 
@@ -26,7 +26,7 @@ def read_files(
     """
     kept = _Kept()
     with session.connection(stop) as connection:
-        reader = PipelinedReader(connection, kept, most_open=_OPEN)
+        reader = PipelinedReader(connection, kept, most_open=_MAX_OPEN_FILES)
         for path in paths:
             reader.add(FileRead(path=path, length=limit))
         reader.ask()

@@ -32,24 +32,24 @@ from asynchy.ssh.error_causes import cause
 
 log = logging.getLogger(__name__)
 
-_ABOVE = 0o2770
+_PARENT_MODE = 0o2770
 """Folders that we make above the data: the project's group works in them, others stay out."""
 _WHAT = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFREG: "a file"}
 LOCK = "lock"
 """In the folder for files on their way."""
 STAGING = "rsync"
 """There, too: the folder that rsync writes into."""
-_LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _PROBE = ".asynchy-probe"
 _LOOK = "look at `dmesg`, and at how the file system of the project folder is mounted"
-_UNFINISHED = 0o1700
+_UNFINISHED_MODE = 0o1700
 """The mode of a folder that was just made: by its sticky bit a later run sees that it never got the
 mode that it is to have."""
-_NAME = 200
+_MAX_NAME_BYTES = 200
 _libc = ctypes.CDLL(None, use_errno=True)
 _renameat2 = getattr(_libc, "renameat2", None)
 """Of the C library since glibc 2.28."""
-_EXCHANGE = 2
+_RENAME_EXCHANGE = 2
 """RENAME_EXCHANGE of renameat2(2)."""
 
 
@@ -66,12 +66,12 @@ def make_folders(copy: Copy) -> None:
         new = made(above, name)
         below = os.open(name, FOLDER, dir_fd=above)
         if new:
-            _give(below, _ABOVE)
+            _give(below, _PARENT_MODE)
         return below
 
     destination = walk_down(copy.project_folder, copy.destination, make)
     if new:
-        _give(destination, _UNFINISHED)
+        _give(destination, _UNFINISHED_MODE)
     os.close(destination)
 
 
@@ -112,7 +112,7 @@ class Scratch:
 
     def time_at_home(self, modified: int) -> int | None:
         """The time in seconds that a file has here once it was given one; None: it is refused."""
-        os.close(os.open(_PROBE, _LOCK, 0o600, dir_fd=self.descriptor))
+        os.close(os.open(_PROBE, _LOCK_FLAGS, 0o600, dir_fd=self.descriptor))
         try:
             return dated(self.descriptor, _PROBE, modified)
         finally:
@@ -148,7 +148,7 @@ def _leads_home(scratch: int, copy: Copy) -> bool:
     It is tried: some file systems that join others (mergerfs) are one device, and refuse.
     """
     with contextlib.suppress(FileExistsError):
-        os.close(os.open(_PROBE, _LOCK | os.O_EXCL, 0o600, dir_fd=scratch))
+        os.close(os.open(_PROBE, _LOCK_FLAGS | os.O_EXCL, 0o600, dir_fd=scratch))
     home = opened(copy.project_folder, copy.destination)
     try:
         os.rename(_PROBE, _PROBE, src_dir_fd=scratch, dst_dir_fd=home)
@@ -162,11 +162,11 @@ def _leads_home(scratch: int, copy: Copy) -> bool:
 
 
 def _locked(scratch: int, path: Path) -> int:
-    lock = os.open(LOCK, _LOCK, 0o600, dir_fd=scratch)
+    lock = os.open(LOCK, _LOCK_FLAGS, 0o600, dir_fd=scratch)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        who = escaped(os.pread(lock, _NAME, 0), limit=_NAME)
+        who = escaped(os.pread(lock, _MAX_NAME_BYTES, 0), limit=_MAX_NAME_BYTES)
         os.close(lock)
         reason = f"{who or 'another process'} works on this copy; two configs have one destination"
         raise OSError(errno.EBUSY, reason, str(path)) from None
@@ -223,7 +223,7 @@ def _exchanged(one: int, name: str | bytes, other: int, other_name: bytes) -> bo
     """
     if _renameat2 is None:
         return False
-    if not _renameat2(one, os.fsencode(name), other, other_name, _EXCHANGE):
+    if not _renameat2(one, os.fsencode(name), other, other_name, _RENAME_EXCHANGE):
         return True
     number = ctypes.get_errno()
     if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
@@ -244,7 +244,7 @@ def error_reason(error: OSError) -> tuple[str, str | None]:
 
 def _is_unfinished(folder: os.stat_result) -> bool:
     """Whether it has the mode of one that was just made; the setgid bit is the folder's above."""
-    return folder.st_mode & 0o1777 == _UNFINISHED and folder.st_uid == os.geteuid()
+    return folder.st_mode & 0o1777 == _UNFINISHED_MODE and folder.st_uid == os.geteuid()
 
 
 class CopyTree(SafeTree):
@@ -342,7 +342,7 @@ class CopyTree(SafeTree):
         """Make a folder where there is none; those above it are there; so is `.`."""
         try:
             folder, name = self._place(entry.path)
-            os.mkdir(name, _UNFINISHED, dir_fd=folder)
+            os.mkdir(name, _UNFINISHED_MODE, dir_fd=folder)
         except OSError as error:
             if (found := self.in_the_way(entry.path, folder=True)) is not None:
                 raise found from None

@@ -19,15 +19,15 @@ from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Copy
 from asynchy.model.verification import CopyFile, Damage, batches
 
-_BUFFER = 1 << 20
+_BUFFER_BYTES = 1 << 20
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
 """Nothing is there, or something else does: a link, or a socket."""
-_FILES = 64
+_MAX_BATCH_FILES = 64
 """Files that a thread takes at a time at most."""
-_BYTES = 32 << 20
+_MAX_BATCH_BYTES = 32 << 20
 """Bytes that it takes at a time, unless one file has more."""
 _THREADS = 4
-_BURST = 0.2
+_BURST_SECONDS = 0.2
 """Seconds of reading that may be made up for."""
 
 
@@ -65,7 +65,7 @@ class Throttle:
             return
         with self._lock:
             now = time.monotonic()
-            begin = max(self._until, now - _BURST)
+            begin = max(self._until, now - _BURST_SECONDS)
             self._until = begin + count / self._rate
         if begin > now:
             stop.wait(begin - now)
@@ -96,7 +96,7 @@ class Reader:
         ended = threading.Event()
         with ThreadPoolExecutor(self.threads) as pool:
             try:
-                for batch in batches(files, _FILES, _BYTES):
+                for batch in batches(files, _MAX_BATCH_FILES, _MAX_BATCH_BYTES):
                     pending.append(pool.submit(self._batch, batch, ended))
                     if len(pending) > 3 * self.threads:
                         yield from pending.popleft().result()
@@ -108,7 +108,7 @@ class Reader:
                     future.cancel()
 
     def _batch(self, files: list[CopyFile], ended: threading.Event) -> list[HashResult]:
-        buffer = memoryview(bytearray(_BUFFER))
+        buffer = memoryview(bytearray(_BUFFER_BYTES))
         with SafeTree.of(self.copy) as tree:
             return [self._one(tree, file, buffer, ended) for file in files]
 

@@ -12,9 +12,9 @@ from typing import IO
 from asynchy.localfs.safe_tree import SafeTree
 from asynchy.model.remote_names import OURS
 
-_IN_MEMORY = 20_000
+_MAX_NAMES_IN_MEMORY = 20_000
 """Names of one folder that are sorted at a time; those of a larger folder go through a file."""
-_READ = 64 << 10
+_READ_BYTES = 64 << 10
 
 
 def files_below(
@@ -61,7 +61,7 @@ def _in_order(names: Iterable[bytes]) -> Iterator[bytes]:
     ends = [0]
     for name in names:
         few.append(name)
-        if len(few) >= _IN_MEMORY:
+        if len(few) >= _MAX_NAMES_IN_MEMORY:
             file = file or tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the names
             file.write(b"".join(one + b"\0" for one in sorted(few)))
             ends.append(file.tell())
@@ -83,7 +83,7 @@ def _read(file: IO[bytes], start: int, end: int) -> Iterator[bytes]:
     """Names that were written between two places of a file."""
     rest = b""
     while start < end:
-        block = os.pread(file.fileno(), min(_READ, end - start), start)
+        block = os.pread(file.fileno(), min(_READ_BYTES, end - start), start)
         start += len(block)
         *whole, rest = (rest + block).split(b"\0")
         yield from whole

@@ -9,9 +9,9 @@ from asynchy.localfs.safe_tree import opened
 from asynchy.model.experiment import Copy
 from asynchy.model.plan import FreeSpace
 
-_LARGEST_BLOCK = 65_536
+_MAX_BLOCK_BYTES = 65_536
 """Bytes."""
-_USUAL_BLOCK = 4096
+_DEFAULT_BLOCK_BYTES = 4096
 """Bytes."""
 
 
@@ -41,8 +41,8 @@ def block_for(copy: Copy) -> int:
         block = os.statvfs(descriptor).f_frsize
     finally:
         os.close(descriptor)
-    if block > _LARGEST_BLOCK:  # what NFS and GPFS tell is how much they write at a time
-        return _USUAL_BLOCK
+    if block > _MAX_BLOCK_BYTES:  # what NFS and GPFS tell is how much they write at a time
+        return _DEFAULT_BLOCK_BYTES
     return max(1, block)
 
 

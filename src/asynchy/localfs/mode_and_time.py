@@ -8,7 +8,7 @@ import stat
 from datetime import UTC, datetime
 
 from asynchy.localfs.safe_tree import is_about_one_file
-from asynchy.model.file_times import MOST_TOLERATED, is_last_of_32_bits, is_time
+from asynchy.model.file_times import MAX_TIME_TOLERANCE, is_last_of_32_bits, is_time
 
 _TIME_REFUSED = "the file system at home refuses its time (`compare: size` does without it)"
 _MODE_REFUSED = "the file system at home refuses its mode (`modes: umask` does without it)"
@@ -57,7 +57,7 @@ def time_not_held(modified: int, at_home: int | None) -> TimeNotHeld:
     became = f"{_shown(modified)} became {_shown(at_home)}"
     words = f"the file system at home cannot hold its time ({became})"
     way_out = "`compare: size` does without it"
-    if off <= MOST_TOLERATED:
+    if off <= MAX_TIME_TOLERANCE:
         way_out = f"allow for it with `time-tolerance: {off}`, or with `compare: size`"
     return TimeNotHeld(errno.EOPNOTSUPP, f"{words}; {way_out}")
 

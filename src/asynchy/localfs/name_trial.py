@@ -28,7 +28,7 @@ _REFUSALS = {
 }
 """What file systems say of a name that they refuse, and what that means. (exfat-fuse says ENOENT,
 though the folder is there.)"""
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _Kind = tuple[frozenset[str], str, int]
 
@@ -68,7 +68,7 @@ class NameTrial:
             os.mkdir(_FOLDER, 0o700, dir_fd=self._scratch)
         folder = os.open(_FOLDER, FOLDER, dir_fd=self._scratch)
         try:
-            os.close(os.open(name, _NEW, 0o600, dir_fd=folder))
+            os.close(os.open(name, _CREATE_FLAGS, 0o600, dir_fd=folder))
             os.unlink(name, dir_fd=folder)
         finally:
             os.close(folder)

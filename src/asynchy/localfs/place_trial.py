@@ -10,7 +10,7 @@ from asynchy.localfs.safe_tree import is_about_one_file
 
 _OF_A_PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE})
 """What another file system that is mounted in the copy says, or one branch of a mergerfs."""
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = bytes(4096)
 
 
@@ -28,7 +28,7 @@ def is_about_one_place(error: OSError, scratch: int) -> bool:
 def _takes_a_file(folder: int) -> bool:
     name = f"try-{os.getpid()}-{threading.get_native_id()}"
     try:
-        file = os.open(name, _NEW, 0o600, dir_fd=folder)
+        file = os.open(name, _CREATE_FLAGS, 0o600, dir_fd=folder)
         try:
             is_whole = os.write(file, _BLOCK) == len(_BLOCK)
             os.fsync(file)

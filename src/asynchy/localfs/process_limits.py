@@ -7,7 +7,7 @@ import re
 import resource
 from pathlib import Path
 
-_MOST_FILES = 65_536
+_MAX_OPEN_FILES = 65_536
 """Open files that are asked for at most: programs that close all they could have open get slow."""
 _STATUS = Path("/proc/self/status")
 
@@ -31,6 +31,6 @@ def raise_limit() -> None:
     far higher: getrlimit(2).
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    wanted = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

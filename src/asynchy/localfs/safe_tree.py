@@ -28,17 +28,17 @@ from asynchy.model.experiment import Copy
 from asynchy.model.formatting import escaped
 from asynchy.model.remote_names import is_inside
 
-_MADE = 0o770
+_FOLDER_MODE = 0o770
 """Permission bits of folders that are made: the group works in them, others stay out."""
-_OPEN = 100
+_MAX_OPEN_FOLDERS = 100
 """Folders of a tree that are kept open at most."""
-_OTHERS = 256
+_RESERVED_DESCRIPTORS = 256
 """Descriptors that are left for everything else: connections, pipes, logs, the catalogue."""
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """How a folder is opened: never through a symbolic link."""
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_COPIED = 1 << 20
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_COPY_BYTES = 1 << 20
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ABOUT_ALL = frozenset({
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ENOTCONN, errno.ENODEV,
     errno.ENXIO, errno.ESHUTDOWN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH,
@@ -120,7 +120,7 @@ class SafeTree:
     def open(self, path: bytes) -> int:
         """What is there, opened to be read; a FIFO does not block."""
         folder, name = self._place(path)
-        return os.open(name, _FILE, dir_fd=folder)
+        return os.open(name, _READ_FLAGS, dir_fd=folder)
 
     def move(self, path: bytes, to: SafeTree) -> None:
         """Move what is there to the same place in another tree; folders are made as needed."""
@@ -142,7 +142,7 @@ class SafeTree:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            source = os.open(name, _FILE, dir_fd=folder)
+            source = os.open(name, _READ_FLAGS, dir_fd=folder)
             self._write(source, path)
             os.unlink(name, dir_fd=folder)
 
@@ -155,9 +155,11 @@ class SafeTree:
         above, _, name = path.rpartition(b"/")
         with open(descriptor, "rb") as source:
             found = os.fstat(source.fileno())
-            new = os.open(name, _NEW, stat.S_IMODE(found.st_mode), dir_fd=self._made(above))
+            new = os.open(
+                name, _CREATE_FLAGS, stat.S_IMODE(found.st_mode), dir_fd=self._made(above)
+            )
             with open(new, "wb") as target:  # noqa: PTH123
-                shutil.copyfileobj(source, target, _COPIED)
+                shutil.copyfileobj(source, target, _COPY_BYTES)
                 target.flush()
                 os.utime(target.fileno(), ns=(found.st_atime_ns, found.st_mtime_ns))
                 os.fsync(target.fileno())
@@ -192,7 +194,7 @@ class SafeTree:
         for depth in range(1, len(names) + 1):
             folder, name = self._place(b"/".join(names[:depth]))
             with contextlib.suppress(FileExistsError):
-                os.mkdir(name, _MADE, dir_fd=folder)
+                os.mkdir(name, _FOLDER_MODE, dir_fd=folder)
         return self._folder(path)
 
     def _place(self, path: bytes) -> tuple[int, bytes]:
@@ -231,7 +233,7 @@ def same_bytes(one: SafeTree, other: SafeTree, path: bytes) -> bool:
     with open(one.open(path), "rb") as first, open(other.open(path), "rb") as second:  # noqa: PTH123
         if os.fstat(first.fileno()).st_size != os.fstat(second.fileno()).st_size:
             return False
-        while block := first.read(_COPIED):
+        while block := first.read(_COPY_BYTES):
             heartbeat.beat()
             if block != second.read(len(block)):
                 return False
@@ -258,7 +260,9 @@ class _Budget:
     def share(self) -> int:
         """Folders for each of them."""
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return min(_OPEN, max(0, limit - _OTHERS) // 2 // max(1, self._trees))
+        return min(
+            _MAX_OPEN_FOLDERS, max(0, limit - _RESERVED_DESCRIPTORS) // 2 // max(1, self._trees)
+        )
 
 
 _budget = _Budget()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """As `struct_time` counts them: Monday is 0."""
-_MIDNIGHT = 24 * 60
+_MINUTES_PER_DAY = 24 * 60
 _TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00", re.ASCII)
 
 
@@ -42,7 +42,7 @@ def parse_hours(text: str) -> tuple[int, int]:
     """
     first, _, last = text.replace(" ", "").partition("-")
     begin, end = _minutes(first), _minutes(last)
-    if begin in {end, _MIDNIGHT}:
+    if begin in {end, _MINUTES_PER_DAY}:
         raise ValueError("the span is empty")
     return begin, end
 
@@ -50,7 +50,7 @@ def parse_hours(text: str) -> tuple[int, int]:
 def _minutes(text: str) -> int:
     if (found := _TIME.fullmatch(text)) is None:
         raise ValueError("not a time of day")
-    return int(found[1]) * 60 + int(found[2]) if found[1] else _MIDNIGHT
+    return int(found[1]) * 60 + int(found[2]) if found[1] else _MINUTES_PER_DAY
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class BandwidthSpan:
     """On which the span begins; Monday is 0."""
     begin: int = 0
     """Minutes after midnight."""
-    end: int = _MIDNIGHT
+    end: int = _MINUTES_PER_DAY
     """Minutes after midnight, exclusive; not after the begin: on the next day."""
 
     def includes(self, local: time.struct_time) -> bool:

@@ -24,7 +24,7 @@ class ExperimentOrder(Enum):
 
 FILTERS = ("state", "beamline", "project", "year", "person", "cause")
 """What a list can be narrowed by; each is also the name in a link."""
-LARGEST_PAGE = 500
+MAX_PAGE_ROWS = 500
 """Rows of one page at most."""
 RISK_BANDS = (0, 7, 14, 30)
 """Days that are left, by which what is at risk is counted; 0: none, its time is past."""

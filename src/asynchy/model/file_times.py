@@ -10,10 +10,10 @@ TIME_UNKNOWN = -(1 << 62)
 SFTP (version 3) tells times in 32 bits without a sign: none before 1970 or after 2106.
 """
 
-MOST_TOLERATED = 86_400
+MAX_TIME_TOLERANCE = 86_400  # seconds
 """Seconds by which times may differ at most: `time-tolerance`."""
 _tolerance = 0  # seconds
-_LAST_OF_32_BITS = (1 << 31) - 1
+_MAX_32_BIT_TIME = (1 << 31) - 1  # seconds since 1970
 
 
 def tolerate(seconds: int) -> None:
@@ -48,7 +48,7 @@ def same_time(at_home: int, modified: int) -> bool:
 
 def is_last_of_32_bits(at_home: int, modified: int) -> bool:
     """Whether a time is the last that XFS without bigtime can hold, in place of a later one."""
-    return at_home == _LAST_OF_32_BITS < modified
+    return at_home == _MAX_32_BIT_TIME < modified
 
 
 def is_told_by_sftp(modified: int) -> bool:

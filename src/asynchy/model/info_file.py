@@ -15,7 +15,7 @@ from asynchy.model.person import Person
 
 FILES = (b"frames/.info", b".info")
 """Where it is in an experiment; the first that can be understood counts."""
-LARGEST = 65_536
+MAX_INFO_BYTES = 65_536
 """Bytes; those that are known have a few hundred."""
 
 
@@ -33,7 +33,7 @@ class Info:
 
 def parse_info(data: bytes) -> Info | None:
     """What the file says; None if it cannot be understood."""
-    if len(data) > LARGEST:
+    if len(data) > MAX_INFO_BYTES:
         return None
     try:
         with warnings.catch_warnings():

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 
 from asynchy.model.experiment import Entry
 
-LONGEST_NAME = 255
+MAX_NAME_BYTES = 255
 """Bytes of the name of a file: NAME_MAX of Linux."""
-LONGEST_PATH = 4095
+MAX_PATH_BYTES = 4095
 """Bytes of a path: PATH_MAX of Linux, without the byte that ends it."""
-LARGEST = 1 << 53
+MAX_EXPERIMENT_BYTES = 1 << 53
 """Bytes of an experiment: 9 PB. Sums of such stay what a database can add."""
 
 
@@ -24,10 +24,10 @@ def check_name(path: bytes) -> None:
     Raises:
         ValueError: it is longer than Linux allows.
     """
-    if len(path) <= LONGEST_NAME:  # as nearly all are
+    if len(path) <= MAX_NAME_BYTES:  # as nearly all are
         return
     name = len(path) - path.rfind(b"/") - 1
-    if name > LONGEST_NAME:
+    if name > MAX_NAME_BYTES:
         raise ValueError(f"a name of {name:,} bytes")
 
 
@@ -41,7 +41,7 @@ class ListingLimits:
     def __init__(self, entries: int) -> None:
         self._entries = entries
         self._left = entries
-        self._bytes_left = LARGEST
+        self._bytes_left = MAX_EXPERIMENT_BYTES
 
     def take(self, entries: Iterable[Entry]) -> None:
         """Count some entries.
@@ -59,4 +59,4 @@ class ListingLimits:
         if self._left < 0:
             raise ValueError(f"more than {self._entries:,} entries (max-entries)")
         if self._bytes_left < 0:
-            raise ValueError(f"more than {LARGEST:,} bytes")
+            raise ValueError(f"more than {MAX_EXPERIMENT_BYTES:,} bytes")

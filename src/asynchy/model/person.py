@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Self
 
-_LONGEST = 200
+_MAX_LENGTH = 200  # characters
 
 
 @dataclass(frozen=True)
@@ -53,4 +53,4 @@ def single_line(value: Any) -> str:
     if not isinstance(value, str):
         return ""
     safe = "".join(c if c.isprintable() else " " for c in value)
-    return " ".join(safe.split())[:_LONGEST]
+    return " ".join(safe.split())[:_MAX_LENGTH]

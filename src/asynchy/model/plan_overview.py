@@ -17,7 +17,7 @@ from asynchy.model.policy import Policy
 from asynchy.model.safety import name_of, replaced_words
 from asynchy.model.visit import Visit
 
-_NAMED = 10
+_MAX_NAMED = 10  # experiments that one sentence names
 _LOSSES_TOLD = timedelta(days=14)
 
 
@@ -54,8 +54,8 @@ def overview_of(states: Iterable[ExperimentState]) -> PlanOverview:
 
 def named(names: Sequence[str]) -> str:
     """The first of some names, and how many more there are."""
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    more = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
+    return ", ".join(names[:_MAX_NAMED]) + more
 
 
 def sentences(overview: PlanOverview, *, shrunk: bool = True) -> list[str]:

@@ -8,13 +8,15 @@ from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
 _MASK = "********"
-_SHORTEST = 6
+_MIN_SECRET_LENGTH = 6  # characters
 """What is shorter may be part of any word, and is no secret."""
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
     """The text without the secrets, as they are, quoted for URLs or JSON, or in Base64."""
-    found = {form for secret in secrets if len(secret) >= _SHORTEST for form in _forms(secret)}
+    found = {
+        form for secret in secrets if len(secret) >= _MIN_SECRET_LENGTH for form in _forms(secret)
+    }
     for form in sorted(found, key=len, reverse=True):
         text = text.replace(form, _MASK)
     return text

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from asynchy.model.experiment import DataSize
 from asynchy.model.formatting import count, escaped, size
 
-_EXAMPLE = 100
+_MAX_EXAMPLE_LENGTH = 100  # characters
 """Characters of a path that is named as an example."""
 
 
@@ -68,7 +68,9 @@ class Shrinking:
             return ["lists less than before"]
         told = [" and ".join(parts)]
         if self.losses.examples:
-            names = ", ".join(escaped(path, limit=_EXAMPLE) for path in self.losses.examples)
+            names = ", ".join(
+                escaped(path, limit=_MAX_EXAMPLE_LENGTH) for path in self.losses.examples
+            )
             told.append(names if len(self.losses.examples) == self.losses.files else f"{names}, …")
         if self.losses.damaged:
             bad = count(self.losses.damaged, "file")

@@ -36,8 +36,8 @@ _SCRATCH = ".asynchy-receipt"
 _AGENT = "Bag-Software-Agent: asynchy"
 _FILE, _FOLDER = 0o660, 0o2770
 """A receipt names people: the project's group reads it, others do not."""
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def place_beside(destination: Path) -> Path:
@@ -190,7 +190,7 @@ def opened_receipt(folder: Path, copy: Copy) -> Iterator[dict[str, BinaryIO]]:
         files: dict[str, BinaryIO] = {}
         for name in (_DECLARATION, *_ALL[:-1]):
             with contextlib.suppress(FileNotFoundError):
-                stream = os.fdopen(os.open(name, _READ, dir_fd=descriptor), "rb")
+                stream = os.fdopen(os.open(name, _READ_FLAGS, dir_fd=descriptor), "rb")
                 files[name] = stack.enter_context(stream)
         is_whole = _DECLARATION in files and _INFO in files and _is_of(copy, descriptor)
         if is_whole and _is_same(files[_DECLARATION], descriptor):
@@ -217,7 +217,7 @@ class _BagFile:
     """A file that is written, and its SHA-256."""
 
     def __init__(self, name: str, folder: int) -> None:
-        self._stream = os.fdopen(os.open(name, _NEW, _FILE, dir_fd=folder), "wb")
+        self._stream = os.fdopen(os.open(name, _CREATE_FLAGS, _FILE, dir_fd=folder), "wb")
         os.fchmod(self._stream.fileno(), _FILE)
         self._sha256 = hashlib.sha256()
 
@@ -262,7 +262,7 @@ def _opened(folder: Path, project: Path) -> int:
 
 def _is_of(copy: Copy, folder: int) -> bool:
     """Whether what is in a folder is a receipt of ours of the experiment."""
-    with os.fdopen(os.open(_INFO, _READ, dir_fd=folder), "rb") as stream:
+    with os.fdopen(os.open(_INFO, _READ_FLAGS, dir_fd=folder), "rb") as stream:
         said = stream.read(65_536).decode("utf-8", "replace").splitlines()
     # Older receipts have the letters as people wrote them.
     mine = f"external-identifier: {copy.epn.text}"

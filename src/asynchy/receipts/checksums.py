@@ -16,7 +16,7 @@ from asynchy.runtime.read_progress import ReadProgress
 
 log = logging.getLogger(__name__)
 
-_STORED = 1000
+_STORE_BATCH = 1000
 """Digests that are stored at a time."""
 
 
@@ -49,7 +49,7 @@ def store_checksums(context: RunContext, copy: Copy, copy_files: CopyFiles) -> N
                 )
                 continue
             lot.append((found.file, digest))
-            if len(lot) >= _STORED:
+            if len(lot) >= _STORE_BATCH:
                 copy_files.digest(lot)
                 lot = []
         copy_files.digest(lot)

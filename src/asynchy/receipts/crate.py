@@ -1,7 +1,7 @@
 """What a receipt says, as an RO-Crate 1.1 (https://w3id.org/ro/crate/1.1): JSON-LD.
 
 Only terms of its context are used, and `sha256` of schema.org. An experiment with more than
-`MOST_FILES` files is described as a whole: the manifest names each (docs/decisions/0022).
+`MAX_FILES` files is described as a whole: the manifest names each (docs/decisions/0022).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from asynchy.model.verification import Check, CopyFile, Level
 from asynchy.model.visit import Visit
 from asynchy.receipts.bag import MANIFEST, ODD_NAMES, PAYLOAD
 
-MOST_FILES = 10_000
+MAX_FILES = 10_000
 """Files that are described one by one; 100,000 make 32 MB of JSON."""
 _MEANING = {
     None: "nothing was proven of some of it",

@@ -17,11 +17,11 @@ from asynchy.localfs.safe_tree import SafeTree
 from asynchy.model.attempt import Attempt, Verdict
 from asynchy.model.experiment import Copy
 from asynchy.model.formatting import count, escaped, size
-from asynchy.model.info_file import FILES, LARGEST, Info, parse_info
+from asynchy.model.info_file import FILES, MAX_INFO_BYTES, Info, parse_info
 from asynchy.model.verification import Check, CopyFile, Damage, Level
 from asynchy.receipts.bag import ODD_NAMES, Bag, place_beside
 from asynchy.receipts.checksums import store_checksums
-from asynchy.receipts.crate import MOST_FILES, ReceiptData, described, level_word
+from asynchy.receipts.crate import MAX_FILES, ReceiptData, described, level_word
 from asynchy.runtime.context import RunContext
 from asynchy.ssh import capabilities
 
@@ -159,7 +159,7 @@ class _Counted:
             self.level = None if file.level is None else min(self.level, file.level)
         if self.listed is not None:
             self.listed.append(file)
-            if self.files > MOST_FILES:
+            if self.files > MAX_FILES:
                 self.listed = None
 
 
@@ -208,7 +208,7 @@ def _info(copy: Copy) -> Info | None:
         for path in FILES:
             try:
                 with os.fdopen(tree.open(path), "rb") as stream:
-                    info = parse_info(stream.read(LARGEST + 1))
+                    info = parse_info(stream.read(MAX_INFO_BYTES + 1))
             except OSError:
                 continue
             if info is not None:

@@ -34,7 +34,7 @@ from asynchy.runtime.log_marks import IN_REPORT
 
 log = logging.getLogger(__name__)
 
-_TICK = 0.5
+_POLL_INTERVAL = 0.5  # seconds
 
 
 def select_what_fits(
@@ -77,7 +77,7 @@ def select_what_fits(
             context.prepare(new.expected, beside=min(at_a_time, len(due)))  # the listings' own
         while listings:
             item, listing = listings.popleft()
-            while wait([listing], _TICK).not_done:
+            while wait([listing], _POLL_INTERVAL).not_done:
                 context.board.beat()
             decision = _decision(item, listing.result(), rooms, places)
             if isinstance(decision, Skipped):

@@ -25,9 +25,9 @@ from asynchy.runtime.progress import ProgressBoard
 
 log = logging.getLogger(__name__)
 
-_CONFIG_LOOK = 5.0
+_CONFIG_CHECK_INTERVAL = 5.0  # seconds
 """Seconds between two looks at the config file while waiting for the next cycle."""
-_PAUSE_LOOK = 5.0
+_PAUSE_CHECK_INTERVAL = 5.0  # seconds
 """Seconds between two looks whether a pause has ended."""
 
 
@@ -134,7 +134,7 @@ class Daemon:
         while not self._stop.requested and (pause := self._current_pause()) is not None:
             paused = True
             self._board.phase(str(pause))
-            self._sleep(_PAUSE_LOOK, self._stop)
+            self._sleep(_PAUSE_CHECK_INTERVAL, self._stop)
         if paused and not self._stop.requested:
             log.info("the pause has ended")
 
@@ -216,7 +216,7 @@ class Daemon:
                 self._wake.clear()
                 log.info("asked to look now")
                 return True
-            if time.monotonic() - looked > _CONFIG_LOOK:
+            if time.monotonic() - looked > _CONFIG_CHECK_INTERVAL:
                 looked = time.monotonic()
                 if self._config.refresh():
                     return True

@@ -33,7 +33,7 @@ from asynchy.ssh.session import ServerFacts, ServerSession
 
 _COMMAND = (sys.executable, "-c", "from asynchy.repatriation.fetch_subprocess import main; main()")
 _END = b"."
-_GRACE = 15.0
+_STOP_TIMEOUT = 15.0  # seconds
 """Seconds that the process has to end its rsync and to record the attempt."""
 
 
@@ -87,7 +87,7 @@ def fetch_in_subprocess(
             on_stderr=lambda line: None,
             environment={},
             stdin=pickle.dumps(task),
-            grace=_GRACE,
+            grace=_STOP_TIMEOUT,
             timeout=context.remote.timeout,
         )
         context.board.end(transfer.copy)
@@ -103,8 +103,8 @@ def fetch_in_subprocess(
 def _died(copy: Copy, ended: subprocess_runner.ProcessResult) -> Outcome:
     if ended.stopped:
         return Outcome(copy, Verdict.STOPPED, "stopped; what was fetched is kept")
-    if ended.still:
-        reason = f"{ended.still} stood still for {ended.waited:.0f} s, and was ended"
+    if ended.hung_process:
+        reason = f"{ended.hung_process} stood still for {ended.waited:.0f} s, and was ended"
         return Outcome(copy, Verdict.FAILED, reason)
     logging.getLogger(__name__).error("%s: its process died: %s", copy.epn, ended.stderr)
     return Outcome(copy, Verdict.FAILED, f"its process died (exit code {ended.code})")

@@ -34,7 +34,7 @@ from asynchy.repatriation.home_places import is_filled
 log = logging.getLogger(__name__)
 
 _ACCEPT = "`mxsync --execute --once --new-state` accepts the loss"
-_NAMED = 10
+_MAX_NAMED = 10
 _NOT_COUNTED = (".lock", ".log", ".service", ".walk", ".web-key", "-shm", "-wal")
 """Ends of the names of files that are made in passing, in a folder that is not mounted, too."""
 
@@ -202,13 +202,13 @@ def warn_of_copied_entries(path: Path, entries: IgnoreEntries, catalogue: Catalo
         return
     known = {epn.text: line for epn, line in entries.lines.items()}
     names = [f"{epn} (line {known[epn]})" if known.get(epn) else epn for epn in sorted(unwritten)]
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    more = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
     log.warning(
         "%s: the comment of %s says that asynchy wrote the entry, but this catalogue did not; "
         "such an entry skips nothing. Remove the comment `# asynchy` of one that is to be skipped. "
         "After the catalogue was restored, they are those since its backup",
         path,
-        f"{', '.join(names[:_NAMED])}{more}",
+        f"{', '.join(names[:_MAX_NAMED])}{more}",
     )
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from asynchy.config import EquipmentEntry
 from asynchy.errors import PortalError
-from asynchy.facility.portal.visit_window import NAMED, VisitWindow, credentials_of
+from asynchy.facility.portal.visit_window import MAX_NAMED, VisitWindow, credentials_of
 from asynchy.model import heartbeat
 from asynchy.model.clock import apart, is_wrong
 from asynchy.model.formatting import count
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _AHEAD = 2 * CURRENT
 """How far ahead visits are asked for. Within this time less `CURRENT` the answer may serve again,
 when a cycle that was not complete is tried again."""
-_ROUNDS = 5
+_MAX_ROUNDS = 5
 _YEAR = timedelta(days=366)
 
 
@@ -47,7 +47,7 @@ def ask_visits(context: CycleContext, now: datetime) -> tuple[EquipmentVisits, .
     entries = [_heard_before(context, entry, now) for entry in context.settings.equipment]
     answered = context.catalogue.overview.answered_until()
     _reach_back(context, [(entry, now) for entry in entries])
-    for _ in range(_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         known = [beamtime for entry in entries for beamtime in entry.beamtimes()]
         days = context.settings.visit_day_range
         further = [
@@ -164,5 +164,5 @@ def _log(entry: VisitWindow) -> None:
             entry.beamline,
             count(len(entry.visits), "visit"),
         )
-    for doubt in entry.doubts[NAMED:]:
+    for doubt in entry.doubts[MAX_NAMED:]:
         log.error("equipment %d: %s", number, doubt)

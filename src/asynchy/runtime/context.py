@@ -36,9 +36,9 @@ log = logging.getLogger(__name__)
 
 _BACKOFF = Backoff(first=1.0, longest=60.0)
 """Between two tries after a lost connection."""
-_NAMED = 10
+_MAX_NAMED = 10
 """Folders that could not be listed and are named in the log."""
-_MUCH = 4 << 20
+_MIN_BYTES_TO_PREPARE = 4 << 20
 """Bytes to fetch from which on it pays to connect streams before all has been listed."""
 
 
@@ -164,10 +164,10 @@ class RunContext:
                 "size alone is compared; the first of them: %s", copy.epn,
                 count(surveyor.timeless_files, "file"), escaped(surveyor.timeless),
             )  # fmt: skip
-        for folder in unlisted[:_NAMED]:
+        for folder in unlisted[:_MAX_NAMED]:
             log.warning("%s: could not be listed at the facility: %s", copy.epn, folder)
-        if len(unlisted) > _NAMED:
-            log.warning("%s: and %d more folders", copy.epn, len(unlisted) - _NAMED)
+        if len(unlisted) > _MAX_NAMED:
+            log.warning("%s: and %d more folders", copy.epn, len(unlisted) - _MAX_NAMED)
         found = replace(surveyor.result(), unlisted=tuple(unlisted))
         if listing is None:
             return found
@@ -197,7 +197,7 @@ class _Hearing:
         self._surveyor = surveyor
         self._listing = listing
         self._expected = expected
-        self._pays_from: float = _MUCH if expected is None else 0
+        self._pays_from: float = _MIN_BYTES_TO_PREPARE if expected is None else 0
 
     def hear(self, entry: Entry) -> None:
         found = self._surveyor.add(entry)

@@ -16,8 +16,8 @@ from asynchy.runtime.progress import ProgressBoard
 
 log = logging.getLogger(__name__)
 
-_TICK = 1.0
-_LOG_EVERY = 60.0
+_POLL_INTERVAL = 1.0  # seconds
+_LOG_INTERVAL = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def reporting(actions: Sequence[PeriodicTask]) -> Iterator[None]:
 
     def work() -> None:
         due = [time.monotonic() + item.seconds for item in actions]
-        while not ended.wait(min(_TICK, *(item.seconds for item in actions))):
+        while not ended.wait(min(_POLL_INTERVAL, *(item.seconds for item in actions))):
             for at, item in enumerate(actions):
                 if time.monotonic() >= due[at]:
                     due[at] = time.monotonic() + item.seconds
@@ -69,7 +69,7 @@ def log_transfers(board: ProgressBoard) -> PeriodicTask:
         if board.running():
             log.info("%s", board.line())
 
-    return PeriodicTask(_LOG_EVERY, action)
+    return PeriodicTask(_LOG_INTERVAL, action)
 
 
 def notify(message: str) -> None:

@@ -13,12 +13,12 @@ from asynchy.model import heartbeat
 from asynchy.model.experiment import Copy, ListingDiff
 from asynchy.model.formatting import count, duration, moment, size
 
-_RATE_SECONDS = 10.0
-_APART = 0.1
+_RATE_PERIOD = 10.0  # seconds
+_MIN_POINT_DISTANCE = 0.1  # seconds
 """Seconds between two points that a rate is worked out from."""
-_SHORTEST = 1.0
+_MIN_RATE_PERIOD = 1.0
 """Seconds that a rate is of at least: the first bytes come all at once."""
-_SETTLED = 3.0
+_SETTLE_PERIOD = 3.0  # seconds
 """Seconds after which a rate is good enough to say how long the rest takes."""
 
 
@@ -49,10 +49,10 @@ class RateMeter:
         # What rsync resumes counts in full, so it may have more than the listing missed.
         self.done = min(done, self.total)
         now = time.monotonic()
-        if len(self._seen) > 2 and now - self._seen[-2][0] < _APART:
+        if len(self._seen) > 2 and now - self._seen[-2][0] < _MIN_POINT_DISTANCE:
             self._seen.pop()
         self._seen.append((now, self.done))
-        while len(self._seen) > 2 and self._seen[1][0] < now - _RATE_SECONDS:
+        while len(self._seen) > 2 and self._seen[1][0] < now - _RATE_PERIOD:
             self._seen.popleft()
 
     @property
@@ -60,12 +60,12 @@ class RateMeter:
         """How much a second over the last ten seconds."""
         (first, had), (_, has) = self._seen[0], self._seen[-1]
         # Up to now, not to the last word: a transfer that stands still slows down.
-        return (has - had) / max(time.monotonic() - first, _SHORTEST)
+        return (has - had) / max(time.monotonic() - first, _MIN_RATE_PERIOD)
 
     @property
     def settled(self) -> bool:
         """Whether it has gone on for long enough to say how long the rest takes."""
-        return time.monotonic() - self._began >= _SETTLED
+        return time.monotonic() - self._began >= _SETTLE_PERIOD
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from asynchy.runtime.progress import ProgressBoard
 
 log = logging.getLogger(__name__)
 
-_EVERY = 2.0
+_RECORD_INTERVAL = 2.0  # seconds
 """Seconds between two entries while something runs."""
-_THIN_EVERY = 3600.0
+_THIN_INTERVAL = 3600.0  # seconds
 """Seconds between two times at which old samples are added up."""
 
 
@@ -37,7 +37,7 @@ class ProgressRecorder:
 
     def task(self) -> PeriodicTask:
         """What to do every two seconds."""
-        return PeriodicTask(_EVERY, self.store)
+        return PeriodicTask(_RECORD_INTERVAL, self.store)
 
     def store(self) -> None:
         """Store what runs now, and what arrived since the last time.
@@ -46,7 +46,7 @@ class ProgressRecorder:
             CatalogueError: the catalogue cannot be used.
         """
         self._write(self._running())
-        if self._has_rows and time.monotonic() - self._thinned > _THIN_EVERY:
+        if self._has_rows and time.monotonic() - self._thinned > _THIN_INTERVAL:
             self._thinned = time.monotonic()
             self._catalogue.transfers.thin(datetime.now(UTC))
 

@@ -8,7 +8,7 @@ import time
 from asynchy.model.experiment import Copy
 from asynchy.runtime.progress import ProgressBoard
 
-_TELL = 0.1
+_REPORT_INTERVAL = 0.1  # seconds
 """Seconds between two words."""
 
 
@@ -31,6 +31,6 @@ class ReadProgress:
         with self._lock:
             self._bytes += count
             self._files += files
-            if time.monotonic() - self._told > _TELL:
+            if time.monotonic() - self._told > _REPORT_INTERVAL:
                 self._told = time.monotonic()
                 self._board.arrived(self._copy, self._bytes, self._files)

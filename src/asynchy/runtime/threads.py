@@ -11,7 +11,7 @@ from asynchy.errors import Stopped
 from asynchy.model.cancellation import Stop
 
 _T = TypeVar("_T")
-_TICK = 0.1
+_POLL_INTERVAL = 0.1  # seconds
 
 
 def all_at_once(
@@ -35,7 +35,7 @@ def all_at_once(
 
     for task, future in zip(tasks, futures, strict=True):
         threading.Thread(target=run, args=(task, future), daemon=True).start()
-    while wait(futures, _TICK).not_done:
+    while wait(futures, _POLL_INTERVAL).not_done:
         on_tick()
         if stop.requested:
             raise Stopped("stopped")

@@ -39,9 +39,9 @@ log = logging.getLogger(__name__)
 
 CONNECTIONS = 4
 """Made one a second; sshd drops some of more than ten that come at once (MaxStartups)."""
-RETRIES = 5
+MAX_RETRIES = 5
 """How often the connection may be lost with nothing listed in between."""
-_BATCH = 5_000
+_BATCH_ENTRIES = 5_000
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ class _Walker:
         self.seen: list[ScannedExperiment] = []
         self.before = 0
         self.identities: set[int] = set()
-        self._context = replace(context, retries=RETRIES)
+        self._context = replace(context, retries=MAX_RETRIES)
         self._sighting = sighting
         self._progress = progress
         self._trees: dict[int, _ExperimentScan] = {}
@@ -357,7 +357,7 @@ class _Walker:
 
             def hear(entry: Entry, batch: list[Entry] = batch, identity: int = identity) -> None:
                 batch.append(entry)
-                if len(batch) >= _BATCH:
+                if len(batch) >= _BATCH_ENTRIES:
                     self._take(identity, batch)
                     batch.clear()
 

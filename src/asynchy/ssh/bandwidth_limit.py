@@ -22,13 +22,13 @@ from asynchy.model.bandwidth import BandwidthTimetable
 from asynchy.ssh.server import Server
 
 _TIME = struct.Struct("d")
-_BURST = 0.1
+_BURST_SECONDS = 0.1
 """Seconds of silence that may be made up for."""
-_MOST = 255 << 10
+_MAX_BYTES = 255 << 10
 """Bytes that are taken in a turn at most."""
-_FEWEST = 4096
+_MIN_BYTES = 4096
 """Bytes that are taken in a turn at least."""
-_TURN = 0.1
+_TURN_SECONDS = 0.1
 """Seconds that a turn takes at most."""
 
 
@@ -43,16 +43,16 @@ def place_of(remote: Server, user: int) -> Path:
 class BandwidthLimit:
     """The limit as one connection sees it."""
 
-    def __init__(self, place: Path, timetable: BandwidthTimetable) -> None:
-        """`place`: as `place_of` says."""
+    def __init__(self, path: Path, timetable: BandwidthTimetable) -> None:
+        """`path`: see `place_of`."""
         self._timetable = timetable
-        self._left = 0
+        self._bytes_left = 0
         """Bytes that were taken and not used."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._file = os.open(place, flags, 0o600)
+        self._file = os.open(path, flags, 0o600)
 
     @property
-    def most(self) -> int | None:
+    def max_bytes(self) -> int | None:
         """Bytes to ask for at a time at most, as things are now; None: as many as you like."""
         limit = self._now()
         return None if limit is None else _turn(limit)
@@ -61,28 +61,28 @@ class BandwidthLimit:
         """Take a number of bytes; the seconds to wait before they may be received."""
         limit = self._now()
         if limit is None:
-            self._left = 0
+            self._bytes_left = 0
             return 0.0
-        if count <= self._left:
-            self._left -= count
+        if count <= self._bytes_left:
+            self._bytes_left -= count
             return 0.0
-        taken = max(count - self._left, _turn(limit))
-        self._left += taken - count
-        return self._take(taken / limit)
+        reserved = max(count - self._bytes_left, _turn(limit))
+        self._bytes_left += reserved - count
+        return self._reserve(reserved / limit)
 
     def _now(self) -> int | None:
         return self._timetable.limit_at(time.localtime(time.time()))
 
-    def _take(self, seconds: float) -> float:
-        """Move the time on by so many seconds; the seconds until the turn begins."""
+    def _reserve(self, seconds: float) -> float:
+        """Reserve `seconds` of the limit; returns the seconds until the turn begins."""
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
             now = time.monotonic()
             stored = os.pread(self._file, _TIME.size, 0)
-            until = _TIME.unpack(stored)[0] if len(stored) == _TIME.size else 0.0
-            if not until <= now + 60:  # of before the machine started
-                until = now
-            begin = max(until, now - _BURST)
+            used_until = _TIME.unpack(stored)[0] if len(stored) == _TIME.size else 0.0
+            if not used_until <= now + 60:  # of before the machine started
+                used_until = now
+            begin = max(used_until, now - _BURST_SECONDS)
             os.pwrite(self._file, _TIME.pack(begin + seconds), 0)
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
@@ -91,4 +91,4 @@ class BandwidthLimit:
 
 def _turn(limit: int) -> int:
     """Bytes that are taken in a turn."""
-    return min(_MOST, max(_FEWEST, int(limit * _TURN)))
+    return min(_MAX_BYTES, max(_MIN_BYTES, int(limit * _TURN_SECONDS)))

@@ -20,8 +20,8 @@ from asynchy.model import heartbeat
 from asynchy.model.cancellation import Stop
 from asynchy.ssh.server import Server
 
-_TICK = 0.2
-_WAITING = 16
+_POLL_INTERVAL = 0.2  # seconds
+_MAX_WAITING = 16  # processes
 """As many can be seen to wait."""
 
 
@@ -47,33 +47,33 @@ class ConnectionPermit:
         self._name.close()
 
 
-def take(
+def acquire(
     remote: Server,
     stop: Stop,
     *,
     patient: bool,
     on_wait: Callable[[], None] = heartbeat.beat,
 ) -> ConnectionPermit:
-    """The right to one more connection; where there is none to be had, wait for it if `patient`.
+    """The right to one more connection; if all are in use, wait for one if `patient`.
 
-    `on_wait` is called while it is waited for: another process may have it for hours.
+    `on_wait` is called while waiting: another process may hold it for hours.
 
     Raises:
         ListingError: there is none, and we do not wait.
         Stopped: a stop was requested meanwhile.
     """
-    found = _first(remote, "held", remote.connections)
-    if found is None and not patient:
+    permit = _bind_first(remote, "held", remote.connections)
+    if permit is None and not patient:
         raise ListingError(f"all {remote.connections} connections of this machine are in use")
-    if found is not None:
-        return found
-    waiting = _first(remote, "waited", _WAITING)
+    if permit is not None:
+        return permit
+    waiting = _bind_first(remote, "waited", _MAX_WAITING)
     try:
-        while (found := _first(remote, "held", remote.connections)) is None:
+        while (permit := _bind_first(remote, "held", remote.connections)) is None:
             on_wait()
-            if stop.wait(_TICK):
+            if stop.wait(_POLL_INTERVAL):
                 raise Stopped("stopped while waiting for a connection")
-        return found
+        return permit
     finally:
         if waiting is not None:
             waiting.release()
@@ -89,13 +89,13 @@ def in_use(remote: Server) -> int:
     return sum(_is_taken(remote, "held", number) for number in range(remote.connections))
 
 
-def wanted(remote: Server) -> bool:
+def has_waiting(remote: Server) -> bool:
     """Whether some process waits for a connection."""
-    return any(_is_taken(remote, "waited", number) for number in range(_WAITING))
+    return any(_is_taken(remote, "waited", number) for number in range(_MAX_WAITING))
 
 
-def _first(remote: Server, kind: str, most: int) -> ConnectionPermit | None:
-    for number in range(most):
+def _bind_first(remote: Server, kind: str, limit: int) -> ConnectionPermit | None:
+    for number in range(limit):
         name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         try:
             name.bind(_address(remote, kind, number))

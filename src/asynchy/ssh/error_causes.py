@@ -1,7 +1,7 @@
-r"""What ssh, rsync or the system say when something fails, and what it means for people. No I/O.
+r"""The error messages of ssh, rsync and the system, and their meaning for people. No I/O.
 
 ssh's own lines are those of OpenSSH 8.0 to 10 with `LogLevel=ERROR`, at which it prints no banner
-of the server: whatever a server says must not pass for ssh's alarm about its key.
+of the server: no text of a server may be taken for ssh's warning about its host key.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ABSENT = re.compile(
     r"(change_dir|link_stat) .* failed: (No such file or directory \(2\)"
     r"|Not a directory \(20\)|Too many levels of symbolic links \(40\))"
 )
-"""What rsync says of a folder that is not there, or is no folder."""
+"""rsync's message about a folder that does not exist, or is not a folder."""
 _NO_HOST_KEY = "the server's host key is not in known_hosts"
 _KNOWN_HOSTS = "the file that `known-hosts` names, or to ~/.ssh/known_hosts"
 _HOST_KEYS: tuple[tuple[str, str, str], ...] = (
@@ -48,22 +48,22 @@ _HOST_KEYS: tuple[tuple[str, str, str], ...] = (
         "the same, add it to " + _KNOWN_HOSTS,
     ),
 )
-"""What ssh says of a server that is not known to be the facility's: pattern, reason, hint."""
+"""ssh's messages about a server that is not known to be the facility's: pattern, reason, hint."""
 _UNKNOWN = {
     "seen": "another one",
     "host": "'[HOST]:PORT'",
     "port": "22",
     "file": "KNOWN_HOSTS_FILE",
 }
-"""What stands in a hint where ssh does not say it."""
+"""Placeholders in a hint for values that ssh does not print."""
 _THEN_DENIED = r"[^\0]*?Permission denied \([a-z]"
-"""What is wrong with a key matters only if no other was accepted."""
+"""A problem with a key matters only if no other key was accepted."""
 
 _UNREADABLE = (
     "Permission denied|Operation not permitted|Input/output error|Is a directory"
     "|No such file or directory|Not a directory|Stale file handle|Too many levels of symbolic links"
 )
-"""What the system says of a file that cannot be read; all else is about what is in it."""
+"""The system's messages about a file that cannot be read; all others are about its content."""
 
 REFUSED_BACKOFF = Backoff(first=1.0, longest=15.0, factor=4.0, spread=1.0)
 """Before another try at a connection that the server closed before the login. At random, so that
@@ -109,7 +109,7 @@ _BEFORE_THE_SERVER = (
         "let nobody else write that file: `chmod go-w`",
     ),
 )
-"""What ssh, or what it starts, says where it never came to the server."""
+"""Messages of ssh, or of a command that it starts, if it never reached the server."""
 _BUSY = (
     (
         "^" + _NO_ADDRESS,
@@ -118,7 +118,7 @@ _BUSY = (
         "`ssh USER@HOST` may show more; it is tried again",
     ),
     (
-        # Since 10, OpenSSH says only the second, and only where `LogVerbose` asks for it.
+        # Since 10, OpenSSH prints only the second, and only if `LogVerbose` asks for it.
         r"(kex|ssh)_exchange_identification: (read: )?Connection (closed|reset)"
         rf"|{_ORIGIN}Connection (closed|reset) by \S+ port ",
         "the server closed the connection before the login",
@@ -277,7 +277,7 @@ class Explanation:
     reason: str
     hint: str | None
     kind: type[ListingError] | None = None
-    """What kind of an error it is; None: that of what was being done."""
+    """The class of the error; None: the class that the caller raises for its operation."""
 
     @property
     def distrust(self) -> bool:
@@ -289,12 +289,12 @@ class Explanation:
         return (self.kind or kind)(self.reason, hint=self.hint)
 
 
-def cause(words: str, code: int | None = None) -> Explanation | None:
-    """The cause that rsync, ssh or the system name in these words; None if it is none we know.
+def cause(message: str, code: int | None = None) -> Explanation | None:
+    """The cause that rsync, ssh or the system name in a message; None if it is unknown.
 
-    An error of the system is told as rsync tells it: `No space left on device (28)`. `code`: the
+    An error of the system is expected in rsync's form: `No space left on device (28)`. `code`: the
     exit code of ssh, or of the rsync that ran it; None: there was no such command. Only ssh itself
-    (255) speaks of host keys: what a shell at the other end prints is no alarm.
+    (255) reports on host keys: text from a shell at the other end is ignored.
     """
     is_of_ssh = code in (None, SSH_FAILED)
     kinds = (
@@ -305,7 +305,7 @@ def cause(words: str, code: int | None = None) -> Explanation | None:
     )
     for kind, causes in kinds:
         for pattern, reason, hint in causes:
-            if (match := re.search(pattern, words, re.MULTILINE)) is not None:
+            if (match := re.search(pattern, message, re.MULTILINE)) is not None:
                 found = {name: escaped(word) for name, word in match.groupdict().items() if word}
                 quoted = {name: shlex.quote(word) for name, word in found.items()}
                 filled = hint.format_map(_UNKNOWN | quoted) if kind or found else hint
@@ -313,11 +313,11 @@ def cause(words: str, code: int | None = None) -> Explanation | None:
     return None
 
 
-def without_origin(words: str) -> str:
-    """What ssh said, without the place in its source that it names in some lines."""
-    return re.sub(_ORIGIN, "", words, flags=re.MULTILINE)
+def without_origin(message: str) -> str:
+    """A message of ssh, without the position in its source that some lines begin with."""
+    return re.sub(_ORIGIN, "", message, flags=re.MULTILINE)
 
 
-def refuses_commands(words: str) -> bool:
+def refuses_commands(message: str) -> bool:
     """Whether the server runs no command for us: SFTP is all that it offers."""
-    return "exec request failed on channel" in words
+    return "exec request failed on channel" in message

@@ -1,4 +1,4 @@
-"""Processes of ours that do part of the work, each with a pipe for messages both ways.
+"""Worker processes, each with a pipe for messages in both directions.
 
 A fork server, a process that has loaded the code once, forks them: sixteen that load it themselves
 take more than a second of both cores of a small machine.
@@ -32,13 +32,13 @@ log = logging.getLogger(__name__)
 
 _NUMBER = struct.Struct("i")
 _FORK = 0
-"""What a fork server is asked to do with a descriptor; any other number is a process to reap."""
+"""The request to fork, sent with a descriptor; any other number is the id of a process to reap."""
 _UNKNOWN = -1
-_BIRTH = 30.0
+_FORK_TIMEOUT = 30.0  # seconds
 """Seconds that a fork server may take to load the code and fork."""
-_STUCK = 5.0
-"""Seconds that the rest of a message may take which one of both sides has begun, and a fork."""
-_REAP = 1.0
+_MESSAGE_TIMEOUT = 5.0  # seconds
+"""Seconds that the rest of a message may take once its sender has begun it, and a fork."""
+_REAP_TIMEOUT = 1.0  # seconds
 """Seconds that a process which has closed its pipe may take to end."""
 
 Messages: TypeAlias = "Connection[Any, Any]"
@@ -48,15 +48,15 @@ Messages: TypeAlias = "Connection[Any, Any]"
 class WorkerProcess:
     """A process that runs the function `main` of a module, with a descriptor for `to_parent`.
 
-    It is killed when we die, even where it has been stopped: nobody is left to hear of what it
-    does. A message is any object that can be pickled.
+    It is killed when we die, even if it has been stopped: nobody is left to receive its messages.
+    A message is any object that can be pickled.
     """
 
     def __init__(self, module: str) -> None:
-        self.pipe, theirs = Pipe()
+        self.pipe, child_end = Pipe()
         _limit(self.pipe.fileno())
-        with theirs:
-            self._fork_server, self._pid = _fork(module, theirs.fileno())
+        with child_end:
+            self._fork_server, self._pid = _fork(module, child_end.fileno())
         self._watch = select.poll()
         self._watch.register(self.pipe.fileno(), 0)
 
@@ -67,7 +67,7 @@ class WorkerProcess:
 
     @property
     def state(self) -> str:
-        """What the kernel says of it, as text for people; empty if it is nothing unusual."""
+        """Its state in the kernel, as text for people; empty if it is not unusual."""
         return subprocess_runner.state_of(self._pid)
 
     def ask_to_stop(self) -> None:
@@ -75,9 +75,9 @@ class WorkerProcess:
         self._signal(signal.SIGTERM)
 
     def end(self, grace: float) -> int:
-        """Wait so many seconds for its end, then kill it; its exit code, -1 where not known.
+        """Wait up to `grace` seconds for its end, then kill it; its exit code, -1 if unknown.
 
-        What it still says is not heard.
+        Messages that it still sends are discarded.
         """
         deadline = time.monotonic() + grace
         with contextlib.suppress(EOFError, OSError):
@@ -95,22 +95,22 @@ class WorkerProcess:
 
 
 def _limit(descriptor: int) -> None:
-    """Have what is sent and received fail, and not wait, where the other side stands still."""
-    seconds = struct.pack("ll", int(_STUCK), 0)
-    with socket.socket(fileno=os.dup(descriptor)) as ours:
+    """Let sending and receiving fail, not block, if the other side does not respond."""
+    seconds = struct.pack("ll", int(_MESSAGE_TIMEOUT), 0)
+    with socket.socket(fileno=os.dup(descriptor)) as own_end:
         for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-            ours.setsockopt(socket.SOL_SOCKET, option, seconds)
+            own_end.setsockopt(socket.SOL_SOCKET, option, seconds)
 
 
-def first_heard(companions: Iterable[WorkerProcess], seconds: float) -> list[WorkerProcess]:
-    """Those that have said something, or have ended; wait so many seconds where none has."""
-    by_pipe = {id(companion.pipe): companion for companion in companions}
-    pipes = [companion.pipe for companion in by_pipe.values()]
+def wait_for_messages(workers: Iterable[WorkerProcess], seconds: float) -> list[WorkerProcess]:
+    """The processes that have sent a message, or have ended; waits up to `seconds` for one."""
+    by_pipe = {id(worker.pipe): worker for worker in workers}
+    pipes = [worker.pipe for worker in by_pipe.values()]
     return [by_pipe[id(pipe)] for pipe in wait(pipes, seconds)]
 
 
 def to_parent(descriptor: int) -> Messages:
-    """A companion's end of the pipe."""
+    """A worker's end of the pipe."""
     return Connection(descriptor)
 
 
@@ -118,17 +118,16 @@ class _ForkServer:
     """The other side of a process that runs `serve`. Its methods raise OSError if it has died."""
 
     def __init__(self, module: str) -> None:
-        self._socket, theirs = socket.socketpair()
-        with theirs:
-            code = (
-                f"from asynchy.ssh.fork_server import serve; serve({theirs.fileno()}, {module!r})"
-            )
+        self._socket, child_end = socket.socketpair()
+        with child_end:
+            arguments = f"{child_end.fileno()}, {module!r}"
+            code = f"from asynchy.ssh.fork_server import serve; serve({arguments})"
             self._process = subprocess_runner.start(
                 [sys.executable, "-c", code],
                 number=signal.SIGKILL,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[child_end.fileno()],
             )
         self._lock = threading.Lock()
         self._has_forked = False
@@ -138,7 +137,7 @@ class _ForkServer:
         """End it, and all that it forked."""
         self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_STUCK)
+            self._process.wait(_MESSAGE_TIMEOUT)
         self._socket.close()
 
     @property
@@ -147,7 +146,7 @@ class _ForkServer:
 
     def fork(self, descriptor: int) -> int:
         with self._lock:
-            self._socket.settimeout(_STUCK if self._has_forked else _BIRTH)
+            self._socket.settimeout(_MESSAGE_TIMEOUT if self._has_forked else _FORK_TIMEOUT)
             socket.send_fds(self._socket, [_NUMBER.pack(_FORK)], [descriptor])
             forked = self._answer()
             self._has_forked = True
@@ -156,7 +155,7 @@ class _ForkServer:
     def reap(self, process: int) -> int:
         try:
             with self._lock:
-                self._socket.settimeout(2 * _REAP)
+                self._socket.settimeout(2 * _REAP_TIMEOUT)
                 self._socket.sendall(_NUMBER.pack(process))
                 return self._answer()
         except OSError:
@@ -168,7 +167,7 @@ class _ForkServer:
         except TimeoutError:  # those that it forked go with it
             state = subprocess_runner.state_of(self._process.pid) or "it stands still"
             log.warning(
-                "process %s, which starts the streams, does not answer (%s): it is killed",
+                "killing process %s, which starts the streams: it does not answer (%s)",
                 self._process.pid, state,
             )  # fmt: skip
             self._process.kill()
@@ -184,7 +183,7 @@ _lock = threading.Lock()
 
 
 def load(module: str) -> None:
-    """Have the code of a module loaded meanwhile, for companions that will run it soon."""
+    """Have the code of a module loaded meanwhile, for workers that will run it soon."""
     with _lock:
         if module not in _fork_servers:
             _fork_servers[module] = _ForkServer(module)
@@ -204,25 +203,25 @@ def _fork(module: str, descriptor: int) -> tuple[_ForkServer, int]:
 def serve(descriptor: int, module: str) -> None:
     """Be the fork server: fork a process for every descriptor that comes, until nobody asks."""
     main = import_module(module).main
-    me = os.getpid()
-    with socket.socket(fileno=descriptor) as asked:
+    own_pid = os.getpid()
+    with socket.socket(fileno=descriptor) as requests:
         while True:
-            message, descriptors, _, _ = socket.recv_fds(asked, _NUMBER.size, 1)
+            message, descriptors, _, _ = socket.recv_fds(requests, _NUMBER.size, 1)
             if len(message) != _NUMBER.size:
                 return
             (process,) = _NUMBER.unpack(message)
             if process != _FORK:
-                asked.sendall(_NUMBER.pack(_reaped(process)))
+                requests.sendall(_NUMBER.pack(_reaped(process)))
                 continue
             process = os.fork()
             if not process:
-                asked.close()
-                _become_companion(me, main, descriptors[0])
+                requests.close()
+                _run_worker(own_pid, main, descriptors[0])
             os.close(descriptors[0])
-            asked.sendall(_NUMBER.pack(process))
+            requests.sendall(_NUMBER.pack(process))
 
 
-def _become_companion(parent: int, main: Any, descriptor: int) -> NoReturn:
+def _run_worker(parent: int, main: Any, descriptor: int) -> NoReturn:
     code = 1
     try:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -237,13 +236,13 @@ def _become_companion(parent: int, main: Any, descriptor: int) -> NoReturn:
 
 
 def _reaped(process: int) -> int:
-    deadline = time.monotonic() + _REAP
+    deadline = time.monotonic() + _REAP_TIMEOUT
     while time.monotonic() < deadline:
         try:
-            found, status = os.waitpid(process, os.WNOHANG)
+            reaped_pid, status = os.waitpid(process, os.WNOHANG)
         except ChildProcessError:
             return _UNKNOWN
-        if found:
+        if reaped_pid:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.002)
     return _UNKNOWN

@@ -14,7 +14,7 @@ from asynchy.errors import ToolMissing
 from asynchy.model.cancellation import Stop
 from asynchy.ssh import subprocess_runner
 
-_SECONDS = 20
+_TIMEOUT = 20  # seconds
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,6 @@ def _output(command: list[str]) -> list[str]:
         on_stdout=lines.append,
         on_stderr=lambda _line: None,
         environment={"LC_ALL": "C"},
-        silence=_SECONDS,
+        idle_timeout=_TIMEOUT,
     )
     return [line.decode("ascii", "replace") for line in lines]

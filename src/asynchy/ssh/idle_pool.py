@@ -1,6 +1,6 @@
-"""What holds a connection and has nothing to do, kept for a moment for who comes next.
+"""Pool of idle connections and processes: closed after 15 s, or when another process needs one.
 
-To connect takes more than ten round trips; what an experiment needs besides often takes fewer.
+To connect takes more than ten round trips; the rest of an experiment often takes fewer.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any, Generic, Protocol, TypeVar
 from asynchy.ssh import connection_limit
 from asynchy.ssh.server import Server
 
-_KEPT = 15.0
-"""Seconds that something is kept without work."""
-_TICK = 0.5
-"""Seconds between two looks whether somebody else waits for a connection."""
-_FEW = 8
+_IDLE_TIMEOUT = 15.0  # seconds
+"""Seconds that an idle item is kept."""
+_POLL_INTERVAL = 0.5  # seconds
+"""Seconds between two checks whether another process waits for a connection."""
+_MIN_CONNECTIONS = 8
 """A machine that may have fewer connections than that needs each of them at once."""
 
 
 class Closing(Protocol):
-    """What can be kept."""
+    """An item that can be kept."""
 
     def close(self) -> None:
         """End it, and its connection."""
@@ -39,57 +39,59 @@ class _IdleItem(Generic[T]):
 
 
 class IdlePool(Generic[T]):
-    """What is kept for one server; for several threads."""
+    """The idle items of one server; safe for several threads."""
 
     def __init__(self, remote: Server) -> None:
         self._remote = remote
-        self._kept: list[_IdleItem[T]] = []
+        self._items: list[_IdleItem[T]] = []
         self._lock = threading.Lock()
         _pools.add(self)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._items)
 
     @property
     def open(self) -> bool:
         """Whether anything may be kept now."""
-        return self._remote.connections >= _FEW and not connection_limit.wanted(self._remote)
+        return self._remote.connections >= _MIN_CONNECTIONS and not connection_limit.has_waiting(
+            self._remote
+        )
 
     def put(self, item: T) -> None:
-        """Keep something; it is closed where nobody takes it soon, or somebody else waits."""
+        """Keep an item; it is closed if nobody takes it soon, or another process waits for one."""
         if not self.open:
             item.close()
             return
-        kept = _IdleItem(item)
+        idle_item = _IdleItem(item)
         with self._lock:
-            self._kept.append(kept)
-        threading.Thread(target=self._watch, args=(kept,), daemon=True).start()
+            self._items.append(idle_item)
+        threading.Thread(target=self._watch, args=(idle_item,), daemon=True).start()
 
     def take(self) -> T | None:
-        """What was kept last; None if there is nothing."""
+        """The item that was kept last; None if there is none."""
         with self._lock:
-            if not self._kept:
+            if not self._items:
                 return None
-            kept = self._kept.pop()
-        kept.taken.set()
-        return kept.item
+            idle_item = self._items.pop()
+        idle_item.taken.set()
+        return idle_item.item
 
     def close(self) -> None:
         """Close all that is kept."""
         while (item := self.take()) is not None:
             item.close()
 
-    def _watch(self, kept: _IdleItem[T]) -> None:
-        for _ in range(round(_KEPT / _TICK)):
-            if kept.taken.wait(_TICK):
+    def _watch(self, idle_item: _IdleItem[T]) -> None:
+        for _ in range(round(_IDLE_TIMEOUT / _POLL_INTERVAL)):
+            if idle_item.taken.wait(_POLL_INTERVAL):
                 return
-            if connection_limit.wanted(self._remote):
+            if connection_limit.has_waiting(self._remote):
                 break
         with self._lock:
-            if kept not in self._kept:
+            if idle_item not in self._items:
                 return
-            self._kept.remove(kept)
-        kept.item.close()
+            self._items.remove(idle_item)
+        idle_item.item.close()
 
 
 _pools: weakref.WeakSet[IdlePool[Any]] = weakref.WeakSet()

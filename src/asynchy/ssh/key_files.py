@@ -1,4 +1,4 @@
-"""What is wrong with an SSH key file on this machine, without a server."""
+"""Checks an SSH key file on this machine, without a server."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from asynchy.ssh.server import NAME_A_FILE, other_than_file
 
 _PUBLIC = (b"ssh-", b"ecdsa-", b"sk-")
 """How a public key begins: ssh(1) takes one, too, if an agent has the private key."""
-_SECONDS = 10
+_TIMEOUT = 10  # seconds
 _REFUSED = "\nPermission denied (publickey)."
-"""What ssh says behind a fault of a key; `cause` wants it: another key may have been accepted."""
+"""ssh's last message if no key is accepted; without it, `cause` ignores a problem of one key.
+"""
 
 
 def key_file_problem(path: Path) -> Explanation | None:
-    """Why ssh would not use a key file, in the words for ssh itself; None: it would.
+    """Why ssh would not use a key file, with reason and hint; None: it would.
 
-    It may have a passphrase: an agent may have the key.
+    A passphrase is accepted: an agent may have the key.
 
     Raises:
         ToolMissing: ssh-keygen is not installed.
@@ -37,14 +38,14 @@ def key_file_problem(path: Path) -> Explanation | None:
     command = ["ssh-keygen", "-y", "-P", "", "-f", str(path)]
     if shutil.which(command[0]) is None:
         raise ToolMissing("ssh-keygen is not installed", hint="install the package openssh-client")
-    ended = subprocess_runner.run(
+    result = subprocess_runner.run(
         command,
         stop=Stop(),
         on_stdout=lambda _line: None,
         on_stderr=lambda _line: None,
         environment={"LC_ALL": "C"},
-        silence=_SECONDS,
+        idle_timeout=_TIMEOUT,
     )
-    if ended.code == 0 or "passphrase" in ended.stderr:
+    if result.code == 0 or "passphrase" in result.stderr:
         return None
-    return cause(f"{ended.stderr}{_REFUSED}")
+    return cause(f"{result.stderr}{_REFUSED}")

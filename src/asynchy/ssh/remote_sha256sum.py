@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 _COMMAND = "xargs -0 -r sha256sum -z --"
 _LINE = re.compile(rb"(?P<digest>[0-9a-f]{64}) [ *](?P<name>.+)", re.DOTALL)
-_TALK = 100
+_MAX_EXTRA_LINES = 100
 """Lines more than files were asked for, such as a banner's; a shell may talk without an end."""
 
 
@@ -32,49 +32,49 @@ def digests(  # noqa: PLR0913, PLR0917 - what, from where, and how long
     paths: Iterable[bytes],
     on_digest: Callable[[bytes, bytes], None],
     stop: Stop,
-    patience: float,
+    idle_timeout: float,
 ) -> subprocess_runner.ProcessResult:
     """Hand over the path and the SHA-256 of each file below a folder that can be read there.
 
-    After `patience` seconds without a word it is given up.
+    After `idle_timeout` seconds without output it is ended.
 
     Raises:
-        ListingError: the connection could not be made or broke off, or nothing was said for too
-            long, or far more than was asked.
+        ListingError: the connection could not be made or broke off, or there was no output for too
+            long, or far more than was asked for.
         Stopped: a stop was requested meanwhile.
         ToolMissing: ssh is not installed.
     """
-    above = f"{source}/".encode()
-    names = [above + path for path in paths]
-    left = len(names) + _TALK
+    prefix = f"{source}/".encode()
+    names = [prefix + path for path in paths]
+    lines_left = len(names) + _MAX_EXTRA_LINES
 
-    def hear(line: bytes) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise ListingError("sha256sum at the facility says far more than it was asked")
+    def on_line(line: bytes) -> None:
+        nonlocal lines_left
+        lines_left -= 1
+        if lines_left < 0:
+            raise ListingError("sha256sum at the facility prints far more than it was asked for")
         found = parse(line)
-        if found is not None and found[1].startswith(above):
-            on_digest(found[1].removeprefix(above), found[0])
+        if found is not None and found[1].startswith(prefix):
+            on_digest(found[1].removeprefix(prefix), found[0])
 
-    with connection_limit.take(remote, stop, patient=True):
-        ended = subprocess_runner.run(
+    with connection_limit.acquire(remote, stop, patient=True):
+        result = subprocess_runner.run(
             [*remote.ssh_command(), "--", remote.host, _COMMAND],
             stop=stop,
-            on_stdout=hear,
+            on_stdout=on_line,
             on_stderr=lambda line: log.debug("sha256sum: %s", escaped(line)),
             environment={},
             stdin=b"".join(name + b"\0" for name in names),
-            silence=patience,
+            idle_timeout=idle_timeout,
             nul_ends=True,
         )
-    if ended.stopped:
+    if result.stopped:
         raise Stopped("stopped while digests were made at the facility")
-    if ended.silent:
-        raise ListingError(f"sha256sum at the facility said nothing for {patience:.0f} s")
-    if is_lost(ended.code) and not refuses_commands(ended.stderr):
-        raise explain(ended.code, ended.stderr).as_error(ListingError)
-    return ended
+    if result.was_silent:
+        raise ListingError(f"sha256sum at the facility printed nothing for {idle_timeout:.0f} s")
+    if is_lost(result.code) and not refuses_commands(result.stderr):
+        raise explain(result.code, result.stderr).as_error(ListingError)
+    return result
 
 
 def parse(line: bytes) -> tuple[bytes, bytes] | None:

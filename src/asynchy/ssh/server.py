@@ -20,7 +20,7 @@ _FAST = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 
 
 NAME_A_FILE = "name a file with `key-file`"
-"""What to do about a key file that is no file."""
+"""The hint for a key file that is not a file."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,17 @@ class Server:
     key_file: Path | None = None
     known_hosts: Path | None = None
     timeout: int = 600
-    """Seconds without a word from the other side after which it counts as gone."""
+    """Seconds without a byte from the other side after which it counts as gone."""
     connections: int = 16
-    """How many connections this machine has to the server at most, whatever runs on it."""
+    """The limit on connections from this machine to the server, of all commands together."""
     entries: int = 20_000_000
     """How many entries an experiment has at most that is listed there."""
 
     def ssh_command(self, *, compressed: bool = False, subsystem: bool = False) -> list[str]:
         """The ssh command line up to, not including, the host.
 
-        `compressed`: what is said on it is compressed, whatever ssh_config says. `subsystem`: what
-        comes behind the host is the name of a subsystem, not a command.
+        `compressed`: compress the connection, whatever ssh_config has. `subsystem`: the argument
+        after the host is the name of a subsystem, not a command.
 
         Raises:
             KeyFileRefused: the key file is something other than a file.
@@ -63,7 +63,7 @@ class Server:
             "PermitLocalCommand=no",
             "ControlMaster=no",  # a connection carries 2 MB a round trip; sharing one only costs
             "ControlPath=none",
-            # What a person's ssh_config has for log-ins by hand.
+            # Settings of a person's ssh_config that are meant for interactive log-ins.
             "RemoteCommand=none",
             "LogLevel=ERROR",  # no banner of the server, but why ssh failed
         ]
@@ -86,7 +86,7 @@ class Server:
 
     @cached_property
     def options(self) -> tuple[str, ...]:
-        """What ssh is asked for besides, given what ssh_config says of the host.
+        """Further options, which depend on the ssh_config of the host.
 
         ssh is asked once; a process that gets this server has the answer with it.
         """
@@ -99,7 +99,7 @@ class Server:
             for key, (name, default) in _UNDONE.items()
             if context.get(key, default) != default
         )
-        # Older than 8.5 it does not know this; then it says by itself that it was shut out.
+        # ssh before 8.5 does not know this option, and reports without it that the server closed.
         says_more = (f"LogVerbose={_SHUT_OUT}",) if context.get("logverbose") == "none" else ()
         return (*ciphers, *undone, *says_more)
 
@@ -115,9 +115,9 @@ def require_ssh() -> None:
 
 
 def other_than_file(key: Path) -> str | None:
-    """That a key file is a folder or another thing that is no file; None: it may be one.
+    """The error for a key file that is a folder, or anything else but a file; None: it may be one.
 
-    ssh says of a folder that others may read it, or that it cannot be read.
+    Of a folder, ssh only reports that others may read it, or that it cannot be read.
     """
     try:
         kind = other_kind(key.stat().st_mode)
@@ -127,7 +127,7 @@ def other_than_file(key: Path) -> str | None:
 
 
 def _ssh_path(path: Path) -> str:
-    """A path as the value of an ssh option, where `%` and blanks have a meaning."""
+    """A path as the value of an ssh option, in which `%` and blanks have a meaning."""
     return '"' + str(path).replace("%", "%%") + '"'
 
 
@@ -139,7 +139,9 @@ def prefer_fast(context: list[str], built_in: list[str]) -> list[str] | None:
 
 
 _SHUT_OUT = "packet.c:sshpkt_vfatal():*"
-"""Where OpenSSH says that the server closed the connection; since 10, `LogLevel=ERROR` hides it."""
+"""Makes OpenSSH report that the server closed the connection; since 10, `LogLevel=ERROR` hides
+it.
+"""
 _UNDONE = {
     "stdinnull": ("StdinNull", "no"),
     "forkafterauthentication": ("ForkAfterAuthentication", "no"),
@@ -154,7 +156,7 @@ def _ciphers(settings: dict[str, str]) -> list[str]:
 
 
 def _settings(command: list[str]) -> dict[str, str]:
-    """The settings that `ssh -G` says are in force, by key; none if it cannot say."""
+    """The settings in force, by key, as `ssh -G` prints them; empty if it fails."""
     try:
         answer = subprocess.run(
             command,

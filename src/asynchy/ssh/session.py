@@ -20,16 +20,16 @@ from asynchy.ssh.sftp.connection import Connection
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 5.0
+_REFUSAL_TIMEOUT = 5.0  # seconds
 """Seconds within which a server refuses a connection because it has too many that are not logged in
 yet (MaxStartups); the streams of a transfer may be among them."""
-_RISES = 1.03
+_ROUND_TRIP_GROWTH = 1.03
 """How much further away the server may seem to be with each connection."""
 
 
 @dataclass(frozen=True)
 class ServerFacts:
-    """What a run has learned of a server. A process that it starts gets it whole."""
+    """The facts that a run has learned about a server. A process that it starts gets them all."""
 
     offers_sftp: bool = True
     """False, once a listing found that it does not."""
@@ -49,7 +49,7 @@ class ServerSession:
         self._learning = threading.Lock()
 
     def note_no_sftp(self) -> None:
-        """The server offers no SFTP: what comes next is listed with rsync."""
+        """Note that the server offers no SFTP: from now on, rsync lists."""
         self._learn(offers_sftp=False)
 
     def note_comparison_method(self, method: ComparisonMethod) -> None:
@@ -62,10 +62,12 @@ class ServerSession:
         A busy machine adds to it: 20 ms were measured as 34. It falls at once, and rises slowly.
         """
         known = self.facts.round_trip
-        self._learn(round_trip=seconds if known is None else min(seconds, known * _RISES))
+        self._learn(
+            round_trip=seconds if known is None else min(seconds, known * _ROUND_TRIP_GROWTH)
+        )
 
     def begin(self) -> None:
-        """Begin to connect, for who asks for a connection in a moment, and hears what is wrong."""
+        """Begin to connect; the next caller of `connection` gets the result."""
         if self._idle.open:
             with contextlib.suppress(AsynchyError):
                 self._idle.put(Connection(self.server, Stop(), patient=False, listing=True))
@@ -77,7 +79,7 @@ class ServerSession:
         Raises:
             ListingError, SftpNotOffered, Stopped, ToolMissing: as `Connection`.
         """
-        found = self._kept(stop)
+        found = self._idle_connection(stop)
         if found is None or not found.is_open:
             found = self._opened(found, stop)
             self.note_round_trip(found.round_trip)
@@ -92,7 +94,7 @@ class ServerSession:
         with self._learning:
             self.facts = replace(self.facts, **changes)
 
-    def _kept(self, stop: Stop) -> Connection | None:
+    def _idle_connection(self, stop: Stop) -> Connection | None:
         """One that was kept, or begun and not opened yet."""
         while (found := self._idle.take()) is not None:
             if not found.is_open:
@@ -108,21 +110,21 @@ class ServerSession:
                 return found
         return None
 
-    def _opened(self, begun: Connection | None, stop: Stop) -> Connection:
-        """A new connection; tried again where it is refused at once, as sshd does with some.
+    def _opened(self, started: Connection | None, stop: Stop) -> Connection:
+        """A new connection; tried again if it is refused at once, as sshd does with some.
 
-        Once, or, where the server closes it before the login, some times more.
+        Once, or several times if the server closes it before the login.
         """
-        found = begun or Connection(self.server, stop, listing=True)
+        found = started or Connection(self.server, stop, listing=True)
         for tries in range(1, REFUSED_TRIES):
             began = time.monotonic()
             try:
                 found.open(stop)
                 return found
             except ListingError as error:
-                soon = time.monotonic() - began < _AT_ONCE
-                again = isinstance(error, ServerBusy) or tries == 1
-                if not (error.transient and soon and again):
+                was_quick = time.monotonic() - began < _REFUSAL_TIMEOUT
+                may_retry = isinstance(error, ServerBusy) or tries == 1
+                if not (error.transient and was_quick and may_retry):
                     raise
                 wait = REFUSED_BACKOFF.seconds(tries)
                 if tries > 1:

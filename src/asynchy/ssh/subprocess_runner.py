@@ -1,4 +1,4 @@
-"""Child processes that never block us, hear a stop at once, and never outlive us."""
+"""Child processes that never block us, are stopped at once, and never outlive us."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from typing import IO, Any
 
 from asynchy.model import heartbeat
 from asynchy.model.cancellation import Stop
-from asynchy.ssh.hang_detector import StandingStill
+from asynchy.ssh.hang_detector import HangDetector
 
-_TICK = 0.2
+_POLL_INTERVAL = 0.2  # seconds
 """Seconds between two looks at the wish to stop."""
-_GRACE = 5.0
+_KILL_DELAY = 5.0  # seconds
 """Seconds between SIGTERM and SIGKILL; rsync uses them to keep its partial file."""
-_LINGER = 2.0
+_PIPE_TIMEOUT = 2.0  # seconds
 """Seconds that grandchildren may hold our pipes once the child is gone."""
-_LONGEST_LINE = 1 << 20
+_MAX_LINE_BYTES = 1 << 20
 _LINE_END = re.compile(rb"\r?\n|\r(?!\n)")
 _NUL = re.compile(rb"\0")
 _TAIL_LINES = 40
@@ -48,16 +48,16 @@ class ProcessResult:
     """The last lines of stderr."""
     stopped: bool
     """Whether we ended it, because we were asked to stop."""
-    silent: bool = False
-    """Whether we ended it, because it said nothing for too long."""
-    still: str | None = None
-    """The process that stood still, as text for people, where we ended it for that."""
+    was_silent: bool = False
+    """Whether we ended it, because it had no output for too long."""
+    hung_process: str | None = None
+    """The process that hung, as text for people, if we ended it for that."""
     waited: float = 0.0
     """Seconds that it did."""
 
 
 def state_of(pid: int) -> str:
-    """What hinders a process, as the kernel shows it: proc(5); empty if it is nothing of that.
+    """The state that blocks a process, as the kernel shows it: proc(5); empty if none does.
 
     A process that waits for a file system that hangs cannot be killed before that answers.
     """
@@ -87,10 +87,10 @@ def start(
     """
     bound = bound_to_parent(command, parent=os.getpid(), number=number)
 
-    def made() -> subprocess.Popen[bytes]:
+    def start_process() -> subprocess.Popen[bytes]:
         return subprocess.Popen(bound, start_new_session=True, bufsize=0, **streams)
 
-    return _maker.submit(made).result()
+    return _maker.submit(start_process).result()
 
 
 def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone wants
@@ -101,8 +101,8 @@ def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone want
     on_stderr: Line,
     environment: Mapping[str, str],
     stdin: bytes = b"",
-    grace: float = _GRACE,
-    silence: float | None = None,
+    grace: float = _KILL_DELAY,
+    idle_timeout: float | None = None,
     timeout: float | None = None,
     wakes: float | None = None,
     nul_ends: bool = False,
@@ -111,16 +111,16 @@ def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone want
 ) -> ProcessResult:
     """Run a command to its end, handing over each line of its output without its end.
 
-    A carriage return ends a line, too: that is how rsync overwrites its progress. Where `nul_ends`,
-    a NUL alone ends a line of stdout.
-    Both streams are drained as they come. When `stop` is asked, the whole process group gets
-    SIGTERM, and SIGKILL after `grace` seconds or when asked twice. What a callback raises ends the
-    child too and is raised here. A line is never longer than 1 MiB: longer ones come in pieces.
-    `stdin` is what the command reads. After `silence` seconds without any output it is ended, and
-    where one of its processes does nothing at all for `timeout` seconds: see `StandingStill`, also
-    for `wakes`. One that cannot be killed, because it waits in the kernel, is left to itself.
-    `folder` is a folder that is open: the command's working directory. `inherited` takes the place
-    of this process's environment, to which `environment` is added.
+    A carriage return ends a line, too: that is how rsync overwrites its progress. If `nul_ends`,
+    only a NUL ends a line of stdout. Both streams are drained as they come. When `stop` is asked,
+    the whole process group gets SIGTERM, and SIGKILL after `grace` seconds or when asked twice.
+    What a callback raises ends the child too and is raised here. A line is never longer than 1
+    MiB: longer ones come in pieces. `stdin` is what the command reads. It is ended after
+    `idle_timeout` seconds without any output, and if one of its processes does nothing at all for
+    `timeout` seconds: see `HangDetector`, also for `wakes`. One that cannot be killed, because it
+    waits in the kernel, is left to itself. `folder` is a folder that is open: the command's working
+    directory. `inherited` takes the place of this process's environment, to which `environment` is
+    added.
     """
     process = subprocess.Popen(
         bound_to_parent(command, parent=os.getpid()),
@@ -142,8 +142,8 @@ def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone want
         tail.append(line[:2000])
         on_stderr(line)
 
-    standing = None if timeout is None else StandingStill(process.pid, timeout, wakes)
-    watch = _Watch(process, stop, grace, silence, standing)
+    hang_detector = None if timeout is None else HangDetector(process.pid, timeout, wakes)
+    watch = _Watch(process, stop, grace, idle_timeout, hang_detector)
     try:
         watch.drain(
             _LineBuffer(on_stdout, _NUL if nul_ends else _LINE_END),
@@ -153,8 +153,10 @@ def run(  # noqa: PLR0913 - most of them have defaults that nearly everyone want
     finally:
         watch.end()
     text = b"\n".join(tail).decode("utf-8", "backslashreplace")
-    waited = standing.limit if standing is not None else 0.0
-    return ProcessResult(watch.code, text, watch.ended_by_us, watch.silent, watch.still, waited)
+    waited = hang_detector.limit if hang_detector is not None else 0.0
+    return ProcessResult(
+        watch.code, text, watch.ended_by_us, watch.was_silent, watch.hung_process, waited
+    )
 
 
 def _same_programs() -> dict[str, str]:
@@ -181,105 +183,105 @@ def _written(stream: IO[bytes], data: memoryview) -> memoryview:
 
 
 class _Watch:
-    """One running child: its output drained, the wish to stop carried to its process group."""
+    """Drains the output of a running child and passes a stop on to its process group."""
 
     def __init__(
         self,
         process: subprocess.Popen[bytes],
         stop: Stop,
         grace: float,
-        silence: float | None,
-        standing: StandingStill | None,
+        idle_timeout: float | None,
+        hang_detector: HangDetector | None,
     ) -> None:
-        self._standing = standing
-        self._looked = self._killed_at = 0.0
-        self.still: str | None = None
+        self._hang_detector = hang_detector
+        self._checked_at = self._killed_at = 0.0
+        self.hung_process: str | None = None
         self._process = process
         self._stop = stop
         self._grace = grace
-        self._silence = silence
-        self._heard = time.monotonic()
+        self._idle_timeout = idle_timeout
+        self._last_output = time.monotonic()
         self._asked_at: float | None = None
         self._gone_at: float | None = None
         self.ended_by_us = False
-        self.silent = False
+        self.was_silent = False
 
     def drain(self, stdout: _LineBuffer, stderr: _LineBuffer, stdin: memoryview) -> None:
         """Write all of `stdin` as it is taken, and hand over both outputs as they come."""
         out, err = _stream(self._process.stdout), _stream(self._process.stderr)
-        to = _stream(self._process.stdin)
+        stdin_pipe = _stream(self._process.stdin)
         with selectors.DefaultSelector() as selector:
             selector.register(out, selectors.EVENT_READ, stdout)
             selector.register(err, selectors.EVENT_READ, stderr)
-            os.set_blocking(to.fileno(), False)
-            selector.register(to, selectors.EVENT_WRITE)
+            os.set_blocking(stdin_pipe.fileno(), False)
+            selector.register(stdin_pipe, selectors.EVENT_WRITE)
             reading = {out, err}
             while reading and not self._lingering():
-                for key, _ in selector.select(_TICK):
-                    if key.fileobj is to:
-                        stdin = _written(to, stdin)
+                for key, _ in selector.select(_POLL_INTERVAL):
+                    if key.fileobj is stdin_pipe:
+                        stdin = _written(stdin_pipe, stdin)
                         if not stdin:
-                            selector.unregister(to)
-                            to.close()
+                            selector.unregister(stdin_pipe)
+                            stdin_pipe.close()
                         continue
                     data = os.read(key.fd, 1 << 16)
-                    self._heard = time.monotonic()
+                    self._last_output = time.monotonic()
                     key.data.feed(data)
                     if not data:
                         selector.unregister(key.fileobj)
                         reading.discard(key.fileobj)
-                self._heed()
-        to.close()
+                self._check_limits()
+        stdin_pipe.close()
         while self._process.poll() is None and not self._unkillable:
-            self._heed()  # it closed its output but goes on
-            time.sleep(_TICK / 4)
+            self._check_limits()  # it closed its output but goes on
+            time.sleep(_POLL_INTERVAL / 4)
 
     def end(self) -> None:
-        """Leave nothing of the process group behind, whatever happened."""
+        """End every process that is left of the group."""
         if self._process.poll() is None:
             self._signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(self._grace)
         self._signal(signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_LINGER)
+            self._process.wait(_PIPE_TIMEOUT)
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             _stream(stream).close()
 
     @property
     def code(self) -> int:
-        """Its exit code; that of a process that was killed, where it could not be."""
+        """Its exit code; if it cannot be killed, the code of a killed process."""
         code = self._process.returncode
         return -signal.SIGKILL if code is None else code
 
     @property
     def _unkillable(self) -> bool:
-        return bool(self._killed_at) and time.monotonic() - self._killed_at > _LINGER
+        return bool(self._killed_at) and time.monotonic() - self._killed_at > _PIPE_TIMEOUT
 
-    def _stands_still(self, now: float) -> bool:
-        """Whether one of the processes does nothing; looked at now and then while it is silent."""
-        if self._standing is None or self.still is not None:
-            return self.still is not None
-        every = self._standing.limit / 8
-        if now - max(self._heard, self._looked) > every:
-            self._looked = now
-            self.still = self._standing.look()
-        return self.still is not None
+    def _hangs(self, now: float) -> bool:
+        """Whether one of the processes hangs; checked now and then while there is no output."""
+        if self._hang_detector is None or self.hung_process is not None:
+            return self.hung_process is not None
+        every = self._hang_detector.limit / 8
+        if now - max(self._last_output, self._checked_at) > every:
+            self._checked_at = now
+            self.hung_process = self._hang_detector.find_hung()
+        return self.hung_process is not None
 
-    def _heed(self) -> None:
-        """Carry on the wish to stop, or our own, where it was silent for too long."""
+    def _check_limits(self) -> None:
+        """Stop the process if a stop was requested, or if it had no output for too long."""
         now = time.monotonic()
-        if self._silence is not None and now - self._heard > self._silence:
-            self.silent = self.silent or self._process.poll() is None
-        if not (self._stop.requested or self.silent or self._stands_still(now)):
-            if self._silence is not None or self._standing is not None:
+        if self._idle_timeout is not None and now - self._last_output > self._idle_timeout:
+            self.was_silent = self.was_silent or self._process.poll() is None
+        if not (self._stop.requested or self.was_silent or self._hangs(now)):
+            if self._idle_timeout is not None or self._hang_detector is not None:
                 heartbeat.beat()
             return
         if self._asked_at is None:
             self._asked_at = now
             self.ended_by_us = self._stop.requested and self._process.poll() is None
             self._signal(signal.SIGTERM)
-            self._signal(signal.SIGCONT)  # it hears nothing while it is stopped
+            self._signal(signal.SIGCONT)  # a stopped process gets no signal but SIGKILL
         elif self._stop.forced or now - self._asked_at > self._grace:
             self._signal(signal.SIGKILL)
             self._killed_at = self._killed_at or now
@@ -290,7 +292,7 @@ class _Watch:
         if self._process.poll() is None:
             return False
         self._gone_at = self._gone_at or time.monotonic()
-        return time.monotonic() - self._gone_at > _LINGER
+        return time.monotonic() - self._gone_at > _PIPE_TIMEOUT
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -303,14 +305,14 @@ class _LineBuffer:
     def __init__(self, hand_over: Line, end: re.Pattern[bytes]) -> None:
         self._hand_over = hand_over
         self._end = end
-        self._rest = b""
+        self._partial_line = b""
 
     def feed(self, data: bytes) -> None:
         """Take what was read; nothing more means the end of the stream."""
-        *lines, self._rest = self._end.split(self._rest + data)
-        if (not data or len(self._rest) > _LONGEST_LINE) and self._rest:
-            lines.append(self._rest)
-            self._rest = b""
+        *lines, self._partial_line = self._end.split(self._partial_line + data)
+        if (not data or len(self._partial_line) > _MAX_LINE_BYTES) and self._partial_line:
+            lines.append(self._partial_line)
+            self._partial_line = b""
         for line in lines:
-            for at in range(0, max(1, len(line)), _LONGEST_LINE):
-                self._hand_over(line[at : at + _LONGEST_LINE])
+            for start in range(0, max(1, len(line)), _MAX_LINE_BYTES):
+                self._hand_over(line[start : start + _MAX_LINE_BYTES])

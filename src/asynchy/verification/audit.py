@@ -31,9 +31,9 @@ from asynchy.verification.audit_rules import SamplePartition, finding, in_order,
 
 log = logging.getLogger(__name__)
 
-_STORED = 500
+_STORE_BATCH = 500
 """Findings that are stored at a time."""
-_NAMED = 10
+_MAX_NAMED = 10
 """Files that are named of each kind."""
 _LINK = "a symbolic link, which is not followed"
 _DOT_FILE = "a dot file that asynchy did not bring, and did not look at"
@@ -265,19 +265,19 @@ class _Audit:
             self._note(damage.value, file.path)
         if damage is not None or file.damage is not None:
             self._mark(file, damage)
-        if len(self._digests) >= _STORED:
+        if len(self._digests) >= _STORE_BATCH:
             self._store()
 
     def _mark(self, file: CopyFile, damage: Damage | None) -> None:
         if file.damage is Damage.DIFFERENT or file.damage is damage:
             return  # only the facility can say that it does not differ any more
         self._marks.append((file, damage))
-        if len(self._marks) >= _STORED:
+        if len(self._marks) >= _STORE_BATCH:
             self._store()
 
     def _note(self, what: str, path: bytes) -> None:
         self._counts[what] += 1
-        if len(self._wrong[what]) < _NAMED:
+        if len(self._wrong[what]) < _MAX_NAMED:
             self._wrong[what].append(escaped(path))
             log.debug("%s: %s: %s", self._copy.epn, escaped(path), what)
 

@@ -29,7 +29,7 @@ from asynchy.model.verification import Damage
 from asynchy.reporting.presence import copies_with_presence
 from asynchy.verification.audit_rules import merged
 
-_NAMED = 3
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def move(catalogue: Catalogue, record: CopyRecord, destination: Path, folder: Pa
         raise CopyRefused(f"{destination} is not a folder", hint="name the folder of the files")
     wrong = list(_wrong(copy_files, destination, folder))
     if wrong or not number:
-        names = ", ".join(wrong[:_NAMED])
+        names = ", ".join(wrong[:_MAX_NAMED])
         one, many = f"file of {number:,} is not there as it was", "are not there as they were"
         what = f"{count(len(wrong), one, f'files of {number:,} {many}')}: {names}"
         raise CopyRefused(

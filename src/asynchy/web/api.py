@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from asynchy.catalogue.state_snapshot import as_json
 from asynchy.model.epn import Epn
-from asynchy.model.experiment_query import FILTERS, LARGEST_PAGE, ExperimentOrder
+from asynchy.model.experiment_query import FILTERS, MAX_PAGE_ROWS, ExperimentOrder
 from asynchy.model.experiment_summary import ExperimentSummary
 from asynchy.model.formatting import escaped
 from asynchy.web import downloads, history, queries
@@ -139,7 +139,7 @@ def openapi(request: Request) -> Response:
         ("at", "string", "`risk`: only those that the facility may delete before they are safe."),
         ("sort", "string", f"One of {', '.join(orders)}; `-` before it: the reverse."),
         ("page", "integer", "From 1 on."),
-        ("per_page", "integer", f"At most {LARGEST_PAGE}."),
+        ("per_page", "integer", f"At most {MAX_PAGE_ROWS}."),
     ]
     named = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
              for name in ("beamline", "epn")]  # fmt: skip

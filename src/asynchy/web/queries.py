@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from asynchy.model.experiment_query import (
     FILTERS,
-    LARGEST_PAGE,
+    MAX_PAGE_ROWS,
     ExperimentOrder,
     ExperimentQuery,
 )
@@ -41,7 +41,7 @@ def query_of(asked: Mapping[str, str]) -> ExperimentQuery:
         order=orders[name.removeprefix("-")],
         is_descending=name.startswith("-"),
         page=_number(asked, "page", 1, _LAST_PAGE),
-        per_page=_number(asked, "per_page", 50, LARGEST_PAGE),
+        per_page=_number(asked, "per_page", 50, MAX_PAGE_ROWS),
     )
 
 

@@ -24,7 +24,7 @@ from asynchy.model.file_times import tolerate
 from asynchy.ssh.fork_server import Messages
 from asynchy.ssh.sftp.pipelined_reader import FileRead
 
-_TICK = 0.2
+_POLL_INTERVAL = 0.2  # seconds
 
 
 @dataclass(eq=False, kw_only=True)
@@ -116,7 +116,7 @@ class Committer:
             self._lots.put(self._items)
         self._lots.put(None)
         while self._thread.is_alive():
-            self._thread.join(_TICK)
+            self._thread.join(_POLL_INTERVAL)
             on_tick()
         return self._trouble
 

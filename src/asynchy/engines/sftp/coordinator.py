@@ -29,22 +29,22 @@ from asynchy.engines.sftp.messages import (
     Task,
 )
 from asynchy.engines.sftp.stream_tuner import Tuner
-from asynchy.engines.sftp.worker_pool import AT_ONCE, PooledWorker, WorkerPool
+from asynchy.engines.sftp.worker_pool import MAX_CONNECTING, PooledWorker, WorkerPool
 from asynchy.model import heartbeat
 from asynchy.model.cancellation import Stop
 from asynchy.model.formatting import count, duration, escaped
 from asynchy.ssh import connection_limit
-from asynchy.ssh.fork_server import first_heard
+from asynchy.ssh.fork_server import wait_for_messages
 
 log = logging.getLogger(__name__)
 
-_TICK = 0.1
-_GRACE = 5.0
+_POLL_INTERVAL = 0.1  # seconds
+_STOP_TIMEOUT = 5.0  # seconds
 """Seconds that a stream has to make durable what it has, once it was asked to stop."""
-_TRIES = 3
+_MAX_TRIES = 3
 """How often in a row a lost connection is made again where nothing arrives meanwhile, and how many
 streams a bundle may take with it."""
-_PAUSE = 1.0
+_PAUSE_SECONDS = 1.0
 """Seconds between two looks after which we had been stopped, or hung, ourselves."""
 _STILL_HINT = "look at the file system of the project folder (`df`, `dmesg`), and at the processes"
 
@@ -166,7 +166,7 @@ class Coordinator:
         starting = sum(not stream.ready for stream in alive)
         if time.monotonic() < self._not_before or (self._exhausted and not self._returned):
             return
-        while len(alive) < self._tuner.wanted and starting < AT_ONCE:
+        while len(alive) < self._tuner.wanted and starting < MAX_CONNECTING:
             if alive and not connection_limit.free(self._crew.remote):
                 self._not_before = time.monotonic() + 1.0
                 return
@@ -217,9 +217,9 @@ class Coordinator:
 
     def _hear_all(self) -> None:
         streams = {id(stream.member.companion): stream for stream in self._streams}
-        companions = [stream.member.companion for stream in streams.values()]
-        for companion in first_heard(companions, _TICK):
-            self._hear(streams[id(companion)])
+        workers = [stream.member.companion for stream in streams.values()]
+        for worker in wait_for_messages(workers, _POLL_INTERVAL):
+            self._hear(streams[id(worker)])
 
     def _hear(self, stream: _Stream) -> None:
         pipe = stream.member.companion.pipe
@@ -228,7 +228,7 @@ class Coordinator:
             while stream in self._streams and pipe.poll():
                 self._take(stream, pipe.recv())
         except (EOFError, ConnectionResetError):
-            self._bury(stream, _GRACE)
+            self._bury(stream, _STOP_TIMEOUT)
         except BlockingIOError:  # it stands still in the middle of a message
             self._end(stream)
 
@@ -296,7 +296,7 @@ class Coordinator:
         if not stream.ready and others:
             self._tuner.refused(len(others))
         connected = here or any(s.ready for s in self._streams) or self._moved
-        if not others and (not connected or lost.distrust or self._failures > _TRIES):
+        if not others and (not connected or lost.distrust or self._failures > _MAX_TRIES):
             self._ended.lost = lost
             return
         wait = min(2.0 ** (self._failures - 1), 10.0)
@@ -311,9 +311,9 @@ class Coordinator:
         self._looked = now
         timeout = self._crew.remote.timeout
         for stream in list(self._streams):
-            if pause > _PAUSE:  # we did not listen
+            if pause > _PAUSE_SECONDS:  # we did not listen
                 stream.heard += pause
-            if now - stream.heard > (_GRACE if stream.told_end else timeout):
+            if now - stream.heard > (_STOP_TIMEOUT if stream.told_end else timeout):
                 self._end(stream)
 
     def _end(self, stream: _Stream) -> None:
@@ -336,7 +336,7 @@ class Coordinator:
         for number, given in stream.given.items():
             rest = given.rest()
             self._deaths[number] += stream.ready and not given.there
-            if self._deaths[number] > _TRIES:
+            if self._deaths[number] > _MAX_TRIES:
                 first = escaped(given.bundle.pieces[0].entry.path, limit=200)
                 words = (
                     f"{count(self._deaths[number], 'stream')} were lost at the same files, "
@@ -352,7 +352,7 @@ class Coordinator:
         self._tuner.look(now, len(alive), self._moved)
         if now - self._looked_for_waiting > 1.0:
             self._looked_for_waiting = now
-            if connection_limit.wanted(self._crew.remote):
+            if connection_limit.has_waiting(self._crew.remote):
                 self._tuner.spare(len(alive))
         self._tell()
 
@@ -369,7 +369,7 @@ class Coordinator:
             elif not stream.closing:
                 self._send_home(stream)
             stream.closing = True
-        deadline = time.monotonic() + _GRACE
+        deadline = time.monotonic() + _STOP_TIMEOUT
         while self._streams and time.monotonic() < deadline and not stop.forced:
             self._hear_all()
         for stream in self._streams:

@@ -12,33 +12,33 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-CARRIED = 2_000_000
+BYTES_PER_ROUND_TRIP = 2_000_000
 """Bytes that a connection carries in a round trip."""
-_AT_FIRST = 450_000_000
+_INITIAL_BYTE_RATE = 450_000_000  # bytes per second
 """Bytes a second that are aimed at before anything has been measured: what two cores decrypt,
 and two fifths more, since a connection carries less than its window takes (docs/performance.md)."""
-_FILES_AT_FIRST = 10_000
+_INITIAL_FILE_RATE = 10_000  # files per second
 """Files a second that are aimed at then: what two cores open, write and put in their places."""
-_NEAR = 2
+_MIN_STREAMS = 2
 """Streams where the distance is no limit, and there are processors for them."""
-_BUSY = 2
+_CPUS_PER_STREAM = 2
 """Processors that a stream keeps busy near by: its own process and its ssh."""
-_IDLE = 0.5
+_MIN_IDLE_CPUS = 0.5
 """Processors that must have nothing to do before a further stream is tried."""
-_FILE = 4096
+_FILE_COST = 4096
 """What a file costs besides its bytes, in bytes."""
-_FAR = 0.004
+_LONG_ROUND_TRIP = 0.004  # seconds
 """Seconds of round trip from which on it is one."""
-_FULL = 0.6
+_FULL_USE = 0.6
 """Of what the windows allow: a stream that moves that much is held up by nothing else."""
-_WORTH = 1.1
+_MIN_GAIN = 1.1
 """By how much the rate must grow to be worth more streams."""
-_AS_GOOD = 0.95
+_MIN_KEPT_RATE = 0.95
 """How much of the rate fewer streams must keep to be enough."""
-_TO_SPARE = 1.3
+_STREAM_MARGIN = 1.3
 """How many more streams there are than the windows alone would take."""
-_LOOK = 1.0
-_AGAIN = 60.0
+_CHECK_INTERVAL = 1.0  # seconds
+_RETRY_INTERVAL = 60.0  # seconds
 """Seconds after which it is tried again whether more or fewer are better."""
 
 
@@ -47,7 +47,7 @@ def worth(size: int, files: int) -> int:
 
     To connect one takes ten round trips or more: in that time, another carries as much.
     """
-    return max(1, (size + files * _FILE) // (10 * CARRIED))
+    return max(1, (size + files * _FILE_COST) // (10 * BYTES_PER_ROUND_TRIP))
 
 
 def at_first(round_trip: float | None, cores: int, each: float = math.inf) -> int:
@@ -55,11 +55,11 @@ def at_first(round_trip: float | None, cores: int, each: float = math.inf) -> in
 
     Over a distance (in seconds), on a machine with so many processors; `each`: bytes of a file.
     """
-    near = max(1, min(_NEAR, cores // _BUSY))
-    if round_trip is None or round_trip < _FAR:
+    near = max(1, min(_MIN_STREAMS, cores // _CPUS_PER_STREAM))
+    if round_trip is None or round_trip < _LONG_ROUND_TRIP:
         return near
-    aimed = min(_AT_FIRST, _FILES_AT_FIRST * each)
-    return max(near, math.ceil(aimed * round_trip / CARRIED))
+    aimed = min(_INITIAL_BYTE_RATE, _INITIAL_FILE_RATE * each)
+    return max(near, math.ceil(aimed * round_trip / BYTES_PER_ROUND_TRIP))
 
 
 class _TuningTrial(Enum):
@@ -119,7 +119,7 @@ class Tuner:
             self._begin(now, moved)
             return
         seconds = now - self._since
-        if seconds < max(_LOOK, 8 * self.round_trip):
+        if seconds < max(_CHECK_INTERVAL, 8 * self.round_trip):
             return
         rate, idle = (moved - self._had) / seconds, (self.idle() - self._was_idle) / seconds
         self._begin(now, moved)
@@ -145,7 +145,7 @@ class Tuner:
     def _decide(self, now: float, streams: int, rate: float, idle: float) -> None:
         if self._trial is not None:
             self._judge(rate)
-        elif not self._to_try and now - self._settled > _AGAIN:
+        elif not self._to_try and now - self._settled > _RETRY_INTERVAL:
             self._to_try = list(_TuningTrial)
         while self._trial is None and self._to_try and self.wanted == streams:
             trial = self._to_try[0]
@@ -162,7 +162,7 @@ class Tuner:
         assert self._trial is not None
         trial, before, had = self._trial
         self._trial = None
-        if rate < had * (_WORTH if trial is _TuningTrial.MORE else _AS_GOOD):
+        if rate < had * (_MIN_GAIN if trial is _TuningTrial.MORE else _MIN_KEPT_RATE):
             self.wanted = before
             self._to_try.remove(trial)
         elif trial is _TuningTrial.FEWER:
@@ -171,13 +171,16 @@ class Tuner:
     def _number(self, trial: _TuningTrial, streams: int, rate: float, idle: float) -> int:
         """How many to try; the same where that can be no better."""
         assert self.round_trip is not None
-        full = rate >= _FULL * streams * CARRIED / self.round_trip
+        full = rate >= _FULL_USE * streams * BYTES_PER_ROUND_TRIP / self.round_trip
         if trial is _TuningTrial.MORE:
-            if idle < _IDLE:
+            if idle < _MIN_IDLE_CPUS:
                 return streams
             # Where the windows are not the limit, each needs a processor of its own.
             bound = self.most if full else min(self.most, streams + math.ceil(idle))
             return max(streams, min(bound, streams + max(1, streams // 2)))
         if full:
             return streams
-        return min(streams, max(1, math.ceil(_TO_SPARE * rate * self.round_trip / CARRIED)))
+        return min(
+            streams,
+            max(1, math.ceil(_STREAM_MARGIN * rate * self.round_trip / BYTES_PER_ROUND_TRIP)),
+        )

@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from asynchy.engines.chunks import LARGEST, Chunk, WorkUnit
+from asynchy.engines.chunks import MAX_CHUNK_BYTES, Chunk, WorkUnit
 from asynchy.engines.faults import Fault
 from asynchy.engines.sftp.committer import Committer, Fetch
 from asynchy.engines.sftp.messages import (
@@ -38,20 +38,20 @@ from asynchy.ssh.sftp.connection import Connection
 from asynchy.ssh.sftp.pipelined_reader import READ_BYTES, WINDOW_BYTES, PipelinedReader
 from asynchy.ssh.sftp.protocol import Code, Status
 
-_OPEN = 500
+_MAX_OPEN_FILES = 500
 """Files that are open at a time."""
-_TELL = 0.1
+_REPORT_INTERVAL = 0.1  # seconds
 """Seconds between two messages about bytes that arrived."""
-_ALIVE = 0.5
+_HEARTBEAT_INTERVAL = 0.5  # seconds
 """Seconds between two signs of life."""
-_COMMIT = 0.25
+_COMMIT_INTERVAL = 0.25  # seconds
 """Seconds between two lots that are made durable, where the disk is that fast."""
-_LOT = 16 << 20
+_COMMIT_BYTES = 16 << 20
 """Bytes that are made durable before that time has passed."""
-_PATIENCE = 0.05
+_IDLE_WAIT = 0.05  # seconds
 """Seconds without anything to do after which it is looked around."""
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_GO_ON = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_RESUME_FLAGS = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Heartbeat:
@@ -64,7 +64,7 @@ class Heartbeat:
     def give(self) -> None:
         """Give one, if it is time."""
         now = time.monotonic()
-        if now - self._given > _ALIVE:
+        if now - self._given > _HEARTBEAT_INTERVAL:
             self._given = now
             self._say(Alive())
 
@@ -96,7 +96,9 @@ class TaskRun:
         self._not_before = 0.0
         self._granted = 0
         """Bytes that the limit of the bandwidth allows to ask for, from then on."""
-        self._reader: PipelinedReader[Fetch] = PipelinedReader(connection, self, most_open=_OPEN)
+        self._reader: PipelinedReader[Fetch] = PipelinedReader(
+            connection, self, most_open=_MAX_OPEN_FILES
+        )
         self._in_vain = 0
         """Bytes that were asked for and will never be durable."""
         self._handed_over = 0
@@ -160,17 +162,21 @@ class TaskRun:
                     raise Stopped("stopped")
             now = time.monotonic()
             lot = self._reader.asked - self._reader.in_flight - self._in_vain - self._handed_over
-            if now - self._committed > _COMMIT or lot > _LOT or not self._reader.in_flight:
+            if (
+                now - self._committed > _COMMIT_INTERVAL
+                or lot > _COMMIT_BYTES
+                or not self._reader.in_flight
+            ):
                 self._handed_over += lot
                 self._committed = now
                 self._committer.hand_over()
-            if now - self._told > _TELL:
+            if now - self._told > _REPORT_INTERVAL:
                 self._tell_arrived()
 
     def _patience(self) -> float:
         """Seconds to wait where nothing happens: until the next request may be made, or be told."""
         later = self._not_before - time.monotonic()
-        return min(_PATIENCE, later) if later > 0 else _PATIENCE
+        return min(_IDLE_WAIT, later) if later > 0 else _IDLE_WAIT
 
     def _hear(self) -> None:
         while not self._ended and self._mail.poll(0):
@@ -199,7 +205,7 @@ class TaskRun:
     def _ask(self) -> None:
         """Ask for as much as may be in flight, and for more work before there is none left."""
         if self._pace is not None:
-            self._reader.limit_requests(self._pace.most or READ_BYTES)
+            self._reader.limit_requests(self._pace.max_bytes or READ_BYTES)
         self._reader.ask()
         if self._fed and not self._ended and self._reader.hungry:
             self._fed = False
@@ -208,7 +214,7 @@ class TaskRun:
     def may_ask(self, length: int) -> bool:
         """Whether neither the disk nor the limit of the bandwidth is behind."""
         unsafe = self._reader.asked - self._in_vain - self._committer.safe
-        if unsafe and unsafe + length > LARGEST:
+        if unsafe and unsafe + length > MAX_CHUNK_BYTES:
             return False
         if self._pace is None:
             return True
@@ -272,10 +278,10 @@ class TaskRun:
         if fetch.piece.whole:
             self._made += 1
             name = f"{self._task.number}-{self._made}"
-            fetch.file = os.open(name, _CREATE, 0o600, dir_fd=self._scratch)
+            fetch.file = os.open(name, _CREATE_FLAGS, 0o600, dir_fd=self._scratch)
             fetch.temporary = name
         else:
-            fetch.file = os.open(name_of(entry.path), _GO_ON, dir_fd=self._scratch)
+            fetch.file = os.open(name_of(entry.path), _RESUME_FLAGS, dir_fd=self._scratch)
 
 
 def _fault(answer: Status) -> tuple[Fault, str]:

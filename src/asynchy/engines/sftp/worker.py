@@ -12,7 +12,7 @@ from asynchy.model.cancellation import Stop
 from asynchy.ssh.fork_server import Messages, to_parent
 from asynchy.ssh.sftp.connection import Connection
 
-_IDLE = 0.5
+_POLL_INTERVAL = 0.5  # seconds
 """Seconds between two looks at the wish to stop, where there is nothing to do."""
 
 
@@ -58,7 +58,7 @@ def _nothing() -> None:
 
 def _next(pipe: Messages, stop: Stop) -> Task | None:
     while not stop.requested:
-        if pipe.poll(_IDLE):
+        if pipe.poll(_POLL_INTERVAL):
             task: Task = pipe.recv()
             return task
     return None

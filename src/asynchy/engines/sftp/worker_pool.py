@@ -13,7 +13,7 @@ from asynchy.ssh.idle_pool import IdlePool
 from asynchy.ssh.server import Server
 from asynchy.ssh.session import ServerSession
 
-AT_ONCE = 8
+MAX_CONNECTING = 8
 """Connections that are made at a time: sshd drops some where there are ten (MaxStartups)."""
 _WORKER = "asynchy.engines.sftp.worker"
 
@@ -67,7 +67,7 @@ class WorkerPool:
 
         `beside`: how many other connections are being made.
         """
-        number = min(number, max(1, AT_ONCE - beside))
+        number = min(number, max(1, MAX_CONNECTING - beside))
         with self._preparing:
             while self._idle.open and len(self._idle) < number:
                 self._idle.put(self._new(patient=False))

@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 WINDOW = timedelta(days=31)
 """The longest time asked for at once; paging is not documented, so questions are kept small."""
-_TRIES = 4
+_MAX_TRIES = 4
 _LOG_IN_PATH = "/api/v1/oauth/token"
 _BACKOFF = Backoff(first=0.5, longest=60.0, spread=0.5)
 """Random, so that two programs that end each other's sessions do not do so in step."""
-_READ = 30.0
+_READ_TIMEOUT = 30.0  # seconds
 
 _T = TypeVar("_T")
 
@@ -56,9 +56,14 @@ class Portal:
     """The portal at one base URL; safe to use from several threads."""
 
     def __init__(
-        self, base_url: str, *, stop: Stop, ca_bundle: Path | None = None, timeout: float = _READ
+        self,
+        base_url: str,
+        *,
+        stop: Stop,
+        ca_bundle: Path | None = None,
+        timeout: float = _READ_TIMEOUT,
     ) -> None:
-        self._http = Http(base_url, ca_bundle=ca_bundle, timeout=min(timeout, _READ))
+        self._http = Http(base_url, ca_bundle=ca_bundle, timeout=min(timeout, _READ_TIMEOUT))
         self._stop = stop
         self._tokens: dict[Credentials, str] = {}
         self._lock = threading.Lock()
@@ -221,7 +226,7 @@ class Portal:
         """Ask, and ask again with back-off and jitter while that can help."""
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),
-            stop=lambda state: self._stop.requested or state.attempt_number >= _TRIES,
+            stop=lambda state: self._stop.requested or state.attempt_number >= _MAX_TRIES,
             wait=_wait,
             sleep=self._sleep,
             before_sleep=self._say,

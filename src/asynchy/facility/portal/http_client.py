@@ -36,10 +36,10 @@ from urllib3.util import parse_url
 from asynchy.deadline import Deadline, reader
 from asynchy.errors import ConfigError, PortalError, PortalUnavailable
 
-_CONNECT = 10.0
-_WHOLE = 4
+_CONNECT_TIMEOUT = 10.0  # seconds
+_TOTAL_TIMEOUT_FACTOR = 4
 """Times the longest silence that a request may take in all, from its first byte to the last."""
-_LARGEST = 64 << 20
+_MAX_ANSWER_BYTES = 64 << 20
 """Bytes of an answer; a month of visits is a few hundred kB."""
 
 
@@ -151,7 +151,7 @@ class Http:
     def _exchange(
         self, method: str, url: str, body: str | bytes | None, headers: Mapping[str, str]
     ) -> Answer:
-        deadline = Deadline(_WHOLE * self._timeout)
+        deadline = Deadline(_TOTAL_TIMEOUT_FACTOR * self._timeout)
         _exchange.silence, _exchange.deadline = self._timeout, deadline
         try:
             response = self._pool.request(
@@ -159,7 +159,7 @@ class Http:
                 url,
                 body=body,
                 headers={"User-Agent": "asynchy", **headers},
-                timeout=urllib3.Timeout(connect=_CONNECT, read=self._timeout),
+                timeout=urllib3.Timeout(connect=_CONNECT_TIMEOUT, read=self._timeout),
                 retries=False,
                 redirect=False,
                 preload_content=False,
@@ -193,8 +193,10 @@ class Http:
         while part := response.read1(1 << 16):
             parts.append(part)
             size += len(part)
-            if size > _LARGEST:
-                raise PortalUnavailable(f"{self._name}'s answer is larger than {_LARGEST} bytes")
+            if size > _MAX_ANSWER_BYTES:
+                raise PortalUnavailable(
+                    f"{self._name}'s answer is larger than {_MAX_ANSWER_BYTES} bytes"
+                )
         return b"".join(parts)
 
     def _untrusted(self, error: SSLError) -> PortalError:

@@ -23,7 +23,7 @@ _PAGING = {
     "total_pages",
 }  # fmt: skip
 """Keys by which an answer hints that it is not whole; paging is not documented."""
-_LONGEST = timedelta(days=366)
+_MAX_DURATION = timedelta(days=366)
 """A visit takes hours or days. One that seems to have been running for decades must not have us
 ask for decades of visits."""
 _COUNTS = {"total", "total_count"}
@@ -120,7 +120,7 @@ def _visit(item: Any) -> Visit | UnreadableVisit:
                 epn, f"its {key} is no time with a zone: {_found(item.get(key))}", identity
             )
         times.append(time)
-    if not timedelta(0) <= times[1] - times[0] <= _LONGEST:
+    if not timedelta(0) <= times[1] - times[0] <= _MAX_DURATION:
         backwards = times[1] < times[0]
         reason = "it ends before it starts" if backwards else "it lasts longer than a year"
         return UnreadableVisit(epn, reason, identity)

@@ -18,7 +18,7 @@ from asynchy.model.visit import (
     with_ids_apart,
 )
 
-NAMED = 3
+MAX_NAMED = 3
 """Visits that a problem names; a mail with hundreds of them would not be read."""
 
 
@@ -72,10 +72,10 @@ class VisitWindow:
         doubts = self.doubts
         if not doubts:
             return self._failed
-        more = f"; and {len(doubts) - NAMED} more" if len(doubts) > NAMED else ""
+        more = f"; and {len(doubts) - MAX_NAMED} more" if len(doubts) > MAX_NAMED else ""
         problem = (
             f"equipment {self.entry.id}: not every running visit is known:"
-            f" {'; '.join(doubts[:NAMED])}{more} (report it to the facility)"
+            f" {'; '.join(doubts[:MAX_NAMED])}{more} (report it to the facility)"
         )
         return f"{self._failed}; {problem}" if self.failure else problem
 

@@ -1,1 +1,1 @@
-"""The system's rsync over SSH: command lines, running them, and what they say."""
+"""The system's rsync over SSH: its command lines, running them, and parsing their output."""

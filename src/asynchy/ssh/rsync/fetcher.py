@@ -1,4 +1,4 @@
-"""rsync over SSH fetches files into a folder of ours; see `rsync` for the command lines."""
+"""Fetches files with rsync over SSH into a folder that asynchy manages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from asynchy.ssh import subprocess_runner
 from asynchy.ssh.error_causes import Explanation
 from asynchy.ssh.rsync import runner
 from asynchy.ssh.rsync.output import (
-    VANISHED,
+    FILES_VANISHED,
     explain,
     is_about_time_or_mode,
     is_complaint,
@@ -32,7 +32,7 @@ from asynchy.ssh.server import Server
 log = logging.getLogger(__name__)
 
 _OURS_ALONE = "--chmod=D0700,F0600"
-"""The modes of what is on its way; it gets those that it is to have when it is put in its place."""
+"""The modes of files during the transfer; they get their final ones when they are put in place."""
 _SPECIAL = ("--perms", "--chmod=Dg+s,ug+w,o-wx,ug+X,u+r", "--chmod=Du-s,D-t,Fug-s,F-t")
 """The modes of special files; the second rule strips setuid, sticky and setgid on files, so that no
 bit of the facility's gives anyone rights at home."""
@@ -42,7 +42,7 @@ TEMPORARY = ".asynchy-temporary"
 """In the folder that rsync is started in: its temporary files. (rsync 3.5.0 refuses a path to them
 with `..` in it.)"""
 
-LONGEST_PATH = 4093
+MAX_PATH_BYTES = 4093
 """Bytes of a path in the experiment that rsync is asked for. For a longer one, rsync 3.2.5 and
 later end the whole run, as if the server had sent a file that was not asked for."""
 
@@ -62,7 +62,7 @@ class Paths:
     """A folder with earlier versions of some of the files, if there are any; it is only read."""
 
 
-def fetch_files(  # noqa: PLR0913, PLR0917 - what, from where to where, how, how long, who hears
+def fetch_files(  # noqa: PLR0913, PLR0917 - paths, source, target, options, limits, callbacks
     remote: Server,
     paths: Paths,
     names: Iterable[bytes],
@@ -70,22 +70,23 @@ def fetch_files(  # noqa: PLR0913, PLR0917 - what, from where to where, how, how
     stop: Stop,
     on_progress: Callable[[int, int], None],
     on_refused: Callable[[bytes, OSError], None],
-    patience: float,
+    idle_timeout: float,
 ) -> EngineResult:
     """Bring some files below a folder at the facility to the same paths in a folder at home.
 
     A file that is whole is renamed to its path there. One that is not at the facility is left out.
     Stopped, or cut off, rsync keeps what it had of a file in `PARTIAL_DIR` beside that path and
-    goes on from there the next time. `on_progress` hears how many bytes, and how many files, have
-    arrived so far, and `on_refused` the path of each file or folder that home does not take, and
-    why: that is no failure here. (Of a file it may be the name in `TEMPORARY`: see
-    `parse_refused`.) Nor is a time or mode that home does not take. After `patience` seconds
-    without a word it is ended: what rsync itself sends now and then to a server that stands still
-    keeps its own `--timeout` from ever passing.
+    goes on from there the next time. `on_progress` gets the numbers of bytes and of files that
+    have arrived so far. `on_refused` gets the path of each file or folder that the file system at
+    home refuses, and why: that is not a failure here. (Of a file it may be the name in
+    `TEMPORARY`: see `parse_refused`.) Nor is a time or mode that home does not take. After
+    `idle_timeout` seconds without output it is ended: what rsync itself sends now and then to a
+    server that hangs keeps its own `--timeout` from ever passing.
 
-    All of them are fetched, whatever size and time the earlier version has (`--ignore-times`): that
-    is only a basis for what is sent. Whoever puts a link in its place has rsync read another file,
-    but the checksum of the whole file decides what the one that was fetched has in it.
+    All of them are fetched, whatever size and time the earlier version has (`--ignore-times`): it
+    is only a basis for the differences that are sent. Whoever puts a link in its place has rsync
+    read another file, but the checksum of the whole file decides what the one that was fetched has
+    in it.
 
     Raises:
         Stopped: a stop was requested before there was a connection for it.
@@ -106,23 +107,24 @@ def fetch_files(  # noqa: PLR0913, PLR0917 - what, from where to where, how, how
     refusals = _Refusals(paths.folder, stop, on_refused)
     fetch = _Fetch(remote, paths.source, paths.folder, on_progress, refusals)
     listed = runner.list_of_paths(names)
-    return fetch.run(options, listed, stop, patience, transfer_options.bandwidth)
+    return fetch.run(options, listed, stop, idle_timeout, transfer_options.bandwidth)
 
 
-def fetch_links(  # noqa: PLR0913, PLR0917 - from where to where, how, who hears, and how long
+def fetch_links(  # noqa: PLR0913, PLR0917 - source, target, options, callbacks, limits
     remote: Server,
     source: str,
     folder: int,
     transfer_options: TransferOptions,
     stop: Stop,
     on_refused: Callable[[bytes, OSError], None],
-    patience: float,
+    idle_timeout: float,
 ) -> EngineResult:
     """Fetch the symbolic links and special files below a folder at the facility.
 
     Links point to `MUNGED` (`output`) and their target then, so that nothing can be reached through
     them meanwhile. Folders come, and files of no bytes: rsync(1), `--munge-links`, `--max-size`.
-    `on_refused` hears the path of each that home does not take, and why; that is no failure here.
+    `on_refused` gets the path of each that the file system at home refuses, and why; that is not a
+    failure here.
 
     Raises:
         Stopped: a stop was requested before there was a connection for it.
@@ -138,28 +140,28 @@ def fetch_links(  # noqa: PLR0913, PLR0917 - from where to where, how, who hears
     ]
     refusals = _Refusals(folder, stop, on_refused)
     return _Fetch(remote, source, folder, lambda *_: None, refusals).run(
-        options, b"", stop, patience
+        options, b"", stop, idle_timeout
     )
 
 
 class _Refusals:
-    """What rsync complains of; hands over what home does not take."""
+    """rsync's messages on stderr; hands over the paths that the file system at home refuses."""
 
     def __init__(
         self, folder: int, stop: Stop, on_refused: Callable[[bytes, OSError], None]
     ) -> None:
-        self._here = os.fsencode(Path(f"/proc/self/fd/{folder}").readlink())
-        self._log_line = runner.words(stop)
+        self._target_folder = os.fsencode(Path(f"/proc/self/fd/{folder}").readlink())
+        self._log_line = runner.stderr_logger(stop)
         self._on_refused = on_refused
-        self._refused = self._others = False
+        self._refused = self._other_problems = False
 
-    def hear(self, line: bytes) -> None:
-        """Take a line that it wrote to stderr; who hears of what is refused logs that."""
-        found = parse_refused(line, self._here)
+    def add_line(self, line: bytes) -> None:
+        """Take a line of stderr; whoever gets the refused paths logs them."""
+        found = parse_refused(line, self._target_folder)
         if found is not None:
             self._on_refused(*found)
         elif not is_about_time_or_mode(line):
-            self._others |= is_complaint(line)
+            self._other_problems |= is_complaint(line)
             self._log_line(line)
             return
         self._refused = True
@@ -167,7 +169,11 @@ class _Refusals:
 
     def are_all(self, result: EngineResult) -> bool:
         """Whether that is all that is wrong."""
-        return result.exit_code == runner.PARTLY and self._refused and not self._others
+        return (
+            result.exit_code == runner.PARTIAL_TRANSFER
+            and self._refused
+            and not self._other_problems
+        )
 
 
 class _Fetch:
@@ -194,7 +200,7 @@ class _Fetch:
         options: Sequence[str],
         names: bytes,
         stop: Stop,
-        patience: float,
+        idle_timeout: float,
         bandwidth: BandwidthTimetable | None = None,
     ) -> EngineResult:
         """Run it in that folder: to `.` it goes without a path that leads there."""
@@ -211,25 +217,25 @@ class _Fetch:
             ".",
         ]
         log.debug("transfer: %s", " ".join(map(escaped, command)))
-        ended = runner.run(
+        process_result = runner.run(
             remote,
             command,
             stop,
             on_stdout=self._read,
-            on_stderr=self._refusals.hear,
+            on_stderr=self._refusals.add_line,
             stdin=names,
-            silence=patience,
+            idle_timeout=idle_timeout,
             timeout=remote.timeout,
             folder=self._folder,
         )
-        result = self._result(ended, patience)
+        result = self._result(process_result, idle_timeout)
         if self._refusals.are_all(result):
             return replace(result, ok=True, exit_code=0, reason=None, hint=None)
         return result
 
     def _read(self, line: bytes) -> None:
-        if (done := parse_progress(line)) is not None:
-            self._on_progress(*done)
+        if (progress := parse_progress(line)) is not None:
+            self._on_progress(*progress)
             return
         statistic = parse_statistic(line)
         if statistic is not None:
@@ -238,25 +244,31 @@ class _Fetch:
             about_a_file = _ITEM.match(line) is not None
             log.log(logging.DEBUG if about_a_file else logging.INFO, "rsync: %s", escaped(line))
 
-    def _result(self, ended: subprocess_runner.ProcessResult, patience: float) -> EngineResult:
-        explanation = explain(ended.code, ended.stderr) if ended.code != 0 else None
-        if ended.still:
-            explanation = runner.still(ended)
-        elif ended.silent:
+    def _result(
+        self, process_result: subprocess_runner.ProcessResult, idle_timeout: float
+    ) -> EngineResult:
+        explanation = (
+            explain(process_result.code, process_result.stderr)
+            if process_result.code != 0
+            else None
+        )
+        if process_result.hung_process:
+            explanation = runner.hang_explanation(process_result)
+        elif process_result.was_silent:
             explanation = Explanation(
-                f"no data came for {patience:.0f} s", "it is tried again in the next run"
+                f"no data came for {idle_timeout:.0f} s", "it is tried again in the next run"
             )
-        hung = ended.silent or ended.still is not None
+        hung = process_result.was_silent or process_result.hung_process is not None
         distrust = explanation is not None and explanation.distrust
         return EngineResult(
-            ok=ended.code == 0,
-            exit_code=ended.code,
+            ok=process_result.code == 0,
+            exit_code=process_result.code,
             files=self._statistics.get("Number of regular files transferred"),
             bytes=self._statistics.get("Literal data"),
             reason=explanation.reason if explanation else None,
             hint=explanation.hint if explanation else None,
-            stderr=ended.stderr,
-            stopped=ended.stopped,
-            lost=hung or (is_lost(ended.code) and not distrust),
-            vanished=ended.code == VANISHED,
+            stderr=process_result.stderr,
+            stopped=process_result.stopped,
+            lost=hung or (is_lost(process_result.code) and not distrust),
+            vanished=process_result.code == FILES_VANISHED,
         )

@@ -23,7 +23,7 @@ from asynchy.ssh import subprocess_runner
 from asynchy.ssh.bandwidth_limit import BandwidthLimit, place_of
 from asynchy.ssh.server import Server
 
-_READ = 1 << 16
+_READ_BYTES = 1 << 16
 """Bytes that are read at a time: what a pipe holds."""
 _START = (
     "import sys; sys.path.append(sys.argv[1]); "
@@ -33,9 +33,9 @@ _START = (
 
 def limited(remote: Server, command: Sequence[str], timetable: BandwidthTimetable) -> list[str]:
     """The command line that runs an ssh so that it keeps to the limit."""
-    ours = Path(__file__).parents[3]
-    place = place_of(remote, os.getuid())
-    start = [sys.executable, "-I", "-S", "-c", _START, str(ours), str(place)]
+    own_command = Path(__file__).parents[3]
+    path = place_of(remote, os.getuid())
+    start = [sys.executable, "-I", "-S", "-c", _START, str(own_command), str(path)]
     return [*start, _as_text(timetable), *command]
 
 
@@ -55,8 +55,8 @@ def _from_text(text: str) -> BandwidthTimetable:
 
 def main(arguments: Sequence[str]) -> int:
     """Run ssh, hand over what it receives, and end as it ended; its exit code."""
-    place, spans, *command = arguments
-    limit = BandwidthLimit(Path(place), _from_text(spans))
+    path, spans, *command = arguments
+    limit = BandwidthLimit(Path(path), _from_text(spans))
     ssh = subprocess.Popen(
         subprocess_runner.bound_to_parent(command, parent=os.getpid()),
         stdout=subprocess.PIPE,
@@ -66,11 +66,13 @@ def main(arguments: Sequence[str]) -> int:
     os.close(0)  # it is ssh's: rsync sees that nobody reads any more once ssh has ended
     assert ssh.stdout is not None
     try:
-        while data := os.read(ssh.stdout.fileno(), min(limit.most or _READ, _READ)):
+        while data := os.read(
+            ssh.stdout.fileno(), min(limit.max_bytes or _READ_BYTES, _READ_BYTES)
+        ):
             time.sleep(limit.wait_for(len(data)))
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(1, rest) :]
+            remote_command = memoryview(data)
+            while remote_command:
+                remote_command = remote_command[os.write(1, remote_command) :]
     except BrokenPipeError:  # rsync has ended
         ssh.terminate()
     os.close(1)

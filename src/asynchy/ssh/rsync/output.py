@@ -1,4 +1,4 @@
-r"""What rsync says, understood: listing lines, statistics, exit codes, error texts. No I/O.
+r"""Parses rsync's output: listing lines, statistics, exit codes, error messages. No I/O.
 
 The forms are those of rsync 3.1 and later in the C locale with `--no-human-readable` and TZ=UTC:
 `rsync(1)` for the options and exit codes; bytes that do not print appear as `\#ooo` (octal), and
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from asynchy.errors import MAY_NOT_BE_READ
 from asynchy.model.experiment import Entry, EntryKind, Unlisted
 from asynchy.model.formatting import escaped
-from asynchy.model.listing_limits import LONGEST_PATH, SHORTEN_IT
+from asynchy.model.listing_limits import MAX_PATH_BYTES, SHORTEN_IT
 from asynchy.model.remote_names import is_inside
 from asynchy.ssh.error_causes import ABSENT, Explanation, cause
 
@@ -91,7 +91,7 @@ EXIT_CODES = {
     127: "rsync is not offered by the server, or ssh is not installed",
     255: "ssh could not connect, or the connection was lost",
 }
-"""rsync(1), EXIT VALUES, in our words; 255 is ssh's own."""
+"""rsync(1), EXIT VALUES, as asynchy reports them; 255 is ssh's own."""
 
 _LOST = frozenset({10, 12, 16, 30, 35, 255})
 """rsync(1), and 255 of ssh(1): the connection could not be made, or broke off."""
@@ -103,8 +103,8 @@ _EXPLAINED = re.compile(
 _PROTOCOL = 12
 _NOTHING_CAME = "connection unexpectedly closed (0 bytes received so far)"
 _SIGNALS = range(129, 193)
-"""128 and the number of the signal that ended a command: what a shell at the other end answers."""
-VANISHED = 24
+"""128 and the number of the signal that ended a command: the exit code of a remote shell."""
+FILES_VANISHED = 24
 """rsync(1): the only thing wrong is that source files vanished."""
 
 _HOLES = (
@@ -113,7 +113,7 @@ _HOLES = (
     ((3, 4, 3), "CVE-2026-43618, CVE-2026-43620"),
     ((3, 5, 0), "CVE-2026-53785, CVE-2026-53795, CVE-2026-53796, CVE-2026-70458, CVE-2026-70462"),
 )
-"""The version that fixed them, and what concerns a client that fetches: rsync's NEWS. A server, or
+"""The version that fixed them, and the risk for a client that fetches: rsync's NEWS. A server, or
 who may write at home, could have it read or write elsewhere, crash, or wait for ever."""
 
 
@@ -142,7 +142,7 @@ def parse_listed(line: bytes) -> Entry | None:
 
 
 def parse_unlisted(line: bytes, source: bytes) -> Unlisted | None:
-    """The folder below `source` that rsync says it could not list; None: the line is about no such.
+    """The folder below `source` that rsync could not list; None: the line is about something else.
 
     It is the folder of a file that cannot be looked at, too, or has too long a path: there may be
     others.
@@ -159,11 +159,11 @@ def parse_unlisted(line: bytes, source: bytes) -> Unlisted | None:
     if inside == path or not is_inside(inside):
         return None
     if match["what"] == b"readlink_stat":
-        reason = f"what is in it may not be looked at: {escaped(match['error'], limit=200)}"
+        reason = f"its entries cannot be read: {escaped(match['error'], limit=200)}"
     elif int(match["number"]) == errno.EACCES:
         reason = MAY_NOT_BE_READ
     else:
-        reason = f"rsync says: {escaped(match['error'], limit=200)} ({int(match['number'])})"
+        reason = f"rsync reports: {escaped(match['error'], limit=200)} ({int(match['number'])})"
     return Unlisted(inside, reason)
 
 
@@ -172,15 +172,15 @@ def _with_too_long(path: bytes) -> Unlisted | None:
     folder, _, name = path.rpartition(b"/")
     if not folder or not is_inside(folder):
         return None
-    reason = f"the path of {escaped(name, limit=200)} in it has more than {LONGEST_PATH:,} bytes"
+    reason = f"the path of {escaped(name, limit=200)} in it has more than {MAX_PATH_BYTES:,} bytes"
     return Unlisted(folder, reason, SHORTEN_IT)
 
 
 def parse_refused(line: bytes, folder: bytes) -> tuple[bytes, OSError] | None:
-    """What rsync could not make in `folder` at home, and why; None: the line is about no such.
+    """The path that rsync could not create in `folder` at home, and why; None: another line.
 
-    Of a file for which no temporary one could be made, rsync tells the name of that alone: in its
-    folder for those, without its suffix, and cut if it is long.
+    Of a file for which no temporary one could be made, rsync reports only the temporary one's name:
+    in its folder for those, without its suffix, and cut if it is long.
     """
     if (unplaced := _UNPLACED.fullmatch(line)) is not None:
         return _not_placed(unplaced, folder)
@@ -191,22 +191,22 @@ def parse_refused(line: bytes, folder: bytes) -> tuple[bytes, OSError] | None:
     inside = path.removeprefix(folder + b"/")
     if inside == path or not is_inside(inside):
         return None
-    number, words = int(match["number"]), escaped(match["error"], limit=200)
-    if number == errno.ENAMETOOLONG and len(unescape(match["target"] or b"")) > LONGEST_PATH:
-        longest = LONGEST_PATH - len(MUNGED)
-        words = f"rsync cannot fetch a link whose target has more than {longest:,} bytes"
-    return inside, OSError(number, words)
+    number, message = int(match["number"]), escaped(match["error"], limit=200)
+    if number == errno.ENAMETOOLONG and len(unescape(match["target"] or b"")) > MAX_PATH_BYTES:
+        max_target_bytes = MAX_PATH_BYTES - len(MUNGED)
+        message = f"rsync cannot fetch a link whose target has more than {max_target_bytes:,} bytes"
+    return inside, OSError(number, message)
 
 
 def _not_placed(match: re.Match[bytes], folder: bytes) -> tuple[bytes, OSError] | None:
-    told = match["path"] or match["temporary"] or match["written"]
-    inside = unescape(told).removeprefix(folder + b"/")
+    reported = match["path"] or match["temporary"] or match["written"]
+    inside = unescape(reported).removeprefix(folder + b"/")
     if not is_inside(inside):
         return None
-    number, words = int(match["number"]), escaped(match["error"], limit=200)
+    number, message = int(match["number"]), escaped(match["error"], limit=200)
     if number == errno.ENOENT:  # its folder is there, so it is the name (exfat-fuse)
-        number, words = errno.EINVAL, os.strerror(errno.EINVAL)
-    return inside, OSError(number, words)
+        number, message = errno.EINVAL, os.strerror(errno.EINVAL)
+    return inside, OSError(number, message)
 
 
 def is_about_time_or_mode(line: bytes) -> bool:
@@ -216,7 +216,7 @@ def is_about_time_or_mode(line: bytes) -> bool:
 
 @dataclass(frozen=True)
 class Named:
-    """What a path at the facility is that was asked for by its name."""
+    """The kind of entry at a path that was asked for by name."""
 
     kind: EntryKind
     name: bytes
@@ -227,7 +227,7 @@ class Named:
 def parse_named(line: bytes) -> Named | None:
     """One line of `rsync --list-only --links`; None for any other line.
 
-    A name with ` -> ` in it is cut there: rsync does not tell the two apart.
+    A name with ` -> ` in it is cut there: rsync does not distinguish the two.
     """
     match = _LISTED.fullmatch(line)
     if match is None:
@@ -240,7 +240,7 @@ def parse_named(line: bytes) -> Named | None:
 
 
 def is_absent(stderr: str) -> bool:
-    """Whether rsync says that the folder to be read is not there, or that it is no folder."""
+    """Whether rsync reports that the folder to be read does not exist, or is not a folder."""
     return ABSENT.search(stderr) is not None
 
 
@@ -273,7 +273,7 @@ def _seconds(parts: list[int]) -> int:
 def parse_compared(line: bytes) -> tuple[bytes, bool] | None:
     """The path in a line of `--itemize-changes`, and whether its content is the same.
 
-    None for a line about anything but a file. rsync(1): a dot in front says that no content would
+    None for a line about anything but a file. rsync(1): a dot in front means that no content would
     be updated, `c` and `s` behind it that the checksum or the size differ.
     """
     match = _COMPARED.fullmatch(line)
@@ -294,37 +294,37 @@ def parse_statistic(line: bytes) -> tuple[str, int] | None:
 def parse_progress(line: bytes) -> tuple[int, int] | None:
     """The bytes and files in a line of `--info=progress2`; None for any other line.
 
-    rsync tells the files whenever one is whole, so that a line without them says 0.
+    rsync reports the number of files whenever one is complete; a line without it counts as 0.
     """
     match = _PROGRESS.fullmatch(line)
     return None if match is None else (int(match["bytes"]), int(match["files"] or 0))
 
 
 def known_holes(version: str) -> str | None:
-    """What is known to be wrong with an rsync that fetches, by the first line of its `--version`.
+    """The known vulnerabilities of an rsync that fetches, by the first line of its `--version`.
 
-    None if nothing is, or where no version is told. A distribution may have repaired it and kept
+    None if there are none, or the line has no version. A distribution may have repaired it and kept
     the version.
     """
     match = re.search(r"version (\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", version)
     if match is None:
         return None
-    mine = tuple(int(part or 0) for part in match.groups())
-    return ", ".join(holes for mended, holes in _HOLES if mine < mended) or None
+    own_version = tuple(int(part or 0) for part in match.groups())
+    return ", ".join(holes for fixed_in, holes in _HOLES if own_version < fixed_in) or None
 
 
 def is_explained(line: bytes) -> bool:
-    """Whether a line says no more than `explain` does of the whole run."""
+    """Whether a line adds nothing to the result of `explain` for the whole run."""
     return _EXPLAINED.match(line) is not None
 
 
 def is_complaint(line: bytes) -> bool:
-    """Whether a line that rsync wrote to stderr says what is wrong with something it works on."""
+    """Whether a line of rsync's stderr reports a problem with one file or folder."""
     return line.startswith(b"rsync: ") and b"connection unexpectedly closed" not in line
 
 
 def ended_at_once(code: int, stderr: str) -> bool:
-    """Whether the command at the facility ended before it said anything to rsync."""
+    """Whether the command at the facility ended before it sent anything to rsync."""
     return code == _PROTOCOL and _NOTHING_CAME in stderr
 
 
@@ -337,20 +337,20 @@ def is_lost(code: int) -> bool:
 
 
 def explain(code: int, stderr: str) -> Explanation:
-    """Why rsync, or ssh, ended with such a code: the cause that its words name, else the code's."""
+    """Why rsync, or ssh, ended with this code: the cause on stderr, or the code's meaning."""
     if (found := cause(stderr, code)) is not None:
         return found
     if ended_at_once(code, stderr):
-        said = next((one for one in stderr.splitlines() if not one.startswith("rsync")), "")
-        words = "the command that the server runs for this key ended at once"
+        message = next((line for line in stderr.splitlines() if not line.startswith("rsync")), "")
+        reason = "the command that the server runs for this key ended at once"
         return Explanation(
-            f"{words}: {escaped(said, limit=200)}" if said else words,
+            f"{reason}: {escaped(message, limit=200)}" if message else reason,
             "its forced command (such as rrsync) or the login shell there ends it: "
             "`ssh USER@HOST rsync --version` may show more; ask the facility",
         )
     if code in _SIGNALS:
-        what = f"signal {code - 128} ended the command at the facility"
-        return Explanation(f"{what} (exit code {code})", None)
+        reason = f"signal {code - 128} ended the command at the facility"
+        return Explanation(f"{reason} (exit code {code})", None)
     if code < 0:
         return Explanation(f"rsync was ended by signal {-code}", None)
     meaning = EXIT_CODES.get(code, "an exit code that is not documented")

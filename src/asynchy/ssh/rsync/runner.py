@@ -38,7 +38,7 @@ from asynchy.ssh.error_causes import (
 )
 from asynchy.ssh.rsync.limited_shell import limited
 from asynchy.ssh.rsync.output import (
-    VANISHED,
+    FILES_VANISHED,
     Named,
     ended_at_once,
     explain,
@@ -55,18 +55,18 @@ from asynchy.ssh.server import Server
 
 log = logging.getLogger(__name__)
 
-PARTLY = 23
+PARTIAL_TRANSFER = 23
 """rsync's exit code where the other side could not read all: rsync(1)."""
 _NOT_ALLOWED = "rrsync error: unsafe arg"
 """rrsync(1) of a path that leads out of the folder that it is for; rsync then does nothing."""
 
-_BLOCK = 2048
+_PATH_LIST_BLOCK = 2048  # bytes
 """Bytes of a list of paths that rsync reads at a time: FILESFROM_BUFLEN of its io.c."""
 _OURS = f"{OURS.decode()}*"
 ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "RSYNC_PROTECT_ARGS": "0"}
 
 
-def list_tree(  # noqa: PLR0913 - where, who hears, and how much
+def list_tree(  # noqa: PLR0913 - server, folder, callbacks, depth
     remote: Server,
     source: str,
     on_entry: Callable[[Entry], None],
@@ -99,11 +99,11 @@ def list_tree(  # noqa: PLR0913 - where, who hears, and how much
     ]
 
     bounds = ListingLimits(remote.entries)
-    begun = False
+    has_output = False
 
     def hand_over(line: bytes) -> None:
-        nonlocal begun
-        begun = True
+        nonlocal has_output
+        has_output = True
         try:
             entry = _listed(line, dot_files=dot_files)
             if entry is not None:
@@ -114,35 +114,35 @@ def list_tree(  # noqa: PLR0913 - where, who hears, and how much
         if entry is not None:
             on_entry(entry)
 
-    complaints = _Complaints(source.encode(), words(stop), dot_files=dot_files)
+    complaints = _Complaints(source.encode(), stderr_logger(stop), dot_files=dot_files)
     log.debug("listing: %s", " ".join(map(escaped, command)))
-    ended = run(
+    result = run(
         remote,
         command,
         stop,
         on_stdout=hand_over,
-        on_stderr=complaints.hear,
+        on_stderr=complaints.add_line,
         timeout=remote.timeout,
     )
-    if ended.stopped:
+    if result.stopped:
         raise Stopped("stopped while listing")
-    if ended.still:
-        raise still(ended).as_error(ListingError)
-    if ended.code != 0 and not (ended.code == PARTLY and complaints.are_about_folders):
-        explanation = explain(ended.code, ended.stderr)
-        kind = ListingRefused if ended.code == PARTLY else ListingError
-        at_once = ended_at_once(ended.code, ended.stderr) and _NOT_ALLOWED not in ended.stderr
-        if (ended.code == SSH_FAILED or at_once) and not begun:
+    if result.hung_process:
+        raise hang_explanation(result).as_error(ListingError)
+    if result.code != 0 and not (result.code == PARTIAL_TRANSFER and complaints.are_about_folders):
+        explanation = explain(result.code, result.stderr)
+        kind = ListingRefused if result.code == PARTIAL_TRANSFER else ListingError
+        at_once = ended_at_once(result.code, result.stderr) and _NOT_ALLOWED not in result.stderr
+        if (result.code == SSH_FAILED or at_once) and not has_output:
             kind = ServerUnreachable
             explanation = replace(explanation, reason=f"{remote.host}: {explanation.reason}")
-        if is_absent(ended.stderr):
+        if is_absent(result.stderr):
             kind = ExperimentAbsent
         raise explanation.as_error(kind)
     return list(complaints.unlisted.values())
 
 
 class _Complaints:
-    """What rsync complains of in a listing."""
+    """rsync's messages on stderr during a listing."""
 
     def __init__(
         self, source: bytes, log_line: Callable[[bytes], None], *, dot_files: bool
@@ -154,20 +154,22 @@ class _Complaints:
         self._source = source
         self._log_line = log_line
         self._dot_files = dot_files
-        self._others = False
+        self._other_problems = False
 
-    def hear(self, line: bytes) -> None:
-        """Take a line that it wrote to stderr.
+    def add_line(self, line: bytes) -> None:
+        """Take a line of stderr.
 
         It also looks into a dot folder that is left out: that one may be closed.
         """
         self._log_line(line)
         folder = parse_unlisted(line, self._source)
         if folder is None:
-            self._others |= is_complaint(line)
+            self._other_problems |= is_complaint(line)
         elif is_wanted(folder.path.rpartition(b"/")[2], dot_files=self._dot_files):
             self.unlisted.setdefault(folder.path, folder)
-        self.are_about_folders = not self._others and (self.are_about_folders or folder is not None)
+        self.are_about_folders = not self._other_problems and (
+            self.are_about_folders or folder is not None
+        )
 
 
 def _listed(line: bytes, *, dot_files: bool) -> Entry | None:
@@ -182,7 +184,7 @@ def _listed(line: bytes, *, dot_files: bool) -> Entry | None:
 def list_named(
     remote: Server, folder: str, names: Sequence[bytes], stop: Stop, *, follow: bool
 ) -> dict[bytes, Named]:
-    """What some entries of a folder are; those that are not there, or not told, are left out.
+    """The kinds of some entries of a folder, without those that do not exist or are not reported.
 
     With `follow`, a symbolic link to a folder is a folder; one that leads to none stays a link.
     The names hold only characters that no shell interprets. rsync(1): a slash at the end of a
@@ -209,78 +211,78 @@ def list_named(
     found: dict[bytes, Named] = {}
     wanted = set(names)
 
-    def take(line: bytes) -> None:
+    def on_line(line: bytes) -> None:
         named = parse_named(line)
         if named is not None and named.name in wanted:
             found[named.name] = named
 
-    ended = run(
+    result = run(
         remote,
         command,
         stop,
-        on_stdout=take,
+        on_stdout=on_line,
         on_stderr=lambda line: log.debug("rsync: %s", escaped(line)),
         timeout=remote.timeout,
     )
-    if ended.stopped:
+    if result.stopped:
         raise Stopped("stopped while listing")
-    if ended.still:
-        raise still(ended).as_error(ListingError)
-    if _NOT_ALLOWED in ended.stderr:
+    if result.hung_process:
+        raise hang_explanation(result).as_error(ListingError)
+    if _NOT_ALLOWED in result.stderr:
         raise ListingRefused(f"{folder}: the server allows some paths in it not to be read")
-    if ended.code not in (0, PARTLY):
-        raise explain(ended.code, ended.stderr).as_error(ListingError)
+    if result.code not in (0, PARTIAL_TRANSFER):
+        raise explain(result.code, result.stderr).as_error(ListingError)
     return found
 
 
 def run(
-    remote: Server, command: Sequence[str], stop: Stop, **how: Any
+    remote: Server, command: Sequence[str], stop: Stop, **options: Any
 ) -> subprocess_runner.ProcessResult:
-    """Run an rsync (`how`: as `subprocess_runner.run`) with a connection of this machine's.
+    """Run an rsync (`options`: as `subprocess_runner.run`) with a connection of this machine's.
 
-    Where the server closes the connection before the login, which is before rsync has said
-    anything, it is run again; several that are refused at once do not come back at once.
+    If the server closes the connection before the login, which is before rsync has any output, it
+    is run again; several that are refused at once are not retried at once.
 
     Raises:
         Stopped: a stop was requested before there was a connection for it.
     """
     for tries in range(1, REFUSED_TRIES + 1):
-        with connection_limit.take(remote, stop, patient=True):
-            ended = subprocess_runner.run(command, stop=stop, environment=ENVIRONMENT, **how)
+        with connection_limit.acquire(remote, stop, patient=True):
+            result = subprocess_runner.run(command, stop=stop, environment=ENVIRONMENT, **options)
         # rsync ends with ssh's exit code, or with its own if it sees the closed connection first.
-        refused = is_lost(ended.code) and not stop.requested
-        found = cause(ended.stderr, ended.code) if refused else None
+        refused = is_lost(result.code) and not stop.requested
+        found = cause(result.stderr, result.code) if refused else None
         if tries == REFUSED_TRIES or found is None or found.kind is not ServerBusy:
             break
         wait = REFUSED_BACKOFF.seconds(tries)
         log.info("%s: %s; trying again in %.0f s", remote.host, found.reason, wait)
         if stop.wait(wait):
             break
-    return ended
+    return result
 
 
-def still(ended: subprocess_runner.ProcessResult) -> Explanation:
-    """What to say of a process that stood still."""
+def hang_explanation(result: subprocess_runner.ProcessResult) -> Explanation:
+    """The message about a process that hung."""
     return Explanation(
-        f"{ended.still} stood still for {ended.waited:.0f} s, and was ended",
+        f"{result.hung_process} stood still for {result.waited:.0f} s, and was ended",
         "look at the file system of the project folder (`df`, `dmesg`), and at the processes",
     )
 
 
-def compare_files(  # noqa: PLR0913, PLR0917 - two trees, what of them, and how long
+def compare_files(  # noqa: PLR0913, PLR0917 - two trees, the paths, limits
     remote: Server,
     source: str,
     destination: Path,
     paths: Iterable[bytes],
     on_result: Callable[[bytes, bool], None],
     stop: Stop,
-    patience: float,
+    idle_timeout: float,
 ) -> None:
     """Hand over the path of each file and whether it is the same on both sides, by its checksum.
 
     Nothing is written. A file that the facility does not have, or does not let be read, is not
-    handed over. While rsync makes checksums nothing passes between the two; after `patience`
-    seconds of that it is given up.
+    handed over. While rsync makes checksums it sends nothing; after `idle_timeout` seconds of that
+    it is ended.
 
     Raises:
         ListingError: the connection could not be made or broke off, or rsync does not do it.
@@ -288,7 +290,7 @@ def compare_files(  # noqa: PLR0913, PLR0917 - two trees, what of them, and how 
         ToolMissing: ssh or rsync is not installed.
     """
     command = [
-        *start(remote, patience),
+        *start(remote, idle_timeout),
         "--dry-run",
         "--checksum",
         "--itemize-changes",
@@ -301,27 +303,27 @@ def compare_files(  # noqa: PLR0913, PLR0917 - two trees, what of them, and how 
         f"{destination}/",
     ]
 
-    def hear(line: bytes) -> None:
+    def on_line(line: bytes) -> None:
         if (compared := parse_compared(line)) is not None:
             on_result(*compared)
 
-    ended = run(
+    result = run(
         remote,
         command,
         stop,
-        on_stdout=hear,
+        on_stdout=on_line,
         on_stderr=lambda line: log.debug("rsync: %s", escaped(line)),
         stdin=list_of_paths(paths),
         timeout=remote.timeout,
-        wakes=patience,
+        wakes=idle_timeout,
     )
-    if ended.stopped:
+    if result.stopped:
         raise Stopped("stopped while rsync compared checksums")
-    if ended.still:
-        raise still(ended).as_error(ListingError)
-    if ended.code not in (0, PARTLY, VANISHED):
-        explanation = explain(ended.code, ended.stderr)
-        raise explanation.as_error(ListingError if is_lost(ended.code) else ListingRefused)
+    if result.hung_process:
+        raise hang_explanation(result).as_error(ListingError)
+    if result.code not in (0, PARTIAL_TRANSFER, FILES_VANISHED):
+        explanation = explain(result.code, result.stderr)
+        raise explanation.as_error(ListingError if is_lost(result.code) else ListingRefused)
 
 
 def list_of_paths(paths: Iterable[bytes]) -> bytes:
@@ -331,12 +333,12 @@ def list_of_paths(paths: Iterable[bytes]) -> bytes:
     they read, and then end the run: the file that the server sends was not asked for. So a path
     that would be in three begins a block; rsync skips the NULs before it.
     """
-    made = bytearray()
+    block_list = bytearray()
     for path in paths:
-        if len(made) % _BLOCK + len(path) >= 2 * _BLOCK:
-            made += bytes(-len(made) % _BLOCK)
-        made += path + b"\0"
-    return bytes(made)
+        if len(block_list) % _PATH_LIST_BLOCK + len(path) >= 2 * _PATH_LIST_BLOCK:
+            block_list += bytes(-len(block_list) % _PATH_LIST_BLOCK)
+        block_list += path + b"\0"
+    return bytes(block_list)
 
 
 def filters(*, dot_files: bool) -> tuple[str, ...]:
@@ -393,8 +395,8 @@ def _host(remote: Server) -> str:
     return f"[{remote.host}]" if ":" in remote.host else remote.host
 
 
-def words(stop: Stop) -> Callable[[bytes], None]:
-    """Log what rsync and ssh complain of; once we have ended them ourselves, it is no news."""
+def stderr_logger(stop: Stop) -> Callable[[bytes], None]:
+    """Log the messages of rsync and ssh, unless we have ended them ourselves."""
 
     def log_line(line: bytes) -> None:
         if line.strip():

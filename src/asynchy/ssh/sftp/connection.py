@@ -32,25 +32,26 @@ OnAnswer = Callable[[Answer], None]
 Request = Callable[[int], bytes]
 """A request's bytes, given its number."""
 
-_TICK = 0.2
-"""Seconds between two looks at the wish to stop."""
-_GREETING = 0.02
-"""The same while it connects: what was to be done on it may be done before it has."""
-_PIPE = 1 << 20
+_POLL_INTERVAL = 0.2  # seconds
+"""Seconds between two checks whether a stop was requested."""
+_CONNECT_POLL_INTERVAL = 0.02
+"""The same during the connection set-up: the caller's work may be done before it ends."""
+_PIPE_BYTES = 1 << 20
 """Bytes between ssh and us; more than this a user may not ask for: pipe(7)."""
-_LITTLE, _MUCH = 128 << 10, 512 << 10
+_SMALL_READ, _LARGE_READ = 128 << 10, 512 << 10  # bytes
 """Bytes of a read that was hardly worth it, and of one that left ssh little room in the pipe."""
-_SHORTEST, _LONGEST, _FARTHEST = 0.0002, 0.004, 0.02
-"""Seconds to let bytes gather in the pipe; over a distance, where they come slower, longer."""
-_KILLED = 2.0
+_MIN_GATHER, _MAX_GATHER, _MAX_REMOTE_GATHER = 0.0002, 0.004, 0.02  # seconds
+"""Seconds to let bytes gather in the pipe; longer over a distance, since they come more slowly."""
+_KILL_TIMEOUT = 2.0  # seconds
 """Seconds that ssh may take to end once it was killed; it may hang in the kernel."""
-_FRESH = 5.0
+_PROBE_AFTER = 5.0  # seconds
 """Seconds of silence after which a connection is asked whether it is still there."""
-_STDERR_KEPT = 8192
-_NUMBERS = 1 << 32
+_STDERR_BYTES = 8192
+_REQUEST_IDS = 1 << 32
 _SSHS_OWN = (None, SSH_FAILED, -signal.SIGKILL)
-"""How ssh ends where not the command at the other end did: it is still there, failed, or was ended
-by us."""
+"""Exit codes that are ssh's own, not the remote command's: still running, failed, or ended by
+us.
+"""
 
 
 class Connection:
@@ -83,19 +84,19 @@ class Connection:
         self.version = 0
         """The version of the protocol that the server speaks."""
         self.limits = Limits(0, 0, 0, 0)
-        """What the server says that it takes at most; zeros where it does not say."""
+        """The limits that the server reports; zeros if it reports none."""
         self.round_trip = 0.0
         """Seconds from a question to its answer, when it was connected."""
         self._remote = remote
         self._stop = stop
         self._framer = decoder.Framer()
-        self._out = bytearray()
+        self._out_buffer = bytearray()
         self._waiting: dict[int, OnAnswer] = {}
-        self._next = 0
+        self._next_id = 0
         self._stderr = b""
-        self._heard = time.monotonic()
+        self._last_received = time.monotonic()
         self.on_wait = on_wait
-        self._slot = connection_limit.take(remote, stop, patient=patient, on_wait=on_wait)
+        self._slot = connection_limit.acquire(remote, stop, patient=patient, on_wait=on_wait)
         try:
             self._process = subprocess_runner.start(
                 [
@@ -104,7 +105,7 @@ class Connection:
                     remote.host,
                     "sftp",
                 ],
-                number=signal.SIGKILL,  # it has nothing to keep, and may hear nothing else
+                number=signal.SIGKILL,  # it has no state to save, and may ignore anything else
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -119,10 +120,10 @@ class Connection:
             self._selector.register(stream, selectors.EVENT_READ)
         os.set_blocking(self._stdin.fileno(), False)
         with contextlib.suppress(OSError):  # it is only faster
-            fcntl.fcntl(self._stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
+            fcntl.fcntl(self._stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._writing = False
-        self._gathering = _SHORTEST
-        with contextlib.suppress(BrokenPipeError):  # ssh's last words say why
+        self._gathering = _MIN_GATHER
+        with contextlib.suppress(BrokenPipeError):  # ssh's last messages have the reason
             os.write(self._stdin.fileno(), protocol.init())
 
     def __enter__(self) -> Self:
@@ -144,11 +145,11 @@ class Connection:
 
     @property
     def is_open(self) -> bool:
-        """Whether it was connected, when it was last heard of."""
+        """Whether it was connected when the last bytes came."""
         return self.version > 0
 
     def open(self, stop: Stop) -> None:
-        """Wait until it is connected; where it cannot be, it is closed."""
+        """Wait until it is connected; if that fails, close it."""
         self._stop = stop
         try:
             self._greet()
@@ -162,42 +163,43 @@ class Connection:
         Raises as the other methods where the connection is lost.
         """
         self._stop = stop
-        silent = time.monotonic() - self._heard
-        self._heard = time.monotonic()
+        idle_seconds = time.monotonic() - self._last_received
+        self._last_received = time.monotonic()
         if self._process.poll() is not None:
-            raise self._gone()
-        if silent < _FRESH:
+            raise self._lost_error()
+        if idle_seconds < _PROBE_AFTER:
             return
         self.ask(lambda number: protocol.real_path(number, b"."), lambda _answer: None)
         self.run()
 
-    def ask(self, request: Request, then: OnAnswer) -> None:
-        """Queue a request; `then` gets the answer during a later `turn`, and may ask more.
+    def ask(self, request: Request, on_answer: OnAnswer) -> None:
+        """Queue a request; `on_answer` gets the answer during a later `turn`, and may ask more.
 
         A `ProtocolError` that it raises counts as the server's.
         """
         if not self._waiting:
-            self._heard = time.monotonic()
-        number = self._next
-        self._next = (number + 1) % _NUMBERS
-        self._waiting[number] = then
-        self._out += request(number)
+            self._last_received = time.monotonic()
+        number = self._next_id
+        self._next_id = (number + 1) % _REQUEST_IDS
+        self._waiting[number] = on_answer
+        self._out_buffer += request(number)
 
-    def turn(self, patience: float = _TICK, *, gather: bool = False) -> None:
-        """Write and read what can be, and hand over the answers.
+    def turn(self, seconds: float = _POLL_INTERVAL, *, gather: bool = False) -> None:
+        """Write and read all that is possible, and hand over the answers.
 
-        Where nothing can be read, wait so many seconds. With `gather`, first let some bytes gather:
-        ssh writes 32 KiB at a time, and a read for each of them would cost more than its bytes.
+        Waits up to `seconds` seconds for something to read. With `gather`, first let some bytes
+        gather: ssh writes 32 KiB at a time, and a read for each of them would cost more than its
+        bytes.
         """
         if gather:
             time.sleep(self._gathering)
-        for payload in self._move(patience):
+        for payload in self._move(seconds):
             try:
                 number, answer = decoder.parse_answer(payload)
-                then = self._waiting.pop(number, None)
-                if then is None:
+                on_answer = self._waiting.pop(number, None)
+                if on_answer is None:
                     raise ProtocolError(f"an answer to request {number}, which waits for none")
-                then(answer)
+                on_answer(answer)
             except ProtocolError as error:
                 raise self._no_sftp(error) from None
 
@@ -212,7 +214,7 @@ class Connection:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_KILLED)
+            self._process.wait(_KILL_TIMEOUT)
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             with contextlib.suppress(OSError):
                 _pipe(stream).close()
@@ -221,7 +223,7 @@ class Connection:
     def _greet(self) -> None:
         greeting: list[memoryview] = []
         while not greeting:
-            greeting += self._move(_GREETING)
+            greeting += self._move(_CONNECT_POLL_INTERVAL)
         try:
             hello = decoder.parse_hello(greeting[0])
             if len(greeting) > 1:
@@ -229,55 +231,55 @@ class Connection:
         except ProtocolError as error:
             raise self._no_sftp(error) from None
         self.version = hello.version
-        asked = time.monotonic()
+        asked_at = time.monotonic()
         if hello.extensions.get(protocol.LIMITS) == b"1":
             self.ask(lambda number: protocol.extended(number, protocol.LIMITS), self._limited)
         else:
             self.ask(lambda number: protocol.real_path(number, b"."), lambda _answer: None)
         self.run()
-        self.round_trip = time.monotonic() - asked
+        self.round_trip = time.monotonic() - asked_at
 
     def _limited(self, answer: Answer) -> None:
         if isinstance(answer, Reply):
             self.limits = decoder.parse_limits(answer.body)
 
-    def _move(self, patience: float) -> list[memoryview]:
+    def _move(self, seconds: float) -> list[memoryview]:
         """Write what the pipe takes and read what is there; the packets that are whole now."""
         self._watch_writing()
-        found: list[memoryview] = []
-        for key, events in self._selector.select(patience):
+        packets: list[memoryview] = []
+        for key, events in self._selector.select(seconds):
             if events & selectors.EVENT_WRITE:
                 self._write()
             elif key.fileobj is self._stdout:
-                found += self._read()
+                packets += self._read()
             else:
-                self._hear_stderr()
+                self._read_stderr()
         self.on_wait()
         if self._stop.requested:
             raise Stopped("stopped")
-        if time.monotonic() - self._heard > self._remote.timeout:
+        if time.monotonic() - self._last_received > self._remote.timeout:
             raise (ListingError if self.is_open else ServerUnreachable)(
-                f"{self._remote.host}: the server said nothing for {self._remote.timeout} s",
+                f"{self._remote.host}: the server sent nothing for {self._remote.timeout} s",
                 hint="it is tried again in the next run",
             )
-        return found
+        return packets
 
     def _watch_writing(self) -> None:
-        wanted = bool(self._out)
-        if wanted and not self._writing:
+        has_output = bool(self._out_buffer)
+        if has_output and not self._writing:
             self._selector.register(self._stdin, selectors.EVENT_WRITE)
-        elif self._writing and not wanted:
+        elif self._writing and not has_output:
             self._selector.unregister(self._stdin)
-        self._writing = wanted
+        self._writing = has_output
 
     def _write(self) -> None:
         try:
-            while self._out:  # one call takes many small requests
-                del self._out[: os.write(self._stdin.fileno(), self._out)]
+            while self._out_buffer:  # one call takes many small requests
+                del self._out_buffer[: os.write(self._stdin.fileno(), self._out_buffer)]
         except BlockingIOError:
             return
         except BrokenPipeError:
-            raise self._gone() from None
+            raise self._lost_error() from None
 
     def _read(self) -> list[memoryview]:
         try:
@@ -285,54 +287,56 @@ class Connection:
         except BlockingIOError:
             return []
         if not count:
-            raise self._gone()
-        if count < _LITTLE:
-            longest = min(max(_LONGEST, self.round_trip / 8), _FARTHEST)
-            self._gathering = min(2 * self._gathering, longest)
-        elif count > _MUCH:
-            self._gathering = max(self._gathering / 2, _SHORTEST)
+            raise self._lost_error()
+        if count < _SMALL_READ:
+            max_gathering = min(max(_MAX_GATHER, self.round_trip / 8), _MAX_REMOTE_GATHER)
+            self._gathering = min(2 * self._gathering, max_gathering)
+        elif count > _LARGE_READ:
+            self._gathering = max(self._gathering / 2, _MIN_GATHER)
         try:
-            found = list(self._framer.filled(count))
+            packets = list(self._framer.filled(count))
         except ProtocolError as error:
             raise self._no_sftp(error) from None
-        if found:  # a packet that never ends is silence, too
-            self._heard = time.monotonic()
-        return found
+        if packets:  # a packet that never ends is silence, too
+            self._last_received = time.monotonic()
+        return packets
 
-    def _hear_stderr(self) -> None:
+    def _read_stderr(self) -> None:
         stream = _pipe(self._process.stderr)
         with contextlib.suppress(BlockingIOError):
-            data = os.read(stream.fileno(), _STDERR_KEPT)
+            data = os.read(stream.fileno(), _STDERR_BYTES)
             if not data:
                 self._selector.unregister(stream)
-            self._stderr = (self._stderr + data)[-_STDERR_KEPT:]
+            self._stderr = (self._stderr + data)[-_STDERR_BYTES:]
 
-    def _gone(self) -> ListingError:
-        """Why the other side is gone: ssh's own words say it."""
+    def _lost_error(self) -> ListingError:
+        """The error for a lost connection, from ssh's own messages."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
         with contextlib.suppress(KeyError, OSError, ValueError):
-            self._hear_stderr()
-        words = self._stderr.decode("utf-8", "backslashreplace").strip()
+            self._read_stderr()
+        stderr = self._stderr.decode("utf-8", "backslashreplace").strip()
         code = self._process.poll()
-        lines = without_origin(words).splitlines()
-        last = f": {escaped(lines[-1], limit=200)}" if lines else ""
+        lines = without_origin(stderr).splitlines()
+        detail = f": {escaped(lines[-1], limit=200)}" if lines else ""
         host = self._remote.host
-        if not self.is_open and ("subsystem request failed" in words or code not in _SSHS_OWN):
-            # A key may be for another command alone, such as rrsync(1), whatever is asked for.
-            return SftpNotOffered(f"{host} offers no SFTP{last}", hint="ask the facility for it")
-        # OpenSSH's server keeps back what a subsystem says on stderr.
+        if not self.is_open and ("subsystem request failed" in stderr or code not in _SSHS_OWN):
+            # A key may be restricted to another command, such as rrsync(1).
+            return SftpNotOffered(f"{host} offers no SFTP{detail}", hint="ask the facility for it")
+        # OpenSSH's server does not forward a subsystem's stderr.
         hint = None if self.is_open else "`ssh USER@HOST true` may show why; else ask the facility"
-        found = cause(words, code) or Explanation(f"the SFTP connection was ended{last}", hint)
+        explanation = cause(stderr, code) or Explanation(
+            f"the SFTP connection was ended{detail}", hint
+        )
         kind = ListingError if self.is_open else ServerUnreachable
-        return replace(found, reason=f"{host}: {found.reason}").as_error(kind)
+        return replace(explanation, reason=f"{host}: {explanation.reason}").as_error(kind)
 
     def _no_sftp(self, error: ProtocolError) -> ListingError:
         if not self.is_open and (text := self._framer.text()):
-            first = escaped(text.strip().partition(b"\n")[0], limit=80) or "an empty line"
+            first_line = escaped(text.strip().partition(b"\n")[0], limit=80) or "an empty line"
             return ServerUnreachable(
                 f"the login shell of {self._remote.user} at {self._remote.host} prints text where "
-                f'SFTP is to begin: "{first}"',
+                f'SFTP is to begin: "{first_line}"',
                 hint="ask the facility to have it print nothing without a terminal; "
                 "`ssh USER@HOST true` shows all of it",
             )

@@ -28,38 +28,39 @@ from asynchy.ssh.sftp.protocol import (
     Status,
 )
 
-LARGEST = 1 << 20
+MAX_PACKET_BYTES = 1 << 20
 """Bytes of the largest answer that is taken. The draft wants at least 34,000 to be understood;
 OpenSSH sends 256 KiB at most."""
 
-_PACKETS = 4
+_BUFFER_PACKETS = 4
 """Of that size that are taken in before the rest of a packet is moved to the front."""
 
-_LONGEST_HANDLE = 256
+_MAX_HANDLE_BYTES = 256
 """Bytes of a handle: section 6.3 of the draft. We keep a thousand of them, and send them back."""
 
-_ALL_TOLD = 0xF
+_ALL_ATTRIBUTES = 0xF
 _ATTRIBUTES = struct.Struct(">IQIIIII")
-"""Where all are told: flags, size, user, group, mode, last read, last modified."""
+"""If all are present: flags, size, user, group, mode, last read, last modified."""
 _DATA, _HANDLE, _STATUS = int(PacketType.DATA), int(PacketType.HANDLE), int(PacketType.STATUS)
 _PLAIN = {int(code): Status(code, b"") for code in (Code.OK, Code.EOF)}
-"""What is said of each file and folder; the words that come along say no more."""
+"""The attributes of each file and folder; the long name that comes along adds nothing."""
 
 
 class Framer:
     """A stream of bytes into the payloads of its packets, copied as little as possible.
 
-    Read into `space`, then tell `filled` how much; `feed` does both for bytes that are there.
+    Read into `space`, then call `filled` with the count; `feed` does both for bytes that are
+    there.
     """
 
-    def __init__(self, largest: int = LARGEST) -> None:
+    def __init__(self, largest: int = MAX_PACKET_BYTES) -> None:
         self._largest = largest
         # Several packets, so that the rest of one that was cut seldom has to be moved to the front.
-        self._buffer = memoryview(bytearray(_PACKETS * (largest + HEAD.size)))
+        self._buffer = memoryview(bytearray(_BUFFER_PACKETS * (largest + HEAD.size)))
         self._begin = self._end = 0
 
     def space(self) -> memoryview:
-        """Where the next bytes are to be written; what `filled` yielded before is lost by that."""
+        """The buffer for the next bytes; writing to it overwrites what `filled` yielded before."""
         if len(self._buffer) - self._begin < self._largest + HEAD.size:
             rest = self._end - self._begin
             self._buffer[:rest] = self._buffer[self._begin : self._end]
@@ -86,7 +87,7 @@ class Framer:
             self._begin = self._end = 0
 
     def text(self) -> bytes:
-        """What has come and is no packet, but text; nothing otherwise.
+        """The bytes that came, if they are text and not a packet; empty otherwise.
 
         A packet begins with a zero: the first byte of its length.
         """
@@ -126,19 +127,19 @@ def parse_hello(payload: Payload) -> Hello:
 
 
 def parse_answer(payload: Payload) -> tuple[int, Answer]:
-    """The number of the request that a packet answers, and the answer.
+    """The number of the answered request, and the answer.
 
     Raises:
-        ProtocolError: it is none.
+        ProtocolError: the packet is not an answer.
     """
-    if len(payload) >= ANSWER.size:  # what nearly always comes is taken at one go
-        kind, number, told = ANSWER.unpack_from(payload)
-        if kind == _STATUS and told in _PLAIN:
-            return number, _PLAIN[told]
-        if told == len(payload) - ANSWER.size:
+    if len(payload) >= ANSWER.size:  # the most common case is parsed in one step
+        kind, number, status_code = ANSWER.unpack_from(payload)
+        if kind == _STATUS and status_code in _PLAIN:
+            return number, _PLAIN[status_code]
+        if status_code == len(payload) - ANSWER.size:
             if kind == _DATA:
                 return number, Data(memoryview(payload)[ANSWER.size :])
-            if kind == _HANDLE and told <= _LONGEST_HANDLE:
+            if kind == _HANDLE and status_code <= _MAX_HANDLE_BYTES:
                 return number, Handle(bytes(payload[ANSWER.size :]))
     fields = _Fields(payload)
     kind, number = fields.byte(), fields.number()
@@ -165,46 +166,46 @@ def parse_limits(body: bytes) -> Limits:
 class _Fields:
     """The fields of a payload, taken one after the other."""
 
-    def __init__(self, payload: Payload, at: int = 0) -> None:
+    def __init__(self, payload: Payload, offset: int = 0) -> None:
         self._payload = memoryview(payload)
-        self._at = at
+        self._offset = offset
 
     @property
     def left(self) -> int:
-        return len(self._payload) - self._at
+        return len(self._payload) - self._offset
 
     def take(self, count: int) -> int:
         """The place of the next a number of bytes."""
-        at = self._at
-        if count > len(self._payload) - at:
+        start = self._offset
+        if count > len(self._payload) - start:
             raise ProtocolError("a packet that ends too early")
-        self._at = at + count
-        return at
+        self._offset = start + count
+        return start
 
     def byte(self) -> int:
         return self._payload[self.take(1)]
 
     def number(self) -> int:
-        at = self.take(4)
-        return int.from_bytes(self._payload[at : at + 4])
+        start = self.take(4)
+        return int.from_bytes(self._payload[start : start + 4])
 
     def long(self) -> int:
-        at = self.take(8)
-        return int.from_bytes(self._payload[at : at + 8])
+        start = self.take(8)
+        return int.from_bytes(self._payload[start : start + 8])
 
     def string(self) -> bytes:
         length = self.number()
-        at = self.take(length)
-        return bytes(self._payload[at : at + length])
+        start = self.take(length)
+        return bytes(self._payload[start : start + length])
 
     def view(self) -> memoryview:
         length = self.number()
-        at = self.take(length)
-        return self._payload[at : at + length]
+        start = self.take(length)
+        return self._payload[start : start + length]
 
     def rest(self) -> bytes:
-        at = self.take(self.left)
-        return bytes(self._payload[at:])
+        start = self.take(self.left)
+        return bytes(self._payload[start:])
 
 
 def _status(fields: _Fields) -> Status:
@@ -214,7 +215,7 @@ def _status(fields: _Fields) -> Status:
 
 def _handle(fields: _Fields) -> Handle:
     handle = fields.string()
-    if len(handle) > _LONGEST_HANDLE:
+    if len(handle) > _MAX_HANDLE_BYTES:
         raise ProtocolError(f"a handle of {len(handle):,} bytes")
     return Handle(handle)
 
@@ -223,39 +224,39 @@ def _names(fields: _Fields) -> Names:
     count = fields.number()
     if count * 12 > fields.left:  # the least that an entry takes
         raise ProtocolError(f"{count:,} entries in a packet of {fields.left:,} bytes")
-    data, at = fields.rest(), 0
-    found = []
+    data, offset = fields.rest(), 0
+    names = []
     try:
         for _ in range(count):
-            (length,) = HEAD.unpack_from(data, at)
-            begin = at + HEAD.size
+            (length,) = HEAD.unpack_from(data, offset)
+            begin = offset + HEAD.size
             name = data[begin : begin + length]
-            at = begin + length
-            (length,) = HEAD.unpack_from(data, at)
-            begin = at + HEAD.size
-            at = begin + length
-            line = data[begin:at]
-            told, at = _told(data, at)
-            found.append(Name(name, told, line))
+            offset = begin + length
+            (length,) = HEAD.unpack_from(data, offset)
+            begin = offset + HEAD.size
+            offset = begin + length
+            line = data[begin:offset]
+            attributes, offset = _read_attributes(data, offset)
+            names.append(Name(name, attributes, line))
     except struct.error:
         raise ProtocolError("a packet that ends too early") from None
-    if at != len(data):
-        raise ProtocolError(f"{len(data) - at} bytes too many in a packet of names")
-    return Names(tuple(found))
+    if offset != len(data):
+        raise ProtocolError(f"{len(data) - offset} bytes too many in a packet of names")
+    return Names(tuple(names))
 
 
-def _told(data: bytes, at: int) -> tuple[Attributes, int]:
+def _read_attributes(data: bytes, offset: int) -> tuple[Attributes, int]:
     """The attributes at a place, and the place behind them; struct.error where there are none."""
-    (flags,) = HEAD.unpack_from(data, at)
-    if flags == _ALL_TOLD:
-        _, size, _, _, mode, _, modified = _ATTRIBUTES.unpack_from(data, at)
-        return Attributes(size, mode, modified), at + _ATTRIBUTES.size
-    fields = _Fields(data, at)
+    (flags,) = HEAD.unpack_from(data, offset)
+    if flags == _ALL_ATTRIBUTES:
+        _, size, _, _, mode, _, modified = _ATTRIBUTES.unpack_from(data, offset)
+        return Attributes(size, mode, modified), offset + _ATTRIBUTES.size
+    fields = _Fields(data, offset)
     return _attributes(fields), len(data) - fields.left
 
 
 def _attributes(fields: _Fields) -> Attributes:
-    """Section 5 of the draft: what is there is told by flags."""
+    """Section 5 of the draft: flags say which attributes are present."""
     flags = fields.number()
     if flags & ~0x8000000F:
         raise ProtocolError(f"unknown attributes {flags:#x}")

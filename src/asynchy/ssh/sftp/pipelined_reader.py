@@ -1,7 +1,7 @@
 """Files at the facility, read over one connection with many requests in flight.
 
-Requests go across files, so that neither their size nor the distance counts. What becomes of the
-bytes is the sink's: it keeps them in memory, adds them to a checksum, or writes them to a file.
+Requests go across files, so that neither their size nor the distance counts. The sink decides what
+to do with the bytes: keep them in memory, add them to a checksum, or write them to a file.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ round trip, so that the server always knows what to send next."""
 READ_BYTES = 255 << 10
 """Bytes asked for at a time: what OpenSSH's server sends at most. One that sends less than was
 asked for is asked for the rest."""
-_FEWEST_BYTES = 4096
-"""Bytes asked for at a time at least, but at the end of a part: a server that says that it sends a
-byte at a time would be asked millions of times."""
-_SPARE_HANDLES = 4
-"""Handles that are left to the server's own use, where it says how many there are."""
+_MIN_READ_BYTES = 4096
+"""Minimal bytes of a request, except at the end of a part: a server that claims to send one byte
+at a time would be asked millions of times.
+"""
+_RESERVED_HANDLES = 4
+"""Handles that are left for the server's own use, if it reports how many there are."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -47,8 +48,9 @@ class FileRead:
     """Bytes that are wanted."""
     offset: int = 0
     size: int | None = None
-    """Bytes of the file as it was listed; a file of another size is refused. None: not known; then
-    a file may be shorter than what is wanted."""
+    """Bytes of the file as it was listed; a file of another size is refused. None: not known; the
+    file may be shorter than `length`.
+    """
     handle: bytes = b""
     """The server's, once the file is open."""
     asked: int = 0
@@ -70,10 +72,10 @@ R_contra = TypeVar("R_contra", bound=FileRead, contravariant=True)
 
 
 class Sink(Protocol[R_contra]):
-    """Hears of what is read, in any order; also of what was in flight of a read that failed."""
+    """Receives the bytes that are read, in any order, also those in flight of a failed read."""
 
     def may_ask(self, length: int) -> bool:
-        """Whether so many bytes may be asked for now."""
+        """Whether `length` more bytes may be asked for now."""
 
     def data(self, read: R_contra, offset: int, data: memoryview) -> None:
         """Bytes of a file; the memory is the connection's, and is used again."""
@@ -95,7 +97,7 @@ class PipelinedReader(Generic[R]):
     """
 
     def __init__(self, connection: Connection, sink: Sink[R], *, most_open: int) -> None:
-        """With at most so many files open."""
+        """`most_open`: limit on files that are open at a time."""
         self.in_flight = 0
         """Bytes that were asked for and have not come."""
         self.asked = 0
@@ -105,23 +107,23 @@ class PipelinedReader(Generic[R]):
         self._waiting: deque[R] = deque()
         self._readable: deque[R] = deque()
         self._open = 0
-        self._begun = 0
-        """Requests to open a file, so far."""
+        self._opened_count = 0
+        """Number of requests to open a file."""
         self._closing = 0
-        """Files of which the server has not said that they are closed."""
+        """Files whose close the server has not confirmed."""
         self._ahead = 0
         """Bytes of opened files that were not asked for."""
         limits = connection.limits
         self._handles = most_open
         if limits.handles:
-            self._handles = min(most_open, max(1, limits.handles - _SPARE_HANDLES))
+            self._handles = min(most_open, max(1, limits.handles - _RESERVED_HANDLES))
         self._most_open = self._handles
         self.limit_requests(READ_BYTES)
 
     def limit_requests(self, most_bytes: int) -> None:
-        """Ask for at most so many bytes at a time from now on, and for 4,096 at least."""
+        """Ask for at most `most_bytes` at a time from now on, and for 4,096 at least."""
         allowed = self._connection.limits.read or most_bytes
-        self._most_bytes = max(_FEWEST_BYTES, min(most_bytes, allowed))
+        self._most_bytes = max(_MIN_READ_BYTES, min(most_bytes, allowed))
 
     @property
     def idle(self) -> bool:
@@ -148,7 +150,7 @@ class PipelinedReader(Generic[R]):
             self._go_on(self._readable[0], length)
 
     def fail(self, read: R) -> None:
-        """Ask for no more of a read; what is in flight of it still comes."""
+        """Ask for no more bytes of a read; those in flight still come."""
         if read.failed:
             return
         read.failed = True
@@ -157,69 +159,74 @@ class PipelinedReader(Generic[R]):
         if read in self._readable:
             self._readable.remove(read)
 
-    def _begin(self, it: R) -> None:
-        self._begun += 1
-        it.alone_as = 0 if self._open or self._closing else self._begun
+    def _begin(self, file_read: R) -> None:
+        self._opened_count += 1
+        file_read.alone_as = 0 if self._open or self._closing else self._opened_count
         self._open += 1
-        self._ahead += it.length
+        self._ahead += file_read.length
         self._connection.ask(
-            lambda number: open_file(number, it.path), lambda answer: self._opened(it, answer)
+            lambda number: open_file(number, file_read.path),
+            lambda answer: self._opened(file_read, answer),
         )
 
-    def _opened(self, it: R, answer: Answer) -> None:
+    def _opened(self, file_read: R, answer: Answer) -> None:
         if isinstance(answer, Handle):
-            it.handle = answer.handle
-            self._readable.append(it)
+            file_read.handle = answer.handle
+            self._readable.append(file_read)
             return
         self._open -= 1
-        if is_failure(answer) and it.alone_as != self._begun:  # it may have no handle for one more
+        if (
+            is_failure(answer) and file_read.alone_as != self._opened_count
+        ):  # it may have no handle for one more
             self._most_open = max(1, min(self._most_open, self._open))
-            self._ahead -= it.length
-            self._waiting.appendleft(it)
+            self._ahead -= file_read.length
+            self._waiting.appendleft(file_read)
             return
         if is_failure(answer):  # it is the file
             self._most_open = self._handles
-        self._refuse(it, 0, answer)
-        self._sink.ended(it)
+        self._refuse(file_read, 0, answer)
+        self._sink.ended(file_read)
 
-    def _go_on(self, it: R, length: int) -> None:
-        offset = it.offset + it.asked
-        if length == self._most_bytes == it.to_ask:  # one more is asked for at the end of a file
+    def _go_on(self, file_read: R, length: int) -> None:
+        offset = file_read.offset + file_read.asked
+        if (
+            length == self._most_bytes == file_read.to_ask
+        ):  # one more is asked for at the end of a file
             length -= 1
         self._ahead -= length
         self.asked += length
-        it.asked += length
-        if not it.to_ask:
+        file_read.asked += length
+        if not file_read.to_ask:
             self._readable.popleft()
-        self._read(it, offset, length)
+        self._read(file_read, offset, length)
 
-    def _read(self, it: R, offset: int, length: int) -> None:
+    def _read(self, file_read: R, offset: int, length: int) -> None:
         """Ask for bytes; at the end of the file for one more, which only a longer one has."""
-        it.requests += 1
+        file_read.requests += 1
         self.in_flight += length
-        more = length + (offset + length == it.size)
+        read_length = length + (offset + length == file_read.size)
         self._connection.ask(
-            lambda number: read(number, it.handle, offset, more),
-            lambda answer: self._took(it, offset, length, answer),
+            lambda number: read(number, file_read.handle, offset, read_length),
+            lambda answer: self._answered(file_read, offset, length, answer),
         )
 
-    def _took(self, it: R, offset: int, length: int, answer: Answer) -> None:
-        it.requests -= 1
+    def _answered(self, file_read: R, offset: int, length: int, answer: Answer) -> None:
+        file_read.requests -= 1
         self.in_flight -= length
-        is_longer = offset + length == it.size
+        is_longer = offset + length == file_read.size
         if isinstance(answer, Data) and is_longer and len(answer.data) == length + 1:
-            answer = Status(Code.EOF, b"")  # its end is not where it was told
-        elif _is_end(answer) and (not length or it.size is None):
+            answer = Status(Code.EOF, b"")  # the file is longer than listed
+        elif _is_end(answer) and (not length or file_read.size is None):
             answer = Data(memoryview(b""))
         if isinstance(answer, Data):
-            self._take(it, offset, length, answer.data)
+            self._hand_over(file_read, offset, length, answer.data)
         else:
-            self._refuse(it, length, answer)
-        if not it.requests and not it.to_ask:
-            self._close(it)
-            self._sink.ended(it)
+            self._refuse(file_read, length, answer)
+        if not file_read.requests and not file_read.to_ask:
+            self._close(file_read)
+            self._sink.ended(file_read)
 
-    def _close(self, it: R) -> None:
+    def _close(self, file_read: R) -> None:
         """Close a file. A server that answers in another order may still open others before."""
 
         def closed(_answer: Answer) -> None:
@@ -227,24 +234,24 @@ class PipelinedReader(Generic[R]):
 
         self._open -= 1
         self._closing += 1
-        self._connection.ask(lambda number: close(number, it.handle), closed)
+        self._connection.ask(lambda number: close(number, file_read.handle), closed)
 
-    def _take(self, it: R, offset: int, length: int, data: memoryview) -> None:
+    def _hand_over(self, file_read: R, offset: int, length: int, data: memoryview) -> None:
         count = len(data)
-        fewest = 0 if it.size is None else min(1, length)
-        if not fewest <= count <= length:
+        min_bytes = 0 if file_read.size is None else min(1, length)
+        if not min_bytes <= count <= length:
             raise ProtocolError(f"{count:,} bytes where {length:,} were asked for")
-        if not count and it.size is None:  # the end of a file whose size is not known
+        if not count and file_read.size is None:  # the end of a file whose size is not known
             return
-        self._sink.data(it, offset, data)
+        self._sink.data(file_read, offset, data)
         if count < length:
-            self._read(it, offset + count, length - count)
+            self._read(file_read, offset + count, length - count)
 
-    def _refuse(self, it: R, length: int, answer: Answer) -> None:
+    def _refuse(self, file_read: R, length: int, answer: Answer) -> None:
         if not isinstance(answer, Status):
             raise ProtocolError(f"{type(answer).__name__} in answer to a question about a file")
-        self._sink.refused(it, length, answer)
-        self.fail(it)
+        self._sink.refused(file_read, length, answer)
+        self.fail(file_read)
 
 
 def _is_end(answer: Answer) -> bool:

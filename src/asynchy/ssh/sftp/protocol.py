@@ -22,11 +22,11 @@ _REQUEST = struct.Struct(">IBII")
 ANSWER = struct.Struct(">BII")
 """Type and number, and the length of a text or a code."""
 _READ_ONLY = HEAD.pack(1) + HEAD.pack(0)
-"""What a file is opened for (SSH_FXF_READ), and no attributes."""
+"""Open for reading (SSH_FXF_READ), without attributes."""
 
 
 class ProtocolError(ValueError):
-    """The server sent something that is no SFTP."""
+    """The server sent bytes that are not valid SFTP."""
 
 
 class PacketType(IntEnum):
@@ -53,7 +53,7 @@ class PacketType(IntEnum):
 
 
 class Code(IntEnum):
-    """What a STATUS says, as far as it matters here."""
+    """The status codes that matter here."""
 
     OK = 0
     EOF = 1
@@ -63,7 +63,7 @@ class Code(IntEnum):
 
 
 class Attributes(NamedTuple):
-    """What is told of a file; None if it is not told."""
+    """The attributes of a file; None if one is not reported."""
 
     size: int | None = None
     mode: int | None = None
@@ -119,7 +119,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Limits:
-    """limits@openssh.com: what the server takes at most; 0 means that it does not say."""
+    """limits@openssh.com: the server's limits; 0 if it does not report one."""
 
     packet: int
     read: int
@@ -199,5 +199,5 @@ def _request(kind: PacketType, number: int, text: bytes, rest: bytes = b"") -> b
 
 
 def is_failure(answer: Answer) -> bool:
-    """Whether it says that something failed and not what: it may be out of handles."""
+    """Whether it reports a failure without a reason: the server may be out of handles."""
     return isinstance(answer, Status) and answer.code == Code.FAILURE
