@@ -102,4 +102,4 @@ def slowly(engine: Engine) -> Engine:
     """So that a stop is heard before all has come, however late a busy machine lets us ask."""
     if isinstance(engine, RsyncEngine):
         return replace(engine, transfer_options=replace(engine.transfer_options, bandwidth=SLOWLY))
-    return replace(engine, crew=WorkerPool(engine.crew.session, SLOWLY))
+    return replace(engine, worker_pool=WorkerPool(engine.worker_pool.session, SLOWLY))

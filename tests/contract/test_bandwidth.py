@@ -26,7 +26,7 @@ def limited(engine: Engine, timetable: BandwidthTimetable) -> Engine:
         return replace(
             engine, transfer_options=replace(engine.transfer_options, bandwidth=timetable)
         )
-    return replace(engine, crew=WorkerPool(engine.crew.session, timetable))
+    return replace(engine, worker_pool=WorkerPool(engine.worker_pool.session, timetable))
 
 
 def beside(copy: Copy, name: str) -> Copy:

@@ -76,7 +76,7 @@ def test_after_a_kill_only_what_was_not_durable_is_fetched_again(home: Home) -> 
     scratch = os.open(home.copy("12282a").parent / ".asynchy-data", os.O_RDONLY)
     (part,) = partial_files.find(scratch)
     os.close(scratch)
-    kept = sum(length for _, length in part.there)
+    kept = sum(length for _, length in part.extents)
     assert kept > 2**20
     home.configure()
     last = home.undisturbed(source)

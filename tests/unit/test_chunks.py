@@ -48,20 +48,20 @@ def test_every_byte_is_in_exactly_one_bundle(
     files = [file(at, size) for at, size in enumerate(sizes)]
     there = {b"%d" % at: extents for at, extents in begun.items()}
     made = list(work_units(files, cut, there))
-    assert [bundle.number for bundle in made] == list(range(len(made)))
+    assert [unit.number for unit in made] == list(range(len(made)))
     found: dict[bytes, list[Extent]] = defaultdict(list)
-    for bundle in made:
-        assert bundle.pieces
-        assert bundle.bytes <= cut.bytes + cut.largest_whole
-        for piece in bundle.pieces:
-            assert piece.length > 0 or piece.entry.size == 0
-            cut_up = piece.entry.size > cut.largest_whole or piece.entry.path in there
-            assert piece.whole is not cut_up
+    for unit in made:
+        assert unit.chunks
+        assert unit.bytes <= cut.bytes + cut.largest_whole
+        for chunk in unit.chunks:
+            assert chunk.length > 0 or chunk.entry.size == 0
+            cut_up = chunk.entry.size > cut.largest_whole or chunk.entry.path in there
+            assert chunk.whole is not cut_up
             if cut_up:
-                assert piece.offset // cut.bytes == (piece.offset + piece.length - 1) // cut.bytes
+                assert chunk.offset // cut.bytes == (chunk.offset + chunk.length - 1) // cut.bytes
             else:
-                assert piece.length == piece.entry.size
-            found[piece.entry.path].append((piece.offset, piece.length))
+                assert chunk.length == chunk.entry.size
+            found[chunk.entry.path].append((chunk.offset, chunk.length))
     for entry in files:
         if entry.path in there:
             rest = list(missing(entry.size, there[entry.path]))
@@ -110,8 +110,8 @@ def test_one_bundle_of_whole_files_holds_all_of_it_unless_there_are_very_many() 
     cut = ChunkSize.of_whole_files(0, 120_000, 1)
     files = [file(number, number) for number in range(120_000)]
     made = list(work_units(files, cut, {}))
-    assert [len(bundle.pieces) for bundle in made] == [50_000, 50_000, 20_000]
-    assert [piece.entry for bundle in made for piece in bundle.pieces] == files
+    assert [len(unit.chunks) for unit in made] == [50_000, 50_000, 20_000]
+    assert [chunk.entry for unit in made for chunk in unit.chunks] == files
     large = [file(number, 10**12) for number in range(3)]
     assert len(list(work_units(large, ChunkSize.of_whole_files(3 * 10**12, 3, 1), {}))) == 1
     assert len(list(work_units(large, ChunkSize.of_whole_files(3 * 10**12, 3, 3), {}))) == 3

@@ -82,7 +82,7 @@ def test_a_part_is_found_again(scratch: int, tmp_path: Path) -> None:
     part.close()
     (found,) = partial_files.find(scratch)
     assert found.is_of(ENTRY) and not found.is_whole
-    assert found.there == [(0, 100), (200, 100)]
+    assert found.extents == [(0, 100), (200, 100)]
     (tmp_path / part.name).write_bytes(b"x" * SIZE)
     found.note([(100, 100), (300, 700)])
     assert found.is_whole

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynchy.engines.placing import failed
-from asynchy.engines.rsync_results import Refused, ended_at_a_file, not_written
+from asynchy.engines.placement import failed
+from asynchy.engines.rsync_results import RefusedPaths, ended_at_a_file, not_written
 from asynchy.model.experiment import Entry, EntryKind, Unlisted
 from asynchy.model.listing_limits import SHORTEN_IT
 from asynchy.model.remote_names import is_inside, target_at_home
@@ -390,11 +390,13 @@ def test_what_home_does_not_take_is_told_by_its_path(
 
 
 def test_a_file_without_a_temporary_one_is_known_by_its_name_though_that_is_cut() -> None:
-    refused = Refused()
+    refused = RefusedPaths()
     for name in (b"short", b"x" * 243):
         refused.note(b".asynchy-temporary/" + name, OSError(5, name.decode()))
     refused.note(b"m", OSError(1, "folder"))
-    found = [refused.of(path) for path in (b"a/short", b"x" * 250, b"m/n/a", b"shorter", b"mm")]
+    found = [
+        refused.error_of(path) for path in (b"a/short", b"x" * 250, b"m/n/a", b"shorter", b"mm")
+    ]
     assert [error and error.strerror for error in found] == [
         "short", "x" * 243, "folder", None, None,
     ]  # fmt: skip
@@ -407,7 +409,7 @@ def test_the_file_at_which_an_rsync_ended_is_refused_unless_it_is_about_all(
     error = OSError(number, os.strerror(number))
     words = f'rsync: [receiver] write failed on "/t/b": {error.strerror} ({number})'
     result = replace(failed("", None, 0, 0, words), exit_code=11)
-    refused = Refused()
+    refused = RefusedPaths()
     refused.note(b"b", error)
     lacking = [Entry(EntryKind.FILE, name, size, 0, 0o644) for name, size in ((b"a", 9), (b"b", 1))]
     found = not_written(result, lacking, refused)

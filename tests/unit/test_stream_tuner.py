@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asynchy.engines.sftp.stream_tuner import BYTES_PER_ROUND_TRIP, Tuner, at_first
+from asynchy.engines.sftp.stream_tuner import BYTES_PER_ROUND_TRIP, Tuner, initial_streams
 
 CORES = 8
 
@@ -47,7 +47,7 @@ def settled(
         streams = min(streams, tuner.wanted)
         windows = streams * BYTES_PER_ROUND_TRIP / max(round_trip, 1e-4)
         moved += 0.1 * min(windows, capacity * (1 - cost * max(0, streams - 2)))
-        tuner.look(now, streams, int(moved))
+        tuner.measure(now, streams, int(moved))
         assert 1 <= tuner.wanted <= most
     return tuner
 
@@ -79,7 +79,7 @@ def test_where_each_carries_its_own_it_goes_on_to_more(idle: float, streams: int
     for at in range(1, 200):
         moved += tuner.wanted * 10**8
         clock.now = at / 4
-        tuner.look(clock.now, tuner.wanted, moved)
+        tuner.measure(clock.now, tuner.wanted, moved)
     assert tuner.wanted == streams
 
 
@@ -90,7 +90,7 @@ def test_near_by_it_grows_by_as_many_as_there_are_idle_processors() -> None:
     tuner.wanted, seen = 6, set()
     for at in range(1, 40):
         clock.now = at / 4
-        tuner.look(clock.now, tuner.wanted, at * 10**8)
+        tuner.measure(clock.now, tuner.wanted, at * 10**8)
         seen.add(tuner.wanted)
     assert 7 in seen
     assert max(seen) == 7
@@ -98,7 +98,7 @@ def test_near_by_it_grows_by_as_many_as_there_are_idle_processors() -> None:
 
 @pytest.mark.parametrize("round_trip", [0.0002, 0.02])
 def test_where_the_processors_are_busy_no_more_are_tried(round_trip: float) -> None:
-    wanted = at_first(round_trip, CORES)
+    wanted = initial_streams(round_trip, CORES)
     assert settled(round_trip, 1e9, idle=0.2, seconds=50).wanted <= wanted
 
 
@@ -111,7 +111,7 @@ def test_it_begins_with_as_many_as_distance_and_processors_take(
 ) -> None:
     assert Tuner(16, cores, Idle(0), None, round_trip).wanted == streams
     tuner = Tuner(16, cores, Idle(0))
-    assert tuner.wanted == at_first(None, cores)
+    assert tuner.wanted == initial_streams(None, cores)
     if round_trip is not None:
         tuner.ready(round_trip)
     assert tuner.wanted == streams
@@ -125,7 +125,7 @@ def test_small_files_begin_with_fewer_for_they_keep_processors_busy(
     round_trip: float, each: int, streams: int
 ) -> None:
     assert Tuner(16, CORES, Idle(0), None, round_trip, each).wanted == streams
-    tuner = Tuner(16, CORES, Idle(0), each=each)
+    tuner = Tuner(16, CORES, Idle(0), mean_file_bytes=each)
     tuner.ready(round_trip)
     assert tuner.wanted == streams
 
@@ -134,7 +134,7 @@ def test_the_config_s_number_is_the_number() -> None:
     tuner = tuner_of(16, 5)
     tuner.ready(0.1)
     for at in range(100):
-        tuner.look(at / 2, 5, at * 10**7)
+        tuner.measure(at / 2, 5, at * 10**7)
     tuner.refused(3)
     assert tuner.wanted == 5
     assert tuner_of(3, 5).wanted == 3
@@ -145,15 +145,15 @@ def test_what_the_server_refuses_is_not_asked_for_again() -> None:
     tuner.ready(0.1)
     tuner.refused(4)
     for at in range(1, 100):
-        tuner.look(at / 2, 4, at * 10**8)
+        tuner.measure(at / 2, 4, at * 10**8)
     assert tuner.wanted == 4
 
 
 def test_a_connection_is_spared_for_another_transfer() -> None:
     tuner = tuner_of()
     tuner.ready(0.1)
-    tuner.spare(7)
+    tuner.give_up_one(7)
     assert tuner.wanted == 6
     for _ in range(9):
-        tuner.spare(tuner.wanted)
+        tuner.give_up_one(tuner.wanted)
     assert tuner.wanted == 1

@@ -1,1 +1,1 @@
-"""What moves the files of one experiment from the facility to its place at home."""
+"""Engines: they move the files of one experiment from the facility to its destination at home."""

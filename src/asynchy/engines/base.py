@@ -1,4 +1,4 @@
-"""What every engine does; tests/contract holds each engine to it."""
+"""The protocol of an engine; tests/contract checks each engine against it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from asynchy.model.experiment import Copy, Entry, ListingDiff
 from asynchy.model.verification import Recorded
 
 OnProgress = Callable[[int, int], None]
-"""Hears how many bytes, and how many files, have arrived in this run so far."""
+"""Called with the bytes and the files that have arrived in this run so far."""
 
 
 class FileSource(Protocol):
-    """What an experiment holds, as it was listed; streamed, for it may be 10^7 files."""
+    """The listed entries of an experiment; streamed, since there may be 10^7 files."""
 
     def files(self, larger_than: int) -> Iterator[Entry]:
         """The files larger than `larger_than` bytes, the largest first; then the others by path.
@@ -29,7 +29,7 @@ class FileSource(Protocol):
         """The folders by their path; `.` is the experiment's own."""
 
     def recorded(self, path: bytes) -> Recorded | None:
-        """What a file was when it arrived; None: that is not known."""
+        """The facts recorded when a file arrived; None: not known."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ class Job:
     """The listing that the contents are of, compared with the copy."""
     contents: FileSource
     replaced: Path
-    """A folder that is not there yet, beside the copy: where files are kept that the facility's
-    take the place of."""
+    """A folder beside the copy, which does not exist yet, for the files that the facility's
+    replace.
+    """
     restore: bool = False
     """Whether the facility's files take the place of those that people changed, too."""
 
@@ -51,7 +52,7 @@ class Engine(Protocol):
     """Moves the files of an experiment to its destination.
 
     Doing it again moves only what differs. Files that are not at the facility, or that people
-    changed at home, are left alone. What the facility's files take the place of is kept.
+    changed at home, are left alone. Files that the facility's replace are kept.
     Stopped or killed at any instant, each file at the destination is the old one or the new one.
     """
 
@@ -65,11 +66,11 @@ class Engine(Protocol):
 
     @property
     def check(self) -> str:
-        """What it checks of the bytes that arrive, as attempts record it."""
+        """The check that it makes of arriving bytes, as attempts record it."""
 
     @property
     def compare(self) -> str:
-        """What makes a file at home the same as the facility's."""
+        """By what a file at home counts as the same as the facility's."""
 
     def require(self) -> None:
         """Look for the programs that it needs, before anything is begun.

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from asynchy.model.experiment import Entry
 
 Extent = tuple[int, int]
-"""Some bytes of a file: where they begin, and how many they are."""
+"""A range of bytes of a file: its offset and its length."""
 
 MAX_CHUNK_BYTES = 64 << 20
-"""Bytes of the largest bundle, and what the ranges of the largest files are aligned to."""
+"""Bytes of the largest work unit; also the alignment of the ranges of the largest files."""
 _MIN_CHUNK_BYTES = 4 << 20
 _FILE_COST = 32 << 10
-"""What a file costs besides its bytes, in bytes: to be opened, closed, dated and renamed."""
+"""The fixed cost of a file, in bytes: to open, close, date and rename it."""
 _MAX_FILES = 50_000
-"""Files of a bundle of whole files: with their names they take some 30 MB."""
+"""Files of a work unit of whole files: with their names they take some 30 MB."""
 _UNITS_PER_EXPERIMENT = 128
-"""Into about so many bundles an experiment is cut: enough that many streams end together."""
+"""About the number of work units of an experiment: enough that many streams end together."""
 
 
 @dataclass(frozen=True)
@@ -31,54 +31,54 @@ class Chunk:
     offset: int
     length: int
     whole: bool
-    """Whether it is a file that is fetched at one go, and no range of one that is cut."""
+    """Whether it is a complete file, not a range of one."""
 
 
 @dataclass(frozen=True)
 class WorkUnit:
-    """Some pieces, of about the same cost in every bundle. Doing one twice does no harm."""
+    """Some chunks, of about the same cost in every work unit. Doing one twice does no harm."""
 
     number: int
-    pieces: Sequence[Chunk]
+    chunks: Sequence[Chunk]
 
     @property
     def bytes(self) -> int:
-        """The bytes of all its pieces."""
-        return sum(piece.length for piece in self.pieces)
+        """The bytes of all its chunks."""
+        return sum(chunk.length for chunk in self.chunks)
 
 
 @dataclass(frozen=True)
 class ChunkSize:
-    """How an experiment is cut, from what it has to be fetched in all."""
+    """How the files of an experiment are cut into chunks, from their total size."""
 
     bytes: int
-    """What a bundle costs and what ranges are aligned to: a power of two."""
+    """The cost of a work unit, and the alignment of ranges: a power of two."""
     ranges: bool = True
     """Whether big files are cut."""
-    pieces: int = sys.maxsize
-    """How many pieces a bundle has at most."""
+    chunks: int = sys.maxsize
+    """The limit on chunks in a work unit."""
 
     @classmethod
     def of(cls, size: int, files: int) -> ChunkSize:
         """The size of chunks for `size` bytes in `files` files."""
-        wanted = max(1, (size + files * _FILE_COST) // _UNITS_PER_EXPERIMENT)
-        return cls(min(MAX_CHUNK_BYTES, max(_MIN_CHUNK_BYTES, 1 << (wanted.bit_length() - 1))))
+        target_cost = max(1, (size + files * _FILE_COST) // _UNITS_PER_EXPERIMENT)
+        return cls(min(MAX_CHUNK_BYTES, max(_MIN_CHUNK_BYTES, 1 << (target_cost.bit_length() - 1))))
 
     @classmethod
-    def of_whole_files(cls, size: int, files: int, bundles: int) -> ChunkSize:
-        """The cut for a number of bytes in so many files that makes so many bundles.
+    def of_whole_files(cls, size: int, files: int, units: int) -> ChunkSize:
+        """The chunk size for `size` bytes in `files` files that makes `units` work units.
 
-        There are more of them where one would have too many files to be kept in memory.
+        It makes more if one would have too many files to be kept in memory.
         """
-        wanted = (
-            max(_MIN_CHUNK_BYTES, (size + files * _FILE_COST) // bundles)
-            if bundles > 1
+        target_cost = (
+            max(_MIN_CHUNK_BYTES, (size + files * _FILE_COST) // units)
+            if units > 1
             else sys.maxsize
         )
-        return cls(wanted, ranges=False, pieces=_MAX_FILES)
+        return cls(target_cost, ranges=False, chunks=_MAX_FILES)
 
-    def bundles(self, size: int, files: int) -> int:
-        """About how many bundles those make."""
+    def units(self, size: int, files: int) -> int:
+        """The approximate number of work units for `size` bytes in `files` files."""
         return max(1, -(-(size + files * _FILE_COST) // self.bytes))
 
     @property
@@ -88,56 +88,58 @@ class ChunkSize:
 
 
 def work_units(
-    entries: Iterable[Entry], cut: ChunkSize, begun: Mapping[bytes, Sequence[Extent]]
+    entries: Iterable[Entry], chunk_size: ChunkSize, existing: Mapping[bytes, Sequence[Extent]]
 ) -> Iterator[WorkUnit]:
-    """Every byte of every file in exactly one bundle, in the order of the files.
+    """Every byte of every file in exactly one work unit, in the order of the files.
 
-    `begun` has the files that were fetched in part, by path: what is there of each is left out,
-    and the rest comes in ranges, however small the file.
+    `existing` has the ranges of partly fetched files, by path: they are left out, and the rest
+    comes in ranges, however small the file.
     """
-    pieces: list[Chunk] = []
+    chunks: list[Chunk] = []
     cost = number = 0
     for entry in entries:
-        for piece in _pieces(entry, cut, begun.get(entry.path)):
-            pieces.append(piece)
-            cost += piece.length + _FILE_COST
-            if cost >= cut.bytes or len(pieces) >= cut.pieces:
-                yield WorkUnit(number, tuple(pieces))
-                pieces, cost, number = [], 0, number + 1
-    if pieces:
-        yield WorkUnit(number, tuple(pieces))
+        for chunk in _chunks(entry, chunk_size, existing.get(entry.path)):
+            chunks.append(chunk)
+            cost += chunk.length + _FILE_COST
+            if cost >= chunk_size.bytes or len(chunks) >= chunk_size.chunks:
+                yield WorkUnit(number, tuple(chunks))
+                chunks, cost, number = [], 0, number + 1
+    if chunks:
+        yield WorkUnit(number, tuple(chunks))
 
 
 def joined(extents: Sequence[Extent], new: Extent) -> list[Extent]:
     """Extents in order, those that touch as one, with a further one among them."""
     begin, end = new[0], sum(new)
-    at = bisect_left(extents, (begin, 0))
-    if at and sum(extents[at - 1]) >= begin:
-        at -= 1
-        begin = extents[at][0]
-    upto = at
-    while upto < len(extents) and extents[upto][0] <= end:
-        end = max(end, sum(extents[upto]))
-        upto += 1
-    return [*extents[:at], (begin, end - begin), *extents[upto:]]
+    index = bisect_left(extents, (begin, 0))
+    if index and sum(extents[index - 1]) >= begin:
+        index -= 1
+        begin = extents[index][0]
+    end_index = index
+    while end_index < len(extents) and extents[end_index][0] <= end:
+        end = max(end, sum(extents[end_index]))
+        end_index += 1
+    return [*extents[:index], (begin, end - begin), *extents[end_index:]]
 
 
-def missing(size: int, there: Iterable[Extent]) -> Iterator[Extent]:
-    """What is not there of a number of bytes, in order; extents may overlap and are outside."""
-    at = 0
-    for offset, length in [*sorted(there), (size, 0)]:
-        if at < min(offset, size):
-            yield at, min(offset, size) - at
-        at = max(at, offset + length)
+def missing(size: int, existing: Iterable[Extent]) -> Iterator[Extent]:
+    """The missing ranges of `size` bytes, in order; extents may overlap, or lie outside."""
+    position = 0
+    for offset, length in [*sorted(existing), (size, 0)]:
+        if position < min(offset, size):
+            yield position, min(offset, size) - position
+        position = max(position, offset + length)
 
 
-def _pieces(entry: Entry, cut: ChunkSize, there: Sequence[Extent] | None) -> Iterator[Chunk]:
-    if there is None and entry.size <= cut.largest_whole:
+def _chunks(
+    entry: Entry, chunk_size: ChunkSize, existing: Sequence[Extent] | None
+) -> Iterator[Chunk]:
+    if existing is None and entry.size <= chunk_size.largest_whole:
         yield Chunk(entry, 0, entry.size, whole=True)
         return
-    for offset, length in missing(entry.size, there or ()):
-        at, end = offset, offset + length
-        while at < end:
-            upto = min(end, (at // cut.bytes + 1) * cut.bytes)
-            yield Chunk(entry, at, upto - at, whole=False)
-            at = upto
+    for offset, length in missing(entry.size, existing or ()):
+        position, end = offset, offset + length
+        while position < end:
+            boundary = min(end, (position // chunk_size.bytes + 1) * chunk_size.bytes)
+            yield Chunk(entry, position, boundary - position, whole=False)
+            position = boundary

@@ -9,20 +9,20 @@ from asynchy.engines.rsync_engine import RsyncEngine
 from asynchy.engines.selection import choose
 from asynchy.engines.sftp.cpu_usage import cores
 from asynchy.engines.sftp.engine import SftpEngine
-from asynchy.engines.sftp.stream_tuner import at_first, worth
+from asynchy.engines.sftp.stream_tuner import initial_streams, useful_streams
 from asynchy.engines.sftp.worker_pool import WorkerPool
 from asynchy.model.experiment import DataSize
 from asynchy.model.transfer_options import TransferOptions
 
 
-def engine_for(transfer_options: TransferOptions, crew: WorkerPool) -> Engine:
-    """The engine for a transfer; what the server offers is known from the listing before it."""
-    facts = crew.session.facts
+def engine_for(transfer_options: TransferOptions, worker_pool: WorkerPool) -> Engine:
+    """The engine for a transfer; the listing before it has found out what the server offers."""
+    facts = worker_pool.session.facts
     name, chosen = choose(transfer_options, offers_sftp=facts.offers_sftp)
     if name == "rsync":
-        return RsyncEngine(crew.remote, transfer_options, chosen=chosen)
+        return RsyncEngine(worker_pool.remote, transfer_options, chosen=chosen)
     return SftpEngine(
-        crew,
+        worker_pool,
         compare=transfer_options.compare,
         modes=transfer_options.modes,
         streams=transfer_options.streams,
@@ -32,17 +32,20 @@ def engine_for(transfer_options: TransferOptions, crew: WorkerPool) -> Engine:
 
 
 def prepare(
-    transfer_options: TransferOptions, crew: WorkerPool, amount: DataSize | None, beside: int
+    transfer_options: TransferOptions,
+    worker_pool: WorkerPool,
+    amount: DataSize | None,
+    concurrent: int,
 ) -> None:
-    """Have streams ready soon: a transfer will begin in a moment, of so much where it is known.
+    """Start streams in advance: a transfer of about `amount` (None: unknown) begins in a moment.
 
-    `beside`: how many other connections are being made.
+    `concurrent`: how many other connections are being made.
     """
-    facts = crew.session.facts
+    facts = worker_pool.session.facts
     name, _ = choose(transfer_options, offers_sftp=facts.offers_sftp)
     if name == "sftp":
-        each = math.inf if amount is None else amount.bytes / max(1, amount.files)
-        wanted = at_first(facts.round_trip, cores(), each)
+        mean_file_bytes = math.inf if amount is None else amount.bytes / max(1, amount.files)
+        wanted = initial_streams(facts.round_trip, cores(), mean_file_bytes)
         if amount is not None:
-            wanted = min(wanted, worth(amount.bytes, amount.files))
-        crew.prepare(transfer_options.streams or wanted, beside)
+            wanted = min(wanted, useful_streams(amount.bytes, amount.files))
+        worker_pool.prepare(transfer_options.streams or wanted, concurrent)

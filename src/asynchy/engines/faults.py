@@ -1,4 +1,4 @@
-"""What can be wrong with a file of a transfer, and how people are told."""
+"""The faults of single files in a transfer, and how they are logged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_NAMED = 10
 
 
 class Fault(Enum):
-    """Why a piece could not be fetched, or not have its time; the worst is the last."""
+    """Why a chunk could not be fetched, or did not get its time; the worst is the last."""
 
     NO_TIME = "it is at home without its time"
     CHANGED = "it changed at the facility meanwhile"
@@ -23,18 +23,20 @@ class Fault(Enum):
     NOT_PLACED = "it could not be put in its place"
 
 
-def log_fault(number: int, words: str, hint: str | None) -> None:
-    """Log what is wrong with a file, and what to do; `number`: of such files so far."""
+def log_fault(number: int, message: str, hint: str | None) -> None:
+    """Log the fault of a file and its hint; `number`: faults logged so far."""
     level = logging.WARNING if number <= MAX_NAMED else logging.INFO
-    log.log(level, "%s", f"{words} ({hint})" if hint else words)
+    log.log(level, "%s", f"{message} ({hint})" if hint else message)
 
 
-def not_fetched(number: int, first: str, undated: int = 0, first_undated: str = "") -> str:
+def not_fetched(number: int, first_fault: str, undated: int = 0, first_undated: str = "") -> str:
     """That some files are not at home now, or without their time, as text for people."""
-    words = []
+    sentences = []
     if number:
-        words.append(f"{count(number, 'file')} could not be fetched, the first of them {first}")
+        sentences.append(
+            f"{count(number, 'file')} could not be fetched, the first of them {first_fault}"
+        )
     if undated:
-        place = f"{'is' if undated == 1 else 'are'} at home without the right time"
-        words.append(f"{count(undated, 'file')} {place}, the first of them {first_undated}")
-    return "; ".join(words)
+        predicate = f"{'is' if undated == 1 else 'are'} at home without the right time"
+        sentences.append(f"{count(undated, 'file')} {predicate}, the first of them {first_undated}")
+    return "; ".join(sentences)

@@ -1,7 +1,7 @@
-"""Listed names for which home has one place: found before anything is fetched to it.
+"""Finds listed names that lead to one file at home, before anything is fetched there.
 
-What the file system does is tried on files of ours. Where it keeps names as they are, nothing else
-is looked at.
+The behaviour of the file system is tried on files of asynchy. If it keeps names as they are,
+nothing else is checked.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _NAMES = "names"
 _ACCENT = "\u00e9"
 
 
-def taken_names(scratch: Scratch, contents: FileSource) -> dict[bytes, bytes]:
-    """The paths whose place at home is another one's: by that one.
+def colliding_names(scratch: Scratch, contents: FileSource) -> dict[bytes, bytes]:
+    """Paths that lead to the same file at home as another path: path -> that other path.
 
-    It is that of the file that has arrived there, or else of the one that comes first.
+    The other path is that of the file that has arrived there, or the first one listed.
 
     Raises:
         OSError: no file can be made in the folder for files on their way.
@@ -35,21 +35,23 @@ def taken_names(scratch: Scratch, contents: FileSource) -> dict[bytes, bytes]:
         accents = trial.is_one(_ACCENT, unicodedata.normalize("NFD", _ACCENT))
         if not (case or accents):
             return {}
-        taken: dict[bytes, bytes] = {}
+        collisions: dict[bytes, bytes] = {}
         alike: dict[str, list[bytes]] = {}
         for entry in itertools.chain(contents.folders(), contents.files(sys.maxsize)):
             key = unicodedata.normalize("NFC", os.fsdecode(entry.path))
-            before = alike.setdefault(key.casefold() if case else key, [])
-            other = next((path for path in before if trial.are_one(path, entry.path)), None)
+            paths = alike.setdefault(key.casefold() if case else key, [])
+            other = next((path for path in paths if trial.are_one(path, entry.path)), None)
             if other is None:
-                before.append(entry.path)
+                paths.append(entry.path)
             elif _has_arrived(contents, entry.path) and not _has_arrived(contents, other):
-                before[before.index(other)] = entry.path
-                taken |= {path: entry.path for path, place in taken.items() if place == other}
-                taken[other] = entry.path
+                paths[paths.index(other)] = entry.path
+                collisions |= {
+                    path: entry.path for path, target in collisions.items() if target == other
+                }
+                collisions[other] = entry.path
             else:
-                taken[entry.path] = other
-        return taken
+                collisions[entry.path] = other
+        return collisions
 
 
 def _has_arrived(contents: FileSource, path: bytes) -> bool:
@@ -58,29 +60,31 @@ def _has_arrived(contents: FileSource, path: bytes) -> bool:
 
 
 class _NameTrial:
-    """Tries which names lead to one file, in a folder of ours."""
+    """Tries which names lead to one file, in a folder of asynchy."""
 
     def __init__(self, folder: int) -> None:
         self._folder = folder
 
-    def is_one(self, name: str | bytes, other: str | bytes) -> bool:
+    def is_one(self, name: str | bytes, other_name: str | bytes) -> bool:
         """Whether two different names lead to one file."""
         try:
             os.close(os.open(name, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=self._folder))
         except OSError:  # a name that home cannot hold: the file is refused for that
             return False
         try:
-            os.stat(other, dir_fd=self._folder, follow_symlinks=False)
+            os.stat(other_name, dir_fd=self._folder, follow_symlinks=False)
         except OSError:
             return False
         finally:
             os.unlink(name, dir_fd=self._folder)
         return True
 
-    def are_one(self, path: bytes, other: bytes) -> bool:
+    def are_one(self, path: bytes, other_path: bytes) -> bool:
         """Whether two different paths lead to one place."""
-        pairs = zip(path.split(b"/"), other.split(b"/"), strict=True)
-        return all(name == twin or self.is_one(name, twin) for name, twin in pairs)
+        pairs = zip(path.split(b"/"), other_path.split(b"/"), strict=True)
+        return all(
+            name == other_name or self.is_one(name, other_name) for name, other_name in pairs
+        )
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from asynchy.model.transfer_options import TransferOptions
 
 
 def transfer_options_of(settings: Shared) -> TransferOptions:
-    """What the config says of how files are moved."""
+    """The transfer options that the config asks for."""
     return TransferOptions(
         engine=settings.engine,
         compare=settings.compare,

@@ -1,7 +1,7 @@
 """The rsync engine: several rsyncs over SSH, each with some files; asynchy puts them in place.
 
-rsync writes into a folder that nobody else can reach (`staging`). What it is asked for, and what
-becomes of what it brought, is decided by the same code as for the sftp engine (`placing`).
+rsync writes into a folder that nobody else can reach (`staging`). The same code as for the sftp
+engine (`placement`) decides which files it fetches and where they go.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from asynchy.engines import rsync_plan, rsync_results
 from asynchy.engines.base import Job, OnProgress
 from asynchy.engines.chunks import ChunkSize, work_units
 from asynchy.engines.faults import Fault, not_fetched
-from asynchy.engines.placing import Placement, failed, home_tree
+from asynchy.engines.placement import Placement, failed, home_tree
 from asynchy.engines.staging import StagedTree, Staging
 from asynchy.errors import ListingError, Stopped
 from asynchy.localfs.copy_tree import CopyTree, Scratch, drop, error_reason, make_folders
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 _UNITS_PER_RSYNC = 4
 """For each of the rsyncs side by side, so that they end together."""
 _COMPARE_BATCH = 2000
-"""Files whose checksums are compared by one rsync."""
+"""Files whose checksums one rsync compares."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class RsyncEngine:
 
     @property
     def compare(self) -> str:
-        """What makes a file at home the same as the facility's."""
+        """By what a file at home counts as the same as the facility's."""
         return self.transfer_options.compare
 
     def require(self) -> None:
@@ -70,17 +70,19 @@ class RsyncEngine:
         run = None
         with contextlib.ExitStack() as stack:
             scratch = stack.enter_context(Scratch(copy))
-            home = stack.enter_context(home_tree(job, self.transfer_options.modes, self.compare))
+            copy_tree = stack.enter_context(
+                home_tree(job, self.transfer_options.modes, self.compare)
+            )
             try:
                 staging = stack.enter_context(Staging(scratch))
-                run = _RsyncTransfer(self, job, home, staging, scratch, on_progress)
+                run = _RsyncTransfer(self, job, copy_tree, staging, scratch, on_progress)
                 result = run.fetch(stop)
                 if result.ok:
-                    run.placing.finish(stop)
+                    run.placement.finish(stop)
                     staging.drop()
             except OSError as error:
                 result = failed(*error_reason(error), *((run.files, run.bytes) if run else (0, 0)))
-        # What the next run can use is in it, also parts of the sftp engine.
+        # It has files that the next run can use, also partial ones of the sftp engine.
         drop(copy.project_folder, scratch.path, empty=not result.ok)
         return result
 
@@ -92,43 +94,45 @@ class _RsyncTransfer:
         self,
         engine: RsyncEngine,
         job: Job,
-        home: CopyTree,
+        copy_tree: CopyTree,
         staging: Staging,
         scratch: Scratch,
         on_progress: OnProgress,
     ) -> None:
         self._engine = engine
         self._job = job
-        self._home = home
+        self._copy_tree = copy_tree
         self._staging = staging
         self._on_progress = on_progress
         self._scratch = scratch.descriptor
-        self.placing = Placement(job, home, engine.compare, scratch)
+        self.placement = Placement(job, copy_tree, engine.compare, scratch)
         self._lock = threading.Lock()
-        """For what the streams share: all that follows, `placing`, and what is still to fetch."""
-        self._heard: dict[int, tuple[int, int]] = {-1: (0, 0)}
-        """Bytes and files, as each rsync has told them; -1: what was there already."""
+        """Guards what the streams share: all attributes below, `placement`, and the iterator of
+        batches.
+        """
+        self._progress: dict[int, tuple[int, int]] = {-1: (0, 0)}
+        """Bytes and files that each rsync has reported; -1: those of an earlier run."""
         self.files = self.bytes = 0
         self._failed: list[EngineResult] = []
-        self._over = False
+        self._is_over = False
         """Whether nothing more can be fetched."""
         self._vanished = 0
         """Files that are not at the facility any more."""
         self._lacking = 0
         """Files that an rsync did not bring which could not bring all."""
         self._first_lacking = b""
-        self._refused = rsync_results.Refused()
+        self._refused = rsync_results.RefusedPaths()
 
     def fetch(self, stop: Stop) -> EngineResult:
-        self.placing.make_folders(stop)
+        self.placement.make_folders(stop)
         if self._staging.has_left:
             for folder in self._job.contents.folders():
                 self._staging.make_way(folder.path)
-        made = self._made(stop)
+        batches = self._batches(stop)
         with ThreadPoolExecutor(self._streams) as pool:
-            for future in [pool.submit(self._work, made, stop) for _ in range(self._streams)]:
+            for future in [pool.submit(self._work, batches, stop) for _ in range(self._streams)]:
                 future.result()
-        if self._engine.transfer_options.brings_links and not (stop.requested or self._over):
+        if self._engine.transfer_options.brings_links and not (stop.requested or self._is_over):
             self._fetch_links(stop)
         return self._result(stop)
 
@@ -140,66 +144,66 @@ class _RsyncTransfer:
     @property
     def _has_earlier(self) -> bool:
         """Whether rsync may find a basis at home: to look for one costs it a fifth."""
-        return self.placing.has_earlier or self._engine.compare == "checksum"
+        return self.placement.has_earlier or self._engine.compare == "checksum"
 
     @property
-    def _patience(self) -> float:
-        return rsync_plan.patience(self._engine.remote, self._job.listing_diff)
+    def _idle_timeout(self) -> float:
+        return rsync_plan.idle_timeout(self._engine.remote, self._job.listing_diff)
 
-    def _made(self, stop: Stop) -> Iterator[Sequence[Entry]]:
-        """What is to be fetched: the files that one rsync brings."""
+    def _batches(self, stop: Stop) -> Iterator[Sequence[Entry]]:
+        """The files to fetch, a batch for each rsync."""
         listing_diff, streams = self._job.listing_diff, self._streams
-        wanted = 1 if streams == 1 else streams * _UNITS_PER_RSYNC
-        cut = ChunkSize.of_whole_files(
-            listing_diff.missing_bytes, listing_diff.missing_files, wanted
+        unit_count = 1 if streams == 1 else streams * _UNITS_PER_RSYNC
+        chunk_size = ChunkSize.of_whole_files(
+            listing_diff.missing_bytes, listing_diff.missing_files, unit_count
         )
-        for bundle in work_units(self._missing(cut, stop), cut, {}):
-            yield [piece.entry for piece in bundle.pieces]
+        for unit in work_units(self._missing(chunk_size, stop), chunk_size, {}):
+            yield [chunk.entry for chunk in unit.chunks]
 
-    def _missing(self, cut: ChunkSize, stop: Stop) -> Iterator[Entry]:
+    def _missing(self, chunk_size: ChunkSize, stop: Stop) -> Iterator[Entry]:
         """The files that are not at home, without those that an earlier run has fetched."""
         checksums = self._engine.compare == "checksum"
-        alike: list[Entry] = []
-        for entry, missing in self.placing.files(cut.bytes, stop):
-            if self._over:
+        unchanged: list[Entry] = []
+        for entry, missing in self.placement.files(chunk_size.bytes, stop):
+            if self._is_over:
                 return
             if (missing or checksums) and len(entry.path) > fetcher.MAX_PATH_BYTES:
-                self.placing.refuse(entry.path, rsync_results.path_too_long())
+                self.placement.refuse(entry.path, rsync_results.path_too_long())
             elif missing:
                 if self._completes(entry):
-                    size, files = self._heard.get(-1, (0, 0))
-                    self._heard[-1] = size + entry.size, files + 1
+                    size, files = self._progress.get(-1, (0, 0))
+                    self._progress[-1] = size + entry.size, files + 1
                 else:
                     yield entry
             elif checksums:
-                alike.append(entry)
-            if len(alike) == _COMPARE_BATCH:
-                yield from self._different(alike, stop)
-                alike.clear()
-        if alike:
-            yield from self._different(alike, stop)
+                unchanged.append(entry)
+            if len(unchanged) == _COMPARE_BATCH:
+                yield from self._changed_files(unchanged, stop)
+                unchanged.clear()
+        if unchanged:
+            yield from self._changed_files(unchanged, stop)
 
     def _completes(self, entry: Entry) -> bool:
         """Put a missing file in its place if an earlier run left all of it."""
         try:
-            return self._staging.completes(entry, self._home)
+            return self._staging.completes(entry, self._copy_tree)
         except OSError as error:
             if not is_about_one_place(error, self._scratch):
                 raise
-            self.placing.refuse(entry.path, error)
+            self.placement.refuse(entry.path, error)
             return True
 
-    def _different(self, alike: Sequence[Entry], stop: Stop) -> list[Entry]:
-        """Those of some files whose checksum is another one at the facility, or not told."""
-        same: dict[bytes, bool] = {}
+    def _changed_files(self, unchanged: Sequence[Entry], stop: Stop) -> list[Entry]:
+        """Those files whose checksum at the facility differs, or is not reported."""
+        is_same: dict[bytes, bool] = {}
         engine, copy = self._engine, self._job.copy
-        size = sum(entry.size for entry in alike)
-        patience = rsync_plan.patience_for_checksums(engine.remote, size)
-        paths = [entry.path for entry in alike]
+        size = sum(entry.size for entry in unchanged)
+        idle_timeout = rsync_plan.checksum_idle_timeout(engine.remote, size)
+        paths = [entry.path for entry in unchanged]
         try:
             runner.compare_files(
-                engine.remote, copy.source, copy.destination, paths, same.__setitem__, stop,
-                patience,
+                engine.remote, copy.source, copy.destination, paths, is_same.__setitem__, stop,
+                idle_timeout,
             )  # fmt: skip
         except Stopped as error:
             self._note(rsync_results.stopped_result(str(error)))
@@ -208,43 +212,43 @@ class _RsyncTransfer:
             result = failed(error.message, error.hint, 0, 0)
             self._note(replace(result, lost=error.transient))
             return []
-        return [entry for entry in alike if not same.get(entry.path)]
+        return [entry for entry in unchanged if not is_same.get(entry.path)]
 
-    def _work(self, made: Iterator[Sequence[Entry]], stop: Stop) -> None:
+    def _work(self, batches: Iterator[Sequence[Entry]], stop: Stop) -> None:
         """One stream: fetch some files, put them in place, until there are no more."""
-        home = home_tree(self._job, self._engine.transfer_options.modes, self._engine.compare)
-        with home, self._staging.opened() as staged:
+        copy_tree = home_tree(self._job, self._engine.transfer_options.modes, self._engine.compare)
+        with copy_tree, self._staging.opened() as staged:
             try:
-                while not (stop.requested or self._over):
+                while not (stop.requested or self._is_over):
                     with self._lock:
-                        entries = next(made, ())
-                    if not entries or self._over:
+                        entries = next(batches, ())
+                    if not entries or self._is_over:
                         return
                     result, entries = self._fetched(entries, staged, stop)
                     with self._lock:
                         self._note(result)
-                    self._place(entries, staged, home, stop, all_came=result.ok)
+                    self._place(entries, staged, copy_tree, stop, all_came=result.ok)
             except BaseException:
-                self._over = True
+                self._is_over = True
                 raise
 
     def _fetched(
         self, entries: Sequence[Entry], staged: StagedTree, stop: Stop
     ) -> tuple[EngineResult, Sequence[Entry]]:
-        """Have some files fetched; the result, and the files that it is about.
+        """Fetch some files; returns the result, and the files that it is about.
 
         rsync ends at a file that cannot be written at home: it is refused, and the others fetched.
         """
         result = self._rsync(entries, stop)
         while rsync_results.ended_at_a_file(result) and not stop.requested:
             lacking = [entry for entry in entries if staged.find(entry.path) is None]
-            found = rsync_results.not_written(result, lacking, self._refused)
-            if found is None:
+            fault = rsync_results.not_written(result, lacking, self._refused)
+            if fault is None:
                 break
-            refused, error = found
+            refused, error = fault
             with self._lock:
                 self._note(replace(result, ok=True))
-                self.placing.refuse(refused.path, error)
+                self.placement.refuse(refused.path, error)
             entries = [entry for entry in entries if entry is not refused]
             lacking.remove(refused)
             result = self._rsync(lacking, stop) if lacking else replace(result, ok=True)
@@ -253,15 +257,18 @@ class _RsyncTransfer:
     def _rsync(self, entries: Sequence[Entry], stop: Stop) -> EngineResult:
         engine, copy = self._engine, self._job.copy
         with self._lock:
-            number = len(self._heard)
-            self._heard[number] = 0, 0
+            number = len(self._progress)
+            self._progress[number] = 0, 0
 
-        def hear(done: int, files: int) -> None:
+        def report_progress(size: int, files: int) -> None:
             with self._lock:
-                _, before = self._heard.get(number, (0, 0))
-                self._heard[number] = (done, max(before, files))
-                told = self._heard.values()
-                totals = sum(size for size, _ in told), sum(count for _, count in told)
+                _, files_before = self._progress.get(number, (0, 0))
+                self._progress[number] = (size, max(files_before, files))
+                all_progress = self._progress.values()
+                totals = (
+                    sum(size for size, _ in all_progress),
+                    sum(count for _, count in all_progress),
+                )
                 self._on_progress(*totals)  # in order
 
         earlier = copy.destination if self._has_earlier else None
@@ -269,8 +276,8 @@ class _RsyncTransfer:
         names = (entry.path for entry in entries)
         try:
             return fetcher.fetch_files(
-                engine.remote, paths, names, engine.transfer_options, stop, hear,
-                self._refused.note, self._patience,
+                engine.remote, paths, names, engine.transfer_options, stop, report_progress,
+                self._refused.note, self._idle_timeout,
             )  # fmt: skip
         except Stopped as error:
             return rsync_results.stopped_result(str(error))
@@ -279,13 +286,13 @@ class _RsyncTransfer:
         self.bytes += result.bytes or 0
         if not result.ok:
             self._failed.append(result)
-            self._over |= not rsync_results.others_may_come(result)
+            self._is_over |= not rsync_results.others_may_come(result)
 
     def _place(
         self,
         entries: Sequence[Entry],
         staged: StagedTree,
-        home: CopyTree,
+        copy_tree: CopyTree,
         stop: Stop,
         *,
         all_came: bool,
@@ -296,34 +303,36 @@ class _RsyncTransfer:
         for entry in entries:
             if stop.requested:
                 return  # the next run does it
-            found = staged.find(entry.path)
-            if found is None or not stat.S_ISREG(found.st_mode):
+            file_stat = staged.find(entry.path)
+            if file_stat is None or not stat.S_ISREG(file_stat.st_mode):
                 with self._lock:
                     self._note_lacking(entry.path, vanished=all_came)
                 continue
-            fetched = found.st_size, found.st_mtime_ns // 1_000_000_000
+            fetched = file_stat.st_size, file_stat.st_mtime_ns // 1_000_000_000
             try:
                 with self._lock:
-                    stays = self.placing.stays(entry.path, fetched, home.find(entry.path))
-                if stays:
+                    keep = self.placement.keeps_existing(
+                        entry.path, fetched, copy_tree.find(entry.path)
+                    )
+                if keep:
                     log.info("%s was changed at home; left alone", escaped(entry.path))
                     staged.drop(entry.path)
                     continue
-                staged.place(entry, home)
+                staged.place(entry, copy_tree)
                 placed = True
             except OSError as error:
                 placed = isinstance(error, TimeNotHeld)
                 if not placed and not is_about_one_place(error, self._scratch):
                     raise
                 with self._lock:
-                    self.placing.refuse(entry.path, error)
+                    self.placement.refuse(entry.path, error)
             with self._lock:
                 self.files += placed
 
     def _note_lacking(self, path: bytes, *, vanished: bool) -> None:
-        if (error := self._refused.of(path)) is not None:
+        if (error := self._refused.error_of(path)) is not None:
             if is_about_one_place(error, self._scratch):
-                self.placing.refuse(path, error)
+                self.placement.refuse(path, error)
                 return
             if vanished:  # rsync went on
                 raise error
@@ -340,7 +349,7 @@ class _RsyncTransfer:
             try:
                 result = fetcher.fetch_links(
                     engine.remote, copy.source, links.descriptor, engine.transfer_options, stop,
-                    self.placing.refuse_link, self._patience,
+                    self.placement.refuse_link, self._idle_timeout,
                 )  # fmt: skip
             except Stopped as error:
                 result = rsync_results.stopped_result(str(error))
@@ -352,47 +361,53 @@ class _RsyncTransfer:
                     return
                 try:
                     if links.correct_link(path, copy.source):
-                        links.place_link(path, self._home)
+                        links.place_link(path, self._copy_tree)
                 except OSError as error:
                     if not is_about_one_place(error, self._scratch):
                         raise
-                    self.placing.refuse_link(path, error)
+                    self.placement.refuse_link(path, error)
 
     def _result(self, stop: Stop) -> EngineResult:
         result = self._verdict(stop)
         if result.files is None and not (self.files or self.bytes):
-            return result  # ended before it could tell
+            return result  # ended before it could report
         return replace(result, files=self.files, bytes=self.bytes)
 
     def _verdict(self, stop: Stop) -> EngineResult:
         stopped = next((result for result in self._failed if result.stopped), None)
         if stop.requested or stopped:
             return stopped or rsync_results.stopped_result("stopped")
-        worst = min(self._failed, key=rsync_results.rank, default=None)
-        if worst is not None and not worst.vanished:
-            return self._named(worst)
-        placing = self.placing
-        if placing.faults:
-            placing.sum_up({fault.value: number for fault, number in placing.faults.items()})
-            first = placing.first or placing.first_undated
-            return failed(self._not_fetched(placing.first), placing.hint, 0, 0, first)
-        if worst is not None:
-            return worst
+        worst_result = min(self._failed, key=rsync_results.rank, default=None)
+        if worst_result is not None and not worst_result.vanished:
+            return self._with_first_file(worst_result)
+        placement = self.placement
+        if placement.faults:
+            placement.sum_up({fault.value: number for fault, number in placement.faults.items()})
+            first_fault = placement.first_fault or placement.first_undated
+            return failed(
+                self._not_fetched(placement.first_fault), placement.hint, 0, 0, first_fault
+            )
+        if worst_result is not None:
+            return worst_result
         if self._vanished:
             return rsync_results.vanished_result(self._vanished)
         return rsync_results.complete_result()
 
-    def _named(self, worst: EngineResult) -> EngineResult:
+    def _with_first_file(self, worst_result: EngineResult) -> EngineResult:
         """A failure that names a file of the experiment, if it is about some files alone."""
-        if not (self._lacking or self.placing.unplaced) or not rsync_results.others_may_come(worst):
-            return worst
-        first = f"{escaped(self._first_lacking, limit=200)}: {worst.reason}"
-        faults = {fault.value: files for fault, files in self.placing.faults.items()}
+        if not (self._lacking or self.placement.unplaced) or not rsync_results.others_may_come(
+            worst_result
+        ):
+            return worst_result
+        first_fault = f"{escaped(self._first_lacking, limit=200)}: {worst_result.reason}"
+        faults = {fault.value: files for fault, files in self.placement.faults.items()}
         lacking = {"not fetched": self._lacking} if self._lacking else {}
-        self.placing.sum_up(lacking | faults)
-        return replace(worst, reason=self._not_fetched(self.placing.first or first))
+        self.placement.sum_up(lacking | faults)
+        return replace(
+            worst_result, reason=self._not_fetched(self.placement.first_fault or first_fault)
+        )
 
-    def _not_fetched(self, first: str) -> str:
-        faults, undated = self.placing.faults, self.placing.first_undated
+    def _not_fetched(self, first_fault: str) -> str:
+        faults, undated = self.placement.faults, self.placement.first_undated
         number = self._lacking + faults.get(Fault.NOT_PLACED, 0)
-        return not_fetched(number, first, faults.get(Fault.NO_TIME, 0), undated)
+        return not_fetched(number, first_fault, faults.get(Fault.NO_TIME, 0), undated)

@@ -1,4 +1,4 @@
-"""What the result of an rsync says of the run that it is part of. Pure."""
+"""Interprets the result of one rsync for the run that it is part of. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
-from asynchy.engines.placing import failed
+from asynchy.engines.placement import failed
 from asynchy.localfs.safe_tree import is_about_one_file
 from asynchy.model.attempt import EngineResult
 from asynchy.model.experiment import Entry
@@ -31,12 +31,12 @@ def ended_at_a_file(result: EngineResult) -> bool:
 
 def path_too_long() -> OSError:
     """Why a file with a very long path is not asked for."""
-    words = f"rsync cannot fetch a file whose path has more than {MAX_PATH_BYTES:,} bytes"
-    return OSError(errno.ENAMETOOLONG, words)
+    message = f"rsync cannot fetch a file whose path has more than {MAX_PATH_BYTES:,} bytes"
+    return OSError(errno.ENAMETOOLONG, message)
 
 
-class Refused:
-    """What the rsyncs of one run told that the folder at home which they write into refuses."""
+class RefusedPaths:
+    """The paths that the folder at home refuses, as the rsyncs of one run report them."""
 
     def __init__(self) -> None:
         self._paths: dict[bytes, OSError] = {}
@@ -44,14 +44,14 @@ class Refused:
         """By the names of temporary files, which are those of the files, perhaps cut."""
 
     def note(self, path: bytes, error: OSError) -> None:
-        """Note what one told; see `output.parse_refused`."""
+        """Add a path that one reported; see `output.parse_refused`."""
         folder, _, name = path.rpartition(b"/")
         if folder == _TEMPORARY:
             self._temporary.setdefault(name, error)
         else:
             self._paths.setdefault(path, error)
 
-    def of(self, path: bytes) -> OSError | None:
+    def error_of(self, path: bytes) -> OSError | None:
         """Why a file that did not come was refused, or a folder that it is in; None: it was not."""
         parts = path.split(b"/")
         for depth in range(1, len(parts) + 1):
@@ -65,18 +65,20 @@ class Refused:
 
 
 def not_written(
-    result: EngineResult, lacking: Sequence[Entry], refused: Refused
+    result: EngineResult, lacking: Sequence[Entry], refused: RefusedPaths
 ) -> tuple[Entry, OSError] | None:
     """The file at which an rsync ended, and why; None: it is not known, or about all files.
 
-    Which one is too large, it does not tell in a way that can be relied on. The largest that did
-    not come is too large, too.
+    Its report of which file is too large is not reliable. The largest that did not come is too
+    large, too.
     """
     if "File too large (27)" in result.stderr and lacking:
         error = OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         return max(lacking, key=lambda entry: entry.size), error
-    told = ((entry, refused.of(entry.path)) for entry in lacking)
-    return next(((one, error) for one, error in told if error and is_about_one_file(error)), None)
+    refusals = ((entry, refused.error_of(entry.path)) for entry in lacking)
+    return next(
+        ((entry, error) for entry, error in refusals if error and is_about_one_file(error)), None
+    )
 
 
 def others_may_come(result: EngineResult) -> bool:
@@ -87,7 +89,7 @@ def others_may_come(result: EngineResult) -> bool:
 
 
 def rank(result: EngineResult) -> int:
-    """How little a failure says of the whole run."""
+    """The order of failures: the lowest concerns the whole run."""
     return result.vanished + others_may_come(result)
 
 
@@ -97,12 +99,12 @@ def stopped_result(reason: str) -> EngineResult:
 
 
 def complete_result() -> EngineResult:
-    """The result of a transfer in which nothing failed; who asks has counted what came."""
+    """The result of a transfer in which nothing failed; the caller has counted the files."""
     return EngineResult(ok=True, exit_code=0, files=0, bytes=0, reason=None, hint=None, stderr="")
 
 
 def vanished_result(files: int) -> EngineResult:
     """The result of a transfer in which nothing failed but that files vanished at the facility."""
-    words = f"{count(files, 'file')} vanished at the facility"
-    vanished = failed(EXIT_CODES[FILES_VANISHED], None, 0, 0, words)
+    message = f"{count(files, 'file')} vanished at the facility"
+    vanished = failed(EXIT_CODES[FILES_VANISHED], None, 0, 0, message)
     return replace(vanished, exit_code=FILES_VANISHED, vanished=True)

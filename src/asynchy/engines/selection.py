@@ -13,8 +13,8 @@ def choose(
     """The engine, and the reason as text for people."""
     if transfer_options.engine != "auto":
         return transfer_options.engine, f"engine: {transfer_options.engine}"
-    if (wish := transfer_options.needs_rsync) is not None:
-        return "rsync", f"{wish} needs rsync"
+    if (option := transfer_options.needs_rsync) is not None:
+        return "rsync", f"{option} needs rsync"
     if not offers_sftp:
         return "rsync", "the server offers no SFTP"
     return "sftp", "the server offers SFTP"

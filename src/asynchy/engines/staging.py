@@ -1,4 +1,4 @@
-"""Where rsync writes: folders of our own, in the one for files on their way.
+"""The folders that rsync writes into, inside the scratch folder of a copy.
 
     .asynchy-data/rsync/tree     files that arrived, under the paths that they have in the copy
     .asynchy-data/rsync/links    symbolic links and special files
@@ -41,27 +41,27 @@ class StagedTree(SafeTree):
         """Its folder, open."""
         return self._root
 
-    def place(self, entry: Entry, home: CopyTree) -> None:
+    def place(self, entry: Entry, copy_tree: CopyTree) -> None:
         """Move a file to its place at home; see `CopyTree.place`."""
         folder, name = self._place(entry.path)
-        home.place(folder, name, entry)
+        copy_tree.place(folder, name, entry)
 
-    def place_link(self, path: bytes, home: CopyTree) -> None:
+    def place_link(self, path: bytes, copy_tree: CopyTree) -> None:
         """Put a link or special file in its place; see `CopyTree.place_link`."""
         folder, name = self._place(path)
-        home.place_link(folder, name, path)
+        copy_tree.place_link(folder, name, path)
 
     def correct_link(self, path: bytes, source: str) -> bool:
-        """Give a link from the folder `source` at the facility the target that it has at home.
+        """Set the target at home of a link from the folder `source` at the facility.
 
         False: it may lead out of the experiment, and is removed. Special files stay as they are.
         """
         folder, name = self._place(path)
         if not stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             return True
-        munged = os.fsencode(os.readlink(name, dir_fd=folder))
-        told = munged.removeprefix(MUNGED)
-        target = target_at_home(source.encode(), path, told, self._is_folder)
+        stored = os.fsencode(os.readlink(name, dir_fd=folder))
+        facility_target = stored.removeprefix(MUNGED)
+        target = target_at_home(source.encode(), path, facility_target, self._is_folder)
         os.unlink(name, dir_fd=folder)
         if target is None:
             return False
@@ -69,14 +69,14 @@ class StagedTree(SafeTree):
         return True
 
     def _is_folder(self, path: bytes) -> bool:
-        found = self.find(path)
-        return found is not None and stat.S_ISDIR(found.st_mode)
+        file_stat = self.find(path)
+        return file_stat is not None and stat.S_ISDIR(file_stat.st_mode)
 
     def drop(self, path: bytes) -> None:
         """Remove a file, or a folder with all that is in it."""
         folder, name = self._place(path)
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        if stat.S_ISDIR(found.st_mode):
+        file_stat = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISDIR(file_stat.st_mode):
             remove_tree(folder, os.fsdecode(name))
         else:
             os.unlink(name, dir_fd=folder)
@@ -86,10 +86,10 @@ class StagedTree(SafeTree):
         folders = [b""]
         while folders:
             folder = folders.pop()
-            above = folder and folder + b"/"
-            with os.scandir(self._folder(folder)) as found:
-                for entry in found:
-                    path = above + os.fsencode(entry.name)
+            prefix = folder and folder + b"/"
+            with os.scandir(self._folder(folder)) as entries:
+                for entry in entries:
+                    path = prefix + os.fsencode(entry.name)
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(path)
                     elif not entry.is_file(follow_symlinks=False):
@@ -107,13 +107,13 @@ class Staging:
         self._folder = os.open(STAGING, FOLDER, dir_fd=self._scratch)
         for name in set(os.listdir(self._folder)) - {_TREE, _BOOT}:  # noqa: PTH208 - no path
             _remove(self._folder, name)
-        new = made(self._folder, _TREE)
+        is_new = made(self._folder, _TREE)
         self.tree = self.opened(_TREE)
         _remove(self.tree.descriptor, TEMPORARY)
         self.has_left = bool(os.listdir(self.tree.descriptor))  # noqa: PTH208
         """Whether an earlier run left anything of use."""
         os.mkdir(TEMPORARY, 0o700, dir_fd=self.tree.descriptor)
-        self._is_flushed = self._same_boot(new=new)
+        self._is_flushed = self._same_boot(is_new=is_new)
         if self.has_left:
             self.flush()
 
@@ -145,34 +145,34 @@ class Staging:
 
     def make_way(self, folder: bytes) -> None:
         """Remove a file that was left where a folder is to be now."""
-        found = self.tree.find(folder) if folder != b"." else None
-        if found is not None and not stat.S_ISDIR(found.st_mode):
+        file_stat = self.tree.find(folder) if folder != b"." else None
+        if file_stat is not None and not stat.S_ISDIR(file_stat.st_mode):
             self.tree.drop(folder)
 
-    def completes(self, entry: Entry, home: CopyTree) -> bool:
+    def completes(self, entry: Entry, copy_tree: CopyTree) -> bool:
         """Put a missing file in its place if an earlier run left it whole; else it is of no use.
 
         Unless the machine went down meanwhile: then its bytes may never have reached the disk, and
         rsync compares it with the facility's.
         """
-        found = self.tree.find(entry.path) if self.has_left else None
-        if found is None:
+        file_stat = self.tree.find(entry.path) if self.has_left else None
+        if file_stat is None:
             return False
-        if not entry.is_same(found):
+        if not entry.is_same(file_stat):
             self.tree.drop(entry.path)
             return False
         if self._is_flushed:
-            self.tree.place(entry, home)
+            self.tree.place(entry, copy_tree)
         return self._is_flushed
 
     def drop(self) -> None:
         """Remove all of it."""
         remove_tree(self._scratch, STAGING)
 
-    def _same_boot(self, *, new: bool) -> bool:
+    def _same_boot(self, *, is_new: bool) -> bool:
         """Whether the machine has been up since the tree was made."""
         boot = _BOOT_ID.read_bytes()
-        if new:
+        if is_new:
             _remove(self._folder, _BOOT)
             with open(os.open(_BOOT, _CREATE_FLAGS, 0o600, dir_fd=self._folder), "wb") as file:  # noqa: PTH123
                 file.write(boot)

@@ -351,7 +351,7 @@ class CopyTree(SafeTree):
             if not _is_unfinished(os.stat(name, dir_fd=folder, follow_symlinks=False)):
                 return
         with contextlib.suppress(OSError):  # it is tried again, and told, when all is there
-            self.settle(entry, mode=True)
+            self.set_attributes(entry, mode=True)
 
     def in_the_way(self, path: bytes, *, folder: bool = False) -> OSError | None:
         """What is where a file, or a folder, or a folder above it is to be; None: nothing."""
@@ -368,7 +368,7 @@ class CopyTree(SafeTree):
                 return OSError(number, f"{what} is in the way; move it away", place)
         return None
 
-    def settle(self, entry: Entry, *, mode: bool) -> None:
+    def set_attributes(self, entry: Entry, *, mode: bool) -> None:
         """Give a file or folder that is there the time that it is to have, and perhaps the mode."""
         folder, name = self._place(entry.path)
         # O_PATH needs no permission to read; a link would be opened itself, and then refused.

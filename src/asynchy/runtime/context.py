@@ -64,7 +64,7 @@ class RunContext:
 
     session: ServerSession
     transfer_options: TransferOptions
-    crew: WorkerPool
+    worker_pool: WorkerPool
     catalogue: Catalogue
     stop: Stop
     board: ProgressBoard
@@ -93,7 +93,7 @@ class RunContext:
 
     def engine(self) -> Engine:
         """The engine for a transfer, once the experiment has been listed."""
-        return engine_for(self.transfer_options, self.crew)
+        return engine_for(self.transfer_options, self.worker_pool)
 
     @property
     def round_trip(self) -> float | None:
@@ -107,7 +107,7 @@ class RunContext:
         `beside`: how many others are being connected.
         """
         if self.catalogue.writing and self.transfers_here:
-            prepare(self.transfer_options, self.crew, amount, beside)
+            prepare(self.transfer_options, self.worker_pool, amount, beside)
 
     def listing_diff(
         self, copy: Copy, *, look: bool = True, expected: DataSize | None = None
@@ -234,7 +234,7 @@ def run_context(
     return RunContext(
         session=session,
         transfer_options=transfer_options,
-        crew=WorkerPool(session, transfer_options.bandwidth),
+        worker_pool=WorkerPool(session, transfer_options.bandwidth),
         catalogue=catalogue,
         stop=stop,
         board=board,

@@ -40,7 +40,7 @@ def cycle_context(
     return CycleContext(
         session=context.session,
         transfer_options=context.transfer_options,
-        crew=context.crew,
+        worker_pool=context.worker_pool,
         catalogue=context.catalogue,
         stop=stop,
         board=board,

@@ -167,7 +167,7 @@ class _ForkServer:
         except TimeoutError:  # those that it forked go with it
             state = subprocess_runner.state_of(self._process.pid) or "it stands still"
             log.warning(
-                "killing process %s, which starts the streams: it does not answer (%s)",
+                "process %s, which starts the streams, does not answer (%s); killing it",
                 self._process.pid, state,
             )  # fmt: skip
             self._process.kill()

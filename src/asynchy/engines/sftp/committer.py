@@ -1,7 +1,7 @@
-"""What has arrived is made durable, put in its place, and told; by a thread beside the stream's.
+"""A thread beside a stream's: makes arrived files durable, puts them in place and reports them.
 
-Flushing takes as long as the disk needs, and what arrives meanwhile is flushed the next time: the
-slower the disk, the more goes with one flush.
+Flushing takes as long as the disk needs, and files that arrive meanwhile are flushed the next time:
+the slower the disk, the more goes with one flush.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _POLL_INTERVAL = 0.2  # seconds
 class Fetch(FileRead):
     """A chunk on its way."""
 
-    bundle: int
+    unit: int
     number: int
-    """Of the chunk in its bundle."""
-    piece: Chunk
+    """Of the chunk in its work unit."""
+    chunk: Chunk
     written: int = 0
     """Bytes."""
     file: int = -1
@@ -43,7 +43,7 @@ class Fetch(FileRead):
 
 @dataclass(frozen=True)
 class _Item:
-    """An extent that arrived; without one: the piece has ended."""
+    """An extent that arrived; without one: the chunk has ended."""
 
     fetch: Fetch
     extent: Extent | None
@@ -53,78 +53,78 @@ class Committer:
     """Makes durable what a stream fetches. Its methods are for the stream's thread."""
 
     def __init__(self, task: Task, scratch: int, pipe: Messages) -> None:
-        self.safe = 0
+        self.durable_bytes = 0
         """Bytes that are durable by now."""
         self._task = task
         self._scratch = scratch
         self._pipe = pipe
-        self._speaking = threading.Lock()
+        self._sending = threading.Lock()
         self._items: list[_Item] = []
-        self._lots: queue.SimpleQueue[list[_Item] | None] = queue.SimpleQueue()
-        self._pieces: dict[int, int] = {}
-        """By the number of a bundle: its pieces that have not ended."""
-        self._trouble: OSError | None = None
+        self._batches: queue.SimpleQueue[list[_Item] | None] = queue.SimpleQueue()
+        self._chunks: dict[int, int] = {}
+        """By the number of a work unit: its chunks that have not ended."""
+        self._error: OSError | None = None
         self._began: float | None = time.monotonic()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def say(self, event: Event) -> None:
-        """Tell the coordinator."""
-        with self._speaking:
+    def send(self, event: Event) -> None:
+        """Send an event to the coordinator."""
+        with self._sending:
             self._pipe.send(event)
 
-    def expect(self, bundle: WorkUnit) -> None:
-        """A bundle is begun."""
-        self._pieces[bundle.number] = len(bundle.pieces)
+    def expect(self, unit: WorkUnit) -> None:
+        """A work unit is begun."""
+        self._chunks[unit.number] = len(unit.chunks)
 
     def arrived(self, fetch: Fetch, extent: Extent) -> None:
         """An extent of a file that is cut was written."""
         self._items.append(_Item(fetch, extent))
 
-    def fail(self, fetch: Fetch, fault: Fault, words: str, hint: str | None = None) -> None:
-        """A piece cannot be fetched; `ended` follows."""
-        self.say(Failed(fetch.bundle, fetch.number, fault, words, hint))
+    def fail(self, fetch: Fetch, fault: Fault, message: str, hint: str | None = None) -> None:
+        """A chunk cannot be fetched; `ended` follows."""
+        self.send(Failed(fetch.unit, fetch.number, fault, message, hint))
 
     def ended(self, fetch: Fetch) -> None:
-        """A piece was written, or has failed; a file is under its temporary name."""
+        """A chunk was written, or has failed; a file has its temporary name."""
         self._items.append(_Item(fetch, None))
 
     def hand_over(self) -> None:
-        """Have made durable what was collected.
+        """Hand over the collected items to be made durable.
 
         Raises:
-            OSError: what was handed over before could not be.
+            OSError: an earlier batch could not be made durable.
         """
-        if self._trouble is not None:
-            raise self._trouble
+        if self._error is not None:
+            raise self._error
         if self._items:
-            self._lots.put(self._items)
+            self._batches.put(self._items)
             self._items = []
 
     @property
-    def standing(self) -> float:
-        """Seconds since it began what it does now; 0 if it has nothing to do."""
+    def busy_seconds(self) -> float:
+        """Seconds since it began its present step; 0 if it is idle."""
         began = self._began
         return 0.0 if began is None else time.monotonic() - began
 
     def finish(self, on_tick: Callable[[], None]) -> OSError | None:
-        """Make durable what was collected and end; what went wrong, if anything did.
+        """Make the collected items durable and end; returns the error, if there was one.
 
-        `on_tick` is called while it is waited for.
+        `on_tick` is called while waiting.
         """
         if self._items:
-            self._lots.put(self._items)
-        self._lots.put(None)
+            self._batches.put(self._items)
+        self._batches.put(None)
         while self._thread.is_alive():
             self._thread.join(_POLL_INTERVAL)
             on_tick()
-        return self._trouble
+        return self._error
 
     def _run(self) -> None:
         try:
             self._work()
         except OSError as error:
-            self._trouble = error
+            self._error = error
         finally:
             self._began = None
 
@@ -132,59 +132,65 @@ class Committer:
         tolerate(self._task.time_tolerance)
         task = self._task
         tree = CopyTree(task.copy, task.replaced, task.modes, size_only=task.size_only)
-        with tree as home:
-            while (items := self._next()) is not None:
+        with tree as copy_tree:
+            while (items := self._next_batch()) is not None:
                 flush(self._scratch)
-                self._settle(home, items)
+                self._commit(copy_tree, items)
 
-    def _next(self) -> list[_Item] | None:
+    def _next_batch(self) -> list[_Item] | None:
         self._began = None
-        items = self._lots.get()
+        items = self._batches.get()
         self._began = time.monotonic()
         if items is None:
             return None
         with contextlib.suppress(queue.Empty):
-            while (more := self._lots.get_nowait()) is not None:
-                items += more
-            self._lots.put(None)
+            while (more_items := self._batches.get_nowait()) is not None:
+                items += more_items
+            self._batches.put(None)
         return items
 
-    def _settle(self, home: CopyTree, items: list[_Item]) -> None:
+    def _commit(self, copy_tree: CopyTree, items: list[_Item]) -> None:
         extents: dict[int, dict[int, list[Extent]]] = defaultdict(lambda: defaultdict(list))
         files: dict[int, int] = defaultdict(int)
-        ended: list[int] = []
+        ended_units: list[int] = []
         for item in items:
             self._began = time.monotonic()
             fetch = item.fetch
-            found = extents[fetch.bundle][fetch.number]
+            unit_extents = extents[fetch.unit][fetch.number]
             if item.extent is not None:
-                _append(found, item.extent)
+                _append(unit_extents, item.extent)
                 continue
-            ended.append(fetch.bundle)
-            if fetch.piece.whole and not fetch.failed and self._placed(home, fetch):
-                found.append((0, fetch.piece.length))
-                files[fetch.bundle] += 1
-        for bundle, by_piece in extents.items():
-            count = sum(length for some in by_piece.values() for _, length in some)
-            self.safe += count
-            there = {number: some for number, some in by_piece.items() if some}
-            if there:
-                self.say(Durable(bundle, files[bundle], count, there))
-        for bundle in ended:
-            self._pieces[bundle] -= 1
-            if not self._pieces[bundle]:
-                del self._pieces[bundle]
-                self.say(Done(bundle))
+            ended_units.append(fetch.unit)
+            if fetch.chunk.whole and not fetch.failed and self._placed(copy_tree, fetch):
+                unit_extents.append((0, fetch.chunk.length))
+                files[fetch.unit] += 1
+        for unit, by_chunk in extents.items():
+            count = sum(
+                length for chunk_extents in by_chunk.values() for _, length in chunk_extents
+            )
+            self.durable_bytes += count
+            written = {
+                number: chunk_extents for number, chunk_extents in by_chunk.items() if chunk_extents
+            }
+            if written:
+                self.send(Durable(unit, files[unit], count, written))
+        for unit in ended_units:
+            self._chunks[unit] -= 1
+            if not self._chunks[unit]:
+                del self._chunks[unit]
+                self.send(Done(unit))
 
-    def _placed(self, home: CopyTree, fetch: Fetch) -> bool:
+    def _placed(self, copy_tree: CopyTree, fetch: Fetch) -> bool:
         try:
-            home.place(self._scratch, fetch.temporary, fetch.piece.entry)
+            copy_tree.place(self._scratch, fetch.temporary, fetch.chunk.entry)
         except TimeNotHeld as error:
             self.fail(fetch, Fault.NO_TIME, *error_reason(error))
         except OSError as error:
             if not is_about_one_place(error, self._scratch):
                 raise
-            self.safe += fetch.piece.length  # it is of no use, but no longer at risk either
+            self.durable_bytes += (
+                fetch.chunk.length
+            )  # it is of no use, but no longer at risk either
             self.fail(fetch, Fault.NOT_PLACED, *error_reason(error))
             return False
         return True

@@ -1,7 +1,7 @@
-"""Several streams at work on one experiment: who does what, and what becomes of it.
+"""Distributes the work of one experiment over several streams, and collects their results.
 
-The coordinator hands out bundles and hears what arrives. The death of a stream costs nothing but
-what it had fetched and not yet made durable: the rest of its bundle is given to another.
+The coordinator hands out work units and receives events. The death of a stream costs only the bytes
+that it had not yet made durable: the rest of its work unit is given to another.
 """
 
 from __future__ import annotations
@@ -42,206 +42,214 @@ _POLL_INTERVAL = 0.1  # seconds
 _STOP_TIMEOUT = 5.0  # seconds
 """Seconds that a stream has to make durable what it has, once it was asked to stop."""
 _MAX_TRIES = 3
-"""How often in a row a lost connection is made again where nothing arrives meanwhile, and how many
-streams a bundle may take with it."""
+"""How often in a row a lost connection is made again if nothing arrives meanwhile, and how many
+streams may die at one work unit.
+"""
 _PAUSE_SECONDS = 1.0
-"""Seconds between two looks after which we had been stopped, or hung, ourselves."""
+"""A longer time between two checks means that this process was stopped, or hung."""
 _STILL_HINT = "look at the file system of the project folder (`df`, `dmesg`), and at the processes"
 
 
 @dataclass
 class _Assignment:
-    """A bundle that a stream works on."""
+    """A work unit that a stream works on."""
 
-    bundle: WorkUnit
-    there: dict[int, list[Extent]] = field(default_factory=dict)
-    """What is durable, by the number of the piece."""
+    unit: WorkUnit
+    durable: dict[int, list[Extent]] = field(default_factory=dict)
+    """The durable extents, by the number of the chunk."""
     failed: set[int] = field(default_factory=set)
 
-    def rest(self) -> list[Chunk]:
-        """What is still to be fetched of it."""
-        found = []
-        for number, piece in enumerate(self.bundle.pieces):
-            there = self.there.get(number, [])
-            if number in self.failed or (piece.whole and there):
+    def remaining(self) -> list[Chunk]:
+        """The chunks that are still to be fetched."""
+        remaining_chunks = []
+        for number, chunk in enumerate(self.unit.chunks):
+            durable = self.durable.get(number, [])
+            if number in self.failed or (chunk.whole and durable):
                 continue
-            if piece.whole:
-                found.append(piece)
+            if chunk.whole:
+                remaining_chunks.append(chunk)
                 continue
-            within = [(offset - piece.offset, length) for offset, length in there]
-            for offset, length in missing(piece.length, within):
-                found.append(replace(piece, offset=piece.offset + offset, length=length))
-        return found
+            extents = [(offset - chunk.offset, length) for offset, length in durable]
+            for offset, length in missing(chunk.length, extents):
+                remaining_chunks.append(replace(chunk, offset=chunk.offset + offset, length=length))
+        return remaining_chunks
 
 
 @dataclass(eq=False)
 class _Stream:
-    member: PooledWorker
-    given: dict[int, _Assignment] = field(default_factory=dict)
+    worker: PooledWorker
+    assignments: dict[int, _Assignment] = field(default_factory=dict)
     closing: bool = False
-    told_end: bool = False
-    """Whether it has said why it ends."""
+    reported_end: bool = False
+    """Whether it has reported why it ends."""
     at_risk: int = 0
     """Bytes that arrived and are not durable."""
-    heard: float = field(default_factory=time.monotonic)
-    """When it last got on, or waited for a reason: a process that stands still says neither."""
+    last_active: float = field(default_factory=time.monotonic)
+    """When it last reported progress, or that it waits for something: a process that hangs does
+    neither.
+    """
 
     @property
     def ready(self) -> bool:
         """Whether it is connected."""
-        return self.member.round_trip is not None
+        return self.worker.round_trip is not None
 
 
 class Coordinator:
-    """Fetches bundles with as many streams as pay.
+    """Fetches work units with as many streams as are worth it.
 
-    `on_durable` hears what is on the disk of each piece, and says whether that made a file whole.
+    `on_durable` gets the extents of each chunk that are on the disk, and returns whether that
+    completed a file.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - whom, what, how many, and who hears of it
+    def __init__(  # noqa: PLR0913, PLR0917 - workers, work, tuning, callbacks
         self,
-        crew: WorkerPool,
+        worker_pool: WorkerPool,
         task: Task,
-        bundles: Iterator[WorkUnit],
+        units: Iterator[WorkUnit],
         tuner: Tuner,
         on_durable: Callable[[Chunk, Sequence[Extent]], bool],
         on_progress: OnProgress,
     ) -> None:
-        self._crew = crew
+        self._worker_pool = worker_pool
         self._task = task
-        self._bundles = bundles
+        self._units = units
         self._tuner = tuner
         self._on_durable = on_durable
         self._on_progress = on_progress
-        self._ended = FetchStats()
+        self._stats = FetchStats()
         self._streams: list[_Stream] = []
         self._returned: deque[WorkUnit] = deque()
-        self._failed_in_part: set[bytes] = set()  # files of which a piece failed: each counts once
+        self._failed_in_part: set[bytes] = set()  # files of which a chunk failed: each counts once
         self._deaths: dict[int, int] = defaultdict(int)
-        self._hungry: deque[_Stream] = deque()
+        self._needing_work: deque[_Stream] = deque()
         self._exhausted = False
-        self._made = 0
+        self._started = 0
         self._moved = 0
-        self._shown = 0
+        self._reported = 0
         self._failures = 0
         """Connections in a row that were lost or not made, while nothing arrived."""
         self._last_lost = ""
         """Why the last of them was."""
         self._not_before = 0.0
-        self._looked_for_waiting = 0.0
-        self._looked = time.monotonic()
+        self._checked_waiting_at = 0.0
+        self._checked_at = time.monotonic()
 
     def run(self, stop: Stop) -> FetchStats:
         """Fetch everything, or as much as can be had, until done or stopped.
 
         Raises:
-            OSError: what is durable could not be recorded.
-            CatalogueError: the bundles could not be read.
+            OSError: the durable extents could not be recorded. CatalogueError: the files could not
+            be read.
         """
-        if (first := self._next()) is None:
-            return self._ended
-        self._returned.append(first)
+        if (unit := self._next_unit()) is None:
+            return self._stats
+        self._returned.append(unit)
         try:
             while not self._is_over() and not stop.requested:
-                self._grow()
-                self._feed()
-                self._hear_all()
-                self._end_still()
-                self._look()
+                self._start_streams()
+                self._assign_work()
+                self._receive_all()
+                self._end_hung()
+                self._adjust()
                 heartbeat.beat()
         finally:
             self._close(stop)
-        self._tell()
-        return self._ended
+        self._report()
+        return self._stats
 
     def _is_over(self) -> bool:
-        ended = self._ended
-        if ended.broken is not None or (ended.lost is not None and not self._streams):
+        stats = self._stats
+        if stats.broken is not None or (stats.lost is not None and not self._streams):
             return True
-        return self._exhausted and not self._returned and not any(s.given for s in self._streams)
+        return (
+            self._exhausted
+            and not self._returned
+            and not any(stream.assignments for stream in self._streams)
+        )
 
-    def _grow(self) -> None:
+    def _start_streams(self) -> None:
         """Start streams that are wanted, a few at a time."""
         alive = [stream for stream in self._streams if not stream.closing]
         starting = sum(not stream.ready for stream in alive)
         if time.monotonic() < self._not_before or (self._exhausted and not self._returned):
             return
         while len(alive) < self._tuner.wanted and starting < MAX_CONNECTING:
-            if alive and not connection_limit.free(self._crew.remote):
+            if alive and not connection_limit.free(self._worker_pool.remote):
                 self._not_before = time.monotonic() + 1.0
                 return
-            self._made += 1
-            stream = _Stream(self._crew.hire(patient=not alive))
-            self._send(stream, replace(self._task, number=self._made))
+            self._started += 1
+            stream = _Stream(self._worker_pool.acquire(patient=not alive))
+            self._send(stream, replace(self._task, number=self._started))
             self._streams.append(stream)
             alive.append(stream)
             starting += not stream.ready
 
-    def _feed(self) -> None:
-        """Give bundles to those who have little left, or send them home."""
-        while self._hungry:
-            stream = self._hungry[0]
+    def _assign_work(self) -> None:
+        """Give work units to the streams that need work, or let them finish."""
+        while self._needing_work:
+            stream = self._needing_work[0]
             if stream.closing or stream not in self._streams:
-                self._hungry.popleft()
+                self._needing_work.popleft()
                 continue
-            if sum(not s.closing for s in self._streams) > self._tuner.wanted:
-                self._send_home(stream)
+            if sum(not other.closing for other in self._streams) > self._tuner.wanted:
+                self._finish_stream(stream)
                 continue
-            bundle = self._next()
-            if bundle is None:
-                if self._exhausted and not any(s.given for s in self._streams):
-                    self._send_home(stream)
+            unit = self._next_unit()
+            if unit is None:
+                if self._exhausted and not any(other.assignments for other in self._streams):
+                    self._finish_stream(stream)
                     continue
-                return  # what another gives back may still be for it
-            self._hungry.popleft()
-            stream.given[bundle.number] = _Assignment(bundle)
-            self._send(stream, bundle)
+                return  # it may still get a unit that another stream gives back
+            self._needing_work.popleft()
+            stream.assignments[unit.number] = _Assignment(unit)
+            self._send(stream, unit)
 
-    def _next(self) -> WorkUnit | None:
+    def _next_unit(self) -> WorkUnit | None:
         if self._returned:
             return self._returned.popleft()
-        found = None if self._exhausted else next(self._bundles, None)
-        self._exhausted = found is None
-        return found
+        unit = None if self._exhausted else next(self._units, None)
+        self._exhausted = unit is None
+        return unit
 
-    def _send_home(self, stream: _Stream) -> None:
+    def _finish_stream(self, stream: _Stream) -> None:
         stream.closing = True
         self._send(stream, None)
 
     @staticmethod
     def _send(stream: _Stream, message: Task | WorkUnit | None) -> None:
         try:
-            stream.member.companion.pipe.send(message)
+            stream.worker.process.pipe.send(message)
         except OSError:
-            return  # it has died, which is heard in a moment
+            return  # it has died, which its pipe shows in a moment
 
-    def _hear_all(self) -> None:
-        streams = {id(stream.member.companion): stream for stream in self._streams}
-        workers = [stream.member.companion for stream in streams.values()]
+    def _receive_all(self) -> None:
+        streams = {id(stream.worker.process): stream for stream in self._streams}
+        workers = [stream.worker.process for stream in streams.values()]
         for worker in wait_for_messages(workers, _POLL_INTERVAL):
-            self._hear(streams[id(worker)])
+            self._receive(streams[id(worker)])
 
-    def _hear(self, stream: _Stream) -> None:
-        pipe = stream.member.companion.pipe
+    def _receive(self, stream: _Stream) -> None:
+        pipe = stream.worker.process.pipe
         try:
-            self._take(stream, pipe.recv())
+            self._handle(stream, pipe.recv())
             while stream in self._streams and pipe.poll():
-                self._take(stream, pipe.recv())
+                self._handle(stream, pipe.recv())
         except (EOFError, ConnectionResetError):
-            self._bury(stream, _STOP_TIMEOUT)
-        except BlockingIOError:  # it stands still in the middle of a message
+            self._reap(stream, _STOP_TIMEOUT)
+        except BlockingIOError:  # it hangs in the middle of a message
             self._end(stream)
 
-    def _take(self, stream: _Stream, event: object) -> None:
-        stream.heard = time.monotonic()
+    def _handle(self, stream: _Stream, event: object) -> None:
+        stream.last_active = time.monotonic()
         match event:
             case Ready(round_trip):
-                stream.member.round_trip = round_trip
+                stream.worker.round_trip = round_trip
                 self._tuner.ready(round_trip)
-                self._crew.session.note_round_trip(round_trip)
+                self._worker_pool.session.note_round_trip(round_trip)
                 log.debug("a stream is connected; round trip %.1f ms", 1000 * round_trip)
             case NeedsWork():
-                self._hungry.append(stream)
+                self._needing_work.append(stream)
             case Arrived(number):
                 stream.at_risk += number
                 self._moved += number
@@ -249,129 +257,133 @@ class Coordinator:
             case Durable():
                 self._note_durable(stream, event)
             case Done(number):
-                del stream.given[number]
+                del stream.assignments[number]
             case Failed():
-                self._note_failed(stream.given[event.bundle], event)
+                self._note_failed(stream.assignments[event.unit], event)
             case Idle():
                 self._streams.remove(stream)
-                self._crew.release(stream.member)
+                self._worker_pool.release(stream.worker)
             case ConnectionLost() | LocalFailure():
                 self._note_end(stream, event)
 
     def _note_end(self, stream: _Stream, event: ConnectionLost | LocalFailure) -> None:
-        stream.told_end = True
+        stream.reported_end = True
         if isinstance(event, ConnectionLost):
             self._note_lost(stream, event)
         else:
-            self._ended.broken = self._ended.broken or event
+            self._stats.broken = self._stats.broken or event
 
     def _note_durable(self, stream: _Stream, event: Durable) -> None:
         stream.at_risk -= event.bytes
-        self._ended.files += event.files
-        given = stream.given[event.bundle]
+        self._stats.files += event.files
+        assignment = stream.assignments[event.unit]
         for number, extents in event.extents.items():
-            piece = given.bundle.pieces[number]
-            given.there.setdefault(number, []).extend(extents)
-            self._ended.files += self._on_durable(piece, extents)
+            chunk = assignment.unit.chunks[number]
+            assignment.durable.setdefault(number, []).extend(extents)
+            self._stats.files += self._on_durable(chunk, extents)
             if log.isEnabledFor(logging.DEBUG):
-                log.debug("sftp: %s", escaped(piece.entry.path))
+                log.debug("sftp: %s", escaped(chunk.entry.path))
 
-    def _note_failed(self, given: _Assignment, event: Failed) -> None:
-        given.failed.add(event.piece)
-        piece = given.bundle.pieces[event.piece]
-        if not piece.whole:
-            if piece.entry.path in self._failed_in_part:
+    def _note_failed(self, assignment: _Assignment, event: Failed) -> None:
+        assignment.failed.add(event.chunk)
+        chunk = assignment.unit.chunks[event.chunk]
+        if not chunk.whole:
+            if chunk.entry.path in self._failed_in_part:
                 return
-            self._failed_in_part.add(piece.entry.path)
-        told = f"{escaped(piece.entry.path, limit=200)}: {event.words or event.fault.value}"
-        self._ended.note(event, told)
-        log_fault(sum(self._ended.faults.values()), told, event.hint)
+            self._failed_in_part.add(chunk.entry.path)
+        text = f"{escaped(chunk.entry.path, limit=200)}: {event.message or event.fault.value}"
+        self._stats.note(event, text)
+        log_fault(sum(self._stats.faults.values()), text, event.hint)
 
-    def _note_lost(self, stream: _Stream, lost: ConnectionLost, *, here: bool = False) -> None:
-        """Go on if that is worth it; `here`: it is this machine's fault, not the connection's."""
-        others = [s for s in self._streams if s is not stream and not s.closing]
+    def _note_lost(self, stream: _Stream, lost: ConnectionLost, *, is_local: bool = False) -> None:
+        """Go on if it is worth it; `is_local`: this machine failed, not the connection."""
+        other_streams = [
+            other for other in self._streams if other is not stream and not other.closing
+        ]
         stream.closing, self._last_lost = True, lost.reason
         self._failures += 1
-        log.log(logging.INFO if others else logging.WARNING, "a stream was lost: %s", lost.reason)
-        if not stream.ready and others:
-            self._tuner.refused(len(others))
-        connected = here or any(s.ready for s in self._streams) or self._moved
-        if not others and (not connected or lost.distrust or self._failures > _MAX_TRIES):
-            self._ended.lost = lost
+        log.log(
+            logging.INFO if other_streams else logging.WARNING, "a stream was lost: %s", lost.reason
+        )
+        if not stream.ready and other_streams:
+            self._tuner.refused(len(other_streams))
+        connected = is_local or any(other.ready for other in self._streams) or self._moved
+        if not other_streams and (not connected or lost.distrust or self._failures > _MAX_TRIES):
+            self._stats.lost = lost
             return
         wait = min(2.0 ** (self._failures - 1), 10.0)
         self._not_before = time.monotonic() + wait
-        if not others:
+        if not other_streams:
             log.warning("no stream is left; connecting again in %s", duration(wait))
 
-    def _end_still(self) -> None:
-        """End the streams of which nothing was heard for `timeout` seconds."""
+    def _end_hung(self) -> None:
+        """End the streams that sent nothing for `timeout` seconds."""
         now = time.monotonic()
-        pause = now - self._looked
-        self._looked = now
-        timeout = self._crew.remote.timeout
+        pause = now - self._checked_at
+        self._checked_at = now
+        timeout = self._worker_pool.remote.timeout
         for stream in list(self._streams):
-            if pause > _PAUSE_SECONDS:  # we did not listen
-                stream.heard += pause
-            if now - stream.heard > (_STOP_TIMEOUT if stream.told_end else timeout):
+            if pause > _PAUSE_SECONDS:  # we did not read their messages
+                stream.last_active += pause
+            if now - stream.last_active > (_STOP_TIMEOUT if stream.reported_end else timeout):
                 self._end(stream)
 
     def _end(self, stream: _Stream) -> None:
-        """End a stream that stands still; it is not waited for, even where it cannot be killed."""
-        if not stream.closing and self._ended.broken is None:
-            state = stream.member.companion.state
-            why = f" ({state})" if state else ""
-            seconds = self._crew.remote.timeout
-            still = ConnectionLost(f"its process stood still for {seconds} s{why}", _STILL_HINT)
-            self._note_lost(stream, still, here=True)
-        self._bury(stream, 0.0)
+        """End a stream that hangs; it is not waited for, even if it cannot be killed."""
+        if not stream.closing and self._stats.broken is None:
+            state = stream.worker.process.state
+            detail = f" ({state})" if state else ""
+            seconds = self._worker_pool.remote.timeout
+            hung = ConnectionLost(f"its process stood still for {seconds} s{detail}", _STILL_HINT)
+            self._note_lost(stream, hung, is_local=True)
+        self._reap(stream, 0.0)
 
-    def _bury(self, stream: _Stream, grace: float) -> None:
-        """A stream has ended; what it had not done is done by another."""
+    def _reap(self, stream: _Stream, grace: float) -> None:
+        """A stream has ended; another does the rest of its work."""
         self._streams.remove(stream)
-        code = stream.member.companion.end(grace)
+        code = stream.worker.process.end(grace)
         self._moved -= stream.at_risk
-        if not stream.closing and self._ended.broken is None:
+        if not stream.closing and self._stats.broken is None:
             self._note_lost(stream, ConnectionLost(f"its process died (exit code {code})", None))
-        for number, given in stream.given.items():
-            rest = given.rest()
-            self._deaths[number] += stream.ready and not given.there
+        for number, assignment in stream.assignments.items():
+            remaining = assignment.remaining()
+            self._deaths[number] += stream.ready and not assignment.durable
             if self._deaths[number] > _MAX_TRIES:
-                first = escaped(given.bundle.pieces[0].entry.path, limit=200)
-                words = (
+                first_path = escaped(assignment.unit.chunks[0].entry.path, limit=200)
+                message = (
                     f"{count(self._deaths[number], 'stream')} were lost at the same files, "
-                    f"the first of them {first}; the last: {self._last_lost}"
+                    f"the first of them {first_path}; the last: {self._last_lost}"
                 )
-                self._ended.broken = LocalFailure(words, None)
-            elif rest:
-                self._returned.append(WorkUnit(number, tuple(rest)))
+                self._stats.broken = LocalFailure(message, None)
+            elif remaining:
+                self._returned.append(WorkUnit(number, tuple(remaining)))
 
-    def _look(self) -> None:
+    def _adjust(self) -> None:
         now = time.monotonic()
         alive = [stream for stream in self._streams if stream.ready and not stream.closing]
-        self._tuner.look(now, len(alive), self._moved)
-        if now - self._looked_for_waiting > 1.0:
-            self._looked_for_waiting = now
-            if connection_limit.has_waiting(self._crew.remote):
-                self._tuner.spare(len(alive))
-        self._tell()
+        self._tuner.measure(now, len(alive), self._moved)
+        if now - self._checked_waiting_at > 1.0:
+            self._checked_waiting_at = now
+            if connection_limit.has_waiting(self._worker_pool.remote):
+                self._tuner.give_up_one(len(alive))
+        self._report()
 
-    def _tell(self) -> None:
-        self._shown = max(self._shown, self._moved)  # what was lost comes again
-        self._ended.bytes = self._moved
-        self._on_progress(self._shown, self._ended.files)
+    def _report(self) -> None:
+        self._reported = max(self._reported, self._moved)  # lost bytes are fetched again
+        self._stats.bytes = self._moved
+        self._on_progress(self._reported, self._stats.files)
 
     def _close(self, stop: Stop) -> None:
         """End all streams; those that were stopped make durable what they have."""
         for stream in self._streams:
-            if stream.given or not stream.ready:
-                stream.member.companion.ask_to_stop()
+            if stream.assignments or not stream.ready:
+                stream.worker.process.ask_to_stop()
             elif not stream.closing:
-                self._send_home(stream)
+                self._finish_stream(stream)
             stream.closing = True
         deadline = time.monotonic() + _STOP_TIMEOUT
         while self._streams and time.monotonic() < deadline and not stop.forced:
-            self._hear_all()
+            self._receive_all()
         for stream in self._streams:
-            stream.member.close()
+            stream.worker.close()
         self._streams.clear()

@@ -16,13 +16,13 @@ def cores() -> int:
 
 def idle_seconds() -> float:
     """Seconds that they have had nothing to do since the machine was started, added up."""
-    mine = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    own_cpus = {f"cpu{number}" for number in os.sched_getaffinity(0)}
     idle = 0
     with open("/proc/stat", encoding="ascii") as lines:  # noqa: PTH123 - read every second
         for line in lines:
             if not line.startswith("cpu"):
                 break
-            words = line.split()
-            if words[0] in mine:
-                idle += sum(map(int, words[_IDLE]))
+            fields = line.split()
+            if fields[0] in own_cpus:
+                idle += sum(map(int, fields[_IDLE]))
     return idle / _TICKS

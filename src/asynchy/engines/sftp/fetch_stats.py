@@ -1,4 +1,4 @@
-"""What came of the work of several streams."""
+"""The combined result of several streams."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from asynchy.engines.sftp.messages import ConnectionLost, Failed, LocalFailure
 
 @dataclass
 class FetchStats:
-    """What the streams did."""
+    """Counts of the streams' work."""
 
     bytes: int = 0
     files: int = 0
     faults: dict[Fault, int] = field(default_factory=lambda: defaultdict(int))
     """How many files could not be fetched, and why."""
-    first: str = ""
+    first_fault: str = ""
     """The first of them, as text for people."""
     hint: str | None = None
-    """What to do about that one."""
+    """The hint for that one."""
     first_undated: str = ""
     """The first that is at home without its time."""
     lost: ConnectionLost | None = None
-    """Why there is no connection any more."""
+    """Why the last connection was lost."""
     broken: LocalFailure | None = None
-    """What is wrong on this machine."""
+    """A failure of this machine."""
 
-    def note(self, event: Failed, told: str) -> None:
+    def note(self, event: Failed, text: str) -> None:
         """Count a fault of a file."""
         if event.fault is Fault.NO_TIME:
-            self.first_undated = self.first_undated or told
-        elif not self.first:
-            self.first, self.hint = told, event.hint
+            self.first_undated = self.first_undated or text
+        elif not self.first_fault:
+            self.first_fault, self.hint = text, event.hint
         self.faults[event.fault] += 1

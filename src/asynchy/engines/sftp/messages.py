@@ -1,4 +1,4 @@
-"""What the coordinator and the processes of its streams tell each other."""
+"""The messages between the coordinator and the processes of its streams."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from asynchy.ssh.server import Server
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What a stream connects to; the first message to it."""
+    """The server of a stream, and its limits; the first message to it."""
 
     remote: Server
     patient: bool
-    """Whether it waits for a connection where this machine has none to spare."""
+    """Whether it waits for a connection if this machine has none to spare."""
     bandwidth: BandwidthTimetable | None
-    """What all streams of this machine may take together; None: there is no limit."""
+    """The limit for all streams of this machine together; None: there is no limit."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a stream works on. Then come bundles, and `None` at the end."""
+    """The task of a stream. Work units follow, and `None` at the end."""
 
     copy: Copy
     scratch: Path
     """The folder for files on their way."""
     replaced: Path
-    """Where files are kept that others take the place of; see `Job`."""
+    """Where replaced files are kept; see `Job`."""
     number: int
     """Of the stream; its temporary files are named by it."""
     modes: Modes
-    """The permission bits of what arrives."""
+    """The permission bits of arriving files and folders."""
     size_only: bool
     """Whether files are compared by size alone."""
     time_tolerance: int
@@ -59,7 +59,7 @@ class NeedsWork:
 
 @dataclass(frozen=True)
 class Arrived:
-    """So many bytes came since the last such message."""
+    """Bytes that arrived since the last message of this kind."""
 
     bytes: int
 
@@ -71,36 +71,36 @@ class Alive:
 
 @dataclass(frozen=True)
 class Durable:
-    """Some of a bundle is on the disk: files are in their places, ranges in their part."""
+    """Part of a work unit is on the disk: files are in place, ranges in their partial file."""
 
-    bundle: int
+    unit: int
     files: int
     bytes: int
     extents: dict[int, list[Extent]]
-    """By the number of the piece in its bundle."""
+    """By the number of the chunk in its work unit."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """All of a bundle is durable, or has failed."""
+    """All of a work unit is durable, or has failed."""
 
-    bundle: int
+    unit: int
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A piece could not be fetched."""
+    """A chunk could not be fetched."""
 
-    bundle: int
-    piece: int
+    unit: int
+    chunk: int
     fault: Fault
-    words: str
+    message: str
     hint: str | None = None
 
 
 @dataclass(frozen=True)
 class Idle:
-    """All that the stream was given is done; it waits for another task."""
+    """The stream has done its task, and waits for another."""
 
 
 @dataclass(frozen=True)

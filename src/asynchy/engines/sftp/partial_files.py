@@ -1,7 +1,7 @@
-"""Files that are fetched in ranges: the data, and a journal beside it that says what is there.
+"""Files that are fetched in ranges: the data, and a journal beside it of the ranges that arrived.
 
 The journal's head names the file at the facility with its size and time; a line is added for each
-range once its data is durable. Neither size nor time of the data says anything of what is there.
+range once its data is durable. Size and time of the data do not show which ranges have arrived.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Part:
     path: bytes
     size: int
     modified: int
-    there: list[Extent] = field(default_factory=list)
-    """What has arrived and is durable, as `joined` joins it."""
+    extents: list[Extent] = field(default_factory=list)
+    """The ranges that are durable, as `joined` joins them."""
     _journal: int | None = None
 
     @property
@@ -47,7 +47,7 @@ class Part:
     @property
     def is_whole(self) -> bool:
         """Whether all of it is there."""
-        return next(missing(self.size, self.there), None) is None
+        return next(missing(self.size, self.extents), None) is None
 
     def is_of(self, entry: Entry) -> bool:
         """Whether it is a part of this file, as it is at the facility now."""
@@ -57,7 +57,7 @@ class Part:
         """Record that these are durable."""
         lines = []
         for offset, length in extents:
-            self.there = joined(self.there, (offset, length))
+            self.extents = joined(self.extents, (offset, length))
             lines.append(_signed(b"%d %d" % (offset, length)))
         if self._journal is None:
             flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -73,7 +73,7 @@ class Part:
             self._journal = None
 
     def drop(self) -> None:
-        """Remove it; the journal first, for without that the data is worth nothing."""
+        """Remove it; the journal first: without it the data are useless."""
         self.close()
         for name in (self.name + _JOURNAL, self.name):
             with contextlib.suppress(FileNotFoundError):
@@ -86,7 +86,7 @@ def name_of(path: bytes) -> str:
 
 
 def begin(scratch: int, entry: Entry) -> Part:
-    """Make the data, empty, and the journal of a file of which nothing is there."""
+    """Make the data file, empty, and the journal of a file of which nothing has arrived."""
     part = Part(scratch, entry.path, entry.size, entry.modified)
     part.drop()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -99,7 +99,7 @@ def begin(scratch: int, entry: Entry) -> Part:
 
 
 def find(scratch: int) -> Iterator[Part]:
-    """The parts that earlier runs left in a scratch folder; what is of no use goes."""
+    """The partial files that earlier runs left in a scratch folder; useless ones are removed."""
     names = set(os.listdir(scratch)) - {LOCK, STAGING}
     for name in sorted(names):
         if not name.endswith(_JOURNAL):
@@ -108,9 +108,9 @@ def find(scratch: int) -> Iterator[Part]:
             continue
         part = _read(scratch, name.removesuffix(_JOURNAL))
         if part is None:
-            for left in (name, name.removesuffix(_JOURNAL)):
+            for leftover in (name, name.removesuffix(_JOURNAL)):
                 with contextlib.suppress(FileNotFoundError):
-                    os.unlink(left, dir_fd=scratch)
+                    os.unlink(leftover, dir_fd=scratch)
         else:
             yield part
 
@@ -121,20 +121,24 @@ def head(path: bytes, size: int, modified: int) -> bytes:
 
 
 def parse(journal: bytes) -> tuple[bytes, int, int, list[Extent]] | None:
-    """Path, size, time and what is durable, from a journal; None if its head is damaged.
+    """Path, size, time and durable ranges, from a journal; None if its head is damaged.
 
-    Lines that are damaged, as the last one may be after a crash, say nothing.
+    Damaged lines, such as the last one after a crash, are ignored.
     """
-    first, *lines = journal.split(b"\n")
-    match = _HEAD.fullmatch(first)
-    if match is None or not _is_signed(first):
+    head_line, *lines = journal.split(b"\n")
+    match = _HEAD.fullmatch(head_line)
+    if match is None or not _is_signed(head_line):
         return None
     size = int(match[1])
     extents: list[Extent] = []
     for line in lines:
-        found = _LINE.fullmatch(line)
-        if found is not None and _is_signed(line) and int(found[1]) + int(found[2]) <= size:
-            extents = joined(extents, (int(found[1]), int(found[2])))
+        extent_match = _LINE.fullmatch(line)
+        if (
+            extent_match is not None
+            and _is_signed(line)
+            and int(extent_match[1]) + int(extent_match[2]) <= size
+        ):
+            extents = joined(extents, (int(extent_match[1]), int(extent_match[2])))
     return bytes.fromhex(match[3].decode("ascii")), size, int(match[2]), extents
 
 
@@ -143,12 +147,12 @@ def _read(scratch: int, name: str) -> Part | None:
         data = os.stat(name, dir_fd=scratch, follow_symlinks=False)
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(name + _JOURNAL, flags, dir_fd=scratch), "rb") as file:  # noqa: PTH123
-            found = parse(file.read())
+            parsed = parse(file.read())
     except OSError:
         return None
-    if found is None or not stat.S_ISREG(data.st_mode):
+    if parsed is None or not stat.S_ISREG(data.st_mode):
         return None
-    path, size, modified, extents = found
+    path, size, modified, extents = parsed
     if name_of(path) != name or any(sum(extent) > data.st_size for extent in extents):
         return None
     return Part(scratch, path, size, modified, extents)
@@ -159,5 +163,5 @@ def _signed(line: bytes) -> bytes:
 
 
 def _is_signed(line: bytes) -> bool:
-    text, _, sum_of_it = line.rpartition(b" ")
-    return b"%08x" % zlib.crc32(text) == sum_of_it
+    text, _, checksum = line.rpartition(b" ")
+    return b"%08x" % zlib.crc32(text) == checksum

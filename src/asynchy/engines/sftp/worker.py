@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from asynchy.engines.sftp.messages import Event, LocalFailure, Ready, Task, WorkerConfig
-from asynchy.engines.sftp.task_run import Heartbeat, TaskRun, lost
+from asynchy.engines.sftp.task_run import Heartbeat, TaskRun, connection_lost
 from asynchy.errors import AsynchyError, Stopped
 from asynchy.localfs.copy_tree import error_reason
 from asynchy.model.cancellation import Stop
@@ -13,11 +13,11 @@ from asynchy.ssh.fork_server import Messages, to_parent
 from asynchy.ssh.sftp.connection import Connection
 
 _POLL_INTERVAL = 0.5  # seconds
-"""Seconds between two looks at the wish to stop, where there is nothing to do."""
+"""Seconds between two checks whether a stop was requested, while idle."""
 
 
 def main(descriptor: int) -> None:
-    """Work as a stream whose pipe is this descriptor."""
+    """Run a stream; `descriptor` is its pipe."""
     pipe = to_parent(descriptor)
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -30,33 +30,35 @@ def main(descriptor: int) -> None:
 
 def _serve(pipe: Messages, stop: Stop) -> None:
     """Connect, and do one task after another until the connection is lost."""
-    hire: WorkerConfig = pipe.recv()
-    word: Event | None = None
-    signs = Heartbeat(pipe.send)
+    config: WorkerConfig = pipe.recv()
+    event: Event | None = None
+    heartbeat = Heartbeat(pipe.send)
     try:
-        with Connection(hire.remote, stop, patient=hire.patient, on_wait=signs.give) as connection:
-            connection.on_wait = _nothing  # a task gives its own signs
+        with Connection(
+            config.remote, stop, patient=config.patient, on_wait=heartbeat.beat
+        ) as connection:
+            connection.on_wait = _do_nothing  # a task gives its own signs
             pipe.send(Ready(connection.round_trip))
-            while word is None and (task := _next(pipe, stop)) is not None:
+            while event is None and (task := _next_task(pipe, stop)) is not None:
                 try:
-                    stream = TaskRun(task, hire, connection, pipe, stop)
+                    stream = TaskRun(task, config, connection, pipe, stop)
                 except OSError as error:  # something else is in the place of the folders by now
-                    word = LocalFailure(*error_reason(error))
+                    event = LocalFailure(*error_reason(error))
                 else:
-                    word = stream.run()
+                    event = stream.run()
     except Stopped:
         return
     except AsynchyError as error:
-        word = lost(error)
-    if word is not None:
-        pipe.send(word)
+        event = connection_lost(error)
+    if event is not None:
+        pipe.send(event)
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     return
 
 
-def _next(pipe: Messages, stop: Stop) -> Task | None:
+def _next_task(pipe: Messages, stop: Stop) -> Task | None:
     while not stop.requested:
         if pipe.poll(_POLL_INTERVAL):
             task: Task = pipe.recv()

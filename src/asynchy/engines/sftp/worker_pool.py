@@ -19,7 +19,7 @@ _WORKER = "asynchy.engines.sftp.worker"
 
 
 def load() -> None:
-    """Have the code of streams loaded in a moment, by a process beside this one."""
+    """Begin to load the code of streams, in a process beside this one."""
     fork_server.load(_WORKER)
 
 
@@ -27,17 +27,17 @@ def load() -> None:
 class PooledWorker:
     """A stream's process."""
 
-    companion: WorkerProcess
+    process: WorkerProcess
     round_trip: float | None = None
-    """Seconds to the server and back, as it told; None while it is not connected."""
+    """Seconds to the server and back, as it reported; None while it is not connected."""
 
     def close(self) -> None:
         """End it."""
-        self.companion.end(0.0)
+        self.process.end(0.0)
 
 
 class WorkerPool:
-    """The processes that one command has for one server; for several threads."""
+    """The worker processes of one command for one server; safe for several threads."""
 
     def __init__(self, session: ServerSession, bandwidth: BandwidthTimetable | None) -> None:
         self.session = session
@@ -50,24 +50,24 @@ class WorkerPool:
         """Where the streams read from."""
         return self.session.server
 
-    def hire(self, *, patient: bool) -> PooledWorker:
-        """One that has nothing to do, or a new one; `patient` as for `Connection`."""
-        while (member := self._idle.take()) is not None:
-            if member.companion.alive:
-                return member
-            member.close()
+    def acquire(self, *, patient: bool) -> PooledWorker:
+        """An idle worker, or a new one; `patient` as for `Connection`."""
+        while (worker := self._idle.take()) is not None:
+            if worker.process.alive:
+                return worker
+            worker.close()
         return self._new(patient=patient)
 
-    def release(self, member: PooledWorker) -> None:
-        """It has nothing to do any more."""
-        self._idle.put(member)
+    def release(self, worker: PooledWorker) -> None:
+        """Give back a worker that is idle."""
+        self._idle.put(worker)
 
-    def prepare(self, number: int, beside: int) -> None:
-        """Have so many ready soon, for a transfer that will begin in a moment.
+    def prepare(self, number: int, concurrent: int) -> None:
+        """Start `number` workers in advance, for a transfer that will begin in a moment.
 
-        `beside`: how many other connections are being made.
+        `concurrent`: how many other connections are being made.
         """
-        number = min(number, max(1, MAX_CONNECTING - beside))
+        number = min(number, max(1, MAX_CONNECTING - concurrent))
         with self._preparing:
             while self._idle.open and len(self._idle) < number:
                 self._idle.put(self._new(patient=False))

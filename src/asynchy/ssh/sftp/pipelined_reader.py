@@ -131,7 +131,7 @@ class PipelinedReader(Generic[R]):
         return not self._waiting and not self._readable
 
     @property
-    def hungry(self) -> bool:
+    def needs_more(self) -> bool:
         """Whether it could ask for more than what was added."""
         return not self._waiting and self._ahead < WINDOW_BYTES
 
