@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from asynchy.engines import name_collisions
-from asynchy.engines.name_collisions import taken_names
+from asynchy.engines.name_collisions import colliding_names
 from asynchy.localfs.copy_tree import Scratch, make_folders
 from asynchy.localfs.safe_tree import SafeTree
 from asynchy.localfs.same_place import SamePlace
@@ -41,7 +41,7 @@ ALL = contents(
 
 
 def test_where_names_are_kept_as_they_are_none_is_taken(scratch: Scratch) -> None:
-    assert taken_names(scratch, ALL) == {}
+    assert colliding_names(scratch, ALL) == {}
     assert "names" not in os.listdir(scratch.descriptor)
 
 
@@ -58,9 +58,9 @@ def test_of_two_names_of_one_place_the_second_is_taken(
 
     monkeypatch.setattr(name_collisions._NameTrial, "is_one", is_one)
     accent = {b"e\xcc\x81": b"E\xcc\x81"}
-    assert taken_names(scratch, ALL) == {b"dir": b"Dir", b"a": b"A", b"dir/x": b"Dir/x", **accent}
+    assert colliding_names(scratch, ALL) == {b"dir": b"Dir", b"a": b"A", b"dir/x": b"Dir/x", **accent}
     monkeypatch.setattr(name_collisions._NameTrial, "is_one", lambda *_: True)  # as HFS+ has it
-    found = taken_names(scratch, ALL)
+    found = colliding_names(scratch, ALL)
     assert found[b"e\xcc\x81"] == "E\u0301".encode()
     assert found["\u00e9".encode()] == "E\u0301".encode()
 
@@ -74,7 +74,7 @@ def test_what_has_arrived_keeps_its_place(
     monkeypatch.setattr(name_collisions._NameTrial, "is_one", is_one)
     listed = contents(b"A.h5", b"B.h5", b"a.H5", b"a.h5", b"b.h5")
     listed.records[b"a.h5"] = (0, 0)
-    found = taken_names(scratch, listed)
+    found = colliding_names(scratch, listed)
     assert found == {b"A.h5": b"a.h5", b"a.H5": b"a.h5", b"b.h5": b"B.h5"}
 
 
