@@ -100,7 +100,7 @@ def test_those_who_look_are_in_nobodys_way(remote: Server) -> None:
 
 
 def test_who_waits_is_seen_when_one_who_came_before_gave_up(remote: Server) -> None:
-    one, two = (connection_limit._first(remote, "waited", 2) for _ in range(2))
+    one, two = (connection_limit._bind_first(remote, "waited", 2) for _ in range(2))
     assert one is not None and two is not None
     one.release()
     assert connection_limit.has_waiting(remote)
