@@ -13,7 +13,7 @@ from tests.integration.test_reports import measured, report
 
 
 def rows(home: Home, *arguments: str, code: int) -> list[dict[str, Any]]:
-    run = report(home, *arguments, "--format", "json")
+    run = report(home, *arguments, "--json")
     assert run.returncode == code, run.stdout + run.stderr
     found: list[dict[str, Any]] = json.loads(run.stdout)
     return found
@@ -54,6 +54,11 @@ def test_a_month_or_day_without_transfers_says_so(home: Home) -> None:
     assert "1 experiment came home." in report(home, "activity", "--month", today).stdout
     both = report(home, "activity", "--month", today, "--since", "24h")
     assert both.returncode == 2 and "exclude each other" in both.stderr
+    for option, value in (("--since", "2999-01-01"), ("--month", "2999-01")):
+        future = report(home, "activity", option, value)
+        assert future.returncode == 2 and f"{value} is in the future" in future.stderr
+    twice = report(home, "activity", "--json", "--csv")
+    assert twice.returncode == 2 and "name one of them" in twice.stderr
     wrong = report(home, "activity", "--since", "yesterday")
     assert wrong.returncode == 2 and "is neither a time such as 24h" in wrong.stderr
 
@@ -69,7 +74,7 @@ def test_usage_counts_what_is_at_home_and_what_is_left(home: Home) -> None:
     assert (by_project["name"], by_project["experiments"], by_project["complete"]) == ("ny79", 2, 1)
     assert by_project["bytes"] > 3000
     year = str(datetime.now(UTC).astimezone().year)
-    text = report(home, "usage", "--by", "year", "--format", "csv").stdout
+    text = report(home, "usage", "--by", "year", "--csv").stdout
     assert year in [one["name"] for one in csv.DictReader(io.StringIO(text))]
     (person, *_) = [one["name"] for one in rows(home, "usage", "--by", "person", code=0)]
     assert person == "Ada Lovelace"

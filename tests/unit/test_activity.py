@@ -14,10 +14,13 @@ from asynchy.model.experiment import Copy, Experiment
 from asynchy.model.experiment_record import ExperimentRecord
 from asynchy.model.experiment_state import ExperimentState, State
 from asynchy.model.history import PastAttempt, PastCheck
+from asynchy.model.pause import Pause
 from asynchy.model.plan import SkipReason
 from asynchy.model.verification import Check
 from asynchy.reporting.activity import CopyNews, activity, time_covered
 from asynchy.reporting.forecast import forecast
+from asynchy.reporting.usage import UsageKey, usage
+from tests.tools.records import copy_of
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -153,6 +156,42 @@ def test_a_forecast_takes_the_rate_of_transfers_and_names_what_comes_too_late() 
     assert (found.waiting, found.held_back, found.unknown) == (1, 1, 1)
     (disk,) = found.disks
     assert (disk.wanted, disk.free, disk.fits) == (9500, 8000, False)
+
+
+@pytest.mark.parametrize("until", [NOW + timedelta(days=2), None])
+def test_a_forecast_during_a_pause_counts_from_its_end_or_promises_nothing(
+    until: datetime | None,
+) -> None:
+    moved = past("9a", attempt(Verdict.COMPLETE, began=1000, seconds=10, moved=1000))
+    states = [due("1a", 100), due("2a", 100)]
+    kept = {states[0].experiment: NOW, states[1].experiment: NOW + DAY}
+    found = forecast(
+        states, [moved], kept, NOW, days=28, free_at=lambda _: None,
+        pause=Pause(NOW - DAY, until, "move"),
+    )  # fmt: skip
+    assert found.done == (None if until is None else until + timedelta(seconds=2))
+    # What comes too late even if the pause ended now is told in any case.
+    assert len(found.late) == (1 if until is None else 2)
+
+
+def test_every_experiment_is_in_one_column_of_usage() -> None:
+    again = due("1a", 50)
+    assert again.wanted is not None
+    held = copy_of(again.wanted, files=3, bytes=30)
+    states = [
+        replace(again, record=replace(again.record, copies=(held,))),  # complete, and more there
+        replace(again, state=State.AT_HOME, record=replace(again.record, copies=(held,))),
+        due("2a", None),
+        due("3a", 7, state=State.UNOWNED, project=None),
+        due("4a", 7, state=State.RELEASED),
+    ]
+    found = usage(states, UsageKey.PROJECT)
+    total = found.total
+    assert (total.complete, total.left, total.other) == (1, 2, 2)
+    for row in (*found.rows, total):
+        assert row.experiments == row.complete + row.left + row.other
+    assert [row.name for row in found.rows] == ["one", "no project"]
+    assert (total.bytes, total.left_bytes, total.unknown) == (60, 50, 1)
 
 
 def test_a_forecast_without_transfers_promises_nothing() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from asynchy.model.experiment import Experiment
 from asynchy.model.experiment_state import ExperimentState, State
 from asynchy.model.history import PastAttempt
+from asynchy.model.pause import Pause
 from asynchy.model.plan import SkipReason
 from asynchy.reporting.activity import rate_of
 
@@ -32,15 +33,20 @@ class Awaited:
     """What is left to fetch; of one that was never looked at, what the others have (the median)."""
     known: bool
     """Whether that was listed."""
+    earliest: datetime | None
+    """When it is at home, by the rate, if no pause is in the way for longer than is known; None:
+    the rate is not known."""
     home: datetime | None
-    """When it is at home, by the rate; None: the rate is not known."""
+    """When it is at home; None: the rate is not known, or a pause has no end."""
     kept_until: datetime | None
     """When the facility may delete it; None: not known."""
 
     @property
     def late(self) -> bool:
         """Whether the facility may delete it before it is at home."""
-        return self.kept_until is not None and self.home is not None and self.home > self.kept_until
+        if self.kept_until is None or self.earliest is None:
+            return False
+        return self.earliest > self.kept_until
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,13 @@ class Forecast:
     moved: int
     """Bytes that came home in these days."""
     disks: tuple[DiskForecast, ...]
+    pause: Pause | None = None
+    """Of the service, if it is paused."""
+
+    @property
+    def is_paused_for_good(self) -> bool:
+        """Whether it is paused, and nobody has said until when."""
+        return self.pause is not None and self.pause.until is None
 
     @property
     def bytes(self) -> int:
@@ -114,8 +127,14 @@ def forecast(  # noqa: PLR0913 - what is due, what was done, and what is known b
     *,
     days: int,
     free_at: FreeAt,
+    pause: Pause | None = None,
 ) -> Forecast:
-    """What is to come, by what is due and the attempts of the last `days`."""
+    """What is to come, by what is due and the attempts of the last `days`.
+
+    Nothing is fetched before the end of `pause`.
+    """
+    begin = pause.until if pause is not None and pause.until is not None else now
+    is_open = pause is not None and pause.until is None
     found = list(states)
     due = [item for item in found if item.state is State.DUE and item.left in _FETCHED]
     due.sort(key=_order)
@@ -128,14 +147,15 @@ def forecast(  # noqa: PLR0913 - what is due, what was done, and what is known b
     for item in due:
         size = _left(item, usual)
         before += size
-        home = now + timedelta(seconds=before / rate) if rate else None
+        earliest = begin + timedelta(seconds=before / rate) if rate else None
         backlog.append(
             Awaited(
                 experiment=item.experiment,
                 project=item.project or "",
                 bytes=size,
                 known=item.record.bytes is not None,
-                home=home,
+                earliest=earliest,
+                home=None if is_open else earliest,
                 kept_until=kept_until.get(item.experiment),
             )
         )
@@ -147,6 +167,7 @@ def forecast(  # noqa: PLR0913 - what is due, what was done, and what is known b
         days=days,
         moved=moved,
         disks=_disks(due, backlog, free_at),
+        pause=pause,
     )
 
 

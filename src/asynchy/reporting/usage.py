@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -25,14 +26,14 @@ class UsageKey(Enum):
 
 @dataclass
 class Usage:
-    """The experiments of one project, beamline, year or person."""
+    """The experiments of one project, beamline, year or person: `complete`, `left` or `other`."""
 
     name: str
     experiments: int = 0
     complete: int = 0
-    """Those with a complete copy whose folder is at home."""
+    """Those with a complete copy whose folder is at home, and of which nothing is left."""
     files: int = 0
-    """In complete copies at home."""
+    """In complete copies at home, those included of which there is more to fetch."""
     bytes: int = 0
     left: int = 0
     """Experiments that are due, or wait for the end of a visit."""
@@ -40,6 +41,13 @@ class Usage:
     """Of those of which it is known."""
     unknown: int = 0
     """Those of `left` of which it is not."""
+    others: Counter[State] = field(default_factory=Counter)
+    """Experiments that are neither: not at home, and nothing of them is going to be fetched."""
+
+    @property
+    def other(self) -> int:
+        """How many these are."""
+        return self.others.total()
 
 
 @dataclass(frozen=True)
@@ -71,13 +79,16 @@ def _add(row: Usage, item: ExperimentState) -> None:
         for copy in item.record.copies
         if copy.completed is not None and copy.presence is Presence.THERE
     ]
-    row.complete += bool(held)
     row.files += sum(copy.files or 0 for copy in held)
     row.bytes += sum(copy.bytes or 0 for copy in held)
     if item.state in LEFT:
         row.left += 1
         row.left_bytes += item.record.bytes or 0
         row.unknown += item.record.bytes is None
+    elif held:
+        row.complete += 1
+    else:
+        row.others[item.state] += 1
 
 
 def _name(item: ExperimentState, key: UsageKey) -> str:

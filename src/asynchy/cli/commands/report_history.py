@@ -34,6 +34,12 @@ from asynchy.reporting.forecast import forecast
 from asynchy.reporting.reports import asked_level, free_at, risks, states
 from asynchy.reporting.usage import UsageKey, usage
 
+_FUTURE = "{} is in the future: nothing has come home since"
+
+
+def _is_past(when: datetime) -> bool:
+    return when <= datetime.now(UTC)
+
 
 class _Since(click.ParamType[datetime]):
     """A time before now (`24h`, `7d`, `2w`), or a day (`2026-10-01`)."""
@@ -49,10 +55,11 @@ class _Since(click.ParamType[datetime]):
         if before is not None:
             return datetime.now(UTC) - before
         try:
-            return datetime.strptime(value, "%Y-%m-%d").astimezone()
+            found = datetime.strptime(value, "%Y-%m-%d").astimezone()
         except ValueError:
             self.fail(f"{value!r} is neither a time such as 24h, 7d or 2w nor a day such as "
                       "2026-10-01", param, ctx)  # fmt: skip
+        return found if _is_past(found) else self.fail(_FUTURE.format(value), param, ctx)
 
 
 class _Month(click.ParamType[datetime]):
@@ -66,9 +73,10 @@ class _Month(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         try:
-            return datetime.strptime(value, "%Y-%m").astimezone()
+            found = datetime.strptime(value, "%Y-%m").astimezone()
         except ValueError:
             self.fail(f"{value!r} is no month such as 2026-10", param, ctx)
+        return found if _is_past(found) else self.fail(_FUTURE.format(value), param, ctx)
 
 
 @click.command("activity")
@@ -169,7 +177,8 @@ def forecast_command(config: Path, /, form: str, days: int) -> int:
     """Show what is due, when it will be at home, whether it fits, and what comes too late.
 
     The rate is that of the transfers of the last weeks. Exit code 1 if the facility may delete
-    something before it is at home, or something does not fit.
+    something before it is at home, something does not fit, or something is due while mxsync is
+    paused without an end.
     """
     settings = load(config).settings
     catalogue = Catalogue.open_readonly(settings.catalogue_path)
@@ -185,13 +194,15 @@ def forecast_command(config: Path, /, form: str, days: int) -> int:
         now,
         days=days,
         free_at=free_at,
+        pause=catalogue.pauses.current(now),
     )
     if form == "table":
         show_forecast(found)
     else:
         write_rows(form, FORECAST_COLUMNS, map(forecast_row, found.backlog))
     full = any(disk.fits is False for disk in found.disks)
-    return ExitCode.INCOMPLETE if found.late or full else ExitCode.OK
+    halted = bool(found.backlog) and found.is_paused_for_good
+    return ExitCode.INCOMPLETE if found.late or full or halted else ExitCode.OK
 
 
 def _states(settings: Settings, catalogue: Catalogue, now: datetime) -> list[ExperimentState]:

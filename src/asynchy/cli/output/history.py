@@ -16,6 +16,7 @@ ACTIVITY_COLUMNS = (
 )  # fmt: skip
 USAGE_COLUMNS = (
     "name", "experiments", "complete", "files", "bytes", "left", "left_bytes", "left_unknown",
+    "other",
 )  # fmt: skip
 FORECAST_COLUMNS = ("epn", "beamline", "project", "bytes", "listed", "home", "kept_until", "late")
 _NAMED = 10
@@ -69,8 +70,12 @@ def show_usage(found: UsageReport) -> None:
         line("No experiment is known.")
         return
     headings = (found.key.value.capitalize(), ">Experiments", ">At home", ">Files", ">Size",
-                ">Left", ">Size left")  # fmt: skip
+                ">Left", ">Size left", ">Other")  # fmt: skip
     table(headings, [*map(_usage_cells, found.rows), _usage_cells(found.total)])
+    if found.total.other:
+        states = sorted(found.total.others.items(), key=lambda one: one[0].value)
+        told = ", ".join(f"{number:,} {state.value}" for state, number in states)
+        line(f"\nOther, neither at home nor to be fetched: {told} (see `asynchy status`).")
     if found.total.unknown:
         line(f"\n{count(found.total.unknown, 'experiment')} of those left: size not known yet.")
 
@@ -84,6 +89,7 @@ def _usage_cells(one: Usage) -> tuple[str, ...]:
         size(one.bytes),
         f"{one.left:,}",
         size(one.left_bytes),
+        f"{one.other:,}",
     )
 
 
@@ -98,6 +104,7 @@ def usage_row(one: Usage) -> dict[str, object]:
         "left": one.left,
         "left_bytes": one.left_bytes,
         "left_unknown": one.unknown,
+        "other": one.other,
     }
 
 
@@ -105,8 +112,13 @@ def show_forecast(found: Forecast) -> None:
     """When all that is due will be at home, whether it fits, and what comes too late."""
     line(_backlog(found))
     line(_rate(found))
+    if found.pause is not None:
+        line(f"{found.pause.sentence}.")
     if found.backlog and found.done is not None:
-        line(f"All of it is at home about {moment(found.done)}.")
+        since = ", counted from the end of the pause" if found.pause else ""
+        line(f"All of it is at home about {moment(found.done)}{since}.")
+    elif found.backlog and found.is_paused_for_good:
+        line("When all of it is at home is not known: nobody has said when the pause ends.")
     for disk in found.disks:
         line(_disk(disk))
     if found.backlog and all(one.kept_until is None for one in found.backlog):
@@ -152,9 +164,10 @@ def _disk(disk: DiskForecast) -> str:
 
 def _late(one: Awaited) -> str:
     assert one.kept_until is not None
-    assert one.home is not None
+    assert one.earliest is not None
     name = f"{one.experiment.epn} ({one.project}), {size(one.bytes)}"
-    return f"{name}: kept until {day(one.kept_until)}, at home about {day(one.home)}"
+    when = "about" if one.home else "at the earliest"
+    return f"{name}: kept until {day(one.kept_until)}, at home {when} {day(one.earliest)}"
 
 
 def forecast_row(one: Awaited) -> dict[str, object]:

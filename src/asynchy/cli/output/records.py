@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TextIO
+from typing import Any, TextIO, TypeVar, cast
 
 import click
 
-format_option = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "csv"]),
-    default="table",
-    show_default=True,
-    help="table for people, json and csv for programs.",
-)
+from asynchy.cli.options import together
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def format_option(command: _Command) -> _Command:
+    """The options that say for whom a table is: `--format`, and `--json` and `--csv` for short.
+
+    The command gets one of them, as `form`: `table`, `json` or `csv`.
+    """
+
+    @functools.wraps(command)
+    def with_form(
+        *arguments: Any, form: str | None, as_json: bool, as_csv: bool, **options: Any
+    ) -> Any:
+        short = [name for name, given in (("json", as_json), ("csv", as_csv)) if given]
+        asked = {*short, *([form] if form else [])}
+        if len(asked) > 1:
+            raise click.UsageError("--format, --json and --csv say the same: name one of them")
+        return command(*arguments, form=next(iter(asked), "table"), **options)
+
+    add = together(
+        click.option(
+            "--format",
+            "form",
+            type=click.Choice(["table", "json", "csv"]),
+            help="table for people, json and csv for programs.  [default: table]",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="The same as --format json."),
+        click.option("--csv", "as_csv", is_flag=True, help="The same as --format csv."),
+    )
+    return cast("_Command", add(with_form))
 
 
 def write_csv(stream: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
