@@ -363,6 +363,22 @@ def test_what_a_walk_had_listed_before_it_was_stopped_is_not_listed_again(group:
     assert "1 experiment listed (1 more before it was stopped)" in run.stdout
 
 
+def test_a_walk_that_finds_no_experiment_says_what_is_there_instead(group: Group) -> None:
+    group.configure()
+    (group.facility.data / "saxs").mkdir()
+    (group.facility.data / "calibration").mkdir()
+    give(group.facility.data)
+    for walk_root, what in (
+        (group.facility.data, "in {} are calibration, saxs."),
+        (group.facility.data / "saxs", "{} has no folders that this user can see."),
+    ):
+        group.configure(**{"walk-root": walk_root})
+        walked = group.walk()
+        assert walked.returncode == 1, walked.stdout + walked.stderr
+        assert what.format(walk_root) in walked.stdout.replace("\n", " ")
+        assert "check `walk-root` and `user` in the config" in walked.stdout.replace("\n", " ")
+
+
 def test_one_walk_at_a_time(group: Group) -> None:
     lock = group.place / "catalogue.db.walk"
     lock.write_text("process 7 on elsewhere")

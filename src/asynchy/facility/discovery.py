@@ -36,6 +36,8 @@ class DiscoveredExperiments:
     """Symbolic links in the place of an experiment's or a beamline's folder that lead to none."""
     other: dict[str, Epn]
     """Paths named like an EPN that are neither a folder nor a link, such as files."""
+    others: tuple[str, ...] = ()
+    """Names of folders at the top that no EPN has: beamlines, or what else is there."""
 
     @property
     def everywhere(self) -> bool:
@@ -99,6 +101,7 @@ def discover(session: ServerSession, root: str, stop: Stop) -> DiscoveredExperim
         unlisted={key: why for part in found for key, why in part.unlisted.items()} | unlisted,
         broken=tuple(link for part in found for link in part.broken),
         other={path: epn for part in found for path, epn in part.other.items()},
+        others=tuple(escaped(name) for name in sorted(top.folders) if _epn(name) is None),
     )
 
 

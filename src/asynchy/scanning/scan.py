@@ -85,11 +85,13 @@ class ScanResult:
     problems: tuple[ScanProblem, ...]
     """The first ten of them."""
     seconds: float
+    empty: str | None = None
+    """That no experiment is visible, and what is there instead; None: there are some."""
 
     @property
     def exit_code(self) -> ExitCode:
-        """Whether all that is visible was listed."""
-        return ExitCode.INCOMPLETE if self.bad else ExitCode.OK
+        """Whether all that is visible was listed, and anything is."""
+        return ExitCode.INCOMPLETE if self.bad or self.empty else ExitCode.OK
 
 
 def scan(
@@ -144,6 +146,21 @@ def scan(
         bad=bad + len(refused),
         problems=tuple([*refused, *problems][:10]),
         seconds=time.monotonic() - began,
+        empty=None if there.epns else _nothing_visible(root, there.others),
+    )
+
+
+_NAMED = 10
+
+
+def _nothing_visible(root: str, folders: Sequence[str]) -> str:
+    """That there is no experiment: of an empty folder another thing than of a wrong one."""
+    if not folders:
+        return f"{root} has no folders that this user can see"
+    more = f" and {len(folders) - _NAMED:,} more" if len(folders) > _NAMED else ""
+    return (
+        f"no folder in {root}, or in a folder of it, is named after an EPN; in {root} are "
+        f"{', '.join(folders[:_NAMED])}{more}"
     )
 
 

@@ -60,6 +60,12 @@ def show_walk(walked: ScanResult) -> None:
         f"{size(in_bytes)}, in {duration(walked.seconds)}: {len(new):,} new, "
         f"{len(changed):,} changed, {len(walked.gone):,} no longer there."
     )
+    if walked.empty:
+        line(f"No experiment was found: {walked.empty}.")
+        line(
+            "What to do: check `walk-root` and `user` in the config; if both are right, ask the "
+            "facility whether this user may see the experiments"
+        )
     left = LeftOutCounts(
         walked.left[EntryKind.DOT_FILE],
         walked.left[EntryKind.SYMLINK],
