@@ -113,6 +113,9 @@ def test_a_second_service_says_who_runs_and_exits(home: Home) -> None:
             f"a service runs on {home.place}/catalogue.db already: process {process.pid} on "
             in second.stderr
         )
+        restore = asynchy(home, "catalogue", "restore", home.place / "any.db")
+        assert restore.returncode == 5
+        assert "stop the service first" in restore.stderr and "may run too" not in restore.stderr
         assert home.once().returncode == 0
     assert not is_alive(process.pid)
     with home.serving() as third:

@@ -32,8 +32,23 @@ def lock_file(catalogue: Path, what: What) -> Path:
 
 
 @contextlib.contextmanager
-def instance_lock(catalogue: Path, what: What) -> Iterator[None]:
-    """Hold the lock of what works on a catalogue.
+def service_stopped(catalogue: Path) -> Iterator[None]:
+    """Keep the service from running, for a command that works on what the service works on.
+
+    Raises:
+        AlreadyRunning: it runs; or the lock file cannot be made.
+    """
+    hint = (
+        "stop the service first (`systemctl stop mx_sync`), run this command again, then start "
+        "the service; nothing was changed"
+    )
+    with instance_lock(catalogue, "service", hint=hint):
+        yield
+
+
+@contextlib.contextmanager
+def instance_lock(catalogue: Path, what: What, *, hint: str | None = None) -> Iterator[None]:
+    """Hold the lock of what works on a catalogue; `hint`: what to do if another one holds it.
 
     Raises:
         AlreadyRunning: another one holds it, or the lock file cannot be made.
@@ -53,7 +68,7 @@ def instance_lock(catalogue: Path, what: What) -> Iterator[None]:
             who = os.pread(descriptor, 200, 0).decode(errors="replace") or "unknown"
             raise AlreadyRunning(
                 f"{'an' if what[0] in 'ae' else 'a'} {what} runs on {catalogue} already: {who}",
-                hint=_HINTS[what],
+                hint=hint or _HINTS[what],
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {process_identity.host()}".encode(), 0)

@@ -16,7 +16,7 @@ from asynchy.repatriation.catalogue_selection import SyncRequest
 from asynchy.repatriation.lost_state import begin, lost_error, read_state_files
 from asynchy.runtime.context import run_context
 from asynchy.runtime.cycle_context import cycle_context
-from asynchy.runtime.instance_lock import instance_lock
+from asynchy.runtime.instance_lock import service_stopped
 from asynchy.runtime.progress import ProgressBoard
 
 _AT_A_TIME = 2
@@ -66,7 +66,7 @@ def _for_projects(
     lost = lost_error(files) if files.lost() is not None else None
     if lost is not None:  # entries of ours would pass for the original program's
         raise lost
-    alone = instance_lock(settings.catalogue_path, "service")
+    alone = service_stopped(settings.catalogue_path)
     with contextlib.nullcontext() if dry_run else alone:
         context = cycle_context(settings, stop, ProgressBoard(), write=not dry_run)
         with experiments_bar(progress):

@@ -24,7 +24,7 @@ from asynchy.cli.output.tables import bullets, line, table
 from asynchy.config import load_shared
 from asynchy.errors import AlreadyRunning, CatalogueError, ExitCode
 from asynchy.model.formatting import moment, size
-from asynchy.runtime.instance_lock import instance_lock
+from asynchy.runtime.instance_lock import instance_lock, service_stopped
 
 
 @click.command("backup")
@@ -90,7 +90,7 @@ def restore_catalogue(config: Path, /, backup: Path | None) -> None:
     path = load_shared(config).settings.catalogue_path
     chosen = backup or to_restore(path)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(instance_lock(path, "service"))
+        stack.enter_context(service_stopped(path))
         stack.enter_context(instance_lock(path, "walk"))
         stack.enter_context(instance_lock(path, "epnalert"))
         _require_idle(path)
