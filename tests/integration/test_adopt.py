@@ -134,6 +134,20 @@ def test_what_a_copy_lacks_is_told_and_fetched_by_the_next_cycle(switched: Home)
     assert any(path.read_bytes() == b"ours" for path in beside)
 
 
+def test_what_is_passed_over_at_home_is_named(switched: Home) -> None:
+    project = switched.copy("12282a").parents[1]
+    (project / "12282a").rename(project / "12282A")
+    shutil.move(project / "8020l" / "data", switched.place / "disk")
+    (project / "8020l" / "data").symlink_to(switched.place / "other-disk")
+    code, said = adopt(switched)
+    assert code == 1
+    passed = said.partition("At home, and passed over:")[2]
+    assert f"{project}/12282A: not looked at, because it is not named 12282a; rename it" in passed
+    assert f"{project}/8020l/data: a link to {switched.place}/other-disk, which is" in passed
+    assert "12283b" not in passed
+    assert adopt(switched, "12283b")[0] == 0  # the others are not asked about
+
+
 def test_copies_without_times_count_as_changed_until_the_config_says_otherwise(
     switched: Home,
 ) -> None:

@@ -38,6 +38,20 @@ def test_a_place_is_found_by_the_rule_whosever_the_epn_is_now(
     assert (kx12.places, kx12.is_there, ny79.is_there) == ((), False, True)
 
 
+@pytest.mark.parametrize("destination_path", ["{project}/{epn}", "{project}/{epn}/data"])
+def test_a_link_to_nowhere_and_another_spelling_of_an_epn_are_named(
+    tmp_path: Path, destination_path: str
+) -> None:
+    project = tmp_path / "ny79"
+    (project / "1A" / "data").mkdir(parents=True)
+    (project / "2B").touch()  # a file is nobody's copy
+    (project / "1c").symlink_to(tmp_path / "gone")
+    *_, ny79 = project_folders(rules(tmp_path, destination_path))
+    assert ny79.places == ()
+    assert [(one.epn.text, one.path.name) for one in ny79.odd] == [("1a", "1A"), ("1c", "1c")]
+    assert str(tmp_path / "gone") in ny79.odd[1].why
+
+
 def test_an_empty_project_folder_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "kx12" / "lost+found").mkdir(parents=True)
     (tmp_path / "kx12" / "NOT MOUNTED").touch()

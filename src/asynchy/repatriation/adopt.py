@@ -42,7 +42,14 @@ from asynchy.repatriation.home_comparison import (
     nothing_seen,
     unmatched_places,
 )
-from asynchy.repatriation.home_places import HomePlace, ProjectFolder, project_folders
+from asynchy.repatriation.home_places import (
+    HomePlace,
+    OddPlace,
+    ProjectFolder,
+    odd_place,
+    odd_spelling,
+    project_folders,
+)
 from asynchy.repatriation.sync import seen_records
 from asynchy.repatriation.visit_query import ask_visits
 from asynchy.runtime.context import RunContext
@@ -129,6 +136,9 @@ def adopt_for_projects(
         elsewhere=tuple(one for one in partial if one not in skipped and _is_elsewhere(one, found)),
         absent=tuple(_absent(found, epns)),
         unreadable_folders=tuple(folder.path for folder in folders if not folder.is_there),
+        odd=tuple(
+            one for folder in folders for one in folder.odd if not epns or one.epn.text in epns
+        ),
     )
 
 
@@ -149,11 +159,14 @@ def adopt_below(
     due: list[DueCopy] = []
     left_out = list(unknown)
     absent: list[str] = []
+    odd: list[OddPlace] = []
     known = 0
     for record in filter(wish.takes, records):
         wanted = wish.copy_of(record)
         if not holds_data(wanted.destination):
-            absent += _absent_below(record, wanted.destination, wish)
+            found = list(_odd_below(record, wanted.destination))
+            odd += found
+            absent += [] if found else _absent_below(record, wanted.destination, wish)
             continue
         copy = record.copy_at(wanted.destination)
         if copy is not None and copy.completed is not None:
@@ -167,7 +180,18 @@ def adopt_below(
             due.append(decision)
     plan = Plan((), tuple(left_out), problems=())
     report = adopt(comparing(context), due, at_a_time, progress, plan, lambda _report: None)
-    return AdoptionResult(report, known=known, absent=tuple(absent))
+    return AdoptionResult(report, known=known, absent=tuple(absent), odd=tuple(odd))
+
+
+def _odd_below(record: ExperimentRecord, place: Path) -> Iterator[OddPlace]:
+    """What is in the place of a copy, or is named like it, and cannot be it."""
+    if (link := odd_place(place, record.epn)) is not None:
+        yield link
+    upper = place.with_name(record.epn.text.upper())
+    if place.name == record.epn.text != upper.name:
+        spelled = odd_spelling(upper, record.epn)
+        if spelled is not None:
+            yield spelled
 
 
 def _absent_below(record: ExperimentRecord, place: Path, wish: SyncRequest) -> Iterator[str]:

@@ -30,6 +30,7 @@ from asynchy.repatriation.capacity import ServerState, survey
 from asynchy.repatriation.due_rules import Places, after_listing
 from asynchy.repatriation.executor import Executor, RunReport
 from asynchy.repatriation.home_comparison import difference_words, is_whole
+from asynchy.repatriation.home_places import OddPlace
 from asynchy.runtime.context import RunContext
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,8 @@ class AdoptionResult:
     """What something says is complete, and is not at home: the EPN, and what says so."""
     unreadable_folders: tuple[Path, ...] = ()
     """Folders of projects that are missing, empty or cannot be read."""
+    odd: tuple[OddPlace, ...] = ()
+    """What is named after an EPN at home, and could not be looked at as its copy."""
 
     @property
     def complete(self) -> tuple[PlannedTransfer, ...]:
@@ -108,7 +111,8 @@ class AdoptionResult:
         """OK if all that was looked for is complete at home."""
         plan = self.report.plan
         whole = all(is_whole(one.listing_diff) for one in plan.transfers)
-        open_ends = plan.left_out or self.absent or self.unreadable_folders or plan.unsure
+        passed_over = self.unreadable_folders or self.odd
+        open_ends = plan.left_out or self.absent or passed_over or plan.unsure
         if self.report.exit_code is ExitCode.OK and (open_ends or not whole):
             return ExitCode.INCOMPLETE
         return self.report.exit_code

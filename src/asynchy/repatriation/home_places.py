@@ -35,11 +35,26 @@ class HomePlace:
 
 
 @dataclass(frozen=True)
+class OddPlace:
+    """What is named after an EPN, or is below such a folder, and cannot be the place of a copy."""
+
+    epn: Epn
+    path: Path
+    why: str
+    """What is wrong, and what to do."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}"
+
+
+@dataclass(frozen=True)
 class ProjectFolder:
     """The folder of a project, and the places in it."""
 
     path: Path
     places: tuple[HomePlace, ...]
+    odd: tuple[OddPlace, ...]
+    """What is in it that a person has to look at."""
     is_there: bool
     """Whether it can be read and folders are in it: that of a mount that is gone has none."""
 
@@ -51,8 +66,9 @@ def project_folders(rules: DestinationRules) -> Iterator[ProjectFolder]:
         top = _names(folder)
         parts = rules.destination_path.split("/")[1:]  # the first one is the project's
         known = {"project": project}
-        places = tuple(_places(folder, top or [], parts, known))
-        yield ProjectFolder(folder, places, is_there=is_filled(folder))
+        odd: list[OddPlace] = []
+        places = tuple(_places(folder, top or [], parts, known, odd))
+        yield ProjectFolder(folder, places, tuple(odd), is_there=is_filled(folder))
 
 
 def data_at_home(rules: DestinationRules) -> Iterator[Path]:
@@ -69,10 +85,38 @@ def is_filled(folder: Path) -> bool:
         return False
 
 
+def odd_place(place: Path, epn: Epn) -> OddPlace | None:
+    """A symbolic link that leads nowhere in the place of a copy; None: there is none."""
+    try:
+        if not place.is_symlink() or place.exists():
+            return None
+        target = escaped(str(place.readlink()))
+    except OSError:  # who compares it says that it cannot be read
+        return None
+    return OddPlace(epn, place, f"a link to {target}, which is not there; mount or remove it")
+
+
+def odd_spelling(place: Path, epn: Epn) -> OddPlace | None:
+    """A folder that is named after an EPN in another spelling than ours; None: it is no folder."""
+    try:
+        if not place.is_dir():
+            return None
+    except OSError:  # nor could it be read under another name
+        pass
+    return OddPlace(epn, place, f"not looked at, because it is not named {epn}; rename it")
+
+
 def _places(
-    folder: Path, names: Sequence[str], parts: Sequence[str], known: Mapping[str, str]
+    folder: Path,
+    names: Sequence[str],
+    parts: Sequence[str],
+    known: Mapping[str, str],
+    odd: list[OddPlace],
 ) -> Iterator[HomePlace]:
-    """The places below a folder that holds some names; `parts` of the rule are left."""
+    """The places below a folder that holds some names; `parts` of the rule are left.
+
+    What cannot be one, and is named after an EPN, is added to `odd`.
+    """
     part, *rest = parts
     pattern = _pattern(part, known)
     for name in names:
@@ -81,11 +125,15 @@ def _places(
             continue
         found = {**known, **match.groupdict()}
         epn = Epn.parse(found["epn"]) if "epn" in found else None
-        if "epn" in found and (epn is None or epn.text != found["epn"]):
-            continue
         below = folder / name
-        if rest:
-            yield from _places(below, _names(below) or [], rest, found)
+        if "epn" in found and (epn is None or epn.text != found["epn"]):
+            if epn is not None and (one := odd_spelling(below, epn)) is not None:
+                odd.append(one)
+            continue
+        if epn is not None and (one := odd_place(below, epn)) is not None:
+            odd.append(one)
+        elif rest:
+            yield from _places(below, _names(below) or [], rest, found, odd)
         elif epn is not None:
             yield HomePlace(found["project"], epn, found.get("beamline"), below)
 

@@ -36,7 +36,7 @@ from asynchy.repatriation.home_comparison import (
     unmatched_places,
     without_data,
 )
-from asynchy.repatriation.home_places import ProjectFolder, project_folders
+from asynchy.repatriation.home_places import OddPlace, ProjectFolder, project_folders
 from asynchy.repatriation.visit_query import ask_visits
 from asynchy.reporting.reports import ignore_entry_owners
 from asynchy.runtime.cycle_context import CycleContext
@@ -64,6 +64,8 @@ class RebuildResult:
     """At home, but not compared: a visit runs."""
     unmatched: tuple[Path, ...]
     """Folders at home of EPNs that are not at the facility: nothing can be compared."""
+    odd: tuple[OddPlace, ...]
+    """What is named after an EPN at home, and could not be looked at as its copy."""
     unlisted: tuple[str, ...]
     """Why the facility could not be listed, so that not everything was compared; empty: it was."""
 
@@ -129,6 +131,7 @@ def rebuild(context: CycleContext) -> RebuildResult:
             if item.state is State.WAITING and item.copy is None and item.record.epn in at_home
         ),
         unmatched=tuple(place.path for place in unmatched),
+        odd=tuple(one for folder in folders for one in folder.odd),
         unlisted=tuple(unlisted),
     )
 

@@ -14,7 +14,7 @@ from asynchy.repatriation.home_comparison import difference_words
 from asynchy.repatriation.lost_state import begin, read_state_files
 from asynchy.repatriation.rebuild import RebuildResult, rebuild
 from asynchy.runtime.cycle_context import cycle_context
-from asynchy.runtime.instance_lock import instance_lock
+from asynchy.runtime.instance_lock import service_stopped
 from asynchy.runtime.periodic import log_transfers, reporting
 from asynchy.runtime.progress import ProgressBoard
 
@@ -26,7 +26,7 @@ def run(settings: Settings, stop: Stop) -> int:
         AsynchyError: as `rebuild`.
     """
     board = ProgressBoard()
-    with instance_lock(settings.catalogue_path, "service"):
+    with service_stopped(settings.catalogue_path):
         context = cycle_context(settings, stop, board, write=True)
         with bars(board), reporting([log_transfers(board)]):
             made = rebuild(context)
@@ -34,7 +34,7 @@ def run(settings: Settings, stop: Stop) -> int:
     _show(made)
     open_ends = any(
         (made.incomplete, made.skipped, made.elsewhere, made.absent, made.unreadable, made.running,
-         made.unmatched, made.unlisted)
+         made.unmatched, made.odd, made.unlisted)
     )  # fmt: skip
     return made.report.exit_code or (ExitCode.INCOMPLETE if open_ends else ExitCode.OK)
 
@@ -74,6 +74,7 @@ def _show(made: RebuildResult) -> None:
         "the catalogue is new:",
         list(made.unlisted),
     )
+    bullets("At home, and passed over:", list(map(str, made.odd)))
     bullets(
         "At home and not at the facility, so nothing can be compared:",
         [str(path) for path in made.unmatched],

@@ -41,6 +41,7 @@ def show_adoption(result: AdoptionResult, *, dry_run: bool) -> None:
         "again:",
         [str(path) for path in result.unreadable_folders],
     )
+    bullets("At home, and passed over:", list(map(str, result.odd)))
     bullets("Could not be asked:", [*plan.problems, *plan.unlisted])
     bullets("Needs a look:", result.report.attention)
     bullets("State that needs a look:", result.report.problems)
