@@ -9,14 +9,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import trustme
 
 from simulator.experiments import mx_experiment
+from simulator.mail import MailSink
 from simulator.portal.handle import OMIT
 from tests.conftest import Group, Home, give, scripts, wait_until, with_small_disk
 
 
 def doctor(home: Home) -> subprocess.CompletedProcess[str]:
-    return home.program.run("asynchy", "--config", home.config, "doctor")
+    return home.doctor()
 
 
 def prepared(home: Home) -> None:
@@ -81,6 +83,35 @@ def test_everything_that_can_be_wrong(home: Home) -> None:
     ):
         assert line in found.stdout, line
     assert "canary" not in found.stdout + found.stderr
+
+
+def test_the_mail_server_is_tried_as_for_a_mail_and_gets_none(home: Home, place: Path) -> None:
+    prepared(home)
+    authority, pem = trustme.CA(), place / "mail.pem"
+    mine = authority.issue_cert("127.0.0.1")
+    pem.write_bytes(mine.private_key_pem.bytes() + mine.cert_chain_pems[0].bytes())
+    authority.cert_pem.write_to_path(str(home.place / "authority.pem"))
+    with MailSink(place / "mails", security="starttls", pem=pem, login="me:right") as sink:
+        server = f"{sink.host}:{sink.port}"
+        keys = {
+            "epnalert_email_smtp": server, "epnalert_smtp_security": "starttls",
+            "epnalert_smtp_user": "me", "epnalert_smtp_password": "right", "ca_bundle": "authority.pem",
+        }  # fmt: skip
+        home.configure(**keys)
+        found = doctor(home)
+        told = f"ok    mail server: {server} answers with STARTTLS, logged in as me; no mail sent"
+        assert told in found.stdout, found.stdout + found.stderr
+        assert found.returncode == 0
+        home.configure(**{**keys, "epnalert_smtp_password": "wrong"})
+        refused = doctor(home)
+        assert f"FAIL  mail server: {server} refused the user" in refused.stdout
+        assert "check epnalert-smtp-user and epnalert-smtp-password" in refused.stdout
+        assert sink.mails == []
+    home.configure(**keys)
+    gone = doctor(home)
+    assert gone.returncode == 1
+    assert f"FAIL  mail server: {server} cannot be reached: Connection refused" in gone.stdout
+    assert "check epnalert-email-smtp" in gone.stdout and "mail is kept" not in gone.stdout
 
 
 def lock(path: Path) -> None:
@@ -260,9 +291,7 @@ def test_a_machine_without_ssh_is_told_so_once(home: Home) -> None:
     rsync = shutil.which("rsync")
     assert rsync is not None
     (tools / "rsync").symlink_to(rsync)
-    found = home.program.run(
-        "asynchy", "--config", home.config, "doctor", environment={"PATH": str(tools)}
-    )
+    found = home.doctor(environment={"PATH": str(tools)})
     assert "FAIL  ssh here: not installed" in found.stdout
     assert "skip  SFTP service, 127.0.0.1: ssh is not installed" in found.stdout
     assert found.stdout.count("FAIL") == 2  # and the last line
@@ -274,7 +303,7 @@ def test_what_nobody_set_up_yet_is_a_note(home: Home) -> None:
     found = doctor(home)
     assert found.returncode == 0
     assert "note  epn_cap_map: empty, so nothing is fetched\n" in found.stdout
-    assert "note  mail: epnalert-email-to not set, so epnalert sends no mail" in found.stdout
+    assert "note  mail: epnalert-email-to, epnalert-email-smtp not set, so" in found.stdout
     assert "All checks passed." in found.stdout
 
 

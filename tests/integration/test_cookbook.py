@@ -124,7 +124,7 @@ def test_a_second_beamline_is_added_as_its_page_says(home: Home) -> None:
     ]
     home.configure(
         equipment=entries, epn_cap_map={"12282": "ny79"}, epnalert_template_text=OMIT,
-        epnalert_template_html=OMIT,
+        epnalert_template_html=OMIT, epnalert_email_smtp=OMIT,
         **{name.replace("-", "_"): value for name, value in {**equipment, **places}.items()},
     )  # fmt: skip
     said = {}

@@ -70,13 +70,13 @@ def test_without_the_folder_of_the_log_the_work_is_done_and_that_is_said_once(ho
     assert run.returncode == 0
     assert run.stderr.count("logs/sync.log cannot be written: No such file or directory") == 1
     assert compare_trees(source, home.copy("12282a")) == []
-    doctor = home.program.run("asynchy", "--config", home.config, "doctor")
+    doctor = home.doctor()
     assert doctor.returncode == 1
     assert "FAIL  log sync" in doctor.stdout
 
 
 def doctor_of(home: Home) -> subprocess.CompletedProcess[str]:
-    return home.program.run("asynchy", "--config", home.config, "doctor")
+    return home.doctor()
 
 
 def test_a_log_that_is_a_pipe_which_nobody_reads_is_named_and_the_work_is_done(home: Home) -> None:

@@ -62,7 +62,7 @@ def test_a_rebuild_without_the_facility_leaves_the_cycles_stopped(lost: Home) ->
     run = lost.once()
     assert run.returncode == 5
     assert "the facility could not be listed" in run.stderr
-    doctor = lost.program.run("asynchy", "--config", lost.config, "doctor")
+    doctor = lost.doctor()
     assert "Ready for the first cycle" not in doctor.stdout
     assert rebuilt(lost)[0] == 0
     assert lost.once().returncode == 0

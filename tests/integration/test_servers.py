@@ -125,7 +125,7 @@ def test_a_key_file_that_ssh_cannot_use_is_told_as_that(home: Home, name: str) -
     assert run.returncode == 4
     assert words in run.stdout
     assert REFUSED not in run.stdout
-    doctor = home.program.run("asynchy", "--config", home.config, "doctor")
+    doctor = home.doctor()
     assert words in doctor.stdout
 
 
@@ -177,7 +177,7 @@ def test_a_key_that_is_for_rsync_alone_brings_everything_home(home: Home, engine
 
 
 def doctor(home: Home) -> subprocess.CompletedProcess[str]:
-    return home.program.run("asynchy", "--config", home.config, "doctor")
+    return home.doctor()
 
 
 def test_doctor_is_content_with_a_key_for_rsync_alone_if_rsync_may_be_used(home: Home) -> None:

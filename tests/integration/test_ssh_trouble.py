@@ -130,9 +130,7 @@ def test_a_line_of_ssh_config_that_ssh_does_not_take_is_named_once(home: Home) -
     assert (
         f"ssh does not take its configuration: {words}" in home.once(environment=environment).stdout
     )
-    doctor = home.program.run(
-        "asynchy", "--config", home.config, "doctor", environment=environment
-    ).stdout
+    doctor = home.doctor(environment=environment).stdout
     assert doctor.count(words) == 1
     assert doctor.count("the same fault as of the SFTP service") == 2
 

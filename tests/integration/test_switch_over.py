@@ -86,6 +86,7 @@ class OldSite:
             ignore=str(etc / "ignore.yml"), key_file=str(etc / "mx_key"), log_files=logs,
             user=OMIT, known_hosts=OMIT, epnalert_template_folder=OMIT,
             epnalert_template_text=OMIT, epnalert_template_html=OMIT,
+            epnalert_email_smtp=OMIT,
         )  # fmt: skip
         (self.old / "bin" / "python3").symlink_to(os.path.realpath(sys.executable))
         script = self.old / "bin" / "mxsync"

@@ -26,6 +26,7 @@ _MOST_SAID = 1_000_000
 tenth of that. smtplib keeps all lines of an answer."""
 _NEXT_RUN = "the mail is kept, and goes with the next run"
 _LINES = policy.SMTP.clone(cte_type="7bit")
+_SERVER = "check epnalert-email-smtp; ask who runs the mail server"
 _SENDER = "check epnalert-email-from, and whether the server wants a user and password"
 _RECIPIENT = "check epnalert-email-to, and whether the server wants a user and password"
 _CONTENT = f"ask who runs the mail server why; {_NEXT_RUN}"
@@ -91,6 +92,36 @@ def send(
     Raises:
         MailError: it has taken the mail for nobody.
     """
+    with _logged_in(server) as connection:
+        sender = str(message["From"])
+        utf8 = _needs_smtputf8(server, connection, [*recipients, sender])
+        # Not `send_message`, which would put a `>` before a line that begins with "From ".
+        refused = connection.sendmail(
+            parseaddr(sender)[1],
+            list(recipients),
+            message.as_bytes(policy=_LINES.clone(utf8=utf8)),
+            ["SMTPUTF8", "BODY=8BITMIME"] if utf8 else [],
+        )
+    return _refusals(server, refused)
+
+
+def try_server(server: MailServer) -> None:
+    """Do all that comes before a mail: connect, EHLO, TLS and log-in, as for `send`.
+
+    Raises:
+        MailError: it is not possible.
+    """
+    try:
+        with _logged_in(server) as connection:
+            connection.ehlo_or_helo_if_needed()
+    except MailError as error:
+        hint = (error.hint or "").removesuffix(_NEXT_RUN).rstrip("; ")
+        raise MailError(error.message, hint=hint or _SERVER) from None
+
+
+@contextlib.contextmanager
+def _logged_in(server: MailServer) -> Iterator[smtplib.SMTP]:
+    """A connection on which mails can be handed over; what goes wrong on it is a `MailError`."""
     deadline = Deadline(_WHOLE * server.timeout)
     reached = False
     try:
@@ -98,15 +129,7 @@ def send(
             if server.user is not None:
                 connection.login(server.user, server.password or "")
             reached = True
-            sender = str(message["From"])
-            utf8 = _needs_smtputf8(server, connection, [*recipients, sender])
-            # Not `send_message`, which would put a `>` before a line that begins with "From ".
-            refused = connection.sendmail(
-                parseaddr(sender)[1],
-                list(recipients),
-                message.as_bytes(policy=_LINES.clone(utf8=utf8)),
-                ["SMTPUTF8", "BODY=8BITMIME"] if utf8 else [],
-            )
+            yield connection
     except smtplib.SMTPAuthenticationError as error:
         raise MailError(
             f"{server} refused the user or the password: {server.answer(error)}",
@@ -137,7 +160,6 @@ def send(
         ) from None
     except (OSError, OverflowError, smtplib.SMTPException) as error:
         raise _broken_off(server, deadline, error, reached=reached) from None
-    return _refusals(server, refused)
 
 
 def _broken_off(

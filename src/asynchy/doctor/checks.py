@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from asynchy.alerting.mail import lacking_addresses
 from asynchy.config import Settings, Shared
 from asynchy.config.file_access import reachable
 from asynchy.delivery.checks import channel_problems
+from asynchy.delivery.mail import mail_server
+from asynchy.delivery.smtp import try_server
 from asynchy.doctor.facility_checks import clock, portal_entry, server
 from asynchy.doctor.home_checks import catalogue_file, destination, ignore_file, logs, state_space
 from asynchy.doctor.leftovers import leftovers
-from asynchy.errors import AlreadyRunning, AsynchyError, CatalogueError
+from asynchy.errors import AlreadyRunning, AsynchyError, CatalogueError, MailError
 from asynchy.model.cancellation import Stop
 from asynchy.model.diagnostic_result import DiagnosticResult, failed, skipped
 from asynchy.model.formatting import count, moment
@@ -30,6 +33,8 @@ _AT_ONCE = {
     MAIL: "`epnalert` tries it at once",
     ACTIVITY_MAIL: "`asynchy report activity --mail --if-needed` tries it at once",
 }
+_PATIENCE = 15.0
+"""Seconds that the mail server may be silent."""
 _TEST = "`asynchy notify test` tries it at once"
 
 
@@ -117,13 +122,29 @@ def _unset(settings: Settings) -> Iterator[DiagnosticResult]:
             "not set, so nobody is warned before the facility deletes",
             "ask the facility for how many days it keeps data, and set it",
         )
-    if lacking := lacking_addresses(settings):
+    lacking = lacking_addresses(settings)
+    if not lacking:
+        yield _mail(settings)
+    else:
         yield DiagnosticResult(
             "mail",
             True,
             f"{', '.join(lacking)} not set, so epnalert sends no mail",
             "set them, so that somebody is told of an EPN without a project",
         )
+
+
+def _mail(settings: Settings) -> DiagnosticResult:
+    """Whether the mail server would take a mail; none is sent."""
+    server = mail_server(settings)
+    server = replace(server, timeout=min(server.timeout, _PATIENCE))
+    try:
+        try_server(server)
+    except MailError as error:
+        return failed("mail server", error)
+    how = {"none": "without TLS", "starttls": "with STARTTLS", "tls": "with TLS"}[server.security]
+    login = f"logged in as {server.user}" if server.user else "without log-in"
+    return DiagnosticResult("mail server", True, f"{server} answers {how}, {login}; no mail sent")
 
 
 def _catalogue(context: RunContext) -> DiagnosticResult:
