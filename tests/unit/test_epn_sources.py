@@ -238,6 +238,8 @@ def test_a_spreadsheet_with_a_password_is_named_whatever_its_name_is(tmp_path: P
         ("20345b,8020l", "20345b 8020l", 0), ("20345b 8020l", "20345b 8020l", 0),
         ("20345b; 8020l; 12a\tlate", "20345b 8020l 12a", 0), ('"12282a", \'12b\'', "12282a 12b", 0),
         ("12282a as 8020l before", "12282a", 1), ("12282a/8020l", "", 1), ("12282a # 8020l", "12282a", 0),
+        ("12282a 12283x?", "12282a", 1), ("12282a l2283a", "12282a", 1), ("12282a 12283-a", "12282a", 1),
+        ("12282a on 2014-05-01T10:00 at 10:00am, again", "12282a", 0),
     ],
 )  # fmt: skip
 def test_a_line_of_a_list_gives_all_its_epns_or_counts_as_unread(
@@ -247,3 +249,8 @@ def test_a_line_of_a_list_gives_all_its_epns_or_counts_as_unread(
     found = read_list(tmp_path / "epns.txt")
     assert sorted(epn.text for epn in found.epns) == sorted(epns.split())
     assert (found.unread, len(found.odd)) == (unread, unread)
+
+
+def test_the_word_of_a_list_that_is_like_an_epn_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "epns.txt").write_text("20345b\n12282a 12283x? again\n")
+    assert read_list(tmp_path / "epns.txt").odd == ["epns.txt, line 2: 12283x?"]

@@ -33,6 +33,8 @@ _OF_OTHERS = {".numbers": "it is of Apple Numbers"}
 """Spreadsheets that the reader does not know, by the end of their names."""
 """Not read from a folder: in which columns they have what, nobody can tell. They are named."""
 _SEPARATORS = re.compile(r"[,;'\"]")
+_LIKE_EPN = re.compile(r"\d\W*[^\W\d]")
+_TIME = re.compile(r"\d{4}-\d\d-\d\d|\d\d?:\d\d")
 _MAX_TYPE_BYTES = 200
 """Bytes of the name of a document's type."""
 _OLE = bytes.fromhex("D0CF11E0A1B11AE1")
@@ -138,7 +140,8 @@ def read_list(path: Path) -> EpnList:
     """The EPNs in a text file: those that each line begins with; `#` begins a comment.
 
     Commas, semicolons and blanks separate them, and quotes may be around them. What follows them
-    in a line is a remark, unless it has an EPN: then the line counts as unread.
+    in a line is a remark, unless it has an EPN or a word like one, such as a mistyped one: then the
+    line counts as unread.
 
     Raises:
         SpreadsheetError: it cannot be read.
@@ -308,11 +311,17 @@ def _take_line(place: str, words: list[str], found: EpnList) -> None:
     found.epns.update(epn for epn in epns if epn is not None)
     rest = words[len(epns) :]
     text = " ".join(rest)
-    if any(map(Epn.parse, rest)) or (not epns and any(map(str.isdigit, text))):
+    odd = [word for word in rest if Epn.parse(word) or _is_like_epn(word)]
+    if odd or (not epns and any(map(str.isdigit, text))):
         found.unread += 1
-        _take_odd(f"{place}: {text}", found)
+        _take_odd(f"{place}: {' '.join(odd) if epns else text}", found)
     elif not epns:
         _take(place, text, found)
+
+
+def _is_like_epn(word: str) -> bool:
+    """Whether digits and then a letter are in it, as in a mistyped EPN, and it is no time."""
+    return _LIKE_EPN.search(word) is not None and _TIME.match(word) is None
 
 
 def _take(place: str, text: str, sheets: EpnList) -> None:
