@@ -224,6 +224,18 @@ def test_config_check_names_what_is_wrong_with_the_key_file(program: Program, pl
         assert said in answer.stdout + answer.stderr
 
 
+def test_config_check_names_the_lines_of_channels(program: Program, place: Path) -> None:
+    channels = (
+        "notify:\n- name: team\n  url: nosuch://host\non-complete:\n- name: a\n  command: [/no]\n"
+    )
+    path = write(place, GOOD + channels)
+    line = GOOD.count("\n")
+    answer = program.run("asynchy", "config", "check", path, environment={"PORTAL_PASSWORD": "x"})
+    assert answer.returncode == 3
+    assert f"{path}:{line + 3}: notify team: Apprise does not know" in answer.stderr
+    assert f"{path}:{line + 6}: on-complete a: /no is not a program" in answer.stderr
+
+
 def test_config_check_of_a_good_file(program: Program, place: Path) -> None:
     path = write(place, GOOD)
     answer = program.run("asynchy", "config", "check", path, environment={"PORTAL_PASSWORD": "x"})

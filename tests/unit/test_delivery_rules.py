@@ -88,6 +88,11 @@ def test_a_time_that_a_clock_ahead_noted_does_not_hold_a_message_back() -> None:
         ("on-complete: [{name: a, command: [x]}, {name: a, command: [y]}]", "a is there twice"),
         ("notify: [{name: a, url: 'json://h', events: [came-hom]}]", "'came-home'"),
         ("notify: [{name: a, url: 'json://h', event: came-home}]", "did you mean events?"),
+        (
+            "notify: [{name: a, url: 'json://h', events: came_home}]",
+            "found 'came_home'; accepted is",
+        ),
+        ("notify: [{name: a, url: 'json://h', events: came_home}]", "did you mean came-home?"),
     ],
 )
 def test_a_mistake_in_a_channel_is_named_without_its_secret(

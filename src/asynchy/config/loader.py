@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -82,6 +83,13 @@ class Loaded(Generic[_S_co]):
     warnings: tuple[str, ...]
     given: frozenset[str]
     """The top-level keys that stand in the file, by our names."""
+    document: YamlDocument = field(default_factory=YamlDocument, repr=False)
+    """The file, for the lines of its keys."""
+
+    def place(self, path: Path, place: Place) -> str:
+        """The file, and the line in it of what a problem is about."""
+        line = self.document.line(place)
+        return f"{path}:{line}" if line else str(path)
 
 
 def load(path: Path) -> Loaded[Settings]:
@@ -155,7 +163,7 @@ def _checked(path: Path, tree: YamlDocument, model: type[_S_co]) -> Loaded[_S_co
     tolerate(settings.time_tolerance)
     given = frozenset(names)
     warnings += _warnings(path, settings, tree.data, given)
-    return Loaded(settings, tuple(warnings), given)
+    return Loaded(settings, tuple(warnings), given, tree)
 
 
 def _is_relative_path(value: object) -> bool:
@@ -247,7 +255,16 @@ def _problem(
     if isinstance(error := detail.get("ctx", {}).get("error"), UnreadableSecret):
         return line, f"{key}: {error}"
     found = repr(escaped(str(place[-1]), limit=60)) if is_key else _found(data, place)
-    return line, f"{key}: found {found}; accepted is {_accepted(detail)}"
+    meant = _meant(detail) if detail["type"] == "literal_error" else ""
+    return line, f"{key}: found {found}; accepted is {_accepted(detail)}{meant}"
+
+
+def _meant(detail: ErrorDetails) -> str:
+    """The word that was probably meant, of those that are accepted."""
+    known = re.findall(r"'([^']+)'", detail["ctx"]["expected"])
+    wanted = str(detail["input"]).strip().lower().replace("_", "-").replace(" ", "-")
+    near = difflib.get_close_matches(wanted, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _accepted(detail: ErrorDetails) -> str:
@@ -271,6 +288,8 @@ def _found(data: Any, place: Place) -> str:
     for part in place:
         if isinstance(part, int) and isinstance(data, dict):
             continue  # the only entry, which needs no list around it
+        if isinstance(part, int) and isinstance(data, str):
+            continue  # nor does the only word
         try:
             data = data[part]
         except (KeyError, IndexError, TypeError):  # the problem is the key, not its value

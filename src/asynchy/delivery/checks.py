@@ -18,6 +18,8 @@ class ChannelProblem:
     what: str
     found: str
     to_do: str
+    place: tuple[str | int, ...]
+    """Of the channel in the config: its key, and its number below it."""
 
 
 def channel_problems(settings: Settings) -> list[ChannelProblem]:
@@ -27,24 +29,26 @@ def channel_problems(settings: Settings) -> list[ChannelProblem]:
 
 def _notify(settings: Settings) -> Iterator[ChannelProblem]:
     if settings.notify and not is_installed():
-        yield ChannelProblem("notify", NOT_INSTALLED, INSTALL)
+        yield ChannelProblem("notify", NOT_INSTALLED, INSTALL, ("notify",))
         return
-    for entry in settings.notify:
+    for at, entry in enumerate(settings.notify):
         problem = address_problem(entry.url.get_secret_value())
         if problem is not None:
             yield ChannelProblem(
                 f"notify {entry.name}",
                 problem,
                 "write the address of the service as Apprise's documentation shows it",
+                ("notify", at, "url"),
             )
 
 
 def _commands(settings: Settings) -> Iterator[ChannelProblem]:
-    for entry in settings.on_complete:
+    for at, entry in enumerate(settings.on_complete):
         program = entry.command[0]
         if shutil.which(program) is None:
             yield ChannelProblem(
                 f"on-complete {entry.name}",
                 f"{program} is not a program that can be run",
                 "correct `command`, or make the file executable (chmod +x)",
+                ("on-complete", at, "command"),
             )

@@ -41,15 +41,18 @@ def check(config: Path, /, file: Path | None) -> None:
     settings = loaded.settings
     problems = []
     if settings.key_file is not None and (found := key_file_problem(settings.key_file)):
-        problems.append(f"key-file: {found.reason} ({found.hint})")
+        problems.append(f"{file}: key-file: {found.reason} ({found.hint})")
     if isinstance(settings, Settings):
         problems += [
-            f"{problem} (correct it; asynchy's own takes its place until then)"
+            f"{file}: {problem} (correct it; asynchy's own takes its place until then)"
             for problem in (*check_mail_templates(settings), *check_activity_templates(settings))
         ]
-        problems += [f"{one.what}: {one.found} ({one.to_do})" for one in channel_problems(settings)]
+        problems += [
+            f"{loaded.place(file, one.place)}: {one.what}: {one.found} ({one.to_do})"
+            for one in channel_problems(settings)
+        ]
     if problems:
-        raise ConfigError("\n".join(f"{file}: {problem}" for problem in problems))
+        raise ConfigError("\n".join(problems))
     click.echo(f"{file}: no problems found.")
 
 
