@@ -226,6 +226,31 @@ def test_a_service_tells_while_it_runs_and_its_command_dies_with_it(
     assert (waiting["channel"], waiting["tries"]) == ("on-complete slow", 0)
 
 
+def test_killed_between_two_messages_all_are_delivered_in_order_and_none_is_lost(
+    home: Home,
+) -> None:
+    for epn in ("12282a", "12283a", "8020l"):
+        made(home, epn)
+        home.visit(epn)
+    logs = home.place / "logs"
+    text = f"""cd "{logs}"; cat >> got; echo >> got
+        [ "$(grep -c epn got)" -ne 2 ] || [ -e go-on ] || {{ touch reached; exec sleep 1000; }}"""
+    home.configure(**{"on-complete": [{"name": "job", "command": [str(script(home, text))]}]})
+    with home.serving("--once") as run:
+        # The second one is being handed over, and the third waits.
+        wait_until(lambda: (logs / "reached").exists() and len(listed(home)) == 2)
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+    waiting = [one["subject"] for one in listed(home)]
+    (logs / "go-on").touch()
+    assert home.once().returncode == 0
+    assert listed(home) == []
+    told = [json.loads(line) for line in (logs / "got").read_text().splitlines() if line]
+    names = [f"{one['data']['experiment']['epn']} (mx)" for one in told]
+    assert names[1:] == [waiting[0], *waiting]  # the second one twice: it was not taken
+    assert len({*names}) == 3
+
+
 def test_what_is_in_the_way_at_home_is_told_and_listed_in_words(
     home: Home, receiver: Receiver
 ) -> None:
