@@ -43,6 +43,20 @@ def test_the_role_finds_units_and_pins_of_this_checkout() -> None:
     assert all((units / timer).is_file() for timer in defaults["asynchy_timers"])
 
 
+def test_the_role_leaves_alone_exactly_the_timers_that_mail_if_nobody_can_be_mailed() -> None:
+    (chosen,) = (
+        task["ansible.builtin.set_fact"]["asynchy_idle_timers"]
+        for task in loaded("tasks/units.yml")
+        if "ansible.builtin.set_fact" in task
+    )
+    (pattern,) = re.findall(r"select\('search', '([^']+)'\)", chosen)
+    timers = loaded("defaults/main.yml")["asynchy_timers"]
+    for timer in timers:
+        unit = (DEPLOY / timer).with_suffix(".service").read_text(encoding="utf-8")
+        mails = re.search(r"^ExecStart=.*(/epnalert | --mail\b)", unit, re.MULTILINE)
+        assert (re.search(pattern, timer) is None) == (mails is None), timer
+
+
 def test_tasks_that_the_role_imports_are_there() -> None:
     imported = {
         task["ansible.builtin.import_tasks"]
