@@ -7,7 +7,7 @@ it keeps its copies and its history. If both paths are there, a person is told o
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -104,6 +104,7 @@ def _former(
     by_epn: defaultdict[Epn, list[Experiment]] = defaultdict(list)
     for experiment in known.keys() - names:
         by_epn[experiment.epn].append(experiment)
+    alike = Counter(name.epn for name in new)
     made = {}
     for name in new:
         candidates = [
@@ -113,8 +114,7 @@ def _former(
             or not name.beamline
             or (name.epn.text, one.beamline, name.beamline) in moved_visits
         ]
-        alike = [one for one in new if one.epn == name.epn]
-        if len(candidates) == len(alike) == 1:
+        if len(candidates) == alike[name.epn] == 1:
             made[name] = candidates[0]
     return made
 
