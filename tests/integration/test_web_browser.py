@@ -55,7 +55,7 @@ class Site:
 
     def transfer(self, done: int) -> None:
         """A transfer of this process is so far."""
-        pid, identity = process_identity.me()
+        pid, identity = process_identity.own_process()
         with Database.open(self.home.catalogue_path).transaction() as db:
             db.execute(transfers.delete())
             db.execute(transfers.insert(), {

@@ -23,7 +23,7 @@ from asynchy.localfs.file_hasher import HashResult, Reader, Throttle
 from asynchy.localfs.file_listing import files_below
 from asynchy.localfs.kept_files import MISMATCH, REPLACED, folder_beside
 from asynchy.localfs.quarantine import Quarantine
-from asynchy.localfs.safe_tree import SafeTree, name_for_ours, remove_tree
+from asynchy.localfs.safe_tree import SafeTree, own_folder_name, remove_tree
 from asynchy.model.cancellation import Stop
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Copy, Experiment
@@ -332,13 +332,13 @@ def test_trees_share_the_descriptors_that_a_process_may_have(tmp_path: Path) -> 
 
 def test_a_folder_of_ours_gets_another_name_where_something_else_has_it(tmp_path: Path) -> None:
     above = os.open(tmp_path, os.O_RDONLY)
-    assert name_for_ours(above, "data.kept") == "data.kept"
+    assert own_folder_name(above, "data.kept") == "data.kept"
     (tmp_path / "data.kept").symlink_to("/etc")
-    other = name_for_ours(above, "data.kept")
-    assert other.startswith("data.kept-") and other != name_for_ours(above, "data.kept")
+    other = own_folder_name(above, "data.kept")
+    assert other.startswith("data.kept-") and other != own_folder_name(above, "data.kept")
     (tmp_path / other).mkdir()
-    assert name_for_ours(above, "data.kept") == other
+    assert own_folder_name(above, "data.kept") == other
     (tmp_path / "data.kept").unlink()
     (tmp_path / "data.kept").mkdir()
-    assert name_for_ours(above, "data.kept") == "data.kept"
+    assert own_folder_name(above, "data.kept") == "data.kept"
     os.close(above)

@@ -158,7 +158,7 @@ def test_a_claim_of_another_host_counts_while_its_heart_beats() -> None:
 
 def test_a_pid_that_was_used_again_is_another_process() -> None:
     claim = Claim(process_identity.host(), os.getpid(), NOW, NOW)
-    assert process_identity.is_alive(claim, process_identity.me()[1], NOW)
+    assert process_identity.is_alive(claim, process_identity.own_process()[1], NOW)
     assert not process_identity.is_alive(claim, "boot:1", NOW)
 
 

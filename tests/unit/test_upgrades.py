@@ -202,7 +202,7 @@ def test_copies_attempts_and_claims_of_every_older_version_stay(old: Old) -> Non
     old.attempt(1, "failed", 2, "disk full")
     old.attempt(1, "complete", 3)
     old.attempt(2, "stopped", 4, "stopped")
-    pid, identity = process_identity.me()
+    pid, identity = process_identity.own_process()
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
     old.add(
         "claims", copy_id=2, host=process_identity.host(), pid=pid, process=identity, since=now,

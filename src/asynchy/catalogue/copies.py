@@ -179,7 +179,7 @@ class Catalogue:
         Raises:
             DestinationTaken: another experiment has its copy there.
         """
-        pid, identity = process_identity.me()
+        pid, identity = process_identity.own_process()
         with self._database.transaction() as db:
             now = _now()
             copy_id = remember_copy(db, copy, now)
@@ -351,7 +351,7 @@ class Catalogue:
         trouble: str | None,
     ) -> None:
         """Store what this process, a service, is doing."""
-        pid, identity = process_identity.me()
+        pid, identity = process_identity.own_process()
         with self._database.transaction() as db:
             db.execute(delete(services).where(services.c.name == name))
             db.execute(

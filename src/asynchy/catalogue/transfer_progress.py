@@ -34,7 +34,7 @@ class TransferProgress:
 
         `moved`: bytes that arrived since it was last called.
         """
-        pid, identity = process_identity.me()
+        pid, identity = process_identity.own_process()
         host = process_identity.host()
         mine = (transfers.c.host == host, transfers.c.process == identity)
         rows = [_row(one) | {"host": host, "pid": pid, "process": identity} for one in running]

@@ -93,7 +93,7 @@ def quarantine_mismatches(context: RunContext, copy: Copy, copy_files: CopyFiles
             if aside.is_edited(file):
                 continue  # since it was compared; the next listing says so
             try:
-                became = aside.take(file)
+                became = aside.remove_from_copy(file)
             except OSError as error:
                 if not is_about_one_file(error):
                     raise
@@ -204,7 +204,7 @@ class _Comparison:
             started=self._started,
             ended=self._context.clock.now(),
             host=process_identity.host(),
-            pid=process_identity.me()[0],
+            pid=process_identity.own_process()[0],
             files=self._files,
             bytes=self._bytes,
             different=self._different,

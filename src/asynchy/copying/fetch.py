@@ -292,7 +292,7 @@ def _list_again(context: RunContext, copy: Copy, result: EngineResult) -> Listin
     if not (result.ok or result.vanished):
         return None
     try:
-        return context.listing_diff(copy, look=context.transfer_options.verify != "none")
+        return context.listing_diff(copy, compare=context.transfer_options.verify != "none")
     except (ListingError, Stopped, OSError) as error:
         log.warning("%s: could not be listed again: %s", copy.epn, error)
         return None
@@ -319,7 +319,7 @@ def _attempt(  # noqa: PLR0913, PLR0917 - all that it is made of
         started=started,
         ended=context.clock.now(),
         host=process_identity.host(),
-        pid=process_identity.me()[0],
+        pid=process_identity.own_process()[0],
         engine=engine.name,
         chosen=engine.chosen,
         check=check_made(engine.check, context.transfer_options.verify, judgement),

@@ -30,7 +30,7 @@ def ignore_file(settings: Settings) -> Iterator[DiagnosticResult]:
     except AsynchyError as error:
         yield failed("ignore.yml", error)
         return
-    problem = unwritable(path, beside=[f".{path.name}.lock"])
+    problem = unwritable(path, companions=[f".{path.name}.lock"])
     if problem is not None:
         yield DiagnosticResult("ignore.yml", False, *problem)
         return
@@ -72,7 +72,7 @@ def _log_problem(path: Path) -> tuple[str, str] | None:
     if stream is not None:
         os.close(stream)
         return None
-    return unwritable(path, beside=[f".__{path.name.removesuffix('.log')}.lock"])
+    return unwritable(path, companions=[f".__{path.name.removesuffix('.log')}.lock"])
 
 
 def catalogue_file(settings: Shared) -> Iterator[DiagnosticResult]:
@@ -85,7 +85,7 @@ def catalogue_file(settings: Shared) -> Iterator[DiagnosticResult]:
             "catalogue", False, f"{path} is on a network file system ({kind})", to_do
         )
         return
-    problem = unwritable(path, beside=[f"{path.name}-wal", f"{path.name}-shm"])
+    problem = unwritable(path, companions=[f"{path.name}-wal", f"{path.name}-shm"])
     if problem is not None:
         yield DiagnosticResult("catalogue", False, *problem)
 

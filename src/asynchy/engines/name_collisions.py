@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from asynchy.engines.base import FileSource
-from asynchy.localfs.copy_tree import Scratch, made
+from asynchy.localfs.copy_tree import Scratch, make_if_missing
 from asynchy.localfs.safe_tree import FOLDER, remove_tree
 
 _NAMES = "names"
@@ -89,7 +89,7 @@ class _NameTrial:
 
 @contextlib.contextmanager
 def _trial(scratch: Scratch) -> Iterator[_NameTrial]:
-    made(scratch.descriptor, _NAMES)
+    make_if_missing(scratch.descriptor, _NAMES)
     folder = os.open(_NAMES, FOLDER, dir_fd=scratch.descriptor)
     try:
         yield _NameTrial(folder)

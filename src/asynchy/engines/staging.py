@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from asynchy.localfs.copy_tree import STAGING, CopyTree, Scratch, flush, made
+from asynchy.localfs.copy_tree import STAGING, CopyTree, Scratch, flush, make_if_missing
 from asynchy.localfs.safe_tree import FOLDER, SafeTree, remove_tree
 from asynchy.model.experiment import Entry
 from asynchy.model.remote_names import target_at_home
@@ -103,11 +103,11 @@ class Staging:
         """Make them, or open those that an earlier run left; its temporary files go."""
         self._path = scratch.path / STAGING
         self._scratch = scratch.descriptor
-        made(self._scratch, STAGING)
+        make_if_missing(self._scratch, STAGING)
         self._folder = os.open(STAGING, FOLDER, dir_fd=self._scratch)
         for name in set(os.listdir(self._folder)) - {_TREE, _BOOT}:  # noqa: PTH208 - no path
             _remove(self._folder, name)
-        is_new = made(self._folder, _TREE)
+        is_new = make_if_missing(self._folder, _TREE)
         self.tree = self.opened(_TREE)
         _remove(self.tree.descriptor, TEMPORARY)
         self.has_left = bool(os.listdir(self.tree.descriptor))  # noqa: PTH208

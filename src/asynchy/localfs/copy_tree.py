@@ -1,4 +1,4 @@
-"""The tree of a copy at home, and what a transfer does in it; nothing outside it is touched."""
+"""The tree of a copy at home, as a transfer writes to it; nothing outside it is touched."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from asynchy.localfs.safe_tree import (
     FOLDER,
     SafeTree,
     is_about_one_file,
-    name_for_ours,
     opened,
+    own_folder_name,
     remove_tree,
     walk_down,
 )
@@ -59,24 +59,24 @@ def make_folders(copy: Copy) -> None:
     Raises:
         OSError: one of them cannot be made, or is a symbolic link.
     """
-    new = False
+    is_new = False
 
-    def make(above: int, name: str) -> int:
-        nonlocal new
-        new = made(above, name)
-        below = os.open(name, FOLDER, dir_fd=above)
-        if new:
-            _give(below, _PARENT_MODE)
-        return below
+    def make(parent: int, name: str) -> int:
+        nonlocal is_new
+        is_new = make_if_missing(parent, name)
+        child = os.open(name, FOLDER, dir_fd=parent)
+        if is_new:
+            _set_mode(child, _PARENT_MODE)
+        return child
 
     destination = walk_down(copy.project_folder, copy.destination, make)
-    if new:
-        _give(destination, _UNFINISHED_MODE)
+    if is_new:
+        _set_mode(destination, _UNFINISHED_MODE)
     os.close(destination)
 
 
-def _give(folder: int, mode: int) -> None:
-    """Give a folder a mode, unless the file system knows none: that is told of the files in it."""
+def _set_mode(folder: int, mode: int) -> None:
+    """Set the mode of a folder, if the file system has modes."""
     try:
         os.fchmod(folder, mode)
     except OSError as error:
@@ -87,10 +87,10 @@ def _give(folder: int, mode: int) -> None:
 class Scratch:
     """The folder for files on their way, for one attempt alone; a context manager.
 
-    It is beside the data (docs/decisions/0007): `.asynchy-data`, or another name if somebody else
+    It is beside the data (docs/decisions/0007): `.asynchy-data`, or another name if another user
     has that one; in the copy's own folder if that is a file system of its own. A lock in it keeps
-    out who works with another catalogue on the same destination: leases are in the catalogue, and
-    do not.
+    out processes that use another catalogue for the same destination: leases are in the catalogue,
+    and cannot.
     """
 
     def __init__(self, copy: Copy) -> None:
@@ -99,11 +99,11 @@ class Scratch:
         Raises:
             OSError: it cannot be made, or another process works there.
         """
-        self.descriptor, self.path = _made_in(copy, copy.destination.parent)
+        self.descriptor, self.path = _make_in(copy, copy.destination.parent)
         if not _leads_home(self.descriptor, copy):
             os.close(self.descriptor)
             drop(copy.project_folder, self.path, empty=True)
-            self.descriptor, self.path = _made_in(copy, copy.destination)
+            self.descriptor, self.path = _make_in(copy, copy.destination)
         try:
             self._lock = _locked(self.descriptor, self.path)
         except OSError:
@@ -111,7 +111,7 @@ class Scratch:
             raise
 
     def time_at_home(self, modified: int) -> int | None:
-        """The time in seconds that a file has here once it was given one; None: it is refused."""
+        """The time in seconds that a file gets here if set to `modified`; None: refused."""
         os.close(os.open(_PROBE, _LOCK_FLAGS, 0o600, dir_fd=self.descriptor))
         try:
             return dated(self.descriptor, _PROBE, modified)
@@ -128,18 +128,19 @@ class Scratch:
         os.close(self.descriptor)
 
 
-def _made_in(copy: Copy, parent: Path) -> tuple[int, Path]:
+def _make_in(copy: Copy, parent: Path) -> tuple[int, Path]:
     """The folder for files on their way in another one, opened, and its path."""
-    above = opened(copy.project_folder, parent)
+    parent_fd = opened(copy.project_folder, parent)
     try:
-        name = name_for_ours(above, f".asynchy-{copy.destination.name}")
-        made(above, name)  # its setgid bit, if any, makes the files in it the project's group's
-        return os.open(name, FOLDER, dir_fd=above), parent / name
+        name = own_folder_name(parent_fd, f".asynchy-{copy.destination.name}")
+        # Its setgid bit, if any, gives the files in it to the project's group.
+        make_if_missing(parent_fd, name)
+        return os.open(name, FOLDER, dir_fd=parent_fd), parent / name
     except OSError as error:
         path = parent / (error.filename or "")
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
-        os.close(above)
+        os.close(parent_fd)
 
 
 def _leads_home(scratch: int, copy: Copy) -> bool:
@@ -149,15 +150,15 @@ def _leads_home(scratch: int, copy: Copy) -> bool:
     """
     with contextlib.suppress(FileExistsError):
         os.close(os.open(_PROBE, _LOCK_FLAGS | os.O_EXCL, 0o600, dir_fd=scratch))
-    home = opened(copy.project_folder, copy.destination)
+    destination = opened(copy.project_folder, copy.destination)
     try:
-        os.rename(_PROBE, _PROBE, src_dir_fd=scratch, dst_dir_fd=home)
-        os.unlink(_PROBE, dir_fd=home)
+        os.rename(_PROBE, _PROBE, src_dir_fd=scratch, dst_dir_fd=destination)
+        os.unlink(_PROBE, dir_fd=destination)
     except OSError as error:
         os.unlink(_PROBE, dir_fd=scratch)
-        return error.errno != errno.EXDEV  # anything else is told when it matters
+        return error.errno != errno.EXDEV  # any other error is reported when it matters
     finally:
-        os.close(home)
+        os.close(destination)
     return True
 
 
@@ -166,9 +167,10 @@ def _locked(scratch: int, path: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        who = escaped(os.pread(lock, _MAX_NAME_BYTES, 0), limit=_MAX_NAME_BYTES)
+        holder = escaped(os.pread(lock, _MAX_NAME_BYTES, 0), limit=_MAX_NAME_BYTES)
         os.close(lock)
-        reason = f"{who or 'another process'} works on this copy; two configs have one destination"
+        holder = holder or "another process"
+        reason = f"{holder} works on this copy; two configs have one destination"
         raise OSError(errno.EBUSY, reason, str(path)) from None
     except OSError as error:  # some file systems know no locks
         log.debug("%s: no lock: %s", path, error)
@@ -180,23 +182,23 @@ def _locked(scratch: int, path: Path) -> int:
 def drop(project: Path, folder: Path, *, empty: bool = False) -> None:
     """Remove a folder below a project folder with all that is in it, as far as it can be.
 
-    `empty`: only where nothing is in it.
+    `empty`: only if there is nothing in it.
     """
     with contextlib.suppress(OSError):
-        above = opened(project, folder.parent)
+        parent_fd = opened(project, folder.parent)
         try:
             if empty:
-                os.rmdir(folder.name, dir_fd=above)
+                os.rmdir(folder.name, dir_fd=parent_fd)
             else:
-                remove_tree(above, folder.name)
+                remove_tree(parent_fd, folder.name)
         finally:
-            os.close(above)
+            os.close(parent_fd)
 
 
-def made(above: int, name: str) -> bool:
-    """Make a folder where there is nothing; whether there was not."""
+def make_if_missing(parent_fd: int, name: str) -> bool:
+    """Make a folder if there is nothing of that name; returns whether it was made."""
     try:
-        os.mkdir(name, 0o700, dir_fd=above)
+        os.mkdir(name, 0o700, dir_fd=parent_fd)
     except FileExistsError:
         return False
     return True
@@ -213,17 +215,18 @@ def flush(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def _exchanged(one: int, name: str | bytes, other: int, other_name: bytes) -> bool:
+def _exchanged(folder: int, name: str | bytes, other_folder: int, other_name: bytes) -> bool:
     """Have two files change places in one step; whether the file system can: renameat2(2).
 
-    So what was taken out is what was there, and nothing that a person saves meanwhile is lost.
+    So the file that is taken out is the one that was there; nothing that a person saves meanwhile
+    is lost.
 
     Raises:
         OSError: one of them is not there, or may not be moved.
     """
     if _renameat2 is None:
         return False
-    if not _renameat2(one, os.fsencode(name), other, other_name, _RENAME_EXCHANGE):
+    if not _renameat2(folder, os.fsencode(name), other_folder, other_name, _RENAME_EXCHANGE):
         return True
     number = ctypes.get_errno()
     if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
@@ -232,12 +235,12 @@ def _exchanged(one: int, name: str | bytes, other: int, other_name: bytes) -> bo
 
 
 def error_reason(error: OSError) -> tuple[str, str | None]:
-    """Why something could not be written at home, and what to do; a bare name says nothing."""
-    if (found := cause(f"mkstemp: {error.strerror} ({error.errno})")) is not None:
-        return found.reason, found.hint
-    place = error.filename if isinstance(error.filename, str | bytes) else ""
-    name = f"{escaped(place)}: " if os.fsencode(place).startswith(b"/") else ""
-    if error.errno is None or error.strerror != os.strerror(error.errno):  # it has our words
+    """The reason and the hint for a failed write at home; a bare file name is left out."""
+    if (explanation := cause(f"mkstemp: {error.strerror} ({error.errno})")) is not None:
+        return explanation.reason, explanation.hint
+    path = error.filename if isinstance(error.filename, str | bytes) else ""
+    name = f"{escaped(path)}: " if os.fsencode(path).startswith(b"/") else ""
+    if error.errno is None or error.strerror != os.strerror(error.errno):  # asynchy's message
         return f"{name}{error.strerror or error}", None
     return f"{name}{error.strerror} (at home)", _LOOK
 
@@ -258,28 +261,28 @@ class CopyTree(SafeTree):
         *,
         size_only: bool = False,
     ) -> None:
-        """Open it; `replaced` is where files are kept that others take the place of.
+        """Open it; replaced files are kept in `replaced`.
 
-        `modes`: the permission bits of what arrives. `size_only`: a time that home cannot hold is
-        no fault.
+        `modes`: the permission bits of arriving files. `size_only`: a time that the file system
+        cannot hold is not a fault.
         """
         super().__init__(copy.destination, copy.project_folder)
         self._modes = modes
         self._size_only = size_only
-        self._kept = KeptFolder(copy, replaced) if replaced is not None else None
+        self._replaced = KeptFolder(copy, replaced) if replaced is not None else None
 
     def close(self) -> None:
         """Let go of the folders that are open."""
         super().close()
-        if self._kept is not None:
-            self._kept.close()
+        if self._replaced is not None:
+            self._replaced.close()
 
     def flush(self) -> None:
         """Have all of it on the disks."""
         flush(self._root)
 
     def place(self, scratch: int, temporary: str | bytes, entry: Entry) -> None:
-        """Put a file that is whole in its place, with its mode and time; what was there is kept.
+        """Put a complete file in its place, with its mode and time; an existing file is kept.
 
         TimeNotHeld, if it is in its place and the file system cannot hold its time.
         """
@@ -293,19 +296,19 @@ class CopyTree(SafeTree):
             raise time_not_held(entry.modified, at_home)
 
     def _put(self, scratch: int, temporary: str | bytes, path: bytes) -> None:
-        assert self._kept is not None
+        assert self._replaced is not None
         try:
             folder, name = self._place(path)
-            found = self.find(path)
+            file_stat = self.find(path)
             linked = None
-            if found is not None and not stat.S_ISDIR(found.st_mode):
-                linked = self._kept.link(self, path)
+            if file_stat is not None and not stat.S_ISDIR(file_stat.st_mode):
+                linked = self._replaced.link(self, path)
             if linked is None or not _exchanged(scratch, temporary, folder, name):
                 os.rename(temporary, name, src_dir_fd=scratch, dst_dir_fd=folder)
             elif os.stat(temporary, dir_fd=scratch, follow_symlinks=False).st_ino == linked:
                 os.unlink(temporary, dir_fd=scratch)
             else:  # a person saved it at that moment
-                self._kept.take(scratch, temporary, path)
+                self._replaced.add_version(scratch, temporary, path)
         except OSError as error:  # which names the temporary file
             raise self.in_the_way(path) or OSError(error.errno, error.strerror) from None
 
@@ -319,11 +322,13 @@ class CopyTree(SafeTree):
         return errno.EPERM if os.geteuid() == 0 else errno.EACCES
 
     def place_link(self, scratch: int, temporary: bytes, path: bytes) -> None:
-        """Put a symbolic link or a special file where nothing is, or another one of our user's."""
+        """Put a symbolic link or special file in a place that is free, or has another one of our
+        user.
+        """
         try:
             folder, name = self._place(path)
-            found = self.find(path)
-            if found is None:
+            file_stat = self.find(path)
+            if file_stat is None:
                 os.link(
                     temporary, name, src_dir_fd=scratch, dst_dir_fd=folder, follow_symlinks=False
                 )
@@ -332,53 +337,53 @@ class CopyTree(SafeTree):
             raise self.in_the_way(path) or OSError(error.errno, error.strerror) from None
         if is_alike(scratch, temporary, folder, name):
             return
-        ours = found.st_uid == os.geteuid()
-        if stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode) or not ours:
-            what = _WHAT.get(stat.S_IFMT(found.st_mode), "a special file")
-            raise FileExistsError(errno.EEXIST, f"{what} is in the way; move it away")
+        is_own = file_stat.st_uid == os.geteuid()
+        if stat.S_ISREG(file_stat.st_mode) or stat.S_ISDIR(file_stat.st_mode) or not is_own:
+            kind = _WHAT.get(stat.S_IFMT(file_stat.st_mode), "a special file")
+            raise FileExistsError(errno.EEXIST, f"{kind} is in the way; move it away")
         self._put(scratch, temporary, path)
 
     def make_folder(self, entry: Entry) -> None:
-        """Make a folder where there is none; those above it are there; so is `.`."""
+        """Make a folder if it does not exist; its parent folders do, and so does `.`."""
         try:
             folder, name = self._place(entry.path)
             os.mkdir(name, _UNFINISHED_MODE, dir_fd=folder)
         except OSError as error:
-            if (found := self.in_the_way(entry.path, folder=True)) is not None:
-                raise found from None
+            if (obstacle := self.in_the_way(entry.path, folder=True)) is not None:
+                raise obstacle from None
             if error.errno != errno.EEXIST:
                 raise
             if not _is_unfinished(os.stat(name, dir_fd=folder, follow_symlinks=False)):
                 return
-        with contextlib.suppress(OSError):  # it is tried again, and told, when all is there
+        with contextlib.suppress(OSError):  # tried again, and reported, at the end
             self.set_attributes(entry, mode=True)
 
     def in_the_way(self, path: bytes, *, folder: bool = False) -> OSError | None:
-        """What is where a file, or a folder, or a folder above it is to be; None: nothing."""
+        """The error for something in the way of a file or folder, or of a parent; None: nothing is."""
         names = path.split(b"/")
         for depth in range(1, len(names) + 1):
-            above = b"/".join(names[:depth])
-            found = self.find(above)
-            if found is None:
+            part = b"/".join(names[:depth])
+            file_stat = self.find(part)
+            if file_stat is None:
                 return None
-            if stat.S_ISDIR(found.st_mode) != (folder or depth < len(names)):
-                what = _WHAT.get(stat.S_IFMT(found.st_mode), "a special file")
-                number = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.ENOTDIR
-                place = os.fsencode(self.root) + b"/" + above
-                return OSError(number, f"{what} is in the way; move it away", place)
+            if stat.S_ISDIR(file_stat.st_mode) != (folder or depth < len(names)):
+                kind = _WHAT.get(stat.S_IFMT(file_stat.st_mode), "a special file")
+                number = errno.EISDIR if stat.S_ISDIR(file_stat.st_mode) else errno.ENOTDIR
+                full_path = os.fsencode(self.root) + b"/" + part
+                return OSError(number, f"{kind} is in the way; move it away", full_path)
         return None
 
     def set_attributes(self, entry: Entry, *, mode: bool) -> None:
-        """Give a file or folder that is there the time that it is to have, and perhaps the mode."""
+        """Set the time of an existing file or folder, and with `mode` its permission bits."""
         folder, name = self._place(entry.path)
         # O_PATH needs no permission to read; a link would be opened itself, and then refused.
         descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
         try:
-            found = os.fstat(descriptor)
+            file_stat = os.fstat(descriptor)
             handle = f"/proc/self/fd/{descriptor}"
-            if mode and stat.S_IMODE(found.st_mode) != self._modes.of(entry):
-                os.chmod(handle, self._modes.of(entry))  # noqa: PTH101 - no path of ours
-            if not is_time(found, entry.modified):
+            if mode and stat.S_IMODE(file_stat.st_mode) != self._modes.of(entry):
+                os.chmod(handle, self._modes.of(entry))  # noqa: PTH101 - not a path of asynchy
+            if not is_time(file_stat, entry.modified):
                 os.utime(handle, (entry.modified, entry.modified))
         finally:
             os.close(descriptor)
@@ -386,8 +391,8 @@ class CopyTree(SafeTree):
     def folders_in(self, path: bytes) -> list[bytes]:
         """The names of the folders in a folder; the copy's own is the empty path."""
         with os.scandir(self._folder(path)) as entries:
-            below = [item.name for item in entries if item.is_dir(follow_symlinks=False)]
-        return [os.fsencode(name) for name in below]
+            names = [item.name for item in entries if item.is_dir(follow_symlinks=False)]
+        return [os.fsencode(name) for name in names]
 
     def remove_folder(self, path: bytes) -> None:
         """Remove a folder with all that is in it."""

@@ -1,4 +1,4 @@
-"""Files at home, read again in several threads: their SHA-256, or why there is none."""
+"""Reads files at home again in several threads: their SHA-256, or why it could not be computed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BURST_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class HashResult:
-    """What was found in a file's place."""
+    """The result of reading a file again."""
 
     file: CopyFile
     sha256: bytes | None
@@ -52,12 +52,12 @@ def threads() -> int:
 
 
 class Throttle:
-    """So many bytes a second, for all threads together."""
+    """A limit in bytes a second, for all threads together."""
 
     def __init__(self, rate: int | None) -> None:
         self._rate = rate
         self._lock = threading.Lock()
-        self._until = 0.0
+        self._used_until = 0.0
 
     def wait_for(self, count: int, stop: Stop) -> None:
         """Wait until a number of bytes more may be read, or a stop is asked for."""
@@ -65,8 +65,8 @@ class Throttle:
             return
         with self._lock:
             now = time.monotonic()
-            begin = max(self._until, now - _BURST_SECONDS)
-            self._until = begin + count / self._rate
+            begin = max(self._used_until, now - _BURST_SECONDS)
+            self._used_until = begin + count / self._rate
         if begin > now:
             stop.wait(begin - now)
 
@@ -80,53 +80,52 @@ class Reader:
     threads: int
     throttle: Throttle
     cold: bool
-    """Read what is on the disks, and not what memory still holds of it, as far as the system lets
-    us."""
+    """Read from the disks, not from the page cache, as far as the system lets us."""
     on_bytes: Callable[[int], None]
-    """Hears of bytes that were read, from several threads."""
+    """Called with the number of bytes that were read, from several threads."""
 
     def read(self, files: Iterable[CopyFile]) -> Iterator[HashResult]:
-        """Read files; what was found, in their order.
+        """Read files; yields their results in order.
 
         Raises:
             Stopped: a stop was requested meanwhile.
             OSError: the copy's own folder cannot be opened.
         """
         pending: deque[Future[list[HashResult]]] = deque()
-        ended = threading.Event()
+        stopped = threading.Event()
         with ThreadPoolExecutor(self.threads) as pool:
             try:
                 for batch in batches(files, _MAX_BATCH_FILES, _MAX_BATCH_BYTES):
-                    pending.append(pool.submit(self._batch, batch, ended))
+                    pending.append(pool.submit(self._batch, batch, stopped))
                     if len(pending) > 3 * self.threads:
                         yield from pending.popleft().result()
                 while pending:
                     yield from pending.popleft().result()
             finally:
-                ended.set()
+                stopped.set()
                 for future in pending:
                     future.cancel()
 
-    def _batch(self, files: list[CopyFile], ended: threading.Event) -> list[HashResult]:
+    def _batch(self, files: list[CopyFile], stopped: threading.Event) -> list[HashResult]:
         buffer = memoryview(bytearray(_BUFFER_BYTES))
         with SafeTree.of(self.copy) as tree:
-            return [self._one(tree, file, buffer, ended) for file in files]
+            return [self._hash_file(tree, file, buffer, stopped) for file in files]
 
-    def _one(
-        self, tree: SafeTree, file: CopyFile, buffer: memoryview, ended: threading.Event
+    def _hash_file(
+        self, tree: SafeTree, file: CopyFile, buffer: memoryview, stopped: threading.Event
     ) -> HashResult:
         try:
             descriptor = tree.open(file.path)
             try:
-                found = os.fstat(descriptor)
-                if not stat.S_ISREG(found.st_mode):
+                file_stat = os.fstat(descriptor)
+                if not stat.S_ISREG(file_stat.st_mode):
                     return HashResult(file, None, Damage.MISSING)
-                modified = found.st_mtime_ns // 1_000_000_000
-                if found.st_size != file.size:
+                modified = file_stat.st_mtime_ns // 1_000_000_000
+                if file_stat.st_size != file.size:
                     return HashResult(file, None, Damage.EDITED, modified=modified)
-                sha256, read = self._digest(descriptor, file.size, buffer, ended)
+                sha256, read = self._digest(descriptor, file.size, buffer, stopped)
                 now = os.fstat(descriptor)
-                if read != file.size or now.st_mtime_ns != found.st_mtime_ns:  # meanwhile
+                if read != file.size or now.st_mtime_ns != file_stat.st_mtime_ns:  # meanwhile
                     return HashResult(file, None, Damage.EDITED, modified=now.st_mtime_ns // 10**9)
                 return HashResult(file, sha256, modified=modified)
             finally:
@@ -137,7 +136,7 @@ class Reader:
             return HashResult(file, None, problem=error.strerror)
 
     def _digest(
-        self, descriptor: int, size: int, buffer: memoryview, ended: threading.Event
+        self, descriptor: int, size: int, buffer: memoryview, stopped: threading.Event
     ) -> tuple[bytes, int]:
         """The SHA-256 of a file, and how many bytes it is of.
 
@@ -152,8 +151,8 @@ class Reader:
             total += count
             self.on_bytes(count)
             self.throttle.wait_for(count, self.stop)
-            if self.stop.requested or ended.is_set():
+            if self.stop.requested or stopped.is_set():
                 raise Stopped("stopped")
-        if self.cold:  # a nightly look must not push out what others work with
+        if self.cold:  # a nightly audit must not evict the data of others
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         return sha256.digest(), total

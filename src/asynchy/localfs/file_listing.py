@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
 from asynchy.localfs.safe_tree import SafeTree
-from asynchy.model.remote_names import OURS
+from asynchy.model.remote_names import OWN_PREFIX
 
 _MAX_NAMES_IN_MEMORY = 20_000
 """Names of one folder that are sorted at a time; those of a larger folder go through a file."""
@@ -22,24 +22,24 @@ def files_below(
 ) -> Iterator[bytes]:
     """The path of every regular file, in the order of its bytes; links are not followed.
 
-    `on_error` hears of folders that cannot be listed. What asynchy itself leaves is left out.
+    `on_error` gets the folders that cannot be listed. asynchy's own files are left out.
     `others`: links and special files, too.
     """
     folder = b""
     # A folder sorts as its files do: with the slash behind its name.
-    above = [(0, _in_order(iter([b"/"])))]
+    stack = [(0, _in_order(iter([b"/"])))]
     """Of each folder from the top to `folder` the length of its name, and the names in it."""
-    while above:
-        length, names = above[-1]
+    while stack:
+        length, names = stack[-1]
         name = next(names, None)
         if name is None:
-            above.pop()
+            stack.pop()
             folder = folder[: len(folder) - length]
         elif name.endswith(b"/"):
             added = name if name != b"/" else b""
             path = (folder + added).removesuffix(b"/")
             try:
-                above.append((len(added), _in_order(_below(tree, path, others=others))))
+                stack.append((len(added), _in_order(_names_in(tree, path, others=others))))
                 folder += added
             except OSError as error:
                 on_error(path or b".", error)
@@ -47,43 +47,43 @@ def files_below(
             yield folder + name
 
 
-def _below(tree: SafeTree, folder: bytes, *, others: bool) -> Iterator[bytes]:
+def _names_in(tree: SafeTree, folder: bytes, *, others: bool) -> Iterator[bytes]:
     """The names in a folder, a slash behind those of folders."""
     for name, is_folder in tree.entries(folder, others=others):
-        if not name.startswith(OURS):
+        if not name.startswith(OWN_PREFIX):
             yield name + b"/" if is_folder else name
 
 
 def _in_order(names: Iterable[bytes]) -> Iterator[bytes]:
     """Names in the order of their bytes, however many they are; all are taken at once."""
-    few: list[bytes] = []
+    names_in_memory: list[bytes] = []
     file: IO[bytes] | None = None  # `_merged` closes it
     ends = [0]
     for name in names:
-        few.append(name)
-        if len(few) >= _MAX_NAMES_IN_MEMORY:
+        names_in_memory.append(name)
+        if len(names_in_memory) >= _MAX_NAMES_IN_MEMORY:
             file = file or tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the names
-            file.write(b"".join(one + b"\0" for one in sorted(few)))
+            file.write(b"".join(name + b"\0" for name in sorted(names_in_memory)))
             ends.append(file.tell())
-            few = []
-    few.sort()
+            names_in_memory = []
+    names_in_memory.sort()
     if file is None:
-        return iter(few)
+        return iter(names_in_memory)
     file.flush()
-    return _merged(file, ends, few)
+    return _merged(file, ends, names_in_memory)
 
 
-def _merged(file: IO[bytes], ends: list[int], few: list[bytes]) -> Iterator[bytes]:
+def _merged(file: IO[bytes], ends: list[int], names_in_memory: list[bytes]) -> Iterator[bytes]:
     with file:
         runs = [_read(file, start, end) for start, end in itertools.pairwise(ends)]
-        yield from heapq.merge(*runs, few)
+        yield from heapq.merge(*runs, names_in_memory)
 
 
 def _read(file: IO[bytes], start: int, end: int) -> Iterator[bytes]:
     """Names that were written between two places of a file."""
-    rest = b""
+    partial = b""
     while start < end:
         block = os.pread(file.fileno(), min(_READ_BYTES, end - start), start)
         start += len(block)
-        *whole, rest = (rest + block).split(b"\0")
-        yield from whole
+        *names, partial = (partial + block).split(b"\0")
+        yield from names

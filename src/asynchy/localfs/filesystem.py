@@ -1,4 +1,4 @@
-"""File systems and folders: what kind, whether anything is there, and what is flushed to stay."""
+"""File systems and folders: their type, whether they hold data, and flushing them to disk."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def network_file_system(path: Path) -> str | None:
 
 
 def kind_at(mountinfo: str, path: Path) -> str | None:
-    """The file system type at a path, by a table of mounts as proc(5) tells them.
+    """The file system type at a path, by a table of mounts in the form of proc(5).
 
     The way down from the root decides: each mount names the one that it is on, and of several on
     the same one, the first on the way hides those below it.
     """
     mounts = [mount for line in mountinfo.split("\n") if (mount := _mount(line, path)) is not None]
     numbers = {mount.number for mount in mounts}
-    at = [mount for mount in mounts if mount.parent not in numbers - {mount.number}]
+    candidates = [mount for mount in mounts if mount.parent not in numbers - {mount.number}]
     kind: str | None = None
-    while at:
-        nearest = min(reversed(at), key=lambda mount: len(mount.point.parts))
+    while candidates:
+        nearest = min(reversed(candidates), key=lambda mount: len(mount.point.parts))
         kind = nearest.kind
         mounts.remove(nearest)
-        at = [mount for mount in mounts if mount.parent == nearest.number]
+        candidates = [mount for mount in mounts if mount.parent == nearest.number]
     return kind
 
 
@@ -48,12 +48,12 @@ class _Mount(NamedTuple):
 
 
 def _mount(line: str, path: Path) -> _Mount | None:
-    """A line of the table, where its mount is on the way to the path."""
-    fields, separator, rest = line.partition(" - ")
+    """A line of the table, if its mount is on the way to the path."""
+    fields, separator, tail = line.partition(" - ")
     if not separator:
         return None
     number, parent, _, _, point, *_ = fields.split(" ")
-    mount = _Mount(number, parent, Path(_unescaped(point)), rest.split(" ")[0])
+    mount = _Mount(number, parent, Path(_unescaped(point)), tail.split(" ")[0])
     return mount if path.is_relative_to(mount.point) else None
 
 

@@ -16,12 +16,12 @@ _DEFAULT_BLOCK_BYTES = 4096
 
 
 def free_space_for(copy: Copy) -> tuple[int, FreeSpace]:
-    """The device that a copy is on, or is going to be, and what may still be written there.
+    """The device of a copy, or of its future place, and the free space there.
 
     Raises:
         OSError: the project folder cannot be opened, or a link is in the way.
     """
-    descriptor = _nearest(copy)
+    descriptor = _open_nearest(copy)
     try:
         return os.fstat(descriptor).st_dev, free_space(descriptor)
     finally:
@@ -29,24 +29,24 @@ def free_space_for(copy: Copy) -> tuple[int, FreeSpace]:
 
 
 def block_for(copy: Copy) -> int:
-    """Bytes in which the file system that a copy is on, or is going to be, gives space to files.
+    """The block size in bytes of the file system of a copy, or of its future place.
 
-    1 where it does not tell, or is not there.
+    1 if it is not reported, or there is no such place.
     """
     try:
-        descriptor = _nearest(copy)
+        descriptor = _open_nearest(copy)
     except OSError:
         return 1
     try:
         block = os.statvfs(descriptor).f_frsize
     finally:
         os.close(descriptor)
-    if block > _MAX_BLOCK_BYTES:  # what NFS and GPFS tell is how much they write at a time
+    if block > _MAX_BLOCK_BYTES:  # NFS and GPFS report their preferred write size
         return _DEFAULT_BLOCK_BYTES
     return max(1, block)
 
 
-def _nearest(copy: Copy) -> int:
+def _open_nearest(copy: Copy) -> int:
     """The copy's folder, or the one nearest above it that is there, opened."""
     folder = copy.destination
     while True:
@@ -59,10 +59,10 @@ def _nearest(copy: Copy) -> int:
 
 
 def free_space(folder: Path | int) -> FreeSpace:
-    """What an unprivileged user may still write in the folder's file system."""
-    found = os.statvfs(folder)
-    # Some file systems count neither blocks nor inodes, and say 0 of 0.
-    inodes = found.f_favail if found.f_files else None
+    """The space that an unprivileged user may still fill in the folder's file system."""
+    fs_stat = os.statvfs(folder)
+    # Some file systems count neither blocks nor inodes, and report 0 of 0.
+    inodes = fs_stat.f_favail if fs_stat.f_files else None
     return FreeSpace(
-        bytes=found.f_bavail * found.f_frsize if found.f_blocks else None, inodes=inodes
+        bytes=fs_stat.f_bavail * fs_stat.f_frsize if fs_stat.f_blocks else None, inodes=inodes
     )

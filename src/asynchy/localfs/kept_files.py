@@ -1,4 +1,4 @@
-"""Folders beside a copy in which files that were in it are kept, where a person finds them.
+"""Folders beside a copy for files that were taken out of it, for people to look at.
 
     data/frames/x.h5
     data.asynchy-replaced/20261124T140500Z/frames/x.h5    the facility had a newer one
@@ -25,10 +25,10 @@ from typing import Self
 from asynchy.localfs.safe_tree import (
     FOLDER,
     SafeTree,
-    is_ours,
+    is_own_folder,
     is_there,
-    name_for_ours,
     opened,
+    own_folder_name,
     remove_tree,
 )
 from asynchy.model.experiment import Copy
@@ -36,11 +36,11 @@ from asynchy.model.experiment import Copy
 MISMATCH = ".asynchy-mismatch"
 REPLACED = ".asynchy-replaced"
 UNREPORTED = "-unreported"
-"""The end of the name of a folder that nobody was told of: its run goes on, or was killed."""
+"""The end of the name of a folder that was not reported yet: its run goes on, or was killed."""
 CHANGED_AT_HOME = "-changed-at-home"
 """The end of the name of a folder with versions that people had made: the facility lost nothing."""
 _NAME = "%Y%m%dT%H%M%SZ"
-_OURS = re.compile(rf"(\d{{8}}T\d{{6}}Z)(-\d+)*({CHANGED_AT_HOME})?({UNREPORTED})?", re.I)
+_OWN_NAME = re.compile(rf"(\d{{8}}T\d{{6}}Z)(-\d+)*({CHANGED_AT_HOME})?({UNREPORTED})?", re.I)
 """Some file systems show names in lower case."""
 _MODE = 0o2770
 """The project's group works in them, others stay out."""
@@ -53,15 +53,15 @@ def folder_beside(copy: Copy, suffix: str) -> Path:
         OSError: the folder that the copy is in cannot be opened.
     """
     parent = copy.destination.parent
-    wanted = f"{copy.destination.name}{suffix}"
+    name = f"{copy.destination.name}{suffix}"
     try:
-        above = opened(copy.project_folder, parent)
+        parent_fd = opened(copy.project_folder, parent)
     except FileNotFoundError:
-        return parent / wanted
+        return parent / name
     try:
-        return parent / name_for_ours(above, wanted)
+        return parent / own_folder_name(parent_fd, name)
     finally:
-        os.close(above)
+        os.close(parent_fd)
 
 
 def dated_folders(copy: Copy, folder: Path) -> Iterator[tuple[datetime, Path]]:
@@ -76,16 +76,16 @@ def dated_folders(copy: Copy, folder: Path) -> Iterator[tuple[datetime, Path]]:
         return
     try:
         names = sorted(os.listdir(descriptor))  # noqa: PTH208 - no path leads there
-        ours = [name for name in names if is_ours(descriptor, name)]
+        own_names = [name for name in names if is_own_folder(descriptor, name)]
     finally:
         os.close(descriptor)
-    for name in ours:
-        if (when := _time(name)) is not None:
-            yield when, folder / name
+    for name in own_names:
+        if (time := _time(name)) is not None:
+            yield time, folder / name
 
 
 def new_folder(copy: Copy, suffix: str, now: datetime, end: str = "") -> Path:
-    """A place for what is taken out of a copy from now on; nothing is made, nothing is there.
+    """A free path for files that are taken out of a copy from now on; nothing is made yet.
 
     Its name ends with `end`.
 
@@ -123,7 +123,7 @@ def _free_name(folder: int, name: str, end: str = "") -> str:
     """A name that nothing in an opened folder has: with a number, if it has to be."""
     numbered = (f"{name}-{number}{end}" for number in itertools.count(2))
     names = itertools.chain([f"{name}{end}"], numbered)
-    return next(one for one in names if not is_there(folder, one))
+    return next(free_name for free_name in names if not is_there(folder, free_name))
 
 
 def remove(copy: Copy, dated: Path) -> None:
@@ -143,8 +143,8 @@ def remove(copy: Copy, dated: Path) -> None:
 def remove_if_empty(copy: Copy, dated: Path) -> None:
     """Remove the folder of one time if there is nothing in it, and the one that it is in as well.
 
-    In that of a run, folders without a file are nothing: the run made them for files that home then
-    refused to take out of the copy.
+    In the folder of a run, folders without files count as nothing: the run made them for files that
+    then could not be taken out of the copy.
 
     Raises:
         OSError: it could not be removed.
@@ -161,24 +161,26 @@ def _remove_empty_folders(copy: Copy, dated: Path) -> None:
     except FileNotFoundError:  # it was reported, and has another name
         return
     with opened_tree as tree:
-        found, at = [b""], 0
-        while at < len(found):
-            above = found[at] and found[at] + b"/"
-            found += [above + name for name, is_folder in tree.entries(found[at]) if is_folder]
-            at += 1
-        for folder in reversed(found[1:]):
+        folders, index = [b""], 0
+        while index < len(folders):
+            prefix = folders[index] and folders[index] + b"/"
+            folders += [
+                prefix + name for name, is_folder in tree.entries(folders[index]) if is_folder
+            ]
+            index += 1
+        for folder in reversed(folders[1:]):
             tree.drop_empty_folders(folder + b"/")
 
 
 def _remove_if_empty(copy: Copy, folder: Path) -> None:
-    above = opened(copy.project_folder, folder.parent)
+    parent = opened(copy.project_folder, folder.parent)
     try:
-        os.rmdir(folder.name, dir_fd=above)
+        os.rmdir(folder.name, dir_fd=parent)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
             raise
     finally:
-        os.close(above)
+        os.close(parent)
 
 
 class KeptFolder:
@@ -232,15 +234,15 @@ class KeptFolder:
                 raise
         return None
 
-    def take(self, folder: int, name: str | bytes, path: bytes) -> None:
+    def add_version(self, folder: int, name: str | bytes, path: bytes) -> None:
         """Keep a further version of a file, which has a temporary name in an open folder."""
-        kept = self._opened()
+        tree = self._opened()
         free = path
         for number in itertools.count(2):
-            if kept.find(free) is None:
+            if tree.find(free) is None:
                 break
             free = path + f".{number}".encode()
-        kept.receive(folder, name, free)
+        tree.receive(folder, name, free)
 
     def move(self, tree: SafeTree, path: bytes) -> None:
         """Take a file out of a copy and keep it."""
@@ -249,19 +251,19 @@ class KeptFolder:
     def _opened(self) -> SafeTree:
         if self._tree is None:
             for folder in (self.path.parent, self.path):
-                above = opened(self._project, folder.parent)
+                parent = opened(self._project, folder.parent)
                 try:
                     with contextlib.suppress(FileExistsError):
-                        os.mkdir(folder.name, 0o700, dir_fd=above)
-                        _open_up(above, folder.name)
+                        os.mkdir(folder.name, 0o700, dir_fd=parent)
+                        _open_up(parent, folder.name)
                 finally:
-                    os.close(above)
+                    os.close(parent)
             self._tree = SafeTree(self.path, self._project)
         return self._tree
 
 
-def _open_up(above: int, name: str) -> None:
-    descriptor = os.open(name, FOLDER, dir_fd=above)
+def _open_up(parent: int, name: str) -> None:
+    descriptor = os.open(name, FOLDER, dir_fd=parent)
     try:
         os.fchmod(descriptor, _MODE)
     finally:
@@ -269,8 +271,8 @@ def _open_up(above: int, name: str) -> None:
 
 
 def _time(name: str) -> datetime | None:
-    """The time in a name that asynchy gave a folder; one that a person renamed is theirs."""
-    match = _OURS.fullmatch(name)
+    """The time in a folder name that asynchy gave; None if a person renamed the folder."""
+    match = _OWN_NAME.fullmatch(name)
     try:
         return datetime.strptime(match[1], _NAME).replace(tzinfo=UTC) if match else None
     except ValueError:

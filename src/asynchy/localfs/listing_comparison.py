@@ -28,37 +28,37 @@ _FINGERPRINT_BITS = 256
 
 
 class ListingComparer:
-    """Takes the entries of one listing and adds up what is there and what is missing at home.
+    """Compares the entries of one listing with a copy at home, and counts the missing ones.
 
-    A file counts as at home where a regular file of the same size (and, unless `size_only`, the
-    same time in whole seconds) is in its place. One that a person changed there counts as edited
-    while the facility's is as recorded. Symbolic links are not followed, but the first is named.
-    Entries may come in any order; the fingerprint does not depend on it.
+    A file counts as at home if a regular file of the same size (and, unless `size_only`, the same
+    time in whole seconds) is in its place. One that a person changed there counts as edited while
+    the facility's is as recorded. Symbolic links are not followed, but the first is named. Entries
+    may come in any order; the fingerprint does not depend on it.
     """
 
-    def __init__(  # noqa: PLR0913 - what is compared, and how
+    def __init__(  # noqa: PLR0913 - both sides, and the options
         self,
-        home: SafeTree | None,
+        copy_tree: SafeTree | None,
         listed_at: datetime,
         *,
-        look: bool = True,
+        compare: bool = True,
         size_only: bool = False,
         recorded: Callable[[bytes], Recorded | None] | None = None,
         restore: bool = False,
         block: int = 1,
     ) -> None:
-        """Begin; `home` is the copy, None if nothing is at its place.
+        """Begin; `copy_tree` is the copy, None if there is nothing at its place.
 
-        Unless `look`, all that is listed is taken to be at home. `recorded` gives the size and time
-        that a file had when it arrived, None if that is not known. Without it, what differs from
-        the listing is missing, whoever changed it. `restore`: what a person changed is missing.
-        `block`: bytes in which the destination gives space to files.
+        Unless `compare`, all listed entries count as at home. `recorded` returns the size and time
+        that a file had when it arrived, None if not known. Without it, every file that differs from
+        the listing counts as missing. `restore`: files that a person changed count as missing.
+        `block`: the block size of the destination in bytes.
         """
-        self._home = home
-        self._same_place = SamePlace(home) if home is not None and look else None
+        self._copy_tree = copy_tree
+        self._same_place = SamePlace(copy_tree) if copy_tree is not None and compare else None
         self.same_place: tuple[bytes, bytes] | None = None
         """The first two listed paths that lead to one file at home; None: none do, so far."""
-        self._look = look
+        self._compare = compare
         self._listed_at = listed_at
         self._size_only = size_only
         self._recorded = recorded
@@ -70,7 +70,7 @@ class ListingComparer:
         self._others: Counter[EntryKind] = Counter()
         self._brought: Counter[EntryKind] = Counter()
         self._missing_files = self._missing_folders = 0
-        self._newer = self._changed = self._resized = 0
+        self._newer_files = self._changed = self._resized = 0
         self.missing_bytes = 0
         """Of the files that are not at home, so far."""
         self.link: bytes | None = None
@@ -81,32 +81,32 @@ class ListingComparer:
         self._fingerprint = 0
 
     def add(self, entry: Entry) -> LocalState:
-        """Take one entry; what is at home in its place."""
+        """Add one entry; returns the state of its place at home."""
         heartbeat.beat()
         if entry.kind is EntryKind.FOLDER:
-            found = self._of_folder(entry)
+            state = self._of_folder(entry)
             self._folders += 1
-            self._missing_folders += found is LocalState.MISSING
+            self._missing_folders += state is LocalState.MISSING
         elif entry.kind is EntryKind.FILE:
-            found = self._of_file(entry)
+            state = self._of_file(entry)
             self._note_timeless(entry)
             self._files += 1
             self._bytes += entry.size
-            self._edited += found is LocalState.EDITED
-            if found is LocalState.MISSING:
+            self._edited += state is LocalState.EDITED
+            if state is LocalState.MISSING:
                 self._missing_files += 1
                 self.missing_bytes += entry.size
                 self._missing_blocks += -(-entry.size // self._block)
         else:
             self._others[entry.kind] += 1
-            found = self._of_other(entry)
-            self._brought[entry.kind] += found is LocalState.AS_LISTED
-            return found
+            state = self._of_other(entry)
+            self._brought[entry.kind] += state is LocalState.AS_LISTED
+            return state
         self._note(entry)
-        return found
+        return state
 
     def result(self) -> ListingDiff:
-        """What was added up."""
+        """The counts so far."""
         return ListingDiff(
             listed_at=self._listed_at,
             files=self._files,
@@ -118,7 +118,7 @@ class ListingComparer:
             fingerprint=f"{self._fingerprint:064x}",
             other_times=self._other_times,
             edited_files=self._edited,
-            different=DifferentCounts(self._newer, self._changed, self._resized),
+            different=DifferentCounts(self._newer_files, self._changed, self._resized),
             missing_in_blocks=self._missing_blocks * self._block,
             same_place=self.same_place,
             others=_counts(self._others),
@@ -127,74 +127,74 @@ class ListingComparer:
 
     def _of_other(self, entry: Entry) -> LocalState:
         """Whether something of its kind is in the place of a link or special file."""
-        found = self._found(entry.path) if self._look else None
-        if found is None:
+        file_stat = self._find(entry.path) if self._compare else None
+        if file_stat is None:
             return LocalState.MISSING
-        is_link, is_data = stat.S_ISLNK(found.st_mode), _is_data(found.st_mode)
-        there = entry.kind is EntryKind.SYMLINK and is_link
-        there |= entry.kind is EntryKind.SPECIAL and not is_link and not is_data
-        return LocalState.AS_LISTED if there else LocalState.MISSING
+        is_link, is_data = stat.S_ISLNK(file_stat.st_mode), _is_data(file_stat.st_mode)
+        matches = entry.kind is EntryKind.SYMLINK and is_link
+        matches |= entry.kind is EntryKind.SPECIAL and not is_link and not is_data
+        return LocalState.AS_LISTED if matches else LocalState.MISSING
 
     def _of_file(self, entry: Entry) -> LocalState:
-        if not self._look:
+        if not self._compare:
             return LocalState.NOT_LOOKED
-        found = self._found(entry.path)
-        if self._leads_to_another(entry.path, found):
+        file_stat = self._find(entry.path)
+        if self._leads_to_another(entry.path, file_stat):
             return LocalState.MISSING
-        if entry.is_same(found):
+        if entry.is_same(file_stat):
             return LocalState.AS_LISTED
         arrived = entry.size, entry.modified
         recorded = self._recorded(entry.path) if self._recorded else None
         facts = recorded.facts if recorded is not None else None
-        if recorded is not None and facts == arrived and is_edited(found, recorded):
+        if recorded is not None and facts == arrived and is_edited(file_stat, recorded):
             return LocalState.MISSING if self._restore else LocalState.EDITED
-        self._look_for_link(entry, found)
-        if found is None or not stat.S_ISREG(found.st_mode):
+        self._note_link(entry, file_stat)
+        if file_stat is None or not stat.S_ISREG(file_stat.st_mode):
             return LocalState.MISSING
-        same = entry.is_same(found, size_only=self._size_only)
-        same = same or (found.st_size == entry.size and is_changed(entry, facts))
-        self._other_times += same
-        if not same:
-            self._note_different(entry, found)
-        return LocalState.AS_LISTED if same else LocalState.MISSING
+        is_same = entry.is_same(file_stat, size_only=self._size_only)
+        is_same = is_same or (file_stat.st_size == entry.size and is_changed(entry, facts))
+        self._other_times += is_same
+        if not is_same:
+            self._note_different(entry, file_stat)
+        return LocalState.AS_LISTED if is_same else LocalState.MISSING
 
-    def _note_different(self, entry: Entry, found: os.stat_result) -> None:
-        if is_time(found, entry.modified):
+    def _note_different(self, entry: Entry, file_stat: os.stat_result) -> None:
+        if is_time(file_stat, entry.modified):
             self._resized += 1
-        elif entry.modified > found.st_mtime:
-            self._newer += 1
+        elif entry.modified > file_stat.st_mtime:
+            self._newer_files += 1
         else:
             self._changed += 1
 
-    def _found(self, path: bytes) -> os.stat_result | None:
-        """What is there; nothing if home cannot hold or show it: a transfer names that."""
+    def _find(self, path: bytes) -> os.stat_result | None:
+        """The stat result of a path; None if it cannot be read, which a transfer reports."""
         try:
-            return self._home.find(path) if self._home is not None else None
+            return self._copy_tree.find(path) if self._copy_tree is not None else None
         except OSError as error:
             if not is_about_one_file(error):
                 raise
             return None
 
-    def _leads_to_another(self, path: bytes, found: os.stat_result | None) -> bool:
-        """Whether what was found is there under another listed name, and so not under this one."""
-        if found is None or self._same_place is None:
+    def _leads_to_another(self, path: bytes, file_stat: os.stat_result | None) -> bool:
+        """Whether the file was listed under another name, and so does not count for this one."""
+        if file_stat is None or self._same_place is None:
             return False
-        other = self._same_place.other(path, found)
-        if other is not None:
-            self.same_place = self.same_place or (other, path)
-        return other is not None
+        earlier_path = self._same_place.earlier_path(path, file_stat)
+        if earlier_path is not None:
+            self.same_place = self.same_place or (earlier_path, path)
+        return earlier_path is not None
 
     def _note_timeless(self, entry: Entry) -> None:
         if entry.modified == TIME_UNKNOWN:
             self.timeless = self.timeless or entry.path
             self.timeless_files += 1
 
-    def _look_for_link(self, entry: Entry, found: os.stat_result | None) -> None:
-        if self.link is None and found is not None and stat.S_ISLNK(found.st_mode):
+    def _note_link(self, entry: Entry, file_stat: os.stat_result | None) -> None:
+        if self.link is None and file_stat is not None and stat.S_ISLNK(file_stat.st_mode):
             self.link = entry.path
 
     def _note(self, entry: Entry) -> None:
-        # A folder's size and time say nothing about its data, and rsync does not compare them.
+        # Size and time of a folder do not depend on its data, and rsync does not compare them.
         if entry.kind is EntryKind.FILE:
             text = f"('file', {entry.path!r}, {entry.size}, {entry.modified})"
         else:
@@ -205,16 +205,16 @@ class ListingComparer:
         self._fingerprint = (self._fingerprint + digest) % (1 << _FINGERPRINT_BITS)
 
     def _of_folder(self, entry: Entry) -> LocalState:
-        if not self._look:
+        if not self._compare:
             return LocalState.NOT_LOOKED
-        if self._home is None:
+        if self._copy_tree is None:
             return LocalState.MISSING
-        found = None if entry.path == b"." else self._found(entry.path)
-        if self._leads_to_another(entry.path, found):
+        file_stat = None if entry.path == b"." else self._find(entry.path)
+        if self._leads_to_another(entry.path, file_stat):
             return LocalState.MISSING
-        self._look_for_link(entry, found)
-        there = entry.path == b"." or (found is not None and stat.S_ISDIR(found.st_mode))
-        return LocalState.AS_LISTED if there else LocalState.MISSING
+        self._note_link(entry, file_stat)
+        is_there = entry.path == b"." or (file_stat is not None and stat.S_ISDIR(file_stat.st_mode))
+        return LocalState.AS_LISTED if is_there else LocalState.MISSING
 
 
 def _is_data(mode: int) -> bool:

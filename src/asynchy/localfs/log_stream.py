@@ -43,7 +43,7 @@ def open_stream(path: Path) -> int | None:
         return os.dup(standard)
     try:
         mode = path.stat().st_mode
-    except OSError:  # who opens the file says why
+    except OSError:  # opening the file reports why
         return None
     if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
         return None

@@ -33,16 +33,16 @@ def set_mode(folder: int, name: str | bytes, mode: int, *, needed: bool) -> None
 
 def dated(folder: int, name: str | bytes, modified: int) -> int | None:
     """Give a file a time, if it is known; the time that it then has, in seconds; None: refused."""
-    found = os.stat(name, dir_fd=folder)
-    if not is_time(found, modified):
+    file_stat = os.stat(name, dir_fd=folder)
+    if not is_time(file_stat, modified):
         try:
             os.utime(name, (modified, modified), dir_fd=folder)
         except OSError as error:
             if not is_about_one_file(error):
                 raise
             return None
-        found = os.stat(name, dir_fd=folder)
-    return found.st_mtime_ns // 1_000_000_000
+        file_stat = os.stat(name, dir_fd=folder)
+    return file_stat.st_mtime_ns // 1_000_000_000
 
 
 class TimeNotHeld(OSError):
@@ -50,20 +50,20 @@ class TimeNotHeld(OSError):
 
 
 def time_not_held(modified: int, at_home: int | None) -> TimeNotHeld:
-    """That the file system at home makes another time of one, or takes none; and what to do."""
+    """The error if the file system at home changes or refuses a time, with its hint."""
     if at_home is None:
         return TimeNotHeld(errno.EOPNOTSUPP, _TIME_REFUSED)
-    off = 2 if is_last_of_32_bits(at_home, modified) else max(2, abs(at_home - modified))
-    became = f"{_shown(modified)} became {_shown(at_home)}"
-    words = f"the file system at home cannot hold its time ({became})"
-    way_out = "`compare: size` does without it"
-    if off <= MAX_TIME_TOLERANCE:
-        way_out = f"allow for it with `time-tolerance: {off}`, or with `compare: size`"
-    return TimeNotHeld(errno.EOPNOTSUPP, f"{words}; {way_out}")
+    tolerance = 2 if is_last_of_32_bits(at_home, modified) else max(2, abs(at_home - modified))
+    became = f"{_time_text(modified)} became {_time_text(at_home)}"
+    message = f"the file system at home cannot hold its time ({became})"
+    hint = "`compare: size` does without it"
+    if tolerance <= MAX_TIME_TOLERANCE:
+        hint = f"allow for it with `time-tolerance: {tolerance}`, or with `compare: size`"
+    return TimeNotHeld(errno.EOPNOTSUPP, f"{message}; {hint}")
 
 
-def _shown(seconds: int) -> str:
+def _time_text(seconds: int) -> str:
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
-    except (OverflowError, ValueError, OSError):  # no calendar of ours reaches it
+    except (OverflowError, ValueError, OSError):  # out of the range of datetime
         return f"{seconds} seconds since 1970"

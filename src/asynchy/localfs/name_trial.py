@@ -1,6 +1,6 @@
-"""Names that the file system at home refuses: found before a byte is fetched.
+"""Finds names that the file system at home refuses, before a byte is fetched.
 
-A name is tried on an empty file in a folder of ours (docs/decisions/0050).
+A name is tried on an empty file in a folder of asynchy (docs/decisions/0050).
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ _REFUSALS = {
     errno.ENAMETOOLONG: errno.ENAMETOOLONG,
     errno.ENOENT: errno.EINVAL,
 }
-"""What file systems say of a name that they refuse, and what that means. (exfat-fuse says ENOENT,
-though the folder is there.)"""
+"""The errors of file systems for a name that they refuse, and their meaning. (exfat-fuse returns
+ENOENT, though the folder exists.)
+"""
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _Kind = tuple[frozenset[str], str, int]
@@ -39,28 +40,37 @@ class NameTrial:
     def __init__(self, scratch: int) -> None:
         """`scratch`: that folder, open."""
         self._scratch = scratch
-        self._taken: set[_Kind] = set()
-        """Kinds of names of which one was taken: the others are not tried."""
+        self._accepted: set[_Kind] = set()
+        """Kinds of names of which one was accepted: the others are not tried."""
 
     def refusal(self, name: bytes) -> int | None:
-        """The errno with which home refuses a name; None: it takes it, or the trial failed.
+        """The errno with which the file system refuses a name; None: accepted, or the trial failed.
 
-        Names that differ in letters and digits alone are of one kind; one of them is tried.
+        Names that differ only in letters and digits are of one kind; one of them is tried.
         """
         text = os.fsdecode(name)
         reserved = _RESERVED.fullmatch(text)
         if len(name) <= _PLAIN_BYTES and not reserved and _PLAIN.fullmatch(name):
             return None
-        others = frozenset(c for c in text if not (c.isascii() and c.isalnum()))
-        ends = text if reserved else "/".join(c if c in others else "" for c in (text[0], text[-1]))
-        kind = (others, ends, max(len(name), _PLAIN_BYTES))
-        if kind in self._taken:
+        special_characters = frozenset(
+            character for character in text if not (character.isascii() and character.isalnum())
+        )
+        ends = (
+            text
+            if reserved
+            else "/".join(
+                character if character in special_characters else ""
+                for character in (text[0], text[-1])
+            )
+        )
+        kind = (special_characters, ends, max(len(name), _PLAIN_BYTES))
+        if kind in self._accepted:
             return None
         try:
             self._make(name)
         except OSError as error:
             return _REFUSALS.get(error.errno or 0)
-        self._taken.add(kind)
+        self._accepted.add(kind)
         return None
 
     def _make(self, name: bytes) -> None:

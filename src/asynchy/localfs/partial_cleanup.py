@@ -1,4 +1,4 @@
-"""What transfers that were cut off have left among the data."""
+"""Removes the partial files that interrupted transfers have left among the data."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ log = logging.getLogger(__name__)
 _PARTIAL = os.fsencode(PARTIAL_DIR)
 
 
-def drop_partial_files(home: CopyTree, stop: Stop) -> None:
-    """Remove what transfers that were cut off have left, once one has fetched everything.
+def drop_partial_files(copy_tree: CopyTree, stop: Stop) -> None:
+    """Remove the partial files of interrupted transfers, once a transfer has fetched everything.
 
-    rsync clears up after the files that it completes; those that vanished at the facility
-    meanwhile nobody would.
+    rsync removes those of files that it completes, but not those of files that vanished at the
+    facility meanwhile.
     """
     folders = [b""]
     while folders and not stop.requested:
         folder = folders.pop()
-        above = folder and folder + b"/"
+        prefix = folder and folder + b"/"
         try:
-            below = home.folders_in(folder)
-            if _PARTIAL in below:
-                below.remove(_PARTIAL)
-                home.remove_folder(above + _PARTIAL)
+            folder_names = copy_tree.folders_in(folder)
+            if _PARTIAL in folder_names:
+                folder_names.remove(_PARTIAL)
+                copy_tree.remove_folder(prefix + _PARTIAL)
         except OSError as error:  # the copy is whole; this is only untidy
-            path = escaped(os.fsencode(home.root) + b"/" + folder)
+            path = escaped(os.fsencode(copy_tree.root) + b"/" + folder)
             log.warning("partial files could not be removed from %s: %s", path, error.strerror)
             continue
-        folders += [above + name for name in below]
+        folders += [prefix + name for name in folder_names]

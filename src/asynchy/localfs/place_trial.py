@@ -9,7 +9,7 @@ import threading
 from asynchy.localfs.safe_tree import is_about_one_file
 
 _OF_A_PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE})
-"""What another file system that is mounted in the copy says, or one branch of a mergerfs."""
+"""Errors of another file system that is mounted in the copy, or of one branch of a mergerfs."""
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = bytes(4096)
 

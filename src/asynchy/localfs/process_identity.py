@@ -11,7 +11,7 @@ from pathlib import Path
 from asynchy.model.attempt import Claim
 
 STALE = timedelta(minutes=10)
-"""A claim of another host without a heartbeat for so long counts as left behind."""
+"""A claim of another host without a heartbeat for this time counts as left behind."""
 
 
 def host() -> str:
@@ -20,7 +20,7 @@ def host() -> str:
 
 
 def identity(pid: int) -> str | None:
-    """What tells a process from a later one with the same pid; None if there is none.
+    """Distinguishes a process from a later one with the same pid; None if there is none.
 
     proc(5): field 22 of /proc/PID/stat is the time the process started after boot.
     """
@@ -40,13 +40,13 @@ def _boot() -> str:
 
 
 def is_alive(claim: Claim, process: str, now: datetime) -> bool:
-    """Whether the process behind a claim still works on the copy, as far as can be told."""
+    """Whether the process of a claim still works on the copy, as far as can be known."""
     if claim.host == host():
         return identity(claim.pid) == process
     return now - claim.heartbeat < STALE
 
 
-def me() -> tuple[int, str]:
+def own_process() -> tuple[int, str]:
     """This process's id and identity."""
     pid = os.getpid()
     return pid, identity(pid) or ""

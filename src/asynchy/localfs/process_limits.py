@@ -1,4 +1,4 @@
-"""What the system sets for this process: the umask, and how many files it may open."""
+"""The limits that the system sets for this process: the umask, and the number of open files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _STATUS = Path("/proc/self/status")
 
 
 def umask() -> int:
-    """The permission bits that this process takes from what it makes; 0o022 if it is not told.
+    """The umask of this process; 0o022 if it is not known.
 
-    umask(2) tells it only by changing it, for all threads.
+    umask(2) reports it only by changing it, for all threads.
     """
     with contextlib.suppress(OSError):
         match = re.search(r"^Umask:\s*([0-7]+)$", _STATUS.read_text(), re.MULTILINE)
@@ -31,6 +31,6 @@ def raise_limit() -> None:
     far higher: getrlimit(2).
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    target = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))

@@ -24,14 +24,16 @@ from asynchy.model.verification import CopyFile
 class Quarantine:
     """Keeps files of one copy aside; a context manager for one thread. Methods raise OSError.
 
-    Those that are damaged go to quarantine. Those whose bytes are as they were proven are earlier
-    versions: the facility's changed, and its size and time did not.
+    Damaged files go to quarantine. Files whose bytes are as they were proven are earlier versions:
+    the facility's file changed, and its size and time did not.
     """
 
     def __init__(self, copy: Copy, now: datetime) -> None:
         self._copy = copy
-        kept = (dated_folders(copy, folder_beside(copy, end)) for end in (MISMATCH, REPLACED))
-        self._before = [folder for some in kept for _, folder in some]
+        kept_folders = (
+            dated_folders(copy, folder_beside(copy, end)) for end in (MISMATCH, REPLACED)
+        )
+        self._kept_folders = [folder for dated in kept_folders for _, folder in dated]
         self._damaged = KeptFolder(copy, new_folder(copy, MISMATCH, now))
         self._earlier = KeptFolder(copy, new_folder(copy, REPLACED, now, UNREPORTED))
         self._tree = SafeTree.of(copy)
@@ -45,18 +47,18 @@ class Quarantine:
         self._earlier.close()
 
     def is_edited(self, file: CopyFile) -> bool:
-        """Whether a person changed a file since it arrived: it is theirs, and stays."""
+        """Whether a person changed a file since it arrived: it is left alone."""
         return file.is_edited(self._tree.find(file.path))
 
-    def take(self, file: CopyFile) -> str | None:
-        """Take a file out of the copy; what became of it, for people; None if none was there.
+    def remove_from_copy(self, file: CopyFile) -> str | None:
+        """Take a file out of the copy; the outcome as text for people; None if there was none.
 
-        One with the same bytes as one that is kept is not kept twice. Bytes tell that, and no
-        times: by a clock that was wrong once, the only good version would pass for a kept one.
+        A file with the same bytes as a kept one is not kept twice. Bytes are compared, not times:
+        with a clock that was wrong once, the only good version would pass for a kept one.
         """
         if self._tree.find(file.path) is None:
             return None
-        if any(self._has(folder, file.path) for folder in self._before):
+        if any(self._has_same(folder, file.path) for folder in self._kept_folders):
             self._tree.remove(file.path)
             return "an equal one is kept already"
         if self._is_as_proven(file):
@@ -71,7 +73,7 @@ class Quarantine:
         with open(self._tree.open(file.path), "rb") as opened:  # noqa: PTH123 - no path leads there
             return hashlib.file_digest(opened, "sha256").digest() == file.sha256
 
-    def _has(self, folder: Path, path: bytes) -> bool:
+    def _has_same(self, folder: Path, path: bytes) -> bool:
         with (
             contextlib.suppress(OSError),
             SafeTree(folder, self._copy.project_folder) as tree,

@@ -1,9 +1,9 @@
 """A tree of files at home, opened so that nothing outside it is ever touched.
 
-Every folder is opened from the one above it, and a symbolic link is never followed: whatever the
-facility calls its files, and whatever is at home already, nothing leads out of the tree. Members
-of a project make folders as deep, as many and as they like: nothing here is recursive, and how many
-folders are kept open depends on how many this process may have.
+Every folder is opened from the one above it, and a symbolic link is never followed: neither names
+of the facility nor entries at home lead out of the tree. Members of a project make folders as deep,
+as many and as they like: nothing here is recursive, and how many folders are kept open depends on
+how many this process may have.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class SafeTree:
             os.close(descriptor)
 
     def find(self, path: bytes) -> os.stat_result | None:
-        """What is there, a symbolic link not followed; None if nothing does."""
+        """The stat result of a path, symbolic links not followed; None if it does not exist."""
         try:
             folder, name = self._place(path)
             return os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -101,9 +101,9 @@ class SafeTree:
         names = path.split(b"/")
         for depth in range(1, len(names) + 1):
             part = b"/".join(names[:depth])
-            found = self.find(part)
-            if found is None or stat.S_ISLNK(found.st_mode):
-                return None if found is None else part
+            file_stat = self.find(part)
+            if file_stat is None or stat.S_ISLNK(file_stat.st_mode):
+                return None if file_stat is None else part
         return None
 
     def entries(self, path: bytes, *, others: bool = False) -> Iterator[tuple[bytes, bool]]:
@@ -111,34 +111,34 @@ class SafeTree:
 
         With each whether it is a folder; links and special files are left out unless `others`.
         """
-        with os.scandir(self._folder(path)) as found:
-            for entry in found:
+        with os.scandir(self._folder(path)) as items:
+            for entry in items:
                 is_folder = entry.is_dir(follow_symlinks=False)
                 if is_folder or others or entry.is_file(follow_symlinks=False):
                     yield os.fsencode(entry.name), is_folder
 
     def open(self, path: bytes) -> int:
-        """What is there, opened to be read; a FIFO does not block."""
+        """The descriptor of a path, opened for reading; a FIFO does not block."""
         folder, name = self._place(path)
         return os.open(name, _READ_FLAGS, dir_fd=folder)
 
-    def move(self, path: bytes, to: SafeTree) -> None:
-        """Move what is there to the same place in another tree; folders are made as needed."""
+    def move(self, path: bytes, target_tree: SafeTree) -> None:
+        """Move a file to the same path in another tree; folders are made as needed."""
         folder, name = self._place(path)
-        above, _, _ = path.rpartition(b"/")
+        parent, _, _ = path.rpartition(b"/")
         try:
-            os.rename(name, name, src_dir_fd=folder, dst_dir_fd=to._made(above))
+            os.rename(name, name, src_dir_fd=folder, dst_dir_fd=target_tree._make_folders(parent))
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            self.copy(path, to)
+            self.copy(path, target_tree)
             os.unlink(name, dir_fd=folder)
 
     def receive(self, folder: int, name: str | bytes, path: bytes) -> None:
         """Take a file in from another folder, which is open; folders are made as needed."""
-        above, _, own = path.rpartition(b"/")
+        parent, _, new_name = path.rpartition(b"/")
         try:
-            os.rename(name, own, src_dir_fd=folder, dst_dir_fd=self._made(above))
+            os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=self._make_folders(parent))
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
@@ -146,29 +146,38 @@ class SafeTree:
             self._write(source, path)
             os.unlink(name, dir_fd=folder)
 
-    def copy(self, path: bytes, to: SafeTree) -> None:
+    def copy(self, path: bytes, target_tree: SafeTree) -> None:
         """Copy a file to the same place in another tree; folders are made as needed."""
-        to._write(self.open(path), path)
+        target_tree._write(self.open(path), path)
 
     def _write(self, descriptor: int, path: bytes) -> None:
         """Copy an opened file, which is closed then, to a new one."""
-        above, _, name = path.rpartition(b"/")
+        parent, _, name = path.rpartition(b"/")
         with open(descriptor, "rb") as source:
-            found = os.fstat(source.fileno())
-            new = os.open(
-                name, _CREATE_FLAGS, stat.S_IMODE(found.st_mode), dir_fd=self._made(above)
+            file_stat = os.fstat(source.fileno())
+            target_fd = os.open(
+                name,
+                _CREATE_FLAGS,
+                stat.S_IMODE(file_stat.st_mode),
+                dir_fd=self._make_folders(parent),
             )
-            with open(new, "wb") as target:  # noqa: PTH123
+            with open(target_fd, "wb") as target:  # noqa: PTH123
                 shutil.copyfileobj(source, target, _COPY_BYTES)
                 target.flush()
-                os.utime(target.fileno(), ns=(found.st_atime_ns, found.st_mtime_ns))
+                os.utime(target.fileno(), ns=(file_stat.st_atime_ns, file_stat.st_mtime_ns))
                 os.fsync(target.fileno())
 
-    def link(self, path: bytes, to: SafeTree) -> None:
-        """Give what is there a second name at the same place in another tree (a hard link)."""
+    def link(self, path: bytes, target_tree: SafeTree) -> None:
+        """Make a hard link to a file at the same path in another tree."""
         folder, name = self._place(path)
-        above, _, _ = path.rpartition(b"/")
-        os.link(name, name, src_dir_fd=folder, dst_dir_fd=to._made(above), follow_symlinks=False)
+        parent, _, _ = path.rpartition(b"/")
+        os.link(
+            name,
+            name,
+            src_dir_fd=folder,
+            dst_dir_fd=target_tree._make_folders(parent),
+            follow_symlinks=False,
+        )
 
     def remove(self, path: bytes) -> None:
         """Remove a file."""
@@ -186,7 +195,7 @@ class SafeTree:
             if (descriptor := self._open.pop(path, None)) is not None:
                 os.close(descriptor)
 
-    def _made(self, path: bytes) -> int:
+    def _make_folders(self, path: bytes) -> int:
         """A folder, opened; it and those above it are made where they are missing."""
         with contextlib.suppress(FileNotFoundError):
             return self._folder(path)
@@ -202,8 +211,8 @@ class SafeTree:
         heartbeat.beat()
         if not is_inside(path):
             raise ValueError(f"a path that leads out of the copy: {path!r}")
-        above, _, name = path.rpartition(b"/")
-        return self._folder(above), name
+        parent, _, name = path.rpartition(b"/")
+        return self._folder(parent), name
 
     def _folder(self, path: bytes) -> int:
         if not path:
@@ -213,29 +222,29 @@ class SafeTree:
             end = max(0, path.rfind(b"/", 0, end))
         if end:
             self._open.move_to_end(path[:end])
-        found = self._open[path[:end]] if end else self._root
+        descriptor = self._open[path[:end]] if end else self._root
         while end < len(path):
             start = end + 1 if end else 0
             end = path.find(b"/", start)
             end = len(path) if end < 0 else end
             try:
-                found = os.open(path[start:end], FOLDER, dir_fd=found)
+                descriptor = os.open(path[start:end], FOLDER, dir_fd=descriptor)
             except NotADirectoryError:
                 raise _in_the_way(os.fsencode(self.root) + b"/" + path[:end]) from None
-            self._open[path[:end]] = found
+            self._open[path[:end]] = descriptor
             while len(self._open) > max(1, _budget.share()):
                 os.close(self._open.popitem(last=False)[1])
-        return found
+        return descriptor
 
 
-def same_bytes(one: SafeTree, other: SafeTree, path: bytes) -> bool:
-    """Whether a file has the same bytes in two trees; OSError where it cannot be read."""
-    with open(one.open(path), "rb") as first, open(other.open(path), "rb") as second:  # noqa: PTH123
-        if os.fstat(first.fileno()).st_size != os.fstat(second.fileno()).st_size:
+def same_bytes(tree: SafeTree, other_tree: SafeTree, path: bytes) -> bool:
+    """Whether a file has the same bytes in two trees; OSError if it cannot be read."""
+    with open(tree.open(path), "rb") as file, open(other_tree.open(path), "rb") as other_file:  # noqa: PTH123
+        if os.fstat(file.fileno()).st_size != os.fstat(other_file.fileno()).st_size:
             return False
-        while block := first.read(_COPY_BYTES):
+        while block := file.read(_COPY_BYTES):
             heartbeat.beat()
-            if block != second.read(len(block)):
+            if block != other_file.read(len(block)):
                 return False
     return True
 
@@ -271,13 +280,13 @@ _budget = _Budget()
 def opened(project: Path, folder: Path) -> int:
     """The descriptor of a folder below a project folder (docs/decisions/0021).
 
-    No symbolic link on the way from there is followed: whoever may write in the project could put
-    one in the place of a folder, and lead us where they may not write themselves.
+    No symbolic link on the way from there is followed: members of the project could put one in the
+    place of a folder, and lead us to places where they may not write themselves.
 
     Raises:
         OSError: one of the folders is not there, or is something else.
     """
-    return walk_down(project, folder, lambda above, name: os.open(name, FOLDER, dir_fd=above))
+    return walk_down(project, folder, lambda parent, name: os.open(name, FOLDER, dir_fd=parent))
 
 
 def walk_down(project: Path, folder: Path, step: Callable[[int, str], int]) -> int:
@@ -291,14 +300,14 @@ def walk_down(project: Path, folder: Path, step: Callable[[int, str], int]) -> i
     for part in folder.relative_to(project).parts:
         path /= part
         try:
-            below = step(descriptor, part)
+            child = step(descriptor, part)
         except NotADirectoryError:
             raise _in_the_way(os.fsencode(path)) from None
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(path)) from None
         finally:
             os.close(descriptor)
-        descriptor = below
+        descriptor = child
     return descriptor
 
 
@@ -307,32 +316,32 @@ def _in_the_way(path: bytes) -> OSError:
     return NotADirectoryError(errno.ENOTDIR, reason, path)
 
 
-def is_ours(above: int, name: str) -> bool:
+def is_own_folder(parent: int, name: str) -> bool:
     """Whether a folder of our own user has this name in an opened folder; a link is none."""
     try:
-        found = os.stat(name, dir_fd=above, follow_symlinks=False)
+        folder_stat = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    return stat.S_ISDIR(folder_stat.st_mode) and folder_stat.st_uid == os.geteuid()
 
 
-def name_for_ours(above: int, wanted: str) -> str:
-    """The name of a folder that is ours, or of one that is not there yet.
+def own_folder_name(parent: int, name: str) -> str:
+    """The name of a folder of our own user, or a free name for one.
 
-    Where something else has the name that is wanted, one that begins with it: whoever may write
-    there could have put a link, a file, or a folder of theirs in its place.
+    If something else has `name`, one that begins with it: others who may write there could have put
+    a link, a file, or their own folder in its place.
 
     Raises:
         OSError: the folder cannot be read.
     """
-    if is_ours(above, wanted) or not is_there(above, wanted):
-        return wanted
-    others = (name for name in os.listdir(above) if name.startswith(f"{wanted}-"))
-    ours = (name for name in sorted(others) if is_ours(above, name))
-    return next(ours, f"{wanted}-{secrets.token_hex(4)}")
+    if is_own_folder(parent, name) or not is_there(parent, name):
+        return name
+    candidates = (name for name in os.listdir(parent) if name.startswith(f"{name}-"))
+    own_folders = (name for name in sorted(candidates) if is_own_folder(parent, name))
+    return next(own_folders, f"{name}-{secrets.token_hex(4)}")
 
 
-def remove_tree(above: int, name: str) -> None:
+def remove_tree(parent: int, name: str) -> None:
     """Remove a folder in an opened folder with all that is in it, however deep that is.
 
     Folders that are not empty are moved up, so that no more than two are ever open.
@@ -340,54 +349,55 @@ def remove_tree(above: int, name: str) -> None:
     Raises:
         OSError: some of it could not be removed.
     """
-    top = os.open(name, FOLDER, dir_fd=above)
+    top = os.open(name, FOLDER, dir_fd=parent)
     try:
         numbers = itertools.count()
         folders = _emptied(top, top, numbers)
         while folders:
             heartbeat.beat()
-            below = folders.pop()
-            descriptor = os.open(below, FOLDER, dir_fd=top)
+            name_at_top = folders.pop()
+            descriptor = os.open(name_at_top, FOLDER, dir_fd=top)
             try:
                 folders += _emptied(descriptor, top, numbers)
             finally:
                 os.close(descriptor)
-            os.rmdir(below, dir_fd=top)
+            os.rmdir(name_at_top, dir_fd=top)
     finally:
         os.close(top)
-    os.rmdir(name, dir_fd=above)
+    os.rmdir(name, dir_fd=parent)
 
 
 def _emptied(folder: int, top: int, numbers: Iterator[int]) -> list[str]:
     """Remove the files of a folder and move its folders to the top; their names there."""
     moved = []
     with os.scandir(folder) as entries:
-        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_folder in found:
+        items = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in items:
         if not is_folder:
             os.unlink(name, dir_fd=folder)
         elif folder == top:
             moved.append(name)
         else:
             # The facility's names never begin so: they cannot be in the way.
-            new = f".asynchy-removed-{os.getpid()}-{next(numbers)}"
-            os.rename(name, new, src_dir_fd=folder, dst_dir_fd=top)
-            moved.append(new)
+            new_name = f".asynchy-removed-{os.getpid()}-{next(numbers)}"
+            os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=top)
+            moved.append(new_name)
     return moved
 
 
 def is_about_one_file(error: OSError) -> bool:
-    """Whether an error may be about one file alone: others are tried, and each is told.
+    """Whether an error may concern just one file: others are tried, and each error is reported.
 
-    So are all but those that say that nothing can go on: no space, or no file system any more.
+    True for all errors but those after which nothing can go on: no space, or no file system any
+    more.
     """
     return error.errno is not None and error.errno not in _ABOUT_ALL
 
 
-def is_there(above: int, name: str) -> bool:
+def is_there(parent: int, name: str) -> bool:
     """Whether anything has this name in an opened folder, a link that leads nowhere too."""
     try:
-        os.stat(name, dir_fd=above, follow_symlinks=False)
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""What a transfer does to files at home, tried once on one of ours: nothing is left of it."""
+"""Tries the operations of a transfer once on a file of asynchy; nothing is left of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TIMES = {
     981_173_107: "an odd second, such as 2001-02-03 04:05:07",
     4_102_444_800: "a time after 2038, such as 2100-01-01 00:00:00",
 }
-"""Seconds since 1970 in UTC: what some cannot hold at all, FAT not, and XFS without bigtime not."""
+"""Seconds since 1970 in UTC that some file systems cannot hold: FAT, and XFS without bigtime."""
 _TO_DO = {
     errno.EROFS: "have it mounted for writing",
     errno.ENOSPC: "make room: space or inodes are used up",
@@ -27,13 +27,13 @@ _TO_DO = {
     errno.EXDEV: "let one file system hold the copy; mergerfs: another policy for `create`",
 }
 Refusal = tuple[str, str]
-"""What the file system refuses, and what to do about it."""
+"""An operation that the file system refuses, and the hint."""
 
 
 def refusals(folder: Path, modes: Modes, *, size_only: bool = False) -> Iterator[Refusal]:
-    """What the file system of a folder refuses of what a transfer does: bytes, a mode, a rename.
+    """The operations of a transfer that the folder's file system refuses, such as a rename.
 
-    `modes`: the permission bits that files are to have. `size_only`: their times do not count.
+    `modes`: the permission bits for files. `size_only`: their times do not count.
     """
     try:
         trial = Path(tempfile.mkdtemp(prefix=".asynchy-trial-", dir=folder))
@@ -41,23 +41,23 @@ def refusals(folder: Path, modes: Modes, *, size_only: bool = False) -> Iterator
         yield _refusal("no folder can be made in it", error)
         return
     try:
-        found = list(_tried(trial, modes, size_only=size_only))
+        results = list(_tried(trial, modes, size_only=size_only))
     finally:
-        left = _removed(trial)
-    yield from found
-    if left is not None:
-        words = f"what was made in it for a trial cannot be removed: {trial}: {left.strerror}"
-        yield words, "let the user that runs asynchy remove files there, and remove it"
+        removal_error = _removed(trial)
+    yield from results
+    if removal_error is not None:
+        text = f"a test file or folder in it cannot be removed: {trial}: {removal_error.strerror}"
+        yield text, "let the user that runs asynchy remove files there, and remove it"
 
 
-def _refusal(words: str, error: OSError) -> Refusal:
+def _refusal(text: str, error: OSError) -> Refusal:
     to_do = _TO_DO.get(error.errno or 0, "see `dmesg`, and how it is mounted")
-    return f"{words}: {error.strerror}", to_do
+    return f"{text}: {error.strerror}", to_do
 
 
 def _removed(trial: Path) -> OSError | None:
     """Remove what was made, as far as it can be; the first error."""
-    first = None
+    first_error = None
     for name in ("one/file", "two/file", "one", "two", "."):
         path = trial / name
         try:
@@ -65,25 +65,25 @@ def _removed(trial: Path) -> OSError | None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            first = first or error
-    return first
+            first_error = first_error or error
+    return first_error
 
 
 def _tried(trial: Path, modes: Modes, *, size_only: bool) -> Iterator[Refusal]:
     file = trial / "one" / "file"
-    what = "folder"
+    kind = "folder"
     try:
         for folder in (file.parent, trial / "two"):
             folder.mkdir()
-        what = "file"
-        with file.open("wb") as new:
-            what = ""
-            new.write(_BYTES)
-            new.flush()
-            os.fsync(new.fileno())
+        kind = "file"
+        with file.open("wb") as stream:
+            kind = ""
+            stream.write(_BYTES)
+            stream.flush()
+            os.fsync(stream.fileno())
     except OSError as error:
-        words = f"no {what} can be made in it" if what else "no byte can be written to a file in it"
-        yield _refusal(words, error)
+        text = f"no {kind} can be made in it" if kind else "no byte can be written to a file in it"
+        yield _refusal(text, error)
         return
     yield from _mode(file, modes)
     if not size_only:
@@ -97,19 +97,19 @@ def _tried(trial: Path, modes: Modes, *, size_only: bool) -> Iterator[Refusal]:
 def _mode(file: Path, modes: Modes) -> Iterator[Refusal]:
     if modes.rule == "umask":  # nothing is refused that is needed
         return
-    wanted = modes.of(Entry(EntryKind.FILE, b"file", 0, 0, 0o644))
+    mode = modes.of(Entry(EntryKind.FILE, b"file", 0, 0, 0o644))
     try:
-        file.chmod(wanted)
-        is_set = stat.S_IMODE(file.stat().st_mode) == wanted
+        file.chmod(mode)
+        is_set = stat.S_IMODE(file.stat().st_mode) == mode
         reason = "another one is set"
     except OSError as error:
         is_set, reason = False, error.strerror or str(error)
     if not is_set:
-        yield f"a file cannot be given the mode {wanted:o}: {reason}", "set `modes: umask`"
+        yield f"a file cannot be given the mode {mode:o}: {reason}", "set `modes: umask`"
 
 
 def _times(file: Path) -> Iterator[Refusal]:
-    for seconds, words in _TIMES.items():
+    for seconds, text in _TIMES.items():
         try:
             os.utime(file, (seconds, seconds))
         except OSError as error:
@@ -121,4 +121,4 @@ def _times(file: Path) -> Iterator[Refusal]:
             yield "a file keeps another time than it is given", "set `compare: size`"
             return
         to_do = "set `time-tolerance: 2`, or `compare: size`"
-        yield f"a file cannot be given {words}", to_do
+        yield f"a file cannot be given {text}", to_do

@@ -10,18 +10,18 @@ from pathlib import Path
 from asynchy.config.file_access import access_hint, this_user
 
 
-def unwritable(path: Path, beside: Iterable[str] = ()) -> tuple[str, str] | None:
-    """What is wrong and what to do, if the file or its folder cannot be written; None: nothing.
+def unwritable(path: Path, companions: Iterable[str] = ()) -> tuple[str, str] | None:
+    """The problem and the hint, if the file or its folder cannot be written; None: they can.
 
-    Nothing is made or changed. `beside`: names of files in its folder that are written with it.
+    Nothing is made or changed. `companions`: names of files in its folder that are written with it.
     """
-    if _is_something_else(path):  # a link may lead to what has no path
+    if _is_something_else(path):  # a link may lead to something without a path
         return _not_a_file(path)
     path = path.resolve()
     folder = path.parent
     if (problem := _unwritable_folder(folder, path)) is not None:
         return problem
-    for file in (path, *(folder / name for name in beside)):
+    for file in (path, *(folder / name for name in companions)):
         problem = _unwritable_file(file)
         if problem is not None:
             return problem
@@ -31,8 +31,8 @@ def unwritable(path: Path, beside: Iterable[str] = ()) -> tuple[str, str] | None
 def _unwritable_folder(folder: Path, path: Path) -> tuple[str, str] | None:
     try:
         if not folder.is_dir():
-            what = "is not a folder" if folder.exists() else "does not exist"
-            return f"{path} cannot be written: {folder} {what}", f"make the folder {folder}"
+            problem = "is not a folder" if folder.exists() else "does not exist"
+            return f"{path} cannot be written: {folder} {problem}", f"make the folder {folder}"
     except PermissionError as error:
         return f"{path} cannot be written: {error.strerror}", access_hint(path)
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):

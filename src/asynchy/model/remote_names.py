@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Callable
 
 _LEADING_OUT = frozenset({b"", b".", b".."})
-OURS = b".asynchy-"
+OWN_PREFIX = b".asynchy-"
 """How the names begin of what asynchy itself puts into a copy: the facility's never get there."""
 
 
@@ -29,7 +29,7 @@ def is_wanted(name: bytes, *, dot_files: bool) -> bool:
     """
     if not name.startswith(b".") or name == b".info":
         return True
-    return dot_files and not name.startswith(OURS)
+    return dot_files and not name.startswith(OWN_PREFIX)
 
 
 def target_at_home(

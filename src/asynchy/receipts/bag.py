@@ -17,7 +17,7 @@ from typing import BinaryIO, Self
 from urllib.parse import quote
 
 from asynchy.errors import ReceiptRefused
-from asynchy.localfs.safe_tree import FOLDER, is_there, name_for_ours, opened
+from asynchy.localfs.safe_tree import FOLDER, is_there, opened, own_folder_name
 from asynchy.model.experiment import Copy
 from asynchy.model.formatting import escaped
 from asynchy.model.verification import CopyFile
@@ -91,7 +91,7 @@ class Bag:
             opening.callback(os.close, self._folder)
             self._refuse_others(folder)
             # Members of the project may put something else under that name.
-            self._scratch_name = name_for_ours(self._folder, _SCRATCH)
+            self._scratch_name = own_folder_name(self._folder, _SCRATCH)
             self._scratch = self._empty_scratch()
             self._stack = opening.pop_all()
         self._stack.callback(os.close, self._scratch)

@@ -255,7 +255,7 @@ def _attempt(listed: ListingDiff, judgement: Judgement, now: datetime) -> Attemp
         started=listed.listed_at,
         ended=now,
         host=process_identity.host(),
-        pid=process_identity.me()[0],
+        pid=process_identity.own_process()[0],
         engine="",
         chosen=None,
         check=Level.SIZE.word,

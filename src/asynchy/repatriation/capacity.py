@@ -74,7 +74,7 @@ def select_what_fits(
         submit(limit)
         new = next((item for item in due if item.why is DueReason.NEW), None)
         if new is not None:
-            context.prepare(new.expected, beside=min(at_a_time, len(due)))  # the listings' own
+            context.prepare(new.expected, concurrent=min(at_a_time, len(due)))  # the listings' own
         while listings:
             item, listing = listings.popleft()
             while wait([listing], _POLL_INTERVAL).not_done:
@@ -215,7 +215,7 @@ def _note_unlisted(context: RunContext, due: DueCopy, reason: str) -> None:
         started=now,
         ended=now,
         host=process_identity.host(),
-        pid=process_identity.me()[0],
+        pid=process_identity.own_process()[0],
         engine="",
         chosen=None,
         check="",

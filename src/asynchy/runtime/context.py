@@ -54,13 +54,13 @@ class Clock:
     _mark: float = field(default_factory=time.monotonic)
 
     def now(self) -> datetime:
-        """The time now, zone-aware; never earlier than it was said to be before."""
+        """The time now, zone-aware; never earlier than in a previous call."""
         return self._began + timedelta(seconds=time.monotonic() - self._mark)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """The facility, the catalogue and the means of one run."""
+    """Everything that one run works with: server, catalogue, workers, clock, progress."""
 
     session: ServerSession
     transfer_options: TransferOptions
@@ -69,9 +69,9 @@ class RunContext:
     stop: Stop
     board: ProgressBoard
     transfers_here: bool = True
-    """Whether it is this process that transfers, so that its streams may be connected ahead."""
+    """Whether this process transfers, so that its streams may be connected in advance."""
     retries: int = 0
-    """How often a connection that was lost is tried again at once."""
+    """How often a lost connection is tried again at once."""
     clock: Clock = field(default_factory=Clock)
 
     @property
@@ -82,8 +82,8 @@ class RunContext:
     def time_to_keep_from(self) -> datetime:
         """From when on an earlier version that is kept now counts as kept.
 
-        That is not before anything that the catalogue knows of: by a clock that is behind, it would
-        pass for one that has been kept for long, in a copy that was proven again since.
+        Not before any time in the catalogue: with a clock that is behind, the version would pass
+        for one that has been kept for long, in a copy that was proven again since.
 
         Raises:
             CatalogueError: the catalogue cannot be used.
@@ -97,82 +97,82 @@ class RunContext:
 
     @property
     def round_trip(self) -> float | None:
-        """Seconds to the facility and back, where it offers SFTP and has been asked something."""
+        """Seconds to the facility and back, if it offers SFTP and the time was measured."""
         facts = self.session.facts
         return facts.round_trip if facts.offers_sftp else None
 
-    def prepare(self, amount: DataSize | None, *, beside: int = 0) -> None:
-        """Have connections ready soon: there will be something to transfer, perhaps so much.
+    def prepare(self, amount: DataSize | None, *, concurrent: int = 0) -> None:
+        """Begin to connect for a transfer that will follow, of about `amount` (None: unknown).
 
-        `beside`: how many others are being connected.
+        `concurrent`: how many others are being connected.
         """
         if self.catalogue.writing and self.transfers_here:
-            prepare(self.transfer_options, self.worker_pool, amount, beside)
+            prepare(self.transfer_options, self.worker_pool, amount, concurrent)
 
     def listing_diff(
-        self, copy: Copy, *, look: bool = True, expected: DataSize | None = None
+        self, copy: Copy, *, compare: bool = True, expected: DataSize | None = None
     ) -> ListingDiff:
-        """List an experiment and hold it against its copy at home; store the listing.
+        """List an experiment, compare it with its copy at home, and store the listing.
 
-        Unless `look`, all that was listed is taken to be at home. `expected` is what will have to
-        be fetched, where that is known.
+        Unless `compare`, all listed entries count as at home. `expected`: the size of the transfer
+        that will follow, if known.
 
         Raises:
             CatalogueError: the listing cannot be stored.
             ListingError: it could not be listed.
             Stopped: a stop was requested meanwhile.
-            OSError: what is at home cannot be read.
+            OSError: the copy at home cannot be read.
         """
         with contextlib.ExitStack() as stack:
-            home = None
-            if look:
+            copy_tree = None
+            if compare:
                 with contextlib.suppress(FileNotFoundError):
-                    home = stack.enter_context(SafeTree.of(copy))
-            return self._survey(copy, home, expected, look=look)
+                    copy_tree = stack.enter_context(SafeTree.of(copy))
+            return self._compare(copy, copy_tree, expected, compare=compare)
 
-    def _survey(
-        self, copy: Copy, home: SafeTree | None, expected: DataSize | None, *, look: bool
+    def _compare(
+        self, copy: Copy, copy_tree: SafeTree | None, expected: DataSize | None, *, compare: bool
     ) -> ListingDiff:
-        known = self.catalogue.copy_files_of(copy)
+        recorded_facts = self.catalogue.copy_files_of(copy)
         for tries in itertools.count():
-            surveyor = ListingComparer(
-                home,
+            comparer = ListingComparer(
+                copy_tree,
                 self.clock.now(),
-                look=look,
+                compare=compare,
                 size_only=self.transfer_options.compare == "size",
-                recorded=known.recorded if known is not None else None,
+                recorded=recorded_facts.recorded if recorded_facts is not None else None,
                 restore=self.transfer_options.restore,
                 block=block_for(copy),
             )
             listing = self.catalogue.listing(copy)
-            hearing = _Hearing(self, surveyor, listing, expected)
+            handler = _ListingHandler(self, comparer, listing, expected)
             try:
                 unlisted = list_experiment(
-                    self.session, copy.source, hearing.hear, self.stop,
+                    self.session, copy.source, handler.add_entry, self.stop,
                     dot_files=self.transfer_options.dot_files,
                 )  # fmt: skip
                 break
             except ListingError as error:
                 if not (error.transient and self.try_again(tries, f"{copy.epn}: {error}")):
                     raise
-        if surveyor.link is not None:
-            path = escaped(surveyor.link)
+        if comparer.link is not None:
+            path = escaped(comparer.link)
             log.warning("%s: at home, %s is a symbolic link, which is not followed", copy.epn, path)
-        if surveyor.timeless is not None:
+        if comparer.timeless is not None:
             log.warning(
-                "%s: the time of %s is not known over SFTP (before 1970 or after 2106), of which "
-                "size alone is compared; the first of them: %s", copy.epn,
-                count(surveyor.timeless_files, "file"), escaped(surveyor.timeless),
+                "%s: SFTP cannot report the time of %s (before 1970 or after 2106), so only size "
+                "is compared; the first of them: %s", copy.epn,
+                count(comparer.timeless_files, "file"), escaped(comparer.timeless),
             )  # fmt: skip
         for folder in unlisted[:_MAX_NAMED]:
             log.warning("%s: could not be listed at the facility: %s", copy.epn, folder)
         if len(unlisted) > _MAX_NAMED:
             log.warning("%s: and %d more folders", copy.epn, len(unlisted) - _MAX_NAMED)
-        found = replace(surveyor.result(), unlisted=tuple(unlisted))
+        listing_diff = replace(comparer.result(), unlisted=tuple(unlisted))
         if listing is None:
-            return found
+            return listing_diff
         listing.finish(self.round_trip, [folder.path for folder in unlisted])
-        return replace(found, listing=listing.number)
+        return replace(listing_diff, listing=listing.number)
 
     def try_again(self, tries: int, what: str) -> bool:
         """Wait for another try after a lost connection, longer each time; whether to try it."""
@@ -183,28 +183,28 @@ class RunContext:
         return not self.stop.wait(seconds)
 
 
-class _Hearing:
-    """Takes what is listed: compared with what is at home, stored, streams connected meanwhile."""
+class _ListingHandler:
+    """Takes each listed entry: compares and stores it, and connects streams meanwhile."""
 
     def __init__(
         self,
         context: RunContext,
-        surveyor: ListingComparer,
+        comparer: ListingComparer,
         listing: ListingWriter | None,
         expected: DataSize | None,
     ) -> None:
         self._context = context
-        self._surveyor = surveyor
+        self._comparer = comparer
         self._listing = listing
         self._expected = expected
-        self._pays_from: float = _MIN_BYTES_TO_PREPARE if expected is None else 0
+        self._prepare_from: float = _MIN_BYTES_TO_PREPARE if expected is None else 0
 
-    def hear(self, entry: Entry) -> None:
-        found = self._surveyor.add(entry)
+    def add_entry(self, entry: Entry) -> None:
+        local_state = self._comparer.add(entry)
         if self._listing is not None:
-            self._listing.add(entry, found)
-        if self._surveyor.missing_bytes >= self._pays_from:
-            self._pays_from = math.inf
+            self._listing.add(entry, local_state)
+        if self._comparer.missing_bytes >= self._prepare_from:
+            self._prepare_from = math.inf
             self._context.prepare(self._expected)
 
 
@@ -216,9 +216,9 @@ def run_context(
     write: bool,
     session: ServerSession | None = None,
 ) -> RunContext:
-    """The site that a config describes; without `write`, the catalogue is only looked at.
+    """The context for a config; without `write`, the catalogue is only read.
 
-    `session`: with the facility's server, where one was begun.
+    `session`: with the facility's server, if one was begun.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
@@ -227,10 +227,10 @@ def run_context(
     transfer_options = transfer_options_of(settings)
     path = settings.catalogue_path
     catalogue = Catalogue.open(path) if write else Catalogue.preview(path)
-    if write and session.facts.round_trip is None:  # who only looks has no streams to connect
-        far = catalogue.round_trip()
-        if far is not None:
-            session.note_round_trip(far)
+    if write and session.facts.round_trip is None:  # who only reads has no streams
+        stored_round_trip = catalogue.round_trip()
+        if stored_round_trip is not None:
+            session.note_round_trip(stored_round_trip)
     return RunContext(
         session=session,
         transfer_options=transfer_options,

@@ -311,7 +311,7 @@ class _Audit:
             started=self._started,
             ended=now,
             host=process_identity.host(),
-            pid=process_identity.me()[0],
+            pid=process_identity.own_process()[0],
             files=self._files,
             bytes=self._bytes,
             different=self._counts[Damage.CHANGED.value],
@@ -337,7 +337,7 @@ def _absent(context: RunContext, record: CopyRecord, *, superseded: bool) -> Aud
     """Store that a copy was not at its place."""
     reason = f"{record.copy.destination} {record.presence.value}"
     now = context.clock.now()
-    pid, _ = process_identity.me()
+    pid, _ = process_identity.own_process()
     context.catalogue.note(
         record.id,
         Check(

@@ -31,7 +31,7 @@ from asynchy.ssh.server import Server
 
 log = logging.getLogger(__name__)
 
-_OURS_ALONE = "--chmod=D0700,F0600"
+_OWNER_ONLY = "--chmod=D0700,F0600"
 """The modes of files during the transfer; they get their final ones when they are put in place."""
 _SPECIAL = ("--perms", "--chmod=Dg+s,ug+w,o-wx,ug+X,u+r", "--chmod=Du-s,D-t,Fug-s,F-t")
 """The modes of special files; the second rule strips setuid, sticky and setgid on files, so that no
@@ -98,7 +98,7 @@ def fetch_files(  # noqa: PLR0913, PLR0917 - paths, source, target, options, lim
         "--no-implied-dirs",
         "--ignore-missing-args",
         "--ignore-times",
-        _OURS_ALONE,
+        _OWNER_ONLY,
         *((f"--compare-dest={paths.earlier}",) if paths.earlier is not None else ()),
         f"--temp-dir={TEMPORARY}",
         *((f"--partial-dir={PARTIAL_DIR}",) if transfer_options.partial else ()),

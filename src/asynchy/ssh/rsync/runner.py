@@ -27,7 +27,7 @@ from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Entry, EntryKind, Unlisted
 from asynchy.model.formatting import escaped
 from asynchy.model.listing_limits import ListingLimits, check_name
-from asynchy.model.remote_names import OURS, is_wanted
+from asynchy.model.remote_names import OWN_PREFIX, is_wanted
 from asynchy.ssh import connection_limit, subprocess_runner
 from asynchy.ssh.error_causes import (
     REFUSED_BACKOFF,
@@ -62,7 +62,7 @@ _NOT_ALLOWED = "rrsync error: unsafe arg"
 
 _PATH_LIST_BLOCK = 2048  # bytes
 """Bytes of a list of paths that rsync reads at a time: FILESFROM_BUFLEN of its io.c."""
-_OURS = f"{OURS.decode()}*"
+_OWN_FILES = f"{OWN_PREFIX.decode()}*"
 ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "RSYNC_PROTECT_ARGS": "0"}
 
 
@@ -93,7 +93,7 @@ def list_tree(  # noqa: PLR0913 - server, folder, callbacks, depth
         "--list-only",
         *(("--recursive", "--no-inc-recursive") if deep else ("--dirs",)),
         *(() if dot_files else ("--include=.info/*", "--exclude=.*/*")),
-        f"--exclude={_OURS}/*",
+        f"--exclude={_OWN_FILES}/*",
         "--",
         address(remote, source),
     ]
@@ -344,7 +344,7 @@ def list_of_paths(paths: Iterable[bytes]) -> bytes:
 def filters(*, dot_files: bool) -> tuple[str, ...]:
     """The options of an rsync that brings a whole tree, so that it leaves out the same names."""
     if dot_files:
-        return (f"--exclude={_OURS}",)
+        return (f"--exclude={_OWN_FILES}",)
     return "--include=.info", "--exclude=.*"
 
 
