@@ -32,7 +32,7 @@ LISTING = {
     "listing: long handle": NO_SFTP + "a handle of 1,000,000 bytes",
     "listing: no names": "goes on without naming anything",
     "listing: dot files without end": r"more than 2,000 entries \(max-entries\)",
-    "listing: long words": r"the server says: \\x1b\[2Jno\\n",
+    "listing: long words": r"the server reports: \\x1b\[2Jno\\n",
 }
 LOST = r"4 streams were lost at the same files, the first of them \.info; the last: .*"
 READING = {

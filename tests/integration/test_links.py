@@ -12,7 +12,7 @@ import pytest
 from asynchy.errors import ExperimentAbsent, ListingRefused, NotAFolder
 from asynchy.facility import lister
 from asynchy.facility.discovery import discover, discover_in
-from asynchy.facility.old_places import look_at_old_places
+from asynchy.facility.old_places import check_old_places
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Entry, EntryKind
 from asynchy.model.relocation import OldPlace
@@ -363,5 +363,5 @@ def test_old_and_new_paths_are_compared_by_where_they_lead(
     give(data)
     new = f"{data}/real/mx/1a"
     old = {f"{data}/{name}/mx/1a": new for name in ("link", "other", "none")}
-    found = look_at_old_places(session, old, Stop())
+    found = check_old_places(session, old, Stop())
     assert list(found.values()) == [OldPlace.SAME, OldPlace.OTHER, OldPlace.GONE]

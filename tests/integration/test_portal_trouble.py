@@ -201,7 +201,7 @@ def test_an_epn_with_a_visit_of_unknown_times_is_fetched_but_not_marked_complete
     home.facility.portal.add_raw_visit(23, visit)
     run = home.once()
     assert run.returncode == 4
-    assert "visit 99 (12282a): its start_time is no time with a zone" in run.stdout
+    assert "visit 99 (12282a): its start_time is not a time with a zone" in run.stdout
     assert compare_trees(source, home.copy("12282a")) == []
     assert home.ignored == ""
 

@@ -156,7 +156,7 @@ def test_a_folder_that_cannot_be_opened_is_told_and_the_rest_listed(scripted: Sc
     heard = listed(scripted("broken folder", FOLDERS=30, FILES=3))
     assert heard.files == 90
     assert list(heard.refused) == [b"broken"]
-    assert heard.refused[b"broken"].reason == "the server says: input/output error (4)"
+    assert heard.refused[b"broken"].reason == "the server reports: input/output error (4)"
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_names_that_lead_out_are_refused_with_their_folder(scripted: Scripted) -
 def test_a_file_without_a_size_is_not_of_size_0(scripted: Scripted) -> None:
     heard = listed(scripted("no attributes"))
     assert heard.found == []
-    assert heard.refused[b"."].reason == "the server does not say what file is"
+    assert heard.refused[b"."].reason == "the server does not report what file is"
 
 
 def test_file_of_which_the_server_says_nothing_keeps_its_folder_back_alone(
@@ -207,7 +207,10 @@ def test_file_of_which_the_server_says_nothing_keeps_its_folder_back_alone(
     heard = listed(scripted("one without attributes", FOLDERS=3, FILES=2))
     (refused,) = heard.refused.items()
     assert refused[0] == b"d00001"
-    assert (refused[1].alone, refused[1].reason) == (True, "the server does not say what file is")
+    assert (refused[1].alone, refused[1].reason) == (
+        True,
+        "the server does not report what file is",
+    )
     assert heard.files == 5
 
 

@@ -22,7 +22,7 @@ from tests.conftest import Group, give, wait_until
 
 CLOSED = {
     0: "it may not be read (EACCES)",
-    0o444: "what is in it may not be looked at (no x permission)",
+    0o444: "its entries cannot be read (no x permission)",
 }
 """The mode of a folder at the facility -> why it cannot be listed."""
 
@@ -338,7 +338,7 @@ def test_a_server_that_goes_and_comes_back_costs_little(group: Group) -> None:
         process.send_signal(signal.SIGCONT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert "the walk lost the facility" in err
+    assert "the walk lost the connection to the facility" in err
     assert "trying again" in err
     assert "1 experiment listed" in out
     assert differences(group, source) == []

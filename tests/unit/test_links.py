@@ -91,7 +91,7 @@ TO_X = "it is a symbolic link to x"
         ),
         (CLOSED, pointing(b"x"), "x", f"{TO_X}, which may not be read (EACCES)"),
         (UNSUPPORTED, pointing(b"x"), "x", f"{TO_X}, which cannot be followed: Operation unsupported (8)"),
-        (Attributes(), pointing(b"x"), "x", f"{TO_X}, of which the server does not say what it is"),
+        (Attributes(), pointing(b"x"), "x", f"{TO_X}, of which the server does not report what it is"),
         (FOLDER, pointing(b"\x1b[31m\xff"), "\\x1b[31m\\xff", None),
         (FOLDER, Names(()), None, None),
     ],
@@ -150,7 +150,7 @@ ROOT = b"/data/mx/1a"
         ),
         (
             {(PacketType.LSTAT, ROOT): CLOSED},
-            FolderError("it may not be looked at (EACCES)", replaced=True),
+            FolderError("it may not be read (EACCES)", replaced=True),
         ),
         (
             {(PacketType.LSTAT, ROOT): FOLDER, (PacketType.STAT, ROOT): FOLDER},
@@ -173,7 +173,7 @@ ROOT = b"/data/mx/1a"
         (
             {(PacketType.LSTAT, ROOT): UNSUPPORTED},
             FolderError(
-                "the server does not say whether it is there: Operation unsupported", replaced=True
+                "the server does not report whether it exists: Operation unsupported", replaced=True
             ),
         ),
     ],

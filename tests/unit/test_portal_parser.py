@@ -45,9 +45,13 @@ def test_a_visit_is_read_with_its_zone() -> None:
         ({"epn": "9" * 10_000}, None, "its EPN is none: 999"),
         ({"epn": {"a": 1}}, None, "its EPN is none: {'a': 1}"),
         ({"id": None}, Epn("12282a"), "its id is none"),
-        ({"start_time": None}, Epn("12282a"), "its start_time is no time with a zone: missing"),
-        ({"end_time": "2016-04-29T16:00:00"}, Epn("12282a"), "its end_time is no time with a zone"),
-        ({"end_time": "tomorrow"}, Epn("12282a"), "its end_time is no time with a zone"),
+        ({"start_time": None}, Epn("12282a"), "its start_time is not a time with a zone: missing"),
+        (
+            {"end_time": "2016-04-29T16:00:00"},
+            Epn("12282a"),
+            "its end_time is not a time with a zone",
+        ),
+        ({"end_time": "tomorrow"}, Epn("12282a"), "its end_time is not a time with a zone"),
         ({"end_time": "2015-01-01T00:00:00Z"}, Epn("12282a"), "it ends before it starts"),
     ],
 )
@@ -243,7 +247,7 @@ def test_an_id_is_a_number_or_a_text_without_blanks_around_it() -> None:
     ("item", "words"),
     [
         ({**GOOD, "epn": None}, "visit 7: its EPN is none: missing"),
-        ({**GOOD, "end_time": "x"}, "visit 7 (12282a): its end_time is no time with a zone: x"),
+        ({**GOOD, "end_time": "x"}, "visit 7 (12282a): its end_time is not a time with a zone: x"),
         ({**GOOD, "id": "\x1b[31m", "epn": 1.5}, "visit \\x1b[31m: its EPN is none: 1.5"),
         (["12282a"], "an entry of the answer: not a visit: ['12282a']"),
     ],

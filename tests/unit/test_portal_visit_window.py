@@ -66,14 +66,14 @@ def test_equal_repeats_are_merged_within_an_answer_and_across_answers() -> None:
         "proposal": {"title": "edited meanwhile"},
     }
     entry, _ = heard([VISIT, VISIT], [same])
-    (visit,) = entry.told().visits
+    (visit,) = entry.as_answer().visits
     assert visit.title == "edited meanwhile"
-    assert entry.told().problem is None
+    assert entry.as_answer().problem is None
 
 
 def test_two_visits_of_one_id_in_one_answer_are_a_problem_and_both_kept() -> None:
     entry, _ = heard([VISIT, {**VISIT, "epn": "8020l"}])
-    told = entry.told()
+    told = entry.as_answer()
     assert {visit.epn.text for visit in told.visits} == {"12282a", "8020l"}
     assert told.problem == (
         "equipment 23: not every running visit is known: visit 7 is told in 2 ways: "
@@ -88,15 +88,15 @@ def test_a_visit_that_is_moved_between_two_answers_is_a_problem() -> None:
 
 def test_visits_with_ids_of_their_own_do_not_contradict_each_other() -> None:
     entry, _ = heard([VISIT, {**VISIT, "id": 8}, {**VISIT, "id": 9, "epn": "8020l"}])
-    assert contradictions(entry.told().visits) == []
-    assert len(entry.told().visits) == 3
+    assert contradictions(entry.as_answer().visits) == []
+    assert len(entry.as_answer().visits) == 3
     assert entry.problem is None
 
 
 def test_an_unreadable_visit_is_a_problem_and_the_past_is_asked_for_all_the_same() -> None:
     entry, portal = heard([{**VISIT, "epn": None}], [VISIT])
     assert portal.asked == [(NOW - DAY, NOW), (NOW - 2 * DAY, NOW - DAY)]
-    told = entry.told()
+    told = entry.as_answer()
     assert [visit.id for visit in told.visits] == ["7"]
     assert told.problem == (
         "equipment 23: not every running visit is known: "
@@ -115,6 +115,6 @@ def test_a_problem_names_some_of_many_unreadable_visits_and_counts_the_others() 
 def test_a_failure_is_told_beside_an_unreadable_visit_and_ends_the_questions() -> None:
     entry, portal = heard([["no visit"]], PortalUnavailable("the portal is down"), [VISIT])
     assert len(portal.asked) == 2
-    problem = entry.told().problem or ""
+    problem = entry.as_answer().problem or ""
     assert problem.startswith("equipment 23: the portal is down; equipment 23: not every running")
     assert "an entry of the answer: not a visit: ['no visit']" in problem

@@ -192,7 +192,7 @@ class Asking:
                     del entry.visits[number]
 
     def _told(self, entries: Iterable[_Answers]) -> tuple[EquipmentVisits, ...]:
-        answers = tuple(entry.told() for entry in entries)
+        answers = tuple(entry.as_answer() for entry in entries)
         for answer in answers:
             assert answer.since is not None and answer.until is not None
             whole = not answer.problem

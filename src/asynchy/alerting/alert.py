@@ -231,7 +231,7 @@ def _visits(context: CycleContext, now: datetime, days: int) -> tuple[EquipmentV
     doubt_clock(entries, context.portal.clock_offset)
     doubt_emptiness(context, entries, now)
     name_together(entries)
-    return tuple(entry.told() for entry in entries)
+    return tuple(entry.as_answer() for entry in entries)
 
 
 def _at_risk(

@@ -1,1 +1,1 @@
-"""The facility: what its portal and its SFTP service tell."""
+"""Clients of the facility's portal and of its SFTP service."""

@@ -26,7 +26,7 @@ _BEAMLINE = re.compile(rb"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]{0,99}")
 
 @dataclass(frozen=True)
 class DiscoveredExperiments:
-    """What was found."""
+    """The experiments below a folder, and the folders that cannot be used."""
 
     experiments: tuple[LocatedExperiment, ...]
     """In order of beamline and EPN."""
@@ -46,15 +46,15 @@ class DiscoveredExperiments:
 
     @property
     def epns(self) -> set[Epn]:
-        """The EPNs after which something is named, whether or not it can be listed."""
-        found = {located.experiment.epn for located in self.experiments}
+        """The EPNs that name a folder, a link or a file, whether or not it can be listed."""
+        epns = {located.experiment.epn for located in self.experiments}
         links = {link.experiment.epn for link in self.broken if link.experiment is not None}
-        return found | links | set(self.other.values())
+        return epns | links | set(self.other.values())
 
     def may_hold(self, source: str) -> bool:
-        """Whether something is in the place of an experiment that was not found, or may be.
+        """Whether there is, or may be, something in the place of an experiment that was not found.
 
-        It may be where the folder above it could not be listed.
+        There may be if the folder above it could not be listed.
         """
         return source in self._occupied or source.rpartition("/")[0] in self._occupied
 
@@ -67,8 +67,8 @@ def discover(session: ServerSession, root: str, stop: Stop) -> DiscoveredExperim
     """The experiments in a folder at the facility and in the folders in it.
 
     Both layouts that the facility has had: `/data/<epn>`, and `/data/<beamline>/<epn>`. A folder
-    that is named like no EPN is taken for a beamline's; in that one, it is passed over. A symbolic
-    link to a folder counts as that folder.
+    whose name is not an EPN counts as a beamline's; inside a beamline's folder, it is skipped. A
+    symbolic link to a folder counts as that folder.
 
     Raises:
         ListingError: the folder itself could not be listed, or the connection broke off.
@@ -77,12 +77,12 @@ def discover(session: ServerSession, root: str, stop: Stop) -> DiscoveredExperim
     """
     base = root.rstrip("/")
     try:
-        top = _look(session, root, stop, base=base, may_be=_is_either)
+        top = _list_folder(session, root, stop, base=base, may_be=_is_either)
     except ExperimentAbsent:
         raise ListingError(
             f"there is no {root} at the facility", hint="check `walk-root`"
         ) from None
-    found = [top.sorted_out("")]
+    parts = [top.as_discovered("")]
     unlisted: dict[str, str] = {}
     for name in top.folders:
         if _epn(name) is not None:
@@ -92,15 +92,16 @@ def discover(session: ServerSession, root: str, stop: Stop) -> DiscoveredExperim
             continue
         folder = f"{base}/{name.decode('ascii')}"
         try:
-            found.append(discover_in(session, folder, name.decode("ascii"), stop))
+            parts.append(discover_in(session, folder, name.decode("ascii"), stop))
         except (ExperimentAbsent, ListingRefused) as error:
             unlisted[folder] = error.message.removeprefix(f"{folder}: ")
-    located = [one for part in found for one in part.experiments]
+    located = [item for part in parts for item in part.experiments]
     return DiscoveredExperiments(
-        experiments=tuple(sorted(located, key=lambda one: one.experiment)),
-        unlisted={key: why for part in found for key, why in part.unlisted.items()} | unlisted,
-        broken=tuple(link for part in found for link in part.broken),
-        other={path: epn for part in found for path, epn in part.other.items()},
+        experiments=tuple(sorted(located, key=lambda item: item.experiment)),
+        unlisted={key: reason for part in parts for key, reason in part.unlisted.items()}
+        | unlisted,
+        broken=tuple(link for part in parts for link in part.broken),
+        other={path: epn for part in parts for path, epn in part.other.items()},
         others=tuple(escaped(name) for name in sorted(top.folders) if _epn(name) is None),
     )
 
@@ -111,16 +112,16 @@ def discover_in(
     """The experiments in one folder, which is a beamline's.
 
     Raises:
-        ListingError: it could not be listed; `ExperimentAbsent` where nothing is in its place.
+        ListingError: it could not be listed; `ExperimentAbsent` if it does not exist.
         Stopped: a stop was requested meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
-    return _look(session, folder, stop, base=folder, may_be=_is_epn).sorted_out(beamline)
+    return _list_folder(session, folder, stop, base=folder, may_be=_is_epn).as_discovered(beamline)
 
 
 @dataclass
 class _Entries:
-    """What is in a folder of experiments."""
+    """The entries of a folder of experiments."""
 
     base: str
     """The folder, without a slash at the end."""
@@ -129,15 +130,15 @@ class _Entries:
     links: dict[bytes, Followed]
     """Links that may be an experiment's or a beamline's folder."""
     other: list[Epn]
-    """What is named like an EPN and is neither."""
+    """Names of EPNs that are neither a folder nor a link."""
 
-    def sorted_out(self, beamline: str) -> DiscoveredExperiments:
-        """The experiments, where the folder is a beamline's; the empty one: of no beamline."""
+    def as_discovered(self, beamline: str) -> DiscoveredExperiments:
+        """The experiments of the folder of `beamline`; empty: the folder is not a beamline's."""
         located = []
         for name in self.folders:
             if (epn := _epn(name)) is not None:
                 target = self.links[name].target if name in self.links else None
-                # The folder's own spelling: the facility tells 12282A and 12282a apart.
+                # The folder's own spelling: the facility distinguishes 12282A and 12282a.
                 path = f"{self.base}/{name.decode('ascii')}"
                 located.append(LocatedExperiment(Experiment(beamline, epn), path, target))
         experiments, second = _one_folder_each(located)
@@ -156,29 +157,29 @@ class _Entries:
         )
 
 
-def _look(
+def _list_folder(
     session: ServerSession, folder: str, stop: Stop, *, base: str, may_be: Callable[[bytes], bool]
 ) -> _Entries:
-    """List a folder, and follow the links in it that are named like what it is to hold."""
+    """List a folder, and follow the links in it whose names `may_be` accepts."""
     entries = _Entries(base, [], {}, [])
     links: list[bytes] = []
     of_kind = {EntryKind.FOLDER: entries.folders, EntryKind.SYMLINK: links}
-    taken = 0
+    number = 0
 
-    def hear(entry: Entry) -> None:
-        nonlocal taken
+    def on_entry(entry: Entry) -> None:
+        nonlocal number
         is_folder = entry.kind is EntryKind.FOLDER and entry.path != b"."
         if not is_folder and not may_be(entry.path):
             return
-        taken += 1
-        if taken > _MAX_ENTRIES:
+        number += 1
+        if number > _MAX_ENTRIES:
             raise ListingRefused(f"{folder}: more than {_MAX_ENTRIES:,} folders of experiments")
         if entry.kind in of_kind:
             of_kind[entry.kind].append(entry.path)
         elif (epn := _epn(entry.path)) is not None:
             entries.other.append(epn)
 
-    list_experiment(session, folder, hear, stop, deep=False)
+    list_experiment(session, folder, on_entry, stop, deep=False)
     if links:
         follow = follow_by_sftp if session.facts.offers_sftp else follow_by_rsync
         entries.links = follow(session, base, links, stop)
@@ -192,9 +193,9 @@ def _look(
 
 
 def _one_folder_each(
-    found: list[LocatedExperiment],
+    located_experiments: list[LocatedExperiment],
 ) -> tuple[list[LocatedExperiment], dict[str, str]]:
-    """The experiments in order, and what else is spelled like one of them -> why it is left out.
+    """The experiments in order, and further folders of their EPNs -> why they are left out.
 
     12282A and 12282a are one EPN, and their files would be mixed up at home.
     """
@@ -205,15 +206,15 @@ def _one_folder_each(
         return experiment.beamline, experiment.epn.text, item.source.swapcase()
 
     chosen: dict[Experiment, LocatedExperiment] = {}
-    second: dict[str, str] = {}
-    for located in sorted(found, key=in_order):
+    left_out: dict[str, str] = {}
+    for located in sorted(located_experiments, key=in_order):
         first = chosen.setdefault(located.experiment, located)
         if first is not located:  # of several, the last one is named
-            why = f"left out: {first.source} is a folder of the same EPN; ask the facility"
-            log.warning("%s: %s", located.source, why)
-            second[located.source] = why
+            reason = f"left out: {first.source} is a folder of the same EPN; ask the facility"
+            log.warning("%s: %s", located.source, reason)
+            left_out[located.source] = reason
             chosen[located.experiment] = replace(first, second=located.source)
-    return list(chosen.values()), second
+    return list(chosen.values()), left_out
 
 
 def _epn(name: bytes) -> Epn | None:

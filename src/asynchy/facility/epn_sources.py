@@ -1,4 +1,4 @@
-"""Which EPNs a group knows of: the spreadsheets of as-walker, or a list.
+"""Reads the EPNs of a group: from the spreadsheets of as-walker, or from a list.
 
 Seven columns, by position and whatever the headers say: EPN, start, end, title, first name, last
 name, email (docs/how-to/bring-history-home.md). Only the first one counts here.
@@ -31,7 +31,7 @@ _TEXT_TABLES = frozenset({".csv", ".tsv"})
 _LIST = ".txt"
 _OF_OTHERS = {".numbers": "it is of Apple Numbers"}
 """Spreadsheets that the reader does not know, by the end of their names."""
-"""Not read from a folder: in which columns they have what, nobody can tell. They are named."""
+"""Not read from a folder, since the meaning of their columns is not known. They are named."""
 _SEPARATORS = re.compile(r"[,;'\"]")
 _LIKE_EPN = re.compile(r"\d\W*[^\W\d]")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d|\d\d?:\d\d")
@@ -43,37 +43,40 @@ _OLE_STREAMS = tuple(
     f"{name}\0".encode("utf-16-le") for name in ("Workbook", "Book", "EncryptedPackage")
 )
 """Directory entries of a compound file with sheets: MS-XLS 2.1.2, Excel 5, and a file with a
-password, of which nobody can tell what is in it."""
+password, whose content is not known.
+"""
 _OTHER_DOCUMENTS = frozenset({".doc", ".docm", ".docx", ".dot", ".msg", ".pps", ".ppt", ".pptx"})
 """Compound files that may have a sheet in them, and are no spreadsheets."""
 _BLOCK_BYTES = 1 << 20
 _READER = Path(__file__).with_name("sheet_reader.py")
 _IDLE_TIMEOUT = 60.0  # seconds
-"""Seconds without a line from the reader: a file system that stands still."""
+"""Seconds without a line from the reader: a file system that hangs."""
 _MAX_ODD_ROWS = 1_000
 """Rows without an EPN that are kept; a sheet may have a million."""
 _OUT_OF_MEMORY = (3, -signal.SIGABRT, -signal.SIGSEGV, -signal.SIGKILL)
 """How the reader ends without memory: of itself, or by the library that it uses."""
-_TOO_MUCH = "it is too large, or has cells so far apart that all between them need more than 200 MB"
+_TOO_MUCH = (
+    "it is too large, or its cells are so far apart that those between them need more than 200 MB"
+)
 
 
 @dataclass
 class EpnList:
-    """What a folder of spreadsheets, or a list, says."""
+    """The EPNs in a folder of spreadsheets, or in a list."""
 
     epns: set[Epn] = field(default_factory=set)
     files: int = 0
     odd: list[str] = field(default_factory=list)
-    """Rows that begin with no EPN: where, and what stands there; the first thousand."""
+    """Rows that do not begin with an EPN: place and text; the first thousand."""
     more_odd: int = 0
     """How many more there are."""
     unread: int = 0
     """Rows among these that may have an EPN, which cannot be read."""
     refused: list[SpreadsheetError] = field(default_factory=list)
-    """Files that cannot be read; nothing of them is in this."""
+    """Files that cannot be read; none of their EPNs is in `epns`."""
 
-    def take(self, other: EpnList) -> None:
-        """Add what a file says."""
+    def merge(self, other: EpnList) -> None:
+        """Add the EPNs of a file."""
         self.epns |= other.epns
         self.files += other.files
         room = _MAX_ODD_ROWS - len(self.odd)
@@ -90,27 +93,27 @@ class EpnList:
 def read_spreadsheets(folder: Path, stop: Stop | None = None) -> EpnList:
     """The EPNs in all spreadsheets of a folder, on all their sheets.
 
-    A file or a sheet that cannot be read is refused, and nothing of it is taken; the others are
-    read. They are read by a process of its own, with limits: `sheet_reader.py`.
+    A file or a sheet that cannot be read is refused as a whole; the others are read. A separate
+    process with limits reads them: `sheet_reader.py`.
 
     Raises:
         SpreadsheetError: the folder cannot be read, or none of its spreadsheets; or it has none.
-        Stopped: the wish to stop was heard.
+        Stopped: a stop was requested meanwhile.
     """
     try:
-        found = sorted(path for path in folder.iterdir() if _may_be_spreadsheet(path))
+        candidates = sorted(path for path in folder.iterdir() if _may_be_spreadsheet(path))
     except OSError as error:
         hint = _hint(error.strerror, "epns_path names a folder of spreadsheets")
         raise SpreadsheetError(f"{folder}: {error.strerror}", hint=hint) from None
-    if not found:
+    if not candidates:
         raise SpreadsheetError(
             f"{folder} has no spreadsheets", hint="epns_path names a folder of spreadsheets"
         )
     sheets = EpnList()
-    files = [path for path in found if _is_file(path, sheets)]
+    files = [path for path in candidates if _is_file(path, sheets)]
     while files:
         read = _Read(files)
-        ended = run(
+        result = run(
             # Its own folder has modules with common names; the environment may name packages.
             [sys.executable, "-P", "-s", str(_READER), *map(str, files)],
             stop=stop or Stop(),
@@ -119,15 +122,15 @@ def read_spreadsheets(folder: Path, stop: Stop | None = None) -> EpnList:
             environment={"RUST_BACKTRACE": "0"},
             idle_timeout=_IDLE_TIMEOUT,
         )
-        if ended.stopped:
+        if result.stopped:
             raise Stopped("stopped", hint="start it again")
-        done = read.done
-        if done < len(files):  # it ended at this one, maybe after some of its sheets
-            read.end_file(_why(ended))
-            done += 1
-        sheets.take(read.whole)
+        finished = read.finished_files
+        if finished < len(files):  # it ended at this one, maybe after some of its sheets
+            read.end_file(_failure_reason(result))
+            finished += 1
+        sheets.merge(read.result)
         sheets.refused += read.refused
-        files = files[done:]
+        files = files[finished:]
     if not sheets.files:
         first, *others = sheets.refused
         raise SpreadsheetError(
@@ -137,11 +140,11 @@ def read_spreadsheets(folder: Path, stop: Stop | None = None) -> EpnList:
 
 
 def read_list(path: Path) -> EpnList:
-    """The EPNs in a text file: those that each line begins with; `#` begins a comment.
+    """The EPNs in a text file: those at the beginning of each line; `#` begins a comment.
 
-    Commas, semicolons and blanks separate them, and quotes may be around them. What follows them
-    in a line is a remark, unless it has an EPN or a word like one, such as a mistyped one: then the
-    line counts as unread.
+    Commas, semicolons and blanks separate them, and quotes may be around them. The rest of a line
+    is a remark, unless it has an EPN or a word like one, such as a mistyped one: then the line
+    counts as unread.
 
     Raises:
         SpreadsheetError: it cannot be read.
@@ -149,26 +152,26 @@ def read_list(path: Path) -> EpnList:
     try:
         text = read_text(path, pipe=True).removeprefix("\ufeff")
     except (OSError, UnicodeDecodeError, UnusableFile) as error:
-        reason = "it is no text" if isinstance(error, UnicodeDecodeError) else str(error)
+        reason = "it is not a text file" if isinstance(error, UnicodeDecodeError) else str(error)
         if isinstance(error, OSError):
             reason = error.strerror or reason
         hint = _hint(reason, "name a file of EPNs, one a line")
         raise SpreadsheetError(f"{path}: {reason}", hint=hint) from None
-    found = EpnList(files=1)
+    epn_list = EpnList(files=1)
     for number, line in enumerate(text.splitlines(), start=1):
-        words = _SEPARATORS.sub(" ", line.partition("#")[0]).split()
-        if words:
-            _take_line(f"{path.name}, line {number}", words, found)
-    return found
+        fields = _SEPARATORS.sub(" ", line.partition("#")[0]).split()
+        if fields:
+            _add_line(f"{path.name}, line {number}", fields, epn_list)
+    return epn_list
 
 
 class _Read:
-    """What the reader says of files, in their order; of a sheet all or nothing counts."""
+    """Collects the output of the reader, file by file; a sheet counts only as a whole."""
 
     def __init__(self, files: list[Path]) -> None:
-        self.whole = EpnList()
+        self.result = EpnList()
         self.refused: list[SpreadsheetError] = []
-        self.done = 0
+        self.finished_files = 0
         self._files = files
         self._file = EpnList()
         self._sheet = EpnList()
@@ -177,37 +180,37 @@ class _Read:
     def line(self, line: bytes) -> None:
         """Take a line of its output."""
         try:
-            kind, *said = json.loads(line)
+            kind, *values = json.loads(line)
         except ValueError:  # a line that it was ended in
             return
-        path = self._files[self.done]
+        path = self._files[self.finished_files]
         if kind == "cell":
-            sheet, number, text = said
-            _take(f"{path.name}, {sheet}, row {number}", text, self._sheet)
+            sheet, number, text = values
+            _add_cell(f"{path.name}, {sheet}, row {number}", text, self._sheet)
         elif kind in ("odd", "unread"):
-            sheet, number, text = said
+            sheet, number, text = values
             self._sheet.unread += kind == "unread"
             if kind == "unread" or number > 1:
-                _take_odd(f"{path.name}, {sheet}, row {number}: {text}", self._sheet)
+                _add_odd_row(f"{path.name}, {sheet}, row {number}: {text}", self._sheet)
         elif kind == "sheet":
-            self._file.take(self._sheet)
+            self._file.merge(self._sheet)
             self._file.files, self._sheet = 1, EpnList()
         elif kind == "bad":
-            sheet, reason = map(str, said)
+            sheet, reason = map(str, values)
             self.refused.append(_refused(path, f"sheet {escaped(sheet)}: {escaped(reason)}"))
             self._bad_sheets, self._sheet = True, EpnList()
         else:
-            self.end_file(escaped(str(said[0])) if kind == "error" else None)
+            self.end_file(escaped(str(values[0])) if kind == "error" else None)
 
     def end_file(self, error: str | None) -> None:
         """Take what was read of the file; an error is about the rest of it."""
         if error is not None:
-            self.refused.append(_refused(self._files[self.done], error))
+            self.refused.append(_refused(self._files[self.finished_files], error))
         elif not self._bad_sheets:
             self._file.files = 1
-        self.whole.take(self._file)
+        self.result.merge(self._file)
         self._file, self._sheet, self._bad_sheets = EpnList(), EpnList(), False
-        self.done += 1
+        self.finished_files += 1
 
 
 def _may_be_spreadsheet(path: Path) -> bool:
@@ -254,21 +257,21 @@ def _is_ole_spreadsheet(path: Path) -> bool:
     """Whether it is a compound file with a directory entry of sheets."""
     if path.suffix.lower() in _OTHER_DOCUMENTS:
         return False
-    longest = max(map(len, _OLE_STREAMS))
+    overlap = max(map(len, _OLE_STREAMS))
     with path.open("rb") as opened:
         if opened.read(len(_OLE)) != _OLE:
             return False
-        kept = b""
+        previous = b""
         while block := opened.read(_BLOCK_BYTES):
-            text = kept + block
+            text = previous + block
             if any(name in text for name in _OLE_STREAMS):
                 return True
-            kept = text[-longest:]
+            previous = text[-overlap:]
     return False
 
 
 def _is_file(path: Path, sheets: EpnList) -> bool:
-    """Whether the reader can open it without waiting; what is something else is refused."""
+    """Whether the reader can open it without waiting; anything but a file is refused."""
     try:
         kind = other_kind(path.stat().st_mode)
         end = path.suffix.lower()
@@ -295,28 +298,28 @@ def _hint(reason: str | None, otherwise: str) -> str:
     return "make it readable for the user that runs asynchy" if is_closed else otherwise
 
 
-def _why(ended: ProcessResult) -> str:
-    if ended.was_silent:
+def _failure_reason(result: ProcessResult) -> str:
+    if result.was_silent:
         return f"nothing came of it for {_IDLE_TIMEOUT:.0f} s"
-    if ended.code == -signal.SIGXCPU:
+    if result.code == -signal.SIGXCPU:
         return "reading it takes too long"
-    if ended.code in _OUT_OF_MEMORY:
+    if result.code in _OUT_OF_MEMORY:
         return _TOO_MUCH
-    words = ended.stderr.strip().splitlines()[-1:] or [f"exit code {ended.code}"]
-    return f"asynchy's reader of spreadsheets failed: {escaped(words[0], limit=200)}"
+    last_lines = result.stderr.strip().splitlines()[-1:] or [f"exit code {result.code}"]
+    return f"asynchy's reader of spreadsheets failed: {escaped(last_lines[0], limit=200)}"
 
 
-def _take_line(place: str, words: list[str], found: EpnList) -> None:
-    epns = list(itertools.takewhile(lambda epn: epn is not None, map(Epn.parse, words)))
-    found.epns.update(epn for epn in epns if epn is not None)
-    rest = words[len(epns) :]
-    text = " ".join(rest)
-    odd = [word for word in rest if Epn.parse(word) or _is_like_epn(word)]
+def _add_line(place: str, fields: list[str], epn_list: EpnList) -> None:
+    epns = list(itertools.takewhile(lambda epn: epn is not None, map(Epn.parse, fields)))
+    epn_list.epns.update(epn for epn in epns if epn is not None)
+    remark = fields[len(epns) :]
+    text = " ".join(remark)
+    odd = [word for word in remark if Epn.parse(word) or _is_like_epn(word)]
     if odd or (not epns and any(map(str.isdigit, text))):
-        found.unread += 1
-        _take_odd(f"{place}: {' '.join(odd) if epns else text}", found)
+        epn_list.unread += 1
+        _add_odd_row(f"{place}: {' '.join(odd) if epns else text}", epn_list)
     elif not epns:
-        _take(place, text, found)
+        _add_cell(place, text, epn_list)
 
 
 def _is_like_epn(word: str) -> bool:
@@ -324,19 +327,19 @@ def _is_like_epn(word: str) -> bool:
     return _LIKE_EPN.search(word) is not None and _TIME.match(word) is None
 
 
-def _take(place: str, text: str, sheets: EpnList) -> None:
+def _add_cell(place: str, text: str, sheets: EpnList) -> None:
     epn = Epn.parse(text)
     if epn is not None:
         sheets.epns.add(epn)
     elif text and not _is_header(place, text):
         sheets.unread += _is_of_epns(text)
-        _take_odd(f"{place}: {text}", sheets)
+        _add_odd_row(f"{place}: {text}", sheets)
 
 
 def _is_of_epns(text: str) -> bool:
     """Whether it is of EPNs alone: several, or one with a character that is not seen."""
-    words = re.findall(r"\w+", text)
-    return bool(words) and all(map(Epn.parse, words))
+    fields = re.findall(r"\w+", text)
+    return bool(fields) and all(map(Epn.parse, fields))
 
 
 def _is_header(place: str, text: str) -> bool:
@@ -344,7 +347,7 @@ def _is_header(place: str, text: str) -> bool:
     return place.endswith((", row 1", ", line 1")) and not any(map(str.isdigit, text))
 
 
-def _take_odd(what: str, sheets: EpnList) -> None:
+def _add_odd_row(what: str, sheets: EpnList) -> None:
     if len(sheets.odd) < _MAX_ODD_ROWS:
         sheets.odd.append(what)
     else:

@@ -18,7 +18,7 @@ from asynchy.model.listing_limits import (
 _MAX_QUEUE_BYTES = 256 << 20
 """Bytes that the folders of one tree take while they wait to be listed."""
 _FOLDER_BYTES = 150
-"""What such a folder takes besides its path."""
+"""Bytes that such a folder takes in addition to its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,11 @@ class Folder:
     """A folder that is to be listed."""
 
     tag: int
-    """Whose tree it is in; the caller's."""
+    """The tree that it is in; chosen by the caller."""
     root: bytes
     """Absolute path of the tree at the facility."""
     path: bytes = b"."
-    """Path within the tree, whose own folder is `.`."""
+    """Path within the tree; the tree's own folder is `.`."""
 
     @property
     def full(self) -> bytes:
@@ -66,12 +66,13 @@ class FolderError:
 
     reason: str
     absent: bool = False
-    """Whether there is no such folder: of a tree's own, that nothing at all is in its place."""
+    """Whether the folder does not exist; of a tree's own folder: there is nothing in its place."""
     replaced: bool = False
     """Whether something else is in the place of a tree's own folder, such as a link to none."""
     alone: bool = False
-    """Whether it is about this folder alone: the server does not let it be read. Otherwise what it
-    tells cannot be used, and nothing else that it tells can be relied on."""
+    """Whether it concerns just this folder: the server does not let it be read. Otherwise the
+    server's answers are unusable, and none of them can be relied on.
+    """
     to_do: str = OPEN_IT
 
 
@@ -93,7 +94,7 @@ class FolderQueue:
     weights: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     """Bytes that the folders take that wait, by the tag of their tree."""
     bounds: dict[int, ListingLimits] = field(default_factory=dict)
-    """What was listed, by the tag of the tree."""
+    """The number of listed entries, by the tag of the tree."""
     name_themselves: bool = False
     """Whether this server has listed a folder with an entry `.`; then every folder has one."""
     exhausted: bool = False
@@ -130,10 +131,10 @@ class FolderQueue:
         self.weights[folder.tag] += len(folder.path) + _FOLDER_BYTES
 
     def admit(self, tag: int, entries: Sequence[Entry]) -> None:
-        """Count what was listed of a tree.
+        """Count the listed entries of a tree.
 
         Raises:
-            ValueError: it is more than a tree may have, or more than can be remembered.
+            ValueError: there are more than a tree may have, or than fit into memory.
         """
         with self.lock:
             self.bounds.setdefault(tag, ListingLimits(self.most)).take(entries)

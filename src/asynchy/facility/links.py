@@ -1,8 +1,7 @@
 """Symbolic links in the place of a folder at the facility: where they point to, and lead to.
 
-Over SFTP: what a STATUS tells of a link that cannot be followed is one code for all of "nothing is
-there", "a part of the path is no folder" and "links that point to each other" (OpenSSH's
-sftp-server.c, `errno_to_portable`).
+SFTP has one status code for a link that leads to nothing, one with a part of the path that is not a
+folder, and links that point to each other (OpenSSH's sftp-server.c, `errno_to_portable`).
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ from asynchy.ssh.sftp.protocol import (
 )
 
 _IN_FLIGHT = 1000
-"""Links that are asked about at a time over SFTP: a server may tell of a million."""
+"""Links that are asked about at a time over SFTP: a server may list a million."""
 _BATCH_LINKS = 200
-"""Links that one rsync looks at: a shell at the other end takes a command of 128 KiB at most."""
+"""Links for one rsync: the remote shell takes a command of 128 KiB at most."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,9 @@ class Followed:
     """Where a symbolic link leads."""
 
     target: str | None
-    """What it points to, fit to be read; None: the server does not report."""
+    """Its target, escaped; None: the server does not report it."""
     problem: str | None
-    """Why it leads to no folder, with the target; None: it leads to one."""
+    """Why it does not lead to a folder, with the target; None: it does."""
 
 
 def follow_by_sftp(
@@ -58,25 +57,27 @@ def follow_by_sftp(
         ToolMissing: ssh is not installed.
     """
     with session.connection(stop) as connection:
-        return _over(connection, folder, names)
+        return _follow_links(connection, folder, names)
 
 
-def _over(connection: Connection, folder: str, names: Sequence[bytes]) -> dict[bytes, Followed]:
-    found: dict[bytes, Followed] = {}
+def _follow_links(
+    connection: Connection, folder: str, names: Sequence[bytes]
+) -> dict[bytes, Followed]:
+    followed: dict[bytes, Followed] = {}
 
     def begin(name: bytes) -> None:
         path = folder.encode() + b"/" + name
 
-        def hear(answers: Sequence[Answer]) -> None:
-            found[name] = _followed(*answers)
+        def on_answers(answers: Sequence[Answer]) -> None:
+            followed[name] = _followed(*answers)
 
-        _ask(connection, [_about(follow, path), _about(read_link, path)], hear)
+        _ask(connection, [_about(follow, path), _about(read_link, path)], on_answers)
 
-    for at in range(0, len(names), _IN_FLIGHT):
-        for name in names[at : at + _IN_FLIGHT]:
+    for begin_at in range(0, len(names), _IN_FLIGHT):
+        for name in names[begin_at : begin_at + _IN_FLIGHT]:
             begin(name)
         connection.run()
-    return found
+    return followed
 
 
 def follow_by_rsync(
@@ -84,17 +85,20 @@ def follow_by_rsync(
 ) -> dict[bytes, Followed]:
     """The same without SFTP, by two runs of rsync for 200 links; one that is gone is left out.
 
-    Where the server lets only a part be read (rrsync), further runs find what leads out of it.
+    If the server allows only some paths (rrsync), further runs find the links that lead out of
+    them.
 
     Raises:
         ListingError: it could not be asked.
         Stopped: a stop was requested meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
-    found: dict[bytes, Followed] = {}
+    followed: dict[bytes, Followed] = {}
     for begin in range(0, len(names), _BATCH_LINKS):
-        found |= _batch_by_rsync(session.server, folder, names[begin : begin + _BATCH_LINKS], stop)
-    return found
+        followed |= _batch_by_rsync(
+            session.server, folder, names[begin : begin + _BATCH_LINKS], stop
+        )
+    return followed
 
 
 def _batch_by_rsync(
@@ -106,42 +110,42 @@ def _batch_by_rsync(
     except ListingRefused:  # for the sake of one of them
         if len(names) == 1:
             return {names[0]: Followed(None, f"{_link_to(None)} that may not be followed")}
-        half = len(names) // 2
-        first = _batch_by_rsync(remote, folder, names[:half], stop)
-        return first | _batch_by_rsync(remote, folder, names[half:], stop)
-    found = {}
+        middle = len(names) // 2
+        followed = _batch_by_rsync(remote, folder, names[:middle], stop)
+        return followed | _batch_by_rsync(remote, folder, names[middle:], stop)
+    followed = {}
     for name, end in ends.items():
-        target = _told(links[name].target if name in links else end.target)
+        target = _target_text(links[name].target if name in links else end.target)
         problem = None
         if end.kind is not EntryKind.FOLDER:
             problem = f"{_link_to(target)}, which leads to no folder that can be read"
-        found[name] = Followed(target, problem)
-    return found
+        followed[name] = Followed(target, problem)
+    return followed
 
 
 def explain_absence(
-    connection: Connection, path: bytes, then: Callable[[str | None], None]
+    connection: Connection, path: bytes, on_reason: Callable[[str | None], None]
 ) -> None:
     """Look again at a folder that the server calls absent, and at all folders above it.
 
-    `then` gets why it cannot be listed where something is there all the same: a link that leads to
-    no folder, in its own place or above it, or something else. None: nothing is there.
+    `on_reason` gets the reason if there is something all the same: a link that does not lead to a
+    folder, in its own place or above it, or something else. None: there is nothing.
     """
-    places = [path]
-    while above := places[-1].rpartition(b"/")[0]:
-        places.append(above)
-    requests = [_about(ask, place) for place in places for ask in (lstat, follow, read_link)]
+    paths = [path]
+    while parent := paths[-1].rpartition(b"/")[0]:
+        paths.append(parent)
+    requests = [_about(ask, folder) for folder in paths for ask in (lstat, follow, read_link)]
 
-    def hear(answers: Sequence[Answer]) -> None:
-        for at, place in enumerate(places):
-            own, behind, target = answers[3 * at : 3 * at + 3]
-            if not _is_absent(own):
-                problem = _what_is_wrong(own, behind, target)
-                then(_why(escaped(place), problem, itself=place == path))
+    def on_answers(answers: Sequence[Answer]) -> None:
+        for index, folder in enumerate(paths):
+            entry, behind, target = answers[3 * index : 3 * index + 3]
+            if not _is_absent(entry):
+                problem = _folder_problem(entry, behind, target)
+                on_reason(_absence_reason(escaped(folder), problem, itself=folder == path))
                 return
-        then(None)
+        on_reason(None)
 
-    _ask(connection, requests, hear)
+    _ask(connection, requests, on_answers)
 
 
 def explain_absence_by_rsync(remote: Server, path: str, stop: Stop) -> str | None:
@@ -152,47 +156,47 @@ def explain_absence_by_rsync(remote: Server, path: str, stop: Stop) -> str | Non
         Stopped: a stop was requested meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
-    place = path
-    while place:
-        above, _, own = place.rpartition("/")
-        name = own.encode()
-        there = runner.list_named(remote, above, [name], stop, follow=True).get(name)
-        if there is not None:
+    folder = path
+    while folder:
+        parent, _, base_name = folder.rpartition("/")
+        name = base_name.encode()
+        entry = runner.list_named(remote, parent, [name], stop, follow=True).get(name)
+        if entry is not None:
             problem = None
-            if there.kind is EntryKind.SYMLINK:
-                problem = f"{_link_to(_told(there.target))}, which leads to no folder"
-            elif there.kind is not EntryKind.FOLDER:
+            if entry.kind is EntryKind.SYMLINK:
+                problem = f"{_link_to(_target_text(entry.target))}, which leads to no folder"
+            elif entry.kind is not EntryKind.FOLDER:
                 problem = "it is not a folder"
-            return _why(place, problem, itself=place == path)
-        place = above
+            return _absence_reason(folder, problem, itself=folder == path)
+        folder = parent
     return None
 
 
-def _why(place: str, problem: str | None, *, itself: bool) -> str | None:
-    """Why a folder could not be listed, by what is wrong with it or with one above it."""
+def _absence_reason(folder: str, problem: str | None, *, itself: bool) -> str | None:
+    """Why a folder could not be listed: the problem with it or with a folder above it."""
     if itself:
         return problem or "it was not there a moment ago"
-    return None if problem is None else f"because of {place}: {problem}"
+    return None if problem is None else f"because of {folder}: {problem}"
 
 
 def _ask(
     connection: Connection,
     requests: Sequence[Request],
-    then: Callable[[Sequence[Answer]], None],
+    on_answers: Callable[[Sequence[Answer]], None],
 ) -> None:
-    """Ask several questions at once; `then` gets all answers, in the order of the questions."""
+    """Send several requests at once; `on_answers` gets all answers, in the same order."""
     answers: dict[int, Answer] = {}
 
-    def begin(at: int, request: Request) -> None:
-        def hear(answer: Answer) -> None:
-            answers[at] = answer
+    def begin(index: int, request: Request) -> None:
+        def on_answer(answer: Answer) -> None:
+            answers[index] = answer
             if len(answers) == len(requests):
-                then([answers[number] for number in range(len(requests))])
+                on_answers([answers[number] for number in range(len(requests))])
 
-        connection.ask(request, hear)
+        connection.ask(request, on_answer)
 
-    for at, request in enumerate(requests):
-        begin(at, request)
+    for index, request in enumerate(requests):
+        begin(index, request)
 
 
 def _about(ask: Callable[[int, bytes], bytes], path: bytes) -> Request:
@@ -201,15 +205,15 @@ def _about(ask: Callable[[int, bytes], bytes], path: bytes) -> Request:
 
 def _followed(behind: Answer, pointing: Answer) -> Followed:
     target = _target(pointing)
-    problem = _trouble(behind)
+    problem = _link_problem(behind)
     return Followed(target, None if problem is None else f"{_link_to(target)}, {problem}")
 
 
-def _trouble(behind: Answer) -> str | None:
-    """Why a link leads to no folder, by what is told of what is behind it; None: it does."""
+def _link_problem(behind: Answer) -> str | None:
+    """Why a link does not lead to a folder, by the answer about its target; None: it does."""
     if isinstance(behind, Attributes):
         if behind.mode is None:
-            return "of which the server does not say what it is"
+            return "whose kind the server does not report"
         return None if stat.S_ISDIR(behind.mode) else "which is not a folder"
     if not isinstance(behind, Status):
         raise ProtocolError(f"{type(behind).__name__} in answer to STAT")
@@ -221,32 +225,32 @@ def _trouble(behind: Answer) -> str | None:
     return f"which cannot be followed: {escaped(behind.message, limit=200)} ({behind.code})"
 
 
-def _what_is_wrong(own: Answer, behind: Answer, pointing: Answer) -> str | None:
-    """Why there is no folder in a place where there is something; None: there is one."""
-    if isinstance(own, Attributes):
-        if own.mode is not None and stat.S_ISDIR(own.mode):
+def _folder_problem(entry: Answer, behind: Answer, pointing: Answer) -> str | None:
+    """The problem with an entry that is not a folder; None: it is one."""
+    if isinstance(entry, Attributes):
+        if entry.mode is not None and stat.S_ISDIR(entry.mode):
             return None
-        if own.mode is not None and not stat.S_ISLNK(own.mode):
+        if entry.mode is not None and not stat.S_ISLNK(entry.mode):
             return "it is not a folder"
         return _followed(behind, pointing).problem
-    if not isinstance(own, Status):
-        raise ProtocolError(f"{type(own).__name__} in answer to LSTAT")
-    if own.code == Code.PERMISSION_DENIED:
-        return "it may not be looked at (EACCES)"
-    return f"the server does not say whether it is there: {escaped(own.message, limit=200)}"
+    if not isinstance(entry, Status):
+        raise ProtocolError(f"{type(entry).__name__} in answer to LSTAT")
+    if entry.code == Code.PERMISSION_DENIED:
+        return "it may not be read (EACCES)"
+    return f"the server does not report whether it exists: {escaped(entry.message, limit=200)}"
 
 
-def _is_absent(own: Answer) -> bool:
-    return isinstance(own, Status) and own.code == Code.NO_SUCH_FILE
+def _is_absent(entry: Answer) -> bool:
+    return isinstance(entry, Status) and entry.code == Code.NO_SUCH_FILE
 
 
 def _target(pointing: Answer) -> str | None:
     if isinstance(pointing, Names) and len(pointing.names) == 1:
-        return _told(pointing.names[0].name)
+        return _target_text(pointing.names[0].name)
     return None
 
 
-def _told(target: bytes | None) -> str | None:
+def _target_text(target: bytes | None) -> str | None:
     return None if target is None else escaped(target)
 
 

@@ -1,4 +1,4 @@
-"""What is at the facility: over SFTP where it is offered, else as rsync lists it."""
+"""Lists experiments at the facility: over SFTP if it is offered, else with rsync."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from asynchy.ssh.session import ServerSession
 
 log = logging.getLogger(__name__)
 
-_UNTOLD = Entry(EntryKind.FOLDER, b".", 0, 0, 0o755)
-"""The folder of an experiment, where the server says nothing of it."""
+_UNREPORTED = Entry(EntryKind.FOLDER, b".", 0, 0, 0o755)
+"""The folder of an experiment, if the server does not report it."""
 
 
-def list_experiment(  # noqa: PLR0913 - where, who hears, and how much
+def list_experiment(  # noqa: PLR0913 - server, folder, callback, depth
     session: ServerSession,
     source: str,
     on_entry: Callable[[Entry], None],
@@ -33,8 +33,8 @@ def list_experiment(  # noqa: PLR0913 - where, who hears, and how much
 ) -> list[Unlisted]:
     """Hand over every entry of an experiment, itself (`.`) too; not `deep`: its first level.
 
-    Its folder may be a symbolic link to one. `dot_files`: they are to be brought home like others.
-    The folders in it that could not be listed are returned: of what is in them, nothing is known.
+    Its folder may be a symbolic link to one. `dot_files`: they count as files like others. Returns
+    the folders in it that could not be listed: their content is not known.
 
     Raises:
         ExperimentAbsent: nothing is in its place.
@@ -46,7 +46,7 @@ def list_experiment(  # noqa: PLR0913 - where, who hears, and how much
     """
     if session.facts.offers_sftp:
         try:
-            handler = _HandingOver(on_entry, deep)
+            handler = _EntryHandler(on_entry, deep)
             crawl(session, [Folder(0, source.encode())], handler, stop, dot_files=dot_files)
             return handler.unlisted
         except SftpNotOffered as error:
@@ -71,21 +71,21 @@ def _refused(kind: type[ListingRefused], folder: str, reason: str) -> ListingRef
     return kind(f"{folder}: {reason}", hint=hint)
 
 
-class _HandingOver:
+class _EntryHandler:
     """Hands entries over, and notes the folders that could not be listed."""
 
     def __init__(self, on_entry: Callable[[Entry], None], deep: bool) -> None:
         self._on_entry = on_entry
         self._deep = deep
-        self._begun = False
+        self._has_top = False
         self.unlisted: list[Unlisted] = []
 
     def enters(self, path: bytes) -> bool:
         return self._deep
 
     def top(self, folder: Folder, entry: Entry) -> None:
-        if not self._begun:
-            self._begun = True
+        if not self._has_top:
+            self._has_top = True
             self._on_entry(entry)
 
     def entries(self, folder: Folder, entries: Sequence[Entry]) -> None:
@@ -94,7 +94,7 @@ class _HandingOver:
 
     def ended(self, folder: Folder) -> None:
         if folder.path == b".":
-            self.top(folder, _UNTOLD)
+            self.top(folder, _UNREPORTED)
 
     def failed(self, folder: Folder, refused: FolderError) -> None:
         if refused.absent and folder.path == b".":

@@ -1,4 +1,4 @@
-"""What is at the paths at which experiments were known, once they were found at others."""
+"""Checks the old paths of experiments that were found at other paths."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _UNKNOWN = b""
 """The name under which something is noted in a folder that cannot be listed."""
 
 
-def look_at_old_places(
+def check_old_places(
     session: ServerSession, paths: Mapping[str, str], stop: Stop
 ) -> dict[str, OldPlace]:
-    """What is at each old path; its value is the path at which the experiment was found.
+    """The state of each old path; `paths`: old path -> the path at which the experiment was found.
 
     Paths with a symbolic link anywhere on the way are compared by where they lead. A link in the
-    place of the old folder itself that leads elsewhere is no folder of its own.
+    place of the old folder that leads elsewhere does not count as a folder.
 
     Raises:
         ListingError: the connection could not be made, or broke off.
@@ -45,41 +45,41 @@ def look_at_old_places(
         ToolMissing: ssh or rsync is not installed.
     """
     kinds = {path: kind for path, kind in _kinds(session, paths, stop).items() if kind is not None}
-    made = dict.fromkeys(paths, OldPlace.GONE)
+    states = dict.fromkeys(paths, OldPlace.GONE)
     if not kinds:
-        return made
+        return states
     real = _real_paths(session, {*kinds, *(paths[path] for path in kinds)}, stop)
     for path, kind in kinds.items():
         if real[path] == real[paths[path]]:
-            made[path] = OldPlace.SAME
+            states[path] = OldPlace.SAME
         elif kind is EntryKind.FOLDER:
-            made[path] = OldPlace.OTHER
-    return made
+            states[path] = OldPlace.OTHER
+    return states
 
 
 def _kinds(
     session: ServerSession, paths: Collection[str], stop: Stop
 ) -> dict[str, EntryKind | None]:
-    """What is at each path; if the folder above it cannot be listed, it may be a folder."""
-    below: defaultdict[str, list[str]] = defaultdict(list)
+    """The kind of entry at each path; a folder, if the folder above it cannot be listed."""
+    by_folder: defaultdict[str, list[str]] = defaultdict(list)
     for path in paths:
-        below[path.rpartition("/")[0]].append(path)
-    found: dict[str, EntryKind | None] = {}
-    for folder, mine in below.items():
+        by_folder[path.rpartition("/")[0]].append(path)
+    kind_of: dict[str, EntryKind | None] = {}
+    for folder, folder_paths in by_folder.items():
         kinds = _kinds_in(session, folder or "/", stop)
-        for path in mine:
-            found[path] = kinds.get(path.rpartition("/")[2].encode(), kinds.get(_UNKNOWN))
-    return found
+        for path in folder_paths:
+            kind_of[path] = kinds.get(path.rpartition("/")[2].encode(), kinds.get(_UNKNOWN))
+    return kind_of
 
 
 def _kinds_in(session: ServerSession, folder: str, stop: Stop) -> dict[bytes, EntryKind]:
     kinds: dict[bytes, EntryKind] = {}
 
-    def hear(entry: Entry) -> None:
+    def on_entry(entry: Entry) -> None:
         kinds[entry.path] = entry.kind
 
     try:
-        list_experiment(session, folder, hear, stop, deep=False)
+        list_experiment(session, folder, on_entry, stop, deep=False)
     except ExperimentAbsent:
         return {}
     except ListingError as error:
@@ -89,7 +89,7 @@ def _kinds_in(session: ServerSession, folder: str, stop: Stop) -> dict[bytes, En
 
 
 def _real_paths(session: ServerSession, paths: Collection[str], stop: Stop) -> dict[str, str]:
-    """The paths without symbolic links; as it is, where the server does not tell."""
+    """The paths without symbolic links; unchanged if the server does not report them."""
     if session.facts.offers_sftp:
         return _real_by_sftp(session, sorted(paths), stop)
     folders = {path.rpartition("/")[0] for path in paths}
@@ -98,54 +98,54 @@ def _real_paths(session: ServerSession, paths: Collection[str], stop: Stop) -> d
 
 
 def _real_by_sftp(session: ServerSession, paths: Sequence[str], stop: Stop) -> dict[str, str]:
-    found = {path: path for path in paths}
+    real = {path: path for path in paths}
 
     def about(path: str) -> Callable[[int], bytes]:
         return lambda number: real_path(number, os.fsencode(path))
 
-    def hear(path: str) -> Callable[[Answer], None]:
-        def take(answer: Answer) -> None:
+    def answer_handler(path: str) -> Callable[[Answer], None]:
+        def on_answer(answer: Answer) -> None:
             if isinstance(answer, Names) and len(answer.names) == 1:
-                found[path] = os.fsdecode(answer.names[0].name)
+                real[path] = os.fsdecode(answer.names[0].name)
 
-        return take
+        return on_answer
 
     with session.connection(stop) as connection:
-        for at in range(0, len(paths), _IN_FLIGHT):
-            for path in paths[at : at + _IN_FLIGHT]:
-                connection.ask(about(path), hear(path))
+        for begin in range(0, len(paths), _IN_FLIGHT):
+            for path in paths[begin : begin + _IN_FLIGHT]:
+                connection.ask(about(path), answer_handler(path))
             connection.run()
-    return found
+    return real
 
 
 def _real_by_rsync(remote: Server, folder: str, stop: Stop) -> str:
     """Where a folder is, by following the links on the way to it one by one."""
-    done, left, links = "", folder.split("/"), 0
-    while left:
-        name = left.pop(0)
+    resolved, remaining, links = "", folder.split("/"), 0
+    while remaining:
+        name = remaining.pop(0)
         if name in ("", "."):
             continue
         if name == "..":
-            done = done.rpartition("/")[0]
+            resolved = resolved.rpartition("/")[0]
             continue
         if _PLAIN.fullmatch(name) is None:
             return folder
-        target = _target_by_rsync(remote, done or "/", os.fsencode(name), stop)
+        target = _target_by_rsync(remote, resolved or "/", os.fsencode(name), stop)
         links += target is not None
         if target is None or links > _MAX_LINKS:
-            done = f"{done}/{name}"
+            resolved = f"{resolved}/{name}"
         else:
-            done = "" if target.startswith("/") else done
-            left = [*target.split("/"), *left]
-    return done
+            resolved = "" if target.startswith("/") else resolved
+            remaining = [*target.split("/"), *remaining]
+    return resolved
 
 
 def _target_by_rsync(remote: Server, folder: str, name: bytes, stop: Stop) -> str | None:
-    """Where a symbolic link points to; None: it is none, or the server does not tell."""
+    """The target of a symbolic link; None: it is not a link, or the server does not report it."""
     try:
-        found = runner.list_named(remote, folder, [name], stop, follow=False).get(name)
+        entry = runner.list_named(remote, folder, [name], stop, follow=False).get(name)
     except ListingError:
         return None
-    if found is None or found.kind is not EntryKind.SYMLINK or not found.target:
+    if entry is None or entry.kind is not EntryKind.SYMLINK or not entry.target:
         return None
-    return os.fsdecode(found.target)
+    return os.fsdecode(entry.target)

@@ -1,4 +1,4 @@
-"""What the facility's files hold, proven by digests: by the cheapest way that it offers."""
+"""Digests of the facility's files, by the cheapest method that it offers."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ def read_again(
 class _HashedFile(FileRead):
     """A file on its way."""
 
-    def __init__(self, above: bytes, held: CopyFile) -> None:
-        super().__init__(path=above + held.path, length=held.size, size=held.size)
-        self.held = held
+    def __init__(self, prefix: bytes, file: CopyFile) -> None:
+        super().__init__(path=prefix + file.path, length=file.size, size=file.size)
+        self.file = file
         self.early = 0
         """Bytes that came before those in front of them."""
         self._sha256 = hashlib.sha256()
         self._hashed = 0
         self._early: dict[int, bytes] = {}
 
-    def take(self, offset: int, data: memoryview) -> None:
+    def add_data(self, offset: int, data: memoryview) -> None:
         """Add bytes to the digest, each once those before it have come."""
         if offset != self._hashed:
             self._early[offset] = bytes(data)
@@ -68,7 +68,7 @@ class _HashedFile(FileRead):
             self._add(early)
 
     def forget(self) -> None:
-        """It is not the file that was listed; what came of it is of no use."""
+        """Drop its bytes: it is not the file that was listed."""
         self._early.clear()
         self.early = 0
 
@@ -79,8 +79,8 @@ class _HashedFile(FileRead):
     @property
     def digest(self) -> bytes | None:
         """Its SHA-256; None if it is not the file that was listed."""
-        whole = not self.failed and self._hashed == self.size
-        return self._sha256.digest() if whole else None
+        complete = not self.failed and self._hashed == self.size
+        return self._sha256.digest() if complete else None
 
 
 class _Hasher:
@@ -94,9 +94,9 @@ class _Hasher:
             connection, self, most_open=_MAX_OPEN_FILES
         )
 
-    def run(self, above: bytes, files: Iterable[CopyFile]) -> None:
-        for held in files:
-            self._reader.add(_HashedFile(above, held))
+    def run(self, prefix: bytes, files: Iterable[CopyFile]) -> None:
+        for file in files:
+            self._reader.add(_HashedFile(prefix, file))
         self._reader.ask()
         while self._connection.in_flight:
             self._connection.turn()
@@ -108,7 +108,7 @@ class _Hasher:
     def data(self, read: _HashedFile, offset: int, data: memoryview) -> None:
         if not read.failed:
             self._early -= read.early
-            read.take(offset, data)
+            read.add_data(offset, data)
             self._early += read.early
 
     def refused(self, read: _HashedFile, length: int, answer: Status) -> None:
@@ -117,4 +117,4 @@ class _Hasher:
 
     def ended(self, read: _HashedFile) -> None:
         if read.digest is not None:
-            self._on_digest(read.held.path, read.digest)
+            self._on_digest(read.file.path, read.digest)

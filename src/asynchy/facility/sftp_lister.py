@@ -40,8 +40,9 @@ from asynchy.ssh.sftp.protocol import (
 log = logging.getLogger(__name__)
 
 MAX_OPEN_FOLDERS = 1000
-"""Folders that are open at a time on one connection, where the server allows it: OpenSSH's takes as
-many as it may open files, by default 1024 less a few (docs/decisions/0012)."""
+"""Folders that are open at a time on one connection, if the server allows it: OpenSSH's takes as
+many as it may open files, by default 1024 less a few (docs/decisions/0012).
+"""
 MAX_DEPTH = 128
 """Levels of folders; symbolic links are not followed, so only a broken server has more."""
 _READ_AHEAD = 2
@@ -53,22 +54,22 @@ _MAX_EMPTY_ANSWERS = 100
 _MIN_OPEN_FOLDERS = 16
 """Folders that are open at a time on a server that can open no more."""
 _IDLE_WAIT = 0.05  # seconds
-_NO_SEARCH = "what is in it may not be looked at (no x permission)"
-"""OpenSSH's server leaves out each entry that it cannot look at, `.` too, and tells no error."""
-_NOT_READ = "the server could not read it, and did not say why"
-"""OpenSSH's server tells an error in the middle of a folder as its end."""
+_NO_SEARCH = "its entries cannot be read (no x permission)"
+"""OpenSSH's server leaves out each entry that it cannot read, `.` too, and reports no error."""
+_NOT_READ = "the server could not read it, and did not report why"
+"""OpenSSH's server reports an error in the middle of a folder as its end."""
 _RESERVED_HANDLES = 8
-"""Handles that are left to the server's own use, where it says how many there are."""
+"""Handles that are left for the server's own use, if it reports how many there are."""
 
 
 class Handler(Protocol):
-    """Hears what is found. Called from several threads where there are several connections."""
+    """Receives the entries. Called from several threads if there are several connections."""
 
     def enters(self, path: bytes) -> bool:
         """Whether a folder that was found is listed, too."""
 
     def top(self, folder: Folder, entry: Entry) -> None:
-        """What a tree's own folder is (`.`), if the server reports it."""
+        """The tree's own folder (`.`), if the server reports it."""
 
     def entries(self, folder: Folder, entries: Sequence[Entry]) -> None:
         """Some entries of a folder; their paths are within the tree."""
@@ -77,7 +78,7 @@ class Handler(Protocol):
         """There are no more entries in a folder; its folders are listed later, or already."""
 
     def failed(self, folder: Folder, refused: FolderError) -> None:
-        """A folder could not be listed, or not whole."""
+        """A folder could not be listed, or not completely."""
 
 
 def crawl(  # noqa: PLR0913 - where, what, and with how much
@@ -94,8 +95,8 @@ def crawl(  # noqa: PLR0913 - where, what, and with how much
     A folder of `start` may be a symbolic link to one; those below it are not followed.
     Dot files and folders, save `.info`, are handed over as such, and not entered, unless
     `dot_files`. Depth first, and a folder of `start` is taken once nothing else waits, so that few
-    folders wait at a time. A further connection is made for each second that it goes on; one that
-    cannot be made is done without.
+    folders wait at a time. A further connection is made for each second that it goes on; a failure
+    to connect is only logged.
 
     Raises:
         ListingError: the first connection could not be made, or one broke off.
@@ -107,15 +108,15 @@ def crawl(  # noqa: PLR0913 - where, what, and with how much
     lister = functools.partial(_Lister, queue=queue, handler=handler, dot_files=dot_files)
     connecting = stop.child()  # a helper that still connects when nothing is left gives up
     args = session.server, queue, lister, stop, connecting
-    with session.connection(stop) as first:
+    with session.connection(stop) as connection:
         helpers = [
-            threading.Thread(target=_help, args=(*args, after), daemon=True)
-            for after in range(1, connections)
+            threading.Thread(target=_help, args=(*args, delay), daemon=True)
+            for delay in range(1, connections)
         ]
         for helper in helpers:
             helper.start()
         try:
-            lister(first).run()
+            lister(connection).run()
         except BaseException as error:
             queue.fail(error)
             raise
@@ -127,22 +128,22 @@ def crawl(  # noqa: PLR0913 - where, what, and with how much
         raise queue.error
 
 
-def _help(  # noqa: PLR0913, PLR0917 - two requests to stop: of all, and of what connects
+def _help(  # noqa: PLR0913, PLR0917 - two requests to stop: of all, and of connecting
     remote: Server,
     queue: FolderQueue,
     lister: Callable[[Connection], _Lister],
     stop: Stop,
     connecting: Stop,
-    after: float,
+    delay: float,
 ) -> None:
-    if connecting.wait(after):
+    if connecting.wait(delay):
         return
     try:
         with Connection(remote, connecting, listing=True) as connection:
             connection.use(stop)
             try:
                 lister(connection).run()
-            except BaseException as error:  # noqa: BLE001 - raised by whoever waits for the end
+            except BaseException as error:  # noqa: BLE001 - raised again in `crawl`
                 queue.fail(error)
     except Stopped as error:
         if stop.requested:
@@ -173,7 +174,7 @@ class _Lister:
         """Folders of which entries came in this turn, and perhaps the end, too."""
         self._postponed: list[Folder] = []
         handles = connection.limits.handles
-        self._most = (
+        self._max_open = (
             min(MAX_OPEN_FOLDERS, handles - _RESERVED_HANDLES)
             if handles > _RESERVED_HANDLES
             else MAX_OPEN_FOLDERS
@@ -182,7 +183,7 @@ class _Lister:
     def run(self) -> None:
         idle = threading.Event()
         while not self.queue.finished:
-            while self.open < self._most and (folder := self.queue.take()) is not None:
+            while self.open < self._max_open and (folder := self.queue.take()) is not None:
                 self._begin(folder)
             if self.connection.in_flight:
                 self.connection.turn()
@@ -196,16 +197,16 @@ class _Lister:
 
     def _begin(self, folder: Folder, *, last_try: bool = False) -> None:
         self.open += 1
-        _Listing(self, folder, None if last_try else self._most).begin()
+        _Listing(self, folder, None if last_try else self._max_open).begin()
 
-    def not_opened(self, folder: Folder, most: int) -> None:
-        """The server could not open a folder while so many were allowed to be open."""
+    def not_opened(self, folder: Folder, max_open: int) -> None:
+        """The server could not open a folder while up to `max_open` were open."""
         self.open -= 1
-        if most == self._most == _MIN_OPEN_FOLDERS:
+        if max_open == self._max_open == _MIN_OPEN_FOLDERS:
             self._postponed.append(folder)
             return
-        if most == self._most:
-            self._most = max(_MIN_OPEN_FOLDERS, most // 2)
+        if max_open == self._max_open:
+            self._max_open = max(_MIN_OPEN_FOLDERS, max_open // 2)
         self.queue.put([folder])
         self.queue.done()
 
@@ -218,24 +219,24 @@ class _Lister:
 class _Listing:
     """One folder: opened, read, closed."""
 
-    def __init__(self, lister: _Lister, folder: Folder, most: int | None) -> None:
+    def __init__(self, lister: _Lister, folder: Folder, max_open: int | None) -> None:
         self._lister = lister
         self._folder = folder
-        self._most = most
+        self._max_open = max_open
         self._handle = b""
-        self._asked = 0
+        self._pending_reads = 0
         self._barren = 0
-        self._ended = False
-        self._named = self._named_itself = False
+        self._at_end = False
+        self._has_names = self._has_dot_entry = False
         self._refused: FolderError | None = None
 
     def begin(self) -> None:
         path = self._folder.full
-        try:  # of a tree that has no end, what waits is not listed either
+        try:  # of an endless tree, waiting folders are not listed either
             self._lister.queue.admit(self._folder.tag, ())
         except ValueError as error:
             self._refused = FolderError(str(error))
-            self._settle()
+            self._finish()
             return
         self._lister.connection.ask(lambda number: open_folder(number, path), self._opened)
 
@@ -243,64 +244,65 @@ class _Listing:
         if isinstance(answer, Handle):
             self._handle = answer.handle
             self.read_ahead()
-        elif is_failure(answer) and self._most is not None:  # EMFILE has no code of its own
-            self._lister.not_opened(self._folder, self._most)
+        elif is_failure(answer) and self._max_open is not None:  # EMFILE has no code of its own
+            self._lister.not_opened(self._folder, self._max_open)
         else:
             self._refused = _refusal(answer)
             if self._refused.absent and self._folder.path == b".":
                 links.explain_absence(self._lister.connection, self._folder.full, self._explained)
             else:
-                self._settle()
+                self._finish()
 
     def _explained(self, problem: str | None) -> None:
-        """A tree's own folder is absent, unless there is a problem with what is there."""
+        """A tree's own folder is absent, unless something else is in its place."""
         if problem is not None:
             self._refused = FolderError(problem, replaced=True)
-        self._settle()
+        self._finish()
 
     def read_ahead(self) -> None:
         """Ask for further entries, unless the end has come; answers may overtake one another."""
-        if self._ended:
+        if self._at_end:
             return
-        for _ in range(min(_READ_AHEAD, _MAX_READ_AHEAD - self._asked)):
-            self._asked += 1
+        for _ in range(min(_READ_AHEAD, _MAX_READ_AHEAD - self._pending_reads)):
+            self._pending_reads += 1
             self._lister.connection.ask(
-                lambda number: read_folder(number, self._handle), self._took
+                lambda number: read_folder(number, self._handle), self._read_answered
             )
 
-    def _took(self, answer: Answer) -> None:
-        self._asked -= 1
+    def _read_answered(self, answer: Answer) -> None:
+        self._pending_reads -= 1
         if isinstance(answer, Names):
             self._hand_over(answer)
             self._lister.unfinished.append(self)
         else:
-            self._ended = True
+            self._at_end = True
             if not (isinstance(answer, Status) and answer.code == Code.EOF):
                 self._refused = self._refused or _refusal(answer)
-        if self._ended and not self._asked:  # answers may come in any order
+        if self._at_end and not self._pending_reads:  # answers may come in any order
             handle = self._handle
             self._lister.connection.ask(lambda number: close(number, handle), lambda answer: None)
-            if self._named_itself or (self._named and not self._lister.queue.name_themselves):
-                self._settle()
+            if self._has_dot_entry or (self._has_names and not self._lister.queue.name_themselves):
+                self._finish()
             else:
                 itself = self._folder.full + b"/."
-                self._lister.connection.ask(lambda number: lstat(number, itself), self._looked_at)
+                connection = self._lister.connection
+                connection.ask(lambda number: lstat(number, itself), self._checked_itself)
 
-    def _looked_at(self, answer: Answer) -> None:
-        """A folder that did not name itself is empty, or its names were kept back."""
+    def _checked_itself(self, answer: Answer) -> None:
+        """A folder without an entry `.` is empty, or its names were withheld."""
         denied = isinstance(answer, Status) and answer.code == Code.PERMISSION_DENIED
         if denied or self._lister.queue.name_themselves:
             reason = _NO_SEARCH if denied else _NOT_READ
             self._refused = self._refused or FolderError(reason, alone=True)
-        self._settle()
+        self._finish()
 
     def _hand_over(self, answer: Names) -> None:
         entries = []
         self._barren += 1
-        self._named |= bool(answer.names)
+        self._has_names |= bool(answer.names)
         for name in answer.names:
             if name.name == b".":
-                self._named_itself = self._lister.queue.name_themselves = True
+                self._has_dot_entry = self._lister.queue.name_themselves = True
                 if self._folder.path == b".":
                     self._hand_over_top(name)
             if name.name in (b".", b".."):
@@ -317,7 +319,7 @@ class _Listing:
             self._lister.queue.admit(self._folder.tag, entries)
         except ValueError as error:
             self._refused = self._refused or FolderError(str(error))
-            self._ended = True
+            self._at_end = True
             return
         self._lister.handler.entries(self._folder, entries)
         handler, tag, root = self._lister.handler, self._folder.tag, self._folder.root
@@ -325,23 +327,23 @@ class _Listing:
         self._lister.queue.put(Folder(tag, root, path) for path in folders if handler.enters(path))
 
     def _entry(self, name: Name) -> Entry | None:
-        """What the server says of a name; None: it cannot be used, and so is the folder refused."""
+        """The entry for a name; None: it cannot be used, and the folder is refused."""
         try:
             return _entry(self._folder, name, self._lister)
         except ValueError as error:
-            alone = isinstance(error, _UntoldError)
-            if self._refused is None or (self._refused.alone and not alone):
-                self._refused = FolderError(str(error), alone=alone, to_do=_LOOK_AT_IT)
+            is_alone = isinstance(error, _UnreportedKindError)
+            if self._refused is None or (self._refused.alone and not is_alone):
+                self._refused = FolderError(str(error), alone=is_alone, to_do=_LOOK_AT_IT)
         return None
 
     def _hand_over_top(self, name: Name) -> None:
-        told = name.attributes
-        if told.mode is not None and told.modified is not None:
-            modified = told_time(told.modified, name.name, name.line, self._lister.began)
-            entry = Entry(EntryKind.FOLDER, b".", 0, modified, stat.S_IMODE(told.mode))
+        attributes = name.attributes
+        if attributes.mode is not None and attributes.modified is not None:
+            modified = told_time(attributes.modified, name.name, name.line, self._lister.began)
+            entry = Entry(EntryKind.FOLDER, b".", 0, modified, stat.S_IMODE(attributes.mode))
             self._lister.handler.top(self._folder, entry)
 
-    def _settle(self) -> None:
+    def _finish(self) -> None:
         if self._folder.may_hide_entries:
             self._refused = self._refused or MAY_HIDE
         if self._refused is None:
@@ -359,22 +361,22 @@ def _refusal(answer: Answer) -> FolderError:
             return FolderError("there is no such folder", absent=True, alone=True)
         case Code.PERMISSION_DENIED:
             return FolderError(MAY_NOT_BE_READ, alone=True)
-    words = f"the server says: {escaped(answer.message, limit=200)} ({answer.code})"
-    return FolderError(words, alone=True)
+    message = f"the server reports: {escaped(answer.message, limit=200)} ({answer.code})"
+    return FolderError(message, alone=True)
 
 
 _LOOK_AT_IT = "ask the facility whether its storage can read it"
 
 
-class _UntoldError(ValueError):
-    """A server named an entry without saying what it is."""
+class _UnreportedKindError(ValueError):
+    """A server named an entry without its kind."""
 
 
 def _entry(folder: Folder, name: Name, lister: _Lister) -> Entry:
-    """An entry as it is told.
+    """An entry from a name and its attributes.
 
     Raises:
-        _UntoldError: it is not told what it is, as by a server that could not look at it.
+        _UntoldError: its kind is missing, as from a server that could not read it.
         ValueError: it has no usable name.
     """
     path = folder.below(name.name)
@@ -385,7 +387,8 @@ def _entry(folder: Folder, name: Name, lister: _Lister) -> Entry:
     check_name(path)
     size, mode, modified = name.attributes
     if size is None or mode is None or modified is None:
-        raise _UntoldError(f"the server does not say what {escaped(name.name, limit=200)} is")
+        shown = escaped(name.name, limit=200)
+        raise _UnreportedKindError(f"the server does not report what {shown} is")
     kind = EntryKind.DOT_FILE
     if is_wanted(name.name, dot_files=lister.dot_files):
         kind = _KINDS.get(stat.S_IFMT(mode), EntryKind.SPECIAL)

@@ -1,8 +1,8 @@
 """Whether a time that SFTP reports is the file's. Pure.
 
-SFTP (version 3) tells times in 32 bits without a sign, and a server cuts others short: 1969 becomes
-2106, 2150 becomes 2014. OpenSSH and others tell the time a second time, in the line that `ls -l`
-would print: with the year, or with hours and minutes of what is younger than half a year.
+SFTP (version 3) has times of 32 bits without a sign, and a server truncates others: 1969 becomes
+2106, 2150 becomes 2014. OpenSSH and others report the time a second time, in the line that `ls -l`
+would print: with the year, or with hours and minutes if it is less than half a year ago.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _YEARS = [
 
 
 def told_time(modified: int, name: bytes, line: bytes, now: float) -> int:
-    """The time of a file in seconds since 1970; `TIME_UNKNOWN` where the line says another one.
+    """The time of a file in seconds since 1970; `TIME_UNKNOWN` if the line has another one.
 
-    A line of another form says nothing. One without a date is of a year that has no four digits.
+    A line of another form is ignored. One without a date is of a year without four digits.
     """
     if line.endswith(b"  " + name):  # OpenSSH's ls_file
         return TIME_UNKNOWN

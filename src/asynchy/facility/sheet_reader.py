@@ -3,8 +3,8 @@
 `python -P sheet_reader.py FILE…` prints lines of JSON. For each first cell: `["cell", sheet, row,
 text]`; if a row has none: `["odd", sheet, row, what]`, or `["unread", sheet, row, what]` if it may
 have an EPN that was not saved in the file. At the end of each sheet: `["sheet"]` or
-`["bad", sheet, reason]`; of each file: `["end"]` or `["error", reason]`. What a file is, its
-content tells, not its name.
+`["bad", sheet, reason]`; of each file: `["end"]` or `["error", reason]`. The kind of a file is
+found by its content, not its name.
 
 It is run in a process of its own, because the library keeps all cells between the first and the
 last one in memory, and ends its process if there is none left. It needs nothing of asynchy.
@@ -31,9 +31,9 @@ OUT_OF_MEMORY = 3
 MAX_CPU_SECONDS = 4
 """Of processor time for a file: a sheet of a million rows takes two."""
 _MAX_UNPACKED_BYTES = 100 << 20
-"""Bytes that the parts of a file may say they unpack to; a sheet of 10,000 rows has 5 MB."""
+"""Limit on the unpacked bytes that the parts of a file declare; a sheet of 10,000 rows has 5 MB."""
 _MAX_CELL_LENGTH = 100  # characters
-"""Characters of a cell that are told; an EPN has 20 at most."""
+"""Characters of a cell that are printed; an EPN has 20 at most."""
 
 _MAX_FORMULA_BYTES = 5000
 """Bytes of a cell with a formula, as it is written in the file."""
@@ -119,14 +119,14 @@ def _print_sheet(book: CalamineWorkbook, name: str, unread: dict[int, str]) -> N
     for number, row in enumerate(book.get_sheet_by_name(name).iter_rows(), start=1):
         cell = row[0] if row else ""
         # A cell that looks like a number is one to Excel.
-        whole = isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15
-        text = str(int(cell)) if whole else str(cell).strip()  # type: ignore[arg-type]
+        is_integer = isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15
+        text = str(int(cell)) if is_integer else str(cell).strip()  # type: ignore[arg-type]
         if text:
             _print("cell", name[:_MAX_CELL_LENGTH], number, text[:_MAX_CELL_LENGTH])
-        elif number not in unread and any(str(other).strip() for other in row):
+        elif number not in unread and any(str(value).strip() for value in row):
             _print("odd", name[:_MAX_CELL_LENGTH], number, "the first cell is empty")
-    for number, what in sorted(unread.items()):
-        _print("unread", name[:_MAX_CELL_LENGTH], number, what)
+    for number, reason in sorted(unread.items()):
+        _print("unread", name[:_MAX_CELL_LENGTH], number, reason)
 
 
 def _parts(file: str) -> dict[str, str]:
@@ -138,32 +138,32 @@ def _parts(file: str) -> dict[str, str]:
     except (zipfile.BadZipFile, KeyError, ElementTree.ParseError):
         return {}
     targets = {link.get("Id"): link.get("Target", "") for link in links}
-    found = {}
+    part_of_sheet = {}
     for sheet in book.iter():
         link = [value for key, value in sheet.attrib.items() if key.endswith("}id")]
         if sheet.tag.endswith("}sheet") and link:
             target = targets.get(link[0], "")
             part = target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
-            found[sheet.get("name", "")] = part
-    return found
+            part_of_sheet[sheet.get("name", "")] = part
+    return part_of_sheet
 
 
 def _unread(file: str, part: str) -> dict[int, str]:
     """The rows whose first cell is a formula without the value that it had, or an error."""
-    found: dict[int, str] = {}
+    unread_rows: dict[int, str] = {}
     with zipfile.ZipFile(file) as archive, archive.open(part) as opened:
-        kept = b""
+        previous = b""
         while block := opened.read(1 << 20):
-            text = kept + block
-            done = 0
+            text = previous + block
+            consumed = 0
             for match in _FIRST_CELL.finditer(text):
-                done = match.end()
+                consumed = match.end()
                 if _IS_ERROR.search(match[0][: match.start(2) - match.start()]):
-                    found[int(match[1])] = _ERROR
+                    unread_rows[int(match[1])] = _ERROR
                 elif b"<f" in match[2] and not _VALUE.search(match[2]):
-                    found[int(match[1])] = _NO_VALUE
-            kept = text[max(done, len(text) - _MAX_FORMULA_BYTES) :]
-    return found
+                    unread_rows[int(match[1])] = _NO_VALUE
+            previous = text[max(consumed, len(text) - _MAX_FORMULA_BYTES) :]
+    return unread_rows
 
 
 def _reason(error: BaseException) -> str:
@@ -172,9 +172,9 @@ def _reason(error: BaseException) -> str:
     return str(error)[:500] or type(error).__name__
 
 
-def _print(*said: object) -> None:
-    sys.stdout.write(json.dumps(said) + "\n")
-    if said[0] not in ("cell", "odd", "unread"):
+def _print(*fields: object) -> None:
+    sys.stdout.write(json.dumps(fields) + "\n")
+    if fields[0] not in ("cell", "odd", "unread"):
         sys.stdout.flush()
 
 

@@ -24,20 +24,23 @@ def read_files(
         Stopped: a stop was requested meanwhile.
         ToolMissing: ssh is not installed.
     """
-    kept = _Kept()
+    sink = _MemorySink()
     with session.connection(stop) as connection:
-        reader = PipelinedReader(connection, kept, most_open=_MAX_OPEN_FILES)
+        reader = PipelinedReader(connection, sink, most_open=_MAX_OPEN_FILES)
         for path in paths:
             reader.add(FileRead(path=path, length=limit))
         reader.ask()
         while connection.in_flight:
             connection.turn()
             reader.ask()
-    return {path: b"".join(parts[at] for at in sorted(parts)) for path, parts in kept.files.items()}
+    return {
+        path: b"".join(parts[offset] for offset in sorted(parts))
+        for path, parts in sink.files.items()
+    }
 
 
-class _Kept:
-    """What was read, in memory."""
+class _MemorySink:
+    """Keeps the bytes that were read in memory."""
 
     def __init__(self) -> None:
         self.files: dict[bytes, dict[int, bytes]] = {}

@@ -322,9 +322,7 @@ class CopyTree(SafeTree):
         return errno.EPERM if os.geteuid() == 0 else errno.EACCES
 
     def place_link(self, scratch: int, temporary: bytes, path: bytes) -> None:
-        """Put a symbolic link or special file in a place that is free, or has another one of our
-        user.
-        """
+        """Put a symbolic link or special file in a free place, or in place of one of ours."""
         try:
             folder, name = self._place(path)
             file_stat = self.find(path)
@@ -359,7 +357,7 @@ class CopyTree(SafeTree):
             self.set_attributes(entry, mode=True)
 
     def in_the_way(self, path: bytes, *, folder: bool = False) -> OSError | None:
-        """The error for something in the way of a file or folder, or of a parent; None: nothing is."""
+        """The error for something in the way of a file, a folder, or a parent; None: nothing is."""
         names = path.split(b"/")
         for depth in range(1, len(names) + 1):
             part = b"/".join(names[:depth])

@@ -11,7 +11,7 @@ from asynchy.catalogue.odd_rows import odd_rows
 from asynchy.config.ignore_file import IgnoreEntries
 from asynchy.errors import ExperimentAbsent, ListingError, ServerUnreachable
 from asynchy.facility.discovery import DiscoveredExperiments, discover_in
-from asynchy.facility.old_places import look_at_old_places
+from asynchy.facility.old_places import check_old_places
 from asynchy.model.clock import is_wrong
 from asynchy.model.experiment_record import ExperimentRecord
 from asynchy.model.experiment_state import ExperimentState, experiment_state
@@ -179,7 +179,7 @@ def _by_known_names(
     located = recognised(
         (one for seen in listed.values() for one in seen.experiments),
         context.catalogue.known_folders(),
-        lambda paths: look_at_old_places(context.session, paths, context.stop),
+        lambda paths: check_old_places(context.session, paths, context.stop),
         context.catalogue.overview.moved_visits(),
     )
     found, at = [], 0

@@ -67,7 +67,7 @@ def ask_visits(context: CycleContext, now: datetime) -> tuple[EquipmentVisits, .
         log.error("%s", problem, extra=IN_REPORT)
     for entry in entries:
         _log(entry)
-    answers = tuple(entry.told() for entry in entries)
+    answers = tuple(entry.as_answer() for entry in entries)
     store_visits(context, answers)
     return answers
 

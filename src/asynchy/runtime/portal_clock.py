@@ -31,7 +31,7 @@ def require_right_clock(settings: Shared, stop: Stop) -> None:
         settings.base_url, stop=stop, ca_bundle=settings.ca_bundle, timeout=settings.timeout
     )
     try:
-        offset = portal.look_at_clock()
+        offset = portal.check_clock()
     except PortalError as error:
         log.warning("this machine's clock was not compared with the portal's: %s", error)
         return

@@ -27,7 +27,7 @@ class ScanProgress:
         self._meter = RateMeter()
 
     def begin(self, total: int) -> None:
-        """So many experiments were found."""
+        """Begin, with the number of experiments that were found."""
         self.total = total
         self._meter = RateMeter()
 
@@ -54,7 +54,7 @@ class ScanProgress:
             self.experiments += 1
 
     def found(self) -> str:
-        """What was found, for people: `2,041 folders, 100,000 files, 1.2 TB, 9,800 files/s`."""
+        """The counts as text for people: `2,041 folders, 100,000 files, 1.2 TB, 9,800 files/s`."""
         with self._lock:
             bad = f", {self.problems:,} not listed" if self.problems else ""
             return (

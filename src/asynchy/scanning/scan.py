@@ -1,7 +1,7 @@
-"""What as-walker does: every experiment that is visible, listed into the catalogue.
+"""Lists every visible experiment into the catalogue: as-walker.
 
-It goes on where it was stopped: what has been listed of a folder and that the folder is done are
-stored together (`catalogue/scans.py`).
+It resumes where it was stopped: the entries of a folder, and that it is done, are stored together
+(`catalogue/scans.py`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from asynchy.errors import (
 from asynchy.facility.discovery import DiscoveredExperiments, discover
 from asynchy.facility.folder_queue import Folder, FolderError
 from asynchy.facility.lister import list_experiment
-from asynchy.facility.old_places import look_at_old_places
+from asynchy.facility.old_places import check_old_places
 from asynchy.facility.sftp_lister import crawl
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Entry, EntryKind, Experiment, LocatedExperiment
@@ -42,6 +42,7 @@ CONNECTIONS = 4
 MAX_RETRIES = 5
 """How often the connection may be lost with nothing listed in between."""
 _BATCH_ENTRIES = 5_000
+_LOST = "the walk lost the connection to the facility"
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,16 @@ class ScannedExperiment:
 
 @dataclass(frozen=True)
 class ScanResult:
-    """What came of a walk."""
+    """The result of a scan."""
 
     origin: str
     seen: tuple[ScannedExperiment, ...]
-    """What this run of it has listed."""
+    """The experiments that this run has listed."""
     before: int
     """Experiments that had been listed before it was stopped."""
     gone: tuple[NotFound, ...]
     absent: tuple[Epn, ...]
-    """What was wanted and was not found."""
+    """The wanted EPNs that were not found."""
     everywhere: bool
     """Whether every folder that may hold experiments could be listed; otherwise what was not found
     may be there all the same."""
@@ -110,43 +111,43 @@ def scan(
     began = time.monotonic()
     with instance_lock(context.catalogue.path, "walk"):
         origin = f"{context.remote.user}@{context.remote.host}:{root}"
-        told = f"{origin}, {wanted.origin}" if wanted else origin
-        sighting = ScanWriter.begin(context.catalogue.path, "walk", told)
-        if sighting.resumed:
-            log.info("the walk of %s goes on where it was stopped", told)
-        there = discover(context.session, root, context.stop)
+        source_text = f"{origin}, {wanted.origin}" if wanted else origin
+        scan_writer = ScanWriter.begin(context.catalogue.path, "walk", source_text)
+        if scan_writer.resumed:
+            log.info("the walk of %s goes on where it was stopped", source_text)
+        discovered = discover(context.session, root, context.stop)
         located = recognised(
-            there.experiments,
+            discovered.experiments,
             context.catalogue.known_folders(),
-            lambda paths: look_at_old_places(context.session, paths, context.stop),
+            lambda paths: check_old_places(context.session, paths, context.stop),
             context.catalogue.overview.moved_visits(),
         )
-        ours = [one for one in located if _is_wanted(one.experiment, wanted)]
-        log.info("%s at %s", count(len(ours), "experiment"), told)
-        progress.begin(len(ours))
-        walker = _Walker(context, sighting, progress)
-        walker.walk(ours)
+        wanted_experiments = [item for item in located if _is_wanted(item.experiment, wanted)]
+        log.info("%s at %s", count(len(wanted_experiments), "experiment"), source_text)
+        progress.begin(len(wanted_experiments))
+        walker = _Walker(context, scan_writer, progress)
+        walker.walk(wanted_experiments)
         unseen = [
-            item for item in sighting.unseen(walker.identities)
+            item for item in scan_writer.unseen(walker.identities)
             if _would_be_seen(item.located, root) and _is_wanted(item.located.experiment, wanted)
         ]  # fmt: skip
-        gone = [item for item in unseen if not there.may_hold(item.located.source)]
-        sighting.gone(item.id for item in gone)
-        bad, problems = sighting.problems()
-        sighting.end(context.round_trip)
-    refused = _refused(there, unseen, wanted)
+        gone = [item for item in unseen if not discovered.may_hold(item.located.source)]
+        scan_writer.gone(item.id for item in gone)
+        bad, problems = scan_writer.problems()
+        scan_writer.end(context.round_trip)
+    refused = _refused(discovered, unseen, wanted)
     return ScanResult(
-        origin=told,
+        origin=source_text,
         seen=tuple(sorted(walker.seen, key=lambda seen: seen.located.experiment)),
         before=walker.before,
         gone=tuple(gone),
-        absent=tuple(sorted(wanted.epns - there.epns)) if wanted else (),
-        everywhere=there.everywhere,
+        absent=tuple(sorted(wanted.epns - discovered.epns)) if wanted else (),
+        everywhere=discovered.everywhere,
         left=progress.left,
         bad=bad + len(refused),
         problems=tuple([*refused, *problems][:10]),
         seconds=time.monotonic() - began,
-        empty=None if there.epns else _nothing_visible(root, there.others),
+        empty=None if discovered.epns else _nothing_visible(root, discovered.others),
     )
 
 
@@ -179,20 +180,20 @@ def _would_be_seen(located: LocatedExperiment, root: str) -> bool:
 
 
 def _refused(
-    there: DiscoveredExperiments, unseen: Sequence[NotFound], wanted: WantedEpns | None
+    discovered: DiscoveredExperiments, unseen: Sequence[NotFound], wanted: WantedEpns | None
 ) -> list[ScanProblem]:
     """Why folders of experiments and of beamlines could not be listed at all."""
-    problems = [ScanProblem(folder, b".", reason) for folder, reason in there.unlisted.items()]
+    problems = [ScanProblem(folder, b".", reason) for folder, reason in discovered.unlisted.items()]
     problems += [
         ScanProblem(link.path, b".", link.reason)
-        for link in there.broken
+        for link in discovered.broken
         if link.experiment is None or _is_wanted(link.experiment, wanted)
     ]
-    known = {item.located.source for item in unseen}
+    not_found = {item.located.source for item in unseen}
     problems += [
         ScanProblem(path, b".", "it is not a folder")
-        for path, epn in there.other.items()
-        if path in known or (wanted is not None and epn in wanted.epns)
+        for path, epn in discovered.other.items()
+        if path in not_found or (wanted is not None and epn in wanted.epns)
     ]
     return problems
 
@@ -208,51 +209,53 @@ class _ExperimentScan:
 class _Walker:
     """Hands what the crawl finds to the catalogue; called from several threads."""
 
-    def __init__(self, context: RunContext, sighting: ScanWriter, progress: ScanProgress) -> None:
+    def __init__(
+        self, context: RunContext, scan_writer: ScanWriter, progress: ScanProgress
+    ) -> None:
         self.seen: list[ScannedExperiment] = []
         self.before = 0
         self.identities: set[int] = set()
         self._context = replace(context, retries=MAX_RETRIES)
-        self._sighting = sighting
+        self._scan_writer = scan_writer
         self._progress = progress
         self._trees: dict[int, _ExperimentScan] = {}
         self._lock = threading.Lock()
 
-    def walk(self, ours: Sequence[LocatedExperiment]) -> None:
-        tries = 0
-        left = list(self._known(ours))
+    def walk(self, experiments: Sequence[LocatedExperiment]) -> None:
+        failures = 0
+        remaining = list(self._not_yet_listed(experiments))
         while True:
             listed = self._progress.folders
             try:
-                self._list(left)
+                self._list(remaining)
                 return
             except HostKeyRefused:
                 raise
             except ListingError as error:
-                tries = 0 if self._progress.folders > listed else tries + 1
-                if tries and self._list_one_by_one(left):
-                    tries = 0
-                elif not self._context.try_again(tries, f"the walk lost the facility: {error}"):
+                failures = 0 if self._progress.folders > listed else failures + 1
+                if failures and self._list_one_by_one(remaining):
+                    failures = 0
+                elif not self._context.try_again(failures, f"{_LOST}: {error}"):
                     raise
-            finally:  # what was listed until now counts, whatever happened
-                self._sighting.flush()
+            finally:  # keep the folders that were listed, whatever happened
+                self._scan_writer.flush()
 
-    def _list(self, left: Sequence[tuple[int, LocatedExperiment]]) -> None:
+    def _list(self, remaining: Sequence[tuple[int, LocatedExperiment]]) -> None:
         try:
-            folders = self._begin(left)
+            folders = self._begin(remaining)
             crawl(
                 self._context.session, folders, self, self._context.stop, connections=CONNECTIONS,
                 dot_files=self._context.transfer_options.dot_files,
             )  # fmt: skip
         except SftpNotOffered:
-            self._by_rsync(left)
+            self._by_rsync(remaining)
 
-    def _list_one_by_one(self, left: Sequence[tuple[int, LocatedExperiment]]) -> bool:
-        """See at which experiment the connection is lost, and give that one up.
+    def _list_one_by_one(self, remaining: Sequence[tuple[int, LocatedExperiment]]) -> bool:
+        """Find the experiment at which the connection is lost, and give it up.
 
-        False if it is the facility that cannot be reached, and no experiment's fault.
+        False if the facility cannot be reached: then no experiment is to blame.
         """
-        for identity, located in left:
+        for identity, located in remaining:
             for last_try in (False, True):
                 error = self._lost_at(identity, located)
                 if error is None:
@@ -269,7 +272,7 @@ class _Walker:
             try:
                 self._list([(identity, located)])
             except ListingError as error:
-                self._sighting.flush()
+                self._scan_writer.flush()
                 return error
         return None
 
@@ -281,34 +284,36 @@ class _Walker:
             return False
 
     def _give_up(self, identity: int, located: LocatedExperiment, error: ListingError) -> None:
-        """Tell of every folder of an experiment that is left that it could not be listed."""
-        left = self._sighting.pending(identity)
-        self._trees[identity].open = len(left)
-        for path in left:
+        """Report every remaining folder of an experiment as not listed."""
+        pending = self._scan_writer.pending(identity)
+        self._trees[identity].open = len(pending)
+        for path in pending:
             folder = Folder(identity, located.source.encode(), path)
             self.failed(folder, FolderError(f"the connection is lost again and again: {error}"))
 
-    def _known(self, ours: Sequence[LocatedExperiment]) -> Iterator[tuple[int, LocatedExperiment]]:
+    def _not_yet_listed(
+        self, experiments: Sequence[LocatedExperiment]
+    ) -> Iterator[tuple[int, LocatedExperiment]]:
         """The experiments with their ids, without those that this walk has listed before."""
-        remembered = self._sighting.experiments(ours)
-        for located, (identity, walked) in zip(ours, remembered, strict=True):
+        remembered = self._scan_writer.experiments(experiments)
+        for located, (identity, scan_number) in zip(experiments, remembered, strict=True):
             self.identities.add(identity)
-            if walked == self._sighting.id:
+            if scan_number == self._scan_writer.id:
                 self.before += 1
                 self._progress.experiment()
             else:
-                self._trees[identity] = _ExperimentScan(located, new=walked is None)
+                self._trees[identity] = _ExperimentScan(located, new=scan_number is None)
                 yield identity, located
 
-    def _begin(self, left: Iterable[tuple[int, LocatedExperiment]]) -> Iterator[Folder]:
-        """What is to be listed of each experiment that is not done."""
-        for identity, located in left:
+    def _begin(self, remaining: Iterable[tuple[int, LocatedExperiment]]) -> Iterator[Folder]:
+        """The folders to list of each experiment that is not done."""
+        for identity, located in remaining:
             if identity not in self._trees:
                 continue
-            folders = self._sighting.pending(identity)
+            folders = self._scan_writer.pending(identity)
             with self._lock:
                 self._trees[identity].open = len(folders)
-            if not folders:  # what is left of it could not be listed
+            if not folders:  # its remaining folders could not be listed
                 self._drop(identity)
             for path in folders:
                 yield Folder(identity, located.source.encode(), path)
@@ -323,36 +328,38 @@ class _Walker:
         folders = [entry.path for entry in entries if entry.kind is EntryKind.FOLDER]
         with self._lock:
             self._trees[folder.tag].open += len(folders)
-        self._take(folder.tag, entries)
-        self._sighting.found(folder.tag, folders)
+        self._store_entries(folder.tag, entries)
+        self._scan_writer.found(folder.tag, folders)
 
     def ended(self, folder: Folder) -> None:
-        self._sighting.listed(folder.tag, folder.path)
-        self._settle(folder.tag, listed=True)
+        self._scan_writer.listed(folder.tag, folder.path)
+        self._folder_done(folder.tag, listed=True)
 
     def failed(self, folder: Folder, refused: FolderError) -> None:
-        self._sighting.failed(folder.tag, folder.path, refused.reason)
-        self._settle(folder.tag, listed=False)
+        self._scan_writer.failed(folder.tag, folder.path, refused.reason)
+        self._folder_done(folder.tag, listed=False)
 
-    def _take(self, identity: int, entries: Sequence[Entry]) -> None:
-        rows = [(e.path, e.size, e.modified, e.mode) for e in entries if e.kind is EntryKind.FILE]
+    def _store_entries(self, identity: int, entries: Sequence[Entry]) -> None:
+        files = [entry for entry in entries if entry.kind is EntryKind.FILE]
+        rows = [(file.path, file.size, file.modified, file.mode) for file in files]
         self._progress.entries(entries)
-        others = [e for e in entries if e.kind not in (EntryKind.FILE, EntryKind.FOLDER)]
-        self._sighting.add_others(identity, others)
-        self._sighting.add(identity, rows)
+        known = (EntryKind.FILE, EntryKind.FOLDER)
+        other_entries = [entry for entry in entries if entry.kind not in known]
+        self._scan_writer.add_others(identity, other_entries)
+        self._scan_writer.add(identity, rows)
 
-    def _settle(self, identity: int, *, listed: bool) -> None:
+    def _folder_done(self, identity: int, *, listed: bool) -> None:
         self._progress.folder(listed=listed)
         with self._lock:
             tree = self._trees[identity]
             tree.open -= 1
-            done = tree.open == 0
-        if done:
+            is_complete = tree.open == 0
+        if is_complete:
             self._finish(identity)
 
     def _finish(self, identity: int) -> None:
         tree = self._trees[identity]
-        changes = self._sighting.finish(identity)
+        changes = self._scan_writer.finish(identity)
         with self._lock:
             self.seen.append(ScannedExperiment(tree.located, tree.new, changes))
         self._drop(identity)
@@ -362,34 +369,36 @@ class _Walker:
         with self._lock:
             del self._trees[identity]
 
-    def _by_rsync(self, left: Iterable[tuple[int, LocatedExperiment]]) -> None:
+    def _by_rsync(self, remaining: Iterable[tuple[int, LocatedExperiment]]) -> None:
         """Without SFTP: an experiment at a time."""
-        for identity, located in left:
+        for identity, located in remaining:
             if identity not in self._trees:
                 continue
-            self._sighting.pending(identity)
+            self._scan_writer.pending(identity)
             self._trees[identity].open = 1
             folder = Folder(identity, located.source.encode())
             batch: list[Entry] = []
 
-            def hear(entry: Entry, batch: list[Entry] = batch, identity: int = identity) -> None:
+            def on_entry(
+                entry: Entry, batch: list[Entry] = batch, identity: int = identity
+            ) -> None:
                 batch.append(entry)
                 if len(batch) >= _BATCH_ENTRIES:
-                    self._take(identity, batch)
+                    self._store_entries(identity, batch)
                     batch.clear()
 
             try:
                 unlisted = list_experiment(
-                    self._context.session, located.source, hear, self._context.stop,
+                    self._context.session, located.source, on_entry, self._context.stop,
                     dot_files=self._context.transfer_options.dot_files,
                 )  # fmt: skip
             except (ExperimentAbsent, ListingRefused) as error:
-                self._take(identity, batch)
+                self._store_entries(identity, batch)
                 self.failed(folder, FolderError(str(error)))
             else:
-                self._take(identity, batch)
-                self._sighting.found(identity, (one.path for one in unlisted))
+                self._store_entries(identity, batch)
+                self._scan_writer.found(identity, (item.path for item in unlisted))
                 self._trees[identity].open += len(unlisted)
                 self.ended(folder)
-                for one in unlisted:
-                    self.failed(replace(folder, path=one.path), FolderError(one.reason))
+                for item in unlisted:
+                    self.failed(replace(folder, path=item.path), FolderError(item.reason))

@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who asks: a portal user through a registered client."""
+    """The login: a portal user through a registered client."""
 
     username: str
     password: str = field(repr=False)
@@ -47,7 +47,7 @@ class Credentials:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What of it nobody may see, in every form in which it travels."""
+        """Its secret parts, in every form in which they are sent."""
         basic = f"{self.client_name}:{self.client_password}"
         return self.password, self.client_password, basic
 
@@ -90,17 +90,17 @@ class Portal:
         unreadable: dict[UnreadableVisit, None] = {}
         paging: str | None = None
         for since, until in windows(start, end):
-            answer = self._again(lambda: self._window(credentials, equipment, since, until))  # noqa: B023 - called at once
+            answer = self._retry(lambda: self._window(credentials, equipment, since, until))  # noqa: B023 - called at once
             visits |= {visit.booking: visit for visit in answer.visits}
             unreadable |= dict.fromkeys(answer.unreadable)
             paging = paging or answer.paging
         log.debug("portal: equipment %d: %s", equipment, count(len(visits), "visit"))
         return VisitsAnswer(tuple(visits.values()), tuple(unreadable), paging)
 
-    def look_at_clock(self) -> float | None:
-        """Seconds by which the portal's clock is ahead of ours; None: it does not tell its time.
+    def check_clock(self) -> float | None:
+        """Seconds by which the portal's clock is ahead of ours; None: it does not send its time.
 
-        Nobody logs in: that would end the session of another program with the same user.
+        It does not log in: that would end the session of another program with the same user.
 
         Raises:
             PortalUnavailable: no answer came.
@@ -119,7 +119,7 @@ class Portal:
         asked about first; for equipment that is in use, one request is enough. Raises as `visits`.
         """
         for since, until in reversed(list(windows(start, end))):
-            answer = self._again(lambda: self._window(credentials, equipment, since, until))  # noqa: B023 - called at once
+            answer = self._retry(lambda: self._window(credentials, equipment, since, until))  # noqa: B023 - called at once
             if answer.visits or answer.unreadable:
                 return True
         return False
@@ -133,7 +133,7 @@ class Portal:
 
     @contextlib.contextmanager
     def _naming(self, path: str) -> Iterator[None]:
-        """Errors of the portal say at which address they happened."""
+        """Adds the address to errors of the portal."""
         try:
             yield
         except PortalError as error:
@@ -143,20 +143,20 @@ class Portal:
     def _visits_of(
         self, credentials: Credentials, equipment: int, start: datetime, end: datetime
     ) -> VisitsAnswer:
-        kept = self._tokens.get(credentials)
+        cached_token = self._tokens.get(credentials)
         token = self._token(credentials)
         answer = self._ask_visits(token, equipment, start, end)
-        if answer.status == 401 and token == kept:  # it has expired: once more with a new one
+        if answer.status == 401 and token == cached_token:  # expired: again with a new one
             token = self._token(credentials, not_=token)
             answer = self._ask_visits(token, equipment, start, end)
         if answer.status == 401:
             raise PortalUnavailable(  # asked again after a random wait, when the other may be done
-                "the portal refuses the token that it has just given: it seems that another"
-                f" program logs in as {escaped(credentials.username)}, which ends our session",
+                "the portal refuses the token that it has just given: another program seems to"
+                f" log in as {escaped(credentials.username)}, which ends our session",
                 hint="give each program a portal user or client of its own; if there is no other"
                 " program, ask the facility whether this user may see this equipment",
             )
-        answer = _without(answer, [token])  # such as in the address of a next page
+        answer = _masked(answer, [token])  # such as in the address of a next page
         _check(answer)
         return parse_visits(answer.body)
 
@@ -173,12 +173,12 @@ class Portal:
 
     def _request(self, method: str, path: str, query: dict[str, str] | None = None) -> Answer:
         """Request a path, and compare the clocks."""
-        asked = datetime.now(UTC)
+        asked_at = datetime.now(UTC)
         answer = self._http.request(method, path, query=query)
         if answer.date is not None:
-            # It was written at some moment in between; a slow answer is no wrong clock.
-            nearest = min(max(answer.date, asked), datetime.now(UTC))
-            self.clock_offset = (answer.date - nearest).total_seconds()
+            # It was written at some moment in between; a slow answer does not mean a wrong clock.
+            closest = min(max(answer.date, asked_at), datetime.now(UTC))
+            self.clock_offset = (answer.date - closest).total_seconds()
         return answer
 
     def _token(self, credentials: Credentials, *, not_: str | None = None) -> str:
@@ -203,10 +203,10 @@ class Portal:
             },
             basic=(credentials.client_name, credentials.client_password),
         )
-        told = _without(answer, credentials.secrets)
+        safe_answer = _masked(answer, credentials.secrets)
         if answer.status in (400, 401, 403):
             try:
-                parse_token(told.body)
+                parse_token(safe_answer.body)
             except PortalRefused:
                 raise
             except PortalError:
@@ -215,21 +215,21 @@ class Portal:
                 f"the portal refused the credentials (HTTP {answer.status})",
                 hint="check username, password, client_name and client_password in `equipment`",
             )
-        _check(told)
+        _check(safe_answer)
         try:
             return parse_token(answer.body)
         except PortalError:
-            parse_token(told.body)  # raises the same, without a secret in it
+            parse_token(safe_answer.body)  # raises the same, without a secret in it
             raise PortalError("the portal's answer to the log-in makes no sense") from None
 
-    def _again(self, ask: Callable[[], _T]) -> _T:
+    def _retry(self, ask: Callable[[], _T]) -> _T:
         """Ask, and ask again with back-off and jitter while that can help."""
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),
             stop=lambda state: self._stop.requested or state.attempt_number >= _MAX_TRIES,
             wait=_wait,
             sleep=self._sleep,
-            before_sleep=self._say,
+            before_sleep=self._log_retry,
             reraise=True,
         )
         try:
@@ -242,8 +242,8 @@ class Portal:
             self._logged.clear()
         return answer
 
-    def _say(self, state: tenacity.RetryCallState) -> None:
-        """Log that a question is asked again; the same fault of other questions is no news."""
+    def _log_retry(self, state: tenacity.RetryCallState) -> None:
+        """Log that a request is repeated; the same fault of other requests is not logged again."""
         error = state.outcome.exception() if state.outcome else None
         wait = state.next_action.sleep if state.next_action else 0.0
         fault = state.attempt_number, error.cause if isinstance(error, PortalError) else ""
@@ -270,7 +270,7 @@ def _visits_path(equipment: int) -> str:
     return f"/api/v1/equipment/{equipment}/visits"
 
 
-def _without(answer: Answer, secrets: Iterable[str]) -> Answer:
+def _masked(answer: Answer, secrets: Iterable[str]) -> Answer:
     """An answer that quotes none of the secrets it was asked with."""
     body = masked(answer.body.decode("utf-8", "surrogateescape"), secrets)
     location = answer.location and masked(answer.location, secrets)

@@ -44,7 +44,7 @@ _MAX_ANSWER_BYTES = 64 << 20
 
 
 _PROXY_REFUSED = "Tunnel connection failed: 407"
-"""http.client's words for a proxy that refuses a tunnel."""
+"""http.client's message for a proxy that refuses a tunnel."""
 _TUNNEL = re.compile(r"[1-5][0-9]{2} [A-Za-z ]{1,60}$")
 
 
@@ -57,7 +57,7 @@ class Answer:
     retry_after: float | None
     location: str | None
     date: datetime | None
-    """What the portal's clock said."""
+    """The time of the portal's clock."""
 
 
 class _Exchange(threading.local):
@@ -76,7 +76,7 @@ class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
         super().__init__(sock, *arguments, **options)
         self.fp.close()
-        self.fp = reader(sock, _exchange.silence, _exchange.deadline)  # type: ignore[assignment]
+        self.fp = reader(sock, _exchange.read_timeout, _exchange.deadline)  # type: ignore[assignment]
 
 
 class _HttpConnection(HTTPConnection):
@@ -101,7 +101,7 @@ class Http:
     def __init__(
         self, base_url: str, *, ca_bundle: Path | None, timeout: float, name: str = "the portal"
     ) -> None:
-        """`name`: what errors call the other side."""
+        """`name`: the name of the other side in errors."""
         self._name = name
         self._base_url = base_url
         self._timeout = timeout
@@ -152,7 +152,7 @@ class Http:
         self, method: str, url: str, body: str | bytes | None, headers: Mapping[str, str]
     ) -> Answer:
         deadline = Deadline(_TOTAL_TIMEOUT_FACTOR * self._timeout)
-        _exchange.silence, _exchange.deadline = self._timeout, deadline
+        _exchange.read_timeout, _exchange.deadline = self._timeout, deadline
         try:
             response = self._pool.request(
                 method,
@@ -175,8 +175,12 @@ class Http:
         except (HTTPError, OSError) as error:
             if self._proxy and _PROXY_REFUSED in str(getattr(error, "original_error", "")):
                 raise _proxy_refused(self._proxy) from None
-            what = "'s answer took too long" if deadline.passed else f" {_what(error, self._proxy)}"
-            raise PortalUnavailable(f"{self._name}{what}", hint=_hint(error)) from None
+            fault = (
+                "'s answer took too long"
+                if deadline.passed
+                else f" {_fault_text(error, self._proxy)}"
+            )
+            raise PortalUnavailable(f"{self._name}{fault}", hint=_hint(error)) from None
         if self._proxy and response.status == http.client.PROXY_AUTHENTICATION_REQUIRED:
             raise _proxy_refused(self._proxy)
         return Answer(
@@ -190,9 +194,9 @@ class Http:
     def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
         parts: list[bytes] = []
         size = 0
-        while part := response.read1(1 << 16):
-            parts.append(part)
-            size += len(part)
+        while block := response.read1(1 << 16):
+            parts.append(block)
+            size += len(block)
             if size > _MAX_ANSWER_BYTES:
                 raise PortalUnavailable(
                     f"{self._name}'s answer is larger than {_MAX_ANSWER_BYTES} bytes"
@@ -204,8 +208,7 @@ class Http:
         if isinstance(reason, ssl.SSLCertVerificationError):
             return PortalError(
                 f"{self._name}'s certificate is not trusted: {reason.verify_message}",
-                hint="where an authority of the site's own signs it, name its PEM file as "
-                "`ca-bundle`",
+                hint="if an authority of your site signs it, name its PEM file as `ca-bundle`",
             )
         return PortalUnavailable(f"{self._name} broke off the TLS connection")
 
@@ -272,9 +275,9 @@ def _odd_proxy(variable: str) -> ConfigError:
 
 
 def _proxy_refused(proxy: _Proxy) -> PortalError:
-    said = "refused the user or the password" if proxy.login else "wants a user and password"
+    refusal = "refused the user or the password" if proxy.login else "wants a user and password"
     return PortalError(
-        f"the proxy {proxy.url} {said} (HTTP 407)",
+        f"the proxy {proxy.url} {refusal} (HTTP 407)",
         hint=f"write them into {proxy.variable}: http://USER:PASSWORD@HOST:PORT, special characters"
         " percent-encoded (@ is %40, : is %3A, / is %2F)",
     )
@@ -294,13 +297,13 @@ def _octets(text: str) -> bytes:
 
 
 def _hint(error: Exception) -> str | None:
-    """What to do about a server that no connection could be made to; None: a connection was."""
+    """The hint for a server that could not be connected to; None: it could."""
     if isinstance(error, (NewConnectionError, ProxyError)):
         return "check its address in the config, and this machine's network and proxy"
     return None
 
 
-def _what(error: Exception, proxy: _Proxy | None) -> str:
+def _fault_text(error: Exception, proxy: _Proxy | None) -> str:
     if isinstance(error, ProxyError):
         cause = _cause(error.original_error)
         return f"cannot be reached through the proxy {proxy.url if proxy else ''}{cause}"
@@ -312,9 +315,9 @@ def _what(error: Exception, proxy: _Proxy | None) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """The system's reason, in brackets; urllib3's own words quote the URL."""
-    for one in (error, error.__cause__):
-        if isinstance(one, OSError) and (reason := one.strerror or _TUNNEL.search(str(one))):
+    """The system's reason, in brackets; urllib3's own message quotes the URL."""
+    for item in (error, error.__cause__):
+        if isinstance(item, OSError) and (reason := item.strerror or _TUNNEL.search(str(item))):
             return f" ({reason if isinstance(reason, str) else reason[0]})"
     return ""
 

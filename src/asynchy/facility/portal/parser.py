@@ -1,4 +1,4 @@
-"""What the portal's answers say. No I/O, and no trust: whatever comes is understood or named.
+"""Parses the portal's answers. No I/O, and no trust: each value is parsed, or named as unusable.
 
 Source: `GET /api/v1/equipment/{id}/visits` and `POST /api/v1/oauth/token` as far as they are
 publicly known (docs/portal.md).
@@ -79,7 +79,7 @@ def parse_visits(body: bytes) -> VisitsAnswer:
     if not isinstance(listed, list):
         raise PortalError(
             f"the portal's answer has no list of visits{_error_message(answer)}",
-            hint="a portal user that can see no EPN gets such an answer",
+            hint="a portal user that can see no EPN gets this answer",
         )
     read = [_visit(item) for item in listed]
     return VisitsAnswer(
@@ -89,13 +89,13 @@ def parse_visits(body: bytes) -> VisitsAnswer:
     )
 
 
-def _json(body: bytes, what: str, *, quote: bool = True) -> Any:
+def _json(body: bytes, request: str, *, quote: bool = True) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        # What answers a log-in may hold a token, even where it is no JSON.
+        # The answer to a log-in may hold a token, even if it is not JSON.
         start = f": {escaped(body[:60])}…" if quote else ""
-        raise PortalUnavailable(f"the portal's answer to {what} is not JSON{start}") from None
+        raise PortalUnavailable(f"the portal's answer to {request} is not JSON{start}") from None
 
 
 def _error_message(answer: Any) -> str:
@@ -106,18 +106,18 @@ def _error_message(answer: Any) -> str:
 
 def _visit(item: Any) -> Visit | UnreadableVisit:
     if not isinstance(item, dict):
-        return UnreadableVisit(None, f"not a visit: {_found(item)}")
+        return UnreadableVisit(None, f"not a visit: {_value_text(item)}")
     epn, identity = Epn.parse(item.get("epn")), _identity(item.get("id"))
     if epn is None:
-        return UnreadableVisit(None, f"its EPN is none: {_found(item.get('epn'))}", identity)
+        return UnreadableVisit(None, f"its EPN is none: {_value_text(item.get('epn'))}", identity)
     if identity is None:
-        return UnreadableVisit(epn, f"its id is none: {_found(item.get('id'))}")
+        return UnreadableVisit(epn, f"its id is none: {_value_text(item.get('id'))}")
     times: list[datetime] = []
     for key in ("start_time", "end_time"):
         time = _time(item.get(key))
         if time is None:
             return UnreadableVisit(
-                epn, f"its {key} is no time with a zone: {_found(item.get(key))}", identity
+                epn, f"its {key} is not a time with a zone: {_value_text(item.get(key))}", identity
             )
         times.append(time)
     if not timedelta(0) <= times[1] - times[0] <= _MAX_DURATION:
@@ -170,7 +170,7 @@ def _time(value: Any) -> datetime | None:
         return None
 
 
-def _found(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if value is None:
         return "missing"
     return escaped(value if isinstance(value, str) else repr(value), limit=60) or "empty"
@@ -184,5 +184,5 @@ def _paging(answer: dict[str, Any], count: int) -> str | None:
             value = around[key]
             all_there = (key in _COUNTS and value == count) or (key in _PAGES and value == 1)
             if value not in (None, "", [], {}, False) and not all_there:
-                return f"{key}: {_found(value)}"
+                return f"{key}: {_value_text(value)}"
     return None

@@ -1,4 +1,4 @@
-"""What the portal has told of one equipment entry so far, and for which time."""
+"""The visits that the portal has reported for one equipment entry so far, and for which time."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class VisitWindow:
     visits: dict[Booking, Visit] = field(default_factory=dict)
     unreadable: dict[UnreadableVisit, None] = field(default_factory=dict)
     failure: str | None = None
-    """Why it could not be asked, or not whole."""
+    """Why it could not be asked, or not completely."""
     fault: str | None = None
-    """The same without what is this entry's own: equal in entries that fail for one cause."""
+    """The same without the details of this entry: equal in entries that fail for one cause."""
     also: tuple[int, ...] = ()
     """The other equipment that failed for the same cause."""
 
     def reach_back(self, portal: Portal, since: datetime) -> None:
-        """Ask for what is not known yet since a time.
+        """Ask for the visits since a time that are not known yet.
 
-        An entry that has failed is not asked further: what it told may have gaps.
+        An entry that has failed is not asked further: its answer may have gaps.
         """
         if self.failure is not None or since >= self.since:
             return
@@ -91,8 +91,8 @@ class VisitWindow:
         """Its visits so far."""
         return [Beamtime(visit, self.beamline) for visit in self.visits.values()]
 
-    def told(self) -> EquipmentVisits:
-        """What the plan is made of."""
+    def as_answer(self) -> EquipmentVisits:
+        """The answer, from which the plan is made."""
         return EquipmentVisits(
             equipment=self.entry.id,
             beamline=self.beamline,
@@ -105,7 +105,7 @@ class VisitWindow:
 
 
 def credentials_of(entry: EquipmentEntry) -> Credentials:
-    """Who asks for the visits of an equipment entry."""
+    """The login for the visits of an equipment entry."""
     return Credentials(
         username=entry.username,
         password=entry.password.get_secret_value(),
