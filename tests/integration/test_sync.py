@@ -270,7 +270,7 @@ def test_ctrl_c_ends_it_cleanly_and_partial_goes_on(
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "stopped; what was fetched is kept" in out
+    assert "stopped; fetched data is kept" in out
     history.configure()
     assert history.sync("--partial", *parallel).returncode == 0
     attempts = history.status("12a")["history"]

@@ -283,7 +283,7 @@ exec {shutil.which("rsync")} "$@" """
     offer(home, "other", rsync=rewritten)
     run = verify(home)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "rsync says that 1 file is not the same" in home.log
+    assert "rsync reports that 1 file is not the same" in home.log
     copy = only(home.status("12282a"))
     (check,) = copy["checks"]
     assert (check["way"], check["different"], copy["level"]) == (WAYS["rsync"], 0, "source")

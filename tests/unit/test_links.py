@@ -91,7 +91,7 @@ TO_X = "it is a symbolic link to x"
         ),
         (CLOSED, pointing(b"x"), "x", f"{TO_X}, which may not be read (EACCES)"),
         (UNSUPPORTED, pointing(b"x"), "x", f"{TO_X}, which cannot be followed: Operation unsupported (8)"),
-        (Attributes(), pointing(b"x"), "x", f"{TO_X}, of which the server does not report what it is"),
+        (Attributes(), pointing(b"x"), "x", f"{TO_X}, whose kind the server does not report"),
         (FOLDER, pointing(b"\x1b[31m\xff"), "\\x1b[31m\\xff", None),
         (FOLDER, Names(()), None, None),
     ],

@@ -1,6 +1,6 @@
-"""A copy compared with the facility byte for byte, in batches, several at a time.
+"""Compares a copy with the facility byte for byte, in batches, several at a time.
 
-What a batch proved is stored at once: stopped or cut off, the next run goes on with what is left.
+The result of a batch is stored at once: if interrupted, the next run continues with the rest.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def compare_content(
 def quarantine_mismatches(context: RunContext, copy: Copy, copy_files: CopyFiles) -> ListingDiff:
     """Take the files that differ from the facility's out of a copy, so that they are fetched again.
 
-    The facility is listed first: what has changed there meanwhile does not differ, it is due.
+    The facility is listed first: a file that has changed there meanwhile is due, not different.
 
     Raises:
         ListingError: it could not be listed.
@@ -86,14 +86,16 @@ def quarantine_mismatches(context: RunContext, copy: Copy, copy_files: CopyFiles
         OSError: a file cannot be moved.
     """
     listing_diff = context.listing_diff(copy)
-    report_replaced(context, copy, copy_files.copy_id)  # what a run replaced that was killed
+    report_replaced(
+        context, copy, copy_files.copy_id
+    )  # also files replaced by a run that was killed
     moved: list[int] = []
-    with Quarantine(copy, context.time_to_keep_from()) as aside:
+    with Quarantine(copy, context.time_to_keep_from()) as quarantine:
         for file in copy_files.different(listed=True):
-            if aside.is_edited(file):
-                continue  # since it was compared; the next listing says so
+            if quarantine.is_edited(file):
+                continue  # edited since the comparison; the next listing finds that
             try:
-                became = aside.remove_from_copy(file)
+                outcome = quarantine.remove_from_copy(file)
             except OSError as error:
                 if not is_about_one_file(error):
                     raise
@@ -102,13 +104,13 @@ def quarantine_mismatches(context: RunContext, copy: Copy, copy_files: CopyFiles
                     copy.epn, escaped(file.path), error.strerror,
                 )  # fmt: skip
                 continue
-            if became is None:
+            if outcome is None:
                 continue
             moved.append(file.size)
             if len(moved) <= _MAX_NAMED:
                 log.warning(
                     "%s: %s differs from the facility's; %s; fetching it again",
-                    copy.epn, escaped(file.path), became,
+                    copy.epn, escaped(file.path), outcome,
                 )  # fmt: skip
     if len(moved) > _MAX_NAMED:
         log.warning("%s: and %d more", copy.epn, len(moved) - _MAX_NAMED)
@@ -122,10 +124,10 @@ def quarantine_mismatches(context: RunContext, copy: Copy, copy_files: CopyFiles
 def verify_content(
     context: RunContext, copy: Copy, copy_files: CopyFiles, judgement: Judgement, *, again: bool
 ) -> Judgement:
-    """What becomes of the verdict on a copy that is all at home, once its bytes were compared.
+    """The verdict on a copy that is all at home, after its bytes were compared.
 
-    They are where `verify: source` asks for it; otherwise those of files alone that were found to
-    differ before. `again`: files that differed were fetched again since.
+    `verify: source` compares all files; otherwise only those are compared that differed before.
+    `again`: files that differed have been fetched again since.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
@@ -139,14 +141,14 @@ def verify_content(
     if not selection.amount()[0]:
         return judgement
     try:
-        proof = compare_content(context, copy, copy_files, selection)
+        comparison = compare_content(context, copy, copy_files, selection)
     except Stopped:
         return Judgement(Verdict.STOPPED, "stopped while its bytes were compared")
     except ListingError as error:
         return _unproven(f"its bytes could not be compared: {error}", error.hint)
     except OSError as error:
         return _unproven(f"{place_of(error, copy)}: {error.strerror}", None)
-    return verdict_on(proof, judgement, again=again)
+    return verdict_on(comparison, judgement, again=again)
 
 
 def _unproven(reason: str, hint: str | None) -> Judgement:
@@ -161,32 +163,36 @@ class _Comparison:
     ) -> None:
         self._context = context
         self._copy = copy
-        self._holdings = copy_files
+        self._copy_files = copy_files
         self._progress = progress
         self._started = context.clock.now()
         self._lock = threading.Lock()
         self._giving_up = self._answered = False
-        self._way = ""
+        self._method = ""
         self._files = self._bytes = self._different = self._digested = self._uncompared = 0
         self._edited = 0
 
     def work(self, selection: Selection) -> None:
         """Compare all of them, several batches at a time."""
-        way, done = self._context.session.facts.comparison_method, None
-        if way is None:
-            way, done = self._find_way(selection)
-            self._context.session.note_comparison_method(way)
-        self._way = way.value
-        log.info("%s: compared by %s", self._copy.epn, self._way)
+        method, tried_path = self._context.session.facts.comparison_method, None
+        if method is None:
+            method, tried_path = self._find_method(selection)
+            self._context.session.note_comparison_method(method)
+        self._method = method.value
+        log.info("%s: compared by %s", self._copy.epn, self._method)
         in_turn = batches(
-            (file for file in selection if file.path != done), _MAX_BATCH_FILES, _MAX_BATCH_BYTES
+            (file for file in selection if file.path != tried_path),
+            _MAX_BATCH_FILES,
+            _MAX_BATCH_BYTES,
         )
         at_a_time = min(
             self._context.transfer_options.streams or _DEFAULT_BATCHES,
             self._context.remote.connections,
         )
         with ThreadPoolExecutor(at_a_time) as pool:
-            for future in [pool.submit(self._take_batches, way, in_turn) for _ in range(at_a_time)]:
+            for future in [
+                pool.submit(self._take_batches, method, in_turn) for _ in range(at_a_time)
+            ]:
                 future.result()
 
     def ended(self) -> ComparisonResult:
@@ -200,7 +206,7 @@ class _Comparison:
         """Store what was done as a check."""
         check = Check(
             kind="verify",
-            way=self._way,
+            way=self._method,
             started=self._started,
             ended=self._context.clock.now(),
             host=process_identity.host(),
@@ -215,32 +221,32 @@ class _Comparison:
             reason=reason,
             whole=whole,
         )
-        self._context.catalogue.note(self._holdings.copy_id, check)
+        self._context.catalogue.note(self._copy_files.copy_id, check)
         return check
 
-    def _find_way(self, selection: Selection) -> tuple[ComparisonMethod, bytes]:
-        """The cheapest way that the server offers, and the file that was compared to find it out.
+    def _find_method(self, selection: Selection) -> tuple[ComparisonMethod, bytes]:
+        """The cheapest method that the server offers, and the file that was compared to find it.
 
-        What came of it is kept: one image may be all that there is, and take hours. Where no way
-        says anything of a file it may have vanished, and another is tried.
+        The result for that file is kept: it may be the only one, and take hours. If no method has a
+        result for a file, it may have vanished, and another one is tried.
         """
         in_order = sorted(itertools.islice(selection, _MAX_BATCH_FILES), key=lambda file: file.size)
-        for file, way in itertools.product(in_order[:_TRIAL_FILES], ComparisonMethod):
-            compared = self._tried(way, file)
+        for file, method in itertools.product(in_order[:_TRIAL_FILES], ComparisonMethod):
+            compared = self._tried(method, file)
             if compared is not None:
-                self._keep([file], *compared)
-                return way, file.path
+                self._store_results([file], *compared)
+                return method, file.path
         tried = ", ".join(escaped(file.path) for file in in_order[:_TRIAL_FILES])
         raise DigestsNotOffered(
             f"no file could be read again at the facility (tried {tried})",
             hint="see with `sftp USER@HOST` whether it is still there and may be read",
         )
 
-    def _tried(self, way: ComparisonMethod, file: CopyFile) -> Compared | None:
-        """What came of a file that was compared in a way; None if the server does not answer."""
+    def _tried(self, method: ComparisonMethod, file: CopyFile) -> Compared | None:
+        """The result of comparing a file by a method; None if the server does not answer."""
         self._answered = False
-        if way is not ComparisonMethod.RSYNC:
-            compared = self._with_patience(way, [file])
+        if method is not ComparisonMethod.RSYNC:
+            compared = self._with_retries(method, [file])
         else:
             try:
                 compared = self._by_rsync([file])
@@ -249,34 +255,34 @@ class _Comparison:
                 return None
         return compared if self._answered else None
 
-    def _take_batches(self, way: ComparisonMethod, in_turn: Iterator[list[CopyFile]]) -> None:
+    def _take_batches(self, method: ComparisonMethod, in_turn: Iterator[list[CopyFile]]) -> None:
         try:
             while not self._giving_up:
                 with self._lock:
                     batch = next(in_turn, None)
                 if batch is None:
                     return
-                self._keep(batch, *self._with_patience(way, batch))
+                self._store_results(batch, *self._with_retries(method, batch))
         except BaseException:
             self._giving_up = True
             raise
 
-    def _with_patience(self, way: ComparisonMethod, batch: list[CopyFile]) -> Compared:
-        """Compare a batch; again, where the connection was lost and `--retry` says so."""
+    def _with_retries(self, method: ComparisonMethod, batch: list[CopyFile]) -> Compared:
+        """Compare a batch; again, if the connection was lost and `--retry` allows it."""
         for tries in itertools.count():
             try:
                 return (
                     self._by_rsync(batch)
-                    if way is ComparisonMethod.RSYNC
-                    else self._by_digests(way, batch)
+                    if method is ComparisonMethod.RSYNC
+                    else self._by_digests(method, batch)
                 )
             except ListingError as error:
-                what = f"{self._copy.epn}: {error}"
-                if not (error.transient and self._context.try_again(tries, what)):
+                failed = f"{self._copy.epn}: {error}"
+                if not (error.transient and self._context.try_again(tries, failed)):
                     raise
         raise AssertionError  # it counts for ever
 
-    def _keep(
+    def _store_results(
         self,
         batch: list[CopyFile],
         same: list[tuple[CopyFile, bytes | None]],
@@ -284,11 +290,11 @@ class _Comparison:
     ) -> None:
         edited = self._edited_of(different)
         different = [file for file in different if file not in edited]
-        self._holdings.prove(same, self._context.transfer_options.run)
-        self._holdings.differ(different)
+        self._copy_files.prove(same, self._context.transfer_options.run)
+        self._copy_files.differ(different)
         if edited:
-            self._holdings.mark((file, Damage.EDITED) for file in edited)
-            self._holdings.sum_up(self._context.clock.now())
+            self._copy_files.mark((file, Damage.EDITED) for file in edited)
+            self._copy_files.sum_up(self._context.clock.now())
         compared = [file for file, _ in same] + different
         with self._lock:
             self._files += len(compared)
@@ -302,7 +308,7 @@ class _Comparison:
         self._progress.add(0, len(batch))
 
     def _edited_of(self, different: list[CopyFile]) -> list[CopyFile]:
-        """Those of some files that people changed at home, after they were listed."""
+        """The files that people changed at home after they were listed."""
         if not different:
             return []
         with SafeTree.of(self._copy) as tree:
@@ -311,79 +317,84 @@ class _Comparison:
     def _by_rsync(self, batch: list[CopyFile]) -> Compared:
         """Have rsync make checksums on both sides.
 
-        What it says differs may have been written at that moment, or differ in something else than
-        its bytes: it is read over SFTP before that is believed. Where there is no SFTP, rsync is
-        asked again.
+        A file that it reports as different may have been written at that moment, or differ in
+        something else than its bytes: so it is read over SFTP, too. Without SFTP, rsync compares it
+        again.
         """
-        same, doubtful = self._asked_of_rsync(batch)
+        same, doubtful = self._compared_by_rsync(batch)
         if not doubtful:
             return same, []
         log.info(
-            "%s: rsync says that %s not the same; looking again",
+            "%s: rsync reports that %s not the same; comparing again",
             self._copy.epn, count(len(doubtful), "file is", "files are"),
         )  # fmt: skip
         try:
-            again, different = self._by_digests(ComparisonMethod.READ, doubtful)
+            confirmed, different = self._by_digests(ComparisonMethod.READ, doubtful)
         except SftpNotOffered:
-            again, different = self._asked_of_rsync(doubtful)
-        return same + again, different
+            confirmed, different = self._compared_by_rsync(doubtful)
+        return same + confirmed, different
 
-    def _asked_of_rsync(self, batch: list[CopyFile]) -> Compared:
+    def _compared_by_rsync(self, batch: list[CopyFile]) -> Compared:
         context, copy = self._context, self._copy
         sizes = {file.path: file.size for file in batch}
-        said: dict[bytes, bool] = {}
+        results: dict[bytes, bool] = {}
 
-        def hear(path: bytes, same: bool) -> None:
+        def on_result(path: bytes, same: bool) -> None:
             if path in sizes:
-                said[path] = same
+                results[path] = same
                 self._progress.add(sizes[path] if same else 0)
 
         runner.compare_files(
-            context.remote, copy.source, copy.destination, sizes, hear, context.stop,
+            context.remote, copy.source, copy.destination, sizes, on_result, context.stop,
             idle_timeout_for(context.remote, batch),
         )  # fmt: skip
-        self._answered |= bool(said)
+        self._answered |= bool(results)
         same: list[tuple[CopyFile, bytes | None]] = []
-        same += [(file, None) for file in batch if said.get(file.path) is True]
-        return same, [file for file in batch if said.get(file.path) is False]
+        same += [(file, None) for file in batch if results.get(file.path) is True]
+        return same, [file for file in batch if results.get(file.path) is False]
 
-    def _by_digests(self, way: ComparisonMethod, batch: list[CopyFile]) -> Compared:
-        """The facility's digests, and meanwhile ours."""
+    def _by_digests(self, method: ComparisonMethod, batch: list[CopyFile]) -> Compared:
+        """Get the facility's digests, and compute our own meanwhile."""
         context, copy = self._context, self._copy
-        there: dict[bytes, bytes] = {}
-        useless = threading.Event()
+        remote_digests: dict[bytes, bytes] = {}
+        cancelled = threading.Event()
 
         def read(number: int) -> None:
-            if useless.is_set():
+            if cancelled.is_set():
                 raise Stopped("there is nothing to compare it with")
             self._progress.add(number)
 
         reader = Reader(copy, context.stop, 1, Throttle(None), cold=True, on_bytes=read)
         with ThreadPoolExecutor(1) as pool:
-            ours = pool.submit(lambda: list(reader.read(batch)))
+            local_results = pool.submit(lambda: list(reader.read(batch)))
             try:
-                if way is ComparisonMethod.READ:
-                    read_again(context.remote, copy.source, batch, there.__setitem__, context.stop)
+                if method is ComparisonMethod.READ:
+                    read_again(
+                        context.remote, copy.source, batch, remote_digests.__setitem__, context.stop
+                    )
                 else:
                     remote_sha256sum.digests(
                         context.remote, copy.source, [file.path for file in batch],
-                        there.__setitem__, context.stop, idle_timeout_for(context.remote, batch),
+                        remote_digests.__setitem__, context.stop,
+                        idle_timeout_for(context.remote, batch),
                     )  # fmt: skip
             except BaseException:
-                useless.set()
+                cancelled.set()
                 raise
-            if not there:
-                useless.set()
+            if not remote_digests:
+                cancelled.set()
                 return [], []
-            found = [one for one in ours.result() if one.file.path in there]
-        self._answered |= there.keys() <= {file.path for file in batch}
+            local = [
+                result for result in local_results.result() if result.file.path in remote_digests
+            ]
+        self._answered |= remote_digests.keys() <= {file.path for file in batch}
         same: list[tuple[CopyFile, bytes | None]] = []
         different: list[CopyFile] = []
-        for one in found:
-            if one.sha256 == there[one.file.path]:
-                same.append((one.file, one.sha256))
-            elif one.problem is None:
-                different.append(one.file)
+        for result in local:
+            if result.sha256 == remote_digests[result.file.path]:
+                same.append((result.file, result.sha256))
+            elif result.problem is None:
+                different.append(result.file)
             else:
-                log.warning("%s: %s: %s", copy.epn, escaped(one.file.path), one.problem)
+                log.warning("%s: %s: %s", copy.epn, escaped(result.file.path), result.problem)
         return same, different

@@ -45,7 +45,7 @@ _RECORD_BATCH = 5000
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a planned transfer."""
+    """The outcome of a planned transfer."""
 
     copy: Copy
     verdict: Verdict
@@ -57,7 +57,7 @@ class Outcome:
     """Bytes moved, as far as is known."""
     seconds: float = 0.0
     left_out: LeftOutCounts = NOTHING_LEFT_OUT
-    """What is not at home because of what it is."""
+    """The entries that are not brought home because of their kind."""
 
     @property
     def complete(self) -> bool:
@@ -66,7 +66,7 @@ class Outcome:
 
 
 def fetch_copy(context: RunContext, transfer: PlannedTransfer, unsure: str | None) -> Outcome:
-    """Make a copy complete, or say why it is not; `unsure` as `judge` takes it.
+    """Make a copy complete; the outcome has the reason if it is not. `unsure`: as for `judge`.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
@@ -79,7 +79,7 @@ def fetch_copy(context: RunContext, transfer: PlannedTransfer, unsure: str | Non
 
 
 def lease_or_outcome(context: RunContext, copy: Copy) -> int | Outcome:
-    """The number of a copy whose lease is ours now, or why it cannot be.
+    """The number of the copy, once its lease is acquired; or the outcome, if it cannot be.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
@@ -92,7 +92,7 @@ def lease_or_outcome(context: RunContext, copy: Copy) -> int | Outcome:
 
 
 def lease_conflict(copy: Copy, claim: Claim) -> Outcome:
-    """What becomes of a copy that another process works on."""
+    """The outcome for a copy that another process works on."""
     reason = f"process {claim.pid} on {claim.host} works on it"
     return Outcome(copy, Verdict.FAILED, reason)
 
@@ -114,14 +114,14 @@ def fetch_until_complete(
     """
     copy, before = transfer.copy, transfer.listing_diff
     engine = context.engine()
-    _tell_beginning(copy, before, engine)
+    _log_beginning(copy, before, engine)
     copy_files = context.catalogue.copy_files(copy_id)
-    known = replace(copy_files, listing=before.listing).known()
-    origin_known = known == before.files - before.missing_files
+    known_files = replace(copy_files, listing=before.listing).known()
+    origin_known = known_files == before.files - before.missing_files
     if not (origin_known or again):  # else `quarantine_mismatches` did
         report_replaced(context, copy, copy_id)  # before it is recorded what took the places
         _record_arrived(context, copy, copy_files, Level.SIZE)
-    begun = time.monotonic()
+    began = time.monotonic()
     files = moved = rounds = tries = 0
     while True:
         started = context.clock.now()
@@ -132,7 +132,7 @@ def fetch_until_complete(
             result = replace(result, stopped=True)
         judgement = judge(result, before, after, unsure=unsure)
         level = level_of(
-            engine.check, looked=context.transfer_options.looks, origin_known=origin_known
+            engine.check, compared=context.transfer_options.looks, origin_known=origin_known
         )
         _record_links(context, copy, copy_id, after, whole=judgement.all_at_home)
         if judgement.all_at_home and after is not None:
@@ -150,9 +150,9 @@ def fetch_until_complete(
             before = after
         elif judgement.verdict is Verdict.DIFFERENT and not again:
             again = True
-            if (without := without_different(context, copy, copy_files)) is None:
+            if (remaining := without_different(context, copy, copy_files)) is None:
                 break
-            before = without
+            before = remaining
         elif result.lost and context.try_again(tries, f"{copy.epn}: {judgement.reason}"):
             tries += 1
         else:
@@ -164,10 +164,10 @@ def fetch_until_complete(
         hint=None if result.hint and result.hint in (judgement.reason or "") else result.hint,
         files=files,
         bytes=moved,
-        seconds=time.monotonic() - begun,
+        seconds=time.monotonic() - began,
         left_out=(after or before).left_out,
     )
-    _tell(outcome)
+    _log_outcome(outcome)
     if outcome.complete:
         finalize_copy(context, copy, copy_files)
     return outcome
@@ -179,8 +179,8 @@ def _record_links(
     """Store which links are at home; `whole`: the transfer brought all that there is."""
     if after is not None and not after.unlisted:
         fetched = whole and context.transfer_options.brings_links
-        held = context.catalogue.held_others(copy_id)
-        record_links(held, copy, after.listing, context.transfer_options, fetched=fetched)
+        held_others = context.catalogue.held_others(copy_id)
+        record_links(held_others, copy, after.listing, context.transfer_options, fetched=fetched)
 
 
 def _run_engine(
@@ -196,7 +196,7 @@ def _run_engine(
             )
         finally:
             report_replaced(context, copy, copy_id)
-        if result.ok:  # what could be resumed did not count as arriving
+        if result.ok:  # resumed bytes were not counted as arriving
             context.board.arrived(copy, listed.missing_bytes, listed.missing_files)
         return result
     except AsynchyError as error:
@@ -211,8 +211,8 @@ def _record_arrived(
 ) -> None:
     """Record which files are at home as listed, while the copy is not complete.
 
-    From then on it is seen that a person changed one. They are made durable first: after a power
-    failure, an older version that is back would look like a person's.
+    From then on, changes by people are noticed. The files are made durable first: after a power
+    failure, an older version that is back would look like a change by a person.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
@@ -221,24 +221,27 @@ def _record_arrived(
         return
     contents = context.catalogue.contents(copy, copy_files.copy_id)
     try:
-        with CopyTree(copy) as home:
-            home.flush()
-            # None is that large, so they come in order of path.
-            there = (one for one in contents.files(sys.maxsize) if _has_arrived(home, one))
+        with CopyTree(copy) as copy_tree:
+            copy_tree.flush()
+            # No file is that large, so they come in order of path.
+            arrived = (
+                entry for entry in contents.files(sys.maxsize) if _has_arrived(copy_tree, entry)
+            )
             while not context.stop.requested and (
-                some := list(itertools.islice(there, _RECORD_BATCH))
+                batch := list(itertools.islice(arrived, _RECORD_BATCH))
             ):
-                copy_files.arrive(some, level)
+                copy_files.arrive(batch, level)
     except FileNotFoundError:  # nothing has arrived
         return
     except OSError as error:
-        log.warning("%s: what has arrived is not recorded: %s", copy.epn, error_reason(error)[0])
+        reason = error_reason(error)[0]
+        log.warning("%s: the files that have arrived are not recorded: %s", copy.epn, reason)
 
 
-def _has_arrived(home: CopyTree, entry: Entry) -> bool:
-    """Whether a file is at home as listed; one that cannot be looked at is not recorded."""
+def _has_arrived(copy_tree: CopyTree, entry: Entry) -> bool:
+    """Whether a file is at home as listed; one that cannot be read is not recorded."""
     try:
-        return entry.is_same(home.find(entry.path))
+        return entry.is_same(copy_tree.find(entry.path))
     except OSError as error:
         if not is_about_one_file(error):
             raise
@@ -246,12 +249,12 @@ def _has_arrived(home: CopyTree, entry: Entry) -> bool:
 
 
 def record_copy_files(
-    copy_files: CopyFiles, copy: Copy, found: ListingDiff, level: Level | None
+    copy_files: CopyFiles, copy: Copy, listing_diff: ListingDiff, level: Level | None
 ) -> bool:
-    """Store that the copy holds what was listed; whether that is what is known of it by now."""
-    assert found.listing is not None  # we write
-    if copy_files.take(found.listing, (found.files, found.bytes), level):
-        if found.other_times:
+    """Store that the copy holds the listed files; False if the catalogue has changed meanwhile."""
+    assert listing_diff.listing is not None  # we write
+    if copy_files.take(listing_diff.listing, (listing_diff.files, listing_diff.bytes), level):
+        if listing_diff.other_times:
             _record_times(copy_files, copy)
         return True
     log.warning(
@@ -265,21 +268,21 @@ def _record_times(copy_files: CopyFiles, copy: Copy) -> None:
     try:
         with SafeTree.of(copy) as tree:
             times = ((file, _time_at_home(file, tree)) for file in copy_files.everything())
-            other = ((file, at_home) for file, at_home in times if at_home is not None)
-            while some := list(itertools.islice(other, _RECORD_BATCH)):
-                copy_files.note_times(some)
+            changed_times = ((file, at_home) for file, at_home in times if at_home is not None)
+            while batch := list(itertools.islice(changed_times, _RECORD_BATCH)):
+                copy_files.note_times(batch)
     except OSError as error:
         log.warning("%s: times at home are not recorded: %s", copy.epn, error_reason(error)[0])
 
 
 def _time_at_home(file: CopyFile, tree: SafeTree) -> int | None:
-    """The time that a file has at home in place of its own; None: it has its own, or is changed."""
+    """The time that a file got at home instead of its own; None: it has its own, or was changed."""
     if file.damage is not None or file.at_home is not None:
         return None
-    found = tree.find(file.path)
-    if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != file.size:
+    file_stat = tree.find(file.path)
+    if file_stat is None or not stat.S_ISREG(file_stat.st_mode) or file_stat.st_size != file.size:
         return None
-    return None if is_time(found, file.modified) else found.st_mtime_ns // 1_000_000_000
+    return None if is_time(file_stat, file.modified) else file_stat.st_mtime_ns // 1_000_000_000
 
 
 def _not_run(reason: str, hint: str | None) -> EngineResult:
@@ -299,15 +302,15 @@ def _list_again(context: RunContext, copy: Copy, result: EngineResult) -> Listin
 
 
 def without_different(context: RunContext, copy: Copy, copy_files: CopyFiles) -> ListingDiff | None:
-    """What there is to fetch once the files that differ are put aside; None: they stay for now."""
+    """The difference to fetch after different files were moved aside; None: they could not be."""
     try:
         return quarantine_mismatches(context, copy, copy_files)
     except (ListingError, Stopped, OSError) as error:
-        log.warning("%s: what differs is not fetched again now: %s", copy.epn, error)
+        log.warning("%s: different files are not fetched again now: %s", copy.epn, error)
         return None
 
 
-def _attempt(  # noqa: PLR0913, PLR0917 - all that it is made of
+def _attempt(  # noqa: PLR0913, PLR0917 - the parts of an attempt
     context: RunContext,
     engine: Engine,
     started: datetime,
@@ -336,7 +339,7 @@ def _attempt(  # noqa: PLR0913, PLR0917 - all that it is made of
     )
 
 
-def _tell_beginning(copy: Copy, listed: ListingDiff, engine: Engine) -> None:
+def _log_beginning(copy: Copy, listed: ListingDiff, engine: Engine) -> None:
     log.info(
         "%s: begins: %s, %s, of which %s to fetch (%s), to %s",
         copy.epn, count(listed.files, "file"), size(listed.bytes),
@@ -353,7 +356,7 @@ def _tell_beginning(copy: Copy, listed: ListingDiff, engine: Engine) -> None:
         )  # fmt: skip
 
 
-def _tell(outcome: Outcome) -> None:
+def _log_outcome(outcome: Outcome) -> None:
     moved = f"{count(outcome.files, 'file')}, {size(outcome.bytes)} in {duration(outcome.seconds)}"
     if outcome.complete:
         left_out = f"; left out: {outcome.left_out}" if str(outcome.left_out) else ""
@@ -365,11 +368,11 @@ def _tell(outcome: Outcome) -> None:
 
 @contextlib.contextmanager
 def holding_lease(context: RunContext, copy: Copy, copy_id: int) -> Iterator[None]:
-    """Keep the heartbeat of a claim going; at the end give it up, and take it off the board."""
-    ended = threading.Event()
+    """Renew a claim while work goes on; then release it and clear the board."""
+    released = threading.Event()
 
     def beat() -> None:
-        while not ended.wait(_HEARTBEAT_INTERVAL):
+        while not released.wait(_HEARTBEAT_INTERVAL):
             try:
                 context.catalogue.beat(copy_id)
             except AsynchyError as error:  # the next beat may pass; the claim holds ten minutes
@@ -380,7 +383,7 @@ def holding_lease(context: RunContext, copy: Copy, copy_id: int) -> Iterator[Non
     try:
         yield
     finally:
-        ended.set()
+        released.set()
         thread.join()
         context.board.end(copy)
         context.catalogue.release(copy_id)

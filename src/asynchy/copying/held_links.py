@@ -1,4 +1,4 @@
-"""The links and special files of a copy at home, compared with what came home."""
+"""Compares the links and special files of a copy at home with the recorded ones."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ IN_ITS_PLACE = "something else in the place of a link or special file; move it a
 
 
 def record_links(
-    held: HeldOthers, copy: Copy, listing: int | None, options: TransferOptions, *, fetched: bool
+    held_others: HeldOthers,
+    copy: Copy,
+    listing: int | None,
+    options: TransferOptions,
+    *,
+    fetched: bool,
 ) -> int:
-    """Store which of the listed links and special files are at home; how many are lost.
+    """Store which of the listed links and special files are at home; returns how many are lost.
 
-    What the options no longer bring is not lost if it is missing: it counts as left out.
-    `fetched`: a transfer has just brought them, so that what is of our user is the facility's.
+    One that the options no longer include counts as left out, not as lost. `fetched`: a transfer
+    has just brought them, so that those of our user are the facility's.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
@@ -34,70 +39,70 @@ def record_links(
         return 0
     try:
         with SafeTree.of(copy) as tree:
-            held.keep(_listed(held, tree, listing, fetched=fetched))
+            held_others.keep(_listed(held_others, tree, listing, fetched=fetched))
     except OSError as error:
         log.warning("%s: its links are not recorded: %s", copy.epn, error_reason(error)[0])
         return 0
-    held.forget_unlisted(listing)
-    held.forget_lost(symlinks=not options.symlinks, special_files=not options.special_files)
-    return held.sum_up()
+    held_others.forget_unlisted(listing)
+    held_others.forget_lost(symlinks=not options.symlinks, special_files=not options.special_files)
+    return held_others.sum_up()
 
 
-def link_problem(one: HeldOther, tree: SafeTree) -> str | None:
-    """What is wrong with a link or special file that a copy holds; None: nothing.
+def link_problem(link: HeldOther, tree: SafeTree) -> str | None:
+    """The problem of a link or special file of a copy; None: it has none.
 
     Raises:
-        OSError: what is at home cannot be read.
+        OSError: it cannot be read.
     """
-    found = tree.find(one.path)
-    if found is None:
+    file_stat = tree.find(link.path)
+    if file_stat is None:
         return "a link or special file that is missing"
-    if not _is_kind(found, is_link=one.target is not None):
+    if not _is_kind(file_stat, is_link=link.target is not None):
         return IN_ITS_PLACE
-    if one.target is not None and tree.target(one.path) != one.target:
+    if link.target is not None and tree.target(link.path) != link.target:
         return "a link that leads elsewhere now"
     return None
 
 
 def _listed(
-    held: HeldOthers, tree: SafeTree, listing: int, *, fetched: bool
+    held_others: HeldOthers, tree: SafeTree, listing: int, *, fetched: bool
 ) -> Iterator[HeldOther]:
-    """What is to be stored; what was never at home is left out."""
-    for path, is_link, before in held.listed(listing):
+    """The records to store; entries that were never at home are left out."""
+    for path, is_link, recorded in held_others.listed(listing):
         heartbeat.beat()
         try:
-            found = tree.find(path)
-            if found is not None and not _is_kind(found, is_link=is_link):
-                found = None
-            target = tree.target(path) if found is not None and is_link else None
+            file_stat = tree.find(path)
+            if file_stat is not None and not _is_kind(file_stat, is_link=is_link):
+                file_stat = None
+            target = tree.target(path) if file_stat is not None and is_link else None
         except OSError as error:
             if not is_about_one_file(error):
                 raise
-            found = target = None
-        now = _held_now(path, target, found, before, fetched=fetched)
-        if now is not None and now != before:
+            file_stat = target = None
+        now = _held_now(path, target, file_stat, recorded, fetched=fetched)
+        if now is not None and now != recorded:
             yield now
 
 
 def _held_now(
     path: bytes,
     target: bytes | None,
-    found: os.stat_result | None,
-    before: HeldOther | None,
+    file_stat: os.stat_result | None,
+    recorded: HeldOther | None,
     *,
     fetched: bool,
 ) -> HeldOther | None:
-    if found is None:
-        return None if before is None else HeldOther(path, before.target, lost=True)
-    ours = fetched and found.st_uid == os.geteuid()
-    if before is None or before.target == target or ours:
+    if file_stat is None:
+        return None if recorded is None else HeldOther(path, recorded.target, lost=True)
+    is_own = fetched and file_stat.st_uid == os.geteuid()
+    if recorded is None or recorded.target == target or is_own:
         return HeldOther(path, target)
-    return HeldOther(path, before.target, lost=True)
+    return HeldOther(path, recorded.target, lost=True)
 
 
-def _is_kind(found: os.stat_result, *, is_link: bool) -> bool:
-    """Whether what was found is a link, or else a special file."""
-    mode = found.st_mode
+def _is_kind(file_stat: os.stat_result, *, is_link: bool) -> bool:
+    """Whether an entry is a link, or a special file if not `is_link`."""
+    mode = file_stat.st_mode
     if is_link:
         return stat.S_ISLNK(mode)
     return not (stat.S_ISLNK(mode) or stat.S_ISREG(mode) or stat.S_ISDIR(mode))

@@ -1,4 +1,4 @@
-"""How an attempt ended, from what the engine did and what was listed before and after it."""
+"""Decides how an attempt ended, from the engine's result and the listings before and after."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Judgement:
 
 
 def unlisted_words(folders: Sequence[Unlisted]) -> str:
-    """That folders could not be listed at the facility, the first of them by name."""
+    """The reason if folders could not be listed at the facility; it names the first."""
     number = count(len(folders), "folder")
-    first = "" if len(folders) == 1 else "the first of them "
+    prefix = "" if len(folders) == 1 else "the first of them "
     return (
-        f"{number} could not be listed at the facility, so that what is in it is not known: "
-        f"{first}{folders[0]} ({folders[0].to_do})"
+        f"{number} could not be listed at the facility, so that its content is not known: "
+        f"{prefix}{folders[0]} ({folders[0].to_do})"
     )
 
 
@@ -43,7 +43,7 @@ def judge(
     may not be marked complete even if all of it arrived, None if it may.
     """
     if result.stopped:
-        return Judgement(Verdict.STOPPED, "stopped; what was fetched is kept")
+        return Judgement(Verdict.STOPPED, "stopped; fetched data is kept")
     if not result.ok and not result.vanished:
         reasons = [result.reason] if result.reason else []
         reasons += [unlisted_words(before.unlisted)] if before.unlisted else []
@@ -59,9 +59,9 @@ def _compared(
     if result.vanished or after.fingerprint != before.fingerprint:
         return Judgement(Verdict.CHANGED, "it changed at the facility while it was fetched")
     if after.same_place is not None:
-        one, other = after.same_place
-        words = f"{escaped(other, limit=200)}: {same_place_words(one)}"
-        return Judgement(Verdict.FAILED, words)
+        first_path, second_path = after.same_place
+        message = f"{escaped(second_path, limit=200)}: {same_place_words(first_path)}"
+        return Judgement(Verdict.FAILED, message)
     missing = after.missing_files + after.missing_folders
     if missing:
         return Judgement(
@@ -76,42 +76,42 @@ def _compared(
 
 @dataclass(frozen=True)
 class ComparisonResult:
-    """What came of a comparison of bytes."""
+    """The result of a comparison of bytes."""
 
     check: Check
     uncompared: int
     """Files that could not be read on one of both sides."""
 
 
-def verdict_on(proof: ComparisonResult, judgement: Judgement, *, again: bool) -> Judgement:
+def verdict_on(comparison: ComparisonResult, judgement: Judgement, *, again: bool) -> Judgement:
     """The verdict on a copy that is all at home, once its bytes were compared.
 
     `again`: files that differed were fetched again since.
     """
-    if proof.check.different:
-        differ = "differs" if proof.check.different == 1 else "differ"
-        number = count(proof.check.different, "file")
+    if comparison.check.different:
+        differ = "differs" if comparison.check.different == 1 else "differ"
+        number = count(comparison.check.different, "file")
         also = ", also when fetched again" if again else ""
         return Judgement(Verdict.DIFFERENT, f"{number} {differ} from the facility's{also}")
-    if proof.uncompared:
-        return Judgement(Verdict.FAILED, proof.check.reason)
+    if comparison.uncompared:
+        return Judgement(Verdict.FAILED, comparison.check.reason)
     return judgement
 
 
-def level_of(check: str, *, looked: bool, origin_known: bool) -> Level | None:
-    """What is proven of files that a copy was not known to hold, once all of it is at home.
+def level_of(check: str, *, compared: bool, origin_known: bool) -> Level | None:
+    """The level of proof for newly recorded files of a copy that is all at home.
 
-    `check` is what the engine checked of the bytes that it received. It says nothing of files that
-    were there before it began: `origin_known` is whether each of those was known to be held.
-    `looked`: whether size and time of what is at home were compared with the listing.
+    `check`: the engine's check of the bytes that it received. It does not cover files that were at
+    home before: `origin_known` is whether all of those were recorded. `compared`: whether size and
+    time of the files at home were compared with the listing.
     """
     if check == Level.TRANSPORT.word and origin_known:
         return Level.TRANSPORT
-    return Level.SIZE if looked else None
+    return Level.SIZE if compared else None
 
 
 def check_made(check: str, verify: str, judgement: Judgement) -> str:
-    """What was checked of the bytes of an attempt, as it is recorded; `check` is the engine's."""
+    """The check of an attempt's bytes, as it is recorded; `check` is the engine's."""
     if verify == "source" and judgement.all_at_home:
         return Level.SOURCE.word
     return "none" if verify == "none" and check == Level.SIZE.word else check

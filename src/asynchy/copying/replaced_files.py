@@ -56,16 +56,16 @@ class _KeptVersions:
     """An earlier version of a file."""
 
     path: bytes
-    found: os.stat_result
+    file_stat: os.stat_result
     now: int | None
-    """Bytes that the facility's file in its place has; None: nothing is in its place."""
+    """Bytes of the facility's file in its place; None: there is none."""
     zeros: bool
     """Whether that file has zeros where the kept one has something else."""
 
     @property
     def size(self) -> int:
         """Bytes of it."""
-        return self.found.st_size
+        return self.file_stat.st_size
 
     @property
     def by_less(self) -> bool:
@@ -77,8 +77,8 @@ class _KeptVersions:
         return not self.now or self.zeros
 
     @property
-    def words(self) -> str:
-        """What became of the file, for people."""
+    def outcome(self) -> str:
+        """The fate of the file, as text for people."""
         if self.now is None:
             return f"is not in its place; the earlier version has {size(self.size)}"
         if self.zeros and self.now >= self.size:
@@ -87,81 +87,82 @@ class _KeptVersions:
 
 
 def report_replaced(context: RunContext, copy: Copy, copy_id: int) -> None:
-    """Log what runs replaced and kept, also one that was killed; store what is kept in all.
+    """Log the files that runs replaced and kept, also killed runs; store how many are kept in all.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
     """
     copy_files = context.catalogue.copy_files(copy_id)
-    beside = folder_beside(copy, REPLACED)
+    parent = folder_beside(copy, REPLACED)
     try:
-        folders = [folder for _, folder in dated_folders(copy, beside)]
-        new = [folder for folder in folders if folder.name.endswith(UNREPORTED)]
-        total = _total(copy, copy_files, [folder for folder in folders if folder not in new])
-        told = Replaced()
-        for folder in new:
-            told += _report_run(copy, copy_files, folder)
+        folders = [folder for _, folder in dated_folders(copy, parent)]
+        unreported = [folder for folder in folders if folder.name.endswith(UNREPORTED)]
+        total = _total(copy, copy_files, [folder for folder in folders if folder not in unreported])
+        reported = Replaced()
+        for folder in unreported:
+            reported += _report_run(copy, copy_files, folder)
         for folder in folders:
             remove_if_empty(copy, folder)
     except OSError as error:
-        log.error("%s: earlier versions in %s cannot be counted: %s", copy.epn, beside, error)
+        log.error("%s: earlier versions in %s cannot be counted: %s", copy.epn, parent, error)
         return
     context.catalogue.note_replaced(
-        copy_id, total + told, context.clock.now() if told.files else None
+        copy_id, total + reported, context.clock.now() if reported.files else None
     )
 
 
 def _report_run(copy: Copy, copy_files: CopyFiles, folder: Path) -> Replaced:
-    """Log what one run replaced, which is returned, and give its folder the name that it keeps.
+    """Log and return the files that one run replaced, and give its folder the final name.
 
-    What is not as it was recorded when it arrived, people had made: that gets a folder of its own.
+    Files that people had changed since they arrived get a folder of their own.
     """
     name = folder.name.removesuffix(UNREPORTED)
-    theirs = folder.with_name(f"{name}{CHANGED_AT_HOME}")
-    ours, of_people, less = Replaced(), Replaced(), _Named()
-    with SafeTree(folder, copy.project_folder) as tree, KeptFolder(copy, theirs) as kept:
-        for one in _kept_in(copy, folder):
-            recorded = copy_files.recorded(one.path)
-            if recorded is None or not is_edited(one.found, recorded):
-                ours += Replaced(1, one.size, int(one.by_less))
-                is_less = one.by_less
+    edited_folder = folder.with_name(f"{name}{CHANGED_AT_HOME}")
+    by_facility, of_people, reduced = Replaced(), Replaced(), _Named()
+    with SafeTree(folder, copy.project_folder) as tree, KeptFolder(copy, edited_folder) as edited:
+        for version in _kept_in(copy, folder):
+            recorded = copy_files.recorded(version.path)
+            if recorded is None or not is_edited(version.file_stat, recorded):
+                by_facility += Replaced(1, version.size, int(version.by_less))
+                is_less = version.by_less
             else:
-                kept.move(tree, one.path)
-                tree.drop_empty_folders(one.path)
-                of_people += Replaced(1, one.size)
-                is_less = one.is_gone
+                edited.move(tree, version.path)
+                tree.drop_empty_folders(version.path)
+                of_people += Replaced(1, version.size)
+                is_less = version.is_gone
             if is_less:
-                less.add(one)
+                reduced.add(version)
     if of_people.files:
         log.warning(
             "%s: the facility's version replaced %s changed at home; these versions are kept in %s",
-            copy.epn, count(of_people.files, "file that was", "files that were"), theirs,
+            copy.epn, count(of_people.files, "file that was", "files that were"), edited_folder,
         )  # fmt: skip
-    if ours.files:
+    if by_facility.files:
         log.warning(
             "%s: the facility's version replaced %s (%s); the earlier ones are kept in %s",
-            copy.epn, count(ours.files, "file"), size(ours.bytes), rename(copy, folder, name),
+            copy.epn, count(by_facility.files, "file"), size(by_facility.bytes),
+            rename(copy, folder, name),
         )  # fmt: skip
-    less.log(copy)
-    return ours + of_people
+    reduced.log(copy)
+    return by_facility + of_people
 
 
 class _Named:
     """The first few of some kept files, for the log, and how many there are."""
 
     def __init__(self) -> None:
-        self._first: list[_KeptVersions] = []
+        self._shown: list[_KeptVersions] = []
         self._more = 0
 
-    def add(self, one: _KeptVersions) -> None:
-        if len(self._first) < _MAX_NAMED:
-            self._first.append(one)
+    def add(self, version: _KeptVersions) -> None:
+        if len(self._shown) < _MAX_NAMED:
+            self._shown.append(version)
         else:
             self._more += 1
 
     def log(self, copy: Copy) -> None:
-        for one in self._first:
-            log.warning("%s: %s %s", copy.epn, escaped(one.path), one.words)
+        for version in self._shown:
+            log.warning("%s: %s %s", copy.epn, escaped(version.path), version.outcome)
         if self._more:
             log.warning("%s: and %s more", copy.epn, count(self._more, "file"))
 
@@ -169,7 +170,7 @@ class _Named:
 def remove_old(
     context: RunContext, records: Iterable[CopyRecord], keep: timedelta | None
 ) -> list[str]:
-    """Remove what has been kept for long enough, and count the rest; what went wrong.
+    """Remove versions that were kept long enough, and count the rest; returns the problems.
 
     `keep`: for how long; None: for ever.
 
@@ -186,8 +187,8 @@ def remove_old(
                 _remove_old_of(record, copy_files, context.clock.now() - keep)
             total = _counted(record, copy_files)
         except OSError as error:
-            place = escaped(os.fspath(error.filename or record.copy.destination))
-            problem = f"{record.copy.epn}: earlier versions of files: {place}: {error.strerror}"
+            path = escaped(os.fspath(error.filename or record.copy.destination))
+            problem = f"{record.copy.epn}: earlier versions of files: {path}: {error.strerror}"
             log.error("%s", problem)
             problems.append(problem)
             continue
@@ -197,113 +198,122 @@ def remove_old(
 
 
 def with_less(context: RunContext, copies: Collection[Copy] | None = None) -> list[str]:
-    """The copies beside which something is kept that has less in its place now, a sentence each.
+    """A sentence for each copy with a kept file whose place has less data now.
 
-    `copies`: those that are looked at; None: all.
+    `copies`: only these; None: all.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
     """
     return [
-        replaced_sentence(one)
-        for one in context.catalogue.overview.replaced()
-        if one.replaced.by_less and (copies is None or one.copy in copies)
+        replaced_sentence(record)
+        for record in context.catalogue.overview.replaced()
+        if record.replaced.by_less and (copies is None or record.copy in copies)
     ]
 
 
-def _remove_old_of(record: CopyRecord, copy_files: CopyFiles, before: datetime) -> None:
+def _remove_old_of(record: CopyRecord, copy_files: CopyFiles, until: datetime) -> None:
     copy = record.copy
-    for when, folder in list(dated_folders(copy, folder_beside(copy, REPLACED))):
-        if when >= before or not _is_proven_since(record, when):
+    for time, folder in list(dated_folders(copy, folder_beside(copy, REPLACED))):
+        if time >= until or not _is_proven_since(record, time):
             continue
         of_people = CHANGED_AT_HOME in folder.name
         kept = _kept_in(copy, folder, copy_files)
-        if any(one.is_gone if of_people else one.by_less for one in kept):
+        if any(version.is_gone if of_people else version.by_less for version in kept):
             continue
         remove(copy, folder)
         log.info("%s: removed earlier versions of files: %s", copy.epn, folder)
 
 
-def _is_proven_since(record: CopyRecord, when: datetime) -> bool:
+def _is_proven_since(record: CopyRecord, time: datetime) -> bool:
     """Whether all of a copy is at home and was proven after some of its files were replaced."""
-    sound = record.completed is not None and not record.suspect and not record.is_damaged
-    there = record.presence is Presence.THERE and not record.edited
-    proven = record.level is not None and record.verified is not None and record.verified > when
-    return sound and there and proven and record.completed is not None and record.completed > when
+    is_sound = record.completed is not None and not record.suspect and not record.is_damaged
+    is_there = record.presence is Presence.THERE and not record.edited
+    proven = record.level is not None and record.verified is not None and record.verified > time
+    return (
+        is_sound
+        and is_there
+        and proven
+        and record.completed is not None
+        and record.completed > time
+    )
 
 
 def _counted(record: CopyRecord, copy_files: CopyFiles) -> Replaced:
-    """What is kept of a copy now; files are read only if others are kept than were counted."""
-    found = [path for _, path in dated_folders(record.copy, folder_beside(record.copy, REPLACED))]
-    sizes = [one for folder in found for one in _sizes(record.copy, folder)]
-    known = record.replaced
-    same = (len(sizes), sum(sizes)) == (known.files, known.bytes)
-    return known if same else _total(record.copy, copy_files, found)
+    """The kept files of a copy; their content is read only if they are not those counted before."""
+    folders = [path for _, path in dated_folders(record.copy, folder_beside(record.copy, REPLACED))]
+    sizes = [file_size for folder in folders for file_size in _sizes(record.copy, folder)]
+    recorded = record.replaced
+    unchanged = (len(sizes), sum(sizes)) == (recorded.files, recorded.bytes)
+    return recorded if unchanged else _total(record.copy, copy_files, folders)
 
 
 def _sizes(copy: Copy, folder: Path) -> Iterator[int]:
-    with SafeTree(folder, copy.project_folder) as kept:
-        for path in files_below(kept, lambda _folder, _error: None, others=True):
-            found = kept.find(path)
-            if found is not None:
-                yield found.st_size
+    with SafeTree(folder, copy.project_folder) as kept_tree:
+        for path in files_below(kept_tree, lambda _folder, _error: None, others=True):
+            file_stat = kept_tree.find(path)
+            if file_stat is not None:
+                yield file_stat.st_size
 
 
 def _total(copy: Copy, copy_files: CopyFiles, folders: Iterable[Path]) -> Replaced:
-    files = size = less = 0
+    files = size = reduced = 0
     for folder in folders:
         of_people = CHANGED_AT_HOME in folder.name
-        for one in _kept_in(copy, folder, copy_files):
-            files, size = files + 1, size + one.size
-            less += one.by_less and not of_people
-    return Replaced(files, size, less)
+        for version in _kept_in(copy, folder, copy_files):
+            files, size = files + 1, size + version.size
+            reduced += version.by_less and not of_people
+    return Replaced(files, size, reduced)
 
 
 def _kept_in(
     copy: Copy, folder: Path, copy_files: CopyFiles | None = None
 ) -> Iterator[_KeptVersions]:
-    """The files in the folder of one run, each with what is in its place now.
+    """The files in the folder of one run, each with the size of the file in its place now.
 
-    `copy_files`, once it is recorded what took their places: if a person changed that since, the
-    larger of what arrived and what is there counts. The facility did not make it smaller.
+    `copy_files`: given once the files in their places are recorded. If a person changed one since,
+    the larger of the recorded and the present size counts: the facility did not make it smaller.
     """
     with (
-        SafeTree(folder, copy.project_folder) as kept,
+        SafeTree(folder, copy.project_folder) as kept_tree,
         SafeTree.of(copy) as tree,
     ):
-        for path in files_below(kept, lambda _folder, _error: None, others=True):
-            before = kept.find(path)
-            if before is None:
+        for path in files_below(kept_tree, lambda _folder, _error: None, others=True):
+            kept_stat = kept_tree.find(path)
+            if kept_stat is None:
                 continue
             now, zeros = tree.find(path), False
-            if now is not None and stat.S_IFMT(now.st_mode) == stat.S_IFMT(before.st_mode) == _LINK:
-                size = before.st_size  # one that leads to another place is no less
+            if (
+                now is not None
+                and stat.S_IFMT(now.st_mode) == stat.S_IFMT(kept_stat.st_mode) == _LINK
+            ):
+                size = kept_stat.st_size  # a link with another target is not smaller
             elif now is None or not stat.S_ISREG(now.st_mode):
                 size = None
             elif (arrived := _edited_since(copy_files, path, now)) is not None:
                 size = max(arrived, now.st_size)
             else:
                 size = now.st_size
-                zeros = _has_new_zeros(tree, kept, path, min(before.st_size, size))
-            yield _KeptVersions(path, before, size, zeros)
+                zeros = _has_new_zeros(tree, kept_tree, path, min(kept_stat.st_size, size))
+            yield _KeptVersions(path, kept_stat, size, zeros)
 
 
 def _edited_since(copy_files: CopyFiles | None, path: bytes, now: os.stat_result) -> int | None:
-    """The size with which a file arrived that a person changed since; None: nobody did."""
+    """The size of a file when it arrived, if a person has changed it since; None: nobody has."""
     arrived = None if copy_files is None else copy_files.recorded(path)
     return None if arrived is None or not is_edited(now, arrived) else arrived[0]
 
 
-def _has_new_zeros(tree: SafeTree, kept: SafeTree, path: bytes, size: int) -> bool:
+def _has_new_zeros(tree: SafeTree, kept_tree: SafeTree, path: bytes, size: int) -> bool:
     """Whether some page of a file has only zeros and the kept one's does not."""
     step = max(_PAGE_BYTES, -(-size // _MAX_PAGES // _PAGE_BYTES) * _PAGE_BYTES)
     with contextlib.ExitStack() as stack, contextlib.suppress(OSError):  # it cannot be read
-        new = stack.enter_context(open(tree.open(path), "rb"))  # noqa: PTH123
-        old = stack.enter_context(open(kept.open(path), "rb"))  # noqa: PTH123
+        new_file = stack.enter_context(open(tree.open(path), "rb"))  # noqa: PTH123
+        old_file = stack.enter_context(open(kept_tree.open(path), "rb"))  # noqa: PTH123
         for start in itertools.chain(range(0, size, step), [max(0, size - _PAGE_BYTES)]):
             heartbeat.beat()
             length = min(_PAGE_BYTES, size - start)
-            page = os.pread(new.fileno(), length, start)
-            if not any(page) and any(os.pread(old.fileno(), length, start)):
+            page = os.pread(new_file.fileno(), length, start)
+            if not any(page) and any(os.pread(old_file.fileno(), length, start)):
                 return True
     return False

@@ -336,8 +336,8 @@ def own_folder_name(parent: int, name: str) -> str:
     """
     if is_own_folder(parent, name) or not is_there(parent, name):
         return name
-    candidates = (name for name in os.listdir(parent) if name.startswith(f"{name}-"))
-    own_folders = (name for name in sorted(candidates) if is_own_folder(parent, name))
+    candidates = (entry for entry in os.listdir(parent) if entry.startswith(f"{name}-"))
+    own_folders = (entry for entry in sorted(candidates) if is_own_folder(parent, entry))
     return next(own_folders, f"{name}-{secrets.token_hex(4)}")
 
 

@@ -1,8 +1,8 @@
-"""A bag (BagIt 1.0, RFC 8493) around a copy, whose files stay where and as they are.
+"""A bag (BagIt 1.0, RFC 8493) around a copy, whose files stay unchanged in their place.
 
-A copy whose folder is called `data` is the payload of a bag as it is there, once the bag's other
-files stand beside it. Anywhere else they make a bag without its payload: `fetch.txt` says where
-that is (docs/decisions/0022).
+A copy whose folder is called `data` is the payload of a bag as it is, once the bag's other files
+are beside it. Anywhere else they make a bag without its payload: `fetch.txt` has its location
+(docs/decisions/0022).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOE
 
 
 def place_beside(destination: Path) -> Path:
-    """The folder of a copy's receipt where nobody says another: near the data, never among them."""
+    """The default folder of a copy's receipt: near the data, never among them."""
     if destination.name == PAYLOAD:
         return destination.parent
     return destination.with_name(f"{destination.name}.asynchy-receipt")
@@ -78,16 +78,16 @@ class Bag:
         if real.is_relative_to(data):
             raise ReceiptRefused(
                 f"{folder} is in the copy itself",
-                hint="what is written there would be a file too many; name another folder",
+                hint="files in it would be unexpected files of the copy; name another folder",
             )
-        self.whole = real / PAYLOAD == data
+        self.complete = real / PAYLOAD == data
         """Whether the payload is there, too."""
         self._copy = copy
         self._host = host
         self._files: dict[str, _BagFile] = {}
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as opening:
-            self._folder = _made(folder, copy.project_folder)
+            self._folder = _make(folder, copy.project_folder)
             opening.callback(os.close, self._folder)
             self._refuse_others(folder)
             # Members of the project may put something else under that name.
@@ -112,10 +112,7 @@ class Bag:
             os.rmdir(self._scratch_name, dir_fd=self._folder)
 
     def add(self, file: CopyFile) -> bool:
-        """List a file, whose digest is known; False if the manifest cannot name it.
-
-        It is in UTF-8, whatever the file's name is in.
-        """
+        """List a file with a known digest; False if the manifest, in UTF-8, cannot name it."""
         assert file.sha256 is not None
         try:
             name = name_in_manifest(file.path.decode()).encode()
@@ -123,13 +120,13 @@ class Bag:
             self._write(ODD_NAMES, sha256sum_line(file.sha256, file.path))
             return False
         self._write(MANIFEST, file.sha256.hex().encode() + b"  " + name + b"\n")
-        if not self.whole:
-            place = quote(os.fsencode(self._copy.destination) + b"/" + file.path)
-            self._write(_FETCH, f"file://{self._host}{place} {file.size} ".encode() + name + b"\n")
+        if not self.complete:
+            offset = quote(os.fsencode(self._copy.destination) + b"/" + file.path)
+            self._write(_FETCH, f"file://{self._host}{offset} {file.size} ".encode() + name + b"\n")
         return True
 
     def finish(self, crate: bytes, info: list[tuple[str, str]], version: str) -> None:
-        """Put all in place. `info` is what `bag-info.txt` says besides; our version wrote it."""
+        """Put all files in place; `info`: fields of `bag-info.txt`; `version`: asynchy's."""
         lines = [f"{label}: {' '.join(value.split())}\n" for label, value in info]
         self._write(MANIFEST, b"")  # of an experiment without files, too
         self._write(CRATE, crate)
@@ -139,7 +136,8 @@ class Bag:
         self._write(_TAGS, "".join(f"{sha256}  {name}\n" for name, sha256 in tags).encode())
         for file in self._files.values():
             file.close()
-        # Without its declaration it is no bag: at no instant old and new files pass for one.
+        # Without its declaration it is not a bag: at no time can old and new files be taken for
+        # one.
         self._remove(_DECLARATION)
         for name in _ALL:
             if name in self._files:
@@ -158,12 +156,12 @@ class Bag:
             os.unlink(name, dir_fd=self._folder)
 
     def _refuse_others(self, folder: Path) -> None:
-        """What somebody else has put there, or we for another experiment, is not overwritten."""
-        there = {name for name in _ALL if is_there(self._folder, name)}
-        if not there or (_INFO in there and _is_of(self._copy, self._folder)):
+        """Refuse to overwrite files of others, or a receipt of another experiment."""
+        existing = {name for name in _ALL if is_there(self._folder, name)}
+        if not existing or (_INFO in existing and _is_of(self._copy, self._folder)):
             return
         raise ReceiptRefused(
-            f"{folder} holds {escaped(min(there))}, which is of no receipt of {self._copy.epn}",
+            f"{folder} holds {escaped(min(existing))}, which is of no receipt of {self._copy.epn}",
             hint="name another folder with --out, or move away what is there",
         )
 
@@ -177,9 +175,9 @@ class Bag:
 
 @contextlib.contextmanager
 def opened_receipt(folder: Path, copy: Copy) -> Iterator[dict[str, BinaryIO]]:
-    """The files of a receipt of a copy, by name, open for reading; empty if there is none there.
+    """The files of a receipt of a copy, by name, open for reading; empty if there is none.
 
-    Files of others, and of a receipt of another experiment, are none of it.
+    Other files, and a receipt of another experiment, are ignored.
 
     Raises:
         OSError: the folder is not there, or cannot be read.
@@ -202,10 +200,10 @@ def opened_receipt(folder: Path, copy: Copy) -> Iterator[dict[str, BinaryIO]]:
 def _is_same(declaration: BinaryIO, folder: int) -> bool:
     """Whether no other receipt has taken its place while its files were opened."""
     try:
-        found = os.stat(_DECLARATION, dir_fd=folder, follow_symlinks=False)
+        file_stat = os.stat(_DECLARATION, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return False
-    return os.path.samestat(found, os.fstat(declaration.fileno()))
+    return os.path.samestat(file_stat, os.fstat(declaration.fileno()))
 
 
 def made_at(files: dict[str, BinaryIO]) -> float:
@@ -223,7 +221,7 @@ class _BagFile:
 
     @property
     def sha256(self) -> str:
-        """Of what was written so far."""
+        """Of the bytes written so far."""
         return self._sha256.hexdigest()
 
     def write(self, data: bytes) -> None:
@@ -238,19 +236,19 @@ class _BagFile:
             self._stream.close()
 
 
-def _made(folder: Path, project: Path) -> int:
+def _make(folder: Path, project: Path) -> int:
     """The descriptor of a folder; below the project folder no link to it is followed."""
     if not folder.is_relative_to(project):
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=_FOLDER)
     elif folder != project:
-        above = opened(project, folder.parent)
+        parent = opened(project, folder.parent)
         try:
             with contextlib.suppress(FileExistsError):
-                os.mkdir(folder.name, dir_fd=above)
-                os.chmod(folder.name, _FOLDER, dir_fd=above)
+                os.mkdir(folder.name, dir_fd=parent)
+                os.chmod(folder.name, _FOLDER, dir_fd=parent)
         finally:
-            os.close(above)
+            os.close(parent)
     return _opened(folder, project)
 
 
@@ -261,12 +259,12 @@ def _opened(folder: Path, project: Path) -> int:
 
 
 def _is_of(copy: Copy, folder: int) -> bool:
-    """Whether what is in a folder is a receipt of ours of the experiment."""
+    """Whether a folder has a receipt that asynchy made of the experiment."""
     with os.fdopen(os.open(_INFO, _READ_FLAGS, dir_fd=folder), "rb") as stream:
-        said = stream.read(65_536).decode("utf-8", "replace").splitlines()
+        lines = stream.read(65_536).decode("utf-8", "replace").splitlines()
     # Older receipts have the letters as people wrote them.
-    mine = f"external-identifier: {copy.epn.text}"
-    return bool(said) and said[0].startswith(_AGENT) and mine in map(str.lower, said)
+    own_lines = f"external-identifier: {copy.epn.text}"
+    return bool(lines) and lines[0].startswith(_AGENT) and own_lines in map(str.lower, lines)
 
 
 def _clear(folder: int) -> None:

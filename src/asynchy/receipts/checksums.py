@@ -21,10 +21,10 @@ _STORE_BATCH = 1000
 
 
 def store_checksums(context: RunContext, copy: Copy, copy_files: CopyFiles) -> None:
-    """Compute the digests that are not known yet; what goes wrong is told, and is no failure.
+    """Compute the digests that are not known yet; problems are logged, and are not a failure.
 
-    What memory still holds of a file may be read: these are the bytes that arrived, so that a later
-    audit finds what the disks made of them.
+    A file may be read from the page cache: these are the bytes that arrived, so that a later audit
+    finds damage by the disks.
     """
     began = time.monotonic()
     selection = copy_files.undigested()
@@ -37,22 +37,22 @@ def store_checksums(context: RunContext, copy: Copy, copy_files: CopyFiles) -> N
             copy, context.stop, threads(), Throttle(None), cold=False,
             on_bytes=progress.add,
         )  # fmt: skip
-        lot: list[tuple[CopyFile, bytes]] = []
-        for found in reader.read(selection):
+        batch: list[tuple[CopyFile, bytes]] = []
+        for result in reader.read(selection):
             progress.add(0, 1)
-            if (digest := digest_of(found)) is None:
+            if (digest := digest_of(result)) is None:
                 log.warning(
                     "%s: no digest of %s: %s",
                     copy.epn,
-                    escaped(found.file.path),
-                    checksum_failure(found),
+                    escaped(result.file.path),
+                    checksum_failure(result),
                 )
                 continue
-            lot.append((found.file, digest))
-            if len(lot) >= _STORE_BATCH:
-                copy_files.digest(lot)
-                lot = []
-        copy_files.digest(lot)
+            batch.append((result.file, digest))
+            if len(batch) >= _STORE_BATCH:
+                copy_files.digest(batch)
+                batch = []
+        copy_files.digest(batch)
     except Stopped:
         log.info(
             "%s: stopped while it was read; the next audit computes the missing checksums", copy.epn
@@ -67,19 +67,19 @@ def store_checksums(context: RunContext, copy: Copy, copy_files: CopyFiles) -> N
         )  # fmt: skip
 
 
-def digest_of(found: HashResult) -> bytes | None:
+def digest_of(result: HashResult) -> bytes | None:
     """The digest, where it is of the file that was found complete: that has its size and time.
 
     Or the time that it has had at home since, where that holds no times.
     """
-    same = found.modified is not None and found.file.recorded.has_time(found.modified)
-    return found.sha256 if same else None
+    is_same = result.modified is not None and result.file.recorded.has_time(result.modified)
+    return result.sha256 if is_same else None
 
 
-def checksum_failure(found: HashResult) -> str:
-    """Why there is no such digest, as text for people."""
-    if found.problem is not None:
-        return found.problem
-    if found.damage is not None:
-        return found.damage.value
+def checksum_failure(result: HashResult) -> str:
+    """Why a digest could not be computed, as text for people."""
+    if result.problem is not None:
+        return result.problem
+    if result.damage is not None:
+        return result.damage.value
     return "another time than it had"

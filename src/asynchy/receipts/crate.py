@@ -1,4 +1,4 @@
-"""What a receipt says, as an RO-Crate 1.1 (https://w3id.org/ro/crate/1.1): JSON-LD.
+"""The content of a receipt as an RO-Crate 1.1 (https://w3id.org/ro/crate/1.1): JSON-LD.
 
 Only terms of its context are used, and `sha256` of schema.org. An experiment with more than
 `MAX_FILES` files is described as a whole: the manifest names each (docs/decisions/0022).
@@ -40,7 +40,7 @@ Ref = dict[str, str]
 
 @dataclass(frozen=True)
 class ReceiptData:
-    """All that a receipt says of a copy, save the names of its files."""
+    """The data of a receipt, without the names of the files."""
 
     copy: Copy
     host: str
@@ -55,10 +55,12 @@ class ReceiptData:
     digests: str
     """Where the digests come from, as text for people."""
     left_out: LeftOutCounts | None
-    """What the facility has of it that is not at home because of what it is; None: not counted."""
+    """The entries at the facility that are not brought home because of their kind; None: not
+    counted.
+    """
     visits: Sequence[Visit]
     info: Info | None
-    """What the file beside the data says, where no visit is known."""
+    """The content of the file beside the data, if no visit is known."""
     attempts: Sequence[Attempt]
     checks: Sequence[Check]
     versions: dict[str, str]
@@ -71,23 +73,23 @@ class ReceiptData:
 
     @property
     def left_out_words(self) -> str:
-        """What was left out, as text for people."""
+        """The entries that were left out, as text for people."""
         return "not counted" if self.left_out is None else str(self.left_out) or "nothing"
 
     @property
     def name(self) -> str:
-        """What the experiment is called."""
+        """The name of the experiment."""
         where = f" on {self.copy.experiment.beamline}" if self.copy.experiment.beamline else ""
         return f"{self.copy.epn}{where}" + (f": {self.title}" if self.title else "")
 
 
 def level_word(level: Level | None) -> str:
-    """A level, or that there is none."""
+    """The name of a level, also of none."""
     return level.word if level is not None else "none"
 
 
 def described(facts: ReceiptData, files: Iterable[CopyFile] | None) -> bytes:
-    """The crate's metadata file; `files` is None if they are too many."""
+    """The crate's metadata file; `files` is None if there are more than `MAX_FILES`."""
     crate = {
         "@context": [f"{_VERSION}/context", {"sha256": "http://schema.org/sha256"}],
         "@graph": _Description(facts).graph(files),

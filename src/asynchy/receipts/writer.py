@@ -1,4 +1,4 @@
-"""Receipts: what a copy at home is, in a form that other programs and other people can check."""
+"""Writes receipts: facts about a copy in a form that other programs and people can check."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class Receipt:
 
 
 def finalize_copy(context: RunContext, copy: Copy, copy_files: CopyFiles) -> None:
-    """Make the digests of a copy that is complete, and its receipt, where the config asks for them.
+    """Compute the digests of a complete copy, and make its receipt, if the config asks for them.
 
-    What goes wrong is told, and is no failure of the copy.
+    Problems are logged, and are not a failure of the copy.
     """
     if context.transfer_options.manifest or context.transfer_options.receipt:
         store_checksums(context, copy, copy_files)
@@ -57,57 +57,58 @@ def finalize_copy(context: RunContext, copy: Copy, copy_files: CopyFiles) -> Non
         return
     folder = place_beside(copy.destination)
     try:
-        tell(copy, make_receipt(context, copy, copy_files, folder, KNOWN))
+        log_receipt(copy, make_receipt(context, copy, copy_files, folder, KNOWN))
     except Stopped:
         log.warning("%s: stopped before it had a receipt: `asynchy receipt` makes one", copy.epn)
     except AsynchyError as error:
         hint = f" ({error.hint})" if error.hint else ""
         log.error("%s: complete, but there is no receipt: %s%s", copy.epn, error, hint)
     except OSError as error:
-        where = escaped(error.filename or os.fspath(folder))
-        log.error("%s: complete, but there is no receipt: %s: %s", copy.epn, where, error.strerror)
+        path = escaped(error.filename or os.fspath(folder))
+        log.error("%s: complete, but there is no receipt: %s: %s", copy.epn, path, error.strerror)
     except Exception:
         log.exception("%s: complete, but its receipt ended in a defect of asynchy", copy.epn)
 
 
-def tell(copy: Copy, made: Receipt) -> None:
+def log_receipt(copy: Copy, receipt: Receipt) -> None:
     """Log a receipt that was made."""
     log.info(
         "%s: receipt of %s, %s (%s) in %s",
-        copy.epn, count(made.files, "file"), size(made.bytes), level_word(made.level), made.folder,
+        copy.epn, count(receipt.files, "file"), size(receipt.bytes), level_word(receipt.level),
+        receipt.folder,
     )  # fmt: skip
-    if made.unnamed:
+    if receipt.unnamed:
         log.warning(
-            "%s: the names of %s are no UTF-8, which BagIt cannot say: they stand in %s",
-            copy.epn, count(made.unnamed, "file"), ODD_NAMES,
+            "%s: the names of %s are not UTF-8, which BagIt requires: they are listed in %s",
+            copy.epn, count(receipt.unnamed, "file"), ODD_NAMES,
         )  # fmt: skip
 
 
-def make_receipt(  # noqa: PLR0913 - all that it is made of
+def make_receipt(  # noqa: PLR0913 - the parts of a receipt
     context: RunContext,
     copy: Copy,
     copy_files: CopyFiles,
     folder: Path,
     digests: str,
     *,
-    look: bool = False,
+    compare: bool = False,
 ) -> Receipt:
-    """Write the receipt of a copy that is complete, and that nobody else works on.
+    """Write the receipt of a complete copy that no other process works on.
 
-    `digests` says where they come from, for people. With `look`, the size and time of every file
-    are compared with what is known of it.
+    `digests`: their origin, as text for people. With `compare`, the size and time of every file are
+    compared with the recorded ones.
 
     Raises:
-        ReceiptRefused: it would say what is not so, or the folder is no place for it.
+        ReceiptRefused: it would not be true, or cannot be put into the folder.
         CatalogueError: the catalogue cannot be used.
         Stopped: a stop was requested meanwhile.
         OSError: the folder cannot be written.
     """
-    attempts = _mine(copy, context.catalogue.history.attempts_of(copy.epn.text))
+    attempts = _info_of(copy, context.catalogue.history.attempts_of(copy.epn.text))
     record = context.catalogue.copy_record(copy)
     with Bag(folder, copy, process_identity.host()) as bag:
         counted = _Counted()
-        for file in _sound(context, copy, copy_files, look=look):
+        for file in _verified_files(context, copy, copy_files, compare=compare):
             counted.add(file, named=bag.add(file))
         completing = [item for item in attempts if item.verdict is Verdict.COMPLETE]
         listed = completing[-1].listed_files if completing else None
@@ -132,24 +133,24 @@ def make_receipt(  # noqa: PLR0913 - all that it is made of
             visits=visits,
             info=None if visits else _info(copy),
             attempts=attempts,
-            checks=_mine(copy, context.catalogue.history.checks_of(copy.epn.text)),
+            checks=_info_of(copy, context.catalogue.history.checks_of(copy.epn.text)),
             versions=_versions(),
         )
         crate = described(facts, counted.listed)
         bag.finish(crate, _bag_info(facts), version("asynchy"))
         return Receipt(
-            folder, counted.files, counted.bytes, counted.level, counted.unnamed, bag.whole
+            folder, counted.files, counted.bytes, counted.level, counted.unnamed, bag.complete
         )
 
 
 class _Counted:
-    """What was listed so far."""
+    """Counts of the files so far."""
 
     def __init__(self) -> None:
         self.files = self.bytes = self.unnamed = 0
         self.level: Level | None = Level.SOURCE
         self.listed: list[CopyFile] | None = []
-        """All of them, as long as they are not too many."""
+        """All of them, up to `MAX_FILES`."""
 
     def add(self, file: CopyFile, *, named: bool) -> None:
         self.files += 1
@@ -163,8 +164,8 @@ class _Counted:
                 self.listed = None
 
 
-def _sound(
-    context: RunContext, copy: Copy, copy_files: CopyFiles, *, look: bool
+def _verified_files(
+    context: RunContext, copy: Copy, copy_files: CopyFiles, *, compare: bool
 ) -> Iterator[CopyFile]:
     """The files of a copy, as long as nothing is wrong with any of them."""
     verify = f"asynchy verify {copy.epn}"
@@ -186,7 +187,7 @@ def _sound(
                 raise ReceiptRefused(
                     f"{copy.epn}: no SHA-256 of {name} is known", hint=f"asynchy audit {copy.epn}"
                 )
-            if look and not file.is_as_arrived(tree.find(file.path)):
+            if compare and not file.is_as_arrived(tree.find(file.path)):
                 raise ReceiptRefused(
                     f"{copy.epn}: {name} is missing, or has another size or time",
                     hint=f"{verify} (with --restore, if a person changed it)",
@@ -198,12 +199,12 @@ def _sound(
         )
 
 
-def _mine(copy: Copy, told: list[tuple[str, _T]]) -> list[_T]:
+def _info_of(copy: Copy, told: list[tuple[str, _T]]) -> list[_T]:
     return [item for destination, item in told if destination == str(copy.destination)]
 
 
 def _info(copy: Copy) -> Info | None:
-    """What the file beside the data says of it, at home."""
+    """The content of the file beside the data, at home."""
     with SafeTree.of(copy) as tree:
         for path in FILES:
             try:

@@ -1,7 +1,7 @@
-"""What `asynchy audit` does: copies read again at home, without the facility.
+"""`asynchy audit`: reads copies again at home, without the facility.
 
-The list of what a copy holds and what is there are merged in order of path, so that an experiment
-of 10^7 files needs no more memory than one of ten.
+The recorded files and those in the folder are merged in order of path, so that an experiment of
+10^7 files needs no more memory than one of ten.
 """
 
 from __future__ import annotations
@@ -41,85 +41,85 @@ _DOT_FILE = "a dot file that asynchy did not bring, and did not look at"
 
 @dataclass(frozen=True)
 class AuditRequest:
-    """What an audit was asked for."""
+    """The options of an audit."""
 
     epns: frozenset[str] = frozenset()
-    """The copies of these alone; none: all."""
+    """Only the copies of these; empty: all."""
     percent: float = 100.0
-    """How much of the files is read."""
+    """The share of the files to read."""
     rate: int | None = None
     """Bytes a second at most; None: no limit."""
 
 
 @dataclass(frozen=True)
 class AuditResult:
-    """What an audit found of one copy."""
+    """The result of the audit of one copy."""
 
     record: CopyRecord
     check: Check | None
-    """None if it was not looked at."""
+    """None if it was not audited."""
     problem: str | None = None
     """Why it was not, or not all of it."""
     superseded: bool = False
     """Whether it is not at its place, and another complete copy of the experiment is."""
     named: dict[str, list[str]] = field(default_factory=dict)
-    """What is wrong -> the first of the files."""
+    """Finding -> the first files that have it."""
 
     @property
-    def good(self) -> bool:
-        """Whether nothing is known to be wrong."""
+    def is_good(self) -> bool:
+        """Whether there are no findings."""
         check = self.check
-        wrong = check is not None and (
+        has_findings = check is not None and (
             check.different or check.edited or check.missing or check.extra
         )
-        return self.superseded or (not wrong and self.problem is None)
+        return self.superseded or (not has_findings and self.problem is None)
 
 
 def exit_code_of(results: Collection[AuditResult]) -> ExitCode:
-    """INCOMPLETE if something is wrong, or could not be looked at."""
-    return ExitCode.OK if all(result.good for result in results) else ExitCode.INCOMPLETE
+    """INCOMPLETE if there are findings, or something could not be read."""
+    return ExitCode.OK if all(result.is_good for result in results) else ExitCode.INCOMPLETE
 
 
 def audit(
-    context: RunContext, kept: Sequence[CopyRecord], wish: AuditRequest
+    context: RunContext, records: Sequence[CopyRecord], request: AuditRequest
 ) -> Iterator[AuditResult]:
-    """Audit copies one after the other; each is stored, and told, once it is done.
+    """Audit copies one after the other; each result is stored and logged at once.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
-        Stopped: a stop was requested meanwhile; what was found until then is stored.
+        Stopped: a stop was requested meanwhile; the findings until then are stored.
     """
-    throttle = Throttle(wish.rate)
-    safe = {
+    throttle = Throttle(request.rate)
+    complete_experiments = {
         item.copy.experiment
-        for item in kept
+        for item in records
         if item.completed is not None and item.presence is Presence.THERE
     }
-    for item in in_order(kept):
+    for item in in_order(records):
         copy_files = context.catalogue.copy_files(item.id)
         if not item.was_complete:
-            if wish.epns:
+            if request.epns:
                 yield _not_audited(item, "it was never complete")
         elif copy_files.empty:
             yield _not_audited(item, "it is not known what it holds")
         elif item.claim is not None:
             yield _not_audited(item, lease_conflict(item.copy, item.claim).reason)
         elif item.presence is not Presence.THERE:
-            yield _absent(context, item, superseded=item.copy.experiment in safe)
+            yield _absent(context, item, superseded=item.copy.experiment in complete_experiments)
         else:
-            yield _audited(context, item, copy_files, wish, throttle)
+            yield _audited(context, item, copy_files, request, throttle)
 
 
 def _audited(
     context: RunContext,
     item: CopyRecord,
     copy_files: CopyFiles,
-    wish: AuditRequest,
+    request: AuditRequest,
     throttle: Throttle,
 ) -> AuditResult:
     """Audit one copy; an error that nobody expected costs that copy alone."""
     try:
-        return _Audit(context, item, copy_files, wish, throttle).run()
+        return _Audit(context, item, copy_files, request, throttle).run()
     except (AsynchyError, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -135,20 +135,20 @@ class _Audit:
         context: RunContext,
         record: CopyRecord,
         copy_files: CopyFiles,
-        wish: AuditRequest,
+        request: AuditRequest,
         throttle: Throttle,
     ) -> None:
         self._context = context
         self._record = record
         self._copy = record.copy
-        self._holdings = copy_files
+        self._copy_files = copy_files
         self._others = context.catalogue.held_others(record.id)
         self._lost_links = 0
-        self._share = SamplePartition.of_percent(wish.percent, record.audits)
+        self._share = SamplePartition.of_percent(request.percent, record.audits)
         self._throttle = throttle
         self._started = context.clock.now()
         self._files = self._bytes = self._digested = 0
-        self._wrong: defaultdict[str, list[str]] = defaultdict(list)
+        self._findings: defaultdict[str, list[str]] = defaultdict(list)
         self._counts: defaultdict[str, int] = defaultdict(int)
         self._marks: list[tuple[CopyFile, Damage | None]] = []
         self._digests: list[tuple[CopyFile, bytes]] = []
@@ -158,7 +158,7 @@ class _Audit:
         """Folders that could not be read, with the reason."""
 
     def run(self) -> AuditResult:
-        files, total = self._holdings.everything().amount()
+        files, total = self._copy_files.everything().amount()
         progress = ReadProgress(
             self._context.board, self._copy, (files // self._share.of, total // self._share.of),
             "auditing",
@@ -170,9 +170,9 @@ class _Audit:
         try:
             with SafeTree.of(self._copy) as tree:
                 for found in reader.read(self._to_read(tree)):
-                    self._take(found)
+                    self._note_result(found)
                     progress.add(0, 1)
-                self._look_at_links(tree)
+                self._check_links(tree)
             return self._end(None)
         except Stopped:
             self._end("stopped")
@@ -183,9 +183,9 @@ class _Audit:
             self._context.board.end(self._copy)
 
     def _to_read(self, tree: SafeTree) -> Iterator[CopyFile]:
-        """The files of this turn; those that are missing or too many are noted on the way."""
-        there = files_below(tree, self._unreadable)
-        for file, path in merged(self._holdings.everything(), there):
+        """The files to read in this audit; missing and unexpected ones are noted on the way."""
+        paths = files_below(tree, self._unreadable)
+        for file, path in merged(self._copy_files.everything(), paths):
             if file is None:
                 assert path is not None
                 self._note(_DOT_FILE if self._may_be_of_original(path) else "extra", path)
@@ -197,29 +197,29 @@ class _Audit:
             elif path is None:
                 self._note(Damage.MISSING.value, file.path)
                 self._mark(file, Damage.MISSING)
-                self._look_for_link(tree, file.path)
+                self._note_link_on(tree, file.path)
             elif self._share.takes(path):
                 yield file
 
-    def _look_at_links(self, tree: SafeTree) -> None:
-        """Note the links and special files that are not as they came home."""
+    def _check_links(self, tree: SafeTree) -> None:
+        """Note the links and special files that differ from the recorded ones."""
         changed = []
-        for one in self._others:
+        for link in self._others:
             heartbeat.beat()
             if self._context.stop.requested:
                 raise Stopped("stopped while the links were looked at")
             try:
-                problem = link_problem(one, tree)
+                problem = link_problem(link, tree)
             except OSError as error:
                 if not is_about_one_file(error):
                     raise
-                self._note(f"not readable ({error.strerror})", one.path)
+                self._note(f"not readable ({error.strerror})", link.path)
                 continue
             if problem is not None:
                 self._lost_links += 1
-                self._note(problem, one.path)
-            if one.lost != (problem is not None):
-                changed.append(replace(one, lost=problem is not None))
+                self._note(problem, link.path)
+            if link.lost != (problem is not None):
+                changed.append(replace(link, lost=problem is not None))
         if self._context.catalogue.unchanged_since(self._record):
             self._others.keep(changed)
             self._others.sum_up()
@@ -229,7 +229,7 @@ class _Audit:
         brought = self._context.transfer_options.dot_files
         return not all(is_wanted(name, dot_files=brought) for name in path.split(b"/"))
 
-    def _look_for_link(self, tree: SafeTree, path: bytes) -> None:
+    def _note_link_on(self, tree: SafeTree, path: bytes) -> None:
         """Name the symbolic link, if there is one, for which a file is missing."""
         link = tree.link_on(path)
         if link not in (None, self._link):
@@ -237,30 +237,30 @@ class _Audit:
             self._note(_LINK, link)
 
     def _unreadable(self, folder: bytes, error: OSError) -> None:
-        """Note a folder that is closed: a person's own is none of our business."""
+        """Note a folder that cannot be read: it may be a person's own."""
         self._closed[folder] = str(error.strerror)
         log.debug("%s: %s: %s", self._copy.epn, escaped(folder), error.strerror)
 
     def _closed_above(self, path: bytes) -> str | None:
         """Why a folder that a file is in could not be read; None: all could be."""
-        above = path
-        while above := above.rpartition(b"/")[0]:
-            if above in self._closed:
-                return self._closed[above]
+        parent = path
+        while parent := parent.rpartition(b"/")[0]:
+            if parent in self._closed:
+                return self._closed[parent]
         return self._closed.get(b".")
 
-    def _take(self, found: HashResult) -> None:
-        file = found.file
-        if found.problem is not None:
-            self._note(f"not readable ({found.problem})", file.path)
+    def _note_result(self, result: HashResult) -> None:
+        file = result.file
+        if result.problem is not None:
+            self._note(f"not readable ({result.problem})", file.path)
             return
         self._files += 1
-        self._bytes += file.size if found.sha256 is not None else 0
-        what = finding(file, found.sha256, found.modified)
-        damage = found.damage or what.damage
-        if what.new_digest is not None:
+        self._bytes += file.size if result.sha256 is not None else 0
+        verdict = finding(file, result.sha256, result.modified)
+        damage = result.damage or verdict.damage
+        if verdict.new_digest is not None:
             self._digested += 1
-            self._digests.append((file, what.new_digest))
+            self._digests.append((file, verdict.new_digest))
         if damage is not None:
             self._note(damage.value, file.path)
         if damage is not None or file.damage is not None:
@@ -270,21 +270,21 @@ class _Audit:
 
     def _mark(self, file: CopyFile, damage: Damage | None) -> None:
         if file.damage is Damage.DIFFERENT or file.damage is damage:
-            return  # only the facility can say that it does not differ any more
+            return  # only a comparison with the facility can clear that
         self._marks.append((file, damage))
         if len(self._marks) >= _STORE_BATCH:
             self._store()
 
-    def _note(self, what: str, path: bytes) -> None:
-        self._counts[what] += 1
-        if len(self._wrong[what]) < _MAX_NAMED:
-            self._wrong[what].append(escaped(path))
-            log.debug("%s: %s: %s", self._copy.epn, escaped(path), what)
+    def _note(self, finding_text: str, path: bytes) -> None:
+        self._counts[finding_text] += 1
+        if len(self._findings[finding_text]) < _MAX_NAMED:
+            self._findings[finding_text].append(escaped(path))
+            log.debug("%s: %s: %s", self._copy.epn, escaped(path), finding_text)
 
     def _store(self) -> None:
-        self._holdings.digest(self._digests)
+        self._copy_files.digest(self._digests)
         if self._marks and self._context.catalogue.unchanged_since(self._record):
-            self._holdings.mark(self._marks)
+            self._copy_files.mark(self._marks)
             self._marked = True
         self._digests, self._marks = [], []
 
@@ -292,18 +292,20 @@ class _Audit:
         self._store()
         now = self._context.clock.now()
         if self._marked:
-            self._holdings.sum_up(now)
+            self._copy_files.sum_up(now)
         if not self._context.catalogue.unchanged_since(self._record):
             return _not_audited(self._record, "it was worked on meanwhile")
         unreadable = sum(
-            number for what, number in self._counts.items() if what.startswith("not readable")
+            number
+            for finding_text, number in self._counts.items()
+            if finding_text.startswith("not readable")
         )
-        whole = reason is None
-        if unreadable and whole:
+        completed = reason is None
+        if unreadable and completed:
             reason = f"{count(unreadable, 'file')} could not be read"
-        elif self._link is not None and whole:
+        elif self._link is not None and completed:
             reason = f"{escaped(self._link)} is {_LINK}"
-        elif whole and (unknown := self._others.unrecorded()):
+        elif completed and (unknown := self._others.unrecorded()):
             reason = _links_not_known(unknown, self._copy.epn)
         check = Check(
             kind="audit",
@@ -320,11 +322,11 @@ class _Audit:
             extra=self._counts["extra"],
             digested=self._digested,
             reason=reason,
-            whole=whole,
+            whole=completed,
         )
         self._context.catalogue.note(self._record.id, check)
-        result = AuditResult(self._record, check, reason, named=dict(self._wrong))
-        _tell(result)
+        result = AuditResult(self._record, check, reason, named=dict(self._findings))
+        _log_result(result)
         return result
 
 
@@ -351,27 +353,27 @@ def _absent(context: RunContext, record: CopyRecord, *, superseded: bool) -> Aud
     return replace(_not_audited(record, reason), superseded=superseded)
 
 
-def _not_audited(record: CopyRecord, why: str | None) -> AuditResult:
-    log.warning("%s: not audited: %s", record.copy.epn, why)
-    return AuditResult(record, None, why)
+def _not_audited(record: CopyRecord, reason: str | None) -> AuditResult:
+    log.warning("%s: not audited: %s", record.copy.epn, reason)
+    return AuditResult(record, None, reason)
 
 
 def _ordinal(number: int) -> str:
     return {2: "half", 3: "third", 4: "quarter"}.get(number, f"{number}th")
 
 
-def _tell(result: AuditResult) -> None:
+def _log_result(result: AuditResult) -> None:
     check, epn = result.check, result.record.copy.epn
     assert check is not None
-    level = logging.INFO if result.good else logging.ERROR
-    if result.good:
+    level = logging.INFO if result.is_good else logging.ERROR
+    if result.is_good:
         log.info("%s: audited: %s as they were", epn, count(check.files, "file"))
     else:
         log.error(
-            "%s: audited: %s damaged, %d changed at home, %d missing, %d too many, of %s%s",
+            "%s: audited: %s damaged, %d changed at home, %d missing, %d unexpected, of %s%s",
             epn, count(check.different, "file"), check.edited, check.missing, check.extra,
             count(check.files, "file"), f"; {check.reason}" if check.reason else "",
         )  # fmt: skip
-    for what, names in result.named.items():
+    for kind, names in result.named.items():
         for name in names:
-            log.log(level, "%s: %s: %s", epn, what, name)
+            log.log(level, "%s: %s: %s", epn, kind, name)

@@ -1,4 +1,4 @@
-"""What an audit reads, a share of the files at a time, and what that says of them."""
+"""The rules of an audit: which share of the files it reads, and the finding for each file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asynchy.model.verification import CopyFile, Damage
 
 @dataclass(frozen=True)
 class SamplePartition:
-    """The files that one audit of several reads; all of them together read each file once."""
+    """The share of files that one audit reads; `of` audits together read each file once."""
 
     of: int
     """How many audits that takes."""
@@ -21,7 +21,7 @@ class SamplePartition:
 
     @classmethod
     def of_percent(cls, percent: float, audits: int) -> SamplePartition:
-        """The share of about so much, after so many audits of the copy."""
+        """A share of about `percent`, after `audits` audits of the copy."""
         parts = max(1, round(100 / percent))
         return cls(parts, audits % parts)
 
@@ -31,14 +31,13 @@ class SamplePartition:
 
 
 def merged(
-    held: Iterable[CopyFile], there: Iterable[bytes]
+    recorded: Iterable[CopyFile], paths: Iterable[bytes]
 ) -> Iterator[tuple[CopyFile | None, bytes | None]]:
-    """The files that should be there with those that are, both in order of path.
+    """The recorded files with the paths that exist, both in order of path.
 
-    A file that is missing comes with None instead of its path, one that is too many with None
-    instead of what is held.
+    A missing file comes with None for its path, an unexpected path with None for the file.
     """
-    files, paths = iter(held), iter(there)
+    files, paths = iter(recorded), iter(paths)
     file, path = next(files, None), next(paths, None)
     while file is not None or path is not None:
         if path is None or (file is not None and file.path < path):
@@ -54,19 +53,19 @@ def merged(
 
 @dataclass(frozen=True)
 class AuditFinding:
-    """What the bytes of a file say of it."""
+    """The finding of an audit for one file."""
 
     damage: Damage | None
-    """None: it is what it was."""
+    """None: it is unchanged."""
     new_digest: bytes | None = None
     """It had no digest; this one is to be kept."""
 
 
 def finding(file: CopyFile, sha256: bytes | None, modified: int | None) -> AuditFinding:
-    """What is said of a file by its SHA-256 and time at home; None: it is of another size.
+    """The finding for a file, by its SHA-256 and time at home; None: it has another size.
 
-    A file of which no digest is known is taken for good if it has the time that it had. One of
-    another size or time was changed by a person; other bytes at the same size and time are damage.
+    A file without a known digest counts as unchanged if it has the recorded time. A person changed
+    one of another size or time; other bytes at the same size and time are damage.
     """
     if sha256 is not None and sha256 == file.sha256:
         return AuditFinding(None)
@@ -75,10 +74,10 @@ def finding(file: CopyFile, sha256: bytes | None, modified: int | None) -> Audit
     return AuditFinding(None, sha256) if file.sha256 is None else AuditFinding(Damage.CHANGED)
 
 
-def in_order(kept: Sequence[CopyRecord]) -> list[CopyRecord]:
+def in_order(records: Sequence[CopyRecord]) -> list[CopyRecord]:
     """The copies in the order in which they are audited: the one that waited longest comes first.
 
-    So an audit that is stopped night after night gets around all the same. Numbers tell whose turn
-    it is, and no times: a copy that was audited by a wrong clock would wait for years.
+    So an audit that is stopped every night still gets to all of them. The order is by number, not
+    by time: a copy that was audited by a wrong clock would wait for years.
     """
-    return sorted(kept, key=lambda item: item.last_audit)
+    return sorted(records, key=lambda item: item.last_audit)

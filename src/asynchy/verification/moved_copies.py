@@ -1,4 +1,4 @@
-"""What `asynchy copies` does: a person decides about copies that are not where they should be.
+"""`asynchy copies`: a person decides about copies that are not where they should be.
 
 list     every copy, with what is at its place
 move     it is at another place now: checked by size and time, then recorded
@@ -34,7 +34,7 @@ _MAX_NAMED = 3
 
 @dataclass(frozen=True)
 class MovedCopy:
-    """What was found at the new place of a copy."""
+    """A copy whose files were found at a new place."""
 
     record: CopyRecord
     destination: Path
@@ -49,26 +49,26 @@ def chosen_experiment(catalogue: Catalogue, epn: Epn, beamline: str | None) -> E
         CopyRefused: there are several, and no beamline is named.
         CatalogueError: the catalogue cannot be used.
     """
-    found = [
-        one
-        for one in catalogue.overview.records([epn.text])
-        if beamline is None or one.experiment.beamline == beamline
+    records = [
+        record
+        for record in catalogue.overview.records([epn.text])
+        if beamline is None or record.experiment.beamline == beamline
     ]
-    if not found:
+    if not records:
         on = f" on {beamline}" if beamline is not None else ""
         raise NothingKnown(
             f"{catalogue.path} does not know {epn}{on}",
             hint=f"check the spelling: `asynchy status {epn}`",
         )
-    if len(found) > 1:
-        names = ", ".join(one.experiment.beamline or "none" for one in found)
+    if len(records) > 1:
+        names = ", ".join(record.experiment.beamline or "none" for record in records)
         raise CopyRefused(
-            f"{epn} is on {len(found)} beamlines: {names}", hint="name one with --beamline"
+            f"{epn} is on {len(records)} beamlines: {names}", hint="name one with --beamline"
         )
-    return found[0]
+    return records[0]
 
 
-def chosen_copy(catalogue: Catalogue, epn: Epn, place: Path | None) -> CopyRecord:
+def chosen_copy(catalogue: Catalogue, epn: Epn, path: Path | None) -> CopyRecord:
     """The copy of an EPN, or the one of several that is, or should be, at a place.
 
     Raises:
@@ -76,22 +76,22 @@ def chosen_copy(catalogue: Catalogue, epn: Epn, place: Path | None) -> CopyRecor
         CopyRefused: there are several, and no place is named.
         CatalogueError: the catalogue cannot be used.
     """
-    found = copies_with_presence(
+    records = copies_with_presence(
         catalogue.overview.copies([epn.text]), catalogue.overview.places_below
     )
-    if place is not None:
-        found = [one for one in found if one.copy.destination == place]
-    if not found:
-        where = f" in {place}" if place else ""
+    if path is not None:
+        records = [copy_record for copy_record in records if copy_record.copy.destination == path]
+    if not records:
+        location = f" in {path}" if path else ""
         raise NothingKnown(
-            f"{catalogue.path} knows no copy of {epn}{where}",
+            f"{catalogue.path} knows no copy of {epn}{location}",
             hint=f"`asynchy status {epn}` says what is known of it, and of which copies",
         )
-    if len(found) > 1:
-        places = ", ".join(str(one.copy.destination) for one in found)
-        raise CopyRefused(f"{epn} has {len(found)} copies: {places}", hint="name one with --copy")
-    _require_idle(found)
-    return found[0]
+    if len(records) > 1:
+        places = ", ".join(str(copy_record.copy.destination) for copy_record in records)
+        raise CopyRefused(f"{epn} has {len(records)} copies: {places}", hint="name one with --copy")
+    _require_idle(records)
+    return records[0]
 
 
 def _require_idle(copies: Iterable[CopyRecord]) -> None:
@@ -122,24 +122,25 @@ def move(catalogue: Catalogue, record: CopyRecord, destination: Path, folder: Pa
     number, _ = copy_files.everything().amount()
     if not destination.is_dir() or destination.is_symlink():
         raise CopyRefused(f"{destination} is not a folder", hint="name the folder of the files")
-    wrong = list(_wrong(copy_files, destination, folder))
-    if wrong or not number:
-        names = ", ".join(wrong[:_MAX_NAMED])
-        one, many = f"file of {number:,} is not there as it was", "are not there as they were"
-        what = f"{count(len(wrong), one, f'files of {number:,} {many}')}: {names}"
+    problems = list(_problem(copy_files, destination, folder))
+    if problems or not number:
+        names = ", ".join(problems[:_MAX_NAMED])
+        singular = f"file of {number:,} is not there as it was"
+        plural = f"files of {number:,} are not there as they were"
+        summary = f"{count(len(problems), singular, plural)}: {names}"
         raise CopyRefused(
-            f"{destination}: {what if number else 'it is not known what the copy holds'}",
+            f"{destination}: {summary if number else 'it is not known what the copy holds'}",
             hint=f"`asynchy copies refetch {record.copy.epn}` fetches it again to its old place",
         )
     catalogue.decisions.move(record, destination, folder, datetime.now(UTC))
     return MovedCopy(record, destination, number)
 
 
-def _wrong(copy_files: CopyFiles, destination: Path, folder: Path) -> Iterator[str]:
+def _problem(copy_files: CopyFiles, destination: Path, folder: Path) -> Iterator[str]:
     """The paths of files that are missing, or have another size or time, escaped."""
     with SafeTree(destination, folder) as tree:
-        there = files_below(tree, lambda _folder, _error: None)
-        for file, path in merged(copy_files.everything(), there):
+        paths = files_below(tree, lambda _folder, _error: None)
+        for file, path in merged(copy_files.everything(), paths):
             edited = file is not None and file.damage is Damage.EDITED and path is not None
             if (
                 file is not None
@@ -149,22 +150,22 @@ def _wrong(copy_files: CopyFiles, destination: Path, folder: Path) -> Iterator[s
                 yield escaped(file.path)
 
 
-def release(  # noqa: PLR0913, PLR0917 - which one, and why
+def release(  # noqa: PLR0913, PLR0917 - the copy, and the reason
     catalogue: Catalogue,
     epn: Epn,
     beamline: str | None,
-    place: Path | None,
+    path: Path | None,
     reason: str,
     now: datetime,
 ) -> str:
-    """Release an experiment, or forget the copy at a place; what follows, for people.
+    """Release an experiment, or forget the copy at a place; returns the result as text for people.
 
     Raises:
         NothingKnown: the catalogue knows no such experiment, or copy.
         CopyRefused: there are several, it is released already, or a process works on it.
         CatalogueError: the catalogue cannot be used.
     """
-    if place is None:
+    if path is None:
         chosen = chosen_experiment(catalogue, epn, beamline)
         _require_idle(chosen.copies)
         if not any(copy.was_complete or copy.transfers for copy in chosen.copies):
@@ -172,8 +173,8 @@ def release(  # noqa: PLR0913, PLR0917 - which one, and why
             catalogue.decisions.release(chosen.experiment, reason, now)
             return f"{name_of(chosen.experiment)}: released. A later visit is due again."
         if len(chosen.copies) == 1:
-            place = chosen.copies[0].copy.destination
-    record = chosen_copy(catalogue, epn, place)
+            path = chosen.copies[0].copy.destination
+    record = chosen_copy(catalogue, epn, path)
     catalogue.decisions.forget(record, reason, now)
     return f"{epn}: the copy in {record.copy.destination} is forgotten. No file was removed."
 
@@ -208,47 +209,49 @@ def take_back(catalogue: Catalogue, record: ExperimentRecord, reason: str, now: 
         )
     catalogue.decisions.take_back(record.experiment, reason, now)
     # Without this, one that was in no visit would be known, and not asked for.
-    said = "its release was taken back"
-    catalogue.notifications.note({record.experiment: ("", said)}, (), now)
+    note = "its release was taken back"
+    catalogue.notifications.note({record.experiment: ("", note)}, (), now)
 
 
 def refetch(
     catalogue: Catalogue, record: CopyRecord, now: datetime, rules: DestinationRules | None = None
 ) -> Path:
-    """Have a copy fetched again; the place to which it will be.
+    """Mark a copy to be fetched again; returns its destination.
 
-    With `rules`, a copy of a project goes to where they say; its old place is forgotten.
+    With `rules`, a copy of a project goes to the destination that they give; its old place is
+    forgotten.
 
     Raises:
         CopyRefused: nothing can be fetched, or not to that place.
         CatalogueError: the catalogue cannot be used.
     """
     copy = record.copy
-    same = [one for one in catalogue.overview.records([copy.epn.text]) if _is_of(one, copy)]
-    experiment = next(iter(same), ExperimentRecord(copy.experiment))
+    records = catalogue.overview.records([copy.epn.text])
+    matching = (item for item in records if _is_of(item, copy))
+    experiment = next(matching, ExperimentRecord(copy.experiment))
     if experiment.vanished is not None:
         raise CopyRefused(
             f"{name_of(copy.experiment)} is no longer at the facility: nothing can be fetched",
             hint=f"`asynchy copies move {copy.epn} FOLDER` if it is elsewhere, or `forget`",
         )
-    asked = rules.place_of(experiment) if rules is not None and copy.project else None
-    if asked is None or asked == copy.destination:
+    config_path = rules.place_of(experiment) if rules is not None and copy.project else None
+    if config_path is None or config_path == copy.destination:
         _require_no_file(record)
         catalogue.decisions.refetch(record, now)
         return copy.destination
-    there = experiment.copy_at(asked)
-    if there is not None and there.completed is not None:
+    existing = experiment.copy_at(config_path)
+    if existing is not None and existing.completed is not None:
         raise CopyRefused(
-            f"{copy.epn} is complete in {escaped(str(asked))}, where the config asks for it",
-            hint="name that one with --copy to fetch it again; `asynchy copies forget` releases "
-            "the other",
+            f"{copy.epn} is complete in {escaped(str(config_path))}, where the config asks for it",
+            hint="to fetch that copy again, name it with --copy; `asynchy copies forget` "
+            "releases the other",
         )
     assert rules is not None
-    reason = f"to be fetched again to {asked}"
+    reason = f"to be fetched again to {config_path}"
     catalogue.decisions.refetch(record, now, forget_reason=reason)
     project = rules.project_of(copy.epn) or copy.project
     catalogue.notifications.note({copy.experiment: (project, "to be fetched again")}, (), now)
-    return asked
+    return config_path
 
 
 def _is_of(record: ExperimentRecord, copy: Copy) -> bool:

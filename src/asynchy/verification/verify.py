@@ -1,4 +1,4 @@
-"""What `asynchy verify` does: copies that are complete, compared with the facility once more."""
+"""`asynchy verify`: compares complete copies with the facility once more."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def known_records(context: RunContext, epns: Collection[str]) -> list[Experiment
         CatalogueError: the catalogue cannot be used.
     """
     context.catalogue.record_interrupted()
-    records = [one for one in context.catalogue.overview.records(epns) if one.copies]
+    records = [record for record in context.catalogue.overview.records(epns) if record.copies]
     unknown = set(epns) - {record.epn.text for record in records}
     if unknown or not records:
-        of = f" of {', '.join(sorted(unknown))}" if unknown else ""
+        of_epns = f" of {', '.join(sorted(unknown))}" if unknown else ""
         raise NothingKnown(
-            f"{context.catalogue.path} knows no copy{of}",
+            f"{context.catalogue.path} knows no copy{of_epns}",
             hint="`mxsync` and `asynchy sync` make them; `asynchy status` lists those it knows",
         )
     return with_presence(records, context.catalogue.overview.places_below)
@@ -77,7 +77,7 @@ def plan_verification(context: RunContext, epns: Collection[str], at_a_time: int
 
 
 def verify(context: RunContext, transfer: PlannedTransfer, unsure: str | None) -> Outcome:
-    """Prove a copy as `transfer_options.verify` says; what is missing or differs is fetched.
+    """Prove a copy at the level of `transfer_options.verify`; fetch missing or different files.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
@@ -90,17 +90,17 @@ def verify(context: RunContext, transfer: PlannedTransfer, unsure: str | None) -
         # An engine also gives files the time, and perhaps the mode, that they are to have.
         lacking = listed.missing_files or listed.missing_folders or listed.other_times
         lacking = lacking or context.transfer_options.may_bring(listed.left_out)
-        held = context.catalogue.held_others(claim)
+        held_others = context.catalogue.held_others(claim)
         options = context.transfer_options
-        lacking = lacking or record_links(held, copy, listed.listing, options, fetched=False)
+        lacking = lacking or record_links(held_others, copy, listed.listing, options, fetched=False)
         if lacking or transfer.why is DueReason.DIFFERENT or context.transfer_options.restore:
             return fetch_until_complete(context, transfer, claim, unsure)
         copy_files = context.catalogue.copy_files(claim)
-        known = record_copy_files(
+        recorded = record_copy_files(
             copy_files, copy, listed, Level.SIZE if context.transfer_options.looks else None
         )
         outcome = _compare(context, transfer, claim, copy_files)
-        if outcome.complete and known:
+        if outcome.complete and recorded:
             context.catalogue.confirm(claim, listed, context.clock.now())
         return replace(outcome, seconds=time.monotonic() - began)
 

@@ -15,9 +15,9 @@ from asynchy.repatriation.due_rules import claimed
 def to_verify(
     records: Iterable[ExperimentRecord], epns: Collection[str]
 ) -> list[DueCopy | Skipped]:
-    """The copies that are, or were, complete; those of the EPNs that are named, or all.
+    """The copies that are, or were, complete: of the named EPNs, or all.
 
-    What is not to be had is left out, with the reason.
+    Experiments that are no longer at the facility are left out, with the reason.
     """
     decided: list[DueCopy | Skipped] = []
     for record in records:
