@@ -70,7 +70,7 @@ class Server:
 def followed(behind: Answer, own: Answer) -> Followed:
     path = b"/data/mx/1a"
     server = Server({(PacketType.STAT, path): behind, (PacketType.READLINK, path): own})
-    return links._over(server, "/data/mx", [b"1a"])[b"1a"]  # type: ignore[arg-type]
+    return links._follow_links(server, "/data/mx", [b"1a"])[b"1a"]  # type: ignore[arg-type]
 
 
 TO_X = "it is a symbolic link to x"
@@ -111,7 +111,7 @@ def test_an_answer_of_another_kind_is_the_server_s_fault() -> None:
 def test_a_thousand_links_of_a_folder_are_followed_in_one_turn(count: int, turns: int) -> None:
     names = [b"%da" % number for number in range(count)]
     server = Server({(PacketType.STAT, b"/data/" + name): FOLDER for name in names[::2]})
-    found = links._over(server, "/data", names)  # type: ignore[arg-type]
+    found = links._follow_links(server, "/data", names)  # type: ignore[arg-type]
     assert [name for name in names if found[name].problem is None] == names[::2]
     assert server.turns == turns
 
