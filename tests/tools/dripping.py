@@ -18,7 +18,7 @@ def dripping(
     """Serve one connection after another; the port.
 
     `after`: the line that a client sends before it drips, if it waits for one. Other lines are
-    answered as a mail server does. `reached` is set once it drips.
+    answered as a mail server does. `advance_to` is set once it drips.
     """
     ended = threading.Event()
 

@@ -64,7 +64,7 @@ def test_what_is_read_afterwards_is_no_part_of_what_is_fetched() -> None:
     board.begin(A, listing_diff(100))
     board.begin(B, listing_diff(200))
     board.arrived(A, 100, 1)
-    board.look(A, 1, 1000, "reading")
+    board.begin_reading(A, 1, 1000, "reading")
     board.arrived(A, 600, 0)
     assert (board.overall().done, board.overall().bytes) == (100, 300)
     assert board.running()[A].done == 600
@@ -78,7 +78,7 @@ def test_what_is_read_afterwards_is_no_part_of_what_is_fetched() -> None:
 def test_where_nothing_is_to_be_fetched_what_is_read_is_all_of_it() -> None:
     board = ProgressBoard()
     board.plan(0)
-    board.look(A, 1, 1000, "verifying")
+    board.begin_reading(A, 1, 1000, "verifying")
     board.arrived(A, 600, 0)
     board.end(A)
     assert (board.overall().done, board.overall().bytes) == (600, 1000)
@@ -127,7 +127,7 @@ def test_no_sign_of_life_once_the_loop_is_quiet_or_nobody_gets_on(
         listener.settimeout(60)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
         monkeypatch.setenv("WATCHDOG_USEC", "60000000")
-        tell = periodic.tell_systemd(board).action
+        tell = periodic.notify_systemd(board).action
         tell()
         assert listener.recv(100).startswith(b"STATUS=")
         assert listener.recv(100) == b"WATCHDOG=1"

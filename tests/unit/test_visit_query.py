@@ -60,7 +60,7 @@ def site_with(place: Path, portal: Silent) -> CycleContext:
         settings=settings,
         catalogue=new_catalogue(place / "catalogue.db"),
         portal=portal,
-        heard={},
+        visit_windows={},
         stop=Stop(),
         board=SimpleNamespace(beat=lambda: None),
         clock=SimpleNamespace(now=lambda: NOW),
@@ -77,10 +77,10 @@ def test_an_entry_that_never_answers_leaves_no_gap_in_the_answers_for_another(
     context.catalogue.overview.keep_visits([before], hours(-2000))
     ask_visits(context, NOW)
     assert portal.since == {23: hours(-2000) - DAYS}
-    context.heard.clear()
+    context.visit_windows.clear()
     ask_visits(context, NOW)
     assert portal.since == {23: NOW - DAYS}  # not years back in each cycle
-    context.heard.clear()
+    context.visit_windows.clear()
     portal.broken = ()
     ask_visits(context, NOW)
     assert portal.since == {23: NOW - DAYS, 24: NOW - DAYS}

@@ -27,13 +27,13 @@ _MAX_LISTED = 50
 """Copies in one mail; the command lists all."""
 
 
-def activity_message(settings: Settings, found: Activity, command: str) -> EmailMessage:
+def activity_message(settings: Settings, activity: Activity, command: str) -> EmailMessage:
     """The mail about a span; problems of the site's templates are in it, and are logged.
 
     `command`: how `asynchy` is called with this config.
     """
-    rendered = _rendered(templates_of(settings), found, command)
-    return as_message(settings, _subject(found), rendered, found.until)
+    rendered = _rendered(templates_of(settings), activity, command)
+    return as_message(settings, _subject(activity), rendered, activity.until)
 
 
 def templates_of(settings: Settings) -> Templates:
@@ -46,21 +46,21 @@ def templates_of(settings: Settings) -> Templates:
 
 
 def check_activity_templates(settings: Settings) -> list[str]:
-    """What is wrong with the site's templates for this mail, if it has any."""
+    """The problems of the site's templates for this mail, if it has any."""
     tried = [_values(sample, "asynchy --config config.yml") for sample in samples()]
     return template_problems(templates_of(settings), lambda _: tried)
 
 
-def _subject(found: Activity) -> str:
-    number = len(found.attention)
+def _subject(activity: Activity) -> str:
+    number = len(activity.attention)
     needs = count(number, "thing needs", "things need") if number else "nothing needs"
-    done = outcome(found)
-    return f"asynchy: {needs} a person; {done[0].lower()}{done[1:]}"
+    completed = outcome(activity)
+    return f"asynchy: {needs} a person; {completed[0].lower()}{completed[1:]}"
 
 
-def _rendered(templates: Templates, found: Activity, command: str) -> RenderedMail:
-    """The mail, by the site's templates; ours take the place of one that cannot be used."""
-    values = _values(found, command)
+def _rendered(templates: Templates, activity: Activity, command: str) -> RenderedMail:
+    """The mail, by the site's templates; asynchy's own replaces one that cannot be used."""
+    values = _values(activity, command)
     parts: dict[bool, str] = {}
     problems = []
     for name, is_html in ((templates.text, False), (templates.html, True)):
@@ -78,20 +78,22 @@ def _rendered(templates: Templates, found: Activity, command: str) -> RenderedMa
     return RenderedMail(parts[False], parts[True], tuple(problems))
 
 
-def _values(found: Activity, command: str) -> dict[str, Any]:
-    """What a template can use."""
-    shown = found.copies[:_MAX_LISTED]
+def _values(activity: Activity, command: str) -> dict[str, Any]:
+    """The variables of a template."""
+    copies_shown = activity.copies[:_MAX_LISTED]
     return {
-        "activity": found,
-        "subject": _subject(found),
-        "attention": found.attention,
-        "not_complete": not_complete(found),
-        "outcome": outcome(found),
-        "amounts": amounts(found),
-        "checks": checks(found),
-        "copies": shown,
-        "more": len(found.copies) - len(shown),
-        "copies_table": table(_HEADERS, [_cells(one) for one in shown]) if shown else "",
+        "activity": activity,
+        "subject": _subject(activity),
+        "attention": activity.attention,
+        "not_complete": not_complete(activity),
+        "outcome": outcome(activity),
+        "amounts": amounts(activity),
+        "checks": checks(activity),
+        "copies": copies_shown,
+        "more": len(activity.copies) - len(copies_shown),
+        "copies_table": table(_HEADERS, [_cells(item) for item in copies_shown])
+        if copies_shown
+        else "",
         "command": command,
         "host": socket.gethostname(),
         "size": size,
@@ -100,17 +102,17 @@ def _values(found: Activity, command: str) -> dict[str, Any]:
     }
 
 
-def _cells(one: CopyActivity) -> tuple[str, ...]:
-    files = f"{one.files:,}" if one.files else "-"
-    amount = size(one.bytes) if one.bytes else "-"
-    return one.experiment.epn.text, one.project, one.news.value, f"{files:>7}", f"{amount:>7}"
+def _cells(item: CopyActivity) -> tuple[str, ...]:
+    files = f"{item.files:,}" if item.files else "-"
+    amount = size(item.bytes) if item.bytes else "-"
+    return item.experiment.epn.text, item.project, item.news.value, f"{files:>7}", f"{amount:>7}"
 
 
 def samples() -> Iterator[Activity]:
     """Made reports, with which a site's templates are tried before they are needed."""
-    until = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)
-    since = until - timedelta(days=1)
-    came = CopyActivity(
+    end = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)
+    since = end - timedelta(days=1)
+    came_home = CopyActivity(
         experiment=Experiment("mx", Epn("12282a")),
         project="ny79",
         destination="/projects/ny79/12282a/data",
@@ -123,16 +125,16 @@ def samples() -> Iterator[Activity]:
         reason=None,
     )
     failed = replace(
-        came, news=CopyNews.INCOMPLETE, files=0, bytes=0, failed=1, reason="the disk is full"
+        came_home, news=CopyNews.INCOMPLETE, files=0, bytes=0, failed=1, reason="the disk is full"
     )
-    nothing = Activity(since, until, (), 0, CheckTotals(), CheckTotals(), ())
-    yield nothing
+    empty = Activity(since, end, (), 0, CheckTotals(), CheckTotals(), ())
+    yield empty
     yield replace(
-        nothing,
-        copies=(failed, *(came,) * (_MAX_LISTED + 1)),
+        empty,
+        copies=(failed, *(came_home,) * (_MAX_LISTED + 1)),
         seconds=3.5,
         verified=CheckTotals(1, 7, 7_000_000),
         audited=CheckTotals(2, 7, 7_000_000, wrong=1, unfinished=1),
         attention=("1 experiment belongs to no project: 77a.",),
     )
-    yield replace(nothing, copies=(came,), seconds=3.5)
+    yield replace(empty, copies=(came_home,), seconds=3.5)

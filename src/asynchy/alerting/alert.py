@@ -1,4 +1,4 @@
-"""What epnalert does: look at the facility and the portal, and tell people whose data wait."""
+"""epnalert: asks the facility and the portal, and mails people about data that waits."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from asynchy.model.plan_overview import attention, long_visits, overview_of, sen
 from asynchy.model.visit import EquipmentVisits, problems_of
 from asynchy.repatriation.cycle_planner import observe_facility, stored_entry_owners
 from asynchy.repatriation.lost_state import lost_error, read_state_files
-from asynchy.repatriation.visit_query import doubt_clock, doubt_emptiness, name_together
+from asynchy.repatriation.visit_query import check_clock, check_emptiness, share_failures
 from asynchy.repatriation.visits import store_visits
 from asynchy.reporting.at_risk import AtRisk
 from asynchy.reporting.conditions import conditions
@@ -47,22 +47,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AlertDraft:
-    """What was found out, and the mail about it."""
+    """The findings, and the mail about them."""
 
     alert: Alert
     message: EmailMessage
     conditions: tuple[Condition, ...] = ()
-    """What `notify` and `webhooks` are told."""
+    """The conditions for `notify` and `webhooks`."""
 
 
 def draft_alert(
     context: CycleContext, alerts: Notifications, days: int, command: str
 ) -> AlertDraft:
-    """Find out what people have to be told, and write the mail; nothing is sent.
+    """Collect the findings for people, and write the mail; nothing is sent.
 
-    Nothing is stored but the visits, where we write.
+    Only the visits are stored, if we write.
 
-    What cannot be asked is a problem that the mail tells.
+    A failed request is a problem that the mail names.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
@@ -77,33 +77,35 @@ def draft_alert(
     lost = lost_error(files)
     answers = _visits(context, now, days)
     store_visits(context, answers)
-    # What is noted of a file that is not there would make everything in it a person's tomorrow.
-    first = lost is None and files.entries.has_list
-    ignored = stored_entry_owners(context, files.entries, now, first=first)
-    seen = observe_facility(context, answers, ignored, now)
-    states = seen.states
-    problems = [*seen.unlisted, *problems_of(answers)]
-    if lost is not None:  # what is at home, and since when something is due, is not known
+    # If the entries of a missing file were stored, all entries would count as a person's tomorrow.
+    may_store = lost is None and files.entries.has_list
+    ignored = stored_entry_owners(context, files.entries, now, may_be_first=may_store)
+    observation = observe_facility(context, answers, ignored, now)
+    states = observation.states
+    problems = [*observation.unlisted, *problems_of(answers)]
+    if lost is not None:  # neither the copies at home nor the due times are known
         problems.append(f"{lost} ({lost.hint})")
-    problems += (odd := odd_rows(context.catalogue.path))
-    long = long_visits(states, seen.policy, timedelta(days=settings.long_visit_days))
-    notes = (*sentences(overview_of(states), shrunk=False), *long)
+    problems += (odd_row_problems := odd_rows(context.catalogue.path))
+    long_visit_notes = long_visits(
+        states, observation.policy, timedelta(days=settings.long_visit_days)
+    )
+    notes = (*sentences(overview_of(states), shrunk=False), *long_visit_notes)
     alert = Alert(
         unknown=_unknown(context, alerts, states, answers),
         overdue=overdue(states, settings.epnalert_due_days, now),
         problems=tuple(problems),
-        at_risk=_at_risk(settings, seen.records, now),
+        at_risk=_at_risk(settings, observation.records, now),
         attention=(*_paused(context, now), *attention(states, now)),
         notes=notes,
         new_notes=not alerts.told_notes().issuperset(notes),
-        state_lost=lost is not None or bool(odd),
+        state_lost=lost is not None or bool(odd_row_problems),
     )
     for problem in alert.problems:
         log.error("%s", problem)
     log.info(
         "%s visible, %s of %s in the last %d days; %s unknown (%d new), %d due for long, "
         "%d deleted there soon",
-        count(sum(record.visible for record in seen.records), "experiment"),
+        count(sum(record.visible for record in observation.records), "experiment"),
         count(sum(len(answer.visits) for answer in answers), "visit"),
         count(len(answers), "equipment entry", "equipment entries"),
         days,
@@ -114,17 +116,17 @@ def draft_alert(
     )
     for unknown_item in alert.unknown:
         log.info("unknown: %s (%s)", unknown_item.epn, ", ".join(unknown_item.beamlines) or "-")
-    around = MailContext(
+    mail_context = MailContext(
         command, days, settings.epnalert_due_days, settings.epnalert_at_risk_days, now
     )
-    holding = conditions(states, alert.at_risk, now) if channels_of(settings) else ()
-    return AlertDraft(alert, message_of(settings, alert, around), tuple(holding))
+    active_conditions = conditions(states, alert.at_risk, now) if channels_of(settings) else ()
+    return AlertDraft(alert, message_of(settings, alert, mail_context), tuple(active_conditions))
 
 
-def tell_others(context: CycleContext, looked: AlertDraft) -> list[str]:
-    """Deliver what `notify` and `webhooks` have to be told; why some was not, for people.
+def notify_channels(context: CycleContext, draft: AlertDraft) -> list[str]:
+    """Deliver messages to `notify` and `webhooks`; returns the failures, as text for people.
 
-    Since when the portal or the server cannot be asked is noted by the cycles of mxsync alone.
+    Only the cycles of mxsync note since when the portal or the server cannot be reached.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
@@ -134,7 +136,7 @@ def tell_others(context: CycleContext, looked: AlertDraft) -> list[str]:
     if channels:
         now = context.clock.now()
         kinds = {kind for kind in NewsKind if kind is not NewsKind.UNREACHABLE}
-        collect_conditions(context.catalogue, channels, looked.conditions, now, kinds)
+        collect_conditions(context.catalogue, channels, draft.conditions, now, kinds)
     work = Delivery(context.settings, context.catalogue, context.stop)
     return deliver_messages(work, at_once=True)
 
@@ -145,27 +147,27 @@ def _paused(context: CycleContext, now: datetime) -> tuple[str, ...]:
 
 
 def deliver(
-    context: CycleContext, alerts: Notifications, looked: AlertDraft, *, only_new: bool
+    context: CycleContext, alerts: Notifications, draft: AlertDraft, *, only_new: bool
 ) -> ExitCode:
-    """Hand the mail over where there is something to say; a mail that waits goes before silence.
+    """Send the mail if there is something to report; otherwise a waiting mail is sent.
 
-    It is stored first: a mail that the server does not take goes with the next run, which puts a
-    newer one in its place if it has one. Recipients whom it refuses for now get theirs then.
+    It is stored first: a mail that the server does not take is sent by the next run, which replaces
+    it if it has a newer one. Recipients that it refuses for now get it then.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
         MailError: the mail server did not take it, or not for all recipients.
         Stopped: a stop was requested meanwhile; the mail is kept.
     """
-    alert, now = looked.alert, context.clock.now()
+    alert, now = draft.alert, context.clock.now()
     code = alert.exit_code
     pending = alerts.pending()
-    replaces = alert.needs_answer or pending is None  # notes alone let a mail that waits go first
-    # What waits for some recipients alone says nothing that the others were not told.
-    whole = pending is not None and not is_for_the_rest(pending)
-    if alert.anything and replaces and (whole or not only_new or alert.is_news):
+    replaces = alert.needs_answer or pending is None  # a mail of notes replaces none that waits
+    # A mail that waits for some recipients has nothing that the others did not get.
+    is_for_all = pending is not None and not is_for_the_rest(pending)
+    if alert.anything and replaces and (is_for_all or not only_new or alert.is_news):
         epns = tuple(item.epn for item in alert.unknown)
-        mail = PendingMail(now, as_stored(looked.message), epns, alert.notes)
+        mail = PendingMail(now, as_stored(draft.message), epns, alert.notes)
         pending = alerts.keep(mail)
     if pending is None:
         log.info("nothing to report" if not alert.anything else "nothing new to report")
@@ -182,38 +184,42 @@ def _unknown(
 ) -> tuple[Unknown, ...]:
     """The EPNs of no project, with all that is known of them."""
     mapping = context.settings.epn_cap_map
-    found = unknown_epns(states)
+    records_by_epn = unknown_epns(states)
     for answer in answers:
         for visit in answer.unreadable:
             if visit.epn is not None and visit.epn.proposal not in mapping:
-                found.setdefault(visit.epn, [])
-    silent = [
+                records_by_epn.setdefault(visit.epn, [])
+    without_visits = [
         LocatedExperiment(record.experiment, record.source)
-        for records in found.values()
+        for records in records_by_epn.values()
         if not any(record.beamtimes for record in records)
         for record in records
         if record.visible and is_usable(record.problem)
     ]
-    infos = _infos(context, silent)
+    infos = _infos(context, without_visits)
     reported, waiting = alerts.reported(), alerts.waiting()
 
-    told_visits = (visit for answer in answers for visit in answer.visits)
-    suggestions = ProjectSuggestions(told_visits, mapping)
+    reported_visits = (visit for answer in answers for visit in answer.visits)
+    suggestions = ProjectSuggestions(reported_visits, mapping)
 
     def item(epn: Epn, records: Sequence[ExperimentRecord]) -> Unknown:
         visits = [visit for record in records for visit in record.beamtimes]
-        told = Unknown(
+        unknown_item = Unknown(
             epn=epn,
             beamlines=tuple(sorted({record.experiment.beamline for record in records})),
-            beamtimes=tuple(sorted(visits, key=lambda one: one.visit.start, reverse=True)),
+            beamtimes=tuple(
+                sorted(visits, key=lambda beamtime: beamtime.visit.start, reverse=True)
+            ),
             info=infos.get(epn),
             waiting=waiting.get(epn),
             suggestion=None,
             reported=reported.get(epn),
         )
-        return replace(told, suggestion=suggestions.of(told.principal, told.scientists))
+        return replace(
+            unknown_item, suggestion=suggestions.of(unknown_item.principal, unknown_item.scientists)
+        )
 
-    return tuple(item(epn, records) for epn, records in sorted(found.items()))
+    return tuple(item(epn, records) for epn, records in sorted(records_by_epn.items()))
 
 
 def _visits(context: CycleContext, now: datetime, days: int) -> tuple[EquipmentVisits, ...]:
@@ -228,24 +234,24 @@ def _visits(context: CycleContext, now: datetime, days: int) -> tuple[EquipmentV
         return lambda: entry.reach_back(context.portal, since)
 
     all_at_once([task(entry) for entry in entries], context.stop, context.board.beat)
-    doubt_clock(entries, context.portal.clock_offset)
-    doubt_emptiness(context, entries, now)
-    name_together(entries)
+    check_clock(entries, context.portal.clock_offset)
+    check_emptiness(context, entries, now)
+    share_failures(entries)
     return tuple(entry.as_answer() for entry in entries)
 
 
 def _at_risk(
     settings: Settings, records: Sequence[ExperimentRecord], now: datetime
 ) -> tuple[AtRisk, ...]:
-    """What the facility deletes soon; nothing if the config does not say when it does."""
+    """Experiments that the facility deletes soon; empty if the config has no deletion rule."""
     level = asked_level(settings)
-    found = risks(settings, level, now, records)
-    soon = found.within(settings.epnalert_at_risk_days).items
-    return tuple(item for item in soon if item.days_left is not None)
+    at_risk = risks(settings, level, now, records)
+    items = at_risk.within(settings.epnalert_at_risk_days).items
+    return tuple(item for item in items if item.days_left is not None)
 
 
 def _infos(context: CycleContext, located: Iterable[LocatedExperiment]) -> dict[Epn, Info]:
-    """What the files beside the data say; nothing if they cannot be read."""
+    """The content of the files beside the data; empty if they cannot be read."""
     paths = {
         f"{item.source}/".encode() + name: item.experiment
         for item in located

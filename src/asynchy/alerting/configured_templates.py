@@ -18,5 +18,5 @@ def templates_of(settings: Settings) -> Templates:
 
 
 def check_mail_templates(settings: Settings) -> list[str]:
-    """What is wrong with the site's templates, if it has any."""
+    """The problems of the site's templates, if it has any."""
     return check_templates(templates_of(settings), samples())

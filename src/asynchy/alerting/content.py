@@ -1,4 +1,4 @@
-"""What people have to be told: whose data nobody has claimed, and what does not come home."""
+"""The content of an alert: EPNs without a project, and experiments that are not at home."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Unknown:
     beamtimes: tuple[Beamtime, ...]
     """The latest first."""
     info: Info | None
-    """What the file beside the data says, where the portal says nothing."""
+    """The content of the file beside the data, if the portal reports nothing."""
     waiting: DataAtFacility | None
     """None: the catalogue has not looked into it."""
     suggestion: Suggestion | None
@@ -38,14 +38,14 @@ class Unknown:
 
     @property
     def principal(self) -> Person | None:
-        """Who led it, as far as anybody says."""
+        """The principal scientist, if known."""
         if self.beamtimes:
             return self.beamtimes[0].visit.principal
         return self.info.principal if self.info else None
 
     @property
     def scientists(self) -> tuple[Person, ...]:
-        """Who took part."""
+        """The other scientists."""
         if self.beamtimes:
             return self.beamtimes[0].visit.scientists
         return self.info.users if self.info else ()
@@ -66,48 +66,48 @@ class Overdue:
 
 @dataclass(frozen=True)
 class Alert:
-    """All that one mail says."""
+    """The content of one mail."""
 
     unknown: tuple[Unknown, ...]
     overdue: tuple[Overdue, ...]
     problems: tuple[str, ...]
-    """What could not be asked; while there is one, more may be unknown."""
+    """Failed requests; if there is one, more may be unknown."""
     at_risk: tuple[AtRisk, ...] = ()
-    """What is not at home, and the facility deletes soon or may have deleted."""
+    """Experiments not at home that the facility deletes soon, or may have deleted."""
     attention: tuple[str, ...] = ()
-    """What else needs a person, a sentence each."""
+    """Sentences about other things that need a person."""
     notes: tuple[str, ...] = ()
-    """What people should know besides."""
+    """Further notes for people."""
     new_notes: bool = False
-    """Whether a mail has not told one of them yet: then it is worth a mail."""
+    """Whether one of them was in no mail yet: then a mail is sent."""
     state_lost: bool = False
     """Whether a problem is that a part of `ignore.yml` or of the catalogue cannot be used."""
 
     @property
     def past(self) -> tuple[AtRisk, ...]:
-        """What the facility may have deleted already."""
+        """Experiments that the facility may have deleted already."""
         return tuple(item for item in self.at_risk if item.is_past)
 
     @property
     def soon(self) -> tuple[AtRisk, ...]:
-        """What it deletes soon, the first one first."""
+        """Experiments that it deletes soon, the most urgent first."""
         return tuple(item for item in self.at_risk if not item.is_past)
 
     @property
     def anything(self) -> bool:
-        """Whether there is anything to say."""
+        """Whether there is anything to report."""
         return self.needs_answer or self.new_notes
 
     @property
     def needs_answer(self) -> bool:
-        """Whether there is more to say than notes."""
+        """Whether there is more to report than notes."""
         return bool(self.unknown or self.overdue or self.problems or self.at_risk or self.attention)
 
     @property
     def is_news(self) -> bool:
         """Whether anything of it is more than an unknown EPN that was reported before."""
-        found = self.new or self.problems or self.overdue or self.at_risk or self.attention
-        return bool(found or self.new_notes)
+        news = self.new or self.problems or self.overdue or self.at_risk or self.attention
+        return bool(news or self.new_notes)
 
     @property
     def new(self) -> tuple[Unknown, ...]:
@@ -121,12 +121,12 @@ class Alert:
 
     @property
     def without_visits(self) -> tuple[Unknown, ...]:
-        """The unknown EPNs of which the portal says nothing."""
+        """The unknown EPNs without a visit at the portal."""
         return tuple(item for item in self.unknown if not item.beamtimes)
 
     @property
     def exit_code(self) -> ExitCode:
-        """What a run that says it ends with, once its mail was taken."""
+        """The exit code of a run with this content, once its mail was taken."""
         if self.state_lost:
             return ExitCode.STATE_ERROR
         return ExitCode.REMOTE_UNAVAILABLE if self.problems else ExitCode.OK
@@ -149,16 +149,16 @@ class Alert:
 
 def unknown_epns(states: Iterable[ExperimentState]) -> dict[Epn, list[ExperimentRecord]]:
     """The EPNs of no project, in order, each with its experiments."""
-    found: dict[Epn, list[ExperimentRecord]] = {}
+    records_by_epn: dict[Epn, list[ExperimentRecord]] = {}
     for item in states:
         if item.state is State.UNOWNED:
-            found.setdefault(item.record.epn, []).append(item.record)
-    return dict(sorted(found.items()))
+            records_by_epn.setdefault(item.record.epn, []).append(item.record)
+    return dict(sorted(records_by_epn.items()))
 
 
 def overdue(states: Iterable[ExperimentState], days: int, now: datetime) -> tuple[Overdue, ...]:
-    """What has been due for that many days."""
-    old = []
+    """Experiments that have been due for `days` days."""
+    limit = []
     for item in states:
         note = item.record.note
         if note is None or item.is_settled or item.state not in (State.DUE, State.GONE):
@@ -167,5 +167,5 @@ def overdue(states: Iterable[ExperimentState], days: int, now: datetime) -> tupl
             continue  # no cycle changes that
         if now - note.since >= timedelta(days=days):
             project = item.project or note.project
-            old.append(Overdue(item.record.epn, project, note.since, note.latest, note.reason))
-    return tuple(sorted(old, key=lambda item: (item.since, item.epn)))
+            limit.append(Overdue(item.record.epn, project, note.since, note.latest, note.reason))
+    return tuple(sorted(limit, key=lambda item: (item.since, item.epn)))

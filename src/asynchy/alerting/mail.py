@@ -30,7 +30,7 @@ def lacking_addresses(settings: Settings) -> list[str]:
 
 
 def require_addresses(settings: Settings) -> None:
-    """Make sure that the config says from whom, to whom and by which server mails go.
+    """Check that the config has the sender, the recipients and the mail server.
 
     Raises:
         ConfigError: it does not.
@@ -38,7 +38,7 @@ def require_addresses(settings: Settings) -> None:
     if missing := lacking_addresses(settings):
         raise ConfigError(
             f"the config does not have {', '.join(missing)}",
-            hint="they say from whom, to whom and by which server mails go",
+            hint="they name the sender, the recipients and the mail server",
         )
 
 

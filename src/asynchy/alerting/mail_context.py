@@ -1,4 +1,4 @@
-"""What surrounds an alert in a mail: the site's templates, and values beside the alert."""
+"""The context of an alert in a mail: the site's templates, and further values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Templates:
-    """The templates of a site; what is None comes with the package."""
+    """The templates of a site; None: asynchy's own."""
 
     folder: Path | None = None
     text: str | None = None
@@ -18,7 +18,7 @@ class Templates:
 
 @dataclass(frozen=True)
 class MailContext:
-    """What a mail says beside the alert itself."""
+    """The values of a mail beside the alert itself."""
 
     command: str
     """How `asynchy` is called with this config."""

@@ -1,4 +1,4 @@
-"""What a mail says: the two texts of the original's templates, and our own templates."""
+"""Renders a mail: with the two texts of the original's templates, and asynchy's own templates."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ HTML = "alert.html.j2"
 _HTML_BODY = "alert.body.html.j2"
 _BELOW = "The template of this site does not show this; asynchy adds it:"
 REPLACED = (
-    "A mail template of this site cannot be used. asynchy's own takes its place until somebody "
-    "corrects it (`asynchy config check FILE` finds the mistakes):"
+    "A mail template of this site cannot be used. asynchy's own is used until you correct it "
+    "(`asynchy config check FILE` finds the mistakes):"
 )
 _EPNS_PER_ROW = 8
 _PEOPLE = ("First name", "Last name", "Email")
@@ -55,24 +55,24 @@ class RenderedMail:
     text: str
     html: str
     problems: tuple[str, ...] = ()
-    """Why templates of the site's could not be used: the mail says it, too."""
+    """Why templates of the site could not be used; it is in the mail, too."""
 
 
 def rendered(alert: Alert, around: MailContext, templates: Templates) -> RenderedMail:
-    """The mail, by the site's templates or by ours.
+    """The mail, by the site's templates or asynchy's own.
 
-    If a template of the site's cannot be used, ours takes its place. What the site's does not show
-    of the alert is added below it.
+    If a template of the site cannot be used, asynchy's own replaces it. Parts of the alert that the
+    site's does not show are added below it.
     """
     attempts = [
         _attempt(alert, around, templates.folder, templates.text, is_html=False),
         _attempt(alert, around, templates.folder, templates.html, is_html=True),
     ]
-    problems = tuple(one for one in attempts if isinstance(one, TemplateRefused))
+    problems = tuple(part for part in attempts if isinstance(part, TemplateRefused))
     sentences = tuple(dict.fromkeys(problem.message for problem in problems))
     text, page = (
-        _completed(alert, around, one, sentences, is_html=is_html)
-        for one, is_html in zip(attempts, (False, True), strict=True)
+        _completed(alert, around, part, sentences, is_html=is_html)
+        for part, is_html in zip(attempts, (False, True), strict=True)
     )
     return RenderedMail(text, page, sentences)
 
@@ -80,7 +80,7 @@ def rendered(alert: Alert, around: MailContext, templates: Templates) -> Rendere
 def check_templates(
     templates: Templates, samples: Iterable[tuple[Alert, MailContext]]
 ) -> list[str]:
-    """What is wrong with the site's templates, found by rendering the samples with them."""
+    """The problems of the site's templates, found by rendering samples with them."""
     tried = list(samples)
 
     def values(is_html: bool) -> Iterator[dict[str, Any]]:
@@ -92,7 +92,7 @@ def check_templates(
 def template_problems(
     templates: Templates, values: Callable[[bool], Iterable[Mapping[str, Any]]]
 ) -> list[str]:
-    """What is wrong with a site's templates for one mail.
+    """The problems of a site's templates for one mail.
 
     `values`: samples of what the template gets, by whether it is the one for HTML.
     """
@@ -116,7 +116,7 @@ class _Rendered:
 def _attempt(
     alert: Alert, around: MailContext, folder: Path | None, name: str | None, *, is_html: bool
 ) -> _Rendered | TemplateRefused | None:
-    """What the site's template makes of it; None: there is no such template in the config."""
+    """The text of the site's template; None: the config names none."""
     if name is None:
         return None
     recording = RecordingAlert(alert)
@@ -140,12 +140,16 @@ def _completed(
     if not isinstance(attempt, _Rendered):
         name = HTML if is_html else TEXT
         return _shipped(name, alert, around, note, problems)
-    rest = not_shown(alert, attempt.used, attempt.output, is_html=is_html)
-    if not (rest.needs_answer or rest.notes or problems):
+    remaining = not_shown(alert, attempt.used, attempt.output, is_html=is_html)
+    if not (remaining.needs_answer or remaining.notes or problems):
         return attempt.output
     name = _HTML_BODY if is_html else TEXT
-    more = _shipped(name, rest, around, note or _BELOW, problems)
-    return with_below(attempt.output, more) if is_html else f"{attempt.output.rstrip()}\n\n{more}"
+    additions = _shipped(name, remaining, around, note or _BELOW, problems)
+    return (
+        with_below(attempt.output, additions)
+        if is_html
+        else f"{attempt.output.rstrip()}\n\n{additions}"
+    )
 
 
 def _shipped(
@@ -158,7 +162,7 @@ def _shipped(
 
 
 def _values(alert: Alert, around: MailContext, *, is_html: bool) -> dict[str, Any]:
-    """What a template can use."""
+    """The variables of a template."""
     details, epns = epn_details(alert), unknown_epns(alert)
     return {
         "epn_details": html_escaped(details) if is_html else details,
@@ -171,10 +175,10 @@ def _values(alert: Alert, around: MailContext, *, is_html: bool) -> dict[str, An
         "now": around.now,
         "host": socket.gethostname(),
         "person": _person,
-        "standing": _standing,
+        "standing": _state_text,
         "waiting": _waiting,
         "project": _project,
-        "left": _left,
+        "left": _days_left_text,
         "size": size,
         "owner": _owner,
         "note": "",
@@ -185,7 +189,9 @@ def _values(alert: Alert, around: MailContext, *, is_html: bool) -> dict[str, An
 def _details(item: Unknown) -> str:
     visit = item.beamtimes[0].visit
     principal = visit.principal
-    people = [(one.first_names, one.last_name, one.email) for one in visit.scientists]
+    people = [
+        (beamtime.first_names, beamtime.last_name, beamtime.email) for beamtime in visit.scientists
+    ]
     return "\n".join(
         (
             f"Epn {item.epn} on {visit.start.isoformat()} is not known.",
@@ -205,7 +211,7 @@ def _person(person: Person | None) -> str:
     return f"{person.name}{address}{organisation}".strip()
 
 
-def _standing(item: Unknown) -> str:
+def _state_text(item: Unknown) -> str:
     if item.reported is None:
         return "new"
     times = count(item.reported.times, "time")
@@ -218,7 +224,7 @@ def _waiting(item: Unknown) -> str:
     return f"{count(item.waiting.files, 'file')}, {size(item.waiting.bytes)}"
 
 
-def _left(item: AtRisk) -> str:
+def _days_left_text(item: AtRisk) -> str:
     """The days that are left, as text for people."""
     days = item.days_left
     if days is None:

@@ -27,7 +27,7 @@ _NAMELESS = Person()
 def samples() -> Iterator[tuple[Alert, MailContext]]:
     """Alerts with everything, with one thing each, and with nothing."""
     around = MailContext("asynchy --config config.yml", 30, 3, 14, _NOW)
-    whole = Alert(
+    full = Alert(
         unknown=tuple(_unknown()),
         overdue=tuple(_overdue(number) for number in range(_SAMPLE_EPNS)),
         problems=("equipment 23: the portal did not answer in time",),
@@ -36,17 +36,17 @@ def samples() -> Iterator[tuple[Alert, MailContext]]:
         notes=("2 experiments are visible, and were in no visit.",),
         new_notes=True,
     )
-    nothing = Alert((), (), ())
-    yield whole, around
-    yield nothing, around
+    empty = Alert((), (), ())
+    yield full, around
+    yield empty, around
     for name in ("unknown", "overdue", "problems", "at_risk", "attention", "notes"):
-        yield replace(nothing, **{name: getattr(whole, name)}), around
-    for item in whole.unknown:
-        yield replace(nothing, unknown=(item,)), around
+        yield replace(empty, **{name: getattr(full, name)}), around
+    for item in full.unknown:
+        yield replace(empty, unknown=(item,)), around
 
 
 def _unknown() -> Iterator[Unknown]:
-    told = NotificationHistory(_NOW - timedelta(days=3), 2)
+    is_reported = NotificationHistory(_NOW - timedelta(days=3), 2)
     suggestion = Suggestion("ny79", "the same principal scientist as 12282a")
     for number, principal in enumerate((_ADA, _NAMELESS, None)):
         epn = Epn(f"9999{number}a")
@@ -66,7 +66,7 @@ def _unknown() -> Iterator[Unknown]:
             info=None,
             waiting=DataAtFacility(7, 7_000_000) if number else None,
             suggestion=suggestion if number else None,
-            reported=told if number else None,
+            reported=is_reported if number else None,
         )
     info = Info(principal=_ADA, users=(_ADA,), start="2026-11-01 08:00:00")
     for number in range(_SAMPLE_EPNS):
@@ -77,7 +77,7 @@ def _unknown() -> Iterator[Unknown]:
             info=info if number else None,
             waiting=DataAtFacility(number, number) if number else None,
             suggestion=None,
-            reported=told if number else None,
+            reported=is_reported if number else None,
         )
 
 

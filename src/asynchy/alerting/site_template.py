@@ -1,4 +1,4 @@
-"""A site's own mail templates: rendered strictly, and what they do not show is found.
+"""A site's own mail templates: renders them strictly, and finds the parts that they leave out.
 
 Such a template is code of the site's that runs unattended, maybe once a month. So any mistake in it
 is a problem that is reported, never the end of a run, and a section of the alert that it does not
@@ -35,7 +35,7 @@ from asynchy.model.formatting import day, escaped, moment
 
 SHIPPED = PackageLoader("asynchy.alerting")
 _OF_OUR_CLASS = re.compile(r"'asynchy\.[\w.]+ object' has")
-"""How Jinja names a value of ours."""
+"""How Jinja names a value of asynchy."""
 _TIME_LIMIT = 5.0
 """For one template; the shipped ones take less than 0.1 s for 1,000 EPNs."""
 _AT_RISK = frozenset({"at_risk", "past", "soon"})
@@ -45,7 +45,7 @@ def strict_environment(loader: BaseLoader, *, is_html: bool) -> Environment:
     """Where templates are rendered; a variable that is not defined is an error."""
     environment = Environment(
         loader=loader,
-        autoescape=is_html,  # noqa: S701 - text is no HTML
+        autoescape=is_html,  # noqa: S701 - text is not HTML
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -96,7 +96,7 @@ class SiteTemplate:
             self._environment.code_generator_class = _Literals
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """The text that it makes of the values.
+        """Render it with the values.
 
         Raises:
             TemplateRefused: it is not there, has a mistake in what these values made it run, or
@@ -118,43 +118,43 @@ class SiteTemplate:
         except Exception as error:  # noqa: BLE001 - whatever the site's code raises
             raise self._refused(error) from None
 
-    def undeclared(self, known: Iterable[str]) -> list[str]:
-        """The variables that nothing gives to the template, also where no value leads yet.
+    def undeclared(self, defined: Iterable[str]) -> list[str]:
+        """The undefined variables of the template, also in branches that no sample reaches.
 
         Those that it asks for by `is defined` or `default` are not among them.
         """
         assert self._environment.loader is not None
         source, _, _ = self._environment.loader.get_source(self._environment, self._name)
         tree = self._environment.parse(source)
-        asked = {
-            found.node.name
-            for found in [*tree.find_all(nodes.Test), *tree.find_all(nodes.Filter)]
-            if found.name in ("defined", "undefined", "default", "d")
-            and isinstance(found.node, nodes.Name)
+        tested = {
+            names.node.name
+            for names in [*tree.find_all(nodes.Test), *tree.find_all(nodes.Filter)]
+            if names.name in ("defined", "undefined", "default", "d")
+            and isinstance(names.node, nodes.Name)
         }
-        known = {*known, *self._environment.globals}
-        return sorted(meta.find_undeclared_variables(tree) - known - asked)
+        defined = {*defined, *self._environment.globals}
+        return sorted(meta.find_undeclared_variables(tree) - defined - tested)
 
     def problems(self, samples: Iterable[Mapping[str, Any]]) -> list[str]:
-        """What is wrong with it, found by rendering samples of the values that it gets."""
-        known: set[str] = set()
+        """Its problems, found by rendering samples."""
+        defined: set[str] = set()
         try:
             for values in samples:
-                known |= values.keys()
+                defined |= values.keys()
                 self.render(values)
         except TemplateRefused as error:
             return [error.message]
         return [
             f"the template {self._name} uses {variable}, which is not defined"
-            for variable in self.undeclared(known)
+            for variable in self.undeclared(defined)
         ]
 
     def _refused(self, error: Exception) -> TemplateRefused:
         line = getattr(error, "lineno", None) or self._line_of(error)
-        where = f"{self._name}:{line}" if line else self._name
+        location = f"{self._name}:{line}" if line else self._name
         reason = _OF_OUR_CLASS.sub("the value has", str(error)) or type(error).__name__
         return TemplateRefused(
-            f"the template {where} cannot be used: {escaped(reason, limit=200)}",
+            f"the template {location} cannot be used: {escaped(reason, limit=200)}",
             hint="correct it, or take it out of the config: asynchy has templates of its own",
         )
 
@@ -168,41 +168,43 @@ class SiteTemplate:
         return line
 
 
-def with_below(page: str, more: str) -> str:
+def with_below(page: str, additions: str) -> str:
     """An HTML page with more at its end."""
-    at = page.lower().rfind("</body>")
-    return page + more if at < 0 else page[:at] + more + page[at:]
+    position = page.lower().rfind("</body>")
+    return page + additions if position < 0 else page[:position] + additions + page[position:]
 
 
 def not_shown(alert: Alert, used: set[str], output: str, *, is_html: bool) -> Alert:
-    """What of the alert is not in the output of a template that used those of its attributes."""
+    """The parts of the alert that are not in the output of a template."""
     text = _plain(output) if is_html else output
     sentences = " ".join(text.split())
-    words = set(re.findall(r"\w+", text))
+    missing = set(re.findall(r"\w+", text))
 
-    def without(found: Iterable[str]) -> tuple[str, ...]:
-        return tuple(one for one in found if " ".join(one.split()) not in sentences)
+    def without_attributes(attributes: Iterable[str]) -> tuple[str, ...]:
+        return tuple(
+            attribute for attribute in attributes if " ".join(attribute.split()) not in sentences
+        )
 
     names_risks, names_overdue = not _AT_RISK.isdisjoint(used), "overdue" in used
     return replace(
         alert,
-        unknown=tuple(item for item in alert.unknown if item.epn.text not in words),
+        unknown=tuple(item for item in alert.unknown if item.epn.text not in missing),
         overdue=tuple(
-            item for item in alert.overdue if not (names_overdue and item.epn.text in words)
+            item for item in alert.overdue if not (names_overdue and item.epn.text in missing)
         ),
         at_risk=tuple(
             item
             for item in alert.at_risk
-            if not (names_risks and item.experiment.epn.text in words)
+            if not (names_risks and item.experiment.epn.text in missing)
         ),
-        problems=without(alert.problems),
-        attention=without(alert.attention),
-        notes=without(alert.notes),
+        problems=without_attributes(alert.problems),
+        attention=without_attributes(alert.attention),
+        notes=without_attributes(alert.notes),
     )
 
 
 def _plain(page: str) -> str:
-    """What people read of an HTML page."""
+    """The visible text of an HTML page."""
     page = re.sub(r"(?is)<!--.*?-->|<(style|script|title|template)\b.*?</\1\s*>", " ", page)
     return html.unescape(re.sub(r"<[^>]*>", " ", page))
 

@@ -19,10 +19,10 @@ class Suggestion:
 
 
 class ProjectSuggestions:
-    """Knows for which projects people have measured. People are told apart by mail address."""
+    """Knows for which projects people have measured. People are identified by mail address."""
 
     def __init__(self, visits: Iterable[Visit], epn_cap_map: Mapping[str, str]) -> None:
-        """`visits`: all that are known; those of no project in `epn_cap_map` say nothing."""
+        """`visits`: all known ones; those without a project in `epn_cap_map` are ignored."""
         self._projects = epn_cap_map
         self._led: dict[str, Visit] = {}
         """By principal scientist the latest visit."""
@@ -42,22 +42,22 @@ class ProjectSuggestions:
         """
         if principal is not None and (visit := self._led.get(_key(principal))) is not None:
             project = self._projects[visit.epn.proposal]
-            said = f"the same principal scientist as {visit.epn}, which belongs to {project}"
-            return Suggestion(project, said)
+            reason = f"the same principal scientist as {visit.epn}, which belongs to {project}"
+            return Suggestion(project, reason)
         shared: Counter[str] = Counter()
         example: dict[str, Visit] = {}
         for person in scientists:
-            theirs = self._by_person.get(_key(person), []) if person.email else []
-            for visit in reversed(theirs):
+            own_projects = self._by_person.get(_key(person), []) if person.email else []
+            for visit in reversed(own_projects):
                 example[self._projects[visit.epn.proposal]] = visit
-            shared.update({self._projects[visit.epn.proposal] for visit in theirs})
+            shared.update({self._projects[visit.epn.proposal] for visit in own_projects})
         if not shared:
             return None
-        (project, number), *others = shared.most_common(2)
-        if others and others[0][1] == number:
+        (project, number), *other_projects = shared.most_common(2)
+        if other_projects and other_projects[0][1] == number:
             return None  # as good a guess as another
-        one = "1 of its people" if number == 1 else f"{number} of its people"
-        reason = f"{one} measured for {example[project].epn}, which belongs to {project}"
+        people = "1 of its people" if number == 1 else f"{number} of its people"
+        reason = f"{people} measured for {example[project].epn}, which belongs to {project}"
         return Suggestion(project, reason)
 
 

@@ -1,4 +1,4 @@
-"""An end for Python code that somebody else wrote, such as a loop in a site's template."""
+"""A time limit for Python code of others, such as a loop in a site's template."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ class TookTooLong(Exception):
 
 @contextlib.contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """End what this thread does in the block after a time limit in seconds, by TookTooLong.
+    """End the block after `seconds`, by raising TookTooLong in this thread.
 
     It comes between two steps of Python's own: what one call of C does is not ended (a power with
     a million digits), and a signal would come in the main thread alone.
 
     Raises:
-        TookTooLong: it did take so long.
+        TookTooLong: the time limit has passed.
     """
     thread = ctypes.c_ulong(threading.get_ident())
     lock = threading.Lock()
-    over = False
+    timed_out = False
 
     def end() -> None:
         with lock:
-            if not over:
+            if not timed_out:
                 _raise_in(thread, ctypes.py_object(TookTooLong))
 
     timer = threading.Timer(seconds, end)
@@ -43,6 +43,6 @@ def limited(seconds: float) -> Iterator[None]:
         raise
     finally:
         with lock:
-            over = True
+            timed_out = True
             _raise_in(thread, None)  # one that is on its way
         timer.cancel()

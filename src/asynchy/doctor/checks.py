@@ -77,8 +77,8 @@ def _examine_cycle(settings: Settings) -> Iterator[DiagnosticResult]:
         context = cycle_context(settings, Stop(), ProgressBoard(), write=False)
     except CatalogueError as error:
         yield failed("catalogue", error)
-        for what in ("portal", "SFTP service", "state"):
-            yield skipped(what, "the catalogue cannot be used")
+        for summary in ("portal", "SFTP service", "state"):
+            yield skipped(summary, "the catalogue cannot be used")
         yield from destination(settings)
     else:
         faults: dict[str, int] = {}
@@ -130,7 +130,7 @@ def _unset(settings: Settings) -> Iterator[DiagnosticResult]:
             "mail",
             True,
             f"{', '.join(lacking)} not set, so epnalert sends no mail",
-            "set them, so that somebody is told of an EPN without a project",
+            "set them, so that people get a mail about EPNs without a project",
         )
 
 
@@ -148,24 +148,24 @@ def _mail(settings: Settings) -> DiagnosticResult:
 
 
 def _catalogue(context: RunContext) -> DiagnosticResult:
-    known = count(len(context.catalogue.overview.copies()), "copy", "copies")
-    return DiagnosticResult("catalogue", True, f"{context.catalogue.path}, {known} known")
+    schema_version = count(len(context.catalogue.overview.copies()), "copy", "copies")
+    return DiagnosticResult("catalogue", True, f"{context.catalogue.path}, {schema_version} known")
 
 
 def _channels(context: CycleContext) -> Iterator[DiagnosticResult]:
-    """Whether the channels can be used, and what waits for them."""
+    """Whether the channels can be used, and the number of messages waiting for them."""
     problems = channel_problems(context.settings)
-    for one in problems:
-        yield DiagnosticResult(one.what, False, one.found, one.to_do)
+    for channel in problems:
+        yield DiagnosticResult(channel.what, False, channel.found, channel.to_do)
     waiting = context.catalogue.outbox.waiting()
-    for name in sorted({one.channel for one in waiting}):
-        mine = [one for one in waiting if one.channel == name]
-        failing = [one for one in mine if one.failing_since is not None]
-        number = count(len(mine), "message waits", "messages wait")
+    for name in sorted({channel.channel for channel in waiting}):
+        own_channels = [channel for channel in waiting if channel.channel == name]
+        failing = [channel for channel in own_channels if channel.failing_since is not None]
+        number = count(len(own_channels), "message waits", "messages wait")
         if failing and failing[0].failing_since is not None:
             since = moment(failing[0].failing_since)
-            found = f"{number}; it fails since {since}: {failing[0].error or ''}"
-            yield DiagnosticResult(name, False, found, _AT_ONCE.get(name, _TEST))
+            results = f"{number}; it fails since {since}: {failing[0].error or ''}"
+            yield DiagnosticResult(name, False, results, _AT_ONCE.get(name, _TEST))
         else:
             yield DiagnosticResult(name, True, number)
 
@@ -176,7 +176,7 @@ def _pause(context: CycleContext) -> Iterator[DiagnosticResult]:
 
 
 def _lost(settings: Settings) -> Iterator[DiagnosticResult]:
-    """Whether `ignore.yml` or the catalogue is missing; what cannot be used was said before."""
+    """Whether `ignore.yml` or the catalogue is missing; unusable files were reported before."""
     try:
         error = lost_error(read_state_files(settings, write=False))
     except AsynchyError:

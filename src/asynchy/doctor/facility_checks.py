@@ -28,30 +28,30 @@ def portal_entry(
     context: CycleContext, entry: EquipmentEntry, faults: dict[str, int]
 ) -> DiagnosticResult:
     """Whether the portal answers for an entry; `faults`: those that were found, and for which."""
-    what = f"portal, equipment {entry.id}"
+    subject = f"portal, equipment {entry.id}"
     now = datetime.now(UTC)
-    heard = VisitWindow(
+    window = VisitWindow(
         entry, context.settings.beamline_of(entry), since=now + CURRENT, until=now + CURRENT
     )
-    heard.reach_back(context.portal, now)
-    if heard.fault in faults:
-        return skipped(what, f"the same fault as for equipment {faults[heard.fault]}")
-    if heard.fault is not None:
-        faults[heard.fault] = entry.id
-    if heard.problem:
-        found = heard.problem.removeprefix(f"equipment {entry.id}: ")
+    window.reach_back(context.portal, now)
+    if window.fault in faults:
+        return skipped(subject, f"the same fault as for equipment {faults[window.fault]}")
+    if window.fault is not None:
+        faults[window.fault] = entry.id
+    if window.problem:
+        results = window.problem.removeprefix(f"equipment {entry.id}: ")
         to_do = "check `base-url` and this entry of `equipment`; then ask the facility"
-        return DiagnosticResult(what, False, found, to_do)
+        return DiagnosticResult(subject, False, results, to_do)
     past = now - timedelta(days=_PAST_DAYS)
-    if not heard.visits and not context.portal.has_visits(
+    if not window.visits and not context.portal.has_visits(
         credentials_of(entry), entry.id, past, now
     ):
         never = f"credentials accepted, but no visit in the last {_PAST_DAYS} days"
         return DiagnosticResult(
-            what, True, never, "check that it is the id of your beamline's equipment"
+            subject, True, never, "check that it is the id of your beamline's equipment"
         )
     return DiagnosticResult(
-        what, True, f"credentials accepted, {count(len(heard.visits), 'current visit')}"
+        subject, True, f"credentials accepted, {count(len(window.visits), 'current visit')}"
     )
 
 
@@ -68,7 +68,7 @@ _SFTP = "SFTP service"
 
 
 def server(context: RunContext, folders: Iterable[str]) -> Iterator[DiagnosticResult]:
-    """What the server offers, as far as the engine in use needs it; a fault is named once."""
+    """Checks the server's features that the engine in use needs; a fault is named once."""
     if shutil.which("ssh") is None:
         yield skipped(f"{_SFTP}, {context.remote.host}", "ssh is not installed")
         return
@@ -85,35 +85,35 @@ def server(context: RunContext, folders: Iterable[str]) -> Iterator[DiagnosticRe
 
 def _server_findings(context: RunContext, folders: Sequence[str]) -> Iterator[DiagnosticResult]:
     remote = context.remote
-    what = f"{_SFTP}, {remote.user} at {remote.host}"
+    subject = f"{_SFTP}, {remote.user} at {remote.host}"
     offers_sftp = True
     try:
         service = capabilities.sftp(remote)
     except SftpNotOffered as error:
         offers_sftp = False
-        yield _without_sftp(what, context.transfer_options.engine, error)
+        yield _without_sftp(subject, context.transfer_options.engine, error)
     except AsynchyError as error:
-        yield DiagnosticResult(what, False, _without_host(context, error), error.hint)
+        yield DiagnosticResult(subject, False, _without_host(context, error), error.hint)
     else:
-        found = f"host key and key accepted, version {service.version}"
-        yield DiagnosticResult(what, True, found)
+        results = f"host key and key accepted, version {service.version}"
+        yield DiagnosticResult(subject, True, results)
         yield DiagnosticResult("round trip", True, f"{service.round_trip * 1000:.1f} ms")
     yield _rsync(context, folders[0], offers_sftp=offers_sftp)
     for folder in folders:
         yield _source(context, folder)
 
 
-def _without_sftp(what: str, engine: str, error: SftpNotOffered) -> DiagnosticResult:
+def _without_sftp(subject: str, engine: str, error: SftpNotOffered) -> DiagnosticResult:
     if engine == "sftp":
         return DiagnosticResult(
-            what, False, str(error), "use `engine: auto`, or ask the facility for SFTP"
+            subject, False, str(error), "use `engine: auto`, or ask the facility for SFTP"
         )
-    return DiagnosticResult(what, True, f"{error}; rsync takes its place")
+    return DiagnosticResult(subject, True, f"{error}; rsync takes its place")
 
 
 def _rsync(context: RunContext, folder: str, *, offers_sftp: bool) -> DiagnosticResult:
     """Whether the server's rsync can be used, if it will be."""
-    what = "rsync there"
+    subject = "rsync there"
     engine, chosen = choose(context.transfer_options, offers_sftp=offers_sftp)
     try:
         version = capabilities.rsync_version(context.remote)
@@ -121,17 +121,17 @@ def _rsync(context: RunContext, folder: str, *, offers_sftp: bool) -> Diagnostic
             runner.list_tree(context.remote, folder, lambda _entry: None, context.stop, deep=False)
     except CommandsNotOffered as error:
         if engine == "sftp":
-            return DiagnosticResult(what, True, f"{error}; not needed: {chosen}")
-        return DiagnosticResult(what, False, f"{error} ({chosen})", error.hint)
+            return DiagnosticResult(subject, True, f"{error}; not needed: {chosen}")
+        return DiagnosticResult(subject, False, f"{error} ({chosen})", error.hint)
     except AsynchyError as error:
-        return DiagnosticResult(what, False, _without_host(context, error), error.hint)
-    return DiagnosticResult(what, True, version or "does not report its version")
+        return DiagnosticResult(subject, False, _without_host(context, error), error.hint)
+    return DiagnosticResult(subject, True, version or "does not report its version")
 
 
 def _source(context: RunContext, folder: str) -> DiagnosticResult:
     """List a folder that holds experiments, one level deep."""
     names: list[bytes] = []
-    what = f"source {folder}"
+    subject = f"source {folder}"
     try:
         list_experiment(
             context.session,
@@ -141,8 +141,8 @@ def _source(context: RunContext, folder: str) -> DiagnosticResult:
             deep=False,
         )
     except AsynchyError as error:
-        return DiagnosticResult(what, False, _without_host(context, error), error.hint)
-    return DiagnosticResult(what, True, count(max(0, len(names) - 1), "entry", "entries"))
+        return DiagnosticResult(subject, False, _without_host(context, error), error.hint)
+    return DiagnosticResult(subject, True, count(max(0, len(names) - 1), "entry", "entries"))
 
 
 def _without_host(context: RunContext, error: AsynchyError) -> str:

@@ -35,8 +35,8 @@ def ignore_file(settings: Settings) -> Iterator[DiagnosticResult]:
         yield DiagnosticResult("ignore.yml", False, *problem)
         return
     number = count(len(entries.epns), "entry", "entries")
-    found = number if entries.has_list else "no list yet"
-    yield DiagnosticResult("ignore.yml", True, f"{path} can be written, {found}")
+    problems = number if entries.has_list else "no list yet"
+    yield DiagnosticResult("ignore.yml", True, f"{path} can be written, {problems}")
     for warning in entries.warnings:
         yield DiagnosticResult("ignore.yml", True, warning, "correct or remove the entry")
 
@@ -60,7 +60,7 @@ _PIPE = "start the program that reads it before asynchy; it was not tried, for t
 
 
 def _log_problem(path: Path) -> tuple[str, str] | None:
-    """What is wrong with a log, and what to do; None: nothing."""
+    """The problem of a log and the hint; None: it has none."""
     if is_pipe(path):
         if os.access(path, os.W_OK, effective_ids=True):
             return None
@@ -76,7 +76,7 @@ def _log_problem(path: Path) -> tuple[str, str] | None:
 
 
 def catalogue_file(settings: Shared) -> Iterator[DiagnosticResult]:
-    """Why the catalogue cannot be written; nothing: it can."""
+    """Why the catalogue cannot be written; empty: it can."""
     path = settings.catalogue_path
     kind = network_file_system(path.parent)
     if kind is not None:
@@ -94,7 +94,7 @@ _MAKE_ROOM = "make room: nothing can be fetched"
 
 
 def _lacking(free: FreeSpace) -> str | None:
-    """What a file system has none of; None: it has space and inodes, or does not tell."""
+    """The resource that a file system lacks; None: it has space and inodes, or reports neither."""
     if free.bytes == 0:
         return "no space is free"
     return "no inodes are free" if free.inodes == 0 else None
@@ -152,7 +152,7 @@ def _no_destination(root: Path) -> tuple[str, str]:
 
 
 def _device(folder: Path) -> int | None:
-    """The file system that a folder is on; None: it is not there."""
+    """The file system of a folder; None: the folder does not exist."""
     try:
         return folder.stat().st_dev
     except OSError:
@@ -160,29 +160,31 @@ def _device(folder: Path) -> int | None:
 
 
 def _project(folder: Path, modes: Modes, *, size_only: bool) -> Iterator[DiagnosticResult]:
-    found = _is_writable(folder)
-    yield found
-    if found.good:
+    refusals_ = _is_writable(folder)
+    yield refusals_
+    if refusals_.good:
         for reason, to_do in refusals(folder, modes, size_only=size_only):
             yield DiagnosticResult(f"project {folder.name}", False, f"{folder}: {reason}", to_do)
 
 
 def _is_writable(folder: Path) -> DiagnosticResult:
-    what = f"project {folder.name}"
+    subject = f"project {folder.name}"
     try:
         mode = folder.stat().st_mode
     except OSError as error:
         return DiagnosticResult(
-            what, False, f"{folder}: {error.strerror}", "make it, or correct epn_cap_map"
+            subject, False, f"{folder}: {error.strerror}", "make it, or correct epn_cap_map"
         )
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         return DiagnosticResult(
-            what, False, f"{folder} cannot be written", "chmod g+w, or join its group"
+            subject, False, f"{folder} cannot be written", "chmod g+w, or join its group"
         )
     free = free_space(folder)
     if lacking := _lacking(free):
-        return DiagnosticResult(what, False, f"{folder}: {lacking}", _MAKE_ROOM)
+        return DiagnosticResult(subject, False, f"{folder}: {lacking}", _MAKE_ROOM)
     if not mode & stat.S_ISGID:
         hint = f"chmod g+s {folder}, so that all in it belongs to the project's group"
-        return DiagnosticResult(what, True, f"{folder} is writable, without the setgid bit", hint)
-    return DiagnosticResult(what, True, f"{folder} is writable")
+        return DiagnosticResult(
+            subject, True, f"{folder} is writable, without the setgid bit", hint
+        )
+    return DiagnosticResult(subject, True, f"{folder} is writable")

@@ -1,4 +1,4 @@
-"""What `asynchy adopt` does: copies that the original programs made count from now on.
+"""`asynchy adopt`: takes over copies that the original programs made.
 
 With the projects of a `config.yml`:
 
@@ -62,7 +62,7 @@ _NOT_AT_HOME = "not at home"
 
 @dataclass(frozen=True)
 class _Found:
-    """What is known before anything is compared."""
+    """The facts that are known before anything is compared."""
 
     states: Sequence[ExperimentState]
     folders: Sequence[ProjectFolder]
@@ -75,10 +75,10 @@ class _Found:
 def adopt_for_projects(
     context: CycleContext, epns: Collection[str], progress: AdoptionProgress
 ) -> AdoptionResult:
-    """Compare what is at home for the projects of the config; `epns`: these alone; none: all.
+    """Compare the copies at home of the config's projects; `epns`: only these; empty: all.
 
     Raises:
-        IgnoreListError: `ignore.yml` cannot be used, so that it is not known what it skips.
+        IgnoreListError: `ignore.yml` cannot be used, so that its skipped EPNs are not known.
         CatalogueError: the catalogue cannot be used.
         Stopped: a stop was requested meanwhile.
         ToolMissing: ssh or rsync is not installed.
@@ -87,54 +87,59 @@ def adopt_for_projects(
     now = context.clock.now()
     answers = ask_visits(context, now)
     entries = context.ignore.read()
-    ignored = stored_entry_owners(context, entries, now, first=entries.has_list)
-    seen = observe_facility(context, answers, {}, now)
-    policy = replace(seen.policy, fetch_visible=True)
-    states = [experiment_state(record, policy) for record in seen.records]
+    ignored = stored_entry_owners(context, entries, now, may_be_first=entries.has_list)
+    observation = observe_facility(context, answers, {}, now)
+    policy = replace(observation.policy, fetch_visible=True)
+    states = [experiment_state(record, policy) for record in observation.records]
     folders = list(project_folders(policy.rules))
-    places = [
+    home_places = [
         place
         for folder in folders
         for place in folder.places
         if (not epns or place.epn.text in epns) and holds_data(place.path)
     ]
-    found = _Found(states, folders, places, ignored, policy)
-    unlisted = seen.unlisted or nothing_seen(states, places)
-    unmatched = [] if unlisted else unmatched_places(states, places)
+    sources = _Found(states, folders, home_places, ignored, policy)
+    unlisted = observation.unlisted or nothing_seen(states, home_places)
+    unmatched = [] if unlisted else unmatched_places(states, home_places)
     complete = _complete_places(states)
-    due = [
+    to_compare = [
         item
-        for item in due_at_home(states, places, policy)
+        for item in due_at_home(states, home_places, policy)
         if item.copy.destination not in complete
     ]
     plan = Plan(
         transfers=(),
-        left_out=(*_not_compared(found, due, complete), *map(_gone, unmatched)),
+        left_out=(
+            *_not_compared(sources, to_compare, complete),
+            *map(_as_gone, unmatched),
+        ),
         problems=problems_of(answers),
         unlisted=tuple(unlisted),
     )
 
     def recorded(report: RunReport) -> None:
-        done = {one.copy.experiment for one in report.outcomes if one.complete}
+        completed = {item.copy.experiment for item in report.outcomes if item.complete}
         failed = [
-            (one.copy, f"compared at home by `asynchy adopt`: {one.reason}")
-            for one in report.outcomes
-            if not (one.complete or _is_stopped(one) or _is_skipped(one.copy.epn, ignored))
+            (item.copy, f"compared at home by `asynchy adopt`: {item.reason}")
+            for item in report.outcomes
+            if not (item.complete or _is_stopped(item) or _is_skipped(item.copy.epn, ignored))
         ]
         compared = replace(report.plan, left_out=())  # the next run of this command takes those
-        note_due(context, policy, compared, failed, done)
+        note_due(context, policy, compared, failed, completed)
 
-    report = adopt(comparing(context), due, at_a_time, progress, plan, recorded)
+    report = adopt(comparing(context), to_compare, at_a_time, progress, plan, recorded)
     if writing:
         keep_known(context, policy, states, unmatched)
-    partial = [one for one in report.plan.transfers if not is_whole(one.listing_diff)]
-    skipped = [one for one in partial if _is_skipped(one.copy.epn, ignored)]
+    partial = [item for item in report.plan.transfers if not is_whole(item.listing_diff)]
+    skipped = [item for item in partial if _is_skipped(item.copy.epn, ignored)]
     return AdoptionResult(
         report,
-        known=sum(place.path in complete for place in places),
+        known=sum(place.path in complete for place in home_places),
         skipped=tuple(skipped),
-        elsewhere=tuple(one for one in partial if one not in skipped and _is_elsewhere(one, found)),
-        absent=tuple(_absent(found, epns)),
+        elsewhere=tuple(
+            item for item in partial if item not in skipped and _is_elsewhere(item, sources)
+        ),
+        absent=tuple(_absent(sources, epns)),
         unreadable_folders=tuple(folder.path for folder in folders if not folder.is_there),
         odd=tuple(
             one for folder in folders for one in folder.odd if not epns or one.epn.text in epns
@@ -143,7 +148,7 @@ def adopt_for_projects(
 
 
 def adopt_below(
-    context: RunContext, wish: SyncRequest, at_a_time: int, progress: AdoptionProgress
+    context: RunContext, request: SyncRequest, at_a_time: int, progress: AdoptionProgress
 ) -> AdoptionResult:
     """Compare what is below one destination, of experiments that a walk has seen.
 
@@ -154,33 +159,34 @@ def adopt_below(
         Stopped: a stop was requested meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
-    records, unknown = seen_records(context, wish)
+    records, unknown = seen_records(context, request)
     owners, now = owners_of(records), context.clock.now()
-    due: list[DueCopy] = []
+    to_compare: list[DueCopy] = []
     left_out = list(unknown)
     absent: list[str] = []
     odd: list[OddPlace] = []
-    known = 0
-    for record in filter(wish.takes, records):
-        wanted = wish.copy_of(record)
-        if not holds_data(wanted.destination):
-            found = list(_odd_below(record, wanted.destination))
-            odd += found
-            absent += [] if found else _absent_below(record, wanted.destination, wish)
+    complete = 0
+    for record in filter(request.takes, records):
+        copy_at_home = request.copy_of(record)
+        place = copy_at_home.destination
+        if not holds_data(place):
+            odd_places = list(_odd_below(record, place))
+            odd += odd_places
+            absent += [] if odd_places else _absent_below(record, place, request)
             continue
-        copy = record.copy_at(wanted.destination)
+        copy = record.copy_at(copy_at_home.destination)
         if copy is not None and copy.completed is not None:
-            known += 1
+            complete += 1
         elif record.vanished is not None:
             since = f"since {moment(record.vanished)}"
             left_out.append(Skipped(record.experiment, SkipReason.GONE, since))
-        elif isinstance(decision := decide(record, wanted, owners, now, named=True), Skipped):
+        elif isinstance(decision := decide(record, copy_at_home, owners, now, named=True), Skipped):
             left_out.append(decision)
         elif decision is not None:
-            due.append(decision)
+            to_compare.append(decision)
     plan = Plan((), tuple(left_out), problems=())
-    report = adopt(comparing(context), due, at_a_time, progress, plan, lambda _report: None)
-    return AdoptionResult(report, known=known, absent=tuple(absent), odd=tuple(odd))
+    report = adopt(comparing(context), to_compare, at_a_time, progress, plan, lambda _report: None)
+    return AdoptionResult(report, known=complete, absent=tuple(absent), odd=tuple(odd))
 
 
 def _odd_below(record: ExperimentRecord, place: Path) -> Iterator[OddPlace]:
@@ -194,13 +200,13 @@ def _odd_below(record: ExperimentRecord, place: Path) -> Iterator[OddPlace]:
             yield spelled
 
 
-def _absent_below(record: ExperimentRecord, place: Path, wish: SyncRequest) -> Iterator[str]:
+def _absent_below(record: ExperimentRecord, place: Path, request: SyncRequest) -> Iterator[str]:
     copy = record.copy_at(place)
     if copy is not None and copy.was_complete:
         return
     if record.completed_elsewhere:
         yield f"{record.epn}: {_BY_ORIGINAL}"
-    elif wish.epns:
+    elif request.epns:
         yield f"{record.epn}: {_NOT_AT_HOME}"
 
 
@@ -211,29 +217,29 @@ def _complete_places(states: Iterable[ExperimentState]) -> set[Path]:
 
 
 def _not_compared(
-    found: _Found, due: Iterable[DueCopy], complete: Collection[Path]
+    sources: _Found, to_compare: Iterable[DueCopy], complete: Collection[Path]
 ) -> Iterator[Skipped]:
-    """What is at the facility and at home, and cannot be compared now, with the reason."""
-    compared = {item.copy.destination for item in due} | set(complete)
+    """Experiments at the facility and at home that cannot be compared now, with the reason."""
+    compared = {item.copy.destination for item in to_compare} | set(complete)
     by_epn: defaultdict[Epn, list[HomePlace]] = defaultdict(list)
-    for place in found.places:
+    for place in sources.places:
         by_epn[place.epn].append(place)
-    for item in found.states:
+    for item in sources.states:
         if not item.record.visible or item.left is None:
             continue  # gone, at home, released, or to be compared
         for place in by_epn[item.record.epn]:
-            wanted = found.policy.rules.copy_of(item.record, place.project).destination
-            if wanted == place.path and place.path not in compared:
+            expected_path = sources.policy.rules.copy_of(item.record, place.project).destination
+            if expected_path == place.path and place.path not in compared:
                 yield Skipped(item.experiment, item.left, item.reason, place.project)
 
 
-def _gone(place: HomePlace) -> Skipped:
+def _as_gone(place: HomePlace) -> Skipped:
     experiment = Experiment(place.beamline or "", place.epn)
     return Skipped(experiment, SkipReason.GONE, f"at home in {place.path}", place.project)
 
 
 def _is_skipped(epn: Epn, ignored: Mapping[str, IgnoreEntry]) -> bool:
-    """Whether a person's entry skips an EPN, whatever is at home of it."""
+    """Whether a person's entry skips an EPN, even if it has files at home."""
     entry = ignored.get(epn.text)
     return entry is not None and entry.origin is Origin.PERSON
 
@@ -242,32 +248,34 @@ def _is_stopped(outcome: Outcome) -> bool:
     return outcome.verdict is Verdict.STOPPED
 
 
-def _is_elsewhere(transfer: PlannedTransfer, found: _Found) -> bool:
-    project = found.policy.rules.project_of(transfer.copy.epn)
+def _is_elsewhere(transfer: PlannedTransfer, sources: _Found) -> bool:
+    project = sources.policy.rules.project_of(transfer.copy.epn)
     return project is not None and project != transfer.copy.project
 
 
-def _absent(found: _Found, epns: Collection[str]) -> Iterator[str]:
-    """What is called complete, or was named, and is not at home, as far as all can be looked at."""
-    at_home = {place.epn.text for place in found.places}
+def _absent(sources: _Found, epns: Collection[str]) -> Iterator[str]:
+    """EPNs that are called complete, or were named, and are not at home."""
+    at_home = {place.epn.text for place in sources.places}
     records: defaultdict[str, list[ExperimentRecord]] = defaultdict(list)
-    for item in found.states:
+    for item in sources.states:
         records[item.record.epn.text].append(item.record)
-    released = {one.record.epn.text for one in found.states if one.state is State.RELEASED}
-    missing = {folder.path.name for folder in found.folders if not folder.is_there}
-    called = {epn for epn, one in found.ignored.items() if one.origin in _OF_PROGRAMS}
+    released = {item.record.epn.text for item in sources.states if item.state is State.RELEASED}
+    missing = {folder.path.name for folder in sources.folders if not folder.is_there}
+    called_complete = {epn for epn, item in sources.ignored.items() if item.origin in _OF_PROGRAMS}
     original = {
-        epn for epn, some in records.items() if any(one.completed_elsewhere for one in some)
+        epn
+        for epn, of_epn in records.items()
+        if any(record.completed_elsewhere for record in of_epn)
     }
-    for epn in sorted(epns or (called | original)):
+    for epn in sorted(epns or (called_complete | original)):
         copies = [copy for record in records[epn] for copy in record.copies]
-        project = found.policy.rules.project_of(Epn(epn))
+        project = sources.policy.rules.project_of(Epn(epn))
         is_known = any(copy.was_complete for copy in copies)
         if epn in at_home | released or project in missing or is_known:
             continue
-        what = LISTED if epn in called else _BY_ORIGINAL if epn in original else _NOT_AT_HOME
-        yield f"{epn}: {what}"
+        by_original = _BY_ORIGINAL if epn in original else _NOT_AT_HOME
+        yield f"{epn}: {LISTED if epn in called_complete else by_original}"
 
 
 _OF_PROGRAMS = (Origin.ORIGINAL, Origin.OURS)
-"""Whose entries say that an experiment is complete; a person's says that it need not be."""
+"""Entries of these mean that an experiment is complete; a person's means that it need not be."""

@@ -1,11 +1,11 @@
-"""Copies that other programs made, taken over in batches: compared, and recorded as they are.
+"""Takes over copies of other programs in batches: compares them, and records the result.
 
 list some experiments at the facility, compare size and time of every file at home
 all there: record the copy as complete, at level `size`
 something missing or different: record that it was compared, and what it lacks
 go on with the next ones
 
-A batch that was recorded is not lost by whatever happens to the next: who starts again goes on.
+A recorded batch stays recorded if the next one fails: a new run continues from there.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class AdoptionProgress:
         self.complete = 0
 
     def found(self) -> str:
-        """What was found, for people."""
+        """The counts as text for people."""
         return f"{self.complete:,} complete"
 
     def line(self) -> str:
@@ -65,7 +65,7 @@ class AdoptionProgress:
 
 @dataclass(frozen=True)
 class AdoptionResult:
-    """What came of it."""
+    """The result of an adoption."""
 
     report: RunReport
     """Of all batches; without outcomes if nothing was to be written."""
@@ -76,7 +76,7 @@ class AdoptionResult:
     elsewhere: tuple[PlannedTransfer, ...] = ()
     """Not complete at the place of another project: nothing is fetched to there."""
     absent: tuple[str, ...] = ()
-    """What something says is complete, and is not at home: the EPN, and what says so."""
+    """Copies that are called complete and are not at home: the EPN, and by whom."""
     unreadable_folders: tuple[Path, ...] = ()
     """Folders of projects that are missing, empty or cannot be read."""
     odd: tuple[OddPlace, ...] = ()
@@ -84,22 +84,23 @@ class AdoptionResult:
 
     @property
     def complete(self) -> tuple[PlannedTransfer, ...]:
-        """What is complete at home: recorded as such or, if nothing is written, to be recorded."""
+        """Copies complete at home: recorded as such or, if nothing is written, to be recorded."""
         failed = {item.copy for item, _ in self.unrecorded}
-        whole = (one for one in self.report.plan.transfers if is_whole(one.listing_diff))
-        return tuple(one for one in whole if one.copy not in failed)
+        whole = (item for item in self.report.plan.transfers if is_whole(item.listing_diff))
+        return tuple(item for item in whole if item.copy not in failed)
 
     @property
     def incomplete(self) -> tuple[PlannedTransfer, ...]:
-        """What the next run fetches the rest of."""
-        others = {one.copy for one in (*self.skipped, *self.elsewhere)}
-        found = (one for one in self.report.plan.transfers if not is_whole(one.listing_diff))
-        return tuple(one for one in found if one.copy not in others)
+        """Copies of which the next run fetches the rest."""
+        others = {item.copy for item in (*self.skipped, *self.elsewhere)}
+        found = (item for item in self.report.plan.transfers if not is_whole(item.listing_diff))
+        return tuple(item for item in found if item.copy not in others)
 
     @property
     def unrecorded(self) -> tuple[tuple[PlannedTransfer, str], ...]:
-        """What is whole at home, and could not be recorded as complete, with the reason."""
-        whole = {one.copy: one for one in self.report.plan.transfers if is_whole(one.listing_diff)}
+        """Copies that are complete at home but could not be recorded as such, with the reason."""
+        transfers = self.report.plan.transfers
+        whole = {item.copy: item for item in transfers if is_whole(item.listing_diff)}
         return tuple(
             (whole[outcome.copy], outcome.reason or outcome.verdict.value)
             for outcome in self.report.outcomes
@@ -110,7 +111,7 @@ class AdoptionResult:
     def exit_code(self) -> ExitCode:
         """OK if all that was looked for is complete at home."""
         plan = self.report.plan
-        whole = all(is_whole(one.listing_diff) for one in plan.transfers)
+        whole = all(is_whole(item.listing_diff) for item in plan.transfers)
         passed_over = self.unreadable_folders or self.odd
         open_ends = plan.left_out or self.absent or passed_over or plan.unsure
         if self.report.exit_code is ExitCode.OK and (open_ends or not whole):
@@ -119,10 +120,10 @@ class AdoptionResult:
 
 
 def comparing(context: RunContext) -> RunContext:
-    """The context for it: times count, whatever the config says, and nothing is going to move.
+    """The context for an adoption: times are always compared, and nothing is moved.
 
-    What differs by its time alone gets the facility's time from a transfer; until then, it would
-    pass for changed at home.
+    A file that differs only in its time gets the facility's time from a transfer; until then, it
+    would count as changed at home.
     """
     options = replace(context.transfer_options, compare="time", verify="size")
     return replace(context, transfer_options=options, transfers_here=False)
@@ -130,15 +131,15 @@ def comparing(context: RunContext) -> RunContext:
 
 def adopt(  # noqa: PLR0913, PLR0917 - what is compared, and how
     context: RunContext,
-    due: Sequence[DueCopy],
+    to_compare: Sequence[DueCopy],
     at_a_time: int,
     progress: AdoptionProgress,
     plan: Plan,
     recorded: Callable[[RunReport], None],
 ) -> RunReport:
-    """Compare what is at home, a batch at a time, and record each batch if we write.
+    """Compare the copies at home, a batch at a time, and record each batch if we write.
 
-    `plan` has what is left out already, and what could not be asked. `recorded` is called with each
+    `plan` has the experiments left out so far, and the problems. `recorded` is called with each
     batch once it was recorded.
 
     Raises:
@@ -147,11 +148,11 @@ def adopt(  # noqa: PLR0913, PLR0917 - what is compared, and how
         ToolMissing: ssh or rsync is not installed.
     """
     context.engine().require()
-    progress.total = len(due)
+    progress.total = len(to_compare)
     server, places = ServerState(plan.unlisted), Places()
     reports: list[RunReport] = []
-    for at in range(0, len(due), BATCH):
-        batch = due[at : at + BATCH]
+    for at in range(0, len(to_compare), BATCH):
+        batch = to_compare[at : at + BATCH]
         if server.unreachable:
             skipped = [_unreachable(item) for item in batch]
             reports.append(RunReport(replace(plan, transfers=(), left_out=tuple(skipped)), ()))
@@ -205,19 +206,22 @@ def _unreachable(item: DueCopy) -> Skipped:
 
 
 def _all_of(reports: Iterable[RunReport], plan: Plan) -> RunReport:
-    """One report of all batches; what was left out before comes first."""
-    found = list(reports)
-    whole = replace(
+    """One report of all batches; experiments left out before come first."""
+    all_reports = list(reports)
+    combined = replace(
         plan,
-        transfers=tuple(item for one in found for item in one.plan.transfers),
-        left_out=(*plan.left_out, *(item for one in found for item in one.plan.left_out)),
+        transfers=tuple(item for report in all_reports for item in report.plan.transfers),
+        left_out=(
+            *plan.left_out,
+            *(item for report in all_reports for item in report.plan.left_out),
+        ),
     )
     return RunReport(
-        whole,
-        tuple(item for one in found for item in one.outcomes),
-        problems=tuple(item for one in found for item in one.problems),
-        defects=tuple(item for one in found for item in one.defects),
-        attention=tuple(item for one in found for item in one.attention),
+        combined,
+        tuple(item for report in all_reports for item in report.outcomes),
+        problems=tuple(item for report in all_reports for item in report.problems),
+        defects=tuple(item for report in all_reports for item in report.defects),
+        attention=tuple(item for report in all_reports for item in report.attention),
     )
 
 
@@ -250,7 +254,7 @@ def record_comparison(
 
 
 def _attempt(listed: ListingDiff, judgement: Judgement, now: datetime) -> Attempt:
-    """That no engine ran: what is at home was there before, and was compared."""
+    """The attempt record of a comparison, without an engine."""
     return Attempt(
         started=listed.listed_at,
         ended=now,

@@ -1,4 +1,4 @@
-"""What is due, listed, and as much of it as fits at its destination."""
+"""Lists due experiments, and selects those that fit at their destination."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def select_what_fits(
     at_a_time: int,
     *,
     limit: int | None = None,
-    told: Collection[str] = (),
+    logged: Collection[str] = (),
 ) -> tuple[list[PlannedTransfer], list[Skipped]]:
-    """List what is due, several at a time, and keep what fits beside all that was kept before.
+    """List due experiments, several at a time, and select those that fit together.
 
-    With a `limit`, that many at most are kept; what cannot be listed does not count. `told`: what
-    is in the log already of a server that cannot be reached. If it cannot be, nothing more is
-    asked of it, and that is said once.
+    `limit`: the most to select; those that cannot be listed do not count. `logged`: messages about
+    an unreachable server that are in the log already. If the server cannot be reached, nothing more
+    is asked of it, and that is logged once.
 
     Raises:
         Stopped: a stop was requested meanwhile.
@@ -57,12 +57,12 @@ def select_what_fits(
     """
     context.engine().require()
     transfers: list[PlannedTransfer] = []
-    given = list(decided)
-    left_out = [item for item in given if isinstance(item, Skipped)]
-    due = [item for item in given if isinstance(item, DueCopy)]
+    items = list(decided)
+    left_out = [item for item in items if isinstance(item, Skipped)]
+    due = [item for item in items if isinstance(item, DueCopy)]
     rooms: dict[int, FreeSpace] = {}
     places = Places()
-    server = ServerState(told)
+    server = ServerState(logged)
     with ThreadPoolExecutor(at_a_time) as pool:
         coming = iter(due)
         listings: deque[tuple[DueCopy, Future[ListingDiff | Skipped]]] = deque()
@@ -72,9 +72,11 @@ def select_what_fits(
                 listings.append((item, pool.submit(survey, context, item, server)))
 
         submit(limit)
-        new = next((item for item in due if item.why is DueReason.NEW), None)
-        if new is not None:
-            context.prepare(new.expected, concurrent=min(at_a_time, len(due)))  # the listings' own
+        first_new = next((item for item in due if item.why is DueReason.NEW), None)
+        if first_new is not None:
+            context.prepare(
+                first_new.expected, concurrent=min(at_a_time, len(due))
+            )  # the listings' own
         while listings:
             item, listing = listings.popleft()
             while wait([listing], _POLL_INTERVAL).not_done:
@@ -91,25 +93,25 @@ def select_what_fits(
 class ServerState:
     """Whether the facility's server could be reached, for all who ask at the same time."""
 
-    def __init__(self, told: Collection[str]) -> None:
-        self._told = set(told)
+    def __init__(self, logged: Collection[str]) -> None:
+        self._logged = set(logged)
         self._lock = threading.Lock()
         self.unreachable = False
 
     def note(self, error: ServerUnreachable) -> str:
-        """It could not be; that is logged once. Why, as text for people; empty if that was said."""
+        """Log once that it cannot be reached; returns the reason, empty if it was logged before."""
         with self._lock:
             self.unreachable = True
-            words = unreachable_words(error)
-            if words in self._told:
+            reason = unreachable_words(error)
+            if reason in self._logged:
                 return ""
-            self._told.add(words)
-        log.error("%s", words, extra=IN_REPORT)
-        return words
+            self._logged.add(reason)
+        log.error("%s", reason, extra=IN_REPORT)
+        return reason
 
 
 def unreachable_words(error: ServerUnreachable) -> str:
-    """What is said of a server that cannot be reached."""
+    """The message about a server that cannot be reached."""
     return f"SFTP service: {error}" + (f" ({error.hint})" if error.hint else "")
 
 
@@ -122,8 +124,8 @@ def _decision(
     try:
         device, room = free_space_for(item.copy)
     except OSError as error:
-        left, reason = _at_home(error, item.copy)
-        return Skipped(item.experiment, left, reason, item.copy.project)
+        skip_reason, reason = _at_home(error, item.copy)
+        return Skipped(item.experiment, skip_reason, reason, item.copy.project)
     free = rooms.setdefault(device, room)
     decision = after_listing(item, listing_diff, free)
     if isinstance(decision, PlannedTransfer):
@@ -133,44 +135,44 @@ def _decision(
     return decision
 
 
-def survey(context: RunContext, due: DueCopy, server: ServerState) -> ListingDiff | Skipped:
-    """List a due copy, compared with what is at home; or why that cannot be done.
+def survey(context: RunContext, due_copy: DueCopy, server: ServerState) -> ListingDiff | Skipped:
+    """List a due copy and compare it with home; or the reason why that is not possible.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
         Stopped: a stop was requested meanwhile.
     """
-    left = SkipReason.UNLISTED
+    copy, skip_reason = due_copy.copy, SkipReason.UNLISTED
     if server.unreachable:
-        return Skipped(due.experiment, SkipReason.UNREACHABLE, "", due.copy.project)
+        return Skipped(copy.experiment, SkipReason.UNREACHABLE, "", copy.project)
     try:
-        if not reachable(due.copy.project_folder.is_dir):
-            folder = str(missing_mount(due.copy.project_folder))
-            return Skipped(due.experiment, SkipReason.NO_PROJECT_FOLDER, folder, due.copy.project)
-        listing_diff = context.listing_diff(due.copy, expected=due.expected)
-        _note_losses(context, due, listing_diff)
+        if not reachable(copy.project_folder.is_dir):
+            folder = str(missing_mount(copy.project_folder))
+            return Skipped(copy.experiment, SkipReason.NO_PROJECT_FOLDER, folder, copy.project)
+        listing_diff = context.listing_diff(copy, expected=due_copy.expected)
+        _note_losses(context, due_copy, listing_diff)
         return listing_diff
     except ExperimentAbsent:
-        absent = when_absent(due)
+        absent = when_absent(due_copy)
         if not absent.reason.stays_due:
             return absent
-        left, reason = absent.reason, absent.detail
+        skip_reason, reason = absent.reason, absent.detail
     except ServerUnreachable as error:
-        why = server.note(error)
-        return Skipped(due.experiment, SkipReason.UNREACHABLE, why, due.copy.project)
+        reason = server.note(error)
+        return Skipped(copy.experiment, SkipReason.UNREACHABLE, reason, copy.project)
     except NotAFolder as error:
-        left, reason = SkipReason.NOT_A_FOLDER, str(error)
+        skip_reason, reason = SkipReason.NOT_A_FOLDER, str(error)
     except ListingError as error:
         reason = f"{error} ({error.hint})" if error.hint else str(error)
-        log.error("%s: could not be listed: %s", due.copy.epn, reason, extra=IN_REPORT)
+        log.error("%s: could not be listed: %s", copy.epn, reason, extra=IN_REPORT)
     except OSError as error:
-        left, reason = _at_home(error, due.copy)
-    _note_unlisted(context, due, f"{left.text}: {reason}")
-    return Skipped(due.experiment, left, reason, due.copy.project)
+        skip_reason, reason = _at_home(error, copy)
+    _note_unlisted(context, due_copy, f"{skip_reason.text}: {reason}")
+    return Skipped(copy.experiment, skip_reason, reason, copy.project)
 
 
 def blocked(copy: Copy) -> Skipped | None:
-    """A copy left out because its place at home cannot be opened; None: it can, or is free."""
+    """The skipped copy if its place at home cannot be opened; None: it can, or is free."""
     try:
         free_space_for(copy)
     except OSError as error:
@@ -179,34 +181,36 @@ def blocked(copy: Copy) -> Skipped | None:
 
 
 def _at_home(error: OSError, copy: Copy) -> tuple[SkipReason, str]:
-    """What is wrong at the place of a copy."""
-    place = escaped(os.fspath(error.filename or copy.destination))
+    """The reason for an error at the place of a copy."""
+    path = escaped(os.fspath(error.filename or copy.destination))
     if isinstance(error, NotADirectoryError):
-        return SkipReason.IN_THE_WAY, place
-    return SkipReason.DESTINATION, f"{place}: {error.strerror}"
+        return SkipReason.IN_THE_WAY, path
+    return SkipReason.DESTINATION, f"{path}: {error.strerror}"
 
 
-def _note_losses(context: RunContext, due: DueCopy, listing_diff: ListingDiff) -> None:
+def _note_losses(context: RunContext, due_copy: DueCopy, listing_diff: ListingDiff) -> None:
     """Report what the facility no longer has of a copy that was complete, if we write.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
     """
-    record = context.catalogue.copy_record(due.copy) if listing_diff.listing is not None else None
+    record = (
+        context.catalogue.copy_record(due_copy.copy) if listing_diff.listing is not None else None
+    )
     if record is None or not record.was_complete:
         return
-    held = DataSize(record.bytes or 0, record.files or 0)
+    held_size = DataSize(record.bytes or 0, record.files or 0)
     listed = DataSize(listing_diff.bytes, listing_diff.files)
-    lost = losses(context.catalogue.copy_files(record.id))
-    if listing_diff.unlisted and not lost.files:
-        return  # the counts say nothing, and what is known of the other files stays
-    found = shrinking(held, listed, lost)
-    if found is not None:
-        log.warning("%s: %s", due.copy.epn, found.summary)
-    context.catalogue.note_losses(record.id, found.summary if found else None)
+    lost_files = losses(context.catalogue.copy_files(record.id))
+    if listing_diff.unlisted and not lost_files.files:
+        return  # the counts are useless then, and the facts about the other files stay
+    loss = shrinking(held_size, listed, lost_files)
+    if loss is not None:
+        log.warning("%s: %s", due_copy.copy.epn, loss.summary)
+    context.catalogue.note_losses(record.id, loss.summary if loss else None)
 
 
-def _note_unlisted(context: RunContext, due: DueCopy, reason: str) -> None:
+def _note_unlisted(context: RunContext, due_copy: DueCopy, reason: str) -> None:
     """An experiment that cannot be listed leaves an attempt, if we write."""
     if not context.catalogue.writing:
         return
@@ -231,8 +235,8 @@ def _note_unlisted(context: RunContext, due: DueCopy, reason: str) -> None:
         stderr="",
     )
     try:
-        context.catalogue.record_unlisted(due.copy, attempt)
+        context.catalogue.record_unlisted(due_copy.copy, attempt)
     except DestinationTaken as error:
-        log.error("%s: %s", due.copy.epn, error)
+        log.error("%s: %s", due_copy.copy.epn, error)
     except CatalogueError as error:
-        log.error("%s: the attempt could not be recorded: %s", due.copy.epn, error)
+        log.error("%s: the attempt could not be recorded: %s", due_copy.copy.epn, error)

@@ -25,7 +25,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class SyncRequest:
-    """What `asynchy sync` was asked for."""
+    """The options of `asynchy sync`."""
 
     destination: Path
     layout: str = "{epn}"
@@ -80,20 +80,22 @@ def is_plain(source: str) -> bool:
 
 
 def select_from_catalogue(
-    records: Iterable[ExperimentRecord], wish: SyncRequest, now: datetime
+    records: Iterable[ExperimentRecord], request: SyncRequest, now: datetime
 ) -> tuple[list[DueCopy | Skipped], int]:
-    """What is due at the destination in order of date, and how many copies are complete there.
+    """The due experiments at the destination by date, and the number of complete copies.
 
-    What is not due for another reason is left out with it. `limit` is for whoever lists what is
-    due: what cannot be listed does not count.
+    Others are left out with the reason. `limit` is applied when they are listed: those that cannot
+    be listed do not count.
     """
     records = list(records)
     owners = owners_of(records)
     decided: list[DueCopy | Skipped] = []
     complete = 0
-    for record in sorted(filter(wish.takes, records), key=_by_date, reverse=wish.newest_first):
-        decision = decide(record, wish.copy_of(record), owners, now, named=bool(wish.epns))
-        if isinstance(decision, DueCopy) and wish.is_dated and record.modified is None:
+    for record in sorted(
+        filter(request.takes, records), key=_by_date, reverse=request.newest_first
+    ):
+        decision = decide(record, request.copy_of(record), owners, now, named=bool(request.epns))
+        if isinstance(decision, DueCopy) and request.is_dated and record.modified is None:
             detail = "`asynchy walk` finds the time of its files"
             decision = Skipped(record.experiment, SkipReason.UNDATED, detail)
         if decision is None:
@@ -109,7 +111,7 @@ def _by_date(record: ExperimentRecord) -> tuple[datetime, Experiment]:
 
 def decide(
     record: ExperimentRecord,
-    wanted: Copy,
+    target: Copy,
     owners: Mapping[str, Experiment],
     now: datetime,
     *,
@@ -119,22 +121,24 @@ def decide(
 
     `owners`: destination -> the experiment whose copy is there. `named`: the EPN was asked for.
     """
-    copy = record.copy_at(wanted.destination)
-    why = _why(record, copy, now)
+    copy = record.copy_at(target.destination)
+    reason = _due_reason(record, copy, now)
     absent = copy is not None and copy.was_complete and copy.presence is not Presence.THERE
     closed = record.vanished is None and not is_usable(record.problem)
-    if why is None and not absent and not closed:
+    if reason is None and not absent and not closed:
         return None
-    left = _left(record, wanted, copy, owners)
-    if left is None and not named:
-        left = _not_to_be_had(record, copy, now)
-    if left is not None:
-        return left
-    assert why is not None  # a copy that is absent is left out, and what is no folder
-    return DueCopy(wanted, why, expected=record.amount if why is DueReason.NEW else None)
+    skipped = _skipped(record, target, copy, owners)
+    if skipped is None and not named:
+        skipped = _skipped_unless_named(record, copy, now)
+    if skipped is not None:
+        return skipped
+    assert reason is not None  # absent copies, and those without a folder, are left out
+    return DueCopy(target, reason, expected=record.amount if reason is DueReason.NEW else None)
 
 
-def _why(record: ExperimentRecord, copy: CopyRecord | None, now: datetime) -> DueReason | None:
+def _due_reason(
+    record: ExperimentRecord, copy: CopyRecord | None, now: datetime
+) -> DueReason | None:
     state = record.state_of(copy, now)
     if state is CopyState.IN_PROGRESS and copy is not None:
         state = record.state_of(replace(copy, claim=None), now)
@@ -152,31 +156,31 @@ def _why(record: ExperimentRecord, copy: CopyRecord | None, now: datetime) -> Du
     }.get(state, DueReason.NEW)
 
 
-def _left(
+def _skipped(
     record: ExperimentRecord,
-    wanted: Copy,
+    target: Copy,
     copy: CopyRecord | None,
     owners: Mapping[str, Experiment],
 ) -> Skipped | None:
     """Why an experiment cannot be fetched to its place."""
-    owner = owners.get(str(wanted.destination), record.experiment)
+    owner = owners.get(str(target.destination), record.experiment)
     if owner != record.experiment:
-        where = f"{owner.beamline} " if owner.beamline else ""
-        detail = f"{wanted.destination} holds {where}{owner.epn}; use --layout {{beamline}}/{{epn}}"
+        name = f"{owner.beamline} {owner.epn}" if owner.beamline else f"{owner.epn}"
+        detail = f"{target.destination} holds {name}; use --layout {{beamline}}/{{epn}}"
         return Skipped(record.experiment, SkipReason.SAME_DESTINATION, detail)
     if copy is not None and copy.was_complete and copy.presence is not Presence.THERE:
-        detail = f"{wanted.destination} {copy.presence.value}; see `asynchy copies`"
+        detail = f"{target.destination} {copy.presence.value}; see `asynchy copies`"
         return Skipped(record.experiment, SkipReason.COPY_MISSING, detail)
     if not is_usable(record.problem):
         return Skipped(record.experiment, SkipReason.NOT_A_FOLDER, str(record.problem))
-    if not is_plain(wanted.source):
-        return Skipped(record.experiment, SkipReason.ODD_SOURCE, wanted.source)
+    if not is_plain(target.source):
+        return Skipped(record.experiment, SkipReason.ODD_SOURCE, target.source)
     if copy is not None and copy.claim is not None:
-        return claimed(wanted, copy.claim)
+        return claimed(target, copy.claim)
     return None
 
 
-def _not_to_be_had(
+def _skipped_unless_named(
     record: ExperimentRecord, copy: CopyRecord | None, now: datetime
 ) -> Skipped | None:
     """Why an experiment is fetched only if it is named."""
@@ -184,14 +188,16 @@ def _not_to_be_had(
         return Skipped(record.experiment, SkipReason.RELEASED, record.release_reason or "")
     if record.vanished is not None:
         since = f"since {moment(record.vanished)}"
-        whole = record.completed_elsewhere or any(one.was_complete for one in record.copies)
-        if whole:
+        was_complete = record.completed_elsewhere or any(
+            copy_record.was_complete for copy_record in record.copies
+        )
+        if was_complete:
             return Skipped(record.experiment, SkipReason.GONE, since)
         detail = f"{since}; `asynchy copies forget {record.epn}` once nothing can be done"
         return Skipped(record.experiment, SkipReason.LOST, detail)
-    # What was compared here counts by that, whatever the original program said of it.
-    ours = copy is not None and (copy.was_complete or copy.files is not None)
-    if record.completed_elsewhere and not ours and not _outdated(record):
+    # A copy that was compared here counts by the result, not by the original program's record.
+    is_recorded = copy is not None and (copy.was_complete or copy.files is not None)
+    if record.completed_elsewhere and not is_recorded and not _outdated(record):
         return Skipped(record.experiment, SkipReason.ELSEWHERE, "--epn fetches it all the same")
     return None
 

@@ -1,4 +1,4 @@
-"""One cycle of mxsync: the plan, carried out, and what follows for `ignore.yml` and the alerts."""
+"""One cycle of mxsync: executes the plan, then updates `ignore.yml` and the notes for alerts."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ log = logging.getLogger(__name__)
 
 
 def run_cycle(context: CycleContext, plan: Plan) -> RunReport:
-    """Transfer what is planned, `max-tasks` experiments at a time, until done or stopped."""
+    """Execute the plan, `max-tasks` experiments at a time, until done or stopped."""
     report = Executor(context, plan).run(context.settings.max_tasks)
-    done = {outcome.copy.experiment for outcome in report.outcomes if outcome.complete}
+    completed = {outcome.copy.experiment for outcome in report.outcomes if outcome.complete}
     problems = list(report.problems)
     try:
-        _ignore(context, plan, done)
+        _ignore(context, plan, completed)
     except AsynchyError as error:
         # The catalogue still knows which copies are complete; the next cycle writes the entries.
-        epns = ", ".join(sorted({experiment.epn.text for experiment in done}))
-        what = f"{epns}: complete, but not noted in ignore.yml: {error}" if epns else str(error)
-        log.error("%s (%s)", what, error.hint or "the next cycle tries again")
-        problems.append(what)
-    _note(context, report, done)
+        epns = ", ".join(sorted({experiment.epn.text for experiment in completed}))
+        message = f"{epns}: complete, but not noted in ignore.yml: {error}" if epns else str(error)
+        log.error("%s (%s)", message, error.hint or "the next cycle tries again")
+        problems.append(message)
+    _note(context, report, completed)
     _forget_old_places(context, report)
-    attention = _remove_replaced(context, sure=plan.unsure is None)
-    attention += second_folders(plan.states, done)
+    attention = _remove_replaced(context, keep_is_known=plan.unsure is None)
+    attention += second_folders(plan.states, completed)
     if (problem := collect_news(context, plan.problems, plan.unlisted)) is not None:
         problems.append(problem)
     if (problem := back_up_daily(context.settings, context.clock.now())) is not None:
@@ -52,51 +52,51 @@ def run_cycle(context: CycleContext, plan: Plan) -> RunReport:
     return report
 
 
-def _ignore(context: CycleContext, plan: Plan, done: set[Experiment]) -> None:
+def _ignore(context: CycleContext, plan: Plan, completed: set[Experiment]) -> None:
     """Add the EPNs of which all known experiments are complete to `ignore.yml`, once.
 
     Raises:
         IgnoreListError, CatalogueError: one of the two cannot be used.
         StateLost: one of the two is gone, such as with a file system during the cycle.
     """
-    wanted = epns_to_add(plan.states, plan.ignored, done)
+    epns = epns_to_add(plan.states, plan.ignored, completed)
     path = context.settings.catalogue_path
     commented = StateMarkers.open_readonly(path).read().ignore_comment == str(context.ignore.path)
-    if not wanted and plan.ignored and commented:  # nothing to write, so nothing to read
+    if not epns and plan.ignored and commented:  # nothing to write, so nothing to read
         StateMarkers.open(path).note_ignore_file(
             context.ignore.path, len(plan.ignored), commented=False
         )
         return
     files = read_state_files(context.settings, write=True)
-    lost = lost_since_begin(files)
-    if lost is not None:
-        raise lost
-    there = {epn.text for epn in files.entries.epns}
-    new = [epn for epn in wanted if epn.text not in there]
+    error = lost_since_begin(files)
+    if error is not None:
+        raise error
+    existing = {epn.text for epn in files.entries.epns}
+    new = [epn for epn in epns if epn.text not in existing]
     if not new and not files.entries.has_list:
         return  # the first entry makes the file
     now = context.clock.now()
-    # The catalogue first: an entry of ours that it does not know would be a person's.
-    context.catalogue.ignore_entries.add({e.text: IgnoreEntry(Origin.OURS, now) for e in new})
+    # The catalogue first: an entry of ours that it does not know would count as a person's.
+    context.catalogue.ignore_entries.add({epn.text: IgnoreEntry(Origin.OURS, now) for epn in new})
     context.ignore.add_all(new, None if commented else files.catalogue)
     StateMarkers.open(path).note_ignore_file(
-        context.ignore.path, len(there) + len(new), commented=True
+        context.ignore.path, len(existing) + len(new), commented=True
     )
 
 
-def _remove_replaced(context: CycleContext, *, sure: bool) -> list[str]:
-    """Remove earlier versions of files that were kept for long enough, if it is `sure` how long.
+def _remove_replaced(context: CycleContext, *, keep_is_known: bool) -> list[str]:
+    """Remove earlier versions of files that were kept long enough, if all visits are known.
 
-    What needs a person: what went wrong, and copies beside which something is kept that has less in
-    its place now.
+    Returns sentences for a person: problems, and copies with a kept file whose place has less data
+    now.
     """
     days = context.settings.keep_replaced
     try:
-        kept = context.catalogue.overview.replaced()
-        if not kept:
+        records = context.catalogue.overview.replaced()
+        if not records:
             return []
-        keep = timedelta(days=days) if days and sure else None
-        problems = remove_old(context, copies_with_presence(kept), keep)
+        keep_for = timedelta(days=days) if days and keep_is_known else None
+        problems = remove_old(context, copies_with_presence(records), keep_for)
         return problems + with_less(context)
     except CatalogueError as error:
         log.error("earlier versions of files were not looked at: %s", error)
@@ -106,25 +106,31 @@ def _remove_replaced(context: CycleContext, *, sure: bool) -> list[str]:
 def _forget_old_places(context: CycleContext, report: RunReport) -> None:
     """Forget the old places of copies that are complete at the one that the config names now."""
     moved = {item.copy for item in report.plan.transfers if item.why is DueReason.MOVED}
-    complete = {one.copy.experiment: one.copy for one in report.outcomes if one.complete}
-    wanted = {copy.experiment: copy for copy in moved if copy.experiment in complete}
-    if not wanted:
+    complete = {
+        outcome.copy.experiment: outcome.copy for outcome in report.outcomes if outcome.complete
+    }
+    new_places = {copy.experiment: copy for copy in moved if copy.experiment in complete}
+    if not new_places:
         return
     try:
-        epns = {experiment.epn.text for experiment in wanted}
+        epns = {experiment.epn.text for experiment in new_places}
         for record in copies_with_presence(context.catalogue.overview.copies(epns)):
-            now_at = wanted.get(record.copy.experiment)
-            away = record.was_complete and record.presence is not Presence.THERE
-            if now_at is not None and away and record.copy.destination != now_at.destination:
-                reason = f"complete in {now_at.destination}, which the config names"
+            new_copy = new_places.get(record.copy.experiment)
+            is_elsewhere = record.was_complete and record.presence is not Presence.THERE
+            if (
+                new_copy is not None
+                and is_elsewhere
+                and record.copy.destination != new_copy.destination
+            ):
+                reason = f"complete in {new_copy.destination}, which the config names"
                 context.catalogue.decisions.forget(record, reason, context.clock.now())
-                log.info("%s: %s is forgotten: %s", now_at.epn, record.copy.destination, reason)
+                log.info("%s: %s is forgotten: %s", new_copy.epn, record.copy.destination, reason)
     except CatalogueError as error:
         log.error("old places of copies were not forgotten: %s", error)
 
 
 def _note_complete(context: CycleContext, report: RunReport) -> None:
-    """Note for the dashboard that a cycle asked, and was told, all that it was to know."""
+    """Note for the dashboard that a cycle got all the answers that it asked for."""
     if report.exit_code not in (ExitCode.OK, ExitCode.INCOMPLETE) or context.stop.requested:
         return
     try:
@@ -133,15 +139,15 @@ def _note_complete(context: CycleContext, report: RunReport) -> None:
         log.error("that the cycle was complete could not be noted: %s", error)
 
 
-def _note(context: CycleContext, report: RunReport, done: set[Experiment]) -> None:
-    """Note what was left undone, and what was done, for the mails and for `asynchy status`."""
+def _note(context: CycleContext, report: RunReport, completed: set[Experiment]) -> None:
+    """Note open and completed experiments for the mails and for `asynchy status`."""
     failed = [
         (outcome.copy, outcome.reason or outcome.verdict.value)
         for outcome in report.outcomes
         if not outcome.complete
     ]
-    notes = due_notes(report.plan, failed, done)
+    notes = due_notes(report.plan, failed, completed)
     try:
         context.catalogue.notifications.note(notes.undone, notes.done, context.clock.now())
     except CatalogueError as error:
-        log.error("what is due could not be noted for epnalert: %s", error)
+        log.error("due experiments could not be noted for epnalert: %s", error)

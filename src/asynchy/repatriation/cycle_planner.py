@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Observation:
-    """What is known of all experiments after the portal and the facility were asked."""
+    """The facts about all experiments, after the portal and the facility were asked."""
 
     records: tuple[ExperimentRecord, ...]
     answers: tuple[EquipmentVisits, ...]
@@ -51,7 +51,7 @@ class Observation:
 
 
 def make_plan(context: CycleContext, entries: IgnoreEntries) -> Plan:
-    """Ask, list and decide; no file is moved. `entries`: what `ignore.yml` says.
+    """Ask, list and decide; no file is moved. `entries`: those of `ignore.yml`.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
@@ -66,29 +66,31 @@ def make_plan(context: CycleContext, entries: IgnoreEntries) -> Plan:
     if context.catalogue.writing and _clock_is_right(context):
         corrected = context.catalogue.correct_times(now)
     ignored = stored_entry_owners(context, entries, now)
-    seen = observe_facility(context, answers, ignored, now)
-    states = seen.states
+    observation = observe_facility(context, answers, ignored, now)
+    states = observation.states
     context.board.phase("listing what is due")
     decided = [item for item in map(planned, states) if item is not None]
     transfers, left_out = select_what_fits(
-        context, decided, context.settings.max_tasks, told=seen.unlisted
+        context, decided, context.settings.max_tasks, logged=observation.unlisted
     )
-    odd = odd_rows(context.catalogue.path)
+    odd_row_notices = odd_rows(context.catalogue.path)
     plan = Plan(
         transfers=tuple(transfers),
         left_out=tuple(left_out),
         problems=problems_of(answers),
-        unlisted=seen.unlisted,
+        unlisted=observation.unlisted,
         states=states,
         ignored=frozenset(
             epn for epn, entry in ignored.items() if entry.origin is not Origin.REMOVED
         ),
         notices=(
-            *odd,
+            *odd_row_notices,
             *corrected,
-            *long_visits(states, seen.policy, timedelta(days=context.settings.long_visit_days)),
+            *long_visits(
+                states, observation.policy, timedelta(days=context.settings.long_visit_days)
+            ),
         ),
-        odd_rows=odd,
+        odd_rows=odd_row_notices,
     )
     _log(plan)
     return plan
@@ -100,7 +102,7 @@ def observe_facility(
     ignored: dict[str, IgnoreEntry],
     now: datetime,
 ) -> Observation:
-    """Look at the facility and at home, and add it to what was known; stored, if we write.
+    """Look at the facility and at home; add the results to the known facts, and store them.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
@@ -109,32 +111,32 @@ def observe_facility(
     """
     context.board.phase("listing the experiments at the facility")
     folders, unlisted = _folders(context, now)
-    known = context.catalogue.overview.records(
+    records_before = context.catalogue.overview.records(
         answers=answers, asked=context.settings.equipment_ids
     )
-    records = with_presence(observed(known, folders, now))
+    records = with_presence(observed(records_before, folders, now))
     policy = policy_for_all(context.settings, context.catalogue, records, ignored, now)
     policy = replace(policy, clock_is_right=_clock_is_right(context))
     return Observation(tuple(records), tuple(answers), policy, tuple(unlisted))
 
 
 def stored_entry_owners(
-    context: CycleContext, entries: IgnoreEntries, now: datetime, *, first: bool = True
+    context: CycleContext, entries: IgnoreEntries, now: datetime, *, may_be_first: bool = True
 ) -> dict[str, IgnoreEntry]:
-    """The entries of `ignore.yml` with whose they are; that is noted, if we write and may.
+    """The entries of `ignore.yml` with their origin, which is stored if we write.
 
-    By a clock that is known to be wrong, it is not known since when an entry is there, or gone: the
-    portal has to have been asked. `first`: what is read may be noted as the first that was read.
+    With a wrong clock, it is not known since when an entry exists, or is gone: so the portal must
+    have been asked. `may_be_first`: this content may be stored as the first that was read.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
     """
-    store = context.catalogue.writing and first and not is_wrong(context.portal.clock_offset)
+    store = context.catalogue.writing and may_be_first and not is_wrong(context.portal.clock_offset)
     return ignore_entry_owners(entries, context.settings, context.catalogue, now, store=store)
 
 
 def _clock_is_right(context: CycleContext) -> bool:
-    """Whether the portal has told its time, and it is ours."""
+    """Whether the portal has sent its time, and it agrees with ours."""
     offset = context.portal.clock_offset
     return offset is not None and not is_wrong(offset)
 
@@ -156,17 +158,17 @@ def _folders(context: CycleContext, now: datetime) -> tuple[list[FolderSeen], li
             break
         except ListingError as error:
             hint = f" ({error.hint})" if error.hint else ""
-            where = "" if str(error).startswith(folder) else f", {folder}"
-            unlisted.append(f"SFTP service{where}: {error}{hint}")
-    for seen in listed.values():
-        unlisted += [f"{path}: {why}" for path, why in seen.unlisted.items()]
-        for link in seen.broken:
+            place = "" if str(error).startswith(folder) else f", {folder}"
+            unlisted.append(f"SFTP service{place}: {error}{hint}")
+    for discovered in listed.values():
+        unlisted += [f"{path}: {reason}" for path, reason in discovered.unlisted.items()]
+        for link in discovered.broken:
             log.error("%s", link)
-    found = _by_known_names(context, listed)
+    folders_seen = _by_known_names(context, listed)
     if context.catalogue.writing:
-        for folder_seen in found:
+        for folder_seen in folders_seen:
             context.catalogue.see(folder_seen, now)
-    return found, unlisted
+    return folders_seen, unlisted
 
 
 _NO_DATA_YET = "; if the beamline has no data yet, take its equipment out of the config until then"
@@ -177,18 +179,20 @@ def _by_known_names(
 ) -> list[FolderSeen]:
     """The folders, with the names under which their experiments are known."""
     located = recognised(
-        (one for seen in listed.values() for one in seen.experiments),
+        (item for discovered in listed.values() for item in discovered.experiments),
         context.catalogue.known_folders(),
         lambda paths: check_old_places(context.session, paths, context.stop),
         context.catalogue.overview.moved_visits(),
     )
-    found, at = [], 0
-    for folder, seen in listed.items():
-        end = at + len(seen.experiments)
-        other = frozenset(seen.other.values())
-        found.append(FolderSeen(folder, tuple(located[at:end]), seen.broken, other))
-        at = end
-    return found
+    folders_seen, start = [], 0
+    for folder, discovered in listed.items():
+        end = start + len(discovered.experiments)
+        other_epns = frozenset(discovered.other.values())
+        folders_seen.append(
+            FolderSeen(folder, tuple(located[start:end]), discovered.broken, other_epns)
+        )
+        start = end
+    return folders_seen
 
 
 def _log(plan: Plan) -> None:

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 def require_state(settings: Settings) -> None:
     """Refuse to start a service while `ignore.yml` or the catalogue is lost; nothing is made.
 
-    An `ignore.yml` that cannot be understood is left to the cycles: somebody corrects it, and the
+    An `ignore.yml` that cannot be parsed is left to the cycles: a person corrects it, and the
     service goes on.
 
     Raises:
@@ -43,9 +43,9 @@ def require_state(settings: Settings) -> None:
 
 
 def read_state(settings: Settings, *, new_state: bool = False) -> StateFiles:
-    """What a cycle goes by; a catalogue of an older version is brought up to date, none is made.
+    """The state files of a cycle; an older catalogue is upgraded, a missing one is not made.
 
-    With `new_state`, state that is lost is accepted as such.
+    With `new_state`, lost state is accepted.
 
     Raises:
         CatalogueError, IgnoreListError: one of the two cannot be used.
@@ -64,18 +64,18 @@ def prepare_cycle(
     board: ProgressBoard,
     files: StateFiles,
     *,
-    heard: dict[int, VisitWindow] | None = None,
+    visit_windows: dict[int, VisitWindow] | None = None,
 ) -> tuple[CycleContext, Plan]:
     """Make the plan of a cycle.
 
-    `heard`: what the portal reported in an earlier try of this cycle.
+    `visit_windows`: the portal's answers in an earlier try of this cycle.
 
     Raises:
         CatalogueError, IgnoreListError, Stopped, ToolMissing: as `make_plan`.
     """
     context = cycle_context(settings, stop, board, write=True)
-    if heard is not None:
-        context = replace(context, heard=heard)
+    if visit_windows is not None:
+        context = replace(context, visit_windows=visit_windows)
     plan = make_plan(context, files.entries)
     if (other := another_ignore_file(files)) is not None:
         log.warning("%s", other)

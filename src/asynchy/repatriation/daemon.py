@@ -1,4 +1,4 @@
-"""The service: a cycle now and then, for years; whatever goes wrong, the next one comes."""
+"""The service: runs a cycle every few hours, for years; after any error, the next one follows."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Daemon:
         *,
         new_state: bool = False,
     ) -> None:
-        """`pause`: the pause that is in force, as the catalogue says."""
+        """`pause`: returns the pause in force, from the catalogue."""
         self.trouble: str | None = None
         self._pause = pause
         self._cycle_stop = stop.child()
@@ -87,7 +87,7 @@ class Daemon:
         self._board = board
         self._wake = threading.Event()
         self._failures = 0
-        self._heard: dict[int, VisitWindow] = {}
+        self._visit_windows: dict[int, VisitWindow] = {}
         self._new_state = new_state
         self._has_planned = False
 
@@ -118,8 +118,8 @@ class Daemon:
             self._sit_out_pause()
         return not self._stop.requested
 
-    def heed_pause(self) -> None:
-        """End the transfers of a cycle if the service is paused; what was fetched is kept.
+    def check_pause(self) -> None:
+        """End the transfers of a cycle if the service is paused; fetched data is kept.
 
         Raises:
             CatalogueError: the catalogue cannot be used.
@@ -141,7 +141,7 @@ class Daemon:
     def _current_pause(self) -> Pause | None:
         try:
             return self._pause()
-        except AsynchyError as error:  # the cycle says what is wrong with the catalogue
+        except AsynchyError as error:  # the cycle reports the problem of the catalogue
             log.debug("whether the service is paused is not known: %s", error)
             return None
 
@@ -151,9 +151,9 @@ class Daemon:
         seconds = self._until_next(code)
         self._board.phase("waiting")
         log.info("next look in %s", duration(seconds))
-        woken = self._sleep(seconds, self._cycle_stop)
-        if woken or code is ExitCode.OK:
-            self._heard.clear()  # a new cycle, and no second try of the old one
+        was_woken = self._sleep(seconds, self._cycle_stop)
+        if was_woken or code is ExitCode.OK:
+            self._visit_windows.clear()  # a new cycle, and no second try of the old one
 
     def _cycle(self) -> ExitCode:
         """One cycle; nothing that it raises ends the service, but lost state in the first one."""
@@ -171,26 +171,26 @@ class Daemon:
             log.exception("the cycle failed: an error that asynchy did not expect")
             self.trouble = f"an error that asynchy did not expect: {error!r}"
             return ExitCode.INTERNAL
-        self._tell(report)
+        self._log_end(report)
         return report.exit_code
 
     def _work(self) -> RunReport:
         settings = self._config.settings
         files = read_state(settings, new_state=self._new_state)
         context, plan = prepare_cycle(
-            settings, self._cycle_stop, self._board, files, heard=self._heard
+            settings, self._cycle_stop, self._board, files, visit_windows=self._visit_windows
         )
         self._new_state, self._has_planned = False, True
         return run_cycle(context, plan)
 
-    def _tell(self, report: RunReport) -> None:
+    def _log_end(self, report: RunReport) -> None:
         complete = sum(outcome.complete for outcome in report.outcomes)
         due = [outcome.copy.epn.text for outcome in report.outcomes if not outcome.complete]
         due += [item.epn.text for item in report.plan.left_out if item.reason.stays_due]
-        found = [*report.plan.problems, *report.problems, *report.defects, *report.attention]
+        problems = [*report.plan.problems, *report.problems, *report.defects, *report.attention]
         if due:
-            found.append(f"due: {', '.join(due)}")
-        self.trouble = "; ".join(found) or None
+            problems.append(f"due: {', '.join(due)}")
+        self.trouble = "; ".join(problems) or None
         log.info("cycle ended: %d completed, %d still due", complete, len(due))
 
     def _until_next(self, code: ExitCode) -> float:
@@ -204,20 +204,20 @@ class Daemon:
         return Backoff(settings.retry_minutes * 60, longest=regular).seconds(self._failures)
 
     def _sleep(self, seconds: float, stop: Stop) -> bool:
-        """Wait so long; whether somebody, or a changed config, wants a new cycle before that."""
+        """Wait; True if a person, or a changed config, asks for a cycle before that."""
         # By the monotonic clock: one that is set back must not put the next cycle off.
-        until = time.monotonic() + seconds
-        looked = time.monotonic()
-        while not stop.requested and (left := until - time.monotonic()) > 0:
+        deadline = time.monotonic() + seconds
+        checked_at = time.monotonic()
+        while not stop.requested and (remaining := deadline - time.monotonic()) > 0:
             self._board.beat()
             heartbeat.beat()
-            self._board.next_look = datetime.now(UTC) + timedelta(seconds=left)
-            if self._wake.wait(min(left, 0.5)):
+            self._board.next_look = datetime.now(UTC) + timedelta(seconds=remaining)
+            if self._wake.wait(min(remaining, 0.5)):
                 self._wake.clear()
                 log.info("asked to look now")
                 return True
-            if time.monotonic() - looked > _CONFIG_CHECK_INTERVAL:
-                looked = time.monotonic()
+            if time.monotonic() - checked_at > _CONFIG_CHECK_INTERVAL:
+                checked_at = time.monotonic()
                 if self._config.refresh():
                     return True
         return False

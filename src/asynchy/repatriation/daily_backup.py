@@ -14,14 +14,16 @@ log = logging.getLogger(__name__)
 
 
 def back_up_daily(settings: Settings, now: datetime) -> str | None:
-    """Back up the catalogue unless that was done today; what went wrong, None: nothing."""
-    path, keep = settings.catalogue_path, settings.backups
+    """Back up the catalogue, once a day; returns the problem, None if there was none."""
+    path, days_to_keep = settings.catalogue_path, settings.backups
     today = now.astimezone().date()
-    if not keep or any(one.made.astimezone().date() == today for one in backups(path)):
+    if not days_to_keep or any(
+        backup.made.astimezone().date() == today for backup in backups(path)
+    ):
         return None
     try:
-        made = back_up(path, now)
-        remove_old(path, keep)
+        new_backup = back_up(path, now)
+        remove_old(path, days_to_keep)
     except CatalogueError as error:
         problem = f"the catalogue was not backed up: {error}"
         log.error("%s (%s)", problem, error.hint)
@@ -30,5 +32,7 @@ def back_up_daily(settings: Settings, now: datetime) -> str | None:
         problem = f"an old backup of the catalogue was not removed: {error}"
         log.error("%s", problem)
         return problem
-    log.info("the catalogue was backed up: %s, %s", made.path, size(made.path.stat().st_size))
+    log.info(
+        "the catalogue was backed up: %s, %s", new_backup.path, size(new_backup.path.stat().st_size)
+    )
     return None

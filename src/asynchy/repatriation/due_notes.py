@@ -1,4 +1,4 @@
-"""What a cycle leaves undone and what it has done, noted for the mails and for `asynchy status`."""
+"""Notes of open and completed experiments, for the mails and for `asynchy status`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from asynchy.model.plan import Plan
 
 @dataclass(frozen=True)
 class DueNotes:
-    """What is noted at the end of a cycle."""
+    """The notes of a cycle."""
 
     undone: Mapping[Experiment, tuple[str, str]]
     """Project and reason."""
     done: Collection[Experiment]
-    """Whose notes go."""
+    """Experiments whose notes are removed."""
 
 
 def due_notes(
-    plan: Plan, failed: Iterable[tuple[Copy, str]], done: Collection[Experiment]
+    plan: Plan, failed: Iterable[tuple[Copy, str]], completed: Collection[Experiment]
 ) -> DueNotes:
-    """What to note of a plan that was carried out.
+    """The notes for a plan that was executed.
 
-    `failed` are the copies that did not become complete, with the reason; `done` the experiments
-    that did.
+    `failed` are the copies that did not become complete, with the reason; `completed` the
+    experiments that did.
     """
     undone = {
         item.experiment: (item.project or "", str(item))
@@ -34,11 +34,11 @@ def due_notes(
         if item.reason.stays_due
     }
     undone |= {copy.experiment: (copy.project, reason) for copy, reason in failed}
-    # A person may take a skip back, and what was due must not have been forgotten then.
+    # A person may undo a skip; the experiment must still be known as due then.
     settled = {
         item.experiment
         for item in plan.states
         if item.is_settled and item.state is not State.SKIPPED
     }
     noted = {item.experiment for item in plan.states if item.record.note is not None}
-    return DueNotes(undone, (({*done} | settled) & noted) - undone.keys())
+    return DueNotes(undone, (({*completed} | settled) & noted) - undone.keys())

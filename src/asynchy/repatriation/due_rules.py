@@ -1,4 +1,4 @@
-"""Whether one experiment that is due is transferred, by what was listed of it."""
+"""Decides whether a due experiment is transferred, by its listing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from asynchy.model.plan import DueCopy, DueReason, FreeSpace, PlannedTransfer, S
 
 
 def planned(item: ExperimentState) -> DueCopy | Skipped | None:
-    """What a plan lists; None: there is nothing to do or to say about it by itself."""
+    """The planned item for a state; None: there is nothing to do or to report."""
     if item.left is None and item.state is State.DUE and item.wanted is not None:
         assert item.why is not None
         return DueCopy(item.wanted, item.why)
@@ -40,12 +40,14 @@ class Places:
         return transfer
 
 
-def when_absent(due: DueCopy) -> Skipped:
-    """What becomes of a due copy whose folder is not at the facility when it is listed."""
-    if due.why is DueReason.LATE:
-        gone = "it is no longer at the facility"
-        return Skipped(due.experiment, SkipReason.COMPLETE, gone, due.copy.project)
-    return Skipped(due.experiment, SkipReason.ABSENT, due.copy.source, due.copy.project)
+def when_absent(due_copy: DueCopy) -> Skipped:
+    """The decision on a due copy whose folder is not at the facility when it is listed."""
+    if due_copy.why is DueReason.LATE:
+        is_gone = "it is no longer at the facility"
+        return Skipped(due_copy.experiment, SkipReason.COMPLETE, is_gone, due_copy.copy.project)
+    return Skipped(
+        due_copy.experiment, SkipReason.ABSENT, due_copy.copy.source, due_copy.copy.project
+    )
 
 
 def claimed(copy: Copy, claim: Claim) -> Skipped:
@@ -55,30 +57,32 @@ def claimed(copy: Copy, claim: Claim) -> Skipped:
 
 
 def after_listing(
-    due: DueCopy, listing_diff: ListingDiff, room: FreeSpace
+    due_copy: DueCopy, listing_diff: ListingDiff, room: FreeSpace
 ) -> PlannedTransfer | Skipped:
-    """Whether a due copy fits; `room` is what is free once everything planned so far is there."""
+    """Whether a due copy fits; `room`: the free space left after everything planned so far."""
 
-    def left(reason: SkipReason, detail: str) -> Skipped:
-        return Skipped(due.copy.experiment, reason, detail, due.copy.project)
+    def room_left(reason: SkipReason, detail: str) -> Skipped:
+        return Skipped(due_copy.copy.experiment, reason, detail, due_copy.copy.project)
 
     if not listing_diff.files and listing_diff.unlisted:
-        return left(SkipReason.UNLISTED, unlisted_words(listing_diff.unlisted))
+        return room_left(SkipReason.UNLISTED, unlisted_words(listing_diff.unlisted))
     if not listing_diff.files and str(listing_diff.left_out):
-        return left(
+        return room_left(
             SkipReason.ALL_LEFT_OUT, f"{listing_diff.left_out}; see `dot-files` and `symlinks`"
         )
     if not listing_diff.files:
-        return Skipped(due.copy.experiment, SkipReason.EMPTY, due.copy.source, due.copy.project)
+        return Skipped(
+            due_copy.copy.experiment, SkipReason.EMPTY, due_copy.copy.source, due_copy.copy.project
+        )
     if room.bytes is not None and listing_diff.missing_space > room.bytes:
-        return left(
+        return room_left(
             SkipReason.NO_SPACE,
             f"{size(listing_diff.missing_space)} to write, {size(max(room.bytes, 0))} free for it",
         )
     entries = listing_diff.missing_files + listing_diff.missing_folders
     if room.inodes is not None and entries > room.inodes:
-        return left(
+        return room_left(
             SkipReason.NO_INODES,
             f"{count(entries, 'file')} and folders to write, {max(room.inodes, 0):,} free for them",
         )
-    return PlannedTransfer(due.copy, due.why, listing_diff)
+    return PlannedTransfer(due_copy.copy, due_copy.why, listing_diff)

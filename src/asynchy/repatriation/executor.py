@@ -1,4 +1,4 @@
-"""A plan carried out, several experiments at a time, and what came of it."""
+"""Executes a plan, several experiments at a time, and reports the outcomes."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ Fetch = Callable[[RunContext, PlannedTransfer, str | None], Outcome]
 
 @dataclass(frozen=True)
 class RunReport:
-    """What one run did."""
+    """The report of one run."""
 
     plan: Plan
     outcomes: tuple[Outcome, ...]
     problems: tuple[str, ...] = ()
-    """What went wrong with our own state: `ignore.yml`, the catalogue."""
+    """Problems with asynchy's own state: `ignore.yml`, the catalogue."""
     defects: tuple[str, ...] = ()
     """Errors that asynchy itself did not expect."""
     attention: tuple[str, ...] = ()
-    """What a person has to look at, a sentence each, though nothing is due."""
+    """Sentences about things that need a person, though nothing is due."""
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the run ends with; where several hold, the first of the list below."""
+        """The exit code; if several apply, the first of the list below."""
         if self.defects:
             return ExitCode.INTERNAL
         if self.problems:
             return ExitCode.STATE_ERROR
-        found = exit_code_for(self.plan, self.outcomes)
-        return ExitCode.INCOMPLETE if found is ExitCode.OK and self.attention else found
+        codes = exit_code_for(self.plan, self.outcomes)
+        return ExitCode.INCOMPLETE if codes is ExitCode.OK and self.attention else codes
 
 
 def exit_code_for(plan: Plan, outcomes: tuple[Outcome, ...]) -> ExitCode:
-    """What a run ends with by its plan and by what came of it.
+    """The exit code of a run, by its plan and its outcomes.
 
     STATE_ERROR if rows of the catalogue cannot be used, REMOTE_UNAVAILABLE if something could not
     be asked, INCOMPLETE if something stays due.
@@ -75,7 +75,7 @@ class Executor:
         self._defects: list[str] = []
 
     def run(self, at_a_time: int) -> RunReport:
-        """Transfer what is planned, so many experiments at a time, until done or stopped."""
+        """Execute the plan, `at_a_time` experiments at a time, until done or stopped."""
         transfers = self._plan.transfers
         self._context.board.plan(sum(transfer.listing_diff.missing_bytes for transfer in transfers))
         with ThreadPoolExecutor(at_a_time) as pool:
@@ -86,14 +86,14 @@ class Executor:
             while waiting:
                 self._context.board.waiting(sum(not future.running() for future in waiting))
                 self._context.board.beat()
-                done, _ = wait(waiting, timeout=0.2)
+                completed, _ = wait(waiting, timeout=0.2)
                 if self._context.stop.requested:
                     self._say_stopping()
                     pool.shutdown(wait=False, cancel_futures=True)
-                    # `wait` never tells of these: nobody is left to take them and say so.
-                    done |= {future for future in waiting if future.cancelled()}
-                for future in done:
-                    self._settle(waiting.pop(future), future)
+                    # `wait` never reports these: their thread no longer takes them.
+                    completed |= {future for future in waiting if future.cancelled()}
+                for future in completed:
+                    self._collect(waiting.pop(future), future)
         self._context.board.waiting(0)
         order = {transfer.copy: at for at, transfer in enumerate(transfers)}
         self._outcomes.sort(key=lambda outcome: order[outcome.copy])
@@ -115,9 +115,9 @@ class Executor:
     def _say_stopping(self) -> None:
         if not self._stopping:
             self._stopping = True
-            log.warning("stopping; what was fetched is kept (a second signal stops at once)")
+            log.warning("stopping; fetched data is kept (a second signal stops at once)")
 
-    def _settle(self, transfer: PlannedTransfer, future: Future[Outcome]) -> None:
+    def _collect(self, transfer: PlannedTransfer, future: Future[Outcome]) -> None:
         copy = transfer.copy
         try:
             outcome = future.result()

@@ -1,4 +1,4 @@
-"""An experiment brought home by a process of its own, whose death costs this experiment alone.
+"""Fetches an experiment in a process of its own, whose death affects only this experiment.
 
 The process gets its `FetchTask` on standard input and reports on standard output, a line an event.
 Both are pickled: they pass between two processes of the same program. A line that has no end mark
@@ -39,36 +39,38 @@ _STOP_TIMEOUT = 15.0  # seconds
 
 @dataclass(frozen=True)
 class FetchTask:
-    """What the process is to do."""
+    """The task of the process."""
 
     settings: Shared
     transfer_options: TransferOptions
     retries: int
     level: int
-    """Of the log lines that it tells."""
+    """Of the log records that it sends."""
     transfer: PlannedTransfer
     unsure: str | None
     server: Server
     facts: ServerFacts
-    """What the listing before found out."""
+    """The facts that the listing has found out about the server."""
 
 
 def fetch_in_subprocess(
     settings: Shared, transfer_options: TransferOptions, retries: int
 ) -> Callable[[RunContext, PlannedTransfer, str | None], Outcome]:
-    """What `fetch_copy` does, in a process of its own.
+    """A function like `fetch_copy` that runs in a process of its own.
 
     Raises:
-        AsynchyError: whatever the process raised.
+        AsynchyError: as raised in the process.
     """
 
     def run(context: RunContext, transfer: PlannedTransfer, unsure: str | None) -> Outcome:
         level = logging.getLogger("asynchy").getEffectiveLevel()
-        known = context.remote, context.session.facts
-        task = FetchTask(settings, transfer_options, retries, level, transfer, unsure, *known)
+        remote_and_facts = context.remote, context.session.facts
+        task = FetchTask(
+            settings, transfer_options, retries, level, transfer, unsure, *remote_and_facts
+        )
         results: list[Outcome | AsynchyError] = []
 
-        def hear(line: bytes) -> None:
+        def on_line(line: bytes) -> None:
             if not line.endswith(_END):
                 return
             name, *details = pickle.loads(base64.b64decode(line))  # noqa: S301 - our own
@@ -80,10 +82,10 @@ def fetch_in_subprocess(
             else:
                 getattr(context.board, name)(*details)
 
-        ended = subprocess_runner.run(
+        result_ = subprocess_runner.run(
             _COMMAND,
             stop=context.stop,
-            on_stdout=hear,
+            on_stdout=on_line,
             on_stderr=lambda line: None,
             environment={},
             stdin=pickle.dumps(task),
@@ -92,7 +94,7 @@ def fetch_in_subprocess(
         )
         context.board.end(transfer.copy)
         if not results:
-            return _died(transfer.copy, ended)
+            return _died(transfer.copy, result_)
         if isinstance(results[0], AsynchyError):
             raise results[0]
         return results[0]
@@ -100,14 +102,14 @@ def fetch_in_subprocess(
     return run
 
 
-def _died(copy: Copy, ended: subprocess_runner.ProcessResult) -> Outcome:
-    if ended.stopped:
-        return Outcome(copy, Verdict.STOPPED, "stopped; what was fetched is kept")
-    if ended.hung_process:
-        reason = f"{ended.hung_process} stood still for {ended.waited:.0f} s, and was ended"
+def _died(copy: Copy, result: subprocess_runner.ProcessResult) -> Outcome:
+    if result.stopped:
+        return Outcome(copy, Verdict.STOPPED, "stopped; fetched data is kept")
+    if result.hung_process:
+        reason = f"{result.hung_process} stood still for {result.waited:.0f} s, and was ended"
         return Outcome(copy, Verdict.FAILED, reason)
-    logging.getLogger(__name__).error("%s: its process died: %s", copy.epn, ended.stderr)
-    return Outcome(copy, Verdict.FAILED, f"its process died (exit code {ended.code})")
+    logging.getLogger(__name__).error("%s: its process died: %s", copy.epn, result.stderr)
+    return Outcome(copy, Verdict.FAILED, f"its process died (exit code {result.code})")
 
 
 def main() -> None:
@@ -117,46 +119,46 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.request())
     logger = logging.getLogger("asynchy")
-    logger.addHandler(_TellingHandler())
+    logger.addHandler(_SendingHandler())
     logger.setLevel(task.level)
     result: Outcome | AsynchyError
     try:
         result = _brought(task, stop)
     except AsynchyError as error:
         result = error
-    _tell("result", result)
+    _send("result", result)
 
 
 def _brought(task: FetchTask, stop: Stop) -> Outcome:
     tolerate(task.settings.time_tolerance)
     session = ServerSession(task.server, task.facts)
-    context = run_context(task.settings, stop, _TellingBoard(), write=True, session=session)
+    context = run_context(task.settings, stop, _SendingBoard(), write=True, session=session)
     context = replace(context, transfer_options=task.transfer_options, retries=task.retries)
     return fetch_copy(context, task.transfer, task.unsure)
 
 
-def _tell(*event: Any) -> None:
+def _send(*event: Any) -> None:
     sys.stdout.buffer.write(base64.b64encode(pickle.dumps(event)) + _END + b"\n")
     sys.stdout.buffer.flush()
 
 
-class _TellingHandler(logging.Handler):
+class _SendingHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         if record.exc_info:
             message += f" | {logging.Formatter().formatException(record.exc_info)}"
-        _tell("log", record.name, record.levelno, "%s", message)
+        _send("log", record.name, record.levelno, "%s", message)
 
 
-class _TellingBoard(ProgressBoard):
+class _SendingBoard(ProgressBoard):
     def begin(self, copy: Copy, listing_diff: ListingDiff) -> None:
-        _tell("begin", copy, listing_diff)
+        _send("begin", copy, listing_diff)
 
-    def look(self, copy: Copy, files: int, total: int, doing: str) -> None:
-        _tell("look", copy, files, total, doing)
+    def begin_reading(self, copy: Copy, files: int, total: int, doing: str) -> None:
+        _send("begin_reading", copy, files, total, doing)
 
     def arrived(self, copy: Copy, done: int, files: int) -> None:
-        _tell("arrived", copy, done, files)
+        _send("arrived", copy, done, files)
 
     def end(self, copy: Copy) -> None:
-        _tell("end", copy)
+        _send("end", copy)

@@ -44,11 +44,16 @@ def without_data(
     looked_at: Collection[Path],
 ) -> Iterator[Copy]:
     """The copies of what is due to whose places nobody has looked, in projects that are there."""
-    there = {folder.path for folder in folders if folder.is_there}
+    existing = {folder.path for folder in folders if folder.is_there}
     for item in states:
         copy = item.wanted
         is_open = item.state is State.DUE and item.left is None
-        if is_open and copy and copy.project_folder in there and copy.destination not in looked_at:
+        if (
+            is_open
+            and copy
+            and copy.project_folder in existing
+            and copy.destination not in looked_at
+        ):
             yield copy
 
 
@@ -59,14 +64,14 @@ def is_whole(listing_diff: ListingDiff) -> bool:
 
 def difference_words(listing_diff: ListingDiff) -> str:
     """What is not at home as it was listed, for people."""
-    different, folders = listing_diff.different, listing_diff.missing_folders
+    counts, folders = listing_diff.different, listing_diff.missing_folders
     parts = [
-        f"{count(number, 'file')} {words}"
-        for number, words in (
+        f"{count(number, 'file')} {text}"
+        for number, text in (
             (listing_diff.absent_files, "missing"),
-            (different.newer, "newer at the facility"),
-            (different.changed, "changed at home"),
-            (different.resized, "with another size"),
+            (counts.newer, "newer at the facility"),
+            (counts.changed, "changed at home"),
+            (counts.resized, "with another size"),
         )
         if number
     ]
@@ -79,11 +84,11 @@ def note_due(
     policy: Policy,
     plan: Plan,
     failed: Iterable[tuple[Copy, str]],
-    done: Collection[Experiment] = (),
+    completed: Collection[Experiment] = (),
 ) -> None:
-    """Note what is at home and is not complete as due: its visit may be years ago.
+    """Note incomplete copies at home as due: their visits may be years ago.
 
-    `failed`: such copies, with the reason; `done`: what is complete, so that no note is left of it.
+    `failed`: such copies, with the reason; `completed`: complete ones, whose notes are removed.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
@@ -93,7 +98,7 @@ def note_due(
         for copy, reason in failed
     ]
     undone = due_notes(plan, owned, ()).undone
-    context.catalogue.notifications.note(undone, done, context.clock.now())
+    context.catalogue.notifications.note(undone, completed, context.clock.now())
 
 
 def nothing_seen(states: Iterable[ExperimentState], places: Sequence[HomePlace]) -> tuple[str, ...]:
@@ -108,14 +113,16 @@ def unmatched_places(
 ) -> list[HomePlace]:
     """The places of experiments that are not at the facility, and not known to be complete."""
     records = [item.record for item in states]
-    there = {(one.epn, one.experiment.beamline) for one in records if one.visible}
-    visible = {epn for epn, _ in there}
-    complete = {copy.copy.destination for one in records for copy in one.copies if copy.completed}
+    known_paths = {(record.epn, record.experiment.beamline) for record in records if record.visible}
+    visible = {epn for epn, _ in known_paths}
+    complete = {
+        copy.copy.destination for record in records for copy in record.copies if copy.completed
+    }
     return [
         place
         for place in places
         if place.path not in complete
-        and (place.epn not in visible if place.beamline is None else _key(place) not in there)
+        and (place.epn not in visible if place.beamline is None else _key(place) not in known_paths)
     ]
 
 
@@ -141,7 +148,11 @@ def keep_known(
     only = beamlines.pop() if len(beamlines) == 1 else ""
     for place in unmatched:
         beamline, project = place.beamline or only, policy.rules.project_of(place.epn)
-        on = (one for one in records[place.epn] if beamline in ("", one.experiment.beamline))
+        on = (
+            copy_record
+            for copy_record in records[place.epn]
+            if beamline in ("", copy_record.experiment.beamline)
+        )
         record = next(on, ExperimentRecord(Experiment(beamline, place.epn)))
         if project is None or any(copy.was_complete or copy.attempts for copy in record.copies):
             continue

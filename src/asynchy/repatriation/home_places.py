@@ -117,46 +117,46 @@ def _places(
 
     What cannot be one, and is named after an EPN, is added to `odd`.
     """
-    part, *rest = parts
-    pattern = _pattern(part, known)
+    component, *remaining = parts
+    pattern = _pattern(component, known)
     for name in names:
         match = pattern.fullmatch(name)
         if match is None:
             continue
-        found = {**known, **match.groupdict()}
-        epn = Epn.parse(found["epn"]) if "epn" in found else None
-        below = folder / name
-        if "epn" in found and (epn is None or epn.text != found["epn"]):
-            if epn is not None and (one := odd_spelling(below, epn)) is not None:
-                odd.append(one)
+        matches = {**known, **match.groupdict()}
+        epn = Epn.parse(matches["epn"]) if "epn" in matches else None
+        path = folder / name
+        if "epn" in matches and (epn is None or epn.text != matches["epn"]):
+            if epn is not None and (spelled := odd_spelling(path, epn)) is not None:
+                odd.append(spelled)
             continue
-        if epn is not None and (one := odd_place(below, epn)) is not None:
-            odd.append(one)
-        elif rest:
-            yield from _places(below, _names(below) or [], rest, found, odd)
+        if epn is not None and (link := odd_place(path, epn)) is not None:
+            odd.append(link)
+        elif remaining:
+            yield from _places(path, _names(path) or [], remaining, matches, odd)
         elif epn is not None:
-            yield HomePlace(found["project"], epn, found.get("beamline"), below)
+            yield HomePlace(matches["project"], epn, matches.get("beamline"), path)
 
 
-def _pattern(part: str, known: Mapping[str, str]) -> re.Pattern[str]:
+def _pattern(component: str, known_values: Mapping[str, str]) -> re.Pattern[str]:
     """What a name has to be like for one part of the rule."""
-    text, new = "", set()
-    for literal, field, _, _ in Formatter().parse(part):
+    text, patterns = "", set()
+    for literal, field, _, _ in Formatter().parse(component):
         text += re.escape(literal)
         if field is None:
             continue
-        if field in known:
-            text += re.escape(known[field])
-        elif field in new:
+        if field in known_values:
+            text += re.escape(known_values[field])
+        elif field in patterns:
             text += f"(?P={field})"
         else:
             text += f"(?P<{field}>.+)"
-            new.add(field)
+            patterns.add(field)
     return re.compile(text, re.DOTALL)
 
 
 def _names(folder: Path) -> list[str] | None:
-    """The names in a folder, in order; None: it is not there, or cannot be read."""
+    """The names in a folder, in order; None: it does not exist, or cannot be read."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries)

@@ -1,8 +1,8 @@
-"""`ignore.yml` or the catalogue is missing, although something says that it existed.
+"""Detects that `ignore.yml` or the catalogue is missing although it existed.
 
-Without them nothing is known to be at home, nobody's wish to skip an EPN is known, and reports
-are empty. The usual cause is a file system that is not mounted, or a wrong path in the config. So
-a cycle that writes ends before it makes a new file in place of the missing one.
+Without them no copy is known to be at home, no EPN is known to be skipped, and reports are empty.
+The usual cause is a file system that is not mounted, or a wrong path in the config. So a cycle that
+writes ends before it makes a new file in place of the missing one.
 
 The catalogue remembers the `ignore.yml` that it was used with. `ignore.yml` names the catalogue
 in a comment, which a person may remove; then the marks of our entries tell, or the backups beside
@@ -49,7 +49,7 @@ class LostState(Enum):
 
 @dataclass(frozen=True)
 class StateFiles:
-    """Where the two are, and what each says of itself and of the other."""
+    """The paths of the two, and the records that each has of itself and of the other."""
 
     ignore: Path
     catalogue: Path
@@ -60,7 +60,7 @@ class StateFiles:
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing says yet that either was ever used."""
+        """Whether there is no sign that either was ever used."""
         return not self.markers.in_use and not self.entries.has_list
 
     @property
@@ -69,7 +69,7 @@ class StateFiles:
         return self.is_new or bool(self.markers.not_there or self.markers.unlisted)
 
     def lost(self, at_home: Iterable[Path] = ()) -> LostState | None:
-        """What is missing; `at_home`: places of experiments at home that hold data."""
+        """Which of the two is missing; `at_home`: places of experiments at home that hold data."""
         if self.markers.in_use:
             missing = self.markers.ignore_entries and not self.entries.has_list
             return LostState.IGNORE_FILE if missing else None
@@ -103,12 +103,12 @@ def lost_error(files: StateFiles, at_home: Iterable[Path] = ()) -> StateLost | N
     `at_home`: the places at home that hold data; looked for only if it matters.
     """
     data = list(at_home) if files.is_new else []
-    lost = files.lost(data)
-    if lost is None:
+    lost_state = files.lost(data)
+    if lost_state is None:
         return _unfinished_rebuild(files)
-    if lost is LostState.IGNORE_FILE:
+    if lost_state is LostState.IGNORE_FILE:
         return _lost_ignore_file(files)
-    if lost is LostState.CATALOGUE:
+    if lost_state is LostState.CATALOGUE:
         return _lost_catalogue(files)
     return _lost_both(files, data)
 
@@ -119,12 +119,12 @@ def lost_catalogue(files: StateFiles) -> StateLost | None:
 
 
 def lost_without_ignore_file(catalogue: Path) -> StateLost | None:
-    """The same for a config without an `ignore.yml`: only backups beside the place tell."""
+    """The same for a config without an `ignore.yml`: only backups show that a catalogue existed."""
     if _has_content(catalogue) or not backups(catalogue):
         return None
     return StateLost(
         f"{catalogue} is missing or empty, but backups of it are in {folder_of(catalogue)}, so "
-        f"there was one{_where(catalogue)}",
+        f"there was one{_mount_hint(catalogue)}",
         hint="mount its file system, correct its path in the config, or run `asynchy catalogue "
         "restore`; to begin with a new one, move the folder of the backups away",
     )
@@ -132,13 +132,13 @@ def lost_without_ignore_file(catalogue: Path) -> StateLost | None:
 
 def another_ignore_file(files: StateFiles) -> str | None:
     """That the config names another `ignore.yml` than the cycle before, which is still there."""
-    before = files.markers.ignore_file
-    if before is None or not files.entries.has_list:
+    previous = files.markers.ignore_file
+    if previous is None or not files.entries.has_list:
         return None
     with contextlib.suppress(OSError):
-        if not files.ignore.samefile(before):
+        if not files.ignore.samefile(previous):
             return (
-                f"ignore.yml is {files.ignore} now, and was {before} before: what that one skips "
+                f"ignore.yml is {files.ignore} now, and was {previous} before: what that one skips "
                 "is not skipped any more; copy its entries, or let `ignore` name it"
             )
     return None
@@ -151,7 +151,7 @@ def lost_since_begin(files: StateFiles) -> StateLost | None:
         return error
     return StateLost(
         f"{files.ignore} and the catalogue {files.catalogue} went away during the cycle"
-        f"{_where(files.ignore, files.catalogue)}",
+        f"{_mount_hint(files.ignore, files.catalogue)}",
         hint="mount their file system, or restore them from a backup",
     )
 
@@ -160,17 +160,17 @@ def begin(files: StateFiles, not_there: Sequence[Path] = (), unlisted: Sequence[
     """Note in the catalogue that it is in use from now on, and what was accepted as lost.
 
     `not_there`: the folders of projects that were missing or empty when it was rebuilt. `unlisted`:
-    why the facility could not be listed then; of a catalogue that knows all, that takes nothing.
+    why the facility could not be listed then; ignored if the catalogue was complete.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
     """
     accepted = files.lost() is LostState.IGNORE_FILE
-    before = files.markers
-    is_open = bool(before.not_there or before.unlisted)
-    if before.in_use and not is_open:
+    markers_before = files.markers
+    is_open = bool(markers_before.not_there or markers_before.unlisted)
+    if markers_before.in_use and not is_open:
         unlisted = ()
-    if accepted or not before.in_use or is_open or not_there:
+    if accepted or not markers_before.in_use or is_open or not_there:
         markers = StateMarkers.open(files.catalogue)
         markers.begin(forget_ignore_file=accepted, not_there=not_there, unlisted=unlisted)
 
@@ -179,20 +179,20 @@ def warn_of_entries(files: StateFiles) -> None:
     """Log what in `ignore.yml` means nothing, and that a person seems to have emptied it."""
     for warning in files.entries.warnings:
         log.warning("%s", warning)
-    before = files.markers.ignore_entries
-    if files.entries.has_list and before and not files.entries.epns:
+    entries_before = files.markers.ignore_entries
+    if files.entries.has_list and entries_before and not files.entries.epns:
         log.warning(
             "%s: the list is empty, and had %s after the last cycle; every experiment is compared "
             "again. If nobody emptied it on purpose, restore it from a backup",
             files.ignore,
-            count(before, "entry", "entries"),
+            count(entries_before, "entry", "entries"),
         )
 
 
 def warn_of_copied_entries(path: Path, entries: IgnoreEntries, catalogue: Catalogue) -> None:
-    """Log which entries say that we wrote them, though we did not: they skip nothing.
+    """Log entries that are marked as asynchy's, but are not: they skip nothing.
 
-    A person may have copied a line of ours, with its comment, to skip another EPN.
+    A person may have copied a line of asynchy's, with its comment, to skip another EPN.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
@@ -200,15 +200,18 @@ def warn_of_copied_entries(path: Path, entries: IgnoreEntries, catalogue: Catalo
     unwritten = catalogue.ignore_entries.unwritten({epn.text for epn in entries.ours})
     if not unwritten:
         return
-    known = {epn.text: line for epn, line in entries.lines.items()}
-    names = [f"{epn} (line {known[epn]})" if known.get(epn) else epn for epn in sorted(unwritten)]
-    more = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
+    line_numbers = {epn.text: line for epn, line in entries.lines.items()}
+    names = [
+        f"{epn} (line {line_numbers[epn]})" if line_numbers.get(epn) else epn
+        for epn in sorted(unwritten)
+    ]
+    rest = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
     log.warning(
         "%s: the comment of %s says that asynchy wrote the entry, but this catalogue did not; "
-        "such an entry skips nothing. Remove the comment `# asynchy` of one that is to be skipped. "
+        "this entry skips nothing. Remove the comment `# asynchy` of one that is to be skipped. "
         "After the catalogue was restored, they are those since its backup",
         path,
-        f"{', '.join(names[:_MAX_NAMED])}{more}",
+        f"{', '.join(names[:_MAX_NAMED])}{rest}",
     )
 
 
@@ -220,29 +223,31 @@ def _has_content(path: Path) -> bool:
 
 
 def _lost_ignore_file(files: StateFiles) -> StateLost:
-    known = files.markers.ignore_file or str(files.ignore)
+    known_path = files.markers.ignore_file or str(files.ignore)
     entries = count(files.markers.ignore_entries, "entry", "entries")
-    what = "has no list" if _has_content(files.ignore) else "is missing or empty"
+    condition = "has no list" if _has_content(files.ignore) else "is missing or empty"
     return StateLost(
-        f"{files.ignore} {what}, but the catalogue {files.catalogue} was used with "
-        f"{_same_or(known, files.ignore)}, which had {entries}{_where(files.ignore)}",
-        hint=f"{_elsewhere(known, files.ignore, 'ignore')}; {_ACCEPT}: EPNs that were skipped by "
-        "hand are fetched then",
+        f"{files.ignore} {condition}, but the catalogue {files.catalogue} was used with "
+        f"{_same_or(known_path, files.ignore)}, which had {entries}{_mount_hint(files.ignore)}",
+        hint=f"{_elsewhere(known_path, files.ignore, 'ignore')}; {_ACCEPT}: EPNs that were skipped "
+        "by hand are fetched then",
     )
 
 
 def _lost_catalogue(files: StateFiles) -> StateLost:
-    known = files.entries.catalogue or ""
-    what = "is new" if _has_content(files.catalogue) else "is missing or empty"
-    if known:
-        why = f"{files.ignore} says that it was used with {_same_or(known, files.catalogue)}"
+    known_path = files.entries.catalogue or ""
+    condition = "is new" if _has_content(files.catalogue) else "is missing or empty"
+    if known_path:
+        evidence = (
+            f"{files.ignore} says that it was used with {_same_or(known_path, files.catalogue)}"
+        )
     elif files.entries.ours:
-        why = f"{files.ignore} has entries that asynchy wrote (`# asynchy`), so there was one"
+        evidence = f"{files.ignore} has entries that asynchy wrote (`# asynchy`), so there was one"
     else:
-        why = f"backups of it are in {folder_of(files.catalogue)}, so there was one"
+        evidence = f"backups of it are in {folder_of(files.catalogue)}, so there was one"
     return StateLost(
-        f"{files.catalogue} {what}, but {why}{_where(files.catalogue)}",
-        hint=f"{_elsewhere(known, files.catalogue, 'catalogue')}{_backup(files.catalogue)}; "
+        f"{files.catalogue} {condition}, but {evidence}{_mount_hint(files.catalogue)}",
+        hint=f"{_elsewhere(known_path, files.catalogue, 'catalogue')}{_backup(files.catalogue)}; "
         "`asynchy catalogue rebuild` "
         f"compares everything at home and makes a new one; {_ACCEPT}: then nothing is known to be "
         "proven; the entries of ignore.yml that end with `# asynchy` are compared again, and all "
@@ -251,12 +256,12 @@ def _lost_catalogue(files: StateFiles) -> StateLost:
 
 
 def _lost_both(files: StateFiles, at_home: list[Path]) -> StateLost:
-    others = len(at_home) - 1
-    more = f" (and {count(others, 'more place')})" if others else ""
-    where = _where(files.ignore, files.catalogue)
+    number_more = len(at_home) - 1
+    rest = f" (and {count(number_more, 'more place')})" if number_more else ""
+    mount_hint = _mount_hint(files.ignore, files.catalogue)
     return StateLost(
         f"neither {files.ignore} nor the catalogue {files.catalogue} is in use yet, but data of an "
-        f"experiment are in {at_home[0]}{more}{where}",
+        f"experiment are in {at_home[0]}{rest}{mount_hint}",
         hint="mount their file system, correct `ignore` and `catalogue` in the config, or restore "
         "them from a backup; `asynchy catalogue rebuild` compares everything at home; "
         f"{_ACCEPT}, and is right if asynchy was never used here: what is at home is compared, not "
@@ -294,8 +299,8 @@ def _unfinished_rebuild(files: StateFiles) -> StateLost | None:
 
 def _first(folders: Sequence[str]) -> str:
     """The first of some folders, and how many more there are."""
-    others = len(folders) - 1
-    return folders[0] + (f" (and {count(others, 'more folder')})" if others else "")
+    number_more = len(folders) - 1
+    return folders[0] + (f" (and {count(number_more, 'more folder')})" if number_more else "")
 
 
 def _backup(catalogue: Path) -> str:
@@ -304,30 +309,30 @@ def _backup(catalogue: Path) -> str:
     return " (`asynchy catalogue restore` puts the newest one of asynchy's own in its place)"
 
 
-def _same_or(known: str, path: Path) -> str:
-    return "it" if known == str(path) else known
+def _same_or(known_path: str, path: Path) -> str:
+    return "it" if known_path == str(path) else known_path
 
 
-def _elsewhere(known: str, path: Path, key: str) -> str:
-    if known and known != str(path) and reachable(Path(known).exists):
-        return f"name {known} as `{key}` in the config, or move it to {path}"
+def _elsewhere(known_path: str, path: Path, key: str) -> str:
+    if known_path and known_path != str(path) and reachable(Path(known_path).exists):
+        return f"name {known_path} as `{key}` in the config, or move it to {path}"
     return f"mount its file system, correct `{key}` in the config, or restore it from a backup"
 
 
-def _where(*missing: Path) -> str:
-    """Which mount may be gone, if the folders above what is missing say so."""
-    names = frozenset(path.name for path in missing)  # one that was just made says nothing
-    found = dict.fromkeys(_folder(path.resolve().parent, names) for path in missing)
-    return "".join(found)
+def _mount_hint(*missing: Path) -> str:
+    """A hint that a mount may be missing, from the folders above the missing paths."""
+    names = frozenset(path.name for path in missing)  # one that was just made does not count
+    hints = dict.fromkeys(_folder_hint(path.resolve().parent, names) for path in missing)
+    return "".join(hints)
 
 
-def _folder(folder: Path, but: frozenset[str]) -> str:
+def _folder_hint(folder: Path, but: frozenset[str]) -> str:
     if reachable(folder.exists):
         if not _is_empty(folder, but):
             return ""
         return f". The folder {folder} is empty: is a file system not mounted there?"
-    above = next(parent for parent in folder.parents if reachable(parent.exists))
-    empty = f", and {above} is empty" if _is_empty(above, but) else ""
+    existing_parent = next(parent for parent in folder.parents if reachable(parent.exists))
+    empty = f", and {existing_parent} is empty" if _is_empty(existing_parent, but) else ""
     return f". There is no folder {folder}{empty}: is a file system not mounted?"
 
 

@@ -1,4 +1,4 @@
-"""What a cycle found out, for people and other programs: it becomes messages in the outbox."""
+"""Turns the results of a cycle into messages in the outbox, for people and other programs."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ log = logging.getLogger(__name__)
 def collect_news(
     context: CycleContext, problems: tuple[str, ...], unlisted: tuple[str, ...]
 ) -> str | None:
-    """Store what has to be told after a cycle; what went wrong, None: nothing.
+    """Store the news of a cycle; returns the problem, None if there was none.
 
-    `problems`: what the portal did not answer; `unlisted`: what its server did not list.
+    `problems`: failed questions to the portal; `unlisted`: folders that were not listed.
     """
     settings, catalogue, now = context.settings, context.catalogue, context.clock.now()
     channels = channels_of(settings)
     try:
         collect_arrivals(catalogue, channels, now)
         if channels:
-            found = [*outages(context, problems, unlisted), *_conditions(context)]
-            collect_conditions(catalogue, channels, found, now)
+            conditions_ = [*outages(context, problems, unlisted), *_conditions(context)]
+            collect_conditions(catalogue, channels, conditions_, now)
     except AsynchyError as error:
-        log.error("what people are to be told was not noted: %s", error)
+        log.error("messages for the channels could not be stored: %s", error)
         return str(error)
     return None
 
@@ -39,7 +39,7 @@ def collect_news(
 def outages(
     context: CycleContext, problems: tuple[str, ...], unlisted: tuple[str, ...]
 ) -> list[Condition]:
-    """What could not be asked for hours; since when is noted.
+    """Services that could not be reached for hours; since when is stored.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
@@ -47,21 +47,23 @@ def outages(
     now = context.clock.now()
     reasons = {PORTAL: problems, SERVER: unlisted}
     since = {
-        what: context.catalogue.outbox.note_outage(what, said[0] if said else None, now)
-        for what, said in reasons.items()
+        services: context.catalogue.outbox.note_outage(
+            services, problems_[0] if problems_ else None, now
+        )
+        for services, problems_ in reasons.items()
     }
     return unreachable(since, reasons, context.settings.unreachable_hours, now)
 
 
 def _conditions(context: CycleContext) -> list[Condition]:
-    """What holds after the cycle, by the catalogue and what is at home.
+    """The conditions after the cycle, by the catalogue and the copies at home.
 
     Raises:
         CatalogueError, IgnoreListError: one of the two cannot be used.
     """
     settings, now = context.settings, context.clock.now()
     entries = read_state_files(settings, write=False).entries
-    found, _ = states(settings, context.catalogue, entries, now)
-    records = [item.record for item in found]
+    conditions_, _ = states(settings, context.catalogue, entries, now)
+    records = [item.record for item in conditions_]
     risk = risks(settings, asked_level(settings), now, records)
-    return conditions(found, risk.within(settings.epnalert_at_risk_days).items, now)
+    return conditions(conditions_, risk.within(settings.epnalert_at_risk_days).items, now)

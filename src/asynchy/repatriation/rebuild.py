@@ -1,4 +1,4 @@
-"""What `asynchy catalogue rebuild` does: everything at home, compared with the facility.
+"""`asynchy catalogue rebuild`: compares everything at home with the facility.
 
 ask the portal, list the experiments at the facility
 walk the folders of the projects for places that hold data, whatever ignore.yml says and however
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RebuildResult:
-    """What came of it."""
+    """The result of a rebuild."""
 
     report: RunReport
     incomplete: tuple[PlannedTransfer, ...]
@@ -56,8 +56,9 @@ class RebuildResult:
     elsewhere: tuple[PlannedTransfer, ...]
     """The same, at the place of another project: nothing is fetched to there."""
     absent: tuple[ExperimentState, ...]
-    """Complete once, as asynchy's entry in `ignore.yml` says, at the facility, and not at home; no
-    visit of it is known."""
+    """Complete once, by asynchy's entry in `ignore.yml`; at the facility, and not at home; without
+    a known visit.
+    """
     unreadable: tuple[Path, ...]
     """Folders of projects that are missing, empty or cannot be read: are they mounted?"""
     running: tuple[ExperimentState, ...]
@@ -82,47 +83,47 @@ def rebuild(context: CycleContext) -> RebuildResult:
     now = context.clock.now()
     context.board.phase("asking the portal")
     answers = ask_visits(context, now)
-    seen = observe_facility(context, answers, {}, now)
-    policy = replace(seen.policy, fetch_visible=True)
-    states = [experiment_state(record, policy) for record in seen.records]
-    context.board.phase("looking for what is at home")
+    observation = observe_facility(context, answers, {}, now)
+    policy = replace(observation.policy, fetch_visible=True)
+    states = [experiment_state(record, policy) for record in observation.records]
+    context.board.phase("looking for copies at home")
     folders = list(project_folders(policy.rules))
     places = [place for folder in folders for place in folder.places if holds_data(place.path)]
-    context.board.phase("comparing what is at home")
+    context.board.phase("comparing the copies at home")
     transfers, left_out = select_what_fits(
         context, due_at_home(states, places, policy), context.settings.max_tasks
     )
     looked_at = {place.path for place in places}
     left_out += filter(None, (blocked(copy) for copy in without_data(states, folders, looked_at)))
-    whole = [transfer for transfer in transfers if is_whole(transfer.listing_diff)]
+    whole_copies = [transfer for transfer in transfers if is_whole(transfer.listing_diff)]
     plan = Plan(
-        transfers=tuple(whole),
+        transfers=tuple(whole_copies),
         left_out=tuple(left_out),
         problems=problems_of(answers),
-        unlisted=seen.unlisted,
+        unlisted=observation.unlisted,
     )
     report = Executor(context, plan).run(context.settings.max_tasks)
-    found = {transfer.copy.experiment for transfer in whole}
-    partial = [transfer for transfer in transfers if transfer.copy.experiment not in found]
+    complete = {transfer.copy.experiment for transfer in whole_copies}
+    partial = [transfer for transfer in transfers if transfer.copy.experiment not in complete]
     note_due(context, policy, report.plan, _failed(report, partial))
-    unlisted = seen.unlisted or nothing_seen(states, places)
+    unlisted = observation.unlisted or nothing_seen(states, places)
     unmatched = [] if unlisted else unmatched_places(states, places)
     keep_known(context, policy, states, unmatched)
     ignored = ignore_entry_owners(context.ignore.read(), context.settings, context.catalogue, now)
-    obeyed = replace(policy, ignored=ignored)
+    with_entries = replace(policy, ignored=ignored)
     skips = {
         record.experiment
-        for record in seen.records
-        if experiment_state(record, obeyed).state is State.SKIPPED
+        for record in observation.records
+        if experiment_state(record, with_entries).state is State.SKIPPED
     }
     wanted = {item.wanted.destination for item in states if item.wanted is not None}
-    here = [one for one in partial if one.copy.destination in wanted]
+    in_place = [item for item in partial if item.copy.destination in wanted]
     at_home = {place.epn for place in places}
     return RebuildResult(
         report,
-        incomplete=tuple(one for one in here if one.copy.experiment not in skips),
-        skipped=tuple(one for one in here if one.copy.experiment in skips),
-        elsewhere=tuple(one for one in partial if one not in here),
+        incomplete=tuple(item for item in in_place if item.copy.experiment not in skips),
+        skipped=tuple(item for item in in_place if item.copy.experiment in skips),
+        elsewhere=tuple(item for item in partial if item not in in_place),
         absent=tuple(_absent(states, ignored, folders)),
         unreadable=tuple(folder.path for folder in folders if not folder.is_there),
         running=tuple(
@@ -142,9 +143,9 @@ def _failed(report: RunReport, partial: Iterable[PlannedTransfer]) -> Iterator[t
         if not outcome.complete:
             yield outcome.copy, outcome.reason or outcome.verdict.value
     for transfer in partial:
-        copy, what = transfer.copy, difference_words(transfer.listing_diff)
-        log.warning("%s: not complete in %s: %s", copy.epn, escaped(str(copy.destination)), what)
-        yield copy, f"not complete when the catalogue was rebuilt: {what}"
+        copy, reason = transfer.copy, difference_words(transfer.listing_diff)
+        log.warning("%s: not complete in %s: %s", copy.epn, escaped(str(copy.destination)), reason)
+        yield copy, f"not complete when the catalogue was rebuilt: {reason}"
 
 
 def _absent(
@@ -152,13 +153,13 @@ def _absent(
     ignored: Mapping[str, IgnoreEntry],
     folders: Sequence[ProjectFolder],
 ) -> Iterator[ExperimentState]:
-    """What our entries in `ignore.yml` say was complete, and is only at the facility."""
+    """EPNs that are complete by our entries in `ignore.yml`, and are only at the facility."""
     at_home = {place.epn for folder in folders for place in folder.places}
-    there = {folder.path for folder in folders if folder.is_there}
+    known_places = {folder.path for folder in folders if folder.is_there}
     for item in states:
         record, entry = item.record, ignored.get(item.record.epn.text)
         is_ours = entry is not None and entry.origin is Origin.OURS
         is_here = record.epn in at_home or any(copy.completed for copy in record.copies)
-        known = item.wanted is not None and item.wanted.project_folder in there
+        known = item.wanted is not None and item.wanted.project_folder in known_places
         if is_ours and known and record.visible and not (is_here or record.beamtimes):
             yield item

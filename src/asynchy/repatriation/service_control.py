@@ -1,6 +1,6 @@
-"""What a person wants of the running service: pause, go on, begin a cycle now.
+"""Requests of a person to the running service: pause, resume, begin a cycle now.
 
-Each says what follows, a sentence each, for the command and for the dashboard.
+Each returns sentences about the result, for the command and for the dashboard.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def pause(
     Raises:
         CatalogueError: the catalogue cannot be used.
     """
-    wanted = Pause(now, now + length if length else None, reason.strip())
-    catalogue.pauses.begin(wanted)
-    said = () if running_service(catalogue) else ("mxsync does not run now.",)
-    return (*said, f"mxsync is {wanted}.")
+    requested = Pause(now, now + length if length else None, reason.strip())
+    catalogue.pauses.begin(requested)
+    result = () if running_service(catalogue) else ("mxsync does not run now.",)
+    return (*result, f"mxsync is {requested}.")
 
 
 def resume(catalogue: Catalogue, now: datetime) -> tuple[str, ...]:
@@ -36,9 +36,9 @@ def resume(catalogue: Catalogue, now: datetime) -> tuple[str, ...]:
     Raises:
         CatalogueError: the catalogue cannot be used.
     """
-    found = catalogue.pauses.current(now)
+    current = catalogue.pauses.current(now)
     catalogue.pauses.end()
-    if found is None:
+    if current is None:
         return ("mxsync was not paused.",)
     if running_service(catalogue) is None:
         return ("The pause has ended. mxsync does not run now.",)
@@ -62,9 +62,9 @@ def begin_cycle(catalogue: Catalogue, now: datetime) -> tuple[str, ...]:
         raise ServiceNotRunning(
             f"mxsync runs on {service.host}, not here", hint=f"call `asynchy now` on {service.host}"
         )
-    found = catalogue.pauses.current(now)
-    if found is not None:
-        raise found.as_error()
+    pause = catalogue.pauses.current(now)
+    if pause is not None:
+        raise pause.as_error()
     try:
         os.kill(service.pid, signal.SIGHUP)
     except PermissionError:
@@ -78,9 +78,9 @@ def begin_cycle(catalogue: Catalogue, now: datetime) -> tuple[str, ...]:
 
 
 def running_service(catalogue: Catalogue) -> ServiceState | None:
-    """What the running service last said of itself; None: none runs.
+    """The latest state of the running service; None: none runs.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
     """
-    return next((one for one in catalogue.services() if one.alive), None)
+    return next((item for item in catalogue.services() if item.alive), None)

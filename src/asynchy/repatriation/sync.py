@@ -1,4 +1,4 @@
-"""What `asynchy sync` does: the catalogue's experiments, brought to one destination."""
+"""`asynchy sync`: fetches the catalogue's experiments to one destination."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from asynchy.runtime.context import RunContext
 log = logging.getLogger(__name__)
 
 
-def plan_sync(context: RunContext, wish: SyncRequest, at_a_time: int) -> Plan:
-    """What is due at the destination and fits there; nothing is written.
+def plan_sync(context: RunContext, request: SyncRequest, at_a_time: int) -> Plan:
+    """The due experiments that fit at the destination; nothing is written.
 
     Raises:
         DestinationMissing: the destination is not there.
@@ -32,10 +32,10 @@ def plan_sync(context: RunContext, wish: SyncRequest, at_a_time: int) -> Plan:
         Stopped: a stop was requested meanwhile.
         ToolMissing: ssh or rsync is not installed.
     """
-    records, unknown = seen_records(context, wish)
+    records, unknown = seen_records(context, request)
     context.board.phase("listing what is due")
-    decided, complete = select_from_catalogue(records, wish, context.clock.now())
-    transfers, left_out = select_what_fits(context, decided, at_a_time, limit=wish.limit)
+    decided, complete = select_from_catalogue(records, request, context.clock.now())
+    transfers, left_out = select_what_fits(context, decided, at_a_time, limit=request.limit)
     beyond = len(decided) - len(transfers) - len(left_out)
     log.info(
         "plan: %s to transfer (%s to write), %s there already, %d left out",
@@ -57,7 +57,7 @@ def _check_destination(folder: Path) -> None:
 
 
 def seen_records(
-    context: RunContext, wish: SyncRequest
+    context: RunContext, request: SyncRequest
 ) -> tuple[list[ExperimentRecord], list[Skipped]]:
     """The experiments that a walk has seen, and the EPNs that were named and are not known.
 
@@ -66,7 +66,7 @@ def seen_records(
         NothingKnown: the catalogue is empty, or knows none of the EPNs that were named.
         CatalogueError: the catalogue cannot be used.
     """
-    _check_destination(wish.destination)
+    _check_destination(request.destination)
     records = with_presence(context.catalogue.overview.records())
     records = [record for record in records if record.seen]
     if not records:
@@ -74,8 +74,8 @@ def seen_records(
             f"{context.catalogue.path} knows no experiments",
             hint="`asynchy walk` finds those at the facility",
         )
-    unknown = sorted(wish.epns - {record.epn.text for record in records})
-    if unknown and len(unknown) == len(wish.epns):
+    unknown = sorted(request.epns - {record.epn.text for record in records})
+    if unknown and len(unknown) == len(request.epns):
         raise NothingKnown(
             f"the catalogue does not know {named(unknown)}",
             hint="`asynchy walk` finds what is new at the facility",
@@ -98,7 +98,7 @@ def exit_code_of(report: RunReport) -> ExitCode:
 
 
 def exit_code_for(*, complete: int, failed: int, left_out: tuple[Skipped, ...]) -> ExitCode:
-    """All, some or none; what is left out and does not stay due counts as neither."""
+    """The exit code for all, some or none complete; only experiments that stay due count."""
     failed += sum(not item.reason.ends_well for item in left_out)
     if not failed:
         return ExitCode.OK

@@ -31,27 +31,28 @@ _YEAR = timedelta(days=366)
 
 
 def ask_visits(context: CycleContext, now: datetime) -> tuple[EquipmentVisits, ...]:
-    """What the portal says of every equipment entry; an entry that fails carries its problem.
+    """The portal's answers for every equipment entry; an entry that fails has its problem.
 
     First the current visits, then all back to `visit-day-range` days before the earliest start
     of a current one, or before the end of the last span for which the entry was answered
     completely, whichever is earlier: after an outage nothing is missing, and an entry that never
     answers costs the others nothing. The second question reaches up to the present: a portal that
     filters by start shows a visit that has been running for days only there, and then the range
-    moves back. What was told is stored, if we write.
+    moves back. The answers are stored, if we write.
 
     Raises:
         CatalogueError: it cannot be stored.
         Stopped: a stop was requested meanwhile.
     """
-    entries = [_heard_before(context, entry, now) for entry in context.settings.equipment]
+    entries = [_earlier_window(context, entry, now) for entry in context.settings.equipment]
     answered = context.catalogue.overview.answered_until()
     _reach_back(context, [(entry, now) for entry in entries])
     for _ in range(_MAX_ROUNDS):
-        known = [beamtime for entry in entries for beamtime in entry.beamtimes()]
+        beamtimes = [beamtime for entry in entries for beamtime in entry.beamtimes()]
         days = context.settings.visit_day_range
         further = [
-            (entry, ask_since(known, answered.get(entry.entry.id), now, days)) for entry in entries
+            (entry, ask_since(beamtimes, answered.get(entry.entry.id), now, days))
+            for entry in entries
         ]
         if all(entry.since <= since or entry.failure for entry, since in further):
             break
@@ -59,10 +60,10 @@ def ask_visits(context: CycleContext, now: datetime) -> tuple[EquipmentVisits, .
     else:
         for entry in entries:
             entry.failure = entry.failure or "visits without end"
-    doubt_clock(entries, context.portal.clock_offset)
-    doubt_emptiness(context, entries, now)
-    name_together(entries)
-    context.heard.update({entry.entry.id: entry for entry in entries if not entry.problem})
+    check_clock(entries, context.portal.clock_offset)
+    check_emptiness(context, entries, now)
+    share_failures(entries)
+    context.visit_windows.update({entry.entry.id: entry for entry in entries if not entry.problem})
     for problem in dict.fromkeys(entry.problem for entry in entries if entry.problem):
         log.error("%s", problem, extra=IN_REPORT)
     for entry in entries:
@@ -72,11 +73,11 @@ def ask_visits(context: CycleContext, now: datetime) -> tuple[EquipmentVisits, .
     return answers
 
 
-def _heard_before(context: CycleContext, entry: EquipmentEntry, now: datetime) -> VisitWindow:
-    """What was heard of the entry in an earlier try of this cycle, else nothing yet."""
-    before = context.heard.get(entry.id)
-    if before is not None and before.entry == entry and before.until >= now + CURRENT:
-        return before
+def _earlier_window(context: CycleContext, entry: EquipmentEntry, now: datetime) -> VisitWindow:
+    """The answer for the entry from an earlier try of this cycle, or an empty one."""
+    earlier = context.visit_windows.get(entry.id)
+    if earlier is not None and earlier.entry == entry and earlier.until >= now + CURRENT:
+        return earlier
     until = now + _AHEAD
     return VisitWindow(entry, context.settings.beamline_of(entry), since=until, until=until)
 
@@ -85,21 +86,21 @@ def _reach_back(context: CycleContext, further: Sequence[tuple[VisitWindow, date
     def task(entry: VisitWindow, since: datetime) -> Callable[[], None]:
         return lambda: entry.reach_back(context.portal, since)
 
-    _together(context, [task(*each) for each in further])
+    _send_requests(context, [task(*each) for each in further])
 
 
-def _together(context: CycleContext, tasks: Sequence[Callable[[], None]]) -> None:
+def _send_requests(context: CycleContext, requests: Sequence[Callable[[], None]]) -> None:
     """Ask the portal several things at a time, with signs of life."""
 
     def on_tick() -> None:  # each request has a limit
         context.board.beat()
         heartbeat.beat()
 
-    all_at_once(tasks, context.stop, on_tick)
+    all_at_once(requests, context.stop, on_tick)
 
 
-def doubt_clock(entries: Sequence[VisitWindow], offset: float | None) -> None:
-    """By a wrong clock it is not known which visits are running, nor for when the answers are.
+def check_clock(entries: Sequence[VisitWindow], offset: float | None) -> None:
+    """Mark all entries as failed if the clock is wrong: the running visits are not known then.
 
     `offset`: seconds by which the portal's clock is ahead of ours; None: it is not known.
     """
@@ -111,48 +112,50 @@ def doubt_clock(entries: Sequence[VisitWindow], offset: float | None) -> None:
         )
 
 
-def doubt_emptiness(context: CycleContext, entries: Sequence[VisitWindow], now: datetime) -> None:
-    """Where no visit of the last year is told, although there were some, ask a person.
+def check_emptiness(context: CycleContext, entries: Sequence[VisitWindow], now: datetime) -> None:
+    """Mark entries as failed without a visit in the last year, if there were some before.
 
-    The portal tells nothing, and no error, to a user that has lost the rights to the equipment.
+    The portal answers with nothing, and no error, if a user has lost the rights to the equipment.
 
     Raises:
         CatalogueError: the catalogue cannot be read.
         Stopped: a stop was requested meanwhile.
     """
-    year, begun = now - _YEAR, context.catalogue.overview.begun_visits
-    empty = [one for one in entries if not (one.failure or one.visits or one.unreadable)]
-    known = {one.entry.id: begun(one.entry.id, year, now) for one in empty}
+    year, begun_visits = now - _YEAR, context.catalogue.overview.begun_visits
+    empty = [entry for entry in entries if not (entry.failure or entry.visits or entry.unreadable)]
+    known_visits = {entry.entry.id: begun_visits(entry.entry.id, year, now) for entry in empty}
 
-    def task(one: VisitWindow) -> Callable[[], None]:
-        def look() -> None:
+    def task(entry: VisitWindow) -> Callable[[], None]:
+        def check() -> None:
             try:
-                told = context.portal.has_visits(credentials_of(one.entry), one.entry.id, year, now)
+                has_visits = context.portal.has_visits(
+                    credentials_of(entry.entry), entry.entry.id, year, now
+                )
             except PortalError as error:
-                one.failure, one.fault = str(error), error.cause
+                entry.failure, entry.fault = str(error), error.cause
                 return
-            if not told:
-                one.failure = (
+            if not has_visits:
+                entry.failure = (
                     "the portal reports no visit of the last year, although it has reported "
-                    f"{count(known[one.entry.id], 'visit')} before; check that "
-                    f"{one.entry.username} may still see the equipment"
+                    f"{count(known_visits[entry.entry.id], 'visit')} before; check that "
+                    f"{entry.entry.username} may still see the equipment"
                 )
 
-        return look
+        return check
 
-    _together(context, [task(one) for one in empty if known[one.entry.id]])
+    _send_requests(context, [task(entry) for entry in empty if known_visits[entry.entry.id]])
 
 
-def name_together(entries: Sequence[VisitWindow]) -> None:
-    """Give entries that failed for one cause, which is the portal's, the same words."""
+def share_failures(entries: Sequence[VisitWindow]) -> None:
+    """Give entries that failed for the same cause the same message."""
     alike: defaultdict[str, list[VisitWindow]] = defaultdict(list)
     for entry in entries:
         if entry.failure is not None:
             alike[entry.fault or entry.failure].append(entry)
-    for some in alike.values():
-        for entry in some:
-            entry.failure = some[0].failure
-            entry.also = tuple(one.entry.id for one in some)
+    for group in alike.values():
+        for entry in group:
+            entry.failure = group[0].failure
+            entry.also = tuple(item.entry.id for item in group)
 
 
 def _log(entry: VisitWindow) -> None:

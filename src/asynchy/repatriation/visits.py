@@ -14,22 +14,22 @@ from asynchy.runtime.cycle_context import CycleContext
 def store_visits(context: CycleContext, answers: Sequence[EquipmentVisits]) -> None:
     """Store the visits that the portal reported, if we write.
 
-    Who led a visit has to be known whosever it is; who else took part, of our projects alone. Of a
-    visit that cannot be read, it is noted that its EPN was told: what is visible of it is due.
+    The principal scientist is stored for every visit; other people only for our projects. Of a
+    visit that cannot be read, the EPN is stored as reported: it is due if it is visible.
 
     Raises:
         CatalogueError: the catalogue cannot be used.
     """
     if not context.catalogue.writing:
         return
-    ours = context.settings.epn_cap_map
+    own_proposals = context.settings.epn_cap_map
 
-    def kept(visit: Visit) -> Visit:
-        return visit if visit.epn.proposal in ours else replace(visit, scientists=())
+    def stored(visit: Visit) -> Visit:
+        return visit if visit.epn.proposal in own_proposals else replace(visit, scientists=())
 
-    told = [replace(item, visits=tuple(map(kept, item.visits))) for item in answers]
+    reported = [replace(item, visits=tuple(map(stored, item.visits))) for item in answers]
     now = context.clock.now()
-    context.catalogue.overview.keep_visits(told, now)
+    context.catalogue.overview.keep_visits(reported, now)
     unreadable = {
         Experiment(answer.beamline, visit.epn)
         for answer in answers

@@ -1,1 +1,1 @@
-"""What every run works with: the config's parts wired together, progress, threads, locks."""
+"""The parts that every run needs: context, progress, threads, locks."""

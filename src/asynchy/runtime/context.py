@@ -44,7 +44,7 @@ _MIN_BYTES_TO_PREPARE = 4 << 20
 
 @dataclass(frozen=True)
 class Clock:
-    """The time of one run: when it began, and what has passed since.
+    """The time of one run: its begin, and the seconds since.
 
     A wall clock that is set meanwhile changes nothing. A listing with a time in the future would
     hide every visit that ends until then.
@@ -174,12 +174,12 @@ class RunContext:
         listing.finish(self.round_trip, [folder.path for folder in unlisted])
         return replace(listing_diff, listing=listing.number)
 
-    def try_again(self, tries: int, what: str) -> bool:
+    def try_again(self, tries: int, failed: str) -> bool:
         """Wait for another try after a lost connection, longer each time; whether to try it."""
         if tries >= self.retries or self.stop.requested:
             return False
         seconds = _BACKOFF.seconds(tries + 1)
-        log.warning("%s; trying again in %s", what, duration(seconds))
+        log.warning("%s; trying again in %s", failed, duration(seconds))
         return not self.stop.wait(seconds)
 
 

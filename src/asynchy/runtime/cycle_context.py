@@ -1,6 +1,6 @@
-"""What a cycle of mxsync works with, made from the config.
+"""The context of a cycle of mxsync, made from the config.
 
-It stands apart because the portal's client takes long to load, and few commands ask the portal.
+It is a module of its own because the portal's client takes long to load, and few commands need it.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from asynchy.runtime.progress import ProgressBoard
 
 @dataclass(frozen=True, kw_only=True)
 class CycleContext(RunContext):
-    """What a cycle of mxsync works with besides: the portal, and whose data is whose."""
+    """A run context with the portal, `ignore.yml` and the config of mxsync."""
 
     settings: Settings
     portal: Portal
     ignore: IgnoreFile
-    heard: dict[int, VisitWindow] = field(default_factory=dict)
-    """By equipment: what the portal reported in an earlier try of this cycle."""
+    visit_windows: dict[int, VisitWindow] = field(default_factory=dict)
+    """By equipment: the portal's answers in an earlier try of this cycle."""
 
 
 def cycle_context(
     settings: Settings, stop: Stop, board: ProgressBoard, *, write: bool
 ) -> CycleContext:
-    """What a `config.yml` describes; without `write`, the catalogue is only looked at.
+    """The context for a `config.yml`; without `write`, the catalogue is only read.
 
     Raises:
         CatalogueError: the catalogue cannot be used.

@@ -1,4 +1,4 @@
-"""One at a time: a lock beside the catalogue for what must not run twice on it."""
+"""A lock beside the catalogue for programs that must not run twice on it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _HINTS = {
 What = Literal["service", "walk", "epnalert", "activity", "messages", "commands"]
 
 
-def lock_file(catalogue: Path, what: What) -> Path:
+def lock_file(catalogue: Path, name: What) -> Path:
     """The file that carries the lock."""
-    return catalogue.with_name(f"{catalogue.name}.{what}")
+    return catalogue.with_name(f"{catalogue.name}.{name}")
 
 
 @contextlib.contextmanager
@@ -65,9 +65,9 @@ def instance_lock(catalogue: Path, what: What, *, hint: str | None = None) -> It
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            who = os.pread(descriptor, 200, 0).decode(errors="replace") or "unknown"
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "unknown"
             raise AlreadyRunning(
-                f"{'an' if what[0] in 'ae' else 'a'} {what} runs on {catalogue} already: {who}",
+                f"{'an' if what[0] in 'ae' else 'a'} {what} runs on {catalogue} already: {holder}",
                 hint=hint or _HINTS[what],
             ) from None
         os.ftruncate(descriptor, 0)

@@ -1,6 +1,6 @@
-"""What a log line is besides its text."""
+"""Marks of log records."""
 
 from __future__ import annotations
 
 IN_REPORT = {"in_report": True}
-"""`extra` of a line that the report at the end of a run says again."""
+"""`extra` of a line that the report at the end of a run repeats."""

@@ -34,14 +34,14 @@ def reporting(actions: Sequence[PeriodicTask]) -> Iterator[None]:
 
     An action that fails is logged and done again the next time.
     """
-    ended = threading.Event()
+    stopped = threading.Event()
 
     def work() -> None:
-        due = [time.monotonic() + item.seconds for item in actions]
-        while not ended.wait(min(_POLL_INTERVAL, *(item.seconds for item in actions))):
-            for at, item in enumerate(actions):
-                if time.monotonic() >= due[at]:
-                    due[at] = time.monotonic() + item.seconds
+        next_times = [time.monotonic() + item.seconds for item in actions]
+        while not stopped.wait(min(_POLL_INTERVAL, *(item.seconds for item in actions))):
+            for now, item in enumerate(actions):
+                if time.monotonic() >= next_times[now]:
+                    next_times[now] = time.monotonic() + item.seconds
                     _attempt(item)
 
     thread = threading.Thread(target=work, daemon=True)
@@ -49,7 +49,7 @@ def reporting(actions: Sequence[PeriodicTask]) -> Iterator[None]:
     try:
         yield
     finally:
-        ended.set()
+        stopped.set()
         thread.join()
 
 
@@ -73,7 +73,7 @@ def log_transfers(board: ProgressBoard) -> PeriodicTask:
 
 
 def notify(message: str) -> None:
-    """Tell systemd, where it has asked for that: sd_notify(3)."""
+    """Send a message to systemd, if it asked for messages: sd_notify(3)."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -86,19 +86,18 @@ def notify(message: str) -> None:
             log.debug("systemd could not be notified: %s", error)
 
 
-def tell_systemd(board: ProgressBoard) -> PeriodicTask:
-    """The status line, and a sign of life well within what the watchdog wants (`WatchdogSec`).
+def notify_systemd(board: ProgressBoard) -> PeriodicTask:
+    """Send the status line and, for the watchdog (`WatchdogSec`), a sign of life in time.
 
-    The sign is withheld once the loop that runs the cycles has not been heard of for as long as
-    the watchdog waits, or nobody got on or waited for a reason that is known, so that systemd ends
-    a process that lives and does nothing.
+    No sign is sent if, for as long as the watchdog waits, the main loop has not run, or no thread
+    has made progress or waited for a known reason. So systemd ends a process that hangs.
     """
-    wanted = int(os.environ.get("WATCHDOG_USEC", "0")) / 1_000_000
-    seconds = min(5.0, wanted / 3) if wanted else 5.0
+    watchdog_seconds = int(os.environ.get("WATCHDOG_USEC", "0")) / 1_000_000
+    seconds = min(5.0, watchdog_seconds / 3) if watchdog_seconds else 5.0
 
     def action() -> None:
         notify(f"STATUS={board.line()}")
-        if board.quiet < wanted:
+        if board.quiet < watchdog_seconds:
             notify("WATCHDOG=1")
 
     return PeriodicTask(seconds, action)

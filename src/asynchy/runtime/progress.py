@@ -1,4 +1,4 @@
-"""What is going on right now, for everyone who shows it: bars, log lines, status, systemd."""
+"""The progress of all running work, for bars, log lines, status and systemd."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MIN_POINT_DISTANCE = 0.1  # seconds
 _MIN_RATE_PERIOD = 1.0
 """Seconds that a rate is of at least: the first bytes come all at once."""
 _SETTLE_PERIOD = 3.0  # seconds
-"""Seconds after which a rate is good enough to say how long the rest takes."""
+"""Seconds after which a rate is good enough to estimate the remaining time."""
 
 
 class RateMeter:
@@ -34,37 +34,37 @@ class RateMeter:
         """Files that there are to fetch."""
         self.files_done = 0
         self.doing = doing
-        """What is done to them, unless they are fetched."""
+        """The activity, if it is not fetching."""
         self._began = time.monotonic()
-        self._seen: deque[tuple[float, int]] = deque([(self._began, 0)])
+        self._points: deque[tuple[float, int]] = deque([(self._began, 0)])
 
-    def had(self, done: int) -> None:
-        """So much was done before it began: it is done, but says nothing of the rate."""
+    def start_at(self, done: int) -> None:
+        """Start at `done`: it counts as done, but not for the rate."""
         self.done = min(done, self.total)
         self._began = time.monotonic()
-        self._seen = deque([(self._began, self.done)])
+        self._points = deque([(self._began, self.done)])
 
-    def reached(self, done: int) -> None:
-        """So much is done by now."""
-        # What rsync resumes counts in full, so it may have more than the listing missed.
+    def advance_to(self, done: int) -> None:
+        """Note that `done` is reached."""
+        # rsync counts resumed files in full, so there may be more than the listing missed.
         self.done = min(done, self.total)
         now = time.monotonic()
-        if len(self._seen) > 2 and now - self._seen[-2][0] < _MIN_POINT_DISTANCE:
-            self._seen.pop()
-        self._seen.append((now, self.done))
-        while len(self._seen) > 2 and self._seen[1][0] < now - _RATE_PERIOD:
-            self._seen.popleft()
+        if len(self._points) > 2 and now - self._points[-2][0] < _MIN_POINT_DISTANCE:
+            self._points.pop()
+        self._points.append((now, self.done))
+        while len(self._points) > 2 and self._points[1][0] < now - _RATE_PERIOD:
+            self._points.popleft()
 
     @property
     def rate(self) -> float:
         """How much a second over the last ten seconds."""
-        (first, had), (_, has) = self._seen[0], self._seen[-1]
-        # Up to now, not to the last word: a transfer that stands still slows down.
-        return (has - had) / max(time.monotonic() - first, _MIN_RATE_PERIOD)
+        (start_time, start_at), (_, end_value) = self._points[0], self._points[-1]
+        # Up to now, not to the last report: the rate of a transfer that hangs falls.
+        return (end_value - start_at) / max(time.monotonic() - start_time, _MIN_RATE_PERIOD)
 
     @property
     def settled(self) -> bool:
-        """Whether it has gone on for long enough to say how long the rest takes."""
+        """Whether it has run for long enough to estimate the remaining time."""
         return time.monotonic() - self._began >= _SETTLE_PERIOD
 
 
@@ -83,9 +83,9 @@ class ProgressSnapshot:
     files_done: int = 0
     """Files that have arrived."""
     doing: str = ""
-    """What is done to them, unless they are fetched: `verifying`."""
+    """The activity, if it is not fetching: `verifying`."""
     settled: bool = True
-    """Whether the rate says how long the rest takes."""
+    """Whether the rate is good enough to estimate the remaining time."""
 
     @classmethod
     def of(cls, meter: RateMeter) -> ProgressSnapshot:
@@ -97,15 +97,15 @@ class ProgressSnapshot:
 
     @property
     def left(self) -> float | None:
-        """Seconds left at this rate; None if that cannot be told, or nothing is left."""
-        rest = self.bytes - self.done
-        return rest / self.rate if rest and self.rate > 0 and self.settled else None
+        """Seconds left at this rate; None if unknown, or nothing is left."""
+        remaining = self.bytes - self.done
+        return remaining / self.rate if remaining and self.rate > 0 and self.settled else None
 
     @property
     def speed(self) -> str:
-        """The rate, and the time left where it can be told."""
-        rest = f", {duration(self.left)} left" if self.left is not None else ""
-        return f"{size(int(self.rate))}/s{rest}"
+        """The rate, and the time left if it is known."""
+        time_left = f", {duration(self.left)} left" if self.left is not None else ""
+        return f"{size(int(self.rate))}/s{time_left}"
 
     def __str__(self) -> str:
         percent = 100 * self.done // self.bytes if self.bytes else 100
@@ -114,11 +114,11 @@ class ProgressSnapshot:
         return f"{doing}{percent} % of {size(self.bytes)}{files} at {self.speed}"
 
 
-def _soon(when: datetime) -> str:
+def _time_text(time: datetime) -> str:
     """A time of today as `14:05`, another with its day."""
-    local = when.astimezone()
+    local = time.astimezone()
     return (
-        f"{local:%H:%M %Z}" if local.date() == datetime.now().astimezone().date() else moment(when)
+        f"{local:%H:%M %Z}" if local.date() == datetime.now().astimezone().date() else moment(time)
     )
 
 
@@ -129,10 +129,10 @@ class ProgressBoard:
         self._lock = threading.Lock()
         self._meters: dict[Copy, RateMeter] = {}
         self._overall = RateMeter(0)
-        self._ended = 0
+        self._finished = 0
         """Bytes that transfers brought which have ended."""
         self.moved = 0
-        """Bytes that have arrived since the beginning; what was there before does not count."""
+        """Bytes that have arrived since the beginning, without those that were there before."""
         self._looking = True
         """Whether the run is about files that are read, since it has none to fetch."""
         self._waiting = 0
@@ -141,12 +141,12 @@ class ProgressBoard:
         self._beat = time.monotonic()
 
     def beat(self) -> None:
-        """Say that the loop that runs everything else is alive, whatever the others do."""
+        """Note that the main loop is alive."""
         self._beat = time.monotonic()
 
     @property
     def quiet(self) -> float:
-        """Seconds since that loop was last heard of, or anything got on (`model.heartbeat`)."""
+        """Seconds since the main loop last ran, or any thread made progress (`model.heartbeat`)."""
         return max(time.monotonic() - self._beat, heartbeat.quiet())
 
     def phase(self, text: str) -> None:
@@ -158,7 +158,7 @@ class ProgressBoard:
         """A run begins that has a number of bytes to fetch."""
         with self._lock:
             self._overall = RateMeter(total)
-            self._ended = 0
+            self._finished = 0
             self._looking = total == 0
 
     def waiting(self, count: int) -> None:
@@ -169,48 +169,48 @@ class ProgressBoard:
     def begin(self, copy: Copy, listing_diff: ListingDiff) -> None:
         """A transfer begins, or begins again with another listing."""
         with self._lock:
-            again = copy in self._meters  # what it fetches now comes on top
+            again = copy in self._meters  # its new files are added
             self._begin(
-                copy, RateMeter(listing_diff.missing_bytes, listing_diff.missing_files), more=again
+                copy, RateMeter(listing_diff.missing_bytes, listing_diff.missing_files), added=again
             )
 
-    def look(self, copy: Copy, files: int, total: int, doing: str) -> None:
-        """Files of a copy are read again; `doing` says what for.
+    def begin_reading(self, copy: Copy, files: int, total: int, doing: str) -> None:
+        """Files of a copy are read again; `doing`: the activity.
 
-        Where the run has files to fetch, that alone is what all of it comes to.
+        If the run has files to fetch, only those count for the total.
         """
         with self._lock:
-            self._begin(copy, RateMeter(total, files, doing), more=self._looking)
+            self._begin(copy, RateMeter(total, files, doing), added=self._looking)
 
-    def _begin(self, copy: Copy, meter: RateMeter, *, more: bool) -> None:
-        self._ended += self._counted(self._meters.get(copy))
-        if more:
+    def _begin(self, copy: Copy, meter: RateMeter, *, added: bool) -> None:
+        self._finished += self._counted(self._meters.get(copy))
+        if added:
             self._overall.total += meter.total
         self._meters[copy] = meter
 
-    def arrived(self, copy: Copy, done: int, files: int) -> None:
+    def arrived(self, copy: Copy, received: int, files: int) -> None:
         """So many bytes and files of a transfer have arrived."""
         heartbeat.beat()
         with self._lock:
             meter = self._meters[copy]
             meter.files_done = min(files, meter.files)
-            if not meter.done and not files and done:  # resumed, as its first word says
-                meter.had(done)
-            before = meter.done
-            meter.reached(done)
+            if not meter.done and not files and received:  # resumed, by its first report
+                meter.start_at(received)
+            earlier = meter.done
+            meter.advance_to(received)
             if not meter.doing:
-                self.moved += max(0, meter.done - before)
+                self.moved += max(0, meter.done - earlier)
             if self._looking or not meter.doing:
                 running = sum(map(self._counted, self._meters.values()))
-                self._overall.reached(self._ended + running)
+                self._overall.advance_to(self._finished + running)
 
     def end(self, copy: Copy) -> None:
         """A transfer has ended."""
         with self._lock:
-            self._ended += self._counted(self._meters.pop(copy, None))
+            self._finished += self._counted(self._meters.pop(copy, None))
 
     def _counted(self, meter: RateMeter | None) -> int:
-        """What a meter adds to all of it."""
+        """The share of a meter in the total."""
         return meter.done if meter and (self._looking or not meter.doing) else 0
 
     def running(self) -> dict[Copy, ProgressSnapshot]:
@@ -231,5 +231,5 @@ class ProgressBoard:
             if self._waiting:
                 parts.append(f"{self._waiting} waiting")
             if self.next_look is not None:
-                parts.append(f"next look {_soon(self.next_look)}")
+                parts.append(f"next look {_time_text(self.next_look)}")
         return ", ".join(parts)

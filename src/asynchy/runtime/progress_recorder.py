@@ -31,16 +31,16 @@ class ProgressRecorder:
         self._catalogue = catalogue
         self._stored = 0
         """Bytes that arrived, as last stored."""
-        self._begun: dict[Copy, datetime] = {}
+        self._began: dict[Copy, datetime] = {}
         self._has_rows = False
         self._thinned = float("-inf")
 
     def task(self) -> PeriodicTask:
-        """What to do every two seconds."""
+        """The task to run every two seconds."""
         return PeriodicTask(_RECORD_INTERVAL, self.store)
 
     def store(self) -> None:
-        """Store what runs now, and what arrived since the last time.
+        """Store the running transfers, and the bytes that arrived since the last time.
 
         Raises:
             CatalogueError: the catalogue cannot be used.
@@ -66,18 +66,18 @@ class ProgressRecorder:
             try:
                 self._write([])
             except CatalogueError as error:
-                log.warning("what arrived in the last seconds is not in the catalogue: %s", error)
+                log.warning("the bytes of the last seconds could not be stored: %s", error)
 
     def _running(self) -> list[RunningTransfer]:
         now = datetime.now(UTC)
-        found = self._board.running()
-        self._begun = {copy: self._begun.get(copy, now) for copy in found}
+        running = self._board.running()
+        self._began = {copy: self._began.get(copy, now) for copy in running}
         return [
             RunningTransfer(
                 experiment=copy.experiment,
                 project=copy.project,
                 destination=str(copy.destination),
-                since=self._begun[copy],
+                since=self._began[copy],
                 heartbeat=now,
                 bytes=item.bytes,
                 done=item.done,
@@ -87,5 +87,5 @@ class ProgressRecorder:
                 left=item.left,
                 doing=item.doing,
             )
-            for copy, item in found.items()
+            for copy, item in running.items()
         ]

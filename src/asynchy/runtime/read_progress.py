@@ -1,4 +1,4 @@
-"""How far the reading of a copy is, counted by several threads and told now and then."""
+"""Progress of reading a copy, counted by several threads and reported now and then."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asynchy.model.experiment import Copy
 from asynchy.runtime.progress import ProgressBoard
 
 _REPORT_INTERVAL = 0.1  # seconds
-"""Seconds between two words."""
+"""Seconds between two reports."""
 
 
 class ReadProgress:
@@ -23,14 +23,14 @@ class ReadProgress:
         self._copy = copy
         self._lock = threading.Lock()
         self._files = self._bytes = 0
-        self._told = 0.0
-        board.look(copy, *amount, doing)
+        self._reported_at = 0.0
+        board.begin_reading(copy, *amount, doing)
 
     def add(self, count: int, files: int = 0) -> None:
-        """So many bytes more were read, and so many files."""
+        """Add bytes and files that were read."""
         with self._lock:
             self._bytes += count
             self._files += files
-            if time.monotonic() - self._told > _REPORT_INTERVAL:
-                self._told = time.monotonic()
+            if time.monotonic() - self._reported_at > _REPORT_INTERVAL:
+                self._reported_at = time.monotonic()
                 self._board.arrived(self._copy, self._bytes, self._files)

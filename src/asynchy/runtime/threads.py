@@ -23,7 +23,7 @@ def all_at_once(
 
     Raises:
         Stopped: a stop was requested meanwhile.
-        Exception: what the first of the tasks raised that raised anything.
+        Exception: as raised by the first task that failed.
     """
     futures: list[Future[_T]] = [Future() for _ in tasks]
 

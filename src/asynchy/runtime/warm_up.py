@@ -1,4 +1,4 @@
-"""What takes long and can go on while the rest of the code is loaded."""
+"""Slow steps that can run while the rest of the code is loaded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asynchy.ssh.session import ServerSession
 
 
 def connect(settings: Shared) -> ServerSession:
-    """Begin to connect to the facility; whoever asks it first hears what is wrong, if anything.
+    """Begin to connect to the facility; the first request gets the error, if there is one.
 
     Near by that takes as long as to load the catalogue's code, far away it is most of a start.
     """

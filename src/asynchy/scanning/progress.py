@@ -40,7 +40,7 @@ class ScanProgress:
                     self.bytes += entry.size
                 elif entry.kind in self.left:
                     self.left[entry.kind] += 1
-            self._meter.reached(self.files)
+            self._meter.advance_to(self.files)
 
     def folder(self, *, listed: bool) -> None:
         """A folder has been listed, or could not be."""

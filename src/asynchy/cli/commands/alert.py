@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from asynchy.alerting.alert import deliver, draft_alert, tell_others
+from asynchy.alerting.alert import deliver, draft_alert, notify_channels
 from asynchy.alerting.content import Alert
 from asynchy.cli import logging_setup
 from asynchy.cli.errors import handle_errors
@@ -87,7 +87,7 @@ def _run(config: Path, *, dry_run: bool, since: int | None, only_new: bool, quie
             return looked.alert.exit_code
         with instance_lock(settings.catalogue_path, "epnalert"):
             looked = draft_alert(context, alerts, days, command)
-            failed = tell_others(context, looked)
+            failed = notify_channels(context, looked)
             code = deliver(context, alerts, looked, only_new=only_new)
         show_undelivered(failed)
         code = code or (ExitCode.MAIL_FAILED if failed else ExitCode.OK)

@@ -32,7 +32,7 @@ from asynchy.repatriation.lost_state import lost_error, read_state_files, warn_o
 from asynchy.reporting.reports import destination_rules, recent_rate
 from asynchy.runtime.cycle_context import cycle_context
 from asynchy.runtime.instance_lock import instance_lock
-from asynchy.runtime.periodic import PeriodicTask, log_transfers, notify, reporting, tell_systemd
+from asynchy.runtime.periodic import PeriodicTask, log_transfers, notify, notify_systemd, reporting
 from asynchy.runtime.progress import ProgressBoard
 from asynchy.runtime.progress_recorder import ProgressRecorder
 
@@ -170,8 +170,8 @@ def _serve(
         faulthandler.enable()  # the watchdog's SIGABRT tells in the journal where it hangs
         notify("READY=1")
         log.info("mxsync runs as a service; config %s", path)
-        actions = [log_transfers(board), tell_systemd(board), PeriodicTask(_TELL_EVERY, tell)]
-        actions.append(PeriodicTask(_TELL_EVERY, daemon.heed_pause))
+        actions = [log_transfers(board), notify_systemd(board), PeriodicTask(_TELL_EVERY, tell)]
+        actions.append(PeriodicTask(_TELL_EVERY, daemon.check_pause))
         recorder = ProgressRecorder(board, catalogue)
         actions.append(recorder.task())
         tell()
