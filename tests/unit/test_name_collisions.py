@@ -58,7 +58,12 @@ def test_of_two_names_of_one_place_the_second_is_taken(
 
     monkeypatch.setattr(name_collisions._NameTrial, "is_one", is_one)
     accent = {b"e\xcc\x81": b"E\xcc\x81"}
-    assert colliding_names(scratch, ALL) == {b"dir": b"Dir", b"a": b"A", b"dir/x": b"Dir/x", **accent}
+    assert colliding_names(scratch, ALL) == {
+        b"dir": b"Dir",
+        b"a": b"A",
+        b"dir/x": b"Dir/x",
+        **accent,
+    }
     monkeypatch.setattr(name_collisions._NameTrial, "is_one", lambda *_: True)  # as HFS+ has it
     found = colliding_names(scratch, ALL)
     assert found[b"e\xcc\x81"] == "E\u0301".encode()

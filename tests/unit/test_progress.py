@@ -46,6 +46,15 @@ def test_each_transfer_and_all_of_them_end_at_exactly_100_percent() -> None:
     assert board.overall().done == 300
 
 
+@pytest.mark.parametrize(("left", "moved"), [(0, 100), (40, 60)])
+def test_bytes_that_an_earlier_run_left_are_done_and_did_not_arrive(left: int, moved: int) -> None:
+    board = ProgressBoard()
+    board.begin(A, listing_diff(100))
+    board.arrived(A, left, 0)
+    board.arrived(A, 100, 0)  # all at once: nobody asked meanwhile
+    assert (board.running()[A].done, board.moved) == (100, moved)
+
+
 def test_what_is_fetched_again_comes_on_top() -> None:
     board = ProgressBoard()
     board.plan(100)
@@ -90,6 +99,7 @@ def test_a_first_burst_promises_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     board = ProgressBoard()
     board.plan(600)
     board.begin(A, listing_diff(600))
+    board.arrived(A, 0, 0)
     now += 0.0625
     board.arrived(A, 100, 1)
     assert board.running()[A].speed == board.overall().speed == "100 B/s"
@@ -105,6 +115,7 @@ def test_the_line_that_people_read(monkeypatch: pytest.MonkeyPatch) -> None:
     board.phase("asking the portal")
     assert board.line() == "asking the portal"
     board.begin(A, listing_diff(1_000_000))
+    board.arrived(A, 0, 0)
     board.arrived(A, 1000, 0)
     now += 4
     board.arrived(A, 410_000, 0)

@@ -73,7 +73,7 @@ def test_a_digest_does_not_depend_on_the_order_in_which_parts_come(
     file = _HashedFile(b"/x/", CopyFile(b"a", len(data), 0, None, datetime.now(UTC), None, None))
     for at, part in parts:
         assert file.digest is None
-        file.take(at, memoryview(part))
+        file.add_data(at, memoryview(part))
     assert file.digest == hashlib.sha256(data).digest()
 
 

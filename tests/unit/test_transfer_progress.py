@@ -73,7 +73,7 @@ def test_a_recorder_stores_what_arrived_and_nothing_while_nothing_runs(tmp_path:
     before = (tmp_path / "catalogue.db").stat().st_mtime_ns
     recorder.store()
     assert (tmp_path / "catalogue.db").stat().st_mtime_ns == before
-    board.look(copy, 2, 100, "verifying")
+    board.begin_reading(copy, 2, 100, "verifying")
     board.arrived(copy, 40, 1)
     with recorder.running():
         recorder.store()

@@ -54,7 +54,7 @@ class _Answers:
             return self.failure
         return f"equipment {self.equipment}: not every running visit is known"
 
-    def told(self) -> EquipmentVisits:
+    def as_answer(self) -> EquipmentVisits:
         return EquipmentVisits(
             self.equipment, self.beamline, tuple(self.visits.values()), tuple(self.unreadable),
             self.problem, self.since, self.until,

@@ -13,7 +13,10 @@ from asynchy.model.experiment import Copy, Entry, ListingDiff
 from asynchy.model.verification import Recorded
 
 OnProgress = Callable[[int, int], None]
-"""Called with the bytes and the files that have arrived in this run so far."""
+"""Called with the bytes and the files that have arrived so far.
+
+The first call comes before anything is fetched; its bytes are those that an earlier run left.
+"""
 
 
 class FileSource(Protocol):

@@ -128,6 +128,8 @@ class _RsyncTransfer:
         if self._staging.has_left:
             for folder in self._job.contents.folders():
                 self._staging.make_way(folder.path)
+        else:  # otherwise, the first words of rsync count what it resumes
+            self._on_progress(0, 0)
         batches = self._batches(stop)
         with ThreadPoolExecutor(self._streams) as pool:
             for future in [pool.submit(self._work, batches, stop) for _ in range(self._streams)]:

@@ -35,6 +35,8 @@ class RateMeter:
         self.files_done = 0
         self.doing = doing
         """The activity, if it is not fetching."""
+        self.is_new = True
+        """Whether nothing has been reported of it yet."""
         self._began = time.monotonic()
         self._points: deque[tuple[float, int]] = deque([(self._began, 0)])
 
@@ -189,13 +191,17 @@ class ProgressBoard:
         self._meters[copy] = meter
 
     def arrived(self, copy: Copy, received: int, files: int) -> None:
-        """So many bytes and files of a transfer have arrived."""
+        """So many bytes and files of a transfer are at home, or have been read.
+
+        The first report of a transfer says what an earlier run left.
+        """
         heartbeat.beat()
         with self._lock:
             meter = self._meters[copy]
             meter.files_done = min(files, meter.files)
-            if not meter.done and not files and received:  # resumed, by its first report
+            if meter.is_new and not meter.doing:
                 meter.start_at(received)
+            meter.is_new = False
             earlier = meter.done
             meter.advance_to(received)
             if not meter.doing:
