@@ -233,21 +233,23 @@ def test_each_version_that_differs_is_kept_once_whatever_the_clock_says(tmp_path
     write(b"one")
     ahead = NOW + timedelta(days=400)
     with Quarantine(copy, ahead) as aside:
-        assert (aside.take(file) or "").startswith("kept in ")
-        assert aside.take(file) is None
+        assert (aside.remove_from_copy(file) or "").startswith("kept in ")
+        assert aside.remove_from_copy(file) is None
     write(b"one")
     with Quarantine(copy, NOW) as again:
-        assert again.take(file) == "an equal one is kept already"
+        assert again.remove_from_copy(file) == "an equal one is kept already"
     assert kept(MISMATCH) == [b"one"]
     write(b"two")
     with Quarantine(copy, NOW + timedelta(minutes=1)) as later:
-        assert (later.take(file) or "").startswith("kept in ")
+        assert (later.remove_from_copy(file) or "").startswith("kept in ")
     assert sorted(kept(MISMATCH)) == [b"one", b"two"]
     # As it was proven: the facility's is another one now, and this one is an earlier version.
     write(b"good")
     proven = replace(file, sha256=hashlib.sha256(b"good").digest())
     with Quarantine(copy, NOW + timedelta(minutes=2)) as last:
-        assert (last.take(proven) or "").startswith("the facility's has other bytes now")
+        assert (last.remove_from_copy(proven) or "").startswith(
+            "the facility's has other bytes now"
+        )
     assert kept(REPLACED) == [b"good"]
 
 

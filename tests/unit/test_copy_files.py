@@ -117,7 +117,7 @@ def test_levels_have_an_order_and_a_word() -> None:
 def test_the_engine_vouches_for_what_it_received_alone(
     check: str, looked: bool, origin_known: bool, level: Level | None
 ) -> None:
-    assert level_of(check, looked=looked, origin_known=origin_known) is level
+    assert level_of(check, compared=looked, origin_known=origin_known) is level
 
 
 def test_what_was_listed_is_held_and_what_is_the_same_keeps_what_is_proven(place: Place) -> None:

@@ -33,7 +33,7 @@ def test_what_was_kept_last_is_taken_first() -> None:
     kept.put(one)
     kept.put(two)
     assert len(kept) == 2
-    assert (kept.acquire(), kept.acquire(), kept.acquire()) == (two, one, None)
+    assert (kept.take(), kept.take(), kept.take()) == (two, one, None)
     assert not one.closed.is_set()
 
 
@@ -44,7 +44,7 @@ def test_what_nobody_takes_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     thing = Thing()
     kept.put(thing)
     assert thing.closed.wait(60)
-    assert kept.acquire() is None
+    assert kept.take() is None
 
 
 def test_what_was_taken_is_not_closed() -> None:
@@ -52,7 +52,7 @@ def test_what_was_taken_is_not_closed() -> None:
     thing = Thing()
     kept.put(thing)
     watching = threading.enumerate()[-1]
-    assert kept.acquire() is thing
+    assert kept.take() is thing
     watching.join(60)
     assert not watching.is_alive()  # so nobody will close it
     assert not thing.closed.is_set()

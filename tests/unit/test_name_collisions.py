@@ -104,13 +104,15 @@ def test_names_of_one_file_are_seen_where_files_are_numbered_by_name(tmp_path: P
     with NumberingByName(tmp_path) as tree:
         seen = SamePlace(tree)
         found = [(path, tree.find(path)) for path in (b"A.h5", b"a.h5", b"b.h5", b"a.h5")]
-        others = [seen.other(path, there) for path, there in found if there is not None]
+        others = [seen.earlier_path(path, there) for path, there in found if there is not None]
     assert others == [None, b"A.h5", None, b"A.h5"]
     (tmp_path / "A.h5").write_text("another")
     with SafeTree(tmp_path) as tree:
         seen = SamePlace(tree)
         found = [(path, tree.find(path)) for path in (b"A.h5", b"a.h5")]
-        assert [seen.other(path, there) for path, there in found if there is not None] == [None] * 2
+        assert [seen.earlier_path(path, there) for path, there in found if there is not None] == [
+            None
+        ] * 2
 
 
 def test_names_that_lead_to_one_file_are_seen_and_hard_links_are_none(tmp_path: Path) -> None:
@@ -122,7 +124,7 @@ def test_names_that_lead_to_one_file_are_seen_and_hard_links_are_none(tmp_path: 
     def others(tree: SafeTree) -> list[bytes | None]:
         seen = SamePlace(tree)
         found = [(path, tree.find(path)) for path in paths]
-        return [seen.other(path, there) for path, there in found if there is not None]
+        return [seen.earlier_path(path, there) for path, there in found if there is not None]
 
     with SafeTree(tmp_path) as tree:
         assert others(tree) == [None] * 4
@@ -136,5 +138,5 @@ def test_accents_in_another_form_are_seen_where_names_are_ascii_otherwise(tmp_pa
         found = tree.find(b"e")
         assert found is not None
         seen = SamePlace(tree)
-        assert seen.other("\u00e9".encode(), found) is None
-        assert seen.other(b"e\xcc\x81", found) == "\u00e9".encode()
+        assert seen.earlier_path("\u00e9".encode(), found) is None
+        assert seen.earlier_path(b"e\xcc\x81", found) == "\u00e9".encode()

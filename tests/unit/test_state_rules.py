@@ -124,8 +124,8 @@ def test_a_copy_at_another_place_is_looked_at_a_second_time() -> None:
 def test_an_entry_that_was_taken_out_has_its_epn_fetched_again_once() -> None:
     visits = (visit(-30, -29),)
     ours = {"12282a": IgnoreEntry(Origin.OURS, days(-19))}
-    removed = entries_now(ours, {}, days(-5), first=False)
-    assert removed == entries_now(removed, {}, days(-4), first=False)
+    removed = entries_now(ours, {}, days(-5), is_first_read=False)
+    assert removed == entries_now(removed, {}, days(-4), is_first_read=False)
     (entry,) = removed.values()
     assert entry == IgnoreEntry(Origin.REMOVED, days(-5))
     assert state(record(copy(-20), visits=visits), entry=entry).why is DueReason.REMOVED
@@ -135,8 +135,8 @@ def test_an_entry_that_was_taken_out_has_its_epn_fetched_again_once() -> None:
 def test_an_entry_that_says_that_we_wrote_it_skips_nothing_though_the_catalogue_was_restored() -> (
     None
 ):
-    (ours,) = entries_now({}, {"12282a": Origin.OURS}, days(0), first=False).values()
-    (persons,) = entries_now({}, {"12282a": None}, days(0), first=False).values()
+    (ours,) = entries_now({}, {"12282a": Origin.OURS}, days(0), is_first_read=False).values()
+    (persons,) = entries_now({}, {"12282a": None}, days(0), is_first_read=False).values()
     one = record(visits=(visit(-30, -29),))  # the copy was completed after the backup was made
     assert state(one, entry=ours).state is State.DUE
     assert state(one, entry=persons).state is State.SKIPPED
@@ -147,15 +147,15 @@ def test_an_entry_of_ours_skips_nothing_though_the_restored_catalogue_knows_an_o
     origin: Origin,
 ) -> None:
     known = {"12282a": IgnoreEntry(origin, days(-9))}
-    found = entries_now(known, {"12282a": Origin.OURS}, days(0), first=False)
+    found = entries_now(known, {"12282a": Origin.OURS}, days(0), is_first_read=False)
     assert found == {"12282a": IgnoreEntry(Origin.OURS, days(0))}
-    assert entries_now(found, {"12282a": Origin.OURS}, days(1), first=False) == found
-    assert entries_now(found, {"12282a": None}, days(1), first=False) == found
+    assert entries_now(found, {"12282a": Origin.OURS}, days(1), is_first_read=False) == found
+    assert entries_now(found, {"12282a": None}, days(1), is_first_read=False) == found
 
 
 def test_a_line_that_a_person_wrote_skips_though_the_entry_was_ours() -> None:
     known = {"12282a": IgnoreEntry(Origin.OURS, days(-9))}
-    (entry,) = entries_now(known, {"12282a": Origin.PERSON}, days(0), first=False).values()
+    (entry,) = entries_now(known, {"12282a": Origin.PERSON}, days(0), is_first_read=False).values()
     assert entry == IgnoreEntry(Origin.PERSON, days(0))
     assert state(record(visits=(visit(-30, -29),)), entry=entry).state is State.SKIPPED
 

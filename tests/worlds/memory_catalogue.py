@@ -218,7 +218,7 @@ class MemoryStore:
     def entries(
         self, said: Mapping[str, Origin | None], now: datetime, *, store: bool
     ) -> dict[str, IgnoreEntry]:
-        found = entries_now(self._entries, said, now, first=not self._read)
+        found = entries_now(self._entries, said, now, is_first_read=not self._read)
         if store:
             self._entries, self._read = found, True
         return dict(found)

@@ -46,7 +46,7 @@ class StoredIgnoreEntries:
             rows = db.execute(query.where(names_epn(columns.epn))).all()
             known = {epn: IgnoreEntry(Origin(origin), since) for epn, origin, since in rows}
             read = db.scalar(select(state.c.value).where(state.c.name == _READ))
-            found = entries_now(known, said, now, first=read is None)
+            found = entries_now(known, said, now, is_first_read=read is None)
             if store:
                 _note(db, known, found)
                 for name, value in ((_READ, now.isoformat()), (_BEAMLINE, beamline or "")):

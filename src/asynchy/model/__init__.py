@@ -1,1 +1,1 @@
-"""The words of the field as values, and the rules that all rooms share; no I/O, no clock."""
+"""Value types of the domain, and the rules that all packages share; no I/O, no clock."""

@@ -1,4 +1,4 @@
-"""Who looks at the dashboard, what they may do, and what operators did."""
+"""Users of the dashboard: their roles, and the actions of operators."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What somebody may do. The values are stored in the catalogue."""
+    """The rights of a user. The values are stored in the catalogue."""
 
     READER = "reader"
     """Look."""
@@ -17,7 +17,7 @@ class Role(StrEnum):
 
 
 class Action(StrEnum):
-    """What an operator does. The values are stored in the catalogue."""
+    """The actions of an operator. The values are stored in the catalogue."""
 
     MAP = "map"
     NOW = "now"
@@ -59,4 +59,4 @@ class OperatorAction:
     detail: str
     """Such as the project, or the reason that was given."""
     outcome: str
-    """What it said."""
+    """The result, as text for people."""

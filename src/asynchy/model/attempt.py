@@ -21,28 +21,28 @@ class Verdict(StrEnum):
     FAILED = "failed"
     """The engine failed, or what it brought is not what was listed."""
     STOPPED = "stopped"
-    """Stopped by a signal; what had been fetched is kept."""
+    """Stopped by a signal; fetched data is kept."""
     INTERRUPTED = "interrupted"
     """The process died in the middle of it; found out later by the claim that it left."""
 
 
 @dataclass(frozen=True)
 class EngineResult:
-    """What one run of an engine did."""
+    """The result of one run of an engine."""
 
     ok: bool
     exit_code: int
     """The exit code of the program that did the work; minus the signal where one ended it."""
     files: int | None
-    """Files moved; None if the program was ended before it could tell."""
+    """Files moved; None if the program ended before it could report them."""
     bytes: int | None
     """Bytes that had to cross the network; None as well."""
     reason: str | None
     """Why it failed, as text for people; None if it did not."""
     hint: str | None
-    """What to do about it, where that is known."""
+    """The hint, if one is known."""
     stderr: str
-    """The last lines of what the program said on stderr."""
+    """The last lines of the program's stderr."""
     stopped: bool = False
     """Whether we ended it, because we were asked to stop."""
     lost: bool = False
@@ -61,9 +61,9 @@ class Attempt:
     pid: int
     engine: str
     chosen: str | None
-    """Why that engine, as text for people; None if it was not told."""
+    """Why that engine, as text for people; None if not recorded."""
     check: str
-    """What was checked of the bytes that arrived, such as `transport`."""
+    """The check of the bytes that arrived, such as `transport`."""
     compare: str
     verdict: Verdict
     exit_code: int | None
@@ -90,7 +90,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class ServiceState:
-    """What a service last told of itself."""
+    """The latest state that a service has reported."""
 
     name: str
     host: str
@@ -100,5 +100,5 @@ class ServiceState:
     doing: str
     next_look: datetime | None
     trouble: str | None
-    """What went wrong in its latest cycle; None if nothing did."""
+    """The problem of its latest cycle; None if there was none."""
     alive: bool

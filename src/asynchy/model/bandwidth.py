@@ -23,34 +23,34 @@ def parse_days(text: str) -> frozenset[int]:
     A span may lead over the end of the week: `sat-mon`.
 
     Raises:
-        ValueError: it is not such a text.
+        ValueError: the text has another form.
     """
-    found: set[int] = set()
-    for part in text.lower().replace(" ", "").split(","):
-        first, _, last = part.partition("-")
+    match: set[int] = set()
+    for item in text.lower().replace(" ", "").split(","):
+        first, _, last = item.partition("-")
         begin = DAYS.index(first)
-        end = DAYS.index(last) if "-" in part else begin
-        found |= {day % 7 for day in range(begin, end + (7 if end < begin else 0) + 1)}
-    return frozenset(found)
+        end = DAYS.index(last) if "-" in item else begin
+        match |= {day % 7 for day in range(begin, end + (7 if end < begin else 0) + 1)}
+    return frozenset(match)
 
 
 def parse_hours(text: str) -> tuple[int, int]:
     """Begin and end of a text such as `08:00-18:00`, in minutes after midnight.
 
     Raises:
-        ValueError: it is not such a text, or the end is the begin.
+        ValueError: the text has another form, or the end is the begin.
     """
-    first, _, last = text.replace(" ", "").partition("-")
-    begin, end = _minutes(first), _minutes(last)
+    begin_text, _, end_text = text.replace(" ", "").partition("-")
+    begin, end = _minutes(begin_text), _minutes(end_text)
     if begin in {end, _MINUTES_PER_DAY}:
         raise ValueError("the span is empty")
     return begin, end
 
 
 def _minutes(text: str) -> int:
-    if (found := _TIME.fullmatch(text)) is None:
+    if (match := _TIME.fullmatch(text)) is None:
         raise ValueError("not a time of day")
-    return int(found[1]) * 60 + int(found[2]) if found[1] else _MINUTES_PER_DAY
+    return int(match[1]) * 60 + int(match[2]) if match[1] else _MINUTES_PER_DAY
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class BandwidthTimetable:
     spans: tuple[BandwidthSpan, ...]
 
     def limit_at(self, local: time.struct_time) -> int | None:
-        """The limit at a local time, in bytes a second; None: there is none.
+        """The limit at a local time, in bytes a second; None: no limit.
 
         If more than one span includes the time, the smallest limit holds.
         """

@@ -1,4 +1,4 @@
-"""What was stored by a clock that was wrong, and how far two clocks may differ."""
+"""Times stored by a wrong clock, and the tolerance between two clocks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ SKEW = timedelta(minutes=1)
 
 
 def is_future(moment: datetime, now: datetime) -> bool:
-    """Whether a stored time lies in the future: the clock that gave it was ahead.
+    """Whether a stored time is in the future: the clock was ahead when it was stored.
 
-    What was done at such a time counts as not done: when it was done is not known.
+    The action of that time counts as not done, since its real time is not known.
     """
     return moment > now + SKEW
 

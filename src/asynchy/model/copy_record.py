@@ -16,7 +16,7 @@ from asynchy.model.visit import Beamtime
 
 
 class CopyState(Enum):
-    """What is known of a copy; the value is the word that people read."""
+    """The state of a copy; the value is the text for people."""
 
     NEVER = "never fetched"
     """No attempt was made for it."""
@@ -32,7 +32,7 @@ class CopyState(Enum):
 
 
 class Presence(Enum):
-    """What is at the place of a copy at home; the value completes "its folder …"."""
+    """The entry at the place of a copy at home; the value completes "its folder …"."""
 
     THERE = "is there"
     MISSING = "is missing"
@@ -45,7 +45,7 @@ class Presence(Enum):
 
 @dataclass(frozen=True)
 class LastAttempt:
-    """The latest attempt for a copy, without what the programs said."""
+    """The latest attempt for a copy, without the output of the programs."""
 
     ended: datetime
     verdict: Verdict
@@ -60,7 +60,7 @@ class Replaced:
     files: int = 0
     bytes: int = 0
     by_less: int = 0
-    """Those of them whose place has a smaller file now, one with zeros instead of data, or none."""
+    """Kept files whose place now has a smaller file, one with zeros instead of data, or none."""
 
     def __add__(self, other: Replaced) -> Replaced:
         """All of both."""
@@ -107,11 +107,11 @@ class CopyRecord:
     claim: Claim | None = None
     """The lease of a process that is alive."""
     forgotten: datetime | None = None
-    """When a person said that it need not be at its place any more; None: it must be."""
+    """When a person forgot it: it need not be at its place any more; None: it must be."""
     forget_reason: str | None = None
-    """Why, in that person's words."""
+    """The reason that the person gave."""
     losses: str | None = None
-    """What the facility no longer has of it, or has smaller; None: nothing is known."""
+    """Files that the facility has lost, or has smaller, as text for people; None: none known."""
     missing: int = 0
     """The damaged files that are not there, or are something else."""
     lost_links: int = 0
@@ -122,9 +122,9 @@ class CopyRecord:
     replaced_at: datetime | None = None
     """When the latest of those was replaced; None: none ever was."""
     left_out: LeftOutCounts | None = None
-    """What the facility has of it that is not at home because of what it is; None: not counted."""
+    """Entries that are not brought home because of their kind; None: not counted."""
     presence: Presence = Presence.THERE
-    """What is at its place; whoever has looked puts it here."""
+    """The entry at its place, as of the latest check."""
     mount: Path | None = None
     """The folder that is missing, or has no copy, if the place is unmounted; of a missing copy, the
     folder above it that is missing or empty, and in which there was no other. None: there is none.
@@ -156,7 +156,7 @@ class CopyRecord:
 def newer_at_facility(
     listed: datetime, visits: Sequence[Beamtime], changed: datetime | None, now: datetime
 ) -> str | None:
-    """What the facility may have that it did not have when it was listed; None: nothing known.
+    """Why the facility may have newer files than the listing; None: no reason known.
 
     `visits` are those of the experiment, `changed` is when a scan last found something new in it.
     """

@@ -1,4 +1,4 @@
-"""What `asynchy doctor` found."""
+"""The results of `asynchy doctor`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DiagnosticResult:
 
 @dataclass(frozen=True)
 class DoctorRun:
-    """All that one run found."""
+    """All results of one run."""
 
     at: datetime
     host: str
@@ -35,20 +35,20 @@ class DoctorRun:
 
     @property
     def failed(self) -> tuple[DiagnosticResult, ...]:
-        """What is not as it must be."""
+        """The failed checks."""
         return tuple(one for one in self.results if not one.good and not one.skipped)
 
     @property
     def remarks(self) -> tuple[DiagnosticResult, ...]:
-        """What is good enough, and could be better."""
+        """The notes: good enough, but could be better."""
         return tuple(one for one in self.results if one.is_note)
 
 
 def skipped(what: str, why: str) -> DiagnosticResult:
-    """What could not be tried because of a failure that was named before."""
+    """A check that was skipped because of an earlier failure."""
     return DiagnosticResult(what, False, why, skipped=True)
 
 
 def failed(what: str, error: AsynchyError) -> DiagnosticResult:
-    """What an error kept from working."""
+    """A check that failed with an error."""
     return DiagnosticResult(what, False, str(error), error.hint)

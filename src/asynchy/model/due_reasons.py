@@ -18,9 +18,9 @@ def why_due(record: ExperimentRecord, policy: Policy, copy: CopyRecord | None) -
         return _why_again(record, policy, copy, copy.listed)
     if copy is not None and copy.attempts:
         return DueReason.AGAIN
-    stale = (why_stale(record, policy, one) for one in record.copies)
+    reasons = (why_stale(record, policy, item) for item in record.copies)
     return next(
-        (why for why in stale if why in (DueReason.RETURNED, DueReason.CHANGED)), DueReason.NEW
+        (why for why in reasons if why in (DueReason.RETURNED, DueReason.CHANGED)), DueReason.NEW
     )
 
 
@@ -48,7 +48,7 @@ def _why_again(
 def _why_compared(
     record: ExperimentRecord, policy: Policy, copy: CopyRecord, listed: datetime
 ) -> DueReason | None:
-    """Why a complete copy of what is still at the facility is compared again, without a visit."""
+    """Why a complete copy is compared again without a visit, while the facility has the data."""
     if policy.is_future(listed):
         return DueReason.CLOCK
     if record.changed is not None and record.changed > listed:
@@ -59,9 +59,9 @@ def _why_compared(
 
 
 def _is_late(record: ExperimentRecord, policy: Policy, copy: CopyRecord) -> bool:
-    """Whether it has to be looked at once more, for what was written late.
+    """Whether it must be compared once more, because of files written late.
 
-    Of an experiment that no visit was told of, the latest file is taken for the visit's end.
+    Without a reported visit, the time of the latest file counts as the visit's end.
     """
     recheck = policy.recheck
     end = record.last_end(policy.now) if record.beamtimes else record.modified
@@ -71,18 +71,18 @@ def _is_late(record: ExperimentRecord, policy: Policy, copy: CopyRecord) -> bool
 
 
 def is_obligation(record: ExperimentRecord, policy: Policy, copy: CopyRecord | None) -> bool:
-    """Whether it was ever asked for: told, mailed, tried, due, or all that is visible is.
+    """Whether it was ever to be fetched: reported, mailed, tried, due, or visible if all are.
 
-    That its visits were called off since does not undo it, if it was ever seen; nor does another
-    destination, if it was complete at the one before. `copy`: the one at the present destination.
+    Visits called off later do not undo it, if it was ever seen; nor does another destination, if it
+    was complete at the one before. `copy`: the one at the present destination.
     """
     if _was_only_told(record):
         return False
     tried = copy is not None and copy.attempts > 0
-    tried = tried or any(one.was_complete for one in record.copies)
-    told = bool(record.beamtimes) or record.called_off
-    known = told or record.mailed or record.note is not None
-    return known or tried or (record.visible and policy.fetch_visible)
+    tried = tried or any(other_copy.was_complete for other_copy in record.copies)
+    was_reported = bool(record.beamtimes) or record.called_off
+    is_known = was_reported or record.mailed or record.note is not None
+    return is_known or tried or (record.visible and policy.fetch_visible)
 
 
 def _was_only_told(record: ExperimentRecord) -> bool:

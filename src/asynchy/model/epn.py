@@ -23,8 +23,8 @@ def is_proposal(text: str) -> bool:
 class Epn:
     """An experiment number such as `12282a`: digits (the proposal), then usually letters.
 
-    People and the portal write one EPN in several ways; they are equal without blanks around them
-    and without case. Whatever passes here is safe as one path segment.
+    People and the portal spell one EPN in several ways; blanks around it and case do not matter. A
+    parsed EPN is safe as one path segment.
     """
 
     text: str
@@ -53,7 +53,7 @@ class Epn:
 
         An integer is taken as its text: JSON and YAML have a bare EPN such as 1234 as a number.
         """
-        if isinstance(value, int) and value in _NUMBERS:  # a bool's text is no EPN's
+        if isinstance(value, int) and value in _NUMBERS:  # the text of a bool is not an EPN
             value = str(value)
         if isinstance(value, str) and _EPN.fullmatch(value.strip()):
             return cls(value)

@@ -1,4 +1,4 @@
-"""What became of an experiment, beside attempts and checks."""
+"""Events of an experiment, in addition to attempts and checks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from asynchy.model.experiment import Experiment
 
 
 class EventKind(Enum):
-    """What happened; the value is stored, and is the text that people read."""
+    """The kind of event; the value is stored, and is the text for people."""
 
     RELEASED = "released"
-    """A person said that it need not come home."""
+    """A person released it: it need not come home."""
     TAKEN_BACK = "release taken back"
-    """A person said that it must come home after all."""
+    """A person took the release back."""
     MOVED = "moved at the facility"
     """Its folder there has another path."""
     RENAMED = "on another beamline"

@@ -1,4 +1,4 @@
-"""Experiments at the facility, their copies at home, and what a listing of them says."""
+"""Experiments at the facility, their copies at home, and the entries of a listing."""
 
 from __future__ import annotations
 
@@ -36,14 +36,15 @@ class LocatedExperiment:
     source: str
     """Absolute path at the facility, without a slash at the end."""
     target: str | None = None
-    """Where the symbolic link points to that `source` is, fit to be read; None: it is a folder, or
-    a link whose target the server does not report."""
+    """The target, escaped, if `source` is a symbolic link; None: it is a folder, or the server does
+    not report the target.
+    """
     second: str | None = None
     """Another folder of the same EPN, whose files are not at home; None: there is none."""
     formerly: Experiment | None = None
-    """The name under which it is known, which `experiment` replaces; None: it is known as that."""
+    """The former name, which `experiment` replaces; None: it has the same name."""
     moved: bool = False
-    """Whether it was known in another folder before: what is here was not compared yet."""
+    """Whether it was in another folder before: the data here were not compared yet."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class BrokenLink:
     target: str | None
     """Where it points to, fit to be read; None: the server does not report."""
     reason: str
-    """Why there is no folder to list, with the target."""
+    """Why it does not lead to a folder that can be listed, with the target."""
     experiment: Experiment | None = None
     """Whose folder it would be; None: a beamline's."""
 
@@ -90,7 +91,7 @@ class DataSize:
 
 
 class EntryKind(Enum):
-    """What an entry of a listing is."""
+    """The kind of an entry of a listing."""
 
     FILE = "file"
     FOLDER = "folder"
@@ -98,7 +99,7 @@ class EntryKind(Enum):
     SPECIAL = "special file"
     """A FIFO, socket or device."""
     DOT_FILE = "dot file"
-    """A file, folder or link that is left out for its name; nothing in such a folder is listed."""
+    """A file, folder or link that is left out because of its name; such a folder is not listed."""
 
 
 @dataclass(frozen=True)
@@ -125,17 +126,17 @@ class Entry:
 
 
 def is_changed(entry: Entry, facts: tuple[int, int] | None) -> bool:
-    """Whether a file's time, which SFTP could not tell when it arrived, is told now by rsync.
+    """Whether rsync now reports a time that SFTP could not report when the file arrived.
 
-    `facts` are the size and time that it was recorded with.
+    `facts` are the recorded size and time.
     """
-    untold = facts == (entry.size, TIME_UNKNOWN)
-    return untold and not is_told_by_sftp(entry.modified)
+    was_unknown = facts == (entry.size, TIME_UNKNOWN)
+    return was_unknown and not is_told_by_sftp(entry.modified)
 
 
 @dataclass(frozen=True)
 class LeftOutCounts:
-    """How much of an experiment is not brought home because of what it is."""
+    """The entries of an experiment that are not brought home because of their kind."""
 
     dot_files: int = 0
     """Names that begin with a dot; a folder counts as one, with all that is in it."""
@@ -152,7 +153,7 @@ class LeftOutCounts:
         return ", ".join(count(number, *nouns) for nouns, number in numbers.items() if number)
 
     def without(self, brought: LeftOutCounts) -> LeftOutCounts:
-        """What is left of it once some were brought home."""
+        """The counts without those that were brought home."""
         return LeftOutCounts(
             max(0, self.dot_files - brought.dot_files),
             max(0, self.symlinks - brought.symlinks),
@@ -164,7 +165,7 @@ NOTHING_LEFT_OUT = LeftOutCounts()
 
 
 class LocalState(Enum):
-    """What is at home in the place of a listed entry."""
+    """The state at home of a listed entry."""
 
     AS_LISTED = "as listed"
     EDITED = "changed at home"
@@ -175,12 +176,12 @@ class LocalState(Enum):
 
 
 OPEN_IT = "ask the facility to open it to the user"
-"""What to do about a folder that may not be read."""
+"""The hint for a folder that may not be read."""
 
 
 @dataclass(frozen=True)
 class Unlisted:
-    """A folder of an experiment that could not be listed: what is in it is not known."""
+    """A folder of an experiment that could not be listed: its content is not known."""
 
     path: bytes
     """Relative to the experiment's folder."""
@@ -193,7 +194,7 @@ class Unlisted:
 
 @dataclass(frozen=True)
 class DifferentCounts:
-    """Files that are at home, but not as listed, by what tells them from the facility's."""
+    """Files that are at home, but not as listed, by their difference from the facility's."""
 
     newer: int = 0
     """The facility's has a later time."""
@@ -214,10 +215,10 @@ NOTHING_DIFFERENT = DifferentCounts()
 PathPair = tuple[bytes, bytes]
 
 
-def same_place_words(other: bytes) -> str:
+def same_place_words(other_path: bytes) -> str:
     """Why a file cannot be at home: another listed one has its place there."""
     return (
-        f"the file system at home does not tell its name from {escaped(other, limit=200)}; "
+        f"the file system at home does not tell its name from {escaped(other_path, limit=200)}; "
         "only one of them can be there (ask the facility to rename one, or use another file system)"
     )
 
@@ -242,7 +243,7 @@ class ListingDiff:
     other_times: int = 0
     """Files that count as at home by their size alone; their time is another one."""
     others: LeftOutCounts = NOTHING_LEFT_OUT
-    """Dot files, links and special files that it has besides."""
+    """Its dot files, links and special files."""
     brought: LeftOutCounts = NOTHING_LEFT_OUT
     """Those of them that are at home."""
     edited_files: int = 0
@@ -268,5 +269,5 @@ class ListingDiff:
 
     @property
     def left_out(self) -> LeftOutCounts:
-        """What is not at home because of what it is."""
+        """Entries that are not at home because of their kind."""
         return self.others.without(self.brought)

@@ -9,10 +9,10 @@ from enum import Enum
 
 
 class ExperimentOrder(Enum):
-    """What a list of experiments can be sorted by; the value is its name in a link."""
+    """Sort orders of a list of experiments; the value is its name in a link."""
 
     URGENCY = "urgency"
-    """What needs a person first, then by when the facility may delete it."""
+    """Those that need a person first, then by deletion date at the facility."""
     EPN = "epn"
     MEASURED = "measured"
     SIZE = "size"
@@ -23,7 +23,7 @@ class ExperimentOrder(Enum):
 
 
 FILTERS = ("state", "beamline", "project", "year", "person", "cause")
-"""What a list can be narrowed by; each is also the name in a link."""
+"""Filters of a list; each is also the name in a link."""
 MAX_PAGE_ROWS = 500
 """Rows of one page at most."""
 RISK_BANDS = (0, 7, 14, 30)
@@ -51,7 +51,7 @@ class ExperimentQuery:
 
 @dataclass(frozen=True)
 class GroupTotals:
-    """What experiments of one kind come to, such as those of a project. Sizes in bytes."""
+    """Totals of a group of experiments, such as those of a project. Sizes in bytes."""
 
     name: str
     experiments: int
@@ -67,7 +67,7 @@ class GroupTotals:
 
 @dataclass(frozen=True)
 class RiskTotals:
-    """What the facility may delete in some days, before it is safe at home."""
+    """Experiments that the facility may delete within some days, before they are safe at home."""
 
     band: int
     """A place in `RISK_BANDS`; after its end: not known how many days are left, and more days."""

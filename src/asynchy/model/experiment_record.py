@@ -25,7 +25,7 @@ UNCOMPARED = "in place at home, and gone from the facility before it was compare
 
 @dataclass(frozen=True)
 class DueNote:
-    """What a cycle has left undone."""
+    """A note of a cycle about an experiment that stays due."""
 
     project: str
     since: datetime
@@ -43,11 +43,11 @@ class ExperimentRecord:
     source: str = ""
     """Its path at the facility; empty: not known."""
     seen: bool = False
-    """Whether anybody has looked for it there; otherwise only the portal has told of it."""
+    """Whether it was looked for at the facility; otherwise only the portal has reported it."""
     visible: bool = False
     """Whether a folder of it was seen at the facility, and not found to be gone since."""
     link_target: str | None = None
-    """Where its folder, a symbolic link at the facility, leads; None: it is no link."""
+    """The target, if its folder at the facility is a symbolic link; None: it is not."""
     problem: str | None = None
     """Why its folder at the facility cannot be used; None: it can, as far as is known."""
     listed: datetime | None = None
@@ -62,11 +62,11 @@ class ExperimentRecord:
     vanished: datetime | None = None
     """When it was no longer found at the facility; None: it is there, as far as is known."""
     completed_elsewhere: bool = False
-    """Whether the original program called it complete, without saying where."""
+    """Whether the original program recorded it as complete, without the place."""
     elsewhere_since: datetime | None = None
-    """Up to when that can hold; None: the original said nothing."""
+    """Up to when that can hold; None: there is no such record."""
     released: datetime | None = None
-    """When a person said that it need not come home; None: it must."""
+    """When a person released it: it need not come home; None: it must."""
     release_reason: str | None = None
     copies: tuple[CopyRecord, ...] = ()
     """Those that must be at their places, in order of destination."""
@@ -74,7 +74,7 @@ class ExperimentRecord:
     """Its visits that are known, in order of their end."""
     note: DueNote | None = None
     called_off: bool = False
-    """Whether the portal has told visits of it, and called all of them off since."""
+    """Whether the portal has reported visits of it, and called all of them off since."""
     mailed: bool = False
     """Whether a mail has named its EPN as one of unknown ownership."""
 
@@ -85,9 +85,9 @@ class ExperimentRecord:
 
     @property
     def uncompared(self) -> str | None:
-        """Where it is at home, if it was gone before a rebuild or `adopt` could compare it.
+        """Its place at home, if it was gone before a rebuild or `adopt` could compare it.
 
-        None: no such thing was noted, or something has come since.
+        None: nothing of that was noted, or something is newer.
         """
         note = self.note
         if note is None or not note.reason.startswith(UNCOMPARED):
@@ -102,25 +102,25 @@ class ExperimentRecord:
 
     @property
     def principal(self) -> Person | None:
-        """Who led its latest visit; None: not known."""
-        told = [item.visit.principal for item in self.beamtimes if item.visit.principal]
-        return told[-1] if told else None
+        """The principal scientist of its latest visit; None: not known."""
+        principals = [item.visit.principal for item in self.beamtimes if item.visit.principal]
+        return principals[-1] if principals else None
 
     def with_beamtimes(self, beamtimes: Iterable[Beamtime]) -> ExperimentRecord:
         """The record with these visits; made for ten thousands of records at a time."""
-        made = object.__new__(ExperimentRecord)
+        unique = object.__new__(ExperimentRecord)
         ordered = tuple(beamtimes)
         if len(ordered) > 1:
             ordered = tuple(sorted(ordered, key=lambda item: item.visit.end))
-        vars(made).update(vars(self), beamtimes=ordered)
-        return made
+        vars(unique).update(vars(self), beamtimes=ordered)
+        return unique
 
     def copy_at(self, destination: Path) -> CopyRecord | None:
         """The copy at a place; None: the catalogue knows none there."""
-        for one in self.copies:
-            there = one.copy.destination
-            if there is destination or there == destination:  # to compare paths takes longer
-                return one
+        for item in self.copies:
+            copies = item.copy.destination
+            if copies is destination or copies == destination:  # to compare paths takes longer
+                return item
         return None
 
     def state_of(self, copy: CopyRecord | None, now: datetime) -> CopyState:
@@ -140,7 +140,7 @@ class ExperimentRecord:
     def unasked(self, now: datetime) -> list[Beamtime]:
         """Its visits that run now, on equipment that the portal is no longer asked about.
 
-        Nobody would learn that such a visit has ended earlier, or was called off.
+        If one ended earlier, or was called off, asynchy would not know.
         """
         return [
             item
@@ -149,7 +149,7 @@ class ExperimentRecord:
         ]
 
     def is_released(self, now: datetime) -> bool:
-        """Whether a person said that it need not come home, and nothing is newer than that."""
+        """Whether a person released it, and nothing is newer than that."""
         released = self.released
         if released is None or is_future(released, now):
             return False
@@ -158,34 +158,34 @@ class ExperimentRecord:
     def touched_since(self, moment: datetime) -> bool:
         """Whether a visit ended, or the files at the facility changed, after a time.
 
-        A file whose time is later than the look at it says nothing: some clock was wrong.
+        A file time later than the listing is ignored: some clock was wrong.
         """
         modified = self.modified
         if modified is not None and self.listed is not None and modified > self.listed:
             modified = None
-        seen = [modified, self.changed, *(item.visit.end for item in self.beamtimes)]
-        return any(when is not None and when > moment for when in seen)
+        times = [modified, self.changed, *(item.visit.end for item in self.beamtimes)]
+        return any(time is not None and time > moment for time in times)
 
 
-def by_epn(one: ExperimentRecord) -> tuple[str, str]:
+def by_epn(record: ExperimentRecord) -> tuple[str, str]:
     """The order of records: by EPN, then by beamline."""
-    return one.experiment.epn.text, one.experiment.beamline
+    return record.experiment.epn.text, record.experiment.beamline
 
 
-def by_beamline(one: ExperimentRecord) -> tuple[str, str]:
+def by_beamline(record: ExperimentRecord) -> tuple[str, str]:
     """By beamline, then by EPN."""
-    return one.experiment.beamline, one.experiment.epn.text
+    return record.experiment.beamline, record.experiment.epn.text
 
 
 def combine(
     known: Iterable[ExperimentRecord], beamtimes: Iterable[Beamtime]
 ) -> list[ExperimentRecord]:
-    """Experiments with their visits, and those that only a visit tells of, in order of EPN.
+    """Experiments with their visits, also those known only by a visit, in order of EPN.
 
     One that was seen below no beamline's folder has the visits of its EPN on any beamline. One that
-    is known under two names, but has one path at the facility, is one. A visit that the portal told
-    on another beamline before stays with that experiment of its EPN until one is seen on the new
-    one: it is the same visit, and its data are there.
+    is known under two names, but has one path at the facility, is one. A visit that the portal
+    reported on another beamline before stays with that experiment of its EPN until one is seen on
+    the new one: it is the same visit, and its data are there.
     """
     records = _as_one(known)
 
@@ -198,12 +198,14 @@ def combine(
         key = epn, item.beamline
         if item.earlier and not is_located(key) and is_located((epn, item.earlier)):
             key = epn, item.earlier
-        placeless = epn, ""
-        visits[placeless if key not in records and placeless in records else key].append(item)
-    for key, mine in visits.items():
+        without_beamline = epn, ""
+        visits[
+            without_beamline if key not in records and without_beamline in records else key
+        ].append(item)
+    for key, of_key in visits.items():
         if key not in records:
-            records[key] = ExperimentRecord(Experiment(mine[0].beamline, mine[0].visit.epn))
-        records[key] = records[key].with_beamtimes(mine)
+            records[key] = ExperimentRecord(Experiment(of_key[0].beamline, of_key[0].visit.epn))
+        records[key] = records[key].with_beamtimes(of_key)
     return [records[key] for key in sorted(records)]
 
 
@@ -214,29 +216,29 @@ _Key = tuple[str, str]
 def _as_one(known: Iterable[ExperimentRecord]) -> dict[_Key, ExperimentRecord]:
     records: dict[_Key, ExperimentRecord] = {}
     by_place: dict[tuple[str, str], _Key] = {}
-    for one in sorted(known, key=by_beamline, reverse=True):  # "" comes last
-        beamline, epn = one.experiment.beamline, one.experiment.epn.text
+    for record in sorted(known, key=by_beamline, reverse=True):  # "" comes last
+        beamline, epn = record.experiment.beamline, record.experiment.epn.text
         key = epn, beamline
-        first = by_place.setdefault((epn, one.source or beamline), key)
-        records[first] = _merged(records[first], one) if first in records else one
+        first_key = by_place.setdefault((epn, record.source or beamline), key)
+        records[first_key] = _merged(records[first_key], record) if first_key in records else record
     return records
 
 
-def _merged(one: ExperimentRecord, other: ExperimentRecord) -> ExperimentRecord:
-    newer, older = (one, other) if _is_later(one.listed, other.listed) else (other, one)
+def _merged(record: ExperimentRecord, other: ExperimentRecord) -> ExperimentRecord:
+    newer, older = (record, other) if _is_later(record.listed, other.listed) else (other, record)
     files = newer if newer.files is not None else older
     return replace(
         newer,
-        experiment=one.experiment,
+        experiment=record.experiment,
         files=files.files,
         bytes=files.bytes,
         modified=files.modified,
-        changed=one.changed if _is_later(one.changed, other.changed) else other.changed,
-        completed_elsewhere=one.completed_elsewhere or other.completed_elsewhere,
-        elsewhere_since=one.elsewhere_since or other.elsewhere_since,
-        copies=one.copies + other.copies,
+        changed=record.changed if _is_later(record.changed, other.changed) else other.changed,
+        completed_elsewhere=record.completed_elsewhere or other.completed_elsewhere,
+        elsewhere_since=record.elsewhere_since or other.elsewhere_since,
+        copies=record.copies + other.copies,
     )
 
 
-def _is_later(one: datetime | None, other: datetime | None) -> bool:
-    return one is not None and (other is None or one >= other)
+def _is_later(time: datetime | None, other_time: datetime | None) -> bool:
+    return time is not None and (other_time is None or time >= other_time)

@@ -22,7 +22,7 @@ from asynchy.model.safety import damage_words, is_emptied, original_settles, une
 
 
 class State(Enum):
-    """Where an experiment stands; the value is the word that people read."""
+    """The state of an experiment; the value is the text for people."""
 
     AT_HOME = "at home"
     DUE = "due"
@@ -36,15 +36,15 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class ExperimentState:
-    """The state of one experiment, and what follows from it."""
+    """The state of one experiment, with the reason and the consequences."""
 
     record: ExperimentRecord
     state: State
     reason: str = ""
-    """Why it is in that state, for people; empty: the state says it all."""
+    """Why it is in that state, for people; may be empty."""
     project: str | None = None
     wanted: Copy | None = None
-    """The copy that the config asks for; None: nobody has said whose it is."""
+    """The copy that the config asks for; None: it has no project."""
     copy: CopyRecord | None = None
     """The copy that counts for it; None: there is none."""
     why: DueReason | None = None
@@ -52,16 +52,16 @@ class ExperimentState:
     left: SkipReason | None = None
     """Why it is not fetched by itself, if it is not."""
     is_mapped: bool = True
-    """Whether the config still says whose it is; otherwise `project` is whose its copy was."""
+    """Whether the config still has its project; otherwise `project` is that of the copy."""
 
     @property
     def experiment(self) -> Experiment:
-        """Whose state it is."""
+        """The experiment of this state."""
         return self.record.experiment
 
     @property
     def because(self) -> str:
-        """Why it is in that state, in one sentence; empty: the state says it all."""
+        """Why it is in that state, in one sentence; may be empty."""
         parts = [self.left.text if self.left is not None else "", self.reason]
         return ": ".join(part for part in parts if part)
 
@@ -82,7 +82,7 @@ class ExperimentState:
 
     @property
     def needs_person(self) -> bool:
-        """Whether it will not come right by itself."""
+        """Whether a person has to act."""
         return self.state is State.UNOWNED or (self.left is not None and self.left.needs_person)
 
 
@@ -96,16 +96,16 @@ def experiment_state(record: ExperimentRecord, policy: Policy) -> ExperimentStat
 
 def _judged(record: ExperimentRecord, policy: Policy) -> ExperimentState:
     """The rules in the order in which they count."""
-    made = _released(record, policy) or _skipped(record, policy)
-    if made is not None:
-        return made
+    decision = _released(record, policy) or _skipped(record, policy)
+    if decision is not None:
+        return decision
     project = policy.rules.project_of(record.epn)
     if project is None:
         detail = f"proposal {record.epn.proposal}"
         unowned = ExperimentState(record, State.UNOWNED, detail, left=SkipReason.UNMAPPED)
-        return _once_owned(record, policy) or unowned
-    wanted = policy.rules.copy_of(record, project)
-    return _Owned(record, policy, project, wanted).state()
+        return _formerly_owned(record, policy) or unowned
+    target = policy.rules.copy_of(record, project)
+    return _Owned(record, policy, project, target).state()
 
 
 def _released(record: ExperimentRecord, policy: Policy) -> ExperimentState | None:
@@ -134,33 +134,33 @@ _OF_THE_COPY = (
     SkipReason.NOT_A_FOLDER,
     SkipReason.SECOND_FOLDER,
 )
-"""What a person has to see to, at home or at the facility, whosever the experiment is."""
+"""Reasons that need a person, whether or not the experiment has a project."""
 
 
-def _once_owned(record: ExperimentRecord, policy: Policy) -> ExperimentState | None:
-    """What was completed for a project that the mapping no longer names is at home all the same.
+def _formerly_owned(record: ExperimentRecord, policy: Policy) -> ExperimentState | None:
+    """The state of an experiment that was completed for a project that the mapping no longer has.
 
-    Nothing newer can be fetched, nor looked for, until somebody says whose it is.
+    It is at home, but newer data cannot be fetched until it is assigned to a project.
     """
-    completed = [one.copy for one in record.copies if one.was_complete and one.copy.project]
+    completed = [copy.copy for copy in record.copies if copy.was_complete and copy.copy.project]
     if not completed:
         return None
     unchecked = replace(policy, recheck=None)
-    found = [_Owned(record, unchecked, one.project, one).state() for one in completed]
-    at_home = [item for item in found if item.is_settled]
-    wrong = [item for item in found if item.left in _OF_THE_COPY]
-    item = next(iter(at_home or wrong), None)
+    candidates = [_Owned(record, unchecked, copy.project, copy).state() for copy in completed]
+    at_home = [item for item in candidates if item.is_settled]
+    with_problem = [item for item in candidates if item.left in _OF_THE_COPY]
+    item = next(iter(at_home or with_problem), None)
     if item is None:
         return None
     place = f"in {item.copy.copy.destination}" if item.state is State.AT_HOME and item.copy else ""
-    said = f"epn_cap_map no longer names proposal {record.epn.proposal}"
-    reason = "; ".join(filter(None, (item.reason or place, said)))
+    mapping_note = f"epn_cap_map no longer names proposal {record.epn.proposal}"
+    reason = "; ".join(filter(None, (item.reason or place, mapping_note)))
     return replace(item, reason=reason, is_mapped=False)
 
 
 @dataclass(frozen=True)
 class _Owned:
-    """An experiment of a project of ours that nobody skips."""
+    """An experiment that belongs to a project and is not skipped."""
 
     record: ExperimentRecord
     policy: Policy
@@ -184,7 +184,7 @@ class _Owned:
         if why is None:
             return self._complete(copy)
         if not is_obligation(self.record, self.policy, copy) and is_usable(self.record.problem):
-            return self._made(State.OUTSIDE, self._why_outside())
+            return self._state(State.OUTSIDE, self._why_outside())
         return self._due(copy, why)
 
     def _why_outside(self) -> str:
@@ -194,7 +194,7 @@ class _Owned:
             return "complete by the original program; never seen at the facility"
         return "never seen at the facility, and in no visit that the portal reports"
 
-    def _made(
+    def _state(
         self,
         state: State,
         reason: str = "",
@@ -212,12 +212,12 @@ class _Owned:
         since = self.policy.running.since.get(self.record.epn)
         if since is None:
             return None
-        return self._made(State.WAITING, f"since {moment(since)}", left=SkipReason.RUNNING)
+        return self._state(State.WAITING, f"since {moment(since)}", left=SkipReason.RUNNING)
 
     def _later(self, copy: CopyRecord | None) -> ExperimentState | None:
         """All its visits ended after a running one began, or have not begun.
 
-        What is complete or missing at home since its last visit has nothing to wait for.
+        A copy that is complete, or missing at home, since its last visit need not wait.
         """
         record, running, now = self.record, self.policy.running, self.policy.now
         if not record.beamtimes or record.last_end(running.reference) is not None:
@@ -232,35 +232,41 @@ class _Owned:
             if current or copy.presence is not Presence.THERE:
                 return None
         if has_ended:
-            return self._made(State.WAITING, left=SkipReason.LATER)
-        if record.unasked(now):  # what it has now is fetched, and compared once it has ended
+            return self._state(State.WAITING, left=SkipReason.LATER)
+        if record.unasked(now):  # its present data is fetched, and compared after the visit
             return None
-        return self._made(State.WAITING, left=SkipReason.NOT_BEGUN)
+        return self._state(State.WAITING, left=SkipReason.NOT_BEGUN)
 
     def _elsewhere(self, copy: CopyRecord | None) -> ExperimentState | None:
         """A copy that we completed at another place counts while nothing newer can be fetched."""
         if copy is not None and copy.was_complete:
             return None
-        looks = {DueReason.LATE, DueReason.REMOVED, DueReason.CLOCK}
+        recheck_reasons = {DueReason.LATE, DueReason.REMOVED, DueReason.CLOCK}
         if self.record.listed is None:  # found at another path, where nothing was listed yet
-            looks.add(DueReason.CHANGED)
-        kept = [one for one in self.record.copies if not self.policy.gives_up(self.record, one)]
-        sound = [one for one in kept if why_stale(self.record, self.policy, one) in {None, *looks}]
-        there = [one for one in sound if one.presence is Presence.THERE]
-        other = next(iter(there or sound), None)
+            recheck_reasons.add(DueReason.CHANGED)
+        counted = [
+            item for item in self.record.copies if not self.policy.gives_up(self.record, item)
+        ]
+        up_to_date = [
+            item
+            for item in counted
+            if why_stale(self.record, self.policy, item) in {None, *recheck_reasons}
+        ]
+        present = [item for item in up_to_date if item.presence is Presence.THERE]
+        other = next(iter(present or up_to_date), None)
         if other is None:
             return None
         absent = self._absent(other)
         if absent and self.wanted.destination in self.policy.filled and not self.record.vanished:
             return self._due(copy, DueReason.MOVED)
-        stale = why_stale(self.record, self.policy, other)
-        if absent is None and stale in looks:
+        reason = why_stale(self.record, self.policy, other)
+        if absent is None and reason in recheck_reasons:
             # It is compared at the place where it is: nothing is fetched a second time.
-            return replace(self, wanted=other.copy)._due(other, stale)
+            return replace(self, wanted=other.copy)._due(other, reason)
         return absent or self._complete(other, f"in {other.copy.destination}")
 
     def _absent(self, copy: CopyRecord | None) -> ExperimentState | None:
-        """What the catalogue calls complete must be at its place; a person decides what follows."""
+        """A copy that is recorded as complete must be at its place; otherwise a person decides."""
         if copy is None or not copy.was_complete or copy.presence is Presence.THERE:
             return None
         if self.policy.gives_up(self.record, copy):
@@ -272,16 +278,16 @@ class _Owned:
         reason = str(place) if unmounted else f"{place} {copy.presence.value}"
         if self.record.vanished is not None:
             reason = f"{reason}; gone from the facility since {moment(self.record.vanished)}"
-            return self._whole_elsewhere() or self._made(State.GONE, reason, copy=copy, left=left)
-        return self._made(State.DUE, reason, copy=copy, why=DueReason.DIFFERENT, left=left)
+            return self._whole_elsewhere() or self._state(State.GONE, reason, copy=copy, left=left)
+        return self._state(State.DUE, reason, copy=copy, why=DueReason.DIFFERENT, left=left)
 
     def _gone(self, copy: CopyRecord | None) -> ExperimentState | None:
         """It is no longer at the facility, and not complete at its place at home."""
         if self.record.vanished is None or (copy is not None and copy.completed is not None):
             return None
         if (place := self.record.uncompared) is not None:
-            return self._made(State.GONE, place, copy=copy, left=SkipReason.UNCOMPARED)
-        lost = self._made(
+            return self._state(State.GONE, place, copy=copy, left=SkipReason.UNCOMPARED)
+        lost = self._state(
             State.GONE, f"since {moment(self.record.vanished)}", copy=copy, left=SkipReason.LOST
         )
         return self._whole_elsewhere() or lost
@@ -294,7 +300,7 @@ class _Owned:
         if not is_emptied(record, copy, self.policy.running.reference):
             return None
         reason = f"its folder there has no files since {moment(record.listed)}; complete at home"
-        return self._made(State.GONE, reason, copy=copy)
+        return self._state(State.GONE, reason, copy=copy)
 
     def _whole_elsewhere(self) -> ExperimentState | None:
         """It is no longer at the facility, and a copy at another place has all of it."""
@@ -303,10 +309,10 @@ class _Owned:
             return None
         since = moment(self.record.vanished)
         reason = f"since {since}; complete in {copy.copy.destination}"
-        return self._made(State.GONE, reason, copy=copy)
+        return self._state(State.GONE, reason, copy=copy)
 
     def _newer(self, copy: CopyRecord) -> str | None:
-        """What the facility may have that is newer than a complete copy; None: nothing known."""
+        """Why the facility may have newer data than a complete copy; None: no reason known."""
         record, now, listed = self.record, self.policy.now, copy.listed
         if listed is None or (listed > now and not self.policy.is_future(listed)):
             return None
@@ -326,7 +332,7 @@ class _Owned:
             reason = (
                 f"{damage_words(copy)}; `asynchy verify` repairs that, or says what is in the way"
             )
-            return self._made(
+            return self._state(
                 State.DUE, reason, copy=copy, why=DueReason.DIFFERENT, left=SkipReason.DAMAGED
             )
         newer = self._newer(copy)
@@ -334,37 +340,39 @@ class _Owned:
             complete = f"complete {place or 'at home'}"
             reason = f"since {moment(record.vanished)}; {newer or complete}"
             if newer is None:
-                return self._made(State.GONE, reason, copy=copy)
-            lost = self._made(State.GONE, reason, copy=copy, left=SkipReason.LOST)
+                return self._state(State.GONE, reason, copy=copy)
+            lost = self._state(State.GONE, reason, copy=copy, left=SkipReason.LOST)
             return self._whole_elsewhere() or lost
         if newer is not None:
             return self._still_running(copy)
         if record.problem is not None:
             left = SkipReason.said_in(record.problem) or SkipReason.NOT_A_FOLDER
-            found = record.problem.removeprefix(f"{left.text}: ")
-            reason = f"{found}; what it had before is complete {place or 'at home'}"
-            return self._made(State.DUE, reason, copy=copy, why=DueReason.CHANGED, left=left)
-        return self._made(State.AT_HOME, place, copy=copy)
+            problem = record.problem.removeprefix(f"{left.text}: ")
+            reason = f"{problem}; what it had before is complete {place or 'at home'}"
+            return self._state(State.DUE, reason, copy=copy, why=DueReason.CHANGED, left=left)
+        return self._state(State.AT_HOME, place, copy=copy)
 
     def _still_running(self, copy: CopyRecord) -> ExperimentState:
-        """What it had is at home; a visit runs that has to end before it is compared again."""
+        """Its data so far is at home; a running visit must end before it is compared again."""
         unasked = self.record.unasked(self.policy.now)
         if not unasked:
-            return self._made(State.WAITING, copy=copy, left=SkipReason.LATER)
+            return self._state(State.WAITING, copy=copy, left=SkipReason.LATER)
         since = f"since {moment(min(item.visit.start for item in unasked))}"
-        return self._made(State.WAITING, since, copy=copy, left=SkipReason.RUNNING)
+        return self._state(State.WAITING, since, copy=copy, left=SkipReason.RUNNING)
 
     def _due(self, copy: CopyRecord | None, why: DueReason) -> ExperimentState:
         left, reason = self._blocker(copy)
-        return self._made(State.DUE, reason, copy=copy, why=why, left=left)
+        return self._state(State.DUE, reason, copy=copy, why=why, left=left)
 
     def _blocker(self, copy: CopyRecord | None) -> tuple[SkipReason | None, str]:
         """Why it cannot be fetched now, though it is due."""
         if not is_usable(self.record.problem):
             return SkipReason.NOT_A_FOLDER, str(self.record.problem)
-        own = {one.mount for one in self.record.copies if one.presence is Presence.MISSING}
+        own_mounts = {
+            item.mount for item in self.record.copies if item.presence is Presence.MISSING
+        }
         for folder in self.wanted.destination.parents if self.policy.unmounted else ():
-            if folder in self.policy.unmounted and folder not in own:
+            if folder in self.policy.unmounted and folder not in own_mounts:
                 return SkipReason.UNMOUNTED, str(self.policy.unmounted[folder])
         owner = self.policy.owners.get(str(self.wanted.destination), self.record.experiment)
         if owner != self.record.experiment:
@@ -393,6 +401,6 @@ class _Owned:
 
 
 def same_destination(destination: Path, owner: Experiment) -> str:
-    """That a place belongs to another experiment, and what to do, for people."""
+    """The message if a place belongs to another experiment, with the hint."""
     whose = f"{owner.epn} ({owner.beamline})" if owner.beamline else str(owner.epn)
     return f"{destination} belongs to {whose}; put {{beamline}} into destination-path"

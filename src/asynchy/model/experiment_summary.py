@@ -1,4 +1,4 @@
-"""One experiment as a list shows it: state, owner, size, and what is to be done."""
+"""One experiment as a list shows it: state, owner, size, next step."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class ExperimentSummary:
-    """What the dashboard, its API and its metrics say of one experiment. Sizes in bytes."""
+    """One experiment for the dashboard, its API and its metrics. Sizes in bytes."""
 
     epn: str
     beamline: str
     """Empty: not known."""
     proposal: int
     project: str
-    """Empty: nobody has said."""
+    """Empty: none is assigned."""
     state: str
     """The name of a `State` in lower case, such as `at_home`."""
     cause: str
@@ -23,17 +23,17 @@ class ExperimentSummary:
     is_settled: bool
     """Whether nothing is left to do for it, as far as is known."""
     is_asked_for: bool
-    """Whether a transfer of it is to come: it is due and nothing is in the way."""
+    """Whether a transfer will follow: it is due and nothing prevents it."""
     why: str
     """Why it is in its state, in one sentence."""
     next_step: str
     """What happens next, or what a person has to do; empty: nothing."""
     attention: str
-    """What else a person should look at; empty: nothing."""
+    """Other things for a person to check; empty: nothing."""
     title: str
     """The proposal's, of the latest visit; empty: not known."""
     person: str
-    """Who led the latest visit; empty: not known."""
+    """The principal scientist of the latest visit; empty: not known."""
     email: str
     measured: datetime | None
     """The end of its latest visit, or the time of its latest file; None: not known."""
@@ -48,7 +48,7 @@ class ExperimentSummary:
     damaged: int
     """Files at home that are missing, or in which something was found wrong."""
     level: str
-    """What is proven of the copy that counts; empty: nothing."""
+    """The level of proof of the copy that counts; empty: none."""
     completed: datetime | None
     verified: datetime | None
     destination: str

@@ -1,4 +1,4 @@
-"""What a path names that is not a file: opening some of these waits for ever."""
+"""Kinds of entries that are not files: opening some of them blocks for ever."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ _KINDS = (
 
 
 def other_kind(mode: int) -> str | None:
-    """What it is by its `st_mode`, such as `a folder`; None: a file."""
-    return next((what for is_one, what in _KINDS if is_one(mode)), None)
+    """The kind by its `st_mode`, such as `a folder`; None: a file."""
+    return next((kind for is_one, kind in _KINDS if is_one(mode)), None)

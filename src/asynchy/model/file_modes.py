@@ -13,15 +13,16 @@ Rule = Literal["group-shared", "source", "umask"]
 
 @dataclass(frozen=True)
 class Modes:
-    """Which bits of the facility's arrive; setuid and sticky never do.
+    """Which of the facility's permission bits are kept; setuid and sticky never are.
 
-    Whatever the facility says, the owner may read and write what arrives, and enter folders.
+    The owner may always read and write the files, and enter the folders.
     """
 
     rule: Rule = "group-shared"
-    """`group-shared`: the group may work with it, others may not change it, and what is made in a
-    folder belongs to the folder's group; in rsync's words `--chmod=Dg+s,ug+w,o-wx,ug+X,u+r`.
-    `source`: the facility's. `umask`: the facility's without those that the umask takes away."""
+    """`group-shared`: the group may work with it, others may not change it, and new files in a
+    folder belong to the folder's group; as an rsync option `--chmod=Dg+s,ug+w,o-wx,ug+X,u+r`.
+    `source`: the facility's. `umask`: the facility's without those that the umask takes away.
+    """
     umask: int = 0o022
 
     def of(self, entry: Entry) -> int:
@@ -39,4 +40,4 @@ class Modes:
 
 
 GROUP_SHARED = Modes()
-"""The original's, and ours where nothing else is asked for."""
+"""The mode of the original, and the default."""

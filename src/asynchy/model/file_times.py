@@ -1,4 +1,4 @@
-"""The times of files: in whole seconds, for SFTP (version 3) tells no more."""
+"""The times of files: in whole seconds, since SFTP (version 3) has no more."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 TIME_UNKNOWN = -(1 << 62)
 """Stands for the time of a file that the server does not report; no file has that one.
 
-SFTP (version 3) tells times in 32 bits without a sign: none before 1970 or after 2106.
+SFTP (version 3) has times of 32 bits without a sign: none before 1970 or after 2106.
 """
 
 MAX_TIME_TOLERANCE = 86_400  # seconds
@@ -17,7 +17,7 @@ _MAX_32_BIT_TIME = (1 << 31) - 1  # seconds since 1970
 
 
 def tolerate(seconds: int) -> None:
-    """Take times that differ by so much for the same, in this process, from now on.
+    """Treat times that differ by up to `seconds` as equal, in this process, from now on.
 
     With any number, the last time of file systems with 32 bits stands for every later one, too.
 
@@ -38,7 +38,7 @@ def is_time(found: os.stat_result, modified: int) -> bool:
 
 
 def same_time(at_home: int, modified: int) -> bool:
-    """Whether a time at home is one that was told, or that one is not known; in seconds."""
+    """Whether a time at home equals the reported one, or that is unknown; in seconds."""
     if modified in (at_home, TIME_UNKNOWN):
         return True
     if not _tolerance:
@@ -52,5 +52,5 @@ def is_last_of_32_bits(at_home: int, modified: int) -> bool:
 
 
 def is_told_by_sftp(modified: int) -> bool:
-    """Whether SFTP (version 3) can tell a time."""
+    """Whether SFTP (version 3) can represent a time."""
     return 0 <= modified < 1 << 32

@@ -1,4 +1,4 @@
-"""What to do if a file of our own state cannot be written."""
+"""The hint if a file of asynchy's own state cannot be written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def folder_hint(error: OSError, folder: Path) -> str:
-    """What a person does about the folder in which a file could not be made or replaced.
+    """The hint for a folder in which a file could not be made or replaced.
 
     Under systemd's ProtectSystem a folder is read-only for the service, and writable for the
     person who looks at it (systemd.exec(5)).

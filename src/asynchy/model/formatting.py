@@ -17,11 +17,14 @@ def escaped(name: bytes | str, *, limit: int = 400) -> str:
     text = os.fsdecode(name)
     if len(text) > 2 * limit:  # what is cut out below may be a megabyte
         text = text[:limit] + text[-limit:]
-    safe = "".join(c if c.isprintable() and c != "\\" else _escaped(c) for c in text)
+    safe = "".join(
+        character if character.isprintable() and character != "\\" else _escaped(character)
+        for character in text
+    )
     if len(safe) <= limit:
         return safe
-    half = (limit - 1) // 2
-    return f"{safe[:half]}…{safe[-half:]}"
+    half_limit = (limit - 1) // 2
+    return f"{safe[:half_limit]}…{safe[-half_limit:]}"
 
 
 def printable(text: str) -> str:
@@ -33,7 +36,7 @@ def _escaped(character: str) -> str:
     if character == "\\":
         return "\\\\"
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8, as os.fsdecode carries it
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as os.fsdecode represents it
         return f"\\x{code - 0xDC00:02x}"
     if 0x80 <= code <= 0xFF:  # a character; `\\x` with such a number stands for a byte
         return f"\\u{code:04x}"

@@ -1,8 +1,8 @@
-"""When this process last got on with something, or waited for something that has a limit.
+"""When this process last made progress, or waited for something with a limit.
 
-Whoever works calls `beat` with each step; whoever waits does so as long as the wait has a limit of
-its own, or a reason that people know: the next cycle, a connection that another process has. A file
-system that hangs is neither, and nothing is heard then.
+Working code calls `beat` with each step; waiting code calls it while the wait has its own limit, or
+a known reason: the next cycle, a connection that another process has. Nothing calls it while a file
+system hangs.
 """
 
 from __future__ import annotations

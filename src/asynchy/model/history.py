@@ -1,4 +1,4 @@
-"""What was done for copies: one attempt or check, with the copy that it was for."""
+"""The history of copies: one attempt or check, with its copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose the entries of `ignore.yml` are, and which ones a cycle adds."""
+"""The origin of the entries of `ignore.yml`, and which ones a cycle adds."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from asynchy.model.policy import IgnoreEntry, Origin
 
 
 def entries_now(
-    known: Mapping[str, IgnoreEntry],
-    said: Mapping[str, Origin | None],
+    stored: Mapping[str, IgnoreEntry],
+    marked: Mapping[str, Origin | None],
     now: datetime,
     *,
-    first: bool,
+    is_first_read: bool,
 ) -> dict[str, IgnoreEntry]:
-    """The entries that are in the file now, and those of ours that a person has taken out.
+    """The entries of the file now, and entries of ours that a person has removed.
 
-    `said`: by EPN, whose its lines say that it is; None: they do not say. That counts whatever the
-    catalogue knows: it may be new, or restored from a backup of the time when another entry of the
-    same EPN was there. `first`: the file was never read before. What it then holds is the original
-    program's; what comes later is a person's, unless its line says that we wrote it.
+    `marked`: EPN -> the origin that its line names; None: none. The mark counts more than the
+    catalogue, which may be new, or restored from a backup with another entry of the same EPN.
+    `is_first_read`: the file was never read before. Its entries then are the original program's;
+    later ones are a person's, unless the line has asynchy's mark.
     """
-    unknown = Origin.ORIGINAL if first else Origin.PERSON
-    found = {}
-    for epn, whose in said.items():
-        entry = known.get(epn)
+    unknown = Origin.ORIGINAL if is_first_read else Origin.PERSON
+    entries = {}
+    for epn, mark in marked.items():
+        entry = stored.get(epn)
         is_ours = entry is not None and entry.origin is Origin.OURS
-        contradicts = whose is not None and is_ours != (whose is Origin.OURS)
+        contradicts = mark is not None and is_ours != (mark is Origin.OURS)
         if entry is None or entry.origin is Origin.REMOVED or contradicts:
-            entry = IgnoreEntry(Origin.OURS if whose is Origin.OURS else unknown, now)
-        found[epn] = entry
-    for epn in known.keys() - found.keys():
-        if known[epn].origin is Origin.OURS:
-            found[epn] = IgnoreEntry(Origin.REMOVED, now)
-        elif known[epn].origin is Origin.REMOVED:
-            found[epn] = known[epn]
-    return found
+            entry = IgnoreEntry(Origin.OURS if mark is Origin.OURS else unknown, now)
+        entries[epn] = entry
+    for epn in stored.keys() - entries.keys():
+        if stored[epn].origin is Origin.OURS:
+            entries[epn] = IgnoreEntry(Origin.REMOVED, now)
+        elif stored[epn].origin is Origin.REMOVED:
+            entries[epn] = stored[epn]
+    return entries
 
 
 def epns_to_add(
-    states: Iterable[ExperimentState], ignored: Collection[str], done: Collection[Experiment]
+    states: Iterable[ExperimentState], ignored: Collection[str], completed: Collection[Experiment]
 ) -> list[Epn]:
     """The EPNs without an entry of which every known experiment is settled.
 
-    `done` are the experiments that this cycle has completed.
+    `completed` are the experiments that this cycle has completed.
     """
     by_epn: defaultdict[Epn, list[ExperimentState]] = defaultdict(list)
     for item in states:
@@ -57,5 +57,5 @@ def epns_to_add(
         epn
         for epn, items in by_epn.items()
         if epn.text not in ignored
-        and all(item.is_settled or item.experiment in done for item in items)
+        and all(item.is_settled or item.experiment in completed for item in items)
     ]

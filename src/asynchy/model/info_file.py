@@ -1,4 +1,4 @@
-"""`.info`: what the facility writes beside the data about an experiment.
+"""`.info`: a file of the facility beside the data, about an experiment.
 
 A Python literal with `EPN`, `PI {Email, Name, ScientistID}`, `startBooking`, `finishBooking` and
 `users`; anything in it can be missing.
@@ -21,7 +21,7 @@ MAX_INFO_BYTES = 65_536
 
 @dataclass(frozen=True)
 class Info:
-    """Who measured, as far as the file says."""
+    """The people of the visit, as far as the file has them."""
 
     principal: Person | None
     users: tuple[Person, ...]
@@ -32,24 +32,24 @@ class Info:
 
 
 def parse_info(data: bytes) -> Info | None:
-    """What the file says; None if it cannot be understood."""
+    """The content of the file; None if it cannot be parsed."""
     if len(data) > MAX_INFO_BYTES:
         return None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd escapes in somebody's name
-            found = ast.literal_eval(data.decode("utf-8", "replace").strip())
+            warnings.simplefilter("ignore")  # unusual escapes in a name
+            text = ast.literal_eval(data.decode("utf-8", "replace").strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         return None
-    if not isinstance(found, dict):
+    if not isinstance(text, dict):
         return None
-    listed = found.get("users")
+    listed = text.get("users")
     users = [_person(item) for item in listed] if isinstance(listed, (list, tuple)) else []
     return Info(
-        principal=_person(found.get("PI")),
+        principal=_person(text.get("PI")),
         users=tuple(person for person in users if person is not None),
-        start=_time(found.get("startBooking")),
-        finish=_time(found.get("finishBooking")),
+        start=_time(text.get("startBooking")),
+        finish=_time(text.get("finishBooking")),
     )
 
 

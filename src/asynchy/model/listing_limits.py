@@ -1,4 +1,4 @@
-"""How much a listing may tell of one experiment before it counts as a server that went wrong.
+"""Limits of the listing of one experiment; beyond them, the server counts as faulty.
 
 The facility is not trusted with our memory, disk and time: a folder without an end, a file of
 10^18 bytes and a name as long as a packet each end in an error for their experiment.
@@ -15,11 +15,11 @@ MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 4095
 """Bytes of a path: PATH_MAX of Linux, without the byte that ends it."""
 MAX_EXPERIMENT_BYTES = 1 << 53
-"""Bytes of an experiment: 9 PB. Sums of such stay what a database can add."""
+"""Bytes of an experiment: 9 PB. Sums of these still fit into a database."""
 
 
 def check_name(path: bytes) -> None:
-    """See that the name at the end of a path is one that a file can have.
+    """Check the length of the name at the end of a path.
 
     Raises:
         ValueError: it is longer than Linux allows.
@@ -32,11 +32,11 @@ def check_name(path: bytes) -> None:
 
 
 SHORTEN_IT = "ask the facility to move it to a shorter path"
-"""What to do about a folder in which paths are too long."""
+"""The hint for a folder in which paths are too long."""
 
 
 class ListingLimits:
-    """Adds up what is listed of one experiment, so many entries at most."""
+    """Counts the listed entries and bytes of one experiment, up to the limits."""
 
     def __init__(self, entries: int) -> None:
         self._entries = entries
@@ -47,7 +47,7 @@ class ListingLimits:
         """Count some entries.
 
         Raises:
-            ValueError: with these they are too many, or too large together.
+            ValueError: there are too many now, or they are too large together.
         """
         for entry in entries:
             self._left -= 1

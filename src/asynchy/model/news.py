@@ -1,6 +1,7 @@
-"""What people and other programs are told, and how it waits until they have it.
+"""Messages for people and other programs, and their delivery state.
 
-A `Condition` holds for some time: each channel is told once when it begins. An `Arrival` happened.
+A `Condition` holds for some time: each channel gets one message when it begins. An `Arrival` is an
+event.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _BACKOFF = Backoff(first=60, longest=6 * 3600)
 
 
 class NewsKind(Enum):
-    """What is told; the value is stored, and is the word in the config."""
+    """The kind of message; the value is stored, and used in the config."""
 
     CAME_HOME = "came-home"
     NEEDS_PERSON = "needs-person"
@@ -47,9 +48,9 @@ class Condition:
     """In one sentence, without a person's name."""
     experiment: Experiment | None = None
     project: str | None = None
-    """Whose it is; None: nobody has said, or it is about all."""
+    """The project; None: none is assigned, or it concerns all."""
     people: str = ""
-    """Who led the visit, for channels that ask for people; empty: not known."""
+    """The principal scientist, for channels that ask for people; empty: not known."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,11 @@ class Message:
     created: datetime
     body: bytes
     message_id: str
-    """The same in each try, so that a receiver can tell a second delivery."""
+    """The same in each try, so that a receiver can detect a second delivery."""
     not_before: datetime | None = None
     """It waits until then, for others that go together with it; None: it need not."""
     detail: dict[str, Any] | None = None
-    """What is noted when it has been delivered."""
+    """The marks to store after the delivery."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class WaitingMessage(Message):
 
 
 def wait_after(tries: int) -> timedelta:
-    """How long a message waits after so many failed tries: a minute, then twice as long each time.
+    """The wait after `tries` failed tries: a minute, then twice as long each time.
 
     Six hours at most.
     """

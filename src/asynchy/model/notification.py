@@ -1,4 +1,4 @@
-"""What was said of experiments in mails, and what there is to say."""
+"""The mail history of experiments, and the data for the next mail."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class NotificationHistory:
-    """What has been said of an EPN in mails that the mail server took."""
+    """The history of an EPN in mails that the mail server took."""
 
     first: datetime
     times: int
@@ -16,7 +16,7 @@ class NotificationHistory:
 
 @dataclass(frozen=True)
 class DataAtFacility:
-    """What the catalogue knows of the data at the facility."""
+    """The recorded data at the facility."""
 
     files: int
     bytes: int

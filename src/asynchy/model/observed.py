@@ -1,4 +1,4 @@
-"""What a cycle has seen, added to what was known: nothing is written."""
+"""Adds the observations of a cycle to the records; nothing is written."""
 
 from __future__ import annotations
 
@@ -34,38 +34,38 @@ class FolderSeen:
 
     @property
     def _folders(self) -> frozenset[Epn]:
-        found = {located.experiment.epn for located in self.located}
+        located = {located.experiment.epn for located in self.located}
         links = {link.experiment.epn for link in self.broken if link.experiment is not None}
-        return frozenset(found | links)
+        return frozenset(located | links)
 
 
 def observed(
-    records: Iterable[ExperimentRecord], seen: Iterable[FolderSeen], now: datetime
+    records: Iterable[ExperimentRecord], folders: Iterable[FolderSeen], now: datetime
 ) -> list[ExperimentRecord]:
-    """The records with what the folders say: what is visible, what is a broken link, what is gone.
+    """The records, updated from the folders: visible, a broken link, or gone.
 
     In order of EPN, as they come from the catalogue.
     """
-    known = {record.experiment: record for record in records}
-    for folder in seen:
-        _rename(known, folder.located)
-        known |= _located(known, folder.located, now)
-        known |= _broken(known, folder.broken)
-        known |= _replaced(known, folder)
+    by_experiment = {record.experiment: record for record in records}
+    for folder in folders:
+        _rename(by_experiment, folder.located)
+        by_experiment |= _located(by_experiment, folder.located, now)
+        by_experiment |= _broken(by_experiment, folder.broken)
+        by_experiment |= _replaced(by_experiment, folder)
         present = folder.epns
-        for experiment, record in list(known.items()):
-            here = record.source.rpartition("/")[0] == folder.folder
-            if here and experiment.epn not in present and record.vanished is None:
-                known[experiment] = replace(record, vanished=now, visible=False)
-    found = known.values()
-    visits = [item for record in found for item in record.beamtimes]
+        for experiment, record in list(by_experiment.items()):
+            is_in_folder = record.source.rpartition("/")[0] == folder.folder
+            if is_in_folder and experiment.epn not in present and record.vanished is None:
+                by_experiment[experiment] = replace(record, vanished=now, visible=False)
+    observed_records = by_experiment.values()
+    visits = [item for record in observed_records for item in record.beamtimes]
     if any(item.earlier for item in visits):  # one may be of an experiment that was just seen
-        return combine((record.with_beamtimes(()) for record in found), visits)
-    return sorted(found, key=by_epn)
+        return combine((record.with_beamtimes(()) for record in observed_records), visits)
+    return sorted(observed_records, key=by_epn)
 
 
 def problem_of(located: LocatedExperiment) -> str | None:
-    """What is wrong with the folder of an experiment, though it can be listed; None: nothing."""
+    """The problem of an experiment's folder that can be listed; None: it has none."""
     if located.second is None:
         return None
     return f"{SkipReason.SECOND_FOLDER.text}: {located.second}"
@@ -94,9 +94,9 @@ def is_back(
     """Whether a folder that is there now has to be compared, because it was not there before.
 
     `was_seen`: it was seen at some time; `was_usable`: when it was last looked for, it was there
-    and could be listed. What a person released while there was no folder may have data now, and
-    what was fetched before may have other files. So it may if it `moved`: nothing was listed where
-    it is now. What a person released stays so if it was only moved.
+    and could be listed. An experiment that was released while it had no folder may have data now,
+    and a fetched one may have other files. The same if it `moved`: its new place was not listed
+    yet. A released one stays released if it was only moved.
     """
     if moved and has_copies and not is_released:
         return True
@@ -108,19 +108,19 @@ def _rename(known: dict[Experiment, ExperimentRecord], found: Iterable[LocatedEx
     for located in found:
         if located.formerly is None or located.formerly not in known:
             continue
-        name, told = located.experiment, known.get(located.experiment)
-        if told is not None and told.source:
+        name, existing = located.experiment, known.get(located.experiment)
+        if existing is not None and existing.source:
             continue
-        old = known.pop(located.formerly)
-        held = [*old.copies, *(told.copies if told is not None else ())]
-        copies = [replace(one, copy=replace(one.copy, experiment=name)) for one in held]
-        visits = [*(told.beamtimes if told is not None else ()), *old.beamtimes]
+        former = known.pop(located.formerly)
+        copies_before = [*former.copies, *(existing.copies if existing is not None else ())]
+        copies = [replace(copy, copy=replace(copy.copy, experiment=name)) for copy in copies_before]
+        visits = [*(existing.beamtimes if existing is not None else ()), *former.beamtimes]
         known[name] = replace(
-            old,
+            former,
             experiment=name,
-            copies=tuple(sorted(copies, key=lambda one: str(one.copy.destination))),
+            copies=tuple(sorted(copies, key=lambda copy: str(copy.copy.destination))),
             beamtimes=(),
-            note=told.note if told is not None else None,
+            note=existing.note if existing is not None else None,
         ).with_beamtimes(item for item in visits if item.beamline == name.beamline)
 
 
@@ -130,11 +130,11 @@ def _located(
     changed = {}
     for located in found:
         record = known.get(located.experiment) or ExperimentRecord(located.experiment)
-        same = record.seen and record.visible and record.source == located.source
+        unchanged = record.seen and record.visible and record.source == located.source
         problem = problem_of(located)
-        if same and record.problem == problem and record.link_target == located.target:
+        if unchanged and record.problem == problem and record.link_target == located.target:
             continue
-        back = is_back(
+        is_back_again = is_back(
             was_seen=bool(record.source),
             was_usable=record.visible and is_usable(record.problem),
             is_released=record.released is not None,
@@ -143,7 +143,7 @@ def _located(
         )
         changed[located.experiment] = replace(
             record,
-            changed=now if back else record.changed,
+            changed=now if is_back_again else record.changed,
             listed=None if located.moved else record.listed,
             source=located.source,
             seen=True,
@@ -176,12 +176,12 @@ def _broken(
 def _replaced(
     known: Mapping[Experiment, ExperimentRecord], folder: FolderSeen
 ) -> dict[Experiment, ExperimentRecord]:
-    """What was seen in a folder, and has something in its place that is neither folder nor link."""
-    other = folder.only_other
+    """Experiments that were seen, and now have neither a folder nor a link in their place."""
+    only_others = folder.only_other
     return {
         experiment: replace(record, problem=not_a_folder(record.source))
         for experiment, record in known.items()
-        if experiment.epn in other
+        if experiment.epn in only_others
         and record.vanished is None
         and record.source.rpartition("/")[0] == folder.folder
     }

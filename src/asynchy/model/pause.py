@@ -1,4 +1,4 @@
-"""That a person has paused the service: it fetches nothing until it is resumed."""
+"""A pause of the service by a person: it fetches nothing until it is resumed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asynchy.errors import ServicePaused
 from asynchy.model.formatting import escaped, moment
 
 HOW_TO_END = "`asynchy resume` ends the pause"
-"""What to do about a pause."""
+"""The hint about a pause."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Pause:
     until: datetime | None
     """When it ends by itself; None: a person ends it."""
     reason: str
-    """In that person's words; empty: none was given."""
+    """As the person gave it; empty: none."""
 
     @property
     def sentence(self) -> str:
-        """That mxsync is paused, and what to do about it."""
+        """The message that mxsync is paused, with the hint."""
         return f"mxsync is {self}; {HOW_TO_END}"
 
     def as_error(self) -> ServicePaused:

@@ -26,9 +26,9 @@ class Person:
         email: Any = None,
         organisation: Any = None,
     ) -> Self:
-        """A person from whatever the facility said."""
-        told = (first_names, last_name, email, organisation)
-        return cls(*map(single_line, told))
+        """A person from the facility's values."""
+        texts = (first_names, last_name, email, organisation)
+        return cls(*map(single_line, texts))
 
     @property
     def name(self) -> str:
@@ -49,8 +49,8 @@ class Person:
 
 
 def single_line(value: Any) -> str:
-    """A text from outside on one line, what does not print a blank; empty if it is no text."""
+    """A text from outside on one line, unprintable characters as blanks; empty if not text."""
     if not isinstance(value, str):
         return ""
-    safe = "".join(c if c.isprintable() else " " for c in value)
+    safe = "".join(character if character.isprintable() else " " for character in value)
     return " ".join(safe.split())[:_MAX_LENGTH]

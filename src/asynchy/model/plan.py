@@ -1,4 +1,4 @@
-"""What a decision comes to: a transfer with its reason, or the reason why there is none.
+"""The results of a decision: a transfer with its reason, or the reason against one.
 
 The dry run prints these objects; the live run executes the same ones.
 """
@@ -23,7 +23,7 @@ class _Reason(NamedTuple):
 
 
 class SkipReason(Enum):
-    """Why an experiment is left out of a run, and what follows from that."""
+    """Why an experiment is left out of a run, and the consequences."""
 
     RUNNING = _Reason("a visit is running", False)
     LATER = _Reason("its visit ended after the running one began", False)
@@ -70,7 +70,7 @@ class SkipReason(Enum):
 
     @classmethod
     def said_in(cls, reason: str) -> SkipReason | None:
-        """The reason that a note of a cycle begins with; None: it says something else."""
+        """The reason that a note of a cycle begins with; None: it begins with another text."""
         texts = {one.value.text: one for one in cls}
         whole = [text for text in texts if reason == text or reason.startswith(f"{text}: ")]
         return texts[max(whole, key=len)] if whole else None
@@ -87,12 +87,12 @@ class SkipReason(Enum):
 
     @property
     def needs_person(self) -> bool:
-        """Whether no later cycle settles it by itself."""
+        """Whether a later cycle cannot settle it by itself."""
         return self.value.needs_person
 
     @property
     def is_mount(self) -> bool:
-        """Whether it is about a file system at home, so that it is said once for all of it."""
+        """Whether it concerns a file system at home, so that it is reported once."""
         return self in (SkipReason.UNMOUNTED, SkipReason.NO_PROJECT_FOLDER)
 
     @property
@@ -141,7 +141,7 @@ class DueCopy:
     copy: Copy
     why: DueReason
     expected: DataSize | None = None
-    """What will have to be fetched, where the catalogue knows that already."""
+    """The expected size of the transfer, if the catalogue knows it."""
 
     @property
     def experiment(self) -> Experiment:
@@ -160,12 +160,12 @@ class PlannedTransfer:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run is going to do, and what it leaves out."""
+    """The transfers of one run, and the experiments that it leaves out."""
 
     transfers: tuple[PlannedTransfer, ...]
     left_out: tuple[Skipped, ...]
     problems: tuple[str, ...]
-    """What could not be asked; while there is one, the visits running now are not all known."""
+    """Failed requests; while there is one, not all running visits are known."""
     unlisted: tuple[str, ...] = ()
     """Folders of experiments that could not be listed, so that more may be visible."""
     states: tuple[ExperimentState, ...] = ()
@@ -173,7 +173,7 @@ class Plan:
     ignored: frozenset[str] = frozenset()
     """The EPNs with an entry in `ignore.yml`."""
     notices: tuple[str, ...] = ()
-    """What people should know besides, such as a visit that has been running for weeks."""
+    """Further notes for people, such as a visit that has been running for weeks."""
     odd_rows: tuple[str, ...] = ()
     """Rows of the catalogue that were left out because their EPN is none, a sentence each."""
     beyond_limit: int = 0
@@ -187,13 +187,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class FreeSpace:
-    """Free space for an unprivileged user at a destination; None: the file system does not say."""
+    """Free space for an unprivileged user at a destination; None: not reported."""
 
     bytes: int | None
     inodes: int | None
 
     def less(self, listing_diff: ListingDiff) -> FreeSpace:
-        """What is free once all that the listing difference lacks is there."""
+        """The free space after all missing files of the difference have arrived."""
         entries = listing_diff.missing_files + listing_diff.missing_folders
         return FreeSpace(
             bytes=None if self.bytes is None else self.bytes - listing_diff.missing_space,

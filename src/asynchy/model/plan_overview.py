@@ -1,4 +1,4 @@
-"""What a cycle leaves alone, counted and named."""
+"""Counts and names the experiments that a cycle does not fetch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PlanOverview:
     elsewhere: tuple[ExperimentState, ...]
     """Complete at another place than the config asks for."""
     outside: tuple[Experiment, ...]
-    """Visible and ours, but never in a visit: only `fetch-visible` makes them due."""
+    """Visible, with a project, but never in a visit: only `fetch-visible` makes them due."""
     shrunk: tuple[ExperimentState, ...]
     """The facility no longer has all that their copies hold."""
     replaced: tuple[CopyRecord, ...]
@@ -38,16 +38,16 @@ class PlanOverview:
 
 def overview_of(states: Iterable[ExperimentState]) -> PlanOverview:
     """The overview of the states of all experiments."""
-    found = list(states)
+    items = list(states)
     return PlanOverview(
-        counts=Counter(item.state for item in found),
-        elsewhere=tuple(item for item in found if item.is_elsewhere),
+        counts=Counter(item.state for item in items),
+        elsewhere=tuple(item for item in items if item.is_elsewhere),
         outside=tuple(
-            item.experiment for item in found if item.state is State.OUTSIDE and item.record.visible
+            item.experiment for item in items if item.state is State.OUTSIDE and item.record.visible
         ),
-        shrunk=tuple(item for item in found if item.copy is not None and item.copy.losses),
+        shrunk=tuple(item for item in items if item.copy is not None and item.copy.losses),
         replaced=tuple(
-            copy for item in found for copy in item.record.copies if copy.replaced.files
+            copy for item in items for copy in item.record.copies if copy.replaced.files
         ),
     )
 
@@ -59,28 +59,28 @@ def named(names: Sequence[str]) -> str:
 
 
 def sentences(overview: PlanOverview, *, shrunk: bool = True) -> list[str]:
-    """What a plan, a status and a mail say of it, a sentence each.
+    """Sentences of the overview for a plan, a status and a mail.
 
-    `shrunk`: also what the facility lost, and kept files whose place has less now, which a mail
-    says in another part.
+    `shrunk`: also files that the facility lost, and kept files whose place has less now; a mail has
+    these in another part.
     """
-    said = []
+    result = []
     if overview.outside:
         number = count(len(overview.outside), "experiment is", "experiments are")
-        names = named([name_of(one) for one in overview.outside])
-        said.append(
+        names = named([name_of(experiment) for experiment in overview.outside])
+        result.append(
             f"{number} visible at the SFTP service and ours, but in no visit that the portal "
             f"reports: {names}. `fetch-visible: true` fetches what is visible."
         )
     for item in overview.elsewhere:
-        said.append(f"{name_of(item.experiment)} is complete at another place: {item.reason}")
+        result.append(f"{name_of(item.experiment)} is complete at another place: {item.reason}")
     for item in overview.shrunk if shrunk else ():
         assert item.copy is not None
-        said.append(f"{name_of(item.experiment)}: {item.copy.losses}")
-    said += [
+        result.append(f"{name_of(item.experiment)}: {item.copy.losses}")
+    result += [
         replaced_sentence(copy) for copy in overview.replaced if shrunk or not copy.replaced.by_less
     ]
-    return said
+    return result
 
 
 def replaced_sentence(copy: CopyRecord) -> str:
@@ -90,62 +90,62 @@ def replaced_sentence(copy: CopyRecord) -> str:
 
 @dataclass(frozen=True)
 class Attention:
-    """Something that will not come right by itself."""
+    """Something that needs a person."""
 
     key: str
-    """The same as long as it is the same thing, whatever the text says of sizes and times."""
+    """Identifies the condition, even if sizes and times in the text change."""
     text: str
     item: ExperimentState
     """The experiment, or the first of those that it is about."""
 
 
 def attention(states: Iterable[ExperimentState], now: datetime) -> tuple[str, ...]:
-    """What will not come right by itself, a sentence each; a missing mount is named once."""
-    said: Counter[str] = Counter()
+    """Sentences about everything that needs a person; a missing mount is named once."""
+    texts: Counter[str] = Counter()
     uncompared = []
-    for one in attention_items(states, now):
-        if one.key.endswith(f" {SkipReason.UNCOMPARED.name}"):
-            uncompared.append(one)
+    for item in attention_items(states, now):
+        if item.key.endswith(f" {SkipReason.UNCOMPARED.name}"):
+            uncompared.append(item)
         else:
-            said[one.text] += 1
+            texts[item.text] += 1
     if len(uncompared) == 1:
-        said[uncompared[0].text] = 1
-    elif uncompared:  # all that is old may be among them, so they share a line
-        names = named([name_of(one.item.experiment) for one in uncompared])
+        texts[uncompared[0].text] = 1
+    elif uncompared:  # there may be many of these, so they share a line
+        names = named([name_of(item.item.experiment) for item in uncompared])
         number = count(len(uncompared), "experiment")
-        said[f"{number}: {SkipReason.UNCOMPARED.text}: {names} (`asynchy status` has all)"] = 1
+        texts[f"{number}: {SkipReason.UNCOMPARED.text}: {names} (`asynchy status` has all)"] = 1
     return tuple(
         f"{text} ({count(number, 'experiment')})" if number > 1 else text
-        for text, number in said.items()
+        for text, number in texts.items()
     )
 
 
 def attention_items(states: Iterable[ExperimentState], now: datetime) -> Iterator[Attention]:
-    """What will not come right by itself, for each experiment.
+    """Everything that needs a person, for each experiment.
 
-    EPNs without a project are not among it: a mail has a part of its own for them. What the
-    facility lost of a copy is repeated for some days; that the place of a kept file has less now,
-    until a person has seen to it.
+    Without EPNs that have no project: a mail has a part of its own for them. Files that the
+    facility lost are repeated for some days; kept files whose place has less data, until a person
+    has acted.
     """
     for item in states:
         name = name_of(item.experiment)
-        kept = dict.fromkeys(
-            replaced_sentence(one) for one in item.record.copies if one.replaced.by_less
+        replaced = dict.fromkeys(
+            replaced_sentence(copy) for copy in item.record.copies if copy.replaced.by_less
         )
-        for text in kept:
+        for text in replaced:
             yield Attention(f"{name} replaced", text, item)
         copy = item.copy
         if copy and copy.losses and copy.listed and now - copy.listed < _LOSSES_TOLD:
             yield Attention(f"{name} losses", f"{name}: {copy.losses}", item)
-        left, reason = _why_a_person(item)
-        if left is None:
+        skip_reason, reason = _why_a_person(item)
+        if skip_reason is None:
             continue
-        if left.is_mount:
+        if skip_reason.is_mount:
             text = f"{reason} is missing, or has no copy: is it mounted?"
             yield Attention(text, text, item)
         else:
-            text = f"{name}: {left.text}{f': {reason}' if reason else ''}"
-            yield Attention(f"{name} {left.name}", text, item)
+            text = f"{name}: {skip_reason.text}{f': {reason}' if reason else ''}"
+            yield Attention(f"{name} {skip_reason.name}", text, item)
 
 
 def without_project(states: Iterable[ExperimentState]) -> tuple[str, ...]:
@@ -157,15 +157,17 @@ def without_project(states: Iterable[ExperimentState]) -> tuple[str, ...]:
     return (f"{number} to no project: {named(names)} (asynchy map add)",)
 
 
-def second_folders(states: Iterable[ExperimentState], done: Collection[Experiment]) -> list[str]:
+def second_folders(
+    states: Iterable[ExperimentState], completed: Collection[Experiment]
+) -> list[str]:
     """Of experiments that a cycle has completed, those with a second folder at the facility.
 
-    Its state in the next cycle says so; a cycle that does not would end as if all were well.
+    The next cycle has that in their state; without it, this cycle would end as if all were well.
     """
     return [
         f"{name_of(item.experiment)}: {item.record.problem}"
         for item in states
-        if item.experiment in done and second_folder(item.record.problem) is not None
+        if item.experiment in completed and second_folder(item.record.problem) is not None
     ]
 
 
@@ -174,7 +176,7 @@ def without_visible(states: Collection[ExperimentState], folders: Iterable[str])
 
     `states`: of all experiments. Perhaps the config names a folder that is not there.
     """
-    said = []
+    result = []
     for folder in folders:
         sources = [item.record.source for item in states if item.record.visible]
         if any(source.startswith(f"{folder}/") for source in sources):
@@ -183,18 +185,18 @@ def without_visible(states: Collection[ExperimentState], folders: Iterable[str])
         notes = [item.record.note for item in states if item.state is State.DUE]
         number = sum(note is not None and note.reason.startswith(missing) for note in notes)
         if number:
-            said.append(
+            result.append(
                 f"No experiment was found in {folder} at the facility, where "
                 f"{count(number, 'experiment is', 'experiments are')} due: check `source-path` "
                 "and `beamline`"
             )
-    return said
+    return result
 
 
 def _why_a_person(item: ExperimentState) -> tuple[SkipReason | None, str]:
     """Why it needs a person, by its state or by what the latest cycle found; None: it does not.
 
-    What is only found when an experiment is listed, such as a missing project folder, is in a note.
+    Reasons that are found only by listing, such as a missing project folder, are in a note.
     """
     if item.state is State.UNOWNED:
         return None, ""
@@ -203,31 +205,33 @@ def _why_a_person(item: ExperimentState) -> tuple[SkipReason | None, str]:
     note = item.record.note
     if note is None or item.state is not State.DUE:
         return None, ""
-    left = SkipReason.said_in(note.reason)
-    if left is None or not left.needs_person:
+    skip_reason = SkipReason.said_in(note.reason)
+    if skip_reason is None or not skip_reason.needs_person:
         return None, ""
-    return left, note.reason.removeprefix(left.text).removeprefix(": ")
+    return skip_reason, note.reason.removeprefix(skip_reason.text).removeprefix(": ")
 
 
 def long_visits(
     states: Sequence[ExperimentState], policy: Policy, limit: timedelta
 ) -> tuple[str, ...]:
-    """Each visit that has been running for longer than a limit, with what it holds back."""
-    old = [item for item in policy.running.current if policy.now - item.visit.start > limit]
-    said = _unasked(states, policy.now, limit)
-    if not old:
-        return tuple(said)
+    """Each visit that has been running for longer than a limit, with the waiting experiments."""
+    long_beamtimes = [
+        item for item in policy.running.current if policy.now - item.visit.start > limit
+    ]
+    result = _unasked(states, policy.now, limit)
+    if not long_beamtimes:
+        return tuple(result)
     waiting = [item for item in states if item.left in (SkipReason.RUNNING, SkipReason.LATER)]
-    for beamtime in old:
-        held = [name_of(item.experiment) for item in waiting if _is_held(item, beamtime.visit)]
-        if held:
-            said.append(
+    for beamtime in long_beamtimes:
+        held_back = [name_of(item.experiment) for item in waiting if _is_held(item, beamtime.visit)]
+        if held_back:
+            result.append(
                 f"A visit of {beamtime.visit.epn} on {beamtime.beamline} has been running since "
                 f"{moment(beamtime.visit.start)}, until {moment(beamtime.visit.end)}. It holds "
-                f"back {count(len(held), 'experiment')}: {named(held)}. If its times are wrong, "
-                "ask the facility to correct them."
+                f"back {count(len(held_back), 'experiment')}: {named(held_back)}. "
+                "If its times are wrong, ask the facility to correct them."
             )
-    return tuple(said)
+    return tuple(result)
 
 
 def _unasked(states: Iterable[ExperimentState], now: datetime, limit: timedelta) -> list[str]:
@@ -262,5 +266,5 @@ def cause_for_person(item: ExperimentState) -> str | None:
     """Why an experiment needs a person, in a few words; None: it does not."""
     if item.state is State.UNOWNED:
         return SkipReason.UNMAPPED.text
-    left, _ = _why_a_person(item)
-    return None if left is None else left.text
+    skip_reason, _ = _why_a_person(item)
+    return None if skip_reason is None else skip_reason.text

@@ -1,4 +1,4 @@
-"""What decides on experiments besides what is known of each: the config, visits, `ignore.yml`."""
+"""The inputs of all decisions: config, visits, `ignore.yml`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Origin(Enum):
     PERSON = "person"
     """It came later, and this program did not write it."""
     REMOVED = "removed"
-    """It was ours, and a person has taken it out: its EPN is fetched again."""
+    """asynchy wrote it, and a person has removed it: its EPN is fetched again."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def is_of_original(experiment: Experiment, beamline: str | None) -> bool:
 
 @dataclass(frozen=True)
 class DestinationRules:
-    """What the config says of where experiments are and where their copies go."""
+    """The config's rules for the folders of experiments and for the places of copies."""
 
     epn_cap_map: Mapping[str, str]
     source_path: str
@@ -64,11 +64,11 @@ class DestinationRules:
     destination_path: str
 
     def project_of(self, epn: Epn) -> str | None:
-        """The project that owns an EPN's data; None: nobody has said."""
+        """The project that owns an EPN's data; None: none is assigned."""
         return self.epn_cap_map.get(epn.proposal)
 
     def place_of(self, record: ExperimentRecord) -> Path | None:
-        """Where the copy of an experiment goes; None: nobody has said whose it is."""
+        """The place of an experiment's copy; None: it has no project."""
         project = self.project_of(record.epn)
         return self.copy_of(record, project).destination if project else None
 
@@ -84,30 +84,30 @@ class DestinationRules:
         seen_there = record.visible and self.source_path.endswith("{epn}") and record.source
         if seen_there or record.source.lower() == source.lower():
             source = record.source  # where it was seen, as the facility spells it
-        below = self.destination_path.format(**names)
+        parent = self.destination_path.format(**names)
         texts = (
             project,
             source,
             f"{self.destination_root}/{project}",
-            f"{self.destination_root}/{below}",
+            f"{self.destination_root}/{parent}",
         )
-        for one in record.copies:  # to make paths takes longer than all else here
-            copy = one.copy
-            known = (copy.project, copy.source, str(copy.project_folder), str(copy.destination))
-            if known == texts and copy.experiment == experiment:
+        for item in record.copies:  # to make paths takes longer than all else here
+            copy = item.copy
+            of_copy = (copy.project, copy.source, str(copy.project_folder), str(copy.destination))
+            if of_copy == texts and copy.experiment == experiment:
                 return copy
         return Copy(
             experiment=experiment,
             project=project,
             source=source,
             project_folder=self.destination_root / project,
-            destination=self.destination_root / below,
+            destination=self.destination_root / parent,
         )
 
 
 @dataclass(frozen=True)
 class RecheckPolicy:
-    """When a complete experiment is listed once more, for what was written late."""
+    """When a complete experiment is listed once more, because of files written late."""
 
     now: datetime
     after: timedelta
@@ -120,12 +120,12 @@ class RecheckPolicy:
 
 @dataclass(frozen=True)
 class RunningVisits:
-    """The current visits: what they hold back, and since when."""
+    """The current visits: which experiments wait for them, and since when."""
 
     since: Mapping[Epn, datetime] = field(default_factory=dict)
     """EPN with a current visit -> its start."""
     reference: datetime = _NEVER_ENDS
-    """What ended before this may be fetched."""
+    """Experiments whose visits ended before this may be fetched."""
     current: tuple[Beamtime, ...] = ()
     """The current visits, in order of their start."""
 
@@ -149,7 +149,7 @@ def running_visits(beamtimes: Iterable[Beamtime], now: datetime) -> RunningVisit
 
 @dataclass(frozen=True)
 class Policy:
-    """What decides on an experiment besides what is known of it."""
+    """The inputs of a decision on an experiment, in addition to its record."""
 
     now: datetime
     rules: DestinationRules
@@ -166,13 +166,15 @@ class Policy:
     """Folders that are missing or have no copy, though copies were below them -> the folder that
     people are told of, which may be above."""
     filled: Collection[Path] = frozenset()
-    """Places that the config names and that have data, of experiments whose complete copies are
-    not at theirs: somebody moved the storage."""
+    """Places in the config that have data, of experiments whose complete copies are not at their
+    places: the storage was moved.
+    """
     owners: Mapping[str, Experiment] = field(default_factory=dict)
     """Destination -> the experiment whose copy is there."""
     clock_is_right: bool = True
-    """Whether `now` is right, so that a stored time in the future is of a clock that was ahead. By
-    one that is behind, all that was stored of late lies in the future."""
+    """Whether `now` is right, so that a stored time in the future was stored by a clock that was
+    ahead. For a clock that is behind, all recent times are in the future.
+    """
 
     def is_future(self, moment: datetime) -> bool:
         """Whether a stored time counts for nothing: it is of a clock that was ahead."""
@@ -206,13 +208,13 @@ def unmounted_folders(records: Iterable[ExperimentRecord]) -> dict[Path, Path]:
 
     That is a folder above if it has nothing of several projects.
     """
-    found = {}
+    folders = {}
     for record in records:
         for copy in record.copies:
             if copy.presence is Presence.MISSING and copy.mount is not None:
-                found[copy.mount] = copy.mount
+                folders[copy.mount] = copy.mount
             if copy.presence is Presence.UNMOUNTED:
                 project = copy.copy.project_folder
                 mount = copy.mount or project
-                found[mount if project in mount.parents else project] = mount
-    return found
+                folders[mount if project in mount.parents else project] = mount
+    return folders

@@ -1,4 +1,4 @@
-"""Secrets in what others say: a portal, a proxy or a mail server may quote what it was asked."""
+"""Secrets in answers: a portal, a proxy or a mail server may quote the request."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from urllib.parse import quote, quote_plus
 
 _MASK = "********"
 _MIN_SECRET_LENGTH = 6  # characters
-"""What is shorter may be part of any word, and is no secret."""
+"""A shorter text may be part of any word, and is not masked."""
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
     """The text without the secrets, as they are, quoted for URLs or JSON, or in Base64."""
-    found = {
+    forms = {
         form for secret in secrets if len(secret) >= _MIN_SECRET_LENGTH for form in _forms(secret)
     }
-    for form in sorted(found, key=len, reverse=True):
+    for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, _MASK)
     return text
 
 
 def _forms(secret: str) -> set[str]:
-    data = secret.encode("utf-8", "surrogatepass")  # whatever it is, no error may quote it
+    data = secret.encode("utf-8", "surrogatepass")  # no error may quote it
     return {
         secret,
         quote(data),

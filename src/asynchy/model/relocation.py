@@ -1,8 +1,8 @@
-"""Whether what was found at the facility is an experiment that is known at another path there.
+"""Recognises experiments that were known at another path at the facility.
 
 The facility may change its layout, such as from `/data/<epn>` to `/data/<beamline>/<epn>`, and a
 walk may begin in another folder. An experiment that is no longer at its old path is the same one:
-it keeps its copies and its history. If both paths are there, a person is told of the second one.
+it keeps its copies and its history. If both paths exist, the second one is reported to a person.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class KnownFolder:
 
 
 class OldPlace(Enum):
-    """What is at the path at which an experiment was known, now that it was found at another."""
+    """The state of the old path of an experiment that was found at another."""
 
     GONE = "gone"
     SAME = "the same folder, by a symbolic link"
@@ -37,101 +37,105 @@ class OldPlace(Enum):
 
 
 MovedVisits = Collection[tuple[str, str, str]]
-"""EPN, beamline that a visit of it was told on before, and the one that it is told on now."""
+"""EPN, the beamline of a visit before, and its beamline now."""
 Ask = Callable[[Mapping[str, str]], Mapping[str, OldPlace]]
-"""From old paths at the facility, each with the one that was found, to what is at the old ones."""
+"""Takes old path -> path found; returns old path -> the state of the old path."""
 
 
 def recognised(
-    found: Iterable[LocatedExperiment],
+    located: Iterable[LocatedExperiment],
     known: Mapping[Experiment, KnownFolder],
-    look: Ask,
+    check: Ask,
     moved_visits: MovedVisits = (),
 ) -> list[LocatedExperiment]:
-    """What was found, with the names under which it is known, and second folders named.
+    """The experiments found, with their known names, and with second folders.
 
     The facility is asked only about experiments that were known at another path.
     """
-    items = list(found)
+    items = list(located)
     former = _former(items, known, moved_visits)
-    old = {one.experiment: _old_path(one, former.get(one.experiment), known) for one in items}
-    asked = {path: one.source for one in items if (path := old[one.experiment]) is not None}
-    places = look(asked) if asked else {}
-    made = []
-    for one in items:
-        before, path = former.get(one.experiment), old[one.experiment]
-        place = OldPlace.GONE if path is None else places[path]
-        if before is not None and place is OldPlace.OTHER:
-            made.append(one)  # they stay two
+    old_paths = {
+        item.experiment: _old_path(item, former.get(item.experiment), known) for item in items
+    }
+    to_check = {
+        path: item.source for item in items if (path := old_paths[item.experiment]) is not None
+    }
+    old_places = check(to_check) if to_check else {}
+    result = []
+    for item in items:
+        former_name, path = former.get(item.experiment), old_paths[item.experiment]
+        old_place = OldPlace.GONE if path is None else old_places[path]
+        if former_name is not None and old_place is OldPlace.OTHER:
+            result.append(item)  # they stay two
             continue
-        placed = _placed(one, known.get(before or one.experiment), place, path)
-        made.append(placed if before is None else _renamed(placed, before))
-    return made
+        placed = _placed(item, known.get(former_name or item.experiment), old_place, path)
+        result.append(placed if former_name is None else _renamed(placed, former_name))
+    return result
 
 
 def _placed(
-    one: LocatedExperiment, was: KnownFolder | None, place: OldPlace, path: str | None
+    item: LocatedExperiment, was: KnownFolder | None, old_place: OldPlace, path: str | None
 ) -> LocatedExperiment:
-    """What was found, and whether it is to be compared, or has a second folder, at `path`."""
-    if place is OldPlace.OTHER and one.second is None:
-        one = replace(one, second=path)
-    if was is None or place is OldPlace.SAME or _is_beside(was.source, one.source):
-        return one
-    return replace(one, moved=True)
+    """The experiment found, marked if it must be compared, or has a second folder at `path`."""
+    if old_place is OldPlace.OTHER and item.second is None:
+        item = replace(item, second=path)
+    if was is None or old_place is OldPlace.SAME or _is_beside(was.source, item.source):
+        return item
+    return replace(item, moved=True)
 
 
-def _renamed(one: LocatedExperiment, before: Experiment) -> LocatedExperiment:
+def _renamed(item: LocatedExperiment, former_name: Experiment) -> LocatedExperiment:
     """The known name counts, but one with a beamline takes the place of one without."""
-    if not one.experiment.beamline:
-        return replace(one, experiment=before)
-    return replace(one, formerly=before)
+    if not item.experiment.beamline:
+        return replace(item, experiment=former_name)
+    return replace(item, formerly=former_name)
 
 
 def _former(
-    found: Collection[LocatedExperiment],
+    located: Collection[LocatedExperiment],
     known: Mapping[Experiment, KnownFolder],
     moved_visits: MovedVisits,
 ) -> dict[Experiment, Experiment]:
-    """By the name of what is new: the one experiment that it may be, which was not found itself.
+    """New name -> the known experiment that it must be, which was not found itself.
 
-    One of the two is in no beamline's folder, or the portal has told the same visit on both
+    One of the two is in no beamline's folder, or the portal has reported the same visit on both
     beamlines.
     """
-    names = {one.experiment for one in found}
-    new = [name for name in names if name not in known]
-    if not new:
+    names = {item.experiment for item in located}
+    new_names = [name for name in names if name not in known]
+    if not new_names:
         return {}
     by_epn: defaultdict[Epn, list[Experiment]] = defaultdict(list)
     for experiment in known.keys() - names:
         by_epn[experiment.epn].append(experiment)
-    alike = Counter(name.epn for name in new)
-    made = {}
-    for name in new:
+    alike = Counter(name.epn for name in new_names)
+    result = {}
+    for name in new_names:
         candidates = [
-            one
-            for one in by_epn[name.epn]
-            if not one.beamline
+            item
+            for item in by_epn[name.epn]
+            if not item.beamline
             or not name.beamline
-            or (name.epn.text, one.beamline, name.beamline) in moved_visits
+            or (name.epn.text, item.beamline, name.beamline) in moved_visits
         ]
         if len(candidates) == alike[name.epn] == 1:
-            made[name] = candidates[0]
-    return made
+            result[name] = candidates[0]
+    return result
 
 
 def _old_path(
-    one: LocatedExperiment, before: Experiment | None, known: Mapping[Experiment, KnownFolder]
+    item: LocatedExperiment, former_name: Experiment | None, known: Mapping[Experiment, KnownFolder]
 ) -> str | None:
     """The other path at which an experiment was seen, and may be still; None: there is none."""
-    if before is not None:
-        was = known[before]
-        return None if was.gone or was.source == one.source else was.source
-    if (found := known.get(one.experiment)) is None:
+    if former_name is not None:
+        was = known[former_name]
+        return None if was.gone or was.source == item.source else was.source
+    if (folder := known.get(item.experiment)) is None:
         return None
-    path = second_folder(found.problem) if found.source == one.source else found.source
-    if path is None or (found.gone and path == found.source):
+    path = second_folder(folder.problem) if folder.source == item.source else folder.source
+    if path is None or (folder.gone and path == folder.source):
         return None
-    return None if _is_beside(path, one.source) else path
+    return None if _is_beside(path, item.source) else path
 
 
 def _is_beside(path: str, other: str) -> bool:

@@ -1,4 +1,4 @@
-"""Names at the facility as paths: what may become one at home, and what is worth fetching."""
+"""Names at the facility: which may become paths at home, and which are fetched."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 _LEADING_OUT = frozenset({b"", b".", b".."})
 OWN_PREFIX = b".asynchy-"
-"""How the names begin of what asynchy itself puts into a copy: the facility's never get there."""
+"""The prefix of asynchy's own files in a copy: files of the facility with it are not fetched."""
 
 
 def is_inside(path: bytes) -> bool:
@@ -25,7 +25,7 @@ def is_name(name: bytes) -> bool:
 def is_wanted(name: bytes, *, dot_files: bool) -> bool:
     """Whether a file or folder of that name is brought home.
 
-    Dot files are not, save `.info`, unless `dot_files`; what is named like our own never is.
+    Dot files are not, save `.info`, unless `dot_files`; names with asynchy's prefix never are.
     """
     if not name.startswith(b".") or name == b".info":
         return True
@@ -35,7 +35,7 @@ def is_wanted(name: bytes, *, dot_files: bool) -> bool:
 def target_at_home(
     source: bytes, path: bytes, target: bytes, is_folder: Callable[[bytes], bool]
 ) -> bytes | None:
-    """What a link in an experiment points to at home; None: it may lead out of the experiment.
+    """The target at home of a link in an experiment; None: it may lead out of the experiment.
 
     `source` is the experiment's folder at the facility, `path` that of the link in it. A relative
     target stays as it is, unless it goes through a folder above the experiment; an absolute one
@@ -44,26 +44,26 @@ def target_at_home(
     """
     folder = path.rpartition(b"/")[0]
     top = [name for name in source.split(b"/") if name]
-    place = [] if target.startswith(b"/") else [*top, *filter(None, folder.split(b"/"))]
-    stays, named = not target.startswith(b"/"), 0
+    parts = [] if target.startswith(b"/") else [*top, *filter(None, folder.split(b"/"))]
+    stays_inside, names = not target.startswith(b"/"), 0
     for name in target.split(b"/"):
         if name in (b"", b"."):
             continue
         if name == b"..":
-            if named:
-                inside = b"/".join(place[len(top) :])
-                is_known = place[: len(top)] == top and (not inside or is_folder(inside))
+            if names:
+                inside = b"/".join(parts[len(top) :])
+                is_known = parts[: len(top)] == top and (not inside or is_folder(inside))
                 if not is_known:
                     return None
-                named -= 1
-            place = place[:-1]
-            stays &= len(place) >= len(top)
+                names -= 1
+            parts = parts[:-1]
+            stays_inside &= len(parts) >= len(top)
         else:
-            named += 1
-            place.append(name)
-    if not target or place[: len(top)] != top:
+            names += 1
+            parts.append(name)
+    if not target or parts[: len(top)] != top:
         return None
-    if stays:
+    if stays_inside:
         return target
-    inside = b"/".join(place[len(top) :]) or b"."
+    inside = b"/".join(parts[len(top) :]) or b"."
     return posixpath.relpath(b"/" + inside, b"/" + folder)

@@ -1,4 +1,4 @@
-"""Whether what the facility has of an experiment is safe at home, and what that lacks."""
+"""Whether the data of an experiment are safe at home, or why they are not."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class SafetyPolicy:
-    """What must hold of a copy, and who says what is to become of an experiment."""
+    """The requirements on a copy, and the sources of decisions on an experiment."""
 
     level: Level | None
-    """What must be proven of every file; None: that it is complete is enough."""
+    """The level that every file must have; None: a complete copy is enough."""
     epn_cap_map: Mapping[str, str] | None = None
-    """Proposal -> project; None: there is no such mapping, so that none is missing in it."""
+    """Proposal -> project; None: there is no mapping, so that no proposal is missing."""
     ignored: Mapping[str, IgnoreEntry] = field(default_factory=dict)
     """The entries of `ignore.yml`, by EPN."""
     original_beamline: str | None = None
     """The beamline of the original program, whose entries are about no other; None: about all."""
 
-    def project(self, one: ExperimentRecord) -> str | None:
-        """Whose an experiment is; None: nobody has said."""
-        named = [copy.copy.project for copy in one.copies if copy.copy.project]
-        mapped = (self.epn_cap_map or {}).get(one.epn.proposal)
+    def project(self, record: ExperimentRecord) -> str | None:
+        """The project of an experiment; None: none is assigned."""
+        named = [copy.copy.project for copy in record.copies if copy.copy.project]
+        mapped = (self.epn_cap_map or {}).get(record.epn.proposal)
         return mapped or (named[0] if named else None)
 
-    def is_exempt(self, one: ExperimentRecord, now: datetime) -> bool:
-        """Whether a person, or an original program, said that it needs no transfer, unproven.
+    def is_exempt(self, record: ExperimentRecord, now: datetime) -> bool:
+        """Whether a person, or an original program, has exempted it from transfer, without proof.
 
-        What was found to differ, was completed here, or has changed since, is due all the same.
+        Not if it differed, was completed here, or has changed since.
         """
-        if one.is_released(now):
+        if record.is_released(now):
             return True
-        if any(copy.was_complete for copy in one.copies):
+        if any(copy.was_complete for copy in record.copies):
             return False
-        entry = self.ignored.get(one.epn.text)
+        entry = self.ignored.get(record.epn.text)
         if entry is not None and entry.origin is Origin.PERSON:
             return True
         if entry is not None and entry.origin is Origin.ORIGINAL:
-            return original_settles(one, entry, self.original_beamline)
-        if not one.completed_elsewhere:
+            return original_settles(record, entry, self.original_beamline)
+        if not record.completed_elsewhere:
             return False
-        return one.elsewhere_since is None or not one.touched_since(one.elsewhere_since)
+        return record.elsewhere_since is None or not record.touched_since(record.elsewhere_since)
 
     def best_copy(
-        self, one: ExperimentRecord, now: datetime
+        self, record: ExperimentRecord, now: datetime
     ) -> tuple[CopyRecord | None, str | None]:
-        """The copy that counts most for an experiment, and what it lacks; None: nothing."""
-        lacks = [(copy, lack_of(one, copy, self.level, now)) for copy in one.copies]
+        """The best copy of an experiment, and what it lacks; None: nothing."""
+        lacks = [(copy, lack_of(record, copy, self.level, now)) for copy in record.copies]
         for copy, lack in lacks:
             if lack is None:
                 return copy, None
@@ -65,42 +65,42 @@ class SafetyPolicy:
             copy, lack = max(lacks, key=lambda item: (item[0].completed or _NEVER, item[0].id))
             if copy.was_complete or copy.unfinished:
                 return copy, lack
-        return None, self._unfetched(one, now)
+        return None, self._unfetched(record, now)
 
-    def _unfetched(self, one: ExperimentRecord, now: datetime) -> str:
-        if self.is_exempt(one, now):
-            return _said_of(one, now)
-        if self.epn_cap_map is not None and one.epn.proposal not in self.epn_cap_map:
+    def _unfetched(self, record: ExperimentRecord, now: datetime) -> str:
+        if self.is_exempt(record, now):
+            return _exemption_source(record, now)
+        if self.epn_cap_map is not None and record.epn.proposal not in self.epn_cap_map:
             return "belongs to no project"
-        if any(copy.claim for copy in one.copies):
+        if any(copy.claim for copy in record.copies):
             return "it is being fetched"
-        if any(item.visit.start <= now < item.visit.end for item in one.beamtimes):
+        if any(item.visit.start <= now < item.visit.end for item in record.beamtimes):
             return "a visit is running"
-        told = one.beamtimes or one.called_off or self.epn_cap_map is None
-        never = "never fetched" if told else "never fetched: the portal reported no visit"
-        return one.note.reason if one.note is not None else never
+        reported = record.beamtimes or record.called_off or self.epn_cap_map is None
+        never = "never fetched" if reported else "never fetched: the portal reported no visit"
+        return record.note.reason if record.note is not None else never
 
 
-def original_settles(one: ExperimentRecord, entry: IgnoreEntry, beamline: str | None) -> bool:
-    """Whether an original program's entry in `ignore.yml` still says that nothing is to be done.
+def original_settles(record: ExperimentRecord, entry: IgnoreEntry, beamline: str | None) -> bool:
+    """Whether an original program's entry in `ignore.yml` still settles an experiment.
 
-    What was completed or compared here since is for asynchy to judge.
+    It does not if asynchy has completed or compared a copy since.
     """
-    ours = any(copy.was_complete or copy.was_compared for copy in one.copies)
-    covered = is_of_original(one.experiment, beamline)
-    return covered and not ours and not one.touched_since(entry.since)
+    was_handled = any(copy.was_complete or copy.was_compared for copy in record.copies)
+    covered = is_of_original(record.experiment, beamline)
+    return covered and not was_handled and not record.touched_since(entry.since)
 
 
-def _said_of(one: ExperimentRecord, now: datetime) -> str:
-    """Who said that an experiment needs no transfer."""
-    if one.is_released(now):
-        return f"released by a person: {one.release_reason or 'no reason was given'}"
-    said = "an original's database" if one.completed_elsewhere else "ignore.yml"
-    return f"{said} calls it fetched; it was never verified"
+def _exemption_source(record: ExperimentRecord, now: datetime) -> str:
+    """Why an experiment needs no transfer: a release, or an original program's record."""
+    if record.is_released(now):
+        return f"released by a person: {record.release_reason or 'no reason was given'}"
+    source = "an original's database" if record.completed_elsewhere else "ignore.yml"
+    return f"{source} calls it fetched; it was never verified"
 
 
 def lack_of(
-    one: ExperimentRecord, copy: CopyRecord, level: Level | None, now: datetime
+    record: ExperimentRecord, copy: CopyRecord, level: Level | None, now: datetime
 ) -> str | None:
     """Why a copy does not stand for all that the facility has, for people; None: it does.
 
@@ -117,34 +117,36 @@ def lack_of(
     if copy.is_damaged:
         return damage_words(copy)
     newer = None
-    if not is_emptied(one, copy, now):
-        newer = newer_at_facility(copy.listed, one.beamtimes, one.changed, now)
+    if not is_emptied(record, copy, now):
+        newer = newer_at_facility(copy.listed, record.beamtimes, record.changed, now)
     edited = None
     if copy.edited and level is not None:
         edited = f"{edited_words(copy)}: the facility's version is not at home"
-    problem = one.problem if one.vanished is None else None
-    return problem or newer or _unfinished(one, copy) or edited or unproven(copy.level, level)
+    problem = record.problem if record.vanished is None else None
+    return problem or newer or _unfinished(record, copy) or edited or unproven(copy.level, level)
 
 
-def is_emptied(one: ExperimentRecord, copy: CopyRecord, before: datetime) -> bool:
+def is_emptied(record: ExperimentRecord, copy: CopyRecord, before: datetime) -> bool:
     """Whether its folder at the facility was found without files after a copy was complete.
 
     A visit that has ended since, and before the time that is given, may have brought some.
     """
-    if copy.completed is None or not copy.files or one.files != 0 or one.listed is None:
+    if copy.completed is None or not copy.files or record.files != 0 or record.listed is None:
         return False
-    last_end = one.last_end(before)
-    return last_end is None or last_end <= one.listed
+    last_end = record.last_end(before)
+    return last_end is None or last_end <= record.listed
 
 
 def damage_words(copy: CopyRecord) -> str:
     """How many of its files are missing, and how many damaged; and how many links are lost."""
     numbers = {"missing": copy.missing, "damaged": copy.damaged - copy.missing}
-    found = [f"{count(number, 'file')} {what}" for what, number in numbers.items() if number]
+    parts = [
+        f"{count(number, 'file')} {condition}" for condition, number in numbers.items() if number
+    ]
     if copy.lost_links:
         links = count(copy.lost_links, "link or special file", "links or special files")
-        found.append(f"{links} missing or changed")
-    return f"{' and '.join(found)} at home"
+        parts.append(f"{links} missing or changed")
+    return f"{' and '.join(parts)} at home"
 
 
 def edited_words(copy: CopyRecord) -> str:
@@ -153,50 +155,52 @@ def edited_words(copy: CopyRecord) -> str:
 
 
 def replaced_words(copy: CopyRecord) -> str:
-    """What is kept of earlier versions of its files, a sentence without its end."""
-    kept, place = copy.replaced, copy.copy.destination
-    number = count(kept.files, "file")
-    words = f"earlier versions of {number} ({size(kept.bytes)}) are kept beside {place}"
-    if not kept.by_less:
-        return words
+    """The kept earlier versions of its files, as a sentence without its end."""
+    replaced, destination = copy.replaced, copy.copy.destination
+    number = count(replaced.files, "file")
+    text = f"earlier versions of {number} ({size(replaced.bytes)}) are kept beside {destination}"
+    if not replaced.by_less:
+        return text
     now = "the file in the copy now is smaller, has zeros, or is gone"
-    return f"{words}; for {kept.by_less:,} of them, {now}"
+    return f"{text}; for {replaced.by_less:,} of them, {now}"
 
 
-def _unfinished(one: ExperimentRecord, copy: CopyRecord) -> str | None:
-    if one.vanished is not None or not copy.unfinished or copy.last is None:
-        return None  # of what is gone, no attempt will ever end better
+def _unfinished(record: ExperimentRecord, copy: CopyRecord) -> str | None:
+    if record.vanished is not None or not copy.unfinished or copy.last is None:
+        return None  # no attempt can succeed any more
     return f"the latest attempt: {copy.last.reason or copy.last.verdict.value}"
 
 
-def unproven(found: Level | None, wanted: Level | None) -> str | None:
-    """What a level of proof lacks, for people; None: nothing."""
-    if wanted is None or (found is not None and found >= wanted):
+def unproven(level: Level | None, required: Level | None) -> str | None:
+    """Why a level of proof is not enough, for people; None: it is."""
+    if required is None or (level is not None and level >= required):
         return None
-    return f"complete, proven by {found} alone" if found else "complete, but not known how proven"
+    return f"complete, proven by {level} alone" if level else "complete, but not known how proven"
 
 
 def safe_since(copy: CopyRecord, level: Level | None) -> datetime | None:
-    """When the facility was listed for what a copy holds, so proven; None: it holds no such."""
-    there = copy.presence is Presence.THERE
-    sound = there and copy.completed is not None and not copy.suspect and not copy.is_damaged
-    return copy.listed if sound and unproven(copy.level, level) is None else None
+    """When the facility was listed for a copy that is proven at this level; None: it is not."""
+    is_present = copy.presence is Presence.THERE
+    is_sound = (
+        is_present and copy.completed is not None and not copy.suspect and not copy.is_damaged
+    )
+    return copy.listed if is_sound and unproven(copy.level, level) is None else None
 
 
 def unexpected(error: Exception) -> str:
-    """What is said of an experiment that could not be judged."""
+    """The message for an experiment whose state could not be derived."""
     return f"an error that asynchy did not expect: {error!r}"
 
 
 def name_of(experiment: Experiment) -> str:
     """An experiment for people: `12282a (mx)`."""
-    where = f" ({experiment.beamline})" if experiment.beamline else ""
-    return f"{experiment.epn}{where}"
+    suffix = f" ({experiment.beamline})" if experiment.beamline else ""
+    return f"{experiment.epn}{suffix}"
 
 
 @dataclass(frozen=True)
 class DeletionEvidence:
-    """What is known of the files that the facility was last seen to have."""
+    """Facts about the files that were last listed at the facility."""
 
     unproven: int
     """Files that are not at home as they are there, proven as asked."""

@@ -1,7 +1,7 @@
-"""What the facility has lost of an experiment that a copy at home holds. Pure.
+"""Files of a copy at home that the facility has lost. Pure.
 
 The facility can lose data: files are deleted, or truncated. A listing that is smaller than the copy
-is no reason to make the copy smaller; people have to hear of it.
+does not make the copy smaller; it is reported to people.
 """
 
 from __future__ import annotations
@@ -42,46 +42,50 @@ class Shrinking:
     """A listing with less than the copy holds."""
 
     held: DataSize
-    """What the copy held when it was last complete."""
+    """The data of the copy when it was last complete."""
     listed: DataSize
-    """What the facility lists now."""
+    """The facility's present listing."""
     losses: Losses
     """File by file, as far as the catalogue knows which files the copy holds."""
 
     @property
     def summary(self) -> str:
-        """One line for a log, a table, a mail: what the facility lost, what we hold."""
-        lost = "; ".join(self._lost())
-        there = f"{count(self.listed.files, 'file')}, {size(self.listed.bytes)}"
-        here = f"{count(self.held.files, 'file')}, {size(self.held.bytes)}"
-        return f"the facility {lost}; it lists {there}, the copy was complete with {here}"
+        """One line for a log, a table or a mail: the losses, and the data of the copy."""
+        losses = "; ".join(self._lost())
+        listed = f"{count(self.listed.files, 'file')}, {size(self.listed.bytes)}"
+        held = f"{count(self.held.files, 'file')}, {size(self.held.bytes)}"
+        return f"the facility {losses}; it lists {listed}, the copy was complete with {held}"
 
     def _lost(self) -> list[str]:
-        gone, smaller = self.losses.gone, self.losses.smaller
+        vanished, smaller = self.losses.gone, self.losses.smaller
         parts = []
-        if gone.files:
-            parts.append(f"no longer lists {count(gone.files, 'file')} ({size(gone.bytes)})")
+        if vanished.files:
+            parts.append(
+                f"no longer lists {count(vanished.files, 'file')} ({size(vanished.bytes)})"
+            )
         if smaller.files:
             files = count(smaller.files, "file")
             parts.append(f"lists {files} smaller than before (by {size(smaller.bytes)})")
         if not parts:
             return ["lists less than before"]
-        told = [" and ".join(parts)]
+        sentences = [" and ".join(parts)]
         if self.losses.examples:
             names = ", ".join(
                 escaped(path, limit=_MAX_EXAMPLE_LENGTH) for path in self.losses.examples
             )
-            told.append(names if len(self.losses.examples) == self.losses.files else f"{names}, …")
+            sentences.append(
+                names if len(self.losses.examples) == self.losses.files else f"{names}, …"
+            )
         if self.losses.damaged:
-            bad = count(self.losses.damaged, "file")
-            told.append(f"of these, {bad} missing or damaged at home, too")
+            damaged = count(self.losses.damaged, "file")
+            sentences.append(f"of these, {damaged} missing or damaged at home, too")
         else:
-            told.append("none of these is known to be missing or damaged at home")
-        return told
+            sentences.append("none of these is known to be missing or damaged at home")
+        return sentences
 
 
 def shrinking(held: DataSize, listed: DataSize, losses: Losses) -> Shrinking | None:
-    """What to report of a new listing of a copy that was complete once; None: nothing is lost.
+    """The losses in a new listing of a copy that was once complete; None: none.
 
     `held` is what the copy held when it was last complete, `listed` what the listing has. Both
     count where the catalogue does not know each file of a copy; new files hide lost ones there.

@@ -1,4 +1,4 @@
-"""How files are moved, as the config and the command line say."""
+"""Transfer options of the config and the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asynchy.model.file_modes import GROUP_SHARED, Modes
 
 @dataclass(frozen=True)
 class TransferOptions:
-    """What the config and the command line say of how files are moved."""
+    """The options of a transfer, from the config and the command line."""
 
     engine: Literal["auto", "sftp", "rsync"] = "auto"
     compare: Literal["time", "size", "checksum"] = "time"
@@ -26,11 +26,11 @@ class TransferOptions:
     streams: int | None = None
     """Connections of a transfer; None: as many as pay."""
     bandwidth: BandwidthTimetable | None = None
-    """What all transfers of this machine may take together; None: there is no limit."""
+    """The limit for all transfers of this machine together; None: no limit."""
     verify: Literal["none", "size", "source"] = "size"
-    """What is proven of a copy right after its transfer."""
+    """The level of proof right after a transfer."""
     run: int | None = None
-    """The number of a run in which all is to be proven again; None: what is proven counts."""
+    """The number of a run that proves all files again; None: earlier proofs count."""
     manifest: bool = True
     """Compute the SHA-256 of every file right after its copy is complete."""
     receipt: bool = False
@@ -38,11 +38,11 @@ class TransferOptions:
     restore: bool = False
     """Bring the facility's files back where people changed them at home, and their modes."""
     modes: Modes = GROUP_SHARED
-    """The permission bits of what arrives."""
+    """The permission bits of arriving files."""
 
     @property
     def looks(self) -> bool:
-        """Whether size and time of what is at home are compared with the listing."""
+        """Whether size and time of files at home are compared with the listing."""
         return self.verify != "none" and self.compare != "size"
 
     @property
@@ -51,13 +51,13 @@ class TransferOptions:
         return self.symlinks or self.special_files
 
     def may_bring(self, left_out: LeftOutCounts) -> bool:
-        """Whether a transfer may bring some of what was left out; what leads outside it cannot."""
+        """Whether a transfer may bring left-out entries; links that lead outside never come."""
         links = self.symlinks and left_out.symlinks
         return bool(links or (self.special_files and left_out.special_files))
 
     @property
     def needs_rsync(self) -> str | None:
-        """What is asked for that only rsync does; None if nothing is."""
+        """An option that only rsync supports; None if none is set."""
         if self.compare == "checksum":
             return "compare: checksum"
         if self.symlinks:

@@ -17,7 +17,7 @@ class RunningTransfer:
     destination: str
     since: datetime
     heartbeat: datetime
-    """When its process last said how far it is."""
+    """When its process last reported progress."""
     bytes: int
     """To fetch."""
     done: int
@@ -28,7 +28,7 @@ class RunningTransfer:
     left: float | None
     """Seconds; None: not known."""
     doing: str
-    """What is done to the files, unless they are fetched; empty: they are."""
+    """The activity, if it is not fetching; empty: fetching."""
 
     @property
     def percent(self) -> int:

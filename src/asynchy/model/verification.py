@@ -1,4 +1,4 @@
-"""How well it is proven that a file at home is the facility's, and what can be wrong with it."""
+"""Levels of proof that a file at home equals the facility's, and kinds of damage."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from asynchy.model.file_times import same_time
 
 
 class Level(IntEnum):
-    """What was proven of a file, or of every file of a copy: the higher, the more.
+    """The level of proof of a file, or of every file of a copy: higher is stronger.
 
-    Where nothing is proven, or it is not known what, there is no level (None). The numbers are
-    stored in the catalogue; people and JSON get the word.
+    None: nothing is proven, or it is not known. The numbers are stored in the catalogue; people and
+    JSON get the name.
     """
 
     SIZE = 1
@@ -45,21 +45,22 @@ class ComparisonMethod(Enum):
 
 
 class Damage(StrEnum):
-    """What was found wrong with a file at home. The values are stored in the catalogue."""
+    """Findings about a file at home. The values are stored in the catalogue."""
 
     DIFFERENT = "different"
     """Other bytes than at the facility, also after it was fetched again."""
     CHANGED = "changed"
     """Other bytes than it had when it was last proven, at the same size and time."""
     EDITED = "changed at home"
-    """Another size or time than it had when it arrived: a person works with it. No damage: it is
-    theirs, and a transfer leaves it alone while the facility's file is as it was."""
+    """Another size or time than it had when it arrived: a person works with it. Not damage: a
+    transfer leaves it alone while the facility's file is unchanged.
+    """
     MISSING = "missing"
     """No file is in its place, or none as it was proven and as the facility has it."""
 
 
 class Recorded(NamedTuple):
-    """What a file was when it arrived."""
+    """The recorded facts of a file when it arrived."""
 
     size: int
     modified: int
@@ -101,7 +102,7 @@ class CopyFile:
     modified: int
     """Seconds since 1970 in UTC, or `TIME_UNKNOWN`."""
     level: Level | None
-    """What was proven of it, once; it counts no more while there is a damage."""
+    """Its level of proof; it does not count while there is damage."""
     checked: datetime
     """When that was proven."""
     sha256: bytes | None
@@ -112,11 +113,11 @@ class CopyFile:
 
     @property
     def recorded(self) -> Recorded:
-        """What it was when it arrived."""
+        """Its facts when it arrived."""
         return Recorded(self.size, self.modified, self.at_home)
 
     def is_edited(self, found: os.stat_result | None) -> bool:
-        """Whether a person changed it, by what was found in its place."""
+        """Whether a person changed it, by the stat result of its place."""
         return is_edited(found, self.recorded)
 
     def is_as_arrived(self, found: os.stat_result | None) -> bool:
@@ -125,7 +126,7 @@ class CopyFile:
 
     @property
     def proven(self) -> Level | None:
-        """What is proven of it now."""
+        """Its present level of proof."""
         return None if self.damage else self.level
 
 
@@ -142,7 +143,7 @@ class Check:
     host: str
     pid: int
     files: int
-    """Files whose bytes were looked at."""
+    """Files whose bytes were read."""
     bytes: int
     different: int
     """Files with other bytes than they should have."""

@@ -23,7 +23,7 @@ class Visit:
     start: datetime
     end: datetime
     title: str = ""
-    """The proposal's; empty if it is not told."""
+    """The proposal's; empty if not reported."""
     principal: Person | None = None
     scientists: tuple[Person, ...] = ()
 
@@ -31,13 +31,13 @@ class Visit:
     def booking(self) -> Booking:
         """Id, EPN, start and end: equal in repeats of one visit.
 
-        Title and people say nothing about who measures when, and may be edited meanwhile.
+        Title and people do not identify a visit, and may be edited.
         """
         return self.id, self.epn, self.start, self.end
 
 
 def contradictions(visits: Iterable[Visit]) -> list[str]:
-    """What is told of visits that have one id and differ in EPN or time, as text for people."""
+    """Visits that have one id and differ in EPN or time, as text for people."""
     by_id: dict[str, dict[Booking, None]] = {}
     for visit in visits:
         by_id.setdefault(visit.id, {})[visit.booking] = None
@@ -58,12 +58,12 @@ def with_ids_apart(visits: Iterable[Visit]) -> tuple[Visit, ...]:
     Each may be the true one, so that all of them are known.
     """
     numbers: Counter[str] = Counter()
-    found = []
-    for visit in sorted(visits, key=lambda one: (one.epn.text, one.start, one.end)):
+    result = []
+    for visit in sorted(visits, key=lambda visit: (visit.epn.text, visit.start, visit.end)):
         numbers[visit.id] += 1
         number = numbers[visit.id]
-        found.append(visit if number == 1 else replace(visit, id=f"{visit.id} ({number})"))
-    return tuple(found)
+        result.append(visit if number == 1 else replace(visit, id=f"{visit.id} ({number})"))
+    return tuple(result)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Beamtime:
     asked: bool = True
     """Whether the portal is still asked about its equipment."""
     earlier: str | None = None
-    """The beamline on which it was told before, and no longer is; None: there is none."""
+    """The beamline that was reported for it before; None: the same one."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class UnreadableVisit:
 
 @dataclass(frozen=True)
 class EquipmentVisits:
-    """What the portal said of one `equipment` entry of the config."""
+    """The portal's answer for one `equipment` entry of the config."""
 
     equipment: int
     beamline: str
@@ -115,5 +115,5 @@ class EquipmentVisits:
 
 
 def problems_of(answers: Iterable[EquipmentVisits]) -> tuple[str, ...]:
-    """Why not every running visit is known; what is the same for several entries, once."""
+    """Why not every running visit is known; the same problem of several entries, once."""
     return tuple(dict.fromkeys(answer.problem for answer in answers if answer.problem))

@@ -27,15 +27,15 @@ def before(moment: datetime, days: int) -> datetime:
 
 
 def ask_since(
-    known: Iterable[Beamtime], answered: datetime | None, now: datetime, days: int
+    beamtimes: Iterable[Beamtime], answered: datetime | None, now: datetime, days: int
 ) -> datetime:
-    """Since when the portal has to be asked about an entry, with what it has told of all so far.
+    """Since when the portal must be asked about an entry, given its answers so far.
 
     `days` before the earliest start of a current visit, or before the end of the last span for
     which the entry was answered completely (`answered`; None: there was none), whichever is
     earlier: after an outage nothing is missing.
     """
-    reference = running_visits(known, now).reference
+    reference = running_visits(beamtimes, now).reference
     if answered is not None:
         reference = min(reference, answered)
     return before(reference, days)
@@ -50,9 +50,9 @@ def span_after(known: Span | None, answer: EquipmentVisits, now: datetime) -> Sp
     """The span that is known once an answer has come; it never gets a gap."""
     if not is_whole(answer) or answer.since is None or answer.until is None:
         return known
-    until = min(answer.until, now)
+    end = min(answer.until, now)
     if known is None:
-        return Span(answer.since, until)
-    if answer.since > known.until or until < known.since:
+        return Span(answer.since, end)
+    if answer.since > known.until or end < known.since:
         return known
-    return Span(min(known.since, answer.since), max(known.until, until))
+    return Span(min(known.since, answer.since), max(known.until, end))
