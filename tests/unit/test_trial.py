@@ -78,7 +78,7 @@ def test_what_cannot_be_removed_is_named_by_its_path_and_all_else_is_removed(
     ((reason, _),) = refusals(tmp_path, Modes("umask"))
     (left,) = tmp_path.iterdir()
     assert reason == (
-        f"what was made in it for a trial cannot be removed: {left}: Operation not permitted"
+        f"a test file or folder in it cannot be removed: {left}: Operation not permitted"
     )
     assert [path.relative_to(left) for path in left.rglob("*")] == [Path("two"), Path("two/file")]
 
