@@ -9,7 +9,6 @@ Only a person removes those.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 import stat
@@ -31,8 +30,8 @@ from asynchy.localfs.kept_files import (
     remove_if_empty,
     rename,
 )
+from asynchy.localfs.lost_data import has_lost_data
 from asynchy.localfs.safe_tree import SafeTree
-from asynchy.model import heartbeat
 from asynchy.model.copy_record import CopyRecord, Presence, Replaced
 from asynchy.model.experiment import Copy
 from asynchy.model.formatting import count, escaped, size
@@ -45,10 +44,6 @@ log = logging.getLogger(__name__)
 _LINK = stat.S_IFLNK
 _MAX_NAMED = 10
 """Files that are named in the log."""
-_PAGE_BYTES = 4096
-_MAX_PAGES = 65_536
-"""Pages of a file that are read at most, at equal distances, to see whether it lost data to zeros:
-all of a file of 256 MB."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +54,8 @@ class _KeptVersions:
     file_stat: os.stat_result
     now: int | None
     """Bytes of the facility's file in its place; None: there is none."""
-    zeros: bool
-    """Whether that file has zeros where the kept one has something else."""
+    zeros: bool | None
+    """Whether that file has zeros where the kept one has data; None: one cannot be read."""
 
     @property
     def size(self) -> int:
@@ -69,18 +64,20 @@ class _KeptVersions:
 
     @property
     def by_less(self) -> bool:
-        return self.now is None or self.now < self.size or self.zeros
+        return self.now is None or self.now < self.size or self.zeros is not False
 
     @property
     def is_gone(self) -> bool:
         """Whether nothing of it is in its place: no file, no bytes, or zeros."""
-        return not self.now or self.zeros
+        return not self.now or self.zeros is not False
 
     @property
     def outcome(self) -> str:
         """The fate of the file, as text for people."""
         if self.now is None:
             return f"is not in its place; the earlier version has {size(self.size)}"
+        if self.zeros is None:
+            return "or the earlier version cannot be read, so that the two cannot be compared"
         if self.zeros and self.now >= self.size:
             return f"has zeros at the facility now where it had data, {size(self.now)}"
         return f"became smaller at the facility: {size(self.now)}, before {size(self.size)}"
@@ -282,7 +279,8 @@ def _kept_in(
             kept_stat = kept_tree.find(path)
             if kept_stat is None:
                 continue
-            now, zeros = tree.find(path), False
+            now = tree.find(path)
+            zeros: bool | None = False
             if (
                 now is not None
                 and stat.S_IFMT(now.st_mode) == stat.S_IFMT(kept_stat.st_mode) == _LINK
@@ -294,7 +292,7 @@ def _kept_in(
                 size = max(arrived, now.st_size)
             else:
                 size = now.st_size
-                zeros = _has_new_zeros(tree, kept_tree, path, min(kept_stat.st_size, size))
+                zeros = _has_lost_data(tree, kept_tree, path, min(kept_stat.st_size, size))
             yield _KeptVersions(path, kept_stat, size, zeros)
 
 
@@ -304,16 +302,12 @@ def _edited_since(copy_files: CopyFiles | None, path: bytes, now: os.stat_result
     return None if arrived is None or not is_edited(now, arrived) else arrived[0]
 
 
-def _has_new_zeros(tree: SafeTree, kept_tree: SafeTree, path: bytes, size: int) -> bool:
-    """Whether some page of a file has only zeros and the kept one's does not."""
-    step = max(_PAGE_BYTES, -(-size // _MAX_PAGES // _PAGE_BYTES) * _PAGE_BYTES)
-    with contextlib.ExitStack() as stack, contextlib.suppress(OSError):  # it cannot be read
-        new_file = stack.enter_context(open(tree.open(path), "rb"))  # noqa: PTH123
-        old_file = stack.enter_context(open(kept_tree.open(path), "rb"))  # noqa: PTH123
-        for start in itertools.chain(range(0, size, step), [max(0, size - _PAGE_BYTES)]):
-            heartbeat.beat()
-            length = min(_PAGE_BYTES, size - start)
-            page = os.pread(new_file.fileno(), length, start)
-            if not any(page) and any(os.pread(old_file.fileno(), length, start)):
-                return True
-    return False
+def _has_lost_data(tree: SafeTree, kept_tree: SafeTree, path: bytes, size: int) -> bool | None:
+    """Whether a file has zeros where the kept one has data; None: one of them cannot be read."""
+    try:
+        with contextlib.ExitStack() as stack:
+            new_file = stack.enter_context(open(tree.open(path), "rb"))  # noqa: PTH123
+            kept_file = stack.enter_context(open(kept_tree.open(path), "rb"))  # noqa: PTH123
+            return has_lost_data(new_file.fileno(), kept_file.fileno(), size)
+    except OSError:
+        return None

@@ -161,7 +161,7 @@ def replaced_words(copy: CopyRecord) -> str:
     text = f"earlier versions of {number} ({size(replaced.bytes)}) are kept beside {destination}"
     if not replaced.by_less:
         return text
-    now = "the file in the copy now is smaller, has zeros, or is gone"
+    now = "the file in the copy now is smaller, has zeros, is gone, or cannot be read"
     return f"{text}; for {replaced.by_less:,} of them, {now}"
 
 
