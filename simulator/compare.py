@@ -1,4 +1,4 @@
-"""Two trees byte for byte: the facility's, and what is at home."""
+"""Compares two trees byte for byte: the facility's, and the copy at home."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK_BYTES = 8 << 20
 
 
 def compare_trees(source: Path, copy: Path, *, modes: bool = True) -> list[str]:
-    """What differs between an experiment and its copy, as lines to read; none where all is well.
+    """The differences between an experiment and its copy, as lines of text; empty if none.
 
     Every file and folder must be there with its bytes, its time in whole seconds and its mode,
     and nothing else; dot files other than `.info`, symbolic links and special files must not.
@@ -20,12 +20,14 @@ def compare_trees(source: Path, copy: Path, *, modes: bool = True) -> list[str]:
     for tree in (source, copy):
         if tree.is_symlink() or not tree.is_dir():
             return [f"no folder: {_shown(os.fsencode(tree))}"]
-    wanted = dict(_walk(os.fsencode(source), brought=True))
-    found = dict(_walk(os.fsencode(copy), brought=False))
-    lines = [f"missing: {_shown(name)}" for name in sorted(wanted.keys() - found.keys())]
-    lines += [f"not in the source: {_shown(name)}" for name in sorted(found.keys() - wanted.keys())]
-    for name in sorted(wanted.keys() & found.keys()):
-        difference = _difference(wanted[name], found[name], modes=modes)
+    expected = dict(_walk(os.fsencode(source), brought=True))
+    actual = dict(_walk(os.fsencode(copy), brought=False))
+    lines = [f"missing: {_shown(name)}" for name in sorted(expected.keys() - actual.keys())]
+    lines += [
+        f"not in the source: {_shown(name)}" for name in sorted(actual.keys() - expected.keys())
+    ]
+    for name in sorted(expected.keys() & actual.keys()):
+        difference = _difference(expected[name], actual[name], modes=modes)
         if difference:
             lines.append(f"{difference}: {_shown(name)}")
     return lines
@@ -44,7 +46,7 @@ def mode_at_home(mode: int) -> int:
 
 
 def _walk(root: bytes, *, brought: bool) -> Iterator[tuple[bytes, bytes]]:
-    """Relative name and path of all below a folder; where `brought`, only what comes home."""
+    """Relative name and path of all entries below a folder; `brought`: only of fetched ones."""
     pending = [b""]
     yield b".", root
     while pending:
@@ -66,44 +68,48 @@ def _walk(root: bytes, *, brought: bool) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _difference(source: bytes, copy: bytes, *, modes: bool) -> str | None:
-    one, two = os.lstat(source), os.lstat(copy)
-    if stat.S_IFMT(one.st_mode) != stat.S_IFMT(two.st_mode):
+    facility_entry, two = os.lstat(source), os.lstat(copy)
+    if stat.S_IFMT(facility_entry.st_mode) != stat.S_IFMT(two.st_mode):
         return "of another kind"
-    if stat.S_ISREG(one.st_mode):
-        if one.st_size != two.st_size:
-            return f"{one.st_size} bytes there, {two.st_size} here"
-        if not _same_bytes(source, copy, one.st_size):
+    if stat.S_ISREG(facility_entry.st_mode):
+        if facility_entry.st_size != two.st_size:
+            return f"{facility_entry.st_size} bytes there, {two.st_size} here"
+        if not _same_bytes(source, copy, facility_entry.st_size):
             return "other bytes"
-    if one.st_mtime_ns // 10**9 != two.st_mtime_ns // 10**9:
-        return f"modified at {one.st_mtime_ns} there, {two.st_mtime_ns} here"
-    wanted, found = mode_at_home(one.st_mode), stat.S_IMODE(two.st_mode)
-    if modes and wanted != found:
-        return f"mode {found:o} and not {wanted:o}"
+    if facility_entry.st_mtime_ns // 10**9 != two.st_mtime_ns // 10**9:
+        return f"modified at {facility_entry.st_mtime_ns} there, {two.st_mtime_ns} here"
+    expected, actual = mode_at_home(facility_entry.st_mode), stat.S_IMODE(two.st_mode)
+    if modes and expected != actual:
+        return f"mode {actual:o} and not {expected:o}"
     return None
 
 
 def _same_bytes(source: bytes, copy: bytes, size: int) -> bool:
-    one, two = os.open(source, os.O_RDONLY), os.open(copy, os.O_RDONLY)
+    facility_file, home_file = os.open(source, os.O_RDONLY), os.open(copy, os.O_RDONLY)
     try:
-        at = 0
-        while at < size:
-            at = min(_next_data(one, at, size), _next_data(two, at, size))
-            if os.pread(one, _BLOCK_BYTES, at) != os.pread(two, _BLOCK_BYTES, at):
+        position = 0
+        while position < size:
+            position = min(
+                _next_data(facility_file, position, size), _next_data(home_file, position, size)
+            )
+            if os.pread(facility_file, _BLOCK_BYTES, position) != os.pread(
+                home_file, _BLOCK_BYTES, position
+            ):
                 return False
-            at += _BLOCK_BYTES
+            position += _BLOCK_BYTES
         return True
     finally:
-        os.close(one)
-        os.close(two)
+        os.close(facility_file)
+        os.close(home_file)
 
 
-def _next_data(file: int, at: int, size: int) -> int:
+def _next_data(file: int, position: int, size: int) -> int:
     """Where the next bytes are that are not in a hole; `size` where there are none."""
     try:
-        return os.lseek(file, at, os.SEEK_DATA)
+        return os.lseek(file, position, os.SEEK_DATA)
     except OSError as error:
-        # ENXIO: a hole up to the end. Any other: this file system does not tell its holes.
-        return size if error.errno == errno.ENXIO else at
+        # ENXIO: a hole up to the end. Any other: this file system does not report its holes.
+        return size if error.errno == errno.ENXIO else position
 
 
 def _shown(name: bytes) -> str:

@@ -100,21 +100,21 @@ def _set_the_scene(folder: Path, facility: Facility, mails: MailSink, chat: Rece
 def _run(folder: Path, facility: Facility, config: Path, mails: MailSink, chat: Receiver) -> bool:
     _say("Is everything right for the first cycle?")
     good = _command("asynchy", "--config", config, "doctor") == 0
-    _say("The plan: what would be brought home, and what not, and why")
-    # 20345b belongs to nobody yet: exit code 1 until somebody says whose it is.
+    _say("The plan: which experiments would be fetched, which not, and why")
+    # 20345b has no project yet: exit code 1 until it is assigned.
     good &= _command("mxsync", "--config", config) == 1
     _say("The first run: exit code 1, for 20345b belongs to nobody yet")
     good &= _command("mxsync", "--config", config, "--execute", "--once") == 1
     good &= _told(folder, chat)
     _say("The second run finds nothing to fetch")
     good &= _command("mxsync", "--config", config, "--execute", "--once") == 1
-    _say("What the facility deletes before it is at home: exit code 1, for there is something")
+    _say("Data that the facility deletes before it is at home: exit code 1, since there is some")
     good &= _command("asynchy", "--config", config, "report", "at-risk") == 1
     good &= _alert(folder, config, mails)
     _say(f"As a service: the portal tells of a further visit, {_LATE}; one cycle, then SIGTERM")
     good &= _service(folder, facility, config)
     good &= _proof(folder, config)
-    _say("What is at home, held against the facility byte for byte (names, sizes, times, modes)")
+    _say("Compare every byte, name, size, time and mode at home with the facility")
     for epn, project in {**_FETCHED, _NOBODYS: "kx12", _LATE: "ny79"}.items():
         copy = folder / "home" / "projects" / project / epn / "data"
         differences = compare_trees(facility.data / "mx" / epn, copy)
@@ -122,9 +122,9 @@ def _run(folder: Path, facility: Facility, config: Path, mails: MailSink, chat: 
         for difference in differences[:10]:
             print(f"  {difference}")
         good &= not differences
-    _say("What the catalogue knows")
+    _say("The state of every experiment (asynchy status)")
     good &= _command("asynchy", "--config", config, "status") == 0
-    _say("What came home today, when the rest does, and how much it is")
+    _say("Reports: today's transfers, a forecast, and usage")
     good &= _command("asynchy", "--config", config, "report", "activity") == 0
     good &= _command("asynchy", "--config", config, "report", "forecast") == 0
     good &= _command("asynchy", "--config", config, "report", "usage") == 0
@@ -134,7 +134,7 @@ def _run(folder: Path, facility: Facility, config: Path, mails: MailSink, chat: 
 
 
 def _told(folder: Path, chat: Receiver) -> bool:
-    _say("What a chat was told (notify), and the first document that a command got (on-complete)")
+    _say("A message in a chat (notify), and a document for a command (on-complete)")
     for text in chat.texts:
         print("    " + text.replace("\n", "\n    ") + "\n")
     documents = (folder / "home" / _HANDED_ON).read_text(encoding="utf-8")
@@ -157,7 +157,7 @@ def _proof(folder: Path, config: Path) -> bool:
     _say("Held against the facility byte for byte, it is kept aside and fetched again")
     good &= _command(*asynchy, "verify", "12282a", "8020l") == 0
     good &= _command(*asynchy, "audit", "12282a") == 0
-    _say("A person edits a file at home: it stays, until somebody wants the facility's back")
+    _say("A person edits a file at home: it stays, until a person asks for the facility's version")
     edited = copy / "frames" / "ada" / "lysozyme 1" / "lyso_1_0004.cbf"
     edited.write_text("a week of work")
     good &= _command(*asynchy, "verify", "12282a") == 0
@@ -165,9 +165,9 @@ def _proof(folder: Path, config: Path) -> bool:
     good &= _command(*asynchy, "verify", "--restore", "12282a") == 0
     kept = copy.with_name("data.asynchy-replaced")
     print("kept:", *(str(path.relative_to(kept.parent)) for path in kept.rglob(edited.name)))
-    _say("Both sides, and what may be deleted at the facility, by which proof")
+    _say("May the facility's data be deleted? Both sides, and the proof")
     good &= _command(*asynchy, "report", "reconcile") == 0
-    _say("A receipt: what is at home, who measured it, and how it came here")
+    _say("A receipt: the files, the people, and the history of a copy")
     return good & (_command(*asynchy, "receipt", "12282a") == 0)
 
 
@@ -202,7 +202,7 @@ def _history(folder: Path, facility: Facility) -> bool:
     print(f"$ cat >> {config} <<END\n{further}END")
     with config.open("a", encoding="utf-8") as stream:
         stream.write(further)
-    _say("What lies there of the EPNs in a list? (without a list: all that is visible)")
+    _say("Scan the facility for the EPNs in a list (without a list: all visible ones)")
     good &= _command(*asynchy, "walk", "--list", listed) == 0
     _say("All of it home, two at a time")
     good &= _command(*asynchy, "sync", "--dest", vault, "--threads", "2") == 0

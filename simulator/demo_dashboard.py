@@ -1,4 +1,4 @@
-"""`make demo-dashboard`: the dashboard of what the last `make demo` did, until Ctrl-C.
+"""`make demo-dashboard`: the dashboard for the results of the last `make demo`, until Ctrl-C.
 
 The demo leaves its home: config, catalogue, logs and the copies. It is removed after this, and
 before the next demo.
@@ -38,7 +38,7 @@ def keep(folder: Path) -> None:
 
 
 def kept_folders() -> list[Path]:
-    """What demos of this user have left, the latest first."""
+    """The folders that demos of this user have left, the latest first."""
     places = {place for place in (memory(), Path("/dev/shm"), Path(tempfile.gettempdir())) if place}
     found = [
         path for place in places for path in place.glob(f"{PREFIX}*")

@@ -53,7 +53,7 @@ class Scene:
     config: Path
 
     def measured(self, epn: str, ended: timedelta, *, megabytes: int = 40) -> None:
-        """An experiment is at the facility, and the portal tells of its visit."""
+        """An experiment is at the facility, and the portal reports its visit."""
         place = self.facility.experiment("mx", epn)
         mx_experiment(place, epn, frames=12)
         (place / "raw").mkdir(exist_ok=True)
@@ -90,7 +90,7 @@ def main() -> int:
 
 @contextlib.contextmanager
 def scene(folder: Path, **keys: Any) -> Iterator[Scene]:
-    """A facility with some experiments, and a config for it; `keys` of the config besides."""
+    """A facility with some experiments, and a config for it; `keys`: further keys of the config."""
     home = folder / "home"
     (home / "logs").mkdir(parents=True)
     for project in set(_PROJECTS.values()):
@@ -116,7 +116,7 @@ def scene(folder: Path, **keys: Any) -> Iterator[Scene]:
 
 
 def command(config: Path, *arguments: str) -> str:
-    """Run `asynchy` to its end; what it printed."""
+    """Run `asynchy` to its end; returns its output."""
     call = [str(_SCRIPTS / "asynchy"), "--config", str(config), *arguments]
     print(f"$ asynchy --config {config} {' '.join(arguments)}", flush=True)
     done = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What the simulated facility raises."""
+"""The errors of the simulated facility."""
 
 
 class SimulatorError(RuntimeError):

@@ -1,4 +1,4 @@
-"""Made experiments: what MX beamlines write, and what no program should stumble over."""
+"""Made experiments: data like those of the MX beamlines, and difficult names and modes."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def mx_experiment(
 
 
 def awkward_names(folder: Path) -> None:
-    """Write files and folders whose names are hard to carry."""
+    """Write files and folders with difficult names."""
     place = os.fsencode(folder / "awkward")
     for at, name in enumerate(AWKWARD):
         write_bytes(place + b"/" + name, b"%d\n" % at)
@@ -97,7 +97,7 @@ def awkward_names(folder: Path) -> None:
 
 
 def many_small_files(folder: Path, count: int = 20_000, *, seed: int = 1) -> None:
-    """Write so many files of up to 2 KiB, a hundred to a folder."""
+    """Write `count` files of up to 2 KiB, a hundred to a folder."""
     chance = random.Random(seed)
     stock = chance.randbytes(8192)
     for at in range(count):
@@ -162,7 +162,7 @@ def _write(path: Path, data: bytes, modified: int) -> None:
 
 
 def write_bytes(path: bytes, data: bytes) -> None:
-    """Write a file whose path may be longer than the system takes at once."""
+    """Write a file, even if its path is longer than the system allows in one call."""
     *folders, name = path.lstrip(b"/").split(b"/")
     at = os.open(b"/", os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -24,7 +24,7 @@ USER = "help@massive.org.au"
 _READY_TIMEOUT = 60.0  # seconds
 """Seconds, for a busy machine."""
 _PORTS = range(20_000, 32_768)
-"""Below those that Linux gives to whoever asks for any: ip(7), ip_local_port_range."""
+"""Below the ports that Linux assigns by itself: ip(7), ip_local_port_range."""
 
 _SSHD_CONFIG = """\
 Port {port}
@@ -72,7 +72,7 @@ class Facility:
         self.offers_sftp = True
         """Whether sshd has an SFTP subsystem the next time it starts."""
         self.sftp_server = "internal-sftp"
-        """What that is: OpenSSH's own, or a command line for a shell."""
+        """The SFTP server: OpenSSH's own, or a command line for a shell."""
         self.programs: dict[str, str] | None = None
         """What a shell there finds the next time sshd starts: name -> a script of sh; None: all
         that this machine has."""
@@ -137,7 +137,7 @@ class Facility:
         return b"[listener]" not in command and b"sshd -D" not in command
 
     def sshd_log(self) -> str:
-        """What sshd has logged."""
+        """The log of sshd."""
         return (self.folder / "ssh" / "sshd.log").read_text(errors="replace")
 
     @property
@@ -206,8 +206,8 @@ class Facility:
         )
         (self.folder / "ssh" / "group").write_text(f"facility:x:{group}:\n")
         (self.folder / "ssh" / "sshd.log").touch()
-        ours = [self.folder / name for name in ("data", "home", "ssh")]
-        self._give(self.folder, *ours, *(self.folder / "ssh").iterdir())
+        own_line = [self.folder / name for name in ("data", "home", "ssh")]
+        self._give(self.folder, *own_line, *(self.folder / "ssh").iterdir())
 
     def _give(self, *paths: Path) -> None:
         """Make files and folders the user's that sshd runs as."""
@@ -274,7 +274,7 @@ class Facility:
 
 
 def greeting(host: str, port: int) -> bytes:
-    """The first bytes that a server says; none where nobody answers."""
+    """The first bytes that a server sends; empty if nothing answers."""
     try:
         with socket.create_connection((host, port), timeout=_READY_TIMEOUT) as connection:
             return connection.recv(4)
@@ -284,7 +284,7 @@ def greeting(host: str, port: int) -> bytes:
 
 @functools.cache
 def _no_penalties(sshd: str) -> str:
-    """The line that has sshd answer a client whose keys it refused; empty where it always does.
+    """The config line that lets sshd answer a client after refused keys; empty if it always does.
 
     From 9.8 on, sshd drops the connections of an address for seconds after a refused key:
     sshd_config(5), PerSourcePenalties. An older sshd does not start with an unknown keyword.

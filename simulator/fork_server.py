@@ -40,13 +40,13 @@ class ForkServer:
         self, python: Sequence[str], modules: Sequence[str], environment: Mapping[str, str]
     ) -> None:
         """`python`: the command line of a Python that can import the modules and run `-c`."""
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
         code = Path(__file__).read_text(encoding="utf-8")  # that Python may not be able to read it
-        with theirs:
+        with child_end:
             self._server = subprocess.Popen(
-                [*python, "-c", code, str(theirs.fileno()), *modules],
-                pass_fds=[theirs.fileno()],
+                [*python, "-c", code, str(child_end.fileno()), *modules],
+                pass_fds=[child_end.fileno()],
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for us
@@ -71,30 +71,30 @@ class ForkServer:
         `streams`: descriptors of standard input, output and error; they stay open here.
         """
         request = json.dumps([function, list(command), str(folder), dict(environment)]).encode()
-        ours, theirs = os.pipe()
-        descriptors = array.array("i", [*streams, theirs])
+        own_end, child_end = os.pipe()
+        descriptors = array.array("i", [*streams, child_end])
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)]
         try:
             with self._lock:
                 self._socket.sendmsg([request], rights)
         except BaseException:
-            os.close(ours)
+            os.close(own_end)
             raise
         finally:
-            os.close(theirs)
-        return Forked(ours)
+            os.close(child_end)
+        return Forked(own_end)
 
 
 class Forked:
     """A process that was forked; the methods are those of `subprocess.Popen`."""
 
-    def __init__(self, verdict: int) -> None:
-        """`verdict`: descriptor of a pipe with its number and, later, its exit code."""
-        self._verdict = verdict
+    def __init__(self, exit_status: int) -> None:
+        """`exit_status`: descriptor of a pipe with its number and, later, its exit code."""
+        self._exit_status = exit_status
         self.returncode: int | None = None
         pid = self._number()
         if pid is None:
-            os.close(verdict)
+            os.close(exit_status)
             raise OSError("the process that forks others has died")
         self.pid = pid
 
@@ -103,7 +103,7 @@ class Forked:
         return self._ended(0.0)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end; its exit code.
+        """Wait for its end; returns its exit code.
 
         Raises:
             subprocess.TimeoutExpired: it takes longer than so many seconds.
@@ -120,29 +120,29 @@ class Forked:
                 os.kill(self.pid, number)
 
     def _ended(self, seconds: float | None) -> int | None:
-        if self.returncode is None and select.select([self._verdict], [], [], seconds)[0]:
+        if self.returncode is None and select.select([self._exit_status], [], [], seconds)[0]:
             code = self._number()
-            os.close(self._verdict)
+            os.close(self._exit_status)
             self.returncode = -signal.SIGKILL if code is None else code
         return self.returncode
 
     def _number(self) -> int | None:
-        text = os.read(self._verdict, _NUMBER.size)
+        text = os.read(self._exit_status, _NUMBER.size)
         return None if len(text) < _NUMBER.size else int(_NUMBER.unpack(text)[0])
 
 
 def _serve(requests: socket.socket) -> Callable[[], Any]:
-    """Fork a process for each request; returns in a forked process, with what that is to run."""
-    woken, wakes = os.pipe()
+    """Fork a process for each request; returns in a forked process, with the function to run."""
+    wakeup_fd, wakes = os.pipe()
     os.set_blocking(wakes, False)
     signal.set_wakeup_fd(wakes)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
     running: dict[int, int] = {}
     while True:
-        ready = select.select([requests.fileno(), woken], [], [])[0]
-        if woken in ready:
-            os.read(woken, 1024)
-            _tell_ends(running)
+        ready = select.select([requests.fileno(), wakeup_fd], [], [])[0]
+        if wakeup_fd in ready:
+            os.read(wakeup_fd, 1024)
+            _send_exit_codes(running)
         if requests.fileno() not in ready:
             continue
         space = socket.CMSG_SPACE((_STREAMS + 1) * _NUMBER.size)
@@ -155,33 +155,33 @@ def _serve(requests: socket.socket) -> Callable[[], Any]:
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
-            for descriptor in (requests.detach(), woken, wakes, *running.values()):
+            for descriptor in (requests.detach(), wakeup_fd, wakes, *running.values()):
                 os.close(descriptor)
             return _become(json.loads(text), descriptors)
-        *streams, verdict = descriptors
+        *streams, result_fd = descriptors
         for descriptor in streams:
             os.close(descriptor)
-        running[pid] = verdict
-        os.write(verdict, _NUMBER.pack(pid))
+        running[pid] = result_fd
+        os.write(result_fd, _NUMBER.pack(pid))
 
 
-def _tell_ends(running: dict[int, int]) -> None:
-    """Reap what has ended, and tell the exit codes."""
+def _send_exit_codes(running: dict[int, int]) -> None:
+    """Reap ended processes, and send their exit codes."""
     while running:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
             return
-        verdict = running.pop(pid)
+        result_fd = running.pop(pid)
         try:
-            os.write(verdict, _NUMBER.pack(os.waitstatus_to_exitcode(status)))
+            os.write(result_fd, _NUMBER.pack(os.waitstatus_to_exitcode(status)))
         except BrokenPipeError:
             pass  # nobody waits for it
         finally:
-            os.close(verdict)
+            os.close(result_fd)
 
 
 def _become(request: list[Any], descriptors: Sequence[int]) -> Callable[[], Any]:
-    """Make this process the one that was asked for; what it is to run."""
+    """Make this process the requested one; returns the function to run."""
     function, command, folder, environment = request
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number, descriptor in enumerate(descriptors[:_STREAMS]):
@@ -205,7 +205,7 @@ def _main() -> NoReturn:
     gc.disable()
     for module in modules:
         import_module(module)
-    gc.freeze()  # what is never looked at stays shared with the forked processes
+    gc.freeze()  # memory that is never touched stays shared with the forked processes
     gc.enable()
     function = _serve(socket.socket(fileno=int(descriptor)))
     try:

@@ -1,7 +1,7 @@
 """A mail server that takes mails and shows them, in a process of its own.
 
-A file `refuse` in its folder has it answer with what stands there instead of taking a mail. It ends
-when its standard input does.
+If its folder has a file `refuse`, it answers with the content of that instead of taking a mail. It
+ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class MailSink:
         self._process = Process("simulator.mail", arguments)
         first = self._process.output.readline()
         if not first:
-            raise SimulatorError("the mail server does not start; it says why on standard error")
+            raise SimulatorError("the mail server does not start; the reason is on standard error")
         self.port = json.loads(first)
 
     def stop(self) -> None:

@@ -23,7 +23,7 @@ _END_TIMEOUT = 60.0  # seconds
 class Process:
     """A process that runs `main` of a module until its standard input ends.
 
-    What it prints comes to `output`, or to the file `log`.
+    Its output is in `output`, or in the file `log`.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class Process:
         log: IO[bytes] | None = None,
     ) -> None:
         ends = [*os.pipe(), *os.pipe()]
-        theirs, self.input, self.output = ends[0], os.fdopen(ends[1], "w"), os.fdopen(ends[2])
+        child_end, self.input, self.output = ends[0], os.fdopen(ends[1], "w"), os.fdopen(ends[2])
         out, error = (ends[3], 2) if log is None else (log.fileno(), log.fileno())
         try:
             self._process = fork_server(os.environ.get("LD_PRELOAD", "")).start(
                 f"{module}:main",
                 [module, *arguments],
-                (theirs, out, error),
+                (child_end, out, error),
                 folder=Path("/"),
                 environment=environment or os.environ,
             )
@@ -49,7 +49,7 @@ class Process:
             self._close()
             raise
         finally:
-            os.close(theirs)
+            os.close(child_end)
             os.close(ends[3])
         self.pid = self._process.pid
 

@@ -88,7 +88,7 @@ class HttpProxy:
 
 
 def _understood(request: bytes) -> tuple[str, bytes | None]:
-    """Where a request leads, as "host:port", and what to send there; None for a tunnel."""
+    """The target of a request, as "host:port", and the bytes to send there; None for a tunnel."""
     head, _, body = request.partition(b"\r\n\r\n")
     first, *headers = head.decode("latin-1").split("\r\n")
     method, target, version = first.split(" ")

@@ -17,11 +17,11 @@ class Receiver:
         self.got: list[tuple[str, dict[str, str], bytes]] = []
         """Path, headers and body of each request."""
         self.status = 204
-        """What it answers."""
+        """The HTTP status of its answers."""
         self.location: str | None = None
         """Where it sends those who post."""
         self.parts: Iterable[bytes] | None = None
-        """The body of its answers, piece by piece, which its header says is a terabyte."""
+        """The body of its answers, piece by piece; the header declares a terabyte."""
         self._ended = threading.Event()
         kept = self
 

@@ -1,4 +1,4 @@
-"""A relay between a client and a server, where a network can be made to go wrong to the byte."""
+"""A relay between a client and a server that simulates network faults at an exact byte."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Relay:
         self._server = (host, port)
         self._links: list[_Link] = []
         self._left: int | None = None
-        """Bytes that are still to come from the server until it is told; None: it has been."""
+        """Bytes still to come from the server until the event is set; None: it was set."""
         self._hold = False
         self._told = threading.Event()
         self._paid = 0.0
@@ -97,7 +97,7 @@ class Relay:
         return self._told.wait(seconds)
 
     def let_go(self) -> None:
-        """Let everything pass, and tell no more; what is frozen stays so."""
+        """Let everything pass, and report nothing more; frozen connections stay frozen."""
         with self._lock:
             self._left = None
         self._wake()
@@ -156,7 +156,7 @@ class Relay:
                     self._move(link, ready)
 
     def _wait(self) -> dict[int, int]:
-        """What can be done now, by descriptor."""
+        """The possible operations now, by descriptor."""
         wanted = {self._listening.fileno(): select.POLLIN, self._woken.fileno(): select.POLLIN}
         later = self._paid - time.monotonic() if self.rate else 0.0
         with self._lock:

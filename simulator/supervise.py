@@ -22,18 +22,18 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> int:
-    """Run the command of the arguments until it ends by itself or is no longer wanted.
+    """Run the command of the arguments until it ends by itself, or SIGTERM comes.
 
     SIMULATOR_USER, as `uid:gid`, is the user that it runs as, if not ours.
     """
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    asked = False
+    stop_requested = False
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
+    def request_stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stop_requested
+        stop_requested = True
 
-    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGTERM, request_stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     user, group = _user()
     with subprocess.Popen(
@@ -43,7 +43,7 @@ def main() -> int:
         group=group,
         extra_groups=None if user is None else [],
     ) as process:
-        while process.returncode is None and not asked:
+        while process.returncode is None and not stop_requested:
             _reap(process)
             if select.select([sys.stdin], [], [], 0.05)[0] and not os.read(0, 1024):
                 break

@@ -16,7 +16,7 @@ NO_STATUS = -1
 
 
 class Fault(StrEnum):
-    """What goes wrong with an answer."""
+    """A fault of an answer."""
 
     HTML = "html"
     """200 with an HTML page."""
@@ -100,7 +100,7 @@ _DRIPS = {
     "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
     "body": (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"["),
 }
-"""What comes at once, and the byte that then comes again and again."""
+"""The part that comes at once, and the byte that is then repeated."""
 
 
 def answer(handler: BaseHTTPRequestHandler, fault: ActiveFault, good: dict[str, Any]) -> None:
@@ -154,7 +154,7 @@ def send(
     length: int | None = None,
     headers: dict[str, str] | None = None,
 ) -> None:
-    """Send an answer, and close the connection; `length` is what is said in place of the truth."""
+    """Send an answer, and close the connection; `length`: a wrong length to declare."""
     handler.close_connection = True
     handler.send_response(status)
     said = len(body) if length is None else length

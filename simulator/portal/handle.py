@@ -32,7 +32,7 @@ class RecordedRequest:
     path: str
     query: dict[str, str]
     status: int
-    """What was answered; -1 where no answer was begun (`reset`, `stall`)."""
+    """The HTTP status of the answer; -1 if no answer was begun (`reset`, `stall`)."""
     at: datetime
     equipment: int | None
 
@@ -54,7 +54,7 @@ class PortalHandle:
         first = self._process.output.readline()
         if not first:
             self.stop()
-            raise SimulatorError("the portal does not start; it says why on standard error")
+            raise SimulatorError("the portal does not start; the reason is on standard error")
         self.url = json.loads(first)["url"]
 
     def stop(self) -> None:
@@ -129,15 +129,15 @@ class PortalHandle:
         self._order("expire_tokens")
 
     def expire_tokens_after(self, uses: int) -> None:
-        """Let every token that was given out, and the next one, expire after so many uses."""
+        """Let every token that was given out, and the next one, expire after `uses` uses."""
         self._order("expire_tokens_after", uses=uses)
 
     def one_session_per_user(self, one: bool) -> None:
-        """Whether a new log-in ends older tokens; what the real one does is not known (no)."""
+        """Whether a new log-in ends older tokens; the real portal's behaviour is not known (no)."""
         self._order("one_session_per_user", one=one)
 
     def filter_by(self, way: Literal["overlap", "start"]) -> None:
-        """Filter visits by "overlap" or by "start"; what the real one does is not known."""
+        """Filter visits by "overlap" or by "start"; the real portal's behaviour is not known."""
         self._order("filter_by", way=way)
 
     def limit_windows(self, limited: bool) -> None:
@@ -145,11 +145,11 @@ class PortalHandle:
         self._order("limit_windows", limited=limited)
 
     def refuse_with(self, status: int) -> None:
-        """The HTTP status of a refused log-in; what the real one does is not known (200)."""
+        """The HTTP status of a refused log-in; the real portal's behaviour is not known (200)."""
         self._order("refuse_with", status=status)
 
     def requests(self) -> list[RecordedRequest]:
-        """What the portal was asked, in order."""
+        """The requests to the portal, in order."""
         return [
             RecordedRequest(**{**item, "at": datetime.fromisoformat(item["at"])})
             for item in self._order("requests")

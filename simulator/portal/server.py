@@ -126,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
         send(self, status, json.dumps({"meta": {"error_message": message}}).encode())
 
     def _note(self, status: int, equipment: int | None) -> None:
-        """Remember the request; before the answer, so that who has the answer finds it noted."""
+        """Record the request before the answer, so that the client finds it recorded."""
         self.server.state.note(
             {
                 "method": self.command,

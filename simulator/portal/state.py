@@ -1,6 +1,6 @@
-"""What the portal knows: accounts, tokens, visits, faults, and who asked for what.
+"""The state of the portal: accounts, tokens, visits, faults, requests.
 
-Its public methods down to `requests` are the orders that tests give through `PortalHandle`.
+Tests call its public methods down to `requests` through `PortalHandle`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class State:
         self.refusal = 200
 
     def add_visit(self, equipment: int, visit: Any) -> None:
-        """Add a visit, whatever it is."""
+        """Add a visit, without any check."""
         with self._lock:
             self._visits.append((equipment, visit))
 
@@ -59,7 +59,7 @@ class State:
             self._faults.append(ActiveFault(Fault(name), equipment, path, times, parameters))
 
     def clear_faults(self, equipment: int | None = None, path: str | None = None) -> None:
-        """End all faults, or those set for that equipment and path; what stalls goes on."""
+        """End all faults, or those set for that equipment and path; stalled answers go on."""
         with self._lock:
             for fault in list(self._faults):
                 if equipment in (None, fault.equipment) and path in (None, fault.path):
@@ -72,7 +72,7 @@ class State:
             self._tokens.clear()
 
     def expire_tokens_after(self, uses: int) -> None:
-        """Let every token that was given out, and the next one, expire after so many uses."""
+        """Let every token that was given out, and the next one, expire after `uses` uses."""
         with self._lock:
             self._tokens = dict.fromkeys(self._tokens, uses)
             self._uses = uses
@@ -96,7 +96,7 @@ class State:
         self.refusal = status
 
     def requests(self) -> list[dict[str, Any]]:
-        """What was asked, in order."""
+        """The requests, in order."""
         with self._lock:
             return list(self._requests)
 
@@ -166,4 +166,4 @@ class State:
                 return start <= begins <= end
             return begins <= end and ends >= start
         except (TypeError, KeyError, ValueError):
-            return True  # whatever the tests put there is shown
+            return True  # shows everything that the tests put there
