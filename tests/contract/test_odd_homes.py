@@ -109,8 +109,8 @@ def test_names_that_home_cannot_hold_or_tell_apart_keep_themselves_back_alone(
         assert (result.ok, result.files) == (False, moved)
         assert result.reason is not None and result.reason.startswith("5 files could not be")
         for name, why in {
-            "frame_1.h5": "does not tell its name from Frame_1.h5",
-            "folder": "does not tell its name from Folder",
+            "frame_1.h5": "does not distinguish its name from Frame_1.h5",
+            "folder": "does not distinguish its name from Folder",
             "scan_12:30.log": "refuses its name",
             "latin-\\xe9": "refuses its name",
             "a:b": "refuses its name",
@@ -175,7 +175,7 @@ def test_what_is_at_home_keeps_its_place_from_a_name_that_differs_in_case(
     for _ in range(2):
         result = engine.transfer(listed(engine.remote, copy, arrived), Stop(), ignored)
         assert result.reason is not None and "Frame_1.h5" in result.reason
-        assert "does not tell its name from frame_1.h5" in result.reason
+        assert "does not distinguish its name from frame_1.h5" in result.reason
         assert at_home(copy) == {"frame_1.h5"}
 
 

@@ -153,7 +153,7 @@ def test_links_of_which_an_older_catalogue_knows_only_the_number_are_not_called_
     with closing(sqlite3.connect(home.place / "catalogue.db")) as db, db:
         db.execute("DELETE FROM held_others")
     audited = asynchy(home, "audit", code=1)
-    assert "3 links or special files not looked at" in audited
+    assert "3 links or special files not checked" in audited
     assert "`asynchy verify 12282a --level size` records what they are" in audited
     asynchy(home, "verify", "12282a", "--level", "size", code=0)
     assert "nothing wrong" in asynchy(home, "audit", code=0)

@@ -268,7 +268,7 @@ def test_two_visits_with_one_id_keep_every_copy_from_being_complete(home: Home) 
     home.facility.portal.add_raw_visit(23, {**home.visit("8020l", ended=-5), "id": 1001})
     run = home.once()
     assert run.returncode == 4
-    assert "visit 1001 is told in 2 ways: " in run.stdout
+    assert "visit 1001 is reported in 2 versions: " in run.stdout
     assert compare_trees(source, home.copy("12282a")) == []
     assert home.ignored == ""
 
@@ -311,7 +311,9 @@ def test_a_session_that_is_ended_again_and_again_is_told_after_some_tries(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
     home.facility.portal.set_fault("status", path="visits", code=401)
-    with pytest.raises(PortalUnavailable, match="another program logs in as help@massive") as error:
+    with pytest.raises(
+        PortalUnavailable, match="another program seems to log in as help@massive"
+    ) as error:
         ask(home)
     assert "a portal user or client of its own" in (error.value.hint or "")
     assert caplog.text.count("trying again in") == 3

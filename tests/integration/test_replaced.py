@@ -115,7 +115,7 @@ def test_a_file_that_a_person_changed_stays_until_the_facility_has_another(
     audit = asynchy(home, "audit", "12282a")
     assert audit.returncode == 1
     assert "12282a: changed at home: process.inp" in audit.stderr
-    assert "0 files damaged, 1 changed at home, 0 missing, 1 too many" in audit.stderr
+    assert "0 files damaged, 1 changed at home, 0 missing, 1 unexpected" in audit.stderr
 
     receipt = asynchy(home, "receipt", "12282a")
     assert receipt.returncode == 1

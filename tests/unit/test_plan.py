@@ -233,7 +233,9 @@ def test_two_names_with_one_place_at_home_are_named() -> None:
     )
     assert found.verdict is Verdict.FAILED
     assert found.reason is not None
-    assert found.reason.startswith("a: the file system at home does not tell its name from A;")
+    assert found.reason.startswith(
+        "a: the file system at home does not distinguish its name from A;"
+    )
 
 
 def test_the_reason_of_a_transfer_that_may_not_count_is_told() -> None:

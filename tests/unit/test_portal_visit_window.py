@@ -76,14 +76,14 @@ def test_two_visits_of_one_id_in_one_answer_are_a_problem_and_both_kept() -> Non
     told = entry.as_answer()
     assert {visit.epn.text for visit in told.visits} == {"12282a", "8020l"}
     assert told.problem == (
-        "equipment 23: not every running visit is known: visit 7 is told in 2 ways: "
+        "equipment 23: not every running visit is known: visit 7 is reported in 2 versions: "
         f"12282a from {BEGIN} to {END}, 8020l from {BEGIN} to {END} (report it to the facility)"
     )
 
 
 def test_a_visit_that_is_moved_between_two_answers_is_a_problem() -> None:
     entry, _ = heard([VISIT], [{**VISIT, "end_time": "2026-11-18T16:00:00+10:00"}])
-    assert "visit 7 is told in 2 ways" in (entry.problem or "")
+    assert "visit 7 is reported in 2 versions" in (entry.problem or "")
 
 
 def test_visits_with_ids_of_their_own_do_not_contradict_each_other() -> None:

@@ -23,6 +23,12 @@ PHRASES = {
     r"\bso (many|long)\b": "the name of the number",
     r"\bsuch a\b": "one",
     r"\bas far as is known\b": "data as of",
+    r"\bdoes not say\b": "does not report",
+    r"\bmay not be looked at\b|\bnot looked at:": "cannot be read, not checked",
+    r"\bwhat (was fetched|has arrived)\b": "fetched data, files that arrived",
+    r"\b(unseen|in vain|hear of|come right)\b": "unknown, without use, receive, be solved",
+    r"\bis told (in|that|of)\b|\bnot tell its\b": "is reported, does not distinguish",
+    r"\bsuch an (answer|entry)\b": "this one",
 }
 """What no message may say, and what it says instead."""
 

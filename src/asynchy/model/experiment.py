@@ -218,8 +218,9 @@ PathPair = tuple[bytes, bytes]
 def same_place_words(other_path: bytes) -> str:
     """Why a file cannot be at home: another listed one has its place there."""
     return (
-        f"the file system at home does not tell its name from {escaped(other_path, limit=200)}; "
-        "only one of them can be there (ask the facility to rename one, or use another file system)"
+        "the file system at home does not distinguish its name from "
+        f"{escaped(other_path, limit=200)}; only one of them can be there "
+        "(ask the facility to rename one, or use another file system)"
     )
 
 

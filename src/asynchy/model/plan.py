@@ -60,7 +60,7 @@ class SkipReason(Enum):
     )
     UNKNOWN = _Reason("the catalogue does not know it", True, True)
     UNDATED = _Reason("it is not known of when its files are", True, True)
-    UNJUDGED = _Reason("asynchy could not tell its state", True, True)
+    UNJUDGED = _Reason("asynchy could not derive its state", True, True)
     UNREACHABLE = _Reason("no connection to the facility's server could be made", True)
     UNLISTED = _Reason("could not be listed at the facility", True)
     DESTINATION = _Reason("the destination cannot be read", True, True)

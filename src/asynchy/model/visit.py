@@ -42,7 +42,7 @@ def contradictions(visits: Iterable[Visit]) -> list[str]:
     for visit in visits:
         by_id.setdefault(visit.id, {})[visit.booking] = None
     return [
-        f"visit {escaped(identity, limit=60)} is told in {len(bookings)} ways: "
+        f"visit {escaped(identity, limit=60)} is reported in {len(bookings)} versions: "
         + ", ".join(
             f"{epn} from {moment(start)} to {moment(end)}"
             for _, epn, start, end in list(bookings)[:3]

@@ -277,7 +277,7 @@ class _Description:
                 self._thing(
                     ODD_NAMES,
                     "File",
-                    name="SHA-256 of the files whose names are no UTF-8",
+                    name="SHA-256 of the files whose names are not UTF-8",
                     description=f"{count(facts.unnamed, 'file')}; sha256sum --check reads it",
                     encodingFormat="text/plain",
                 )
@@ -308,7 +308,7 @@ class _Description:
         return [self._check(at, item) for at, item in enumerate(self._facts.checks, 1)]
 
     def _check(self, at: int, check: Check) -> Ref:
-        wrong = f"{check.different} different, {check.missing} missing, {check.extra} too many"
+        wrong = f"{check.different} different, {check.missing} missing, {check.extra} unexpected"
         return self._action(
             f"#check-{at}",
             "CheckAction",

@@ -99,7 +99,7 @@ def _remove_replaced(context: CycleContext, *, keep_is_known: bool) -> list[str]
         problems = remove_old(context, copies_with_presence(records), keep_for)
         return problems + with_less(context)
     except CatalogueError as error:
-        log.error("earlier versions of files were not looked at: %s", error)
+        log.error("earlier versions of files could not be checked: %s", error)
         return [str(error)]
 
 

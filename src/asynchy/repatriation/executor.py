@@ -102,7 +102,7 @@ class Executor:
         try:
             attention = with_less(self._context, copies) if copies else []
         except CatalogueError as error:
-            log.error("earlier versions of files were not looked at: %s", error)
+            log.error("earlier versions of files could not be checked: %s", error)
             self._problems.append(str(error))
         return RunReport(
             self._plan,

@@ -207,7 +207,7 @@ class _Audit:
         for link in self._others:
             heartbeat.beat()
             if self._context.stop.requested:
-                raise Stopped("stopped while the links were looked at")
+                raise Stopped("stopped while the links were checked")
             try:
                 problem = link_problem(link, tree)
             except OSError as error:
@@ -332,7 +332,7 @@ class _Audit:
 
 def _links_not_known(number: int, epn: Epn) -> str:
     links = count(number, "link or special file", "links or special files")
-    return f"{links} not looked at: `asynchy verify {epn} --level size` records what they are"
+    return f"{links} not checked: `asynchy verify {epn} --level size` records what they are"
 
 
 def _absent(context: RunContext, record: CopyRecord, *, superseded: bool) -> AuditResult:

@@ -149,7 +149,7 @@ def parse_answer(payload: Payload) -> tuple[int, Answer]:
     answer = parser(fields)
     # A STATUS may end early or go on with a language tag; every other packet is used up.
     if fields.left and kind not in (PacketType.STATUS, PacketType.EXTENDED_REPLY):
-        raise ProtocolError(f"{fields.left} bytes too many in a packet of type {kind}")
+        raise ProtocolError(f"{fields.left} extra bytes in a packet of type {kind}")
     return number, answer
 
 
@@ -241,7 +241,7 @@ def _names(fields: _Fields) -> Names:
     except struct.error:
         raise ProtocolError("a packet that ends too early") from None
     if offset != len(data):
-        raise ProtocolError(f"{len(data) - offset} bytes too many in a packet of names")
+        raise ProtocolError(f"{len(data) - offset} extra bytes in a packet of names")
     return Names(tuple(names))
 
 
