@@ -25,7 +25,7 @@ screenshots: ## the pictures of the dashboard in the docs (needs Chromium)
 
 test-unit: ## the pure tests, which need Python alone (about 45 s on two processors)
 	@scripts/set-up --unit
-	@$(PYTEST) --numprocesses auto --hypothesis-profile quick -m "not extra" tests/unit
+	@$(PYTEST) --numprocesses auto --hypothesis-profile quick -m "not extra and not postgres" tests/unit
 
 test: set-up ## tests against a real sshd, rsync, portal and mail server (7 minutes)
 	@$(PYTEST) -m "not extra"

@@ -38,6 +38,7 @@ from simulator.config import write_config
 from simulator.experiments import mx_experiment
 from simulator.facility import Facility
 from simulator.scratch import memory, new_folder, remove
+from tests.tools import catalogues
 from tests.tools.warm import WarmCommands
 
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
@@ -104,6 +105,30 @@ def scripts() -> Path:
         )
         (copy / script.name).chmod(0o755)
     return copy
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of modules for both databases on each."""
+    definition = metafunc.definition
+    if definition.get_closest_marker("both_databases") is None:
+        return
+    if definition.get_closest_marker("sqlite_only") is not None:
+        return
+    metafunc.fixturenames.insert(0, "database_kind")
+    kinds = ["sqlite", pytest.param("postgresql", marks=[pytest.mark.postgres, pytest.mark.extra])]
+    metafunc.parametrize("database_kind", kinds, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def database_kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The database in which `new_catalogue` makes catalogues meanwhile."""
+    kind = getattr(request, "param", "sqlite")
+    if kind == "postgresql":
+        from tests.tools.postgres import new_postgres_catalogue  # noqa: PLC0415 - psycopg is slow
+
+        catalogues.in_postgres = new_postgres_catalogue
+    yield kind
+    catalogues.in_postgres = None
 
 
 @pytest.fixture(autouse=True)

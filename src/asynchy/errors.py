@@ -187,6 +187,12 @@ class CatalogueError(AsynchyError):
     exit_code = ExitCode.STATE_ERROR
 
 
+class CatalogueUnreachable(CatalogueError):
+    """The server that has the catalogue is not there, or the connection to it broke."""
+
+    transient = True
+
+
 class OlderCatalogue(CatalogueError):
     """The catalogue is of an older version of asynchy, and is only to be read."""
 

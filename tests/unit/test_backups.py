@@ -125,7 +125,7 @@ def test_the_newest_backups_are_kept_and_other_files_are_left_alone(
 def test_one_backup_a_day_is_made_and_what_goes_wrong_is_told(
     catalogue: Catalogue, path: Path
 ) -> None:
-    settings: Any = SimpleNamespace(catalogue_path=path, backups=2)
+    settings: Any = SimpleNamespace(catalogue_address=path, backups=2)
     for hours in (0, 1, 24, 48, 49):
         assert back_up_daily(settings, NOW + timedelta(hours=hours)) is None
     assert [one.made for one in backups(path)] == [
@@ -134,7 +134,7 @@ def test_one_backup_a_day_is_made_and_what_goes_wrong_is_told(
     damage(path)
     told = back_up_daily(settings, NOW + timedelta(days=3))
     assert told is not None and "the catalogue was not backed up" in told
-    off: Any = SimpleNamespace(catalogue_path=path, backups=0)
+    off: Any = SimpleNamespace(catalogue_address=path, backups=0)
     assert back_up_daily(off, NOW + timedelta(days=3)) is None
 
 

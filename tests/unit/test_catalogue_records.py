@@ -36,6 +36,8 @@ from asynchy.model.observed import FolderSeen
 from asynchy.model.visit import EquipmentVisits, Visit, with_ids_apart
 from tests.tools.catalogues import new_catalogue
 
+pytestmark = pytest.mark.both_databases
+
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 COPY = Copy(
     Experiment("mx", Epn("12282a")),

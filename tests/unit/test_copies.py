@@ -31,6 +31,8 @@ from asynchy.verification.moved_copies import (
 )
 from tests.tools.catalogues import new_catalogue
 
+pytestmark = pytest.mark.both_databases
+
 NOW = datetime.now(UTC)
 EPN = Epn("12282a")
 FILES = {b"a": b"1", b"deep/b\xff": b"22"}

@@ -29,6 +29,8 @@ from asynchy.model.experiment import (
 from asynchy.model.verification import Check, CopyFile, Damage, Level
 from tests.tools.catalogues import new_catalogue
 
+pytestmark = pytest.mark.both_databases
+
 NOW = datetime.now(UTC)
 SHA = bytes(range(32))
 
@@ -200,7 +202,7 @@ def test_files_of_unknown_origin_are_seen(place: Place) -> None:
 
 def test_what_a_walk_has_seen_since_is_not_held(place: Place) -> None:
     listed = place.list({b"a": (1, 10), b"b": (2, 20)})
-    walk = ScanWriter.begin(place.path, "walk", "/data")
+    walk = ScanWriter.begin(place.catalogue.address, "walk", "/data")
     number, _ = walk.experiment(LocatedExperiment(place.copy.experiment, place.copy.source))
     walk.add(number, [(b"a", 1, 10, None), (b"late", 5, 50, None)])
     walk.flush()
@@ -337,7 +339,9 @@ def test_checks_are_only_ever_added(place: Place) -> None:
 
 def test_holdings_can_be_looked_at_alone(place: Place) -> None:
     assert place.take(place.list({b"a": (1, 10)}), Level.SIZE)
-    copy_files: CopyFiles = Catalogue.open_readonly(place.path).copy_files(place.number)
+    copy_files: CopyFiles = Catalogue.open_readonly(place.catalogue.address).copy_files(
+        place.number
+    )
     assert [row.path for row in copy_files.everything()] == [b"a"]
 
 
@@ -444,7 +448,7 @@ def test_a_walk_that_sees_others_between_two_pages_keeps_it_from_being_taken(
 ) -> None:
     monkeypatch.setattr(copy_files, "_TAKEN", 10)
     found = place.list({b"f%03d" % at: (1, at) for at in range(25)})
-    walk = ScanWriter.begin(place.path, "walk", "walk")
+    walk = ScanWriter.begin(place.catalogue.address, "walk", "walk")
     number, _ = walk.experiment(LocatedExperiment(place.copy.experiment, place.copy.source))
 
     def see_meanwhile(_seconds: float) -> None:

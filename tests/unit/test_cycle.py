@@ -67,7 +67,7 @@ class Site:
         StateMarkers.open(catalogue).begin()
         self.settings = SimpleNamespace(
             ignore=self.ignore.path,
-            catalogue_path=catalogue,
+            catalogue_address=catalogue,
             max_tasks=1,
             backups=2,
             keep_replaced=90,
@@ -104,7 +104,7 @@ def test_what_is_at_home_is_written_once_as_ours_and_no_persons_entry_is(context
         assert context.run(plan).exit_code is ExitCode.OK
     assert context.entries == {"1a": Origin.PERSON, "1b": Origin.OURS, "2a": Origin.OURS}
     assert context.ignore.path.read_text().count("- ") == 3
-    markers = StateMarkers.open(context.settings.catalogue_path).read()
+    markers = StateMarkers.open(context.settings.catalogue_address).read()
     assert (markers.ignore_file, markers.ignore_entries) == (str(context.ignore.path), 3)
 
 
@@ -114,8 +114,8 @@ def test_a_cycle_that_completes_nothing_leaves_the_file_and_notes_that_it_is_the
     context.ignore.path.write_text("previouslySynched: [1a]\n")
     context.run(plan_of())
     assert context.ignore.path.read_text().endswith("\npreviouslySynched: [1a]\n")
-    assert context.ignore.read().catalogue == str(context.settings.catalogue_path)  # from now on
-    markers = StateMarkers.open(context.settings.catalogue_path).read()
+    assert context.ignore.read().catalogue == str(context.settings.catalogue_address)  # from now on
+    markers = StateMarkers.open(context.settings.catalogue_address).read()
     assert (markers.ignore_entries, markers.ignore_comment) == (1, str(context.ignore.path))
 
 

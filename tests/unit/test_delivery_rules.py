@@ -20,6 +20,8 @@ from asynchy.model.news import Condition, Message, NewsKind, WaitingMessage, wai
 from asynchy.reporting.conditions import PORTAL, unreachable
 from tests.tools.catalogues import new_catalogue
 
+pytestmark = pytest.mark.both_databases
+
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 CANARY = "token-canary-4711"
 BASE = """

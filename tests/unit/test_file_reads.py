@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,10 +9,14 @@ from hypothesis import strategies as st
 from asynchy.catalogue import Catalogue
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import experiments, files, held
+from asynchy.model.catalogue_address import CatalogueAddress
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Experiment
 from asynchy.model.verification import Level
+from tests.tools.catalogues import new_catalogue
 from tests.tools.dashboard import NOW
+
+pytestmark = pytest.mark.both_databases
 
 ONE = Experiment("mx", Epn("1a"))
 PART = st.lists(st.sampled_from([b"a", b"b", b"-", b"0", b".", b"\xff"]), min_size=1, max_size=3)
@@ -24,9 +26,8 @@ PATHS = st.sets(
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("catalogue") / "catalogue.db"
-    Catalogue.open(found)
+def path(tmp_path_factory: pytest.TempPathFactory, database_kind: str) -> CatalogueAddress:
+    found = new_catalogue(tmp_path_factory.mktemp("catalogue") / "catalogue.db").address
     with Database.open(found).transaction() as db:
         db.execute(experiments.insert(), {
             "id": 1, "beamline": "mx", "epn": "1a", "proposal": "1", "source": "/data/mx/1a",
@@ -35,7 +36,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def stored(path: Path, paths: set[bytes]) -> Catalogue:
+def stored(path: CatalogueAddress, paths: set[bytes]) -> Catalogue:
     rows = [{"path": one, "size": 3, "modified": 5} for one in sorted(paths)]
     with Database.open(path).transaction() as db:
         db.execute(files.delete())
@@ -64,7 +65,9 @@ def all_pages(catalogue: Catalogue, folder: bytes, number: int) -> list[tuple[by
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50
 )
 @given(PATHS, st.integers(1, 5))
-def test_pages_have_each_file_and_folder_once(path: Path, paths: set[bytes], number: int) -> None:
+def test_pages_have_each_file_and_folder_once(
+    path: CatalogueAddress, paths: set[bytes], number: int
+) -> None:
     # A path is a file or a folder, never both.
     paths = {one for one in paths if not any(other.startswith(one + b"/") for other in paths)}
     catalogue = stored(path, paths)
@@ -76,7 +79,7 @@ def test_pages_have_each_file_and_folder_once(path: Path, paths: set[bytes], num
         assert set(found) == expected
 
 
-def test_a_file_is_at_home_if_the_copy_has_it_as_the_facility_does(path: Path) -> None:
+def test_a_file_is_at_home_if_the_copy_has_it_as_the_facility_does(path: CatalogueAddress) -> None:
     catalogue = stored(path, {b"a", b"b", b"c"})
     with Database.open(path).transaction() as db:
         db.execute(held.update().where(held.c.path == b"c").values(size=4))

@@ -12,6 +12,8 @@ from asynchy.catalogue.ignore_entries import StoredIgnoreEntries
 from asynchy.model.policy import IgnoreEntry, Origin
 from tests.tools.catalogues import new_catalogue
 
+pytestmark = pytest.mark.both_databases
+
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 

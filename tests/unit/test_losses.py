@@ -15,6 +15,8 @@ from asynchy.model.shrinking import NO_LOSSES, Losses, shrinking
 from asynchy.model.verification import Damage, Level
 from tests.unit.test_copy_files import Place
 
+pytestmark = pytest.mark.both_databases
+
 FIRST = {b"a": (1000, 10), b"b": (200, 20), b"c": (30, 30), b"d": (4, 40)}
 
 
@@ -75,7 +77,7 @@ def test_a_folder_that_a_walk_could_not_list_since_keeps_all_from_being_deletabl
     place: Place,
 ) -> None:
     place.complete()
-    sighting = ScanWriter.begin(place.path, "walk", "there")
+    sighting = ScanWriter.begin(place.catalogue.address, "walk", "there")
     located = LocatedExperiment(place.copy.experiment, place.copy.source)
     ((identity, _),) = sighting.experiments([located])
     sighting.found(identity, [b"closed"])
@@ -109,7 +111,7 @@ def test_each_copy_loses_what_it_holds_itself(place: Place) -> None:
 
 
 def test_a_listing_that_is_still_going_on_loses_nothing(place: Place) -> None:
-    sighting = ScanWriter.begin(place.path, "walk", "walk")
+    sighting = ScanWriter.begin(place.catalogue.address, "walk", "walk")
     located = LocatedExperiment(place.copy.experiment, place.copy.source)
     experiment, _ = sighting.experiment(located)
     sighting.add(experiment, [(b"a", 1000, 10, None)])

@@ -14,6 +14,8 @@ from asynchy.model.observed import FolderSeen, observed
 from tests.tools.catalogues import new_catalogue
 from tests.tools.records import NOW, experiment_of, hours, record_of, wanted
 
+pytestmark = pytest.mark.both_databases
+
 FOLDER = "/data/mx"
 
 

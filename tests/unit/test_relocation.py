@@ -24,6 +24,8 @@ from asynchy.model.visit import EquipmentVisits, Visit
 from tests.tools.catalogues import new_catalogue
 from tests.tools.records import NOW, experiment_of, hours, wanted
 
+pytestmark = pytest.mark.both_databases
+
 BARE, MX, MX2 = Experiment("", experiment_of().epn), experiment_of(), experiment_of("1a", "mx2")
 
 
@@ -136,7 +138,7 @@ def test_a_folder_of_one_of_two_beamlines_is_not_guessed(catalogue: Catalogue) -
 
 
 def test_a_walk_gives_an_experiment_its_new_name_and_keeps_its_number(catalogue: Catalogue) -> None:
-    walk = ScanWriter.begin(catalogue.path, "walk", "here")
+    walk = ScanWriter.begin(catalogue.address, "walk", "here")
     (number, _) = walk.experiment(at("/data/1a", BARE))
     (known,) = recognised(
         [at("/data/mx/1a")], catalogue.known_folders(), lambda _: {"/data/1a": OldPlace.GONE}
@@ -271,7 +273,7 @@ def test_what_a_person_released_stays_so_at_a_new_path(catalogue: Catalogue) -> 
 
 
 def test_a_walk_of_the_old_path_says_nothing_of_the_new_one(catalogue: Catalogue) -> None:
-    walk = ScanWriter.begin(catalogue.path, "walk", "here")
+    walk = ScanWriter.begin(catalogue.address, "walk", "here")
     (number, _) = walk.experiment(at("/data/mx/1a"))
     walk.finish(number)
     walk.end()

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
-from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from asynchy.catalogue import Catalogue
+from asynchy.catalogue.database import Database
 from asynchy.catalogue.scans import Changes, ScanWriter
+from asynchy.catalogue.schema import sightings
+from asynchy.model.catalogue_address import CatalogueAddress
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Entry, EntryKind, Experiment, LocatedExperiment
 from tests.tools.catalogues import new_catalogue
+
+pytestmark = pytest.mark.both_databases
 
 HERE = LocatedExperiment(Experiment("mx", Epn("1a")), "/data/mx/1a")
 THERE = LocatedExperiment(Experiment("", Epn("2b")), "/data/2b")
@@ -26,7 +32,9 @@ TREES = st.dictionaries(
 )
 
 
-def walked(catalogue: Path, tree: Tree, *, bad: bool = False, ends: bool = True) -> Changes:
+def walked(
+    catalogue: CatalogueAddress, tree: Tree, *, bad: bool = False, ends: bool = True
+) -> Changes:
     sighting = ScanWriter.begin(catalogue, "walk", "there")
     ((identity, _),) = sighting.experiments([HERE])
     assert sighting.pending(identity) == [b"."]
@@ -43,11 +51,11 @@ def walked(catalogue: Path, tree: Tree, *, bad: bool = False, ends: bool = True)
     return changes
 
 
-def stored(catalogue: Path) -> Tree:
-    with closing(sqlite3.connect(catalogue)) as db:
-        rows = db.execute("SELECT path, size, modified FROM files").fetchall()
-        totals = db.execute("SELECT files, bytes FROM experiments").fetchone()
-    assert totals == (len(rows), sum(size for _, size, _ in rows))
+def stored(catalogue: CatalogueAddress) -> Tree:
+    with Database.open_readonly(catalogue).looking() as db:
+        rows = db.exec_driver_sql("SELECT path, size, modified FROM files").all()
+        totals = db.exec_driver_sql("SELECT files, bytes FROM experiments").one()
+    assert tuple(totals) == (len(rows), sum(size for _, size, _ in rows))
     return {path: (size, modified) for path, size, modified in rows}
 
 
@@ -55,8 +63,7 @@ def stored(catalogue: Path) -> Tree:
 @given(st.lists(TREES, min_size=1, max_size=4))
 def test_each_walk_tells_what_is_new_changed_and_gone(trees: list[Tree]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        catalogue = Path(folder) / "catalogue.db"
-        new_catalogue(catalogue)
+        catalogue = new_catalogue(Path(folder) / "catalogue.db").address
         before: Tree = {}
         for tree in trees:
             changes = walked(catalogue, tree)
@@ -75,8 +82,7 @@ def test_each_walk_tells_what_is_new_changed_and_gone(trees: list[Tree]) -> None
 @given(TREES, TREES)
 def test_where_a_folder_could_not_be_listed_nothing_is_gone(first: Tree, second: Tree) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        catalogue = Path(folder) / "catalogue.db"
-        new_catalogue(catalogue)
+        catalogue = new_catalogue(Path(folder) / "catalogue.db").address
         walked(catalogue, first)
         changes = walked(catalogue, second, bad=True)
         assert changes.vanished == 0
@@ -84,8 +90,7 @@ def test_where_a_folder_could_not_be_listed_nothing_is_gone(first: Tree, second:
 
 
 def test_a_walk_that_did_not_end_goes_on_for_a_week(tmp_path: Path) -> None:
-    catalogue = tmp_path / "catalogue.db"
-    new_catalogue(catalogue)
+    catalogue = new_catalogue(tmp_path / "catalogue.db").address
     first = ScanWriter.begin(catalogue, "walk", "there")
     ((identity, _),) = first.experiments([HERE])
     first.pending(identity)
@@ -97,16 +102,15 @@ def test_a_walk_that_did_not_end_goes_on_for_a_week(tmp_path: Path) -> None:
     assert sorted(again.pending(identity)) == [b"c", b"d"]
     other = ScanWriter.begin(catalogue, "walk", "elsewhere")
     assert (other.id != first.id, other.resumed) == (True, False)
-    with closing(sqlite3.connect(catalogue)) as db, db:
-        db.execute("UPDATE sightings SET started = datetime(started, '-8 days')")
+    with Database.open(catalogue).transaction() as db:
+        db.execute(update(sightings).values(started=datetime.now(UTC) - timedelta(days=8)))
     late = ScanWriter.begin(catalogue, "walk", "there")
     assert (late.id != first.id, late.resumed) == (True, False)
     assert late.pending(identity) == [b"."]
 
 
 def test_what_a_walk_does_not_find_is_gone_until_it_is_seen_again(tmp_path: Path) -> None:
-    catalogue = tmp_path / "catalogue.db"
-    new_catalogue(catalogue)
+    catalogue = new_catalogue(tmp_path / "catalogue.db").address
     sighting = ScanWriter.begin(catalogue, "walk", "there")
     (here, _), (there, _) = sighting.experiments([HERE, THERE])
     sighting.end()
@@ -126,8 +130,8 @@ def test_what_a_walk_does_not_find_is_gone_until_it_is_seen_again(tmp_path: Path
 
 
 def test_how_far_the_facility_is_is_known_from_the_latest_look_that_ended(tmp_path: Path) -> None:
-    path = tmp_path / "catalogue.db"
-    catalogue = new_catalogue(path)
+    catalogue = new_catalogue(tmp_path / "catalogue.db")
+    path = catalogue.address
     assert catalogue.round_trip() is None
     ScanWriter.begin(path, "walk", "there").end(0.1)
     ScanWriter.begin(path, "import", "walk.db").end()
@@ -141,13 +145,12 @@ def test_how_far_the_facility_is_is_known_from_the_latest_look_that_ended(tmp_pa
 
 
 def test_a_walk_that_goes_on_later_counts_what_is_left_out_once(tmp_path: Path) -> None:
-    catalogue = tmp_path / "catalogue.db"
-    new_catalogue(catalogue)
+    catalogue = new_catalogue(tmp_path / "catalogue.db").address
     counts = "SELECT dot_files, symlinks, special_files FROM experiments"
 
     def counted() -> tuple[int | None, ...]:
-        with closing(sqlite3.connect(catalogue)) as db:
-            return tuple(db.execute(counts).fetchone())
+        with Database.open_readonly(catalogue).looking() as db:
+            return tuple(db.exec_driver_sql(counts).one())
 
     def walk(*kinds: EntryKind, ended: bool) -> None:
         sighting = ScanWriter.begin(catalogue, "walk", "there")

@@ -15,7 +15,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 import asynchy.catalogue
-from asynchy.catalogue import Catalogue, database
+from asynchy.catalogue import Catalogue, sqlite_database
 from asynchy.catalogue.schema import REVISION
 from asynchy.errors import CatalogueError
 from asynchy.localfs import process_identity
@@ -25,6 +25,8 @@ from asynchy.model.copy_record import CopyRecord, LastAttempt
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Copy, Experiment, ListingDiff
 from tests.tools.catalogues import new_catalogue
+
+pytestmark = pytest.mark.both_databases
 
 NOW = datetime.now(UTC)
 
@@ -212,7 +214,7 @@ def test_a_damaged_catalogue_is_refused_and_stays_as_it_is(tmp_path: Path) -> No
 def test_a_locked_catalogue_is_named(
     catalogue: Catalogue, copy: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_BUSY", 0.1)
+    monkeypatch.setattr(sqlite_database, "_BUSY", 0.1)
     other = sqlite3.connect(tmp_path / "catalogue.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(CatalogueError, match="locked") as caught:
@@ -230,7 +232,7 @@ def test_a_naive_time_cannot_be_stored(catalogue: Catalogue, copy: Copy) -> None
 
 
 def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "network_file_system", lambda _path: "lustre")
+    monkeypatch.setattr(sqlite_database, "network_file_system", lambda _path: "lustre")
     with pytest.raises(CatalogueError, match=r"network file system \(lustre\)") as caught:
         Catalogue.open(tmp_path / "catalogue.db")
     assert caught.value.hint and "local disk" in caught.value.hint
@@ -446,7 +448,7 @@ def test_a_link_to_a_network_file_system_is_refused_too(
     def kind(path: Path) -> str | None:
         return "nfs4" if path.resolve().is_relative_to(tmp_path / "network") else None
 
-    monkeypatch.setattr(database, "network_file_system", kind)
+    monkeypatch.setattr(sqlite_database, "network_file_system", kind)
     with pytest.raises(CatalogueError, match="nfs4"):
         Catalogue.open(tmp_path / "local" / "catalogue.db")
     assert list((tmp_path / "network").iterdir()) == []

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from asynchy.catalogue.state_markers import Markers, StateMarkers
+
+pytestmark = pytest.mark.both_databases
 
 
 def test_a_new_catalogue_remembers_nothing(tmp_path: Path) -> None:

@@ -7,11 +7,15 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from asynchy.model.transfer_progress import RunningTransfer
 from asynchy.runtime.progress import ProgressBoard
 from asynchy.runtime.progress_recorder import ProgressRecorder
 from tests.tools.catalogues import new_catalogue
 from tests.tools.records import experiment_of, wanted
+
+pytestmark = pytest.mark.both_databases
 
 NOW = datetime(2026, 11, 24, 12, 30, 20, tzinfo=UTC)
 

@@ -20,6 +20,8 @@ from asynchy.model.visit_span import Span, ask_since, before, is_whole, span_aft
 from tests.tools.catalogues import new_catalogue
 from tests.tools.records import NOW, experiment_of, hours, policy_of, visit
 
+pytestmark = pytest.mark.both_databases
+
 
 def answer(
     since: float | None, until: float | None, *told: Beamtime, equipment: int = 23

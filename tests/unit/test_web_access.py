@@ -13,6 +13,8 @@ from asynchy.model.access import Action, OperatorAction, Role, WebToken
 from asynchy.web.access import LoginLimit, RequestLimit, Sessions, Viewer, new_token, session_key
 from tests.tools.catalogues import new_catalogue
 
+pytestmark = pytest.mark.both_databases
+
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LATER = NOW + timedelta(days=90)
 

@@ -85,7 +85,7 @@ def draft_alert(
     problems = [*observation.unlisted, *problems_of(answers)]
     if lost is not None:  # neither the copies at home nor the due times are known
         problems.append(f"{lost} ({lost.hint})")
-    problems += (odd_row_problems := odd_rows(context.catalogue.path))
+    problems += (odd_row_problems := odd_rows(context.catalogue.address))
     long_visit_notes = long_visits(
         states, observation.policy, timedelta(days=settings.long_visit_days)
     )

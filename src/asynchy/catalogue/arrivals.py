@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select, update
 
 from asynchy.catalogue.database import Database
-from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.outbox import add
 from asynchy.catalogue.row_mapping import experiment_of
 from asynchy.catalogue.schema import attempts, claims, copies, experiments, held
+from asynchy.catalogue.statements import names_epn
 from asynchy.model.attempt import Verdict
 from asynchy.model.news import Arrival, Message
 

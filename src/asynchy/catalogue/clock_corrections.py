@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, func, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.events import note_event
-from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.row_mapping import experiment_of
 from asynchy.catalogue.schema import attempts, copies, due, experiments, ignore_entries, sightings
+from asynchy.catalogue.statements import names_epn, upsert
 from asynchy.model.attempt import Verdict
 from asynchy.model.clock import SKEW
 from asynchy.model.event import EventKind

@@ -1,16 +1,46 @@
-"""Types of the catalogue's columns: times and levels, as Python has them and as SQLite does."""
+"""Types of the catalogue's columns: times and levels, as Python has them and as databases do."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+import sqlalchemy
 from sqlalchemy import DateTime, Integer, TypeDecorator
 
 from asynchy.errors import CatalogueError
 from asynchy.model.formatting import escaped
 from asynchy.model.verification import Level
+
+Text = sqlalchemy.Text().with_variant(sqlalchemy.Text(collation="C"), "postgresql")
+"""A text, in the order of its bytes in both databases."""
+
+
+class _JsonText(TypeDecorator[Any]):
+    """JSON as SQLite has it: a text, in which no value of ours is changed or refused."""
+
+    impl = sqlalchemy.Text
+    cache_ok = True
+
+    def __init__(self, *, none_as_null: bool) -> None:
+        super().__init__()
+        self.none_as_null = none_as_null
+
+    def process_bind_param(self, value: Any, dialect: Any) -> str | None:
+        """To a text."""
+        return None if value is None and self.none_as_null else json.dumps(value)
+
+    def process_result_value(self, value: str | None, dialect: Any) -> Any:
+        """From a text."""
+        return None if value is None else json.loads(value)
+
+
+def json_type(*, none_as_null: bool = False) -> sqlalchemy.JSON:
+    """A column of JSON, which both databases store as a text."""
+    stored = sqlalchemy.JSON(none_as_null=none_as_null)
+    return stored.with_variant(_JsonText(none_as_null=none_as_null), "postgresql")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -29,7 +59,12 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def result_processor(self, dialect: Any, coltype: Any) -> Callable[[Any], datetime | None]:
         """From UTC. One call a value: an overview reads hundreds of thousands of them."""
-        return _from_utc_text
+        return _from_utc_text if dialect.name == "sqlite" else _in_utc
+
+
+def _in_utc(value: datetime | None) -> datetime | None:
+    """As psycopg hands it over: aware, and in UTC as our sessions are."""
+    return value if value is None or value.tzinfo is UTC else value.astimezone(UTC)
 
 
 def _from_utc_text(value: str | None) -> datetime | None:

@@ -44,6 +44,7 @@ from asynchy.catalogue.web_reads import WebReads
 from asynchy.errors import CatalogueError
 from asynchy.localfs import process_identity
 from asynchy.model.attempt import Attempt, Claim, ServiceState, Verdict
+from asynchy.model.catalogue_address import CatalogueAddress
 from asynchy.model.copy_record import CopyRecord, Replaced
 from asynchy.model.experiment import Copy, Experiment, ListingDiff, LocatedExperiment
 from asynchy.model.observed import FolderSeen
@@ -63,7 +64,10 @@ class Catalogue:
     """
 
     def __init__(self, database: Database, *, writing: bool) -> None:
+        self.address = database.address
+        """Where it is; as text for people it has no password."""
         self.path = database.path
+        """What the files of this machine beside it are named after, such as locks."""
         self._database = database
         self.overview = Overview(database)
         self.files = FileReads(database)
@@ -82,7 +86,7 @@ class Catalogue:
         """Whether it was opened for more than a look."""
 
     @classmethod
-    def open(cls, path: Path) -> Catalogue:
+    def open(cls, address: CatalogueAddress) -> Catalogue:
         """Open for writing; make the database where there is none.
 
         A database of the original `asynchy` is taken over.
@@ -90,34 +94,48 @@ class Catalogue:
         Raises:
             CatalogueError: it cannot be opened, or must not be.
         """
-        upgrade_legacy_database(path)
-        return cls(Database.open(path), writing=True)
+        if isinstance(address, Path):
+            upgrade_legacy_database(address)
+        return cls(Database.open(address), writing=True)
 
     @classmethod
-    def open_readonly(cls, path: Path) -> Catalogue:
+    def open_readonly(cls, address: CatalogueAddress) -> Catalogue:
         """Open for reading alone: nothing is written or made; where there is none, it is empty.
 
         Raises:
             CatalogueError: it cannot be opened, or is a database of the original `asynchy`.
         """
-        if is_original(path):
+        if isinstance(address, Path) and is_original(address):
             raise CatalogueError(
-                f"{path} is a database of the original asynchy",
+                f"{address} is a database of the original asynchy",
                 hint="`asynchy sync` takes it over and keeps it beside; `asynchy sync --dry-run` "
                 "shows what it would fetch",
             )
-        return cls(Database.open_readonly(path), writing=False)
+        return cls(Database.open_readonly(address), writing=False)
 
     @classmethod
-    def preview(cls, path: Path) -> Catalogue:
+    def preview(cls, address: CatalogueAddress) -> Catalogue:
         """For reading alone; of an older version or the original's, what `open` would make of it.
 
         Raises:
             CatalogueError: it cannot be opened, or not be taken over.
         """
-        if is_original(path):
-            return cls(previewed(path), writing=False)
-        return cls(Database.preview(path), writing=False)
+        if isinstance(address, Path) and is_original(address):
+            return cls(previewed(address), writing=False)
+        return cls(Database.preview(address), writing=False)
+
+    @staticmethod
+    def exists(address: CatalogueAddress) -> bool:
+        """Whether there is one; an empty file, or a database without tables, is none.
+
+        Raises:
+            CatalogueError: its server cannot be asked.
+        """
+        return Database.exists(address)
+
+    def size(self) -> int:
+        """Bytes that it takes on the disk."""
+        return self._database.size()
 
     def copy_record(self, copy: Copy) -> CopyRecord | None:
         """What is known of a copy; None: nothing."""
@@ -137,7 +155,7 @@ class Catalogue:
         if not self.writing:
             return None
         located = LocatedExperiment(copy.experiment, copy.source)
-        return ListingWriter(self.path, located, self.copy_files_of(copy))
+        return ListingWriter(self._database, located, self.copy_files_of(copy))
 
     def contents(self, copy: Copy, copy_id: int, listing: int | None = None) -> ExperimentFiles:
         """What an experiment is known to hold, or what a listing saw, for one of its copies."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.copy_files import sum_up
 from asynchy.catalogue.copy_rows import find_copy, require_free
@@ -19,6 +18,7 @@ from asynchy.catalogue.database import Database
 from asynchy.catalogue.events import events_of, note_event
 from asynchy.catalogue.experiments import remember
 from asynchy.catalogue.schema import copies, due, experiments, held, held_others
+from asynchy.catalogue.statements import upsert
 from asynchy.errors import DestinationTaken
 from asynchy.model.copy_record import CopyRecord
 from asynchy.model.event import Event, EventKind

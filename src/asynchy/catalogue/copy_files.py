@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Row, and_, func, o
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import copies, files, held
+from asynchy.catalogue.statements import run_sql
 from asynchy.model.experiment import Entry
 from asynchy.model.verification import CopyFile, Damage, Level, Recorded
 
@@ -39,7 +40,8 @@ WHERE held.size <> excluded.size OR held.modified <> excluded.modified OR held.d
 """
 _TAKE = f"""
 INSERT INTO held (copy_id, path, size, modified, level, checked)
-SELECT :copy, path, size, modified, :level, :now FROM files
+SELECT CAST(:copy AS INTEGER), path, size, modified, CAST(:level AS INTEGER),
+CAST(:now AS BIGINT) FROM files
 WHERE {_AS_LISTED} AND path > :after AND path <= :upto
 {_NEWLY}
 """  # noqa: S608 - no value in it
@@ -67,7 +69,7 @@ _SPOIL = "damage = ?, level = CASE WHEN sha256 IS NULL THEN NULL ELSE level END"
 _DAMAGE = f"""
 UPDATE held SET {_SPOIL} WHERE copy_id = ? AND path = ? AND size = ? AND modified = ?
 """  # noqa: S608
-_LOSE = f"{_DAMAGE} AND damage IS NOT 'different'"
+_LOSE = f"{_DAMAGE} AND (damage IS NULL OR damage <> 'different')"
 # It has the size and the time again that it had: that much is proven, and no more.
 _AS_IT_WAS = """
 UPDATE held SET damage = NULL, level = 1
@@ -182,10 +184,10 @@ class CopyFiles:
         }
         for after, upto in self._pages(values, found):
             with self.database.transaction() as db:
-                db.exec_driver_sql(_TAKE, {**values, "after": after, "upto": upto})
+                run_sql(db, _TAKE, {**values, "after": after, "upto": upto})
             time.sleep(_GAP)
         with self.database.looking() as db:
-            return tuple(db.exec_driver_sql(_COUNT, values).one()) == found
+            return tuple(run_sql(db, _COUNT, values).one()) == found
 
     def arrive(self, arrived: Iterable[Entry], level: Level | None) -> None:
         """Files are at home as they were listed, in a copy that is not complete yet.
@@ -201,13 +203,13 @@ class CopyFiles:
     ) -> Iterator[tuple[bytes, bytes]]:
         """Spans of paths with a page of files in each; none if others are known than found."""
         with self.database.looking() as db:
-            if tuple(db.exec_driver_sql(_COUNT, values).one()) != found:
+            if tuple(run_sql(db, _COUNT, values).one()) != found:
                 return
         after = b""
         while True:
             with self.database.looking() as db:
                 page = {**values, "after": after, "skip": _TAKEN - 1}
-                last = db.exec_driver_sql(_LAST_OF_PAGE, page).scalar()
+                last = run_sql(db, _LAST_OF_PAGE, page).scalar()
             if last is None:  # the page is not full
                 yield after, _PAST_ALL
                 return
@@ -256,7 +258,7 @@ class CopyFiles:
             return
         values: dict[str, Any] = {"level": None, "verified": None}
         with self.database.transaction() as db:
-            if db.exec_driver_sql(_LOSE, rows).rowcount:
+            if run_sql(db, _LOSE, rows).rowcount:
                 values |= _INCOMPLETE
                 # A copy that never was complete is not in doubt now.
                 values["doubted"] = or_(copies.c.doubted, copies.c.completed.is_not(None))
@@ -275,7 +277,7 @@ class CopyFiles:
         if not rows:
             return
         with self.database.transaction() as db:
-            db.exec_driver_sql(_DAMAGE, rows)
+            run_sql(db, _DAMAGE, rows)
             sum_up(db, self.copy_id, datetime.now(UTC))
             db.execute(update(copies).where(copies.c.id == self.copy_id).values(_INCOMPLETE))
 
@@ -286,7 +288,7 @@ class CopyFiles:
         """
         with self.database.transaction() as db:
             if db.scalar(select(copies.c.doubted).where(copies.c.id == self.copy_id)):
-                db.exec_driver_sql(_VANISHED, (self.copy_id, self.experiment_id))
+                run_sql(db, _VANISHED, (self.copy_id, self.experiment_id))
 
     def prove(
         self, proven: Iterable[tuple[CopyFile, bytes | None]], run: int | None = None
@@ -345,7 +347,7 @@ class CopyFiles:
     def _update(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         if rows:
             with self.database.transaction() as db:
-                db.exec_driver_sql(statement, rows)
+                run_sql(db, statement, rows)
 
 
 def sum_up(db: Connection, copy_id: int, when: datetime) -> Level | None:
@@ -371,7 +373,7 @@ def _summed(db: Connection, copy_id: int, when: datetime) -> tuple[Level | None,
     ).where(held.c.copy_id == copy_id)
     row = db.execute(query).one()
     level = row.weakest if row.levels == row.all and not row.damaged else None
-    if level is not None and db.exec_driver_sql(_LACKS, (copy_id,)).scalar_one():
+    if level is not None and run_sql(db, _LACKS, (copy_id,)).scalar_one():
         level = None
     return level, {
         "level": level,

@@ -92,7 +92,8 @@ def require_free(db: Connection, copy: Copy, experiment_id: int) -> None:
         .where(experiments.c.id != experiment_id)
     )
     around = [str(parent) for parent in copy.destination.parents]
-    same_end = copies.c.destination.endswith(f"/{'/'.join(copy.destination.parts[-2:])}")
+    end = f"/{'/'.join(copy.destination.parts[-2:])}"
+    same_end = copies.c.destination.endswith(end, autoescape=True)
     near = or_(
         copies.c.destination == place,
         copies.c.destination.startswith(f"{place}/", autoescape=True),

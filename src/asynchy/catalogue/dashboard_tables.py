@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Integer, Table, Text
+from sqlalchemy import BigInteger, Column, Float, Integer, Table
 
-from asynchy.catalogue.column_types import UtcDateTime
+from asynchy.catalogue.column_types import Text, UtcDateTime
 from asynchy.catalogue.schema import metadata
 
 __all__ = ["metadata", "operator_actions", "samples", "transfers", "web_tokens"]

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import Connection
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.schema import due
+from asynchy.catalogue.statements import upsert
 from asynchy.model.experiment import Experiment
 
 

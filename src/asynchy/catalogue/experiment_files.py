@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from sqlalchemy import ColumnElement, exists, select, tuple_
 
@@ -31,10 +30,10 @@ class ListingWriter:
     """One listing of one experiment, stored as it is made; its methods raise `CatalogueError`."""
 
     def __init__(
-        self, catalogue: Path, located: LocatedExperiment, holdings: CopyFiles | None
+        self, database: Database, located: LocatedExperiment, holdings: CopyFiles | None
     ) -> None:
         """Begin one; `holdings`: what the copy holds with which it is compared, if there is one."""
-        self._sighting = ScanWriter.begin(catalogue, "listing", located.source)
+        self._sighting = ScanWriter.of(database, "listing", located.source)
         self._experiment_id, _ = self._sighting.experiment(located)
         self._holdings = holdings
         self._files: list[Row] = []

@@ -23,9 +23,9 @@ from sqlalchemy import (
 )
 
 from asynchy.catalogue.events import note_event
-from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.row_mapping import experiment_of
 from asynchy.catalogue.schema import copies, due, events, experiments, others
+from asynchy.catalogue.statements import greater, names_epn
 from asynchy.model.epn import Epn
 from asynchy.model.event import EventKind
 from asynchy.model.experiment import EntryKind, Experiment, LocatedExperiment
@@ -74,7 +74,7 @@ def remember(db: Connection, experiment: Experiment, source: str, now: datetime)
 def _add(db: Connection, experiment: Experiment, source: str, now: datetime) -> int:
     columns = experiments.c
     elsewhere = select(
-        func.max(columns.completed_elsewhere),
+        func.max(case((columns.completed_elsewhere, 1), else_=0)),
         func.max(columns.moved_elsewhere),
         func.max(columns.elsewhere_since),
     ).where(columns.epn == experiment.epn.text)
@@ -112,7 +112,7 @@ def store_legacy_epn(db: Connection, said: LegacyEpnRow, now: datetime) -> None:
     if db.scalar(select(func.count()).select_from(experiments).where(mine)) == 0:
         _add(db, Experiment("", said.epn), "", now)
     unlisted = and_(mine, columns.files.is_(None))
-    size = func.max(func.coalesce(columns.bytes, 0), said.size)
+    size = greater(func.coalesce(columns.bytes, 0), said.size)
     db.execute(update(experiments).where(unlisted).values(bytes=size))
     if said.modified is not None:
         later = or_(columns.modified.is_(None), columns.modified < said.modified)
@@ -122,7 +122,7 @@ def store_legacy_epn(db: Connection, said: LegacyEpnRow, now: datetime) -> None:
         .where(mine)
         .values(
             completed_elsewhere=case((columns.completed_elsewhere, True), else_=said.complete),
-            moved_elsewhere=func.max(func.coalesce(columns.moved_elsewhere, 0), said.moved),
+            moved_elsewhere=greater(func.coalesce(columns.moved_elsewhere, 0), said.moved),
         )
     )
     if said.complete:

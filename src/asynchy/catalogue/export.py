@@ -19,6 +19,7 @@ from asynchy.catalogue.legacy_import import is_original
 from asynchy.catalogue.schema import attempts, copies, experiments, files
 from asynchy.errors import ExportRefused
 from asynchy.localfs.filesystem import fsync_path
+from asynchy.model.catalogue_address import CatalogueAddress, beside
 from asynchy.model.file_times import TIME_UNKNOWN
 from asynchy.model.formatting import escaped
 
@@ -33,7 +34,7 @@ EXPERIMENT_COLUMNS = (
 FILE_COLUMNS = ("epn", "beamline", "path", "size", "modified")
 
 
-def experiment_rows(catalogue: Path) -> Iterator[dict[str, Any]]:
+def experiment_rows(catalogue: CatalogueAddress) -> Iterator[dict[str, Any]]:
     """Every experiment with `EXPERIMENT_COLUMNS`, in order of EPN; times in ISO 8601, in UTC.
 
     Raises:
@@ -55,7 +56,7 @@ def experiment_rows(catalogue: Path) -> Iterator[dict[str, Any]]:
         yield {name: _plain(getattr(row, name)) for name in EXPERIMENT_COLUMNS}
 
 
-def file_rows(catalogue: Path) -> Iterator[dict[str, Any]]:
+def file_rows(catalogue: CatalogueAddress) -> Iterator[dict[str, Any]]:
     r"""Every file with `FILE_COLUMNS`, its path within the experiment's folder.
 
     In a path a backslash escapes what does not print: `\\`, `\n`, and `\xff` for a byte that is no
@@ -79,7 +80,7 @@ def _when(modified: int) -> str:
     return "" if modified == TIME_UNKNOWN else as_time(modified).isoformat()
 
 
-def check_original(catalogue: Path, target: Path) -> None:
+def check_original(catalogue: CatalogueAddress, target: Path) -> None:
     """See that a file of the original's layout may be written, or written again.
 
     Raises:
@@ -87,7 +88,8 @@ def check_original(catalogue: Path, target: Path) -> None:
     """
     if not target.parent.is_dir():
         raise ExportRefused(f"{target.parent} is not there", hint="make the folder first")
-    same = target.exists() and catalogue.exists() and target.samefile(catalogue)
+    in_file = isinstance(catalogue, Path) and catalogue.exists() and target.exists()
+    same = in_file and target.samefile(beside(catalogue))
     if same or (target.exists() and not is_original(target)):
         raise ExportRefused(
             f"{target} exists and is not a file that as-walker wrote",
@@ -95,7 +97,7 @@ def check_original(catalogue: Path, target: Path) -> None:
         )
 
 
-def write_original(catalogue: Path, target: Path, timezone: ZoneInfo) -> int:
+def write_original(catalogue: CatalogueAddress, target: Path, timezone: ZoneInfo) -> int:
     """Write all files in the original's layout `files(epn, path, size, modified)`; how many.
 
     Paths are absolute, times naive in the time zone, as the original as-walker wrote them. The file
@@ -150,7 +152,7 @@ def _every_file() -> Select[Any]:
     )
 
 
-def _stream(catalogue: Path, query: Select[Any]) -> Iterator[Row[Any]]:
+def _stream(catalogue: CatalogueAddress, query: Select[Any]) -> Iterator[Row[Any]]:
     with Database.snapshot(catalogue).transaction() as connection:
         yield from connection.execution_options(yield_per=_BATCH).execute(query)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asynchy.catalogue.copy_files import CopyFiles
+from asynchy.catalogue.statements import run_sql
 from asynchy.model.experiment import DataSize
 from asynchy.model.shrinking import NO_LOSSES, Losses
 
@@ -35,8 +36,8 @@ def losses(holdings: CopyFiles, *, named: int = 3) -> Losses:
     """
     values = {"copy": holdings.copy_id, "experiment": holdings.experiment_id, "named": named}
     with holdings.database.transaction() as db:
-        gone, in_bytes, smaller, by, damaged = db.exec_driver_sql(_SUM, values).one()
+        gone, in_bytes, smaller, by, damaged = run_sql(db, _SUM, values).one()
         if not gone + smaller:
             return NO_LOSSES
-        examples = [bytes(path) for (path,) in db.exec_driver_sql(_EXAMPLES, values)]
+        examples = [bytes(path) for (path,) in run_sql(db, _EXAMPLES, values)]
     return Losses(DataSize(in_bytes, gone), DataSize(by, smaller), damaged, tuple(examples))

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, case, func, select
+from sqlalchemy import ColumnElement, Row, and_, case, func, literal, select
 
 from asynchy.catalogue.column_types import as_time
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import experiments, files, held
+from asynchy.catalogue.statements import find_byte, run_sql
 from asynchy.model.experiment import Experiment
 from asynchy.model.verification import Level
 
@@ -27,25 +28,43 @@ WHERE experiment_id = (SELECT id FROM experiments WHERE beamline = :beamline AND
 AND path >= {start} AND path < :end ORDER BY path LIMIT 1
 """
 _INSIDE = "substr(found.path, length(:folder) + 1)"
-_NEXT = f"""
-CASE instr({_INSIDE}, x'2f') WHEN 0 THEN CAST(found.path || x'00' AS BLOB)
-ELSE CAST(substr(found.path, 1, length(:folder) + instr({_INSIDE}, x'2f') - 1) || '0' AS BLOB) END
+_NEXT = """
+CASE {slash} WHEN 0 THEN CAST(found.path || {zero} AS {blob})
+ELSE CAST(substr(found.path, 1, length(:folder) + {slash} - 1) || {after} AS {blob}) END
 """
+_NEXT_IN = {
+    "sqlite": _NEXT.format(
+        slash=f"instr({_INSIDE}, x'2f')", zero="x'00'", after="'0'", blob="BLOB"
+    ),
+    "postgresql": _NEXT.format(
+        slash=f"position(decode('2f', 'hex') IN {_INSIDE})",
+        zero="decode('00', 'hex')", after="decode('30', 'hex')", blob="BYTEA",
+    ),
+}  # fmt: skip
 # From each path the one after it is found by the key; what else is in a folder is left out at one
 # go: "0" is the character after "/".
-_PAGE = f"""
-WITH RECURSIVE found (path) AS (
-    SELECT ({_FIRST.format(start=":start")})
-    UNION ALL SELECT ({_FIRST.format(start=_NEXT)}) FROM found WHERE found.path IS NOT NULL
-    LIMIT :number
+_PAGE = """
+WITH RECURSIVE found (path, number) AS (
+    SELECT ({first}), 1
+    UNION ALL SELECT ({next}), found.number + 1 FROM found
+    WHERE found.path IS NOT NULL AND found.number < :number
 )
 SELECT files.path, files.size, files.modified, held.path AS held, held.level
-FROM found CROSS JOIN files ON files.path = found.path
+FROM found {join} files ON files.path = found.path
 AND files.experiment_id = (SELECT id FROM experiments WHERE beamline = :beamline AND epn = :epn)
 LEFT JOIN held ON held.copy_id = :copy AND held.path = files.path AND held.size = files.size
 AND held.modified = files.modified AND held.damage IS NULL
 ORDER BY files.path
-"""  # noqa: S608 - no value in it
+"""
+_PAGE_IN = {
+    dialect: _PAGE.format(
+        first=_FIRST.format(start=":start"),
+        next=_FIRST.format(start=following),
+        # The paths that were found are to be looked up; SQLite would read all files.
+        join="CROSS JOIN" if dialect == "sqlite" else "JOIN",
+    )
+    for dialect, following in _NEXT_IN.items()
+}
 
 
 @dataclass(frozen=True)
@@ -104,7 +123,7 @@ class FileReads:
             "end": folder[:-1] + _AFTER_SLASH if folder else _PAST_ALL,
         }  # fmt: skip
         with self._database.looking() as db:
-            rows = db.exec_driver_sql(_PAGE, values).all()
+            rows = run_sql(db, _PAGE_IN[db.dialect.name], values).all()
         found = [_entry(row, folder) for row in rows]
         more = bytes(rows[number].path) if len(rows) > number else None
         return FolderPage(tuple(found[:number]), more)
@@ -114,14 +133,20 @@ class FileReads:
 
         `copy_id`: the copy that is compared with them; None: there is none.
         """
-        slash = func.instr(files.c.path, _SLASH)
+        slash = find_byte(files.c.path, literal(_SLASH))
         name = case((slash > 0, func.substr(files.c.path, 1, slash - 1)), else_=b"")
         size = func.coalesce(func.sum(files.c.size), 0)
         query = (
-            select(name, func.count(), size, func.count(held.c.path), func.min(held.c.level))
+            select(
+                name.label("folder"),
+                func.count(),
+                size,
+                func.count(held.c.path),
+                func.min(held.c.level),
+            )
             .select_from(files.outerjoin(held, _same(copy_id)))
             .where(_of(experiment))
-            .group_by(name)
+            .group_by("folder")
             .order_by(size.desc())
         )
         with self._database.looking() as db:

@@ -10,6 +10,7 @@ from sqlalchemy import and_, delete, exists, func, select, true, update
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import copies, held_others, others
+from asynchy.catalogue.statements import run_sql
 from asynchy.model.experiment import EntryKind
 
 _PAGE = 5000
@@ -90,7 +91,7 @@ class HeldOthers:
         rows = ((self.copy_id, one.path, one.target, one.lost) for one in found)
         while page := list(itertools.islice(rows, _PAGE)):
             with self.database.transaction() as db:
-                db.exec_driver_sql(_KEEP, page)
+                run_sql(db, _KEEP, page)
 
     def forget_unlisted(self, listing: int) -> None:
         """Forget what the facility no longer has: nothing could bring it again."""

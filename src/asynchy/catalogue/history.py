@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Row, Select, and_, exists, select
 
 from asynchy.catalogue.database import Database
-from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.row_mapping import attempt_of, check_of, experiment_of
 from asynchy.catalogue.schema import attempts, checks, copies, experiments
+from asynchy.catalogue.statements import names_epn
 from asynchy.model.attempt import Attempt, Verdict
 from asynchy.model.experiment import Experiment
 from asynchy.model.history import PastAttempt, PastCheck

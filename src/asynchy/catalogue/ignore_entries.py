@@ -6,11 +6,10 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.database import Database
-from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.schema import ignore_entries, state
+from asynchy.catalogue.statements import names_epn, upsert
 from asynchy.model.ignore_rules import entries_now
 from asynchy.model.policy import IgnoreEntry, Origin
 

@@ -21,6 +21,7 @@ from asynchy.catalogue.foreign_files import NOTHING_TAKEN, ForeignDatabase, open
 from asynchy.catalogue.scans import Row, ScanWriter
 from asynchy.config.file_access import access_hint
 from asynchy.errors import CatalogueError, ImportRefused
+from asynchy.model.catalogue_address import CatalogueAddress
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Experiment, LocatedExperiment
 from asynchy.model.formatting import escaped
@@ -95,7 +96,9 @@ def check_original(path: Path) -> None:
         _checked(path, db)
 
 
-def import_file(catalogue: Path, path: Path, *, timezone: ZoneInfo, root: str) -> ImportResult:
+def import_file(
+    catalogue: CatalogueAddress, path: Path, *, timezone: ZoneInfo, root: str
+) -> ImportResult:
     """Take the rows of an original's file into the catalogue.
 
     Of two rows about one file, the one with the later time counts, then the larger size, so the

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.legacy_import import check_original, import_file, is_original
 from asynchy.catalogue.reading import ScratchFolder
+from asynchy.catalogue.sqlite_database import SqliteDatabase
 from asynchy.errors import CatalogueError, ImportRefused
 from asynchy.localfs.filesystem import fsync_path
 from asynchy.model.experiment import TIMEZONE
@@ -70,7 +71,7 @@ def previewed(path: Path) -> Database:
         import_file(made, path, timezone=ZoneInfo(TIMEZONE), root="/data")
     except ImportRefused as error:
         raise _refused(path, error) from None
-    return Database.peek_at(path, made, folder)
+    return SqliteDatabase.peek_at(path, made, folder)
 
 
 def _refused(path: Path, error: Exception) -> CatalogueError:

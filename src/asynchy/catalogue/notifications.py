@@ -9,14 +9,13 @@ from datetime import datetime
 from uuid import uuid4
 
 from sqlalchemy import Connection, and_, delete, func, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.due_rows import note_first
-from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.outbox import Outbox, add, remove, waiting_of
 from asynchy.catalogue.schema import due, experiments, outbox, reported, state
 from asynchy.catalogue.state_markers import put_state
+from asynchy.catalogue.statements import lesser, names_epn, upsert
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Experiment
 from asynchy.model.news import MAIL, Message, NewsKind, WaitingMessage, wait_after
@@ -169,7 +168,7 @@ class Notifications:
                 )
                 changes = {
                     # A time in the future is of a wrong clock: no mail would name it until then.
-                    "since": func.min(due.c.since, new.excluded.since),
+                    "since": lesser(due.c.since, new.excluded.since),
                     "latest": now,
                     "reason": reason,
                     "project": project,

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from string import ascii_letters
-from typing import Any
-
-from sqlalchemy import and_, func, select
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import select
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import due, experiments, ignore_entries, reported, visits
-from asynchy.model.epn import MOST_DIGITS, MOST_LETTERS
+from asynchy.catalogue.statements import names_epn
+from asynchy.model.catalogue_address import CatalogueAddress
 from asynchy.model.formatting import count, escaped
 
 _TABLES = (experiments, visits, due, reported, ignore_entries)
 _NAMED = 3
 
 
-def names_epn(column: Any) -> ColumnElement[bool]:
-    """Whether a column has an EPN, as `Epn.parse` sees it; each query that makes one asks."""
-    text = func.trim(column)
-    digits = func.rtrim(text, ascii_letters)
-    return and_(
-        func.typeof(column) == "text",
-        func.length(digits).between(1, MOST_DIGITS),
-        digits.op("NOT GLOB")("*[^0-9]*"),
-        func.length(text) - func.length(digits) <= MOST_LETTERS,
-    )
-
-
-def odd_rows(path: Path) -> tuple[str, ...]:
+def odd_rows(path: CatalogueAddress) -> tuple[str, ...]:
     """For each table with rows that are left out, a sentence that names the first of them.
 
     Raises:

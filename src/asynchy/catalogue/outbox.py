@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.events import note_event
 from asynchy.catalogue.schema import copies, outbox, state, told
 from asynchy.catalogue.state_markers import put_state
+from asynchy.catalogue.statements import upsert
 from asynchy.model.event import EventKind
 from asynchy.model.news import Condition, Message, NewsKind, WaitingMessage, wait_after
 

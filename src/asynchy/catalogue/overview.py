@@ -16,7 +16,6 @@ from asynchy.catalogue.column_types import UtcDateTime
 from asynchy.catalogue.copy_files import held_of
 from asynchy.catalogue.copy_rows import has_transfers, leases, was_complete
 from asynchy.catalogue.database import Database
-from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.row_mapping import copy_record_of, experiment_of
 from asynchy.catalogue.schema import (
     attempts,
@@ -31,6 +30,7 @@ from asynchy.catalogue.schema import (
     sightings,
     visits,
 )
+from asynchy.catalogue.statements import names_epn
 from asynchy.model.copy_record import CopyRecord
 from asynchy.model.experiment import Experiment
 from asynchy.model.experiment_record import CALLED_OFF, DueNote, ExperimentRecord, combine

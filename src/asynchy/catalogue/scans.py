@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from sqlalchemy import (
     Connection,
@@ -32,7 +31,6 @@ from asynchy.catalogue import experiments as experiment_rows
 from asynchy.catalogue.column_types import as_time
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.experiments import LegacyEpnRow
-from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.schema import (
     copies,
     experiments,
@@ -42,7 +40,9 @@ from asynchy.catalogue.schema import (
     others,
     sightings,
 )
+from asynchy.catalogue.statements import names_epn, run_sql
 from asynchy.catalogue.unlisted_folders import forget_unseen
+from asynchy.model.catalogue_address import CatalogueAddress
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Entry, Experiment, LocatedExperiment
 from asynchy.model.file_times import TIME_UNKNOWN
@@ -65,8 +65,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (experiment_id, path) DO UPDATE SET
 _AS_SEEN = """
 since = CASE WHEN files.size = excluded.size AND files.modified = excluded.modified
              THEN files.since ELSE excluded.since END,
-seen = max(files.seen, excluded.seen), size = excluded.size, modified = excluded.modified,
-mode = excluded.mode
+seen = CASE WHEN files.seen > excluded.seen THEN files.seen ELSE excluded.seen END,
+size = excluded.size, modified = excluded.modified, mode = excluded.mode
 """
 _THE_LATER = """
 since = excluded.since, seen = excluded.seen, size = excluded.size, modified = excluded.modified,
@@ -76,13 +76,15 @@ WHERE (excluded.modified, excluded.size) > (files.modified, files.size)
 _UPSERT_FOLDER = """
 INSERT INTO folders (experiment_id, path, modified, mode, seen) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (experiment_id, path) DO UPDATE SET
-modified = excluded.modified, mode = excluded.mode, seen = max(folders.seen, excluded.seen)
+modified = excluded.modified, mode = excluded.mode,
+seen = CASE WHEN folders.seen > excluded.seen THEN folders.seen ELSE excluded.seen END
 """
-_KEEP_FOUND = "INSERT OR IGNORE INTO frontier (experiment_id, path) VALUES (?, ?)"
+_KEEP_FOUND = "INSERT INTO frontier (experiment_id, path) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _UPSERT_OTHER = """
 INSERT INTO others (experiment_id, path, kind, seen) VALUES (?, ?, ?, ?)
 ON CONFLICT (experiment_id, path) DO UPDATE SET
-kind = excluded.kind, seen = max(others.seen, excluded.seen)
+kind = excluded.kind,
+seen = CASE WHEN others.seen > excluded.seen THEN others.seen ELSE excluded.seen END
 """
 
 
@@ -151,7 +153,16 @@ class ScanWriter:
         self._flushed = time.monotonic()
 
     @classmethod
-    def begin(cls, catalogue: Path, kind: str, origin: str) -> ScanWriter:
+    def begin(cls, catalogue: CatalogueAddress, kind: str, origin: str) -> ScanWriter:
+        """A new walk, listing or import, in a catalogue that is opened for it; see `of`.
+
+        Raises:
+            CatalogueError: the catalogue cannot be used.
+        """
+        return cls.of(Database.open(catalogue), kind, origin)
+
+    @classmethod
+    def of(cls, database: Database, kind: str, origin: str) -> ScanWriter:
         """A new walk, listing or import.
 
         A walk of the same origin that did not end goes on for a week. After that, what it has
@@ -160,7 +171,6 @@ class ScanWriter:
         Raises:
             CatalogueError: the catalogue cannot be used.
         """
-        database = Database.open(catalogue)
         unended = select(func.max(sightings.c.id)).where(
             sightings.c.kind == "walk",
             sightings.c.origin == origin,
@@ -375,19 +385,20 @@ class ScanWriter:
     def _write(self) -> None:
         with self._database.transaction() as db:
             if self._files:
-                db.exec_driver_sql(self._upsert, self._files)
+                run_sql(db, self._upsert, self._files)
             if self._folders:
-                db.exec_driver_sql(_UPSERT_FOLDER, self._folders)
+                run_sql(db, _UPSERT_FOLDER, self._folders)
             if self._others:
-                db.exec_driver_sql(_UPSERT_OTHER, self._others)
+                run_sql(db, _UPSERT_OTHER, self._others)
             if self._found:
-                db.exec_driver_sql(_KEEP_FOUND, self._found)
+                run_sql(db, _KEEP_FOUND, self._found)
             if self._listed:
-                db.exec_driver_sql(
-                    "DELETE FROM frontier WHERE experiment_id = ? AND path = ?", self._listed
+                run_sql(
+                    db, "DELETE FROM frontier WHERE experiment_id = ? AND path = ?", self._listed
                 )
             if self._failed:
-                db.exec_driver_sql(
+                run_sql(
+                    db,
                     "UPDATE frontier SET problem = ? WHERE experiment_id = ? AND path = ?",
                     self._failed,
                 )

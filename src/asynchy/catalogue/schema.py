@@ -7,7 +7,6 @@ the two.
 from __future__ import annotations
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -18,13 +17,12 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
-    Text,
     UniqueConstraint,
     false,
     text,
 )
 
-from asynchy.catalogue.column_types import LevelNumber, UtcDateTime
+from asynchy.catalogue.column_types import LevelNumber, Text, UtcDateTime, json_type
 
 REVISION = "0024"
 """The latest step in `migrations/versions`."""
@@ -166,7 +164,11 @@ copies = Table(
     Column("announced", Integer),
     UniqueConstraint("experiment_id", "destination"),
     Index(  # a place belongs to one experiment
-        "uq_copies_destination", "destination", unique=True, sqlite_where=text("forgotten IS NULL")
+        "uq_copies_destination",
+        "destination",
+        unique=True,
+        sqlite_where=text("forgotten IS NULL"),
+        postgresql_where=text("forgotten IS NULL"),
     ),
 )
 
@@ -285,7 +287,7 @@ outbox = Table(  # what was not delivered yet: mails, messages, what commands ar
     Column("created", UtcDateTime, nullable=False),
     Column("body", LargeBinary, nullable=False),  # a mail, or JSON
     Column("message_id", Text, nullable=False),  # the same in each try
-    Column("detail", JSON(none_as_null=True)),  # what is noted when it has been delivered
+    Column("detail", json_type(none_as_null=True)),  # what is noted when it has been delivered
     Column("not_before", UtcDateTime),  # when it is tried next; null: at once
     Column("tries", Integer, nullable=False, server_default=text("0")),  # that failed
     Column("failing_since", UtcDateTime),
@@ -324,8 +326,10 @@ visits = Table(  # as the portal last told of them
     Column("start", UtcDateTime, nullable=False),
     Column("end", UtcDateTime, nullable=False),
     Column("title", Text, nullable=False),  # the proposal's
-    Column("principal", JSON),  # a person's names, mail address, organisation; null: not told
-    Column("scientists", JSON, nullable=False),  # a list of such
+    Column(
+        "principal", json_type()
+    ),  # a person's names, mail address, organisation; null: not told
+    Column("scientists", json_type(), nullable=False),  # a list of such
     Column("told", UtcDateTime, nullable=False),  # when the portal last told of it
 )
 
@@ -375,13 +379,13 @@ services = Table(
     Column("trouble", Text),  # what went wrong in the latest cycle; null: nothing
 )
 
-EPNS = """
+_EPNS = """
 CREATE VIEW epns AS
 SELECT e.epn AS epn,
        sum(coalesce(e.bytes, c.bytes, 0)) AS size,
-       strftime('%Y-%m-%d %H:%M:%f', max(e.modified), 'localtime') AS modified,
-       max(e.completed_elsewhere OR c.completed IS NOT NULL) AS complete,
-       sum(coalesce(c.moved, 0)) + max(coalesce(e.moved_elsewhere, 0)) AS bytesTransferred
+       {modified} AS modified,
+       max({complete}) AS complete,
+       sum(coalesce(c.moved, 0)) + max(coalesce(e.moved_elsewhere, 0)) AS {moved}
 FROM experiments AS e
 LEFT JOIN (
     SELECT experiment_id,
@@ -395,4 +399,15 @@ LEFT JOIN (
 ) AS c ON c.experiment_id = e.id
 GROUP BY e.epn
 """
+EPNS = _EPNS.format(
+    modified="strftime('%Y-%m-%d %H:%M:%f', max(e.modified), 'localtime')",
+    complete="e.completed_elsewhere OR c.completed IS NOT NULL",
+    moved="bytesTransferred",
+)
 """A view like the table that people merged from the original's files, for their own queries."""
+EPNS_IN_POSTGRES = _EPNS.format(
+    modified="to_char(max(e.modified), 'YYYY-MM-DD HH24:MI:SS.MS')",
+    complete="CASE WHEN e.completed_elsewhere OR c.completed IS NOT NULL THEN 1 ELSE 0 END",
+    moved='"bytesTransferred"',
+)
+"""The same in PostgreSQL, where the time is in the time zone of whoever asks."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue import schema
 from asynchy.catalogue.database import Database
+from asynchy.catalogue.statements import upsert
+from asynchy.model.catalogue_address import CatalogueAddress
 
 _IN_USE = "in-use"
 _IGNORE_FILE = "ignore-file"
@@ -50,12 +51,12 @@ class StateMarkers:
         self._database = database
 
     @classmethod
-    def open(cls, path: Path) -> StateMarkers:
+    def open(cls, path: CatalogueAddress) -> StateMarkers:
         """For writing."""
         return cls(Database.open(path))
 
     @classmethod
-    def open_readonly(cls, path: Path) -> StateMarkers:
+    def open_readonly(cls, path: CatalogueAddress) -> StateMarkers:
         """For reading alone; of an older version, a copy that was brought up to date."""
         return cls(Database.preview(path))
 
@@ -97,7 +98,7 @@ class StateMarkers:
                 if values:
                     put_state(db, name, json.dumps(values))
 
-    def note_ignore_file(self, path: Path, entries: int, *, commented: bool) -> None:
+    def note_ignore_file(self, path: CatalogueAddress, entries: int, *, commented: bool) -> None:
         """Note the `ignore.yml` in use and the number of its EPNs."""
         with self._database.transaction() as db:
             put_state(db, _IGNORE_FILE, str(path))

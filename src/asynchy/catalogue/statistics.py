@@ -10,6 +10,8 @@ from sqlalchemy import ColumnElement, Connection, Row, case, exists, func, or_, 
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import copies, experiments, frontier, sightings
+from asynchy.catalogue.statements import year_of
+from asynchy.model.catalogue_address import CatalogueAddress
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,17 @@ class Statistics:
     """Bytes of the catalogue itself."""
 
 
-def statistics(catalogue: Path) -> Statistics | None:
+def statistics(catalogue: CatalogueAddress) -> Statistics | None:
     """The catalogue's figures; None if there is no catalogue.
 
     Raises:
         CatalogueError: it cannot be used.
     """
-    if not catalogue.exists():
+    if isinstance(catalogue, Path) and not catalogue.exists():
         return None
-    year = func.coalesce(func.strftime("%Y", experiments.c.modified), "")
-    with Database.open_readonly(catalogue).transaction() as db:
+    year = func.coalesce(year_of(experiments.c.modified), "")
+    database = Database.open_readonly(catalogue)
+    with database.transaction() as db:
         (total,) = _shares(db, None)
         return Statistics(
             total=total,
@@ -68,7 +71,7 @@ def statistics(catalogue: Path) -> Statistics | None:
             beamlines=_shares(db, experiments.c.beamline),
             years=_shares(db, year),
             last_walk=_last_walk(db),
-            database=catalogue.stat().st_size,
+            database=database.size(),
         )
 
 
@@ -83,13 +86,17 @@ def _shares(db: Connection, by: ColumnElement[str] | None) -> tuple[ExperimentTo
         func.coalesce(func.sum(complete), 0).label("complete"),
     ).select_from(experiments)
     if by is not None:
-        query = query.add_columns(by.label("name")).group_by(by).order_by(by)
+        query = query.add_columns(by.label("share")).group_by("share").order_by("share")
     return tuple(_share(row) for row in db.execute(query))
 
 
 def _share(row: Row[tuple[int, int, int, int]]) -> ExperimentTotals:
     return ExperimentTotals(
-        getattr(row, "name", ""), row.experiments, int(row.files), int(row.bytes), int(row.complete)
+        getattr(row, "share", ""),
+        row.experiments,
+        int(row.files),
+        int(row.bytes),
+        int(row.complete),
     )
 
 

@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, func, insert, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.dashboard_tables import samples, transfers
 from asynchy.catalogue.database import Database
-from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.row_mapping import experiment_of, living_of
+from asynchy.catalogue.statements import names_epn, upsert
 from asynchy.localfs import process_identity
 from asynchy.model.transfer_progress import RateSample, RunningTransfer
 
@@ -59,7 +58,8 @@ class TransferProgress:
         old = (samples.c.seconds == MINUTE, samples.c.at < before)
         hour = samples.c.at - samples.c.at % _HOUR
         with self._database.transaction() as db:
-            found = select(hour, func.sum(samples.c.bytes)).where(*old).group_by(hour)
+            query = select(hour.label("hour"), func.sum(samples.c.bytes))
+            found = query.where(*old).group_by("hour")
             rows = [{"seconds": _HOUR, "at": at, "bytes": size} for at, size in db.execute(found)]
             if rows:
                 db.execute(upsert(samples).on_conflict_do_nothing(), rows)

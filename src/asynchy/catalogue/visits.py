@@ -25,13 +25,12 @@ from sqlalchemy import (
     type_coerce,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from asynchy.catalogue.due_rows import note_first
-from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.row_mapping import experiment_of
 from asynchy.catalogue.schema import called_off as called_off_visits
 from asynchy.catalogue.schema import due, portal_spans, visits
+from asynchy.catalogue.statements import names_epn, upsert
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Experiment
 from asynchy.model.experiment_record import CALLED_OFF

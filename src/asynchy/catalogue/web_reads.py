@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, case, func, select
+from sqlalchemy import case, func, select
 
 from asynchy.catalogue import visits as visit_rows
 from asynchy.catalogue.database import Database
-from asynchy.catalogue.odd_rows import names_epn
 from asynchy.catalogue.row_mapping import attempt_of, experiment_of
 from asynchy.catalogue.schema import (
     attempts,
@@ -22,6 +21,7 @@ from asynchy.catalogue.schema import (
     sightings,
     visits,
 )
+from asynchy.catalogue.statements import QUARTER, names_epn, quarter_of, seconds_between
 from asynchy.model.attempt import Verdict
 from asynchy.model.experiment import Experiment
 from asynchy.model.history import PastAttempt
@@ -73,24 +73,28 @@ class WebReads:
 
     def days(self, since: datetime) -> list[DayTotals]:
         """What attempts came to on each day since a time, the earliest first."""
-        day = func.date(attempts.c.ended, "localtime")
+        quarter = quarter_of(attempts.c.ended)
         good = attempts.c.verdict.in_(_GOOD)
-        taken = func.julianday(attempts.c.ended) - func.julianday(attempts.c.started)
+        taken = seconds_between(attempts.c.started, attempts.c.ended)
         query = (
             select(
-                day,
+                quarter,
                 func.coalesce(func.sum(attempts.c.bytes), 0),
                 func.coalesce(func.sum(attempts.c.files), 0),
                 func.coalesce(func.sum(case((attempts.c.verdict == Verdict.COMPLETE.value, 1))), 0),
                 func.coalesce(func.sum(case((~good, 1))), 0),
-                func.cast(func.coalesce(func.sum(taken), 0) * 86_400, Integer),
+                func.coalesce(func.sum(taken), 0),
             )
             .where(attempts.c.ended >= since)
-            .group_by(day)
-            .order_by(day)
+            .group_by(quarter)
+            .order_by(quarter)
         )
+        days: dict[str, list[float]] = {}
         with self._database.looking() as db:
-            return [DayTotals(str(row[0]), *map(int, row[1:])) for row in db.execute(query)]
+            for number, *values in db.execute(query):
+                day = datetime.fromtimestamp(number * QUARTER).astimezone().date().isoformat()
+                days[day] = [sum(pair) for pair in zip(days.get(day, [0] * 5), values, strict=True)]
+        return [DayTotals(day, *map(int, values)) for day, values in days.items()]
 
     def latest_attempts(
         self, number: int, *, failed_since: datetime | None = None

@@ -27,7 +27,9 @@ def known_epns(
         return []
     try:
         settings = load_shared(config.expanduser()).settings
-        found = Catalogue.open_readonly(settings.catalogue_path).overview.epns(incomplete.lower())
+        found = Catalogue.open_readonly(settings.catalogue_address).overview.epns(
+            incomplete.lower()
+        )
     except AsynchyError:
         return []
     return [CompletionItem(epn) for epn in found[:_MOST]]

@@ -48,7 +48,7 @@ def loss_of(settings: Shared) -> StateLost | None:
         CatalogueError: the catalogue cannot be used.
     """
     if not isinstance(settings, Settings):
-        return lost_without_ignore_file(settings.catalogue_path)
+        return lost_without_ignore_file(settings.catalogue_address)
     try:
         files = read_state_files(settings, write=False)
     except IgnoreListError:
@@ -63,7 +63,7 @@ def require_catalogue(settings: Shared) -> None:
         StateLost: it is.
         CatalogueError: the catalogue cannot be used.
     """
-    lost = lost_without_ignore_file(settings.catalogue_path)
+    lost = lost_without_ignore_file(settings.catalogue_address)
     if isinstance(settings, Settings):
         with contextlib.suppress(IgnoreListError):  # whoever reads it says so
             lost = lost_catalogue(read_state_files(settings, write=True))

@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, SecretStr, ValidationInfo
 from asynchy.config.mail_address import host_and_port, mailbox, mailboxes
 from asynchy.config.text_file import UnusableFile, read_text
 from asynchy.model.bandwidth import parse_days, parse_hours
+from asynchy.model.catalogue_address import CatalogueAddress, is_postgres, parse_postgres
 from asynchy.model.epn import is_proposal
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*", re.ASCII)
@@ -46,6 +47,13 @@ def _path(value: object, info: ValidationInfo) -> Path:
         return _folder(info) / Path(value).expanduser()
     except RuntimeError:
         raise ValueError("a path; the home folder that it begins with is not known") from None
+
+
+def _catalogue(value: object, info: ValidationInfo) -> CatalogueAddress:
+    if isinstance(value, str) and is_postgres(value):
+        state = info.context["state"] if info.context else ""
+        return parse_postgres(value, _path(f"{state}/catalogue", info))
+    return _path(value, info)
 
 
 class UnreadableSecret(ValueError):
@@ -295,6 +303,7 @@ def _retention(value: object) -> dict[str, int]:
 
 
 FilePath = Annotated[Path, BeforeValidator(_path)]
+CataloguePlace = Annotated[CatalogueAddress, BeforeValidator(_catalogue)]
 Secret = Annotated[SecretStr, BeforeValidator(secret_text)]
 Segment = Annotated[str, BeforeValidator(checked_segment)]
 Proposal = Annotated[str, BeforeValidator(checked_proposal)]

@@ -21,6 +21,7 @@ from asynchy.config.yaml_editor import changed, edit_text
 from asynchy.config.yaml_list import parse_plain_list
 from asynchy.config.yaml_source import Plain, YamlDocument, YamlError, parse
 from asynchy.errors import IgnoreListError
+from asynchy.model.catalogue_address import CatalogueAddress
 from asynchy.model.epn import Epn
 from asynchy.model.folder_hint import folder_hint
 from asynchy.model.formatting import count, escaped
@@ -102,7 +103,7 @@ class IgnoreFile:
         except UnusableFile as error:
             raise IgnoreListError(f"{self.path}: {error}", hint=_HINT) from None
 
-    def add_all(self, epns: Collection[Epn], catalogue: Path | None = None) -> bool:
+    def add_all(self, epns: Collection[Epn], catalogue: CatalogueAddress | None = None) -> bool:
         """Add those of the EPNs that are not in the file yet; whether the file was written.
 
         One read and one write, however many they are. Everything else in the file is kept, edits
@@ -184,7 +185,9 @@ class IgnoreFile:
             lines[_MOST_WARNINGS:] = [f"{self.path}: {entries} that are no EPN and skip nothing"]
         return tuple(lines)
 
-    def _with(self, text: str, epns: Collection[Epn], catalogue: Path | None) -> str | None:
+    def _with(
+        self, text: str, epns: Collection[Epn], catalogue: CatalogueAddress | None
+    ) -> str | None:
         """The text with these entries and the comment; None if it has all of them."""
         there = self._understood(text)  # a file that cannot be understood is refused with the line
         new = [epn.text for epn in sorted(frozenset(epns) - there.epns)]

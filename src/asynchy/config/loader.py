@@ -30,10 +30,18 @@ from asynchy.config.schema import (
 from asynchy.config.text_file import UnusableFile, read_text
 from asynchy.config.yaml_source import Place, Plain, YamlDocument, YamlError, parse
 from asynchy.errors import ConfigError
+from asynchy.model.catalogue_address import is_postgres
 from asynchy.model.file_times import tolerate
 from asynchy.model.formatting import count, escaped
 
-_SECRETS = {"password", "client_password", "epnalert-smtp-password", "url", "secret"}
+_SECRETS = {
+    "password",
+    "client_password",
+    "catalogue-password",
+    "epnalert-smtp-password",
+    "url",
+    "secret",
+}
 _HARMLESS = {"id", "beamline", "name", "events", "projects", "people"}
 _WITH_SECRETS = ("equipment", "notify", "webhooks")
 """The lists whose entries hold secrets."""
@@ -135,10 +143,10 @@ def _checked(path: Path, tree: YamlDocument, model: type[_S_co]) -> Loaded[_S_co
         if names[ours := OTHER_NAMES.get(key, key)] != key
     ]
     data = {ours: written[key] for ours, key in names.items()}
+    ignore = data.get("ignore")
+    state = Path(ignore).parent if isinstance(ignore, str) and "\0" not in ignore else Path()
     if "catalogue" not in data:
-        ignore = data.get("ignore")
-        beside = Path(ignore).parent if isinstance(ignore, str) and "\0" not in ignore else Path()
-        data["catalogue"] = str(beside / "catalogue.db")
+        data["catalogue"] = str(state / "catalogue.db")
     if data.get("compare") == "size":
         data.setdefault("time-tolerance", "2")
     folder = path.absolute().parent
@@ -152,7 +160,7 @@ def _checked(path: Path, tree: YamlDocument, model: type[_S_co]) -> Loaded[_S_co
             data["catalogue"] = str(located)
             warnings = [f"{path}: db: {warning}"] if warning else []
     try:
-        settings = model.model_validate(data, context={"folder": folder})
+        settings = model.model_validate(data, context={"folder": folder, "state": state})
     except ValidationError as error:
         details = [_as_written(detail, names) for detail in _worth_telling(error, data)]
         told = details[:_MOST_PROBLEMS]
@@ -167,7 +175,7 @@ def _checked(path: Path, tree: YamlDocument, model: type[_S_co]) -> Loaded[_S_co
 
 
 def _is_relative_path(value: object) -> bool:
-    if not isinstance(value, str) or not value or "\0" in value:
+    if not isinstance(value, str) or not value or "\0" in value or is_postgres(value):
         return False
     return not value.startswith("~") and not Path(value).is_absolute()
 
@@ -299,7 +307,7 @@ def _found(data: Any, place: Place) -> str:
         return f"a {'mapping' if isinstance(data, dict) else 'list'}"
     if place and place[0] in _WITH_SECRETS and not _HARMLESS.intersection(place):
         return "something else"  # whatever stands there may be a secret that was mistyped
-    if "@" in str(data) and "://" in str(data):
+    if "://" in str(data) and ("@" in str(data) or "password" in str(data)):
         return "something else"  # an address with a password in it
     return repr(escaped(str(data), limit=60))
 

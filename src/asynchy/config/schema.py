@@ -8,6 +8,7 @@ The keys of the originals' files keep their names and meaning: `config.yml` of m
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
@@ -17,6 +18,7 @@ from asynchy.config.field_types import (
     Addresses,
     Bandwidth,
     BandwidthEntries,
+    CataloguePlace,
     Days,
     DestinationTemplate,
     FacilityPath,
@@ -46,6 +48,7 @@ from asynchy.model.bandwidth import (
     parse_days,
     parse_hours,
 )
+from asynchy.model.catalogue_address import CatalogueAddress, PostgresAddress, beside
 from asynchy.model.file_times import MAX_TIME_TOLERANCE
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -162,8 +165,11 @@ class Shared(Section):
     epns_path: FilePath | None = Field(default=None, alias="epns_path")
     """A folder of spreadsheets: a walk takes the EPNs in them alone."""
 
-    catalogue: FilePath | None = None
-    """New: the database; default `catalogue.db` beside `ignore`, or else beside the config."""
+    catalogue: CataloguePlace | None = None
+    """New: the database; default `catalogue.db` beside `ignore`, or else beside the config. For
+    several machines: postgresql://USER@HOST/DATABASE."""
+    catalogue_password: Secret | None = None
+    """New: the password of `catalogue` in PostgreSQL; default as .pgpass says."""
     log_level: LogLevel = logging.INFO
     log_files: LogFiles = LogFiles()
 
@@ -224,10 +230,17 @@ class Shared(Section):
         return BandwidthTimetable(tuple(spans)) if spans else None
 
     @property
-    def catalogue_path(self) -> FilePath:
-        """The database's path, its default worked out."""
+    def catalogue_address(self) -> CatalogueAddress:
+        """Where the catalogue is, its default and its password worked out."""
         assert self.catalogue is not None  # load fills it in
+        if isinstance(self.catalogue, PostgresAddress) and self.catalogue_password is not None:
+            return self.catalogue.with_password(self.catalogue_password.get_secret_value())
         return self.catalogue
+
+    @property
+    def catalogue_path(self) -> Path:
+        """What the files of this machine beside it are named after; SQLite's is the file itself."""
+        return beside(self.catalogue_address)
 
 
 class Settings(Shared):

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import takewhile
 
 from asynchy.catalogue import Catalogue
+from asynchy.catalogue.host_locks import What
 from asynchy.catalogue.notifications import mail_of
 from asynchy.config import Settings
 from asynchy.config.channels import OnCompleteEntry, WebhookEntry
@@ -24,7 +25,7 @@ from asynchy.model.cancellation import Stop
 from asynchy.model.formatting import count, duration
 from asynchy.model.news import ACTIVITY_MAIL, MAIL, WaitingMessage, wait_after
 from asynchy.model.redaction import masked
-from asynchy.runtime.instance_lock import What, instance_lock
+from asynchy.runtime.instance_lock import instance_lock
 from asynchy.runtime.threads import all_at_once
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def _alone(work: Delivery, what: What) -> Iterator[bool]:
     """Whether no other process delivers these at the moment."""
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(instance_lock(work.settings.catalogue_path, what))
+            stack.enter_context(instance_lock(work.settings.catalogue_address, what))
         except AlreadyRunning as error:
             log.debug("%s", error)
             yield False

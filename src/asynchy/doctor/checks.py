@@ -149,7 +149,9 @@ def _mail(settings: Settings) -> DiagnosticResult:
 
 def _catalogue(context: RunContext) -> DiagnosticResult:
     schema_version = count(len(context.catalogue.overview.copies()), "copy", "copies")
-    return DiagnosticResult("catalogue", True, f"{context.catalogue.path}, {schema_version} known")
+    return DiagnosticResult(
+        "catalogue", True, f"{context.catalogue.address}, {schema_version} known"
+    )
 
 
 def _channels(context: CycleContext) -> Iterator[DiagnosticResult]:
@@ -190,7 +192,7 @@ def _service(settings: Shared) -> DiagnosticResult:
     if not reachable(lock_file(settings.catalogue_path, "service").exists):
         return none
     try:
-        with instance_lock(settings.catalogue_path, "service"):
+        with instance_lock(settings.catalogue_address, "service"):
             return none
     except AlreadyRunning as error:
         return DiagnosticResult("service", True, str(error))

@@ -16,6 +16,7 @@ from asynchy.localfs.free_space import free_space
 from asynchy.localfs.log_stream import is_pipe, open_stream
 from asynchy.localfs.trial import refusals
 from asynchy.localfs.writable import unwritable
+from asynchy.model.catalogue_address import PostgresAddress
 from asynchy.model.diagnostic_result import DiagnosticResult, failed, skipped
 from asynchy.model.file_modes import Modes
 from asynchy.model.formatting import count, size
@@ -77,7 +78,9 @@ def _log_problem(path: Path) -> tuple[str, str] | None:
 
 def catalogue_file(settings: Shared) -> Iterator[DiagnosticResult]:
     """Why the catalogue cannot be written; empty: it can."""
-    path = settings.catalogue_path
+    path = settings.catalogue_address
+    if isinstance(path, PostgresAddress):  # the server is asked afterwards
+        return
     kind = network_file_system(path.parent)
     if kind is not None:
         to_do = "set `catalogue` to a path on a local disk"

@@ -60,7 +60,7 @@ def _ignore(context: CycleContext, plan: Plan, completed: set[Experiment]) -> No
         StateLost: one of the two is gone, such as with a file system during the cycle.
     """
     epns = epns_to_add(plan.states, plan.ignored, completed)
-    path = context.settings.catalogue_path
+    path = context.settings.catalogue_address
     commented = StateMarkers.open_readonly(path).read().ignore_comment == str(context.ignore.path)
     if not epns and plan.ignored and commented:  # nothing to write, so nothing to read
         StateMarkers.open(path).note_ignore_file(

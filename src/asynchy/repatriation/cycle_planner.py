@@ -73,7 +73,7 @@ def make_plan(context: CycleContext, entries: IgnoreEntries) -> Plan:
     transfers, left_out = select_what_fits(
         context, decided, context.settings.max_tasks, logged=observation.unlisted
     )
-    odd_row_notices = odd_rows(context.catalogue.path)
+    odd_row_notices = odd_rows(context.catalogue.address)
     plan = Plan(
         transfers=tuple(transfers),
         left_out=tuple(left_out),

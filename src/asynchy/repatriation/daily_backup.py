@@ -8,6 +8,7 @@ from datetime import datetime
 from asynchy.catalogue.backups import back_up, backups, remove_old
 from asynchy.config import Settings
 from asynchy.errors import CatalogueError
+from asynchy.model.catalogue_address import PostgresAddress
 from asynchy.model.formatting import size
 
 log = logging.getLogger(__name__)
@@ -15,7 +16,9 @@ log = logging.getLogger(__name__)
 
 def back_up_daily(settings: Settings, now: datetime) -> str | None:
     """Back up the catalogue, once a day; returns the problem, None if there was none."""
-    path, days_to_keep = settings.catalogue_path, settings.backups
+    path, days_to_keep = settings.catalogue_address, settings.backups
+    if isinstance(path, PostgresAddress):  # whoever runs the server backs it up
+        return None
     today = now.astimezone().date()
     if not days_to_keep or any(
         backup.made.astimezone().date() == today for backup in backups(path)

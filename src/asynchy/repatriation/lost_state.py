@@ -28,6 +28,7 @@ from asynchy.config import Settings
 from asynchy.config.file_access import reachable
 from asynchy.config.ignore_file import IgnoreEntries, IgnoreFile
 from asynchy.errors import StateLost
+from asynchy.model.catalogue_address import CatalogueAddress, PostgresAddress, beside
 from asynchy.model.formatting import count
 from asynchy.repatriation.home_places import is_filled
 
@@ -52,7 +53,7 @@ class StateFiles:
     """The paths of the two, and the records that each has of itself and of the other."""
 
     ignore: Path
-    catalogue: Path
+    catalogue: CatalogueAddress
     entries: IgnoreEntries
     markers: Markers
     has_backups: bool = False
@@ -87,14 +88,16 @@ def read_state_files(settings: Settings, *, write: bool) -> StateFiles:
         IgnoreListError: `ignore.yml` cannot be used.
         CatalogueError: the catalogue cannot be used.
     """
-    path = settings.catalogue_path
+    path = settings.catalogue_address
     entries = IgnoreFile(settings.ignore).read()
-    if write and _has_content(path):
+    if write and Catalogue.exists(path):
         Catalogue.open(path)  # it takes over a database of the original asynchy
         markers = StateMarkers.open(path).read()
     else:
         markers = StateMarkers.open_readonly(path).read()
-    return StateFiles(settings.ignore, path, entries, markers, has_backups=bool(backups(path)))
+    return StateFiles(
+        settings.ignore, path, entries, markers, has_backups=bool(backups(beside(path)))
+    )
 
 
 def lost_error(files: StateFiles, at_home: Iterable[Path] = ()) -> StateLost | None:
@@ -118,9 +121,9 @@ def lost_catalogue(files: StateFiles) -> StateLost | None:
     return _lost_catalogue(files) if files.lost() is LostState.CATALOGUE else None
 
 
-def lost_without_ignore_file(catalogue: Path) -> StateLost | None:
+def lost_without_ignore_file(catalogue: CatalogueAddress) -> StateLost | None:
     """The same for a config without an `ignore.yml`: only backups show that a catalogue existed."""
-    if _has_content(catalogue) or not backups(catalogue):
+    if not isinstance(catalogue, Path) or Catalogue.exists(catalogue) or not backups(catalogue):
         return None
     return StateLost(
         f"{catalogue} is missing or empty, but backups of it are in {folder_of(catalogue)}, so "
@@ -236,7 +239,7 @@ def _lost_ignore_file(files: StateFiles) -> StateLost:
 
 def _lost_catalogue(files: StateFiles) -> StateLost:
     known_path = files.entries.catalogue or ""
-    condition = "is new" if _has_content(files.catalogue) else "is missing or empty"
+    condition = "is new" if Catalogue.exists(files.catalogue) else "is missing or empty"
     if known_path:
         evidence = (
             f"{files.ignore} says that it was used with {_same_or(known_path, files.catalogue)}"
@@ -244,7 +247,7 @@ def _lost_catalogue(files: StateFiles) -> StateLost:
     elif files.entries.ours:
         evidence = f"{files.ignore} has entries that asynchy wrote (`# asynchy`), so there was one"
     else:
-        evidence = f"backups of it are in {folder_of(files.catalogue)}, so there was one"
+        evidence = f"backups of it are in {folder_of(beside(files.catalogue))}, so there was one"
     return StateLost(
         f"{files.catalogue} {condition}, but {evidence}{_mount_hint(files.catalogue)}",
         hint=f"{_elsewhere(known_path, files.catalogue, 'catalogue')}{_backup(files.catalogue)}; "
@@ -303,24 +306,27 @@ def _first(folders: Sequence[str]) -> str:
     return folders[0] + (f" (and {count(number_more, 'more folder')})" if number_more else "")
 
 
-def _backup(catalogue: Path) -> str:
-    if not backups(catalogue):
+def _backup(catalogue: CatalogueAddress) -> str:
+    if not backups(beside(catalogue)):
         return ""
     return " (`asynchy catalogue restore` puts the newest one of asynchy's own in its place)"
 
 
-def _same_or(known_path: str, path: Path) -> str:
+def _same_or(known_path: str, path: CatalogueAddress) -> str:
     return "it" if known_path == str(path) else known_path
 
 
-def _elsewhere(known_path: str, path: Path, key: str) -> str:
+def _elsewhere(known_path: str, path: CatalogueAddress, key: str) -> str:
+    if isinstance(path, PostgresAddress):
+        return f"correct `{key}` in the config, or restore it with pg_restore"
     if known_path and known_path != str(path) and reachable(Path(known_path).exists):
         return f"name {known_path} as `{key}` in the config, or move it to {path}"
     return f"mount its file system, correct `{key}` in the config, or restore it from a backup"
 
 
-def _mount_hint(*missing: Path) -> str:
+def _mount_hint(*places: CatalogueAddress) -> str:
     """A hint that a mount may be missing, from the folders above the missing paths."""
+    missing = [place for place in places if isinstance(place, Path)]
     names = frozenset(path.name for path in missing)  # one that was just made does not count
     hints = dict.fromkeys(_folder_hint(path.resolve().parent, names) for path in missing)
     return "".join(hints)

@@ -71,7 +71,7 @@ def seen_records(
     records = [record for record in records if record.seen]
     if not records:
         raise NothingKnown(
-            f"{context.catalogue.path} knows no experiments",
+            f"{context.catalogue.address} knows no experiments",
             hint="`asynchy walk` finds those at the facility",
         )
     unknown = sorted(request.epns - {record.epn.text for record in records})

@@ -197,7 +197,7 @@ def notices(
         for number in never
     ]
     said += without_visible(found, settings.source_folders)
-    said += odd_rows(catalogue.path)
+    said += odd_rows(catalogue.address)
     return [*long_visits(found, policy, timedelta(days=settings.long_visit_days)), *said]
 
 
@@ -218,12 +218,12 @@ def known(
     unknown = set(epns) - {one.epn.text for one in found}
     if unknown:
         raise NothingKnown(
-            f"{catalogue.path} does not know {', '.join(sorted(unknown))}",
+            f"{catalogue.address} does not know {', '.join(sorted(unknown))}",
             hint="`asynchy walk` finds what is new at the facility",
         )
     if not found:
         raise NothingKnown(
-            f"{catalogue.path} knows no experiments",
+            f"{catalogue.address} knows no experiments",
             hint="`mxsync --execute` and `asynchy walk` find out what is at the facility",
         )
     return found
@@ -246,7 +246,7 @@ def risks(
         IgnoreListError: `ignore.yml` cannot be used.
         CatalogueError: the catalogue cannot be used.
     """
-    catalogue = Catalogue.open_readonly(settings.catalogue_path)
+    catalogue = Catalogue.open_readonly(settings.catalogue_address)
     policy = safety_policy(settings, catalogue, level)
     found = known(catalogue) if records is None else records
     return at_risk(found, policy, settings.retention_days, now, everything=everything)
@@ -285,7 +285,7 @@ def reconciled(
         IgnoreListError: `ignore.yml` cannot be used.
         CatalogueError: the catalogue cannot be used.
     """
-    catalogue = Catalogue.open_readonly(settings.catalogue_path)
+    catalogue = Catalogue.open_readonly(settings.catalogue_address)
     policy, days, cycle = safety_policy(settings, catalogue, level), 0, None
     unknown_visits = None
     asked = settings.equipment_ids if isinstance(settings, Settings) else None

@@ -225,8 +225,8 @@ def run_context(
     """
     session = session or ServerSession(remote_of(settings))
     transfer_options = transfer_options_of(settings)
-    path = settings.catalogue_path
-    catalogue = Catalogue.open(path) if write else Catalogue.preview(path)
+    address = settings.catalogue_address
+    catalogue = Catalogue.open(address) if write else Catalogue.preview(address)
     if write and session.facts.round_trip is None:  # who only reads has no streams
         stored_round_trip = catalogue.round_trip()
         if stored_round_trip is not None:

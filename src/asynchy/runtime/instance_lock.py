@@ -7,10 +7,11 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
+from asynchy.catalogue.host_locks import What, host_lock
 from asynchy.errors import AlreadyRunning
 from asynchy.localfs import process_identity
+from asynchy.model.catalogue_address import CatalogueAddress, beside
 from asynchy.model.folder_hint import folder_hint
 
 _HINTS = {
@@ -23,16 +24,13 @@ _HINTS = {
 }
 
 
-What = Literal["service", "walk", "epnalert", "activity", "messages", "commands"]
-
-
 def lock_file(catalogue: Path, name: What) -> Path:
     """The file that carries the lock."""
     return catalogue.with_name(f"{catalogue.name}.{name}")
 
 
 @contextlib.contextmanager
-def service_stopped(catalogue: Path) -> Iterator[None]:
+def service_stopped(catalogue: CatalogueAddress) -> Iterator[None]:
     """Keep the service from running, for a command that works on what the service works on.
 
     Raises:
@@ -47,13 +45,17 @@ def service_stopped(catalogue: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def instance_lock(catalogue: Path, what: What, *, hint: str | None = None) -> Iterator[None]:
-    """Hold the lock of what works on a catalogue; `hint`: what to do if another one holds it.
+def instance_lock(
+    catalogue: CatalogueAddress, what: What, *, hint: str | None = None
+) -> Iterator[None]:
+    """Hold the lock of what works on a catalogue; of one in PostgreSQL, among all machines.
+
+    `hint`: what to do if another one holds it.
 
     Raises:
         AlreadyRunning: another one holds it, or the lock file cannot be made.
     """
-    path = lock_file(catalogue, what)
+    path = lock_file(beside(catalogue), what)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
@@ -72,6 +74,13 @@ def instance_lock(catalogue: Path, what: What, *, hint: str | None = None) -> It
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {process_identity.host()}".encode(), 0)
-        yield
+        with host_lock(catalogue, what) as is_ours:
+            if not is_ours:
+                raise AlreadyRunning(
+                    f"{'an' if what[0] in 'ae' else 'a'} {what} runs on {catalogue} already, on "
+                    "another machine",
+                    hint=hint or _HINTS[what],
+                )
+            yield
     finally:
         os.close(descriptor)

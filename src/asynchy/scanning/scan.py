@@ -109,10 +109,10 @@ def scan(
         ToolMissing: ssh is not installed.
     """
     began = time.monotonic()
-    with instance_lock(context.catalogue.path, "walk"):
+    with instance_lock(context.catalogue.address, "walk"):
         origin = f"{context.remote.user}@{context.remote.host}:{root}"
         source_text = f"{origin}, {wanted.origin}" if wanted else origin
-        scan_writer = ScanWriter.begin(context.catalogue.path, "walk", source_text)
+        scan_writer = ScanWriter.begin(context.catalogue.address, "walk", source_text)
         if scan_writer.resumed:
             log.info("the walk of %s goes on where it was stopped", source_text)
         discovered = discover(context.session, root, context.stop)

@@ -57,7 +57,7 @@ def chosen_experiment(catalogue: Catalogue, epn: Epn, beamline: str | None) -> E
     if not records:
         on = f" on {beamline}" if beamline is not None else ""
         raise NothingKnown(
-            f"{catalogue.path} does not know {epn}{on}",
+            f"{catalogue.address} does not know {epn}{on}",
             hint=f"check the spelling: `asynchy status {epn}`",
         )
     if len(records) > 1:
@@ -84,7 +84,7 @@ def chosen_copy(catalogue: Catalogue, epn: Epn, path: Path | None) -> CopyRecord
     if not records:
         location = f" in {path}" if path else ""
         raise NothingKnown(
-            f"{catalogue.path} knows no copy of {epn}{location}",
+            f"{catalogue.address} knows no copy of {epn}{location}",
             hint=f"`asynchy status {epn}` says what is known of it, and of which copies",
         )
     if len(records) > 1:

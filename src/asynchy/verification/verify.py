@@ -48,7 +48,7 @@ def known_records(context: RunContext, epns: Collection[str]) -> list[Experiment
     if unknown or not records:
         of_epns = f" of {', '.join(sorted(unknown))}" if unknown else ""
         raise NothingKnown(
-            f"{context.catalogue.path} knows no copy{of_epns}",
+            f"{context.catalogue.address} knows no copy{of_epns}",
             hint="`mxsync` and `asynchy sync` make them; `asynchy status` lists those it knows",
         )
     return with_presence(records, context.catalogue.overview.places_below)

@@ -65,7 +65,7 @@ def perform(
         ActionRefused: the viewer may not, or something is not filled in.
         AsynchyError: as the command would.
     """
-    catalogue = Catalogue.open(settings.catalogue_path)  # before anything is done
+    catalogue = Catalogue.open(settings.catalogue_address)  # before anything is done
     if not viewer.may_act:
         _record(catalogue, request, viewer, "refused: a reader may look, and not act")
         raise ActionRefused(

@@ -73,7 +73,7 @@ def add_up_apart(
     config: str, epn: str, beamline: str, compared: int | None, copies: Sequence[int]
 ) -> FileTotals:
     """`add_up`, as a process of its own does it."""
-    catalogue = Catalogue.open_readonly(load(Path(config)).settings.catalogue_path)
+    catalogue = Catalogue.open_readonly(load(Path(config)).settings.catalogue_address)
     return add_up(catalogue, Experiment(beamline, Epn(epn)), compared, copies)
 
 

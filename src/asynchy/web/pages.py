@@ -170,7 +170,7 @@ def health(request: Request) -> Response:
     site = Site.of(request)
     live, states = site.reader.live(), site.reader.keeper.first(5)
     catalogue = site.reader.catalogue
-    path, since = catalogue.path, datetime.now(UTC) - timedelta(days=28)
+    path, since = catalogue.address, datetime.now(UTC) - timedelta(days=28)
     errors = states.facts["errors"] if states else []
     # To find that none of very many attempts failed takes long, and is known already.
     failed = catalogue.web.latest_attempts(15, failed_since=since) if errors or not states else []
@@ -180,7 +180,7 @@ def health(request: Request) -> Response:
         failed=failed,
         actions=catalogue.web_access.actions(30), doctor=catalogue.health.doctor(),
         errors=errors,
-        catalogue_bytes=path.stat().st_size if path.exists() else None,
+        catalogue_bytes=catalogue.size() or None,
         took=duration(states.facts["seconds"]) if states else "",
     )  # fmt: skip
 

@@ -69,7 +69,7 @@ class DashboardReader:
         """The catalogue, for reading alone: no writer waits for it."""
         with self._lock:
             if self._catalogue is None or time.monotonic() - self._opened > _REOPEN:
-                self._catalogue = Catalogue.open_readonly(self._settings.catalogue_path)
+                self._catalogue = Catalogue.open_readonly(self._settings.catalogue_address)
                 self._opened = time.monotonic()
             return self._catalogue
 

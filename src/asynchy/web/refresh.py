@@ -53,7 +53,7 @@ def refresh(config: str, target: str) -> float:
     """
     began = time.monotonic()
     settings = load(Path(config)).settings
-    catalogue = Catalogue.open_readonly(settings.catalogue_path)
+    catalogue = Catalogue.open_readonly(settings.catalogue_address)
     now = datetime.now(UTC)
     state_files = read_state_files(settings, write=False)
     found, policy = states(settings, catalogue, state_files.entries, now)

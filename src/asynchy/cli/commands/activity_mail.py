@@ -42,7 +42,7 @@ def mail_activity(config: Path, settings: Shared, found: Activity, *, if_needed:
     logging_setup.lead_to(mail_log.name, settings.log_files.email)
 
     def work(stop: Stop, _signals: Signals) -> int:
-        catalogue = Catalogue.open(settings.catalogue_path)
+        catalogue = Catalogue.open(settings.catalogue_address)
         said = "Nothing needs a person: no mail is written."
         if found.attention or not if_needed:
             command = f"asynchy --config {shlex.quote(str(config.absolute()))}"

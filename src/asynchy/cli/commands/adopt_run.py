@@ -66,7 +66,7 @@ def _for_projects(
     lost = lost_error(files) if files.lost() is not None else None
     if lost is not None:  # entries of ours would pass for the original program's
         raise lost
-    alone = service_stopped(settings.catalogue_path)
+    alone = service_stopped(settings.catalogue_address)
     with contextlib.nullcontext() if dry_run else alone:
         context = cycle_context(settings, stop, ProgressBoard(), write=not dry_run)
         with experiments_bar(progress):

@@ -85,7 +85,7 @@ def _run(config: Path, *, dry_run: bool, since: int | None, only_new: bool, quie
             elif not quiet:
                 click.echo("Nothing to report.")
             return looked.alert.exit_code
-        with instance_lock(settings.catalogue_path, "epnalert"):
+        with instance_lock(settings.catalogue_address, "epnalert"):
             looked = draft_alert(context, alerts, days, command)
             failed = notify_channels(context, looked)
             code = deliver(context, alerts, looked, only_new=only_new)

@@ -85,12 +85,12 @@ def import_files(config: Path, /, files: tuple[Path, ...], timezone: ZoneInfo) -
     are imported. In both cases, the exit code is 1.
     """
     settings = load_shared(config).settings
-    Catalogue.open(settings.catalogue_path)
+    Catalogue.open(settings.catalogue_address)
     all_taken = True
     for file in files:
         try:
             taken = import_file(
-                settings.catalogue_path, file, timezone=timezone, root=settings.walk_root
+                settings.catalogue_address, file, timezone=timezone, root=settings.walk_root
             )
         except ImportRefused as error:
             say(error)
@@ -119,7 +119,7 @@ def _tell(taken: ImportResult) -> None:
 def stats(config: Path, /, as_json: bool) -> None:
     """Show the number of experiments, files and bytes, by beamline and by year."""
     settings = load_shared(config).settings
-    path = settings.catalogue_path
+    path = settings.catalogue_address
     found, lost = statistics(path), loss_of(settings)
     if as_json:
         click.echo(json.dumps(None if found is None else asdict(found), indent=2, default=str))
@@ -160,7 +160,7 @@ def export(
     config: Path, /, form: str, every_file: bool, output: Path | None, timezone: ZoneInfo
 ) -> None:
     """Export the catalogue for other programs."""
-    path = load_shared(config).settings.catalogue_path
+    path = load_shared(config).settings.catalogue_address
     if form == FORMAT:
         if output is None:
             raise click.UsageError(f"--format {FORMAT} goes with --output FILE")

@@ -37,7 +37,7 @@ def backup_catalogue(config: Path, /, only_list: bool) -> None:
     Others may write to the catalogue meanwhile. mxsync does this once a day and keeps the newest
     ones: see `backups` in the config.
     """
-    path = load_shared(config).settings.catalogue_path
+    path = _file(config)
     if not only_list:
         made = back_up(path, datetime.now(UTC))
         line(f"{made.path}: {size(made.path.stat().st_size)}")
@@ -58,7 +58,7 @@ def backup_catalogue(config: Path, /, only_list: bool) -> None:
 @handle_errors
 def check_catalogue(config: Path, /) -> int:
     """Check every page, row and index of the catalogue with SQLite."""
-    path = load_shared(config).settings.catalogue_path
+    path = _file(config)
     if not path.exists() or not path.stat().st_size:
         raise CatalogueError(f"{path} is missing or empty", hint=advice(path))
     problems = check(path)
@@ -87,7 +87,7 @@ def restore_catalogue(config: Path, /, backup: Path | None) -> None:
     The replaced catalogue is kept beside it. mxsync compares again what happened after the backup
     was made, and fetches nothing twice.
     """
-    path = load_shared(config).settings.catalogue_path
+    path = _file(config)
     chosen = backup or to_restore(path)
     with contextlib.ExitStack() as stack:
         stack.enter_context(service_stopped(path))
@@ -100,6 +100,21 @@ def restore_catalogue(config: Path, /, backup: Path | None) -> None:
         line(f"What was there is in {kept}")
     if (pause := Catalogue.open_readonly(path).pauses.current(datetime.now(UTC))) is not None:
         line(f"In this backup, {pause.sentence}.")
+
+
+def _file(config: Path) -> Path:
+    """The catalogue's file.
+
+    Raises:
+        CatalogueError: it is in PostgreSQL.
+    """
+    address = load_shared(config).settings.catalogue_address
+    if isinstance(address, Path):
+        return address
+    raise CatalogueError(
+        f"{address} is in PostgreSQL, which has programs of its own for this",
+        hint="pg_dump backs it up and pg_restore restores it: see the how-to about PostgreSQL",
+    )
 
 
 def _known(backup: Path) -> str:

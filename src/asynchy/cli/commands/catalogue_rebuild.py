@@ -26,7 +26,7 @@ def run(settings: Settings, stop: Stop) -> int:
         AsynchyError: as `rebuild`.
     """
     board = ProgressBoard()
-    with service_stopped(settings.catalogue_path):
+    with service_stopped(settings.catalogue_address):
         context = cycle_context(settings, stop, board, write=True)
         with bars(board), reporting([log_transfers(board)]):
             made = rebuild(context)

@@ -61,7 +61,7 @@ def copies_group() -> None:
 def list_copies(config: Path, /, epns: frozenset[str]) -> None:
     """List copies, and whether each is in place."""
     settings = load_shared(config).settings
-    catalogue = Catalogue.open_readonly(settings.catalogue_path)
+    catalogue = Catalogue.open_readonly(settings.catalogue_address)
     found = copies_with_presence(catalogue.overview.copies(epns), catalogue.overview.places_below)
     lost = loss_of(settings)
     if found or lost is None:
@@ -83,7 +83,7 @@ def move_copy(config: Path, /, epn: str, folder: Path, place: Path | None) -> No
     Move the files yourself before. Each must be there with the size and the time that it had.
     """
     settings = load_shared(config).settings
-    catalogue = Catalogue.open(settings.catalogue_path)
+    catalogue = Catalogue.open(settings.catalogue_address)
     record = service.chosen_copy(catalogue, Epn(epn), _named(place))
     destination = _absolute(folder)
     moved = service.move(catalogue, record, destination, _project_folder(settings, destination))
@@ -121,7 +121,7 @@ def forget_copy(  # noqa: PLR0913, PLR0917 - the options of the command
     settings = load_shared(config).settings
     if not undo:
         require_right_clock(settings, Stop())
-    catalogue = Catalogue.open(settings.catalogue_path)
+    catalogue = Catalogue.open(settings.catalogue_address)
     now = datetime.now(UTC)
     if undo:
         if place is not None:
@@ -142,7 +142,7 @@ def forget_copy(  # noqa: PLR0913, PLR0917 - the options of the command
 def refetch_copy(config: Path, /, epn: str, place: Path | None) -> None:
     """Fetch EPN again: the next cycle or sync compares its files and fetches what is missing."""
     settings = load_shared(config).settings
-    catalogue = Catalogue.open(settings.catalogue_path)
+    catalogue = Catalogue.open(settings.catalogue_address)
     record = service.chosen_copy(catalogue, Epn(epn), _named(place))
     rules = destination_rules(settings) if isinstance(settings, Settings) else None
     destination = service.refetch(catalogue, record, datetime.now(UTC), rules)

@@ -12,7 +12,6 @@ import click
 from asynchy.catalogue import Catalogue
 from asynchy.cli.errors import handle_errors
 from asynchy.config import Settings, Shared, load_shared
-from asynchy.config.file_access import reachable
 from asynchy.doctor.checks import examine
 from asynchy.errors import AsynchyError, ExitCode
 from asynchy.localfs import process_identity
@@ -50,10 +49,10 @@ def doctor(file: Path) -> int:
 
 def _keep(settings: Shared, results: list[DiagnosticResult]) -> None:
     """Have the catalogue keep what was found, for the dashboard; none is made or changed for it."""
-    path = settings.catalogue_path
-    if not reachable(path.exists):
-        return
+    path = settings.catalogue_address
     with contextlib.suppress(AsynchyError):  # if it is of no use, a finding says so
+        if not Catalogue.exists(path):
+            return
         Catalogue.open_readonly(path)  # of our version: to open it does not upgrade it
         run = DoctorRun(datetime.now(UTC), process_identity.host(), tuple(results))
         Catalogue.open(path).health.note_doctor(run)

@@ -121,7 +121,7 @@ def _once(
     settings: Settings, stop: Stop, board: ProgressBoard, *, new_state: bool, quiet: bool
 ) -> int:
     files = read_state(settings, new_state=new_state)
-    pause = Catalogue.open_readonly(settings.catalogue_path).pauses.current(datetime.now(UTC))
+    pause = Catalogue.open_readonly(settings.catalogue_address).pauses.current(datetime.now(UTC))
     if pause is not None:
         raise pause.as_error()
     context, plan = prepare_cycle(settings, stop, board, files)
@@ -142,8 +142,8 @@ def _serve(
 ) -> None:
     if not new_state:
         require_state(settings)  # before anything is made in a folder that is not mounted
-    with instance_lock(settings.catalogue_path, "service"):
-        catalogue = Catalogue.open(settings.catalogue_path)
+    with instance_lock(settings.catalogue_address, "service"):
+        catalogue = Catalogue.open(settings.catalogue_address)
         service = ServiceConfig(path, _read, settings)
         daemon = Daemon(
             service,

@@ -50,7 +50,7 @@ def test_command(config: Path, /, names: tuple[str, ...]) -> int:
     chosen = [one for one in found if not names or one.entry.name in names]
 
     def work(stop: Stop, _signals: Signals) -> int:
-        catalogue = Catalogue.open_readonly(settings.catalogue_path)
+        catalogue = Catalogue.open_readonly(settings.catalogue_address)
         tried = [_try(Delivery(settings, catalogue, stop), one) for one in chosen]
         return ExitCode.OK if all(tried) else ExitCode.MAIL_FAILED
 
@@ -76,7 +76,7 @@ def _try(work: Delivery, channel: Channel) -> bool:
 def list_command(config: Path, /, as_json: bool) -> None:
     """List what waits to be delivered: since when, how often it failed, why."""
     settings = load_shared(config).settings
-    waiting = Catalogue.open_readonly(settings.catalogue_path).outbox.waiting()
+    waiting = Catalogue.open_readonly(settings.catalogue_address).outbox.waiting()
     if not as_json:
         show_list(waiting)
         return
@@ -92,7 +92,7 @@ def list_command(config: Path, /, as_json: bool) -> None:
 @handle_errors
 def discard_command(config: Path, /, number: int) -> None:
     """Remove message NUMBER of `asynchy notify list`: it is never delivered."""
-    catalogue = Catalogue.open(load_shared(config).settings.catalogue_path)
+    catalogue = Catalogue.open(load_shared(config).settings.catalogue_address)
     gone = catalogue.outbox.discard(number)
     if gone is None:
         raise NothingKnown(

@@ -79,7 +79,7 @@ def at_risk_command(
         found = found.within(within)
     if form == "table":
         show_at_risk(
-            found, Catalogue.open_readonly(settings.catalogue_path).overview.data_age(), within
+            found, Catalogue.open_readonly(settings.catalogue_address).overview.data_age(), within
         )
     else:
         rows = (*map(at_risk_row, found.items), *map(lost_row, found.lost))
@@ -110,7 +110,7 @@ def reconcile_command(config: Path, /, epns: frozenset[str], form: str, level: s
     found = reconciled(settings, wanted, epns, datetime.now(UTC))
     if form == "table":
         show_reconciled(
-            found, wanted, Catalogue.open_readonly(settings.catalogue_path).overview.data_age()
+            found, wanted, Catalogue.open_readonly(settings.catalogue_address).overview.data_age()
         )
     else:
         write_rows(form, RECONCILE_COLUMNS, map(reconcile_row, found))

@@ -118,7 +118,7 @@ def activity_command(  # noqa: PLR0913 - an option each
     settings = load_shared(config).settings
     if (lost := loss_of(settings)) is not None:
         raise lost
-    catalogue = Catalogue.open_readonly(settings.catalogue_path)
+    catalogue = Catalogue.open_readonly(settings.catalogue_address)
     needs: tuple[str, ...] = ()
     if isinstance(settings, Settings):
         all_states = _states(settings, catalogue, now)
@@ -153,7 +153,7 @@ def activity_command(  # noqa: PLR0913 - an option each
 def usage_command(config: Path, /, form: str, by: str) -> None:
     """Show how much is at home and how much is left, by project, beamline, year or person."""
     settings = load(config).settings
-    catalogue = Catalogue.open_readonly(settings.catalogue_path)
+    catalogue = Catalogue.open_readonly(settings.catalogue_address)
     found = usage(_states(settings, catalogue, datetime.now(UTC)), UsageKey(by))
     if form == "table":
         show_usage(found)
@@ -181,7 +181,7 @@ def forecast_command(config: Path, /, form: str, days: int) -> int:
     paused without an end.
     """
     settings = load(config).settings
-    catalogue = Catalogue.open_readonly(settings.catalogue_path)
+    catalogue = Catalogue.open_readonly(settings.catalogue_address)
     now = datetime.now(UTC)
     found_states = _states(settings, catalogue, now)
     records = [item.record for item in found_states] or None  # None: it says that nothing is known

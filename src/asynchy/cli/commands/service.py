@@ -31,7 +31,7 @@ def pause_command(config: Path, /, reason: str, length: timedelta | None) -> Non
 
     Transfers that run end within seconds; what they fetched is kept. Nothing is marked complete.
     """
-    catalogue = Catalogue.open(load(config).settings.catalogue_path)
+    catalogue = Catalogue.open(load(config).settings.catalogue_address)
     for text in service_control.pause(catalogue, datetime.now(UTC), length, reason):
         line(text)
 
@@ -41,7 +41,7 @@ def pause_command(config: Path, /, reason: str, length: timedelta | None) -> Non
 @handle_errors
 def resume_command(config: Path, /) -> None:
     """End a pause: mxsync goes on with a new cycle."""
-    catalogue = Catalogue.open(load(config).settings.catalogue_path)
+    catalogue = Catalogue.open(load(config).settings.catalogue_address)
     for text in service_control.resume(catalogue, datetime.now(UTC)):
         line(text)
 
@@ -51,6 +51,6 @@ def resume_command(config: Path, /) -> None:
 @handle_errors
 def now_command(config: Path, /) -> None:
     """Have the running mxsync begin its next cycle now."""
-    catalogue = Catalogue.open_readonly(load(config).settings.catalogue_path)
+    catalogue = Catalogue.open_readonly(load(config).settings.catalogue_address)
     for text in service_control.begin_cycle(catalogue, datetime.now(UTC)):
         line(text)

@@ -49,7 +49,7 @@ def status(file: Path, /, epn: str | None, as_json: bool, wide: bool) -> int:
     """Show what is at home, what is not and why; with an EPN, its whole story."""
     wanted = Epn(epn) if epn is not None else None
     settings = load_shared(file).settings
-    catalogue = Catalogue.open_readonly(settings.catalogue_path)
+    catalogue = Catalogue.open_readonly(settings.catalogue_address)
     epns = [wanted.text] if wanted else []
     found, besides, problem = _states(settings, catalogue, epns)
     if found:

@@ -88,7 +88,7 @@ def _verify(settings: Shared, stop: Stop, options: VerifyOptions) -> int:
     began = datetime.now(UTC)
     board, threads = ProgressBoard(), options.threads
     context = run_context(settings, stop, board, write=True)
-    run = StateMarkers.open(settings.catalogue_path).begin_run() if options.again else None
+    run = StateMarkers.open(settings.catalogue_address).begin_run() if options.again else None
     transfer_options = replace(
         context.transfer_options, verify=options.level, run=run, restore=options.restore
     )

@@ -46,7 +46,7 @@ def run(  # noqa: PLR0913 - the options of the command
     """
     require_catalogue(settings)
     if form == FORMAT:
-        check_original(settings.catalogue_path, output)
+        check_original(settings.catalogue_address, output)
     found, wanted = _wanted(settings, listed, stop)
     progress = ScanProgress()
     context = run_context(settings, stop, ProgressBoard(), write=True, session=session)
@@ -57,7 +57,7 @@ def run(  # noqa: PLR0913 - the options of the command
         raise Stopped("stopped", hint="start it again: it goes on where it was") from None
     show_walk(walked)
     if form == FORMAT:
-        written = write_original(settings.catalogue_path, output, timezone)
+        written = write_original(settings.catalogue_address, output, timezone)
         click.echo(f"{count(written, 'file')} written to {output}")
     if not found.is_whole and walked.exit_code is ExitCode.OK:
         return SpreadsheetError.exit_code

@@ -78,7 +78,7 @@ def metrics_command(config: Path, /, out: Path | None) -> None:
     from asynchy.web.refresh import states_now  # noqa: PLC0415
 
     settings = load(config).settings
-    catalogue = Catalogue.open_readonly(settings.catalogue_path)
+    catalogue = Catalogue.open_readonly(settings.catalogue_address)
     with states_now(config) as states:
         text = metrics_text(live_view(catalogue, settings), states, catalogue.health.doctor())
     if out is None:
@@ -137,7 +137,7 @@ def add_token(config: Path, /, name: str, role: str, length: timedelta) -> None:
 
     It is shown this one time: the catalogue has only its digest. NAME is in the audit trail.
     """
-    catalogue = Catalogue.open(load(config).settings.catalogue_path)
+    catalogue = Catalogue.open(load(config).settings.catalogue_address)
     now = datetime.now(UTC)
     token = new_token()
     catalogue.web_access.add(token, WebToken(name, Role(role), now, now + length, None))
@@ -154,7 +154,7 @@ def add_token(config: Path, /, name: str, role: str, length: timedelta) -> None:
 @handle_errors
 def list_tokens(config: Path, /) -> None:
     """List all tokens that were ever made, and whether each counts."""
-    catalogue = Catalogue.open_readonly(load(config).settings.catalogue_path)
+    catalogue = Catalogue.open_readonly(load(config).settings.catalogue_address)
     now = datetime.now(UTC)
     found = catalogue.web_access.tokens()
     if not found:
@@ -173,6 +173,6 @@ def list_tokens(config: Path, /) -> None:
 @handle_errors
 def revoke_token(config: Path, /, name: str) -> None:
     """Have the token of NAME count no more: its sessions end at once."""
-    catalogue = Catalogue.open(load(config).settings.catalogue_path)
+    catalogue = Catalogue.open(load(config).settings.catalogue_address)
     catalogue.web_access.revoke(name, datetime.now(UTC))
     line(f"The token of {name} counts no more.")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from asynchy.catalogue.scans import NotFound
 from asynchy.catalogue.statistics import ExperimentTotals, Statistics
 from asynchy.cli.output.tables import bullets, line, table
+from asynchy.model.catalogue_address import CatalogueAddress
 from asynchy.model.experiment import EntryKind, LeftOutCounts
 from asynchy.model.formatting import count, duration, escaped, moment, size
 from asynchy.scanning.scan import ScannedExperiment, ScanResult
@@ -23,7 +23,7 @@ def show_mapping(mapping: Mapping[str, str]) -> None:
     table((">Proposal", "Project"), sorted(mapping.items(), key=lambda item: int(item[0])))
 
 
-def show_figures(catalogue: Path, found: Statistics) -> None:
+def show_figures(catalogue: CatalogueAddress, found: Statistics) -> None:
     """How much the catalogue knows."""
     total = found.total
     line(
