@@ -193,6 +193,10 @@ class CatalogueUnreachable(CatalogueError):
     transient = True
 
 
+class LeaseLost(CatalogueError):
+    """Another process may work on the copy that this one worked on."""
+
+
 class OlderCatalogue(CatalogueError):
     """The catalogue is of an older version of asynchy, and is only to be read."""
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from asynchy.localfs.copy_tree import Scratch, make_folders
+from asynchy.localfs.copy_tree import make_folders
+from asynchy.localfs.scratch_folder import Scratch
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Copy
 from asynchy.ssh.rsync.fetcher import PARTIAL_DIR

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from asynchy.engines.rsync_engine import RsyncEngine
-from asynchy.localfs.copy_tree import CopyTree, Scratch
+from asynchy.localfs.copy_tree import CopyTree
+from asynchy.localfs.scratch_folder import Scratch
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Copy, Entry
 from simulator.compare import compare_trees

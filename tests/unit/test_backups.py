@@ -58,7 +58,7 @@ def attempted(catalogue: Catalogue, epn: str, place: Path) -> None:
         listed_files=1, listed_bytes=9, reason=None, stderr="",
     )  # fmt: skip
     catalogue.record(number, attempt, None)
-    catalogue.release(number)
+    catalogue.leases.release(number)
 
 
 def epns(path: Path) -> list[str]:

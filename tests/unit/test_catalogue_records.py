@@ -169,7 +169,7 @@ def transferred(catalogue: Catalogue, copy: Copy) -> None:
     number = catalogue.acquire_lease(copy)
     assert isinstance(number, int)
     catalogue.record(number, attempt(Verdict.FAILED, NOW), None)
-    catalogue.release(number)
+    catalogue.leases.release(number)
 
 
 SAXS = Experiment("saxs", Epn("12282a"))
@@ -274,7 +274,7 @@ def test_only_what_came_is_announced_and_only_once(catalogue: Catalogue) -> None
         made = replace(attempt(Verdict.COMPLETE, NOW), **changes)
         catalogue.record(number, made, ListingDiff(NOW, 1, 2, 0, 0, 0, 0, "same"))
         assert catalogue.arrivals.new() == ([], {})  # somebody works on it
-        catalogue.release(number)
+        catalogue.leases.release(number)
         found, rest = catalogue.arrivals.new()
         catalogue.arrivals.pass_over(rest)
         for one in found:

@@ -65,7 +65,7 @@ class Home:
         self.catalogue.copy_files(number).take(listing.number, (len(FILES), size), Level.SIZE)
         listing_diff = ListingDiff(NOW, len(FILES), size, 1, 0, 0, 0, "f", listing.number)
         self.catalogue.record(number, attempt(), listing_diff)
-        self.catalogue.release(number)
+        self.catalogue.leases.release(number)
         return number
 
     def write(self, folder: Path) -> None:
@@ -342,7 +342,7 @@ def test_whether_anybody_worked_on_a_copy_since_is_known(home: Home) -> None:
     assert home.catalogue.unchanged_since(record)
     home.catalogue.acquire_lease(home.copy)
     assert not home.catalogue.unchanged_since(record)
-    home.catalogue.release(home.number)
+    home.catalogue.leases.release(home.number)
     assert home.catalogue.unchanged_since(record)
     home.catalogue.record(home.number, attempt(), None)
     assert not home.catalogue.unchanged_since(record)

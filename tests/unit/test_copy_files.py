@@ -301,7 +301,7 @@ def test_what_is_gone_from_the_facility_cannot_differ_from_it(place: Place) -> N
 def test_many_files_are_read_in_order_a_page_at_a_time(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asynchy.catalogue.copy_files._PAGE", 3)
+    monkeypatch.setattr("asynchy.catalogue.file_selection._PAGE", 3)
     names = [b"%02d\xff\n" % at for at in range(10)]
     assert place.take(place.list(dict.fromkeys(names, (1, 1))), Level.SIZE)
     rows = list(place.held.everything())

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from asynchy.localfs import copy_tree
-from asynchy.localfs.copy_tree import CopyTree, Scratch, make_folders
+from asynchy.localfs.copy_tree import CopyTree, make_folders
 from asynchy.localfs.kept_files import UNREPORTED, KeptFolder, remove_if_empty
 from asynchy.localfs.safe_tree import SafeTree
+from asynchy.localfs.scratch_folder import Scratch
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Copy, Entry, EntryKind, Experiment
 from asynchy.model.file_modes import Modes, Rule

@@ -10,9 +10,10 @@ import pytest
 
 from asynchy.engines import name_collisions
 from asynchy.engines.name_collisions import colliding_names
-from asynchy.localfs.copy_tree import Scratch, make_folders
+from asynchy.localfs.copy_tree import make_folders
 from asynchy.localfs.safe_tree import SafeTree
 from asynchy.localfs.same_place import SamePlace
+from asynchy.localfs.scratch_folder import Scratch
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Copy, Entry, EntryKind, Experiment
 from tests.contract.engines import Listed

@@ -95,7 +95,7 @@ def test_what_is_at_a_new_path_and_gone_from_the_old_one_is_the_same_experiment(
     look(catalogue, before)
     number = catalogue.acquire_lease(replace(wanted(before.experiment), source=before.source))
     assert isinstance(number, int)
-    catalogue.release(number)
+    catalogue.leases.release(number)
     for _ in range(2):  # the next cycle finds it as it is
         (one,) = look(catalogue, now)
         assert (one.experiment.beamline, one.source, one.vanished) == (beamline, now.source, None)
@@ -204,7 +204,7 @@ def test_a_folder_that_follows_its_visit_to_another_beamline_is_the_same_experim
     look(catalogue, at("/data/mx/1a"))
     number = catalogue.acquire_lease(wanted(MX))
     assert isinstance(number, int)
-    catalogue.release(number)
+    catalogue.leases.release(number)
     told(catalogue, (23, "mx", ""), (24, "mx2", "7"))
     (one,) = (one for one in look(catalogue, at("/data/mx2/1a", MX2)) if one.epn == MX.epn)
     assert (one.experiment, one.source) == (MX2, "/data/mx2/1a")
@@ -220,7 +220,7 @@ def completed(catalogue: Catalogue, experiment: Experiment, source: str) -> None
     copy = replace(wanted(experiment), source=source)
     number = catalogue.acquire_lease(copy)
     assert isinstance(number, int)
-    catalogue.release(number)
+    catalogue.leases.release(number)
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -318,7 +318,7 @@ def test_what_was_only_looked_for_on_the_new_beamline_joins_the_experiment(
     looked_for = replace(wanted(MX2), source="", destination=Path("/home/mx2/1a"))
     number = catalogue.acquire_lease(looked_for)
     assert isinstance(number, int)
-    catalogue.release(number)
+    catalogue.leases.release(number)
     tell(catalogue, (23, "mx", ()))
     (one,) = (one for one in look(catalogue, at("/data/mx2/1a", MX2)) if one.source)
     assert (one.experiment, len(one.copies)) == (MX2, 2)

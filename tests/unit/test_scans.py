@@ -13,7 +13,8 @@ from sqlalchemy import update
 
 from asynchy.catalogue import Catalogue
 from asynchy.catalogue.database import Database
-from asynchy.catalogue.scans import Changes, ScanWriter
+from asynchy.catalogue.scan_results import Changes
+from asynchy.catalogue.scans import ScanWriter
 from asynchy.catalogue.schema import sightings
 from asynchy.model.catalogue_address import CatalogueAddress
 from asynchy.model.epn import Epn

@@ -88,10 +88,10 @@ def test_a_claim_holds_until_it_is_released(
     assert isinstance(standing, Claim)
     assert (standing.host, standing.pid) == (process_identity.host(), os.getpid())
     assert record_of(other, copy).claim == standing
-    catalogue.beat(number)
+    catalogue.leases.beat(number)
     again = other.acquire_lease(copy)
     assert isinstance(again, Claim) and again.heartbeat >= standing.heartbeat
-    catalogue.release(number)
+    catalogue.leases.release(number)
     assert claimed(other, copy) == number
 
 

@@ -87,7 +87,7 @@ class SqliteStore:
         return found
 
     def release_claim(self, copy_id: int) -> None:
-        self._catalogue.release(copy_id)
+        self._catalogue.leases.release(copy_id)
 
     def list_files(self, wanted: Copy, files: Files, at_home: Files, now: datetime) -> int:
         self._time = now

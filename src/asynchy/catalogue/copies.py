@@ -30,6 +30,7 @@ from asynchy.catalogue.health import Health
 from asynchy.catalogue.held_others import HeldOthers
 from asynchy.catalogue.history import History
 from asynchy.catalogue.ignore_entries import StoredIgnoreEntries
+from asynchy.catalogue.leases import Leases, require_lease
 from asynchy.catalogue.legacy_import import is_original
 from asynchy.catalogue.legacy_upgrade import previewed, upgrade_legacy_database
 from asynchy.catalogue.notifications import Notifications
@@ -38,6 +39,7 @@ from asynchy.catalogue.overview import Overview
 from asynchy.catalogue.pauses import Pauses
 from asynchy.catalogue.row_mapping import attempt_of, living_of, service_of
 from asynchy.catalogue.schema import attempts, checks, claims, copies, services, sightings
+from asynchy.catalogue.statements import server_time
 from asynchy.catalogue.transfer_progress import TransferProgress
 from asynchy.catalogue.web_access import WebAccess
 from asynchy.catalogue.web_reads import WebReads
@@ -72,6 +74,7 @@ class Catalogue:
         self.overview = Overview(database)
         self.files = FileReads(database)
         self.health = Health(database)
+        self.leases = Leases(database)
         self.history = History(database)
         self.pauses = Pauses(database)
         self.notifications = Notifications(database)
@@ -197,42 +200,15 @@ class Catalogue:
         Raises:
             DestinationTaken: another experiment has its copy there.
         """
-        pid, identity = process_identity.own_process()
-        with self._database.transaction() as db:
-            now = _now()
-            copy_id = remember_copy(db, copy, now)
-            standing = db.execute(select(claims).where(claims.c.copy_id == copy_id)).one_or_none()
-            if standing is not None:
-                if (claim := living_of(standing)) is not None:
-                    return claim
-                record_death(db, copy_id, now)
-            db.execute(
-                insert(claims).values(
-                    copy_id=copy_id,
-                    host=process_identity.host(),
-                    pid=pid,
-                    process=identity,
-                    since=now,
-                    heartbeat=now,
-                )
-            )
-            return copy_id
-
-    def beat(self, copy_id: int) -> None:
-        """Say that this process still works on a copy."""
-        with self._database.transaction() as db:
-            db.execute(update(claims).where(claims.c.copy_id == copy_id).values(heartbeat=_now()))
-
-    def release(self, copy_id: int) -> None:
-        """Give up the claim on a copy."""
-        with self._database.transaction() as db:
-            db.execute(delete(claims).where(claims.c.copy_id == copy_id))
+        found = self.leases.acquire(copy, _now())
+        return found if isinstance(found, Claim) else found.copy_id
 
     def record_interrupted(self) -> None:
         """Record the attempts whose processes died as interrupted; they claim nothing any more."""
         with self._database.transaction() as db:
+            now = server_time(db)
             for row in db.execute(select(claims)).all():
-                if living_of(row) is None:
+                if living_of(row, now) is None:
                     record_death(db, row.copy_id, _now())
 
     def record(self, copy_id: int, attempt: Attempt, listing_diff: ListingDiff | None) -> None:
@@ -240,12 +216,12 @@ class Catalogue:
 
         This is the only place that does. `listing_diff` is the listing after the transfer.
         """
+        lease = self.leases.of(copy_id)
         with self._database.transaction() as db:
-            db.execute(
-                insert(attempts).values(
-                    copy_id=copy_id, **{**asdict(attempt), "verdict": attempt.verdict.value}
-                )
-            )
+            require_lease(db, lease)
+            values = {**asdict(attempt), "verdict": attempt.verdict.value}
+            number = None if lease is None else lease.number
+            db.execute(insert(attempts).values(copy_id=copy_id, lease=number, **values))
             if listing_diff is None:
                 return
             values = listed_values(listing_diff)
@@ -271,6 +247,7 @@ class Catalogue:
         }
         complete = copies.c.completed.is_not(None) & ~copies.c.doubted
         with self._database.transaction() as db:
+            require_lease(db, self.leases.of(copy_id))
             db.execute(update(copies).where(copies.c.id == copy_id, complete).values(values))
             correct_future(db, copy_id, now, listing_diff.listed_at)
 
@@ -331,8 +308,11 @@ class Catalogue:
 
     def note(self, copy_id: int, check: Check) -> None:
         """Store a check of a copy."""
+        lease = self.leases.of(copy_id)
+        number = None if lease is None else lease.number
         with self._database.transaction() as db:
-            db.execute(insert(checks).values(copy_id=copy_id, **asdict(check)))
+            require_lease(db, lease)
+            db.execute(insert(checks).values(copy_id=copy_id, lease=number, **asdict(check)))
 
     def last_attempts(self, copy_ids: Collection[int]) -> dict[int, Attempt]:
         """The latest attempt for each of some copies, with what the programs said."""
@@ -392,4 +372,5 @@ class Catalogue:
             return [service_of(row) for row in db.execute(select(services).order_by("name"))]
 
     def _holdings(self, row: Row[Any]) -> CopyFiles:
-        return CopyFiles(self._database, row.id, row.experiment_id)
+        lease = self.leases.of(row.id)
+        return CopyFiles(self._database, row.id, row.experiment_id, lease=lease)

@@ -5,22 +5,24 @@ Filled by one statement when a copy is complete; read and marked in a stream, a 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Row, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from asynchy.catalogue.database import Database
+from asynchy.catalogue.file_selection import Selection
+from asynchy.catalogue.leases import require_lease
 from asynchy.catalogue.schema import copies, files, held
 from asynchy.catalogue.statements import run_sql
 from asynchy.model.experiment import Entry
+from asynchy.model.lease import Lease
 from asynchy.model.verification import CopyFile, Damage, Level, Recorded
 
-_PAGE = 5000
-"""Files read at a time: a transaction that stays open for hours would keep the WAL growing."""
 _TAKEN = 20_000
 """Files taken in one transaction: some 0.2 s, in which others cannot write."""
 _GAP = 0.01
@@ -91,41 +93,6 @@ _INCOMPLETE = {"completed": None, "completed_listing": None, "doubted": True}
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Some of the files of a copy; its methods raise `CatalogueError`, too."""
-
-    database: Database
-    rows: FromClause
-    wanted: ColumnElement[bool]
-
-    def amount(self) -> tuple[int, int]:
-        """How many files and bytes they are."""
-        total = func.coalesce(func.sum(held.c.size), 0)
-        query = select(func.count(), total).select_from(self.rows).where(self.wanted)
-        with self.database.looking() as db:
-            count, size = db.execute(query).one()
-        return count, int(size)
-
-    def paths(self, limit: int) -> frozenset[bytes]:
-        """The paths of some of them, so many at most."""
-        query = select(held.c.path).select_from(self.rows).where(self.wanted).limit(limit)
-        with self.database.looking() as db:
-            return frozenset(map(bytes, db.scalars(query)))
-
-    def __iter__(self) -> Iterator[CopyFile]:
-        """The files in order of path, read a page at a time."""
-        after = b""
-        query = select(held).select_from(self.rows).where(self.wanted).order_by(held.c.path)
-        while True:
-            with self.database.looking() as db:
-                rows = db.execute(query.where(held.c.path > after).limit(_PAGE)).all()
-            if not rows:
-                return
-            yield from map(held_of, rows)
-            after = bytes(rows[-1].path)
-
-
-@dataclass(frozen=True)
 class CopyFiles:
     """The files of one copy. Its methods raise `CatalogueError` where the database is of no use."""
 
@@ -135,6 +102,8 @@ class CopyFiles:
     listing: int | None = None
     """The listing that says what the facility has; None: all that is known of it, also what is in
     folders that could not be listed since."""
+    lease: Lease | None = None
+    """Under which it is written; None: under none, as nobody else works on it."""
 
     @property
     def empty(self) -> bool:
@@ -183,7 +152,7 @@ class CopyFiles:
             "now": _seconds(datetime.now(UTC)),
         }
         for after, upto in self._pages(values, found):
-            with self.database.transaction() as db:
+            with self._writing() as db:
                 run_sql(db, _TAKE, {**values, "after": after, "upto": upto})
             time.sleep(_GAP)
         with self.database.looking() as db:
@@ -257,7 +226,7 @@ class CopyFiles:
         if not rows:
             return
         values: dict[str, Any] = {"level": None, "verified": None}
-        with self.database.transaction() as db:
+        with self._writing() as db:
             if run_sql(db, _LOSE, rows).rowcount:
                 values |= _INCOMPLETE
                 # A copy that never was complete is not in doubt now.
@@ -276,7 +245,7 @@ class CopyFiles:
         rows = [(Damage.DIFFERENT.value, *self._key(file)) for file in found]
         if not rows:
             return
-        with self.database.transaction() as db:
+        with self._writing() as db:
             run_sql(db, _DAMAGE, rows)
             sum_up(db, self.copy_id, datetime.now(UTC))
             db.execute(update(copies).where(copies.c.id == self.copy_id).values(_INCOMPLETE))
@@ -321,9 +290,16 @@ class CopyFiles:
         """
         with self.database.looking() as db:
             level, values = _summed(db, self.copy_id, when)
-        with self.database.transaction() as db:
+        with self._writing() as db:
             db.execute(update(copies).where(copies.c.id == self.copy_id).values(values))
         return level
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """A transaction of who has the lease, where one is needed."""
+        with self.database.transaction() as db:
+            require_lease(db, self.lease)
+            yield db
 
     def _key(self, file: CopyFile) -> tuple[int, bytes, int, int]:
         return self.copy_id, file.path, file.size, file.modified
@@ -346,7 +322,7 @@ class CopyFiles:
 
     def _update(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         if rows:
-            with self.database.transaction() as db:
+            with self._writing() as db:
                 run_sql(db, statement, rows)
 
 
@@ -382,20 +358,6 @@ def _summed(db: Connection, copy_id: int, when: datetime) -> tuple[Level | None,
         "missing": row.missing,
         "edited": row.edited,
     }
-
-
-def held_of(row: Row[Any]) -> CopyFile:
-    """A file, from its row."""
-    return CopyFile(
-        path=bytes(row.path),
-        size=row.size,
-        modified=row.modified,
-        level=row.level,
-        checked=datetime.fromtimestamp(row.checked, UTC),
-        sha256=None if row.sha256 is None else bytes(row.sha256),
-        damage=None if row.damage is None else Damage(row.damage),
-        at_home=row.at_home,
-    )
 
 
 def _seconds(when: datetime) -> int:

@@ -23,6 +23,7 @@ from asynchy.catalogue.dashboard_tables import transfers
 from asynchy.catalogue.experiments import remember
 from asynchy.catalogue.row_mapping import living_of
 from asynchy.catalogue.schema import attempts, claims, copies, experiments
+from asynchy.catalogue.statements import server_time
 from asynchy.errors import DestinationTaken
 from asynchy.localfs.filesystem import holds_data
 from asynchy.model.attempt import Claim, Verdict
@@ -165,8 +166,9 @@ def leases(db: Connection) -> dict[int, Claim | LastAttempt]:
     same = and_(
         transfers.c.destination == copies.c.destination, transfers.c.process == claims.c.process
     )
+    now = server_time(db)
     return {
-        row.copy_id: living_of(row)
+        row.copy_id: living_of(row, now)
         or LastAttempt(row.heartbeat, Verdict.INTERRUPTED, _died(row.done, row.bytes))
         for row in db.execute(query.outerjoin(transfers, same))
     }
@@ -190,6 +192,7 @@ def record_death(db: Connection, copy_id: int, now: datetime) -> None:
             verdict=Verdict.INTERRUPTED.value,
             reason=found.reason if isinstance(found, LastAttempt) else None,
             stderr="",
+            lease=row.lease or None,
         )
     )
     db.execute(delete(claims).where(claims.c.copy_id == copy_id))

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from asynchy.catalogue import visits as visit_rows
 from asynchy.catalogue.column_types import UtcDateTime
-from asynchy.catalogue.copy_files import held_of
 from asynchy.catalogue.copy_rows import has_transfers, leases, was_complete
 from asynchy.catalogue.database import Database
+from asynchy.catalogue.file_selection import held_of
 from asynchy.catalogue.row_mapping import copy_record_of, experiment_of
 from asynchy.catalogue.schema import (
     attempts,

@@ -25,11 +25,20 @@ def claim_of(row: Row[Any]) -> Claim:
     return Claim(host=row.host, pid=row.pid, since=row.since, heartbeat=row.heartbeat)
 
 
-def living_of(row: Row[Any] | None) -> Claim | None:
-    """A claim, where its process is alive."""
-    if row is None or not process_identity.is_alive(claim_of(row), row.process, datetime.now(UTC)):
+def living_of(row: Row[Any] | None, server_time: datetime | None = None) -> Claim | None:
+    """A claim, where its process is alive.
+
+    `server_time`: of the database, by which leases end that several machines may take; None: there
+    is one machine, which sees whether the process lives.
+    """
+    if row is None:
         return None
-    return claim_of(row)
+    claim = claim_of(row)
+    if not process_identity.is_alive(claim, row.process, server_time or datetime.now(UTC)):
+        return None
+    if server_time is not None and server_time - claim.heartbeat >= process_identity.STALE:
+        return None
+    return claim
 
 
 def service_of(row: Row[Any]) -> ServiceState:

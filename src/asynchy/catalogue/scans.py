@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import (
@@ -31,6 +30,7 @@ from asynchy.catalogue import experiments as experiment_rows
 from asynchy.catalogue.column_types import as_time
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.experiments import LegacyEpnRow
+from asynchy.catalogue.scan_results import Changes, NotFound, ScanProblem
 from asynchy.catalogue.schema import (
     copies,
     experiments,
@@ -46,7 +46,6 @@ from asynchy.model.catalogue_address import CatalogueAddress
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Entry, Experiment, LocatedExperiment
 from asynchy.model.file_times import TIME_UNKNOWN
-from asynchy.model.formatting import escaped
 
 Row = tuple[bytes, int, int, int | None]
 """A file: its path within the experiment, its size, its time in seconds since 1970 in UTC, and
@@ -86,45 +85,6 @@ ON CONFLICT (experiment_id, path) DO UPDATE SET
 kind = excluded.kind,
 seen = CASE WHEN others.seen > excluded.seen THEN others.seen ELSE excluded.seen END
 """
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What a sighting found of one experiment, against what was known before."""
-
-    files: int
-    bytes: int
-    new: int
-    changed: int
-    vanished: int
-
-    @property
-    def any(self) -> bool:
-        """Whether anything is not as it was."""
-        return bool(self.new or self.changed or self.vanished)
-
-
-@dataclass(frozen=True)
-class ScanProblem:
-    """A folder that could not be listed."""
-
-    source: str
-    path: bytes
-    reason: str
-
-    def __str__(self) -> str:
-        folder = self.source if self.path == b"." else f"{self.source}/{escaped(self.path)}"
-        return f"{folder}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class NotFound:
-    """An experiment that the catalogue knows and a walk did not find."""
-
-    id: int
-    located: LocatedExperiment
-    complete: bool
-    """Whether any copy of it was ever complete."""
 
 
 class ScanWriter:

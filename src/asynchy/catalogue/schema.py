@@ -1,4 +1,4 @@
-"""The catalogue's tables, and its view.
+"""The catalogue's tables.
 
 A new catalogue is made from them, an older one comes to the same by the migrations; tests compare
 the two.
@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from asynchy.catalogue.column_types import LevelNumber, Text, UtcDateTime, json_type
 
-REVISION = "0024"
+REVISION = "0025"
 """The latest step in `migrations/versions`."""
 
 metadata = MetaData(
@@ -162,6 +162,7 @@ copies = Table(
     Column("forget_reason", Text),
     # The latest attempt of which other programs and people were told, or need not be; null: none.
     Column("announced", Integer),
+    Column("lease", Integer, nullable=False, server_default=text("0")),  # the latest that was given
     UniqueConstraint("experiment_id", "destination"),
     Index(  # a place belongs to one experiment
         "uq_copies_destination",
@@ -208,6 +209,7 @@ claims = Table(
     Column("process", Text, nullable=False),  # tells a process from a later one of the same pid
     Column("since", UtcDateTime, nullable=False),
     Column("heartbeat", UtcDateTime, nullable=False),
+    Column("lease", Integer, nullable=False, server_default=text("0")),  # its number
 )
 
 attempts = Table(
@@ -232,6 +234,7 @@ attempts = Table(
     Column("listed_bytes", BigInteger),
     Column("reason", Text),
     Column("stderr", Text, nullable=False),
+    Column("lease", Integer),  # under which it was made; null: none, or before schema 0025
     Index("ix_attempts_copy_id_started", "copy_id", "started"),
     Index("ix_attempts_ended", "ended"),
 )
@@ -256,6 +259,7 @@ checks = Table(  # every verification and audit of a copy; only ever added
     Column("edited", BigInteger, nullable=False, server_default=text("0")),
     Column("reason", Text),
     Column("whole", Boolean, nullable=False, server_default=false()),  # it came to its end
+    Column("lease", Integer),  # under which it was made; null: none, or before schema 0025
 )
 
 events = Table(  # what became of experiments, beside attempts and checks; only ever added
@@ -378,36 +382,3 @@ services = Table(
     Column("next_look", UtcDateTime),
     Column("trouble", Text),  # what went wrong in the latest cycle; null: nothing
 )
-
-_EPNS = """
-CREATE VIEW epns AS
-SELECT e.epn AS epn,
-       sum(coalesce(e.bytes, c.bytes, 0)) AS size,
-       {modified} AS modified,
-       max({complete}) AS complete,
-       sum(coalesce(c.moved, 0)) + max(coalesce(e.moved_elsewhere, 0)) AS {moved}
-FROM experiments AS e
-LEFT JOIN (
-    SELECT experiment_id,
-           max(completed) AS completed,
-           max(bytes) AS bytes,
-           (SELECT sum(a.bytes) FROM attempts AS a
-            JOIN copies AS k ON k.id = a.copy_id
-            WHERE k.experiment_id = copies.experiment_id) AS moved
-    FROM copies
-    GROUP BY experiment_id
-) AS c ON c.experiment_id = e.id
-GROUP BY e.epn
-"""
-EPNS = _EPNS.format(
-    modified="strftime('%Y-%m-%d %H:%M:%f', max(e.modified), 'localtime')",
-    complete="e.completed_elsewhere OR c.completed IS NOT NULL",
-    moved="bytesTransferred",
-)
-"""A view like the table that people merged from the original's files, for their own queries."""
-EPNS_IN_POSTGRES = _EPNS.format(
-    modified="to_char(max(e.modified), 'YYYY-MM-DD HH24:MI:SS.MS')",
-    complete="CASE WHEN e.completed_elsewhere OR c.completed IS NOT NULL THEN 1 ELSE 0 END",
-    moved='"bytesTransferred"',
-)
-"""The same in PostgreSQL, where the time is in the time zone of whoever asks."""

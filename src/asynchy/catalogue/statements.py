@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from datetime import datetime
 from string import ascii_letters
 from typing import Any
 
@@ -34,6 +35,7 @@ __all__ = [
     "quarter_of",
     "run_sql",
     "seconds_between",
+    "server_time",
     "upsert",
     "year_of",
 ]
@@ -58,6 +60,14 @@ def run_sql(db: Connection, statement: str, values: Any = ()) -> _Rows:
 def _translated(statement: str) -> str:
     """Psycopg's placeholders in the place of SQLite's. Ours have neither `%` nor `?` in a text."""
     return _PLACE.sub(lambda found: f"%({found[1]})s" if found[1] else "%s", statement)
+
+
+def server_time(db: Connection) -> datetime | None:
+    """The time by the clock of the database's server; None: it has none of its own."""
+    if db.dialect.name == "sqlite":
+        return None
+    found: datetime = db.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+    return found
 
 
 class upsert(Insert):  # noqa: N801 - a function, as `sqlalchemy.insert` is

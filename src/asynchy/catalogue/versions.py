@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from asynchy.catalogue.dashboard_tables import metadata  # with all tables
-from asynchy.catalogue.schema import EPNS, EPNS_IN_POSTGRES, REVISION
+from asynchy.catalogue.schema import REVISION
+from asynchy.catalogue.views import EPNS, EPNS_IN_POSTGRES
 from asynchy.errors import CatalogueError, OlderCatalogue
 from asynchy.model.catalogue_address import CatalogueAddress, PostgresAddress
 from asynchy.model.formatting import escaped

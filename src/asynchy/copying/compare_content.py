@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from asynchy.catalogue.copy_files import CopyFiles, Selection
+from asynchy.catalogue.copy_files import CopyFiles
+from asynchy.catalogue.file_selection import Selection
 from asynchy.copying.outcome_rules import ComparisonResult, Judgement, verdict_on
 from asynchy.copying.replaced_files import report_replaced
 from asynchy.errors import AsynchyError, DigestsNotOffered, ListingError, SftpNotOffered, Stopped

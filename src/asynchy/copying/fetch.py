@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import stat
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from asynchy.catalogue.copy_files import CopyFiles
 from asynchy.copying.compare_content import quarantine_mismatches, verify_content
 from asynchy.copying.held_links import record_links
+from asynchy.copying.holding import holding_lease
 from asynchy.copying.outcome_rules import Judgement, check_made, judge, level_of
 from asynchy.copying.replaced_files import report_replaced
 from asynchy.engines.base import Engine, Job
-from asynchy.errors import AsynchyError, DestinationTaken, ListingError, Stopped
+from asynchy.errors import AsynchyError, DestinationTaken, LeaseLost, ListingError, Stopped
 from asynchy.localfs import process_identity
 from asynchy.localfs.copy_tree import CopyTree, error_reason
 from asynchy.localfs.kept_files import REPLACED, UNREPORTED, new_folder
@@ -38,7 +36,6 @@ log = logging.getLogger(__name__)
 
 MAX_ROUNDS = 3
 """How often an experiment that changes meanwhile is fetched in one cycle."""
-_HEARTBEAT_INTERVAL = 60.0  # seconds
 _RECORD_BATCH = 5000
 """Files that are recorded in one transaction."""
 
@@ -75,7 +72,11 @@ def fetch_copy(context: RunContext, transfer: PlannedTransfer, unsure: str | Non
     if isinstance(claim, Outcome):
         return claim
     with holding_lease(context, transfer.copy, claim):
-        return fetch_until_complete(context, transfer, claim, unsure)
+        try:
+            return fetch_until_complete(context, transfer, claim, unsure)
+        except LeaseLost as error:
+            log.error("%s: %s", transfer.copy.epn, error.message)
+            return Outcome(transfer.copy, Verdict.FAILED, error.message, error.hint)
 
 
 def lease_or_outcome(context: RunContext, copy: Copy) -> int | Outcome:
@@ -189,16 +190,25 @@ def _run_engine(
     try:
         replaced = new_folder(copy, REPLACED, context.time_to_keep_from(), UNREPORTED)
         contents = context.catalogue.contents(copy, copy_id, listed.listing)
-        job = Job(copy, listed, contents, replaced, restore=context.transfer_options.restore)
+        lease = context.catalogue.leases.of(copy_id)
+        restore = context.transfer_options.restore
+        job = Job(copy, listed, contents, replaced, restore=restore, lease=lease)
+        stop = context.stop.child()
+        if lease is not None:
+            lease.when_lost(stop.request)
         try:
             result = engine.transfer(
-                job, context.stop, lambda size, files: context.board.arrived(copy, size, files)
+                job, stop, lambda size, files: context.board.arrived(copy, size, files)
             )
         finally:
             report_replaced(context, copy, copy_id)
         if result.ok:  # resumed bytes were not counted as arriving
             context.board.arrived(copy, listed.missing_bytes, listed.missing_files)
+        if lease is not None:
+            context.catalogue.leases.beat(copy_id)
         return result
+    except LeaseLost:
+        raise
     except AsynchyError as error:
         return _not_run(str(error), error.hint)
     except OSError as error:
@@ -364,26 +374,3 @@ def _log_outcome(outcome: Outcome) -> None:
     else:
         hint = f" ({outcome.hint})" if outcome.hint else ""
         log.warning("%s: stays due: %s%s", outcome.copy.epn, outcome.reason, hint, extra=IN_REPORT)
-
-
-@contextlib.contextmanager
-def holding_lease(context: RunContext, copy: Copy, copy_id: int) -> Iterator[None]:
-    """Renew a claim while work goes on; then release it and clear the board."""
-    released = threading.Event()
-
-    def beat() -> None:
-        while not released.wait(_HEARTBEAT_INTERVAL):
-            try:
-                context.catalogue.beat(copy_id)
-            except AsynchyError as error:  # the next beat may pass; the claim holds ten minutes
-                log.warning("no heartbeat: %s", error)
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        released.set()
-        thread.join()
-        context.board.end(copy)
-        context.catalogue.release(copy_id)

@@ -10,6 +10,7 @@ from typing import Protocol
 from asynchy.model.attempt import EngineResult
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Copy, Entry, ListingDiff
+from asynchy.model.lease import Lease
 from asynchy.model.verification import Recorded
 
 OnProgress = Callable[[int, int], None]
@@ -47,6 +48,8 @@ class Job:
     """A folder beside the copy, which does not exist yet, for the files that the facility's
     replace.
     """
+    lease: Lease | None = None
+    """Under which the copy is written; None: nobody else works on it."""
     restore: bool = False
     """Whether the facility's files take the place of those that people changed, too."""
 

@@ -14,8 +14,9 @@ import unicodedata
 from collections.abc import Iterator
 
 from asynchy.engines.base import FileSource
-from asynchy.localfs.copy_tree import Scratch, make_if_missing
+from asynchy.localfs.copy_tree import make_if_missing
 from asynchy.localfs.safe_tree import FOLDER, remove_tree
+from asynchy.localfs.scratch_folder import Scratch
 
 _NAMES = "names"
 """A folder in the one for files on their way."""

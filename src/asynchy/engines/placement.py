@@ -15,11 +15,12 @@ from collections.abc import Iterator, Mapping
 from asynchy.engines.base import Job
 from asynchy.engines.faults import MAX_NAMED, Fault, log_fault
 from asynchy.engines.name_collisions import colliding_names
-from asynchy.localfs.copy_tree import CopyTree, Scratch, error_reason
+from asynchy.localfs.copy_tree import CopyTree, error_reason
 from asynchy.localfs.mode_and_time import TimeNotHeld, time_not_held
 from asynchy.localfs.name_trial import NameTrial
 from asynchy.localfs.partial_cleanup import drop_partial_files
 from asynchy.localfs.place_trial import is_about_one_place
+from asynchy.localfs.scratch_folder import Scratch
 from asynchy.model.attempt import EngineResult
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Entry, is_changed, same_place_words
@@ -82,6 +83,7 @@ class Placement:
         for folder in self._job.contents.folders():
             if stop.requested:
                 return
+            self._require_lease()
             if folder.path.startswith(self._blocked):
                 continue
             if folder.path in self._collisions:
@@ -170,6 +172,10 @@ class Placement:
         if not (path + b"/").startswith(self._blocked):
             self._report(path, error)
 
+    def _require_lease(self) -> None:
+        if self._job.lease is not None:
+            self._job.lease.require()
+
     def sum_up(self, failed: Mapping[str, int]) -> None:
         """Log how many files have a fault, by cause, if they are more than were named."""
         if sum(failed.values()) > MAX_NAMED:
@@ -184,6 +190,7 @@ class Placement:
         """All files are in their places: clear up, date the folders, and flush all of it."""
         drop_partial_files(self._copy_tree, stop)
         for folder in self._job.contents.folders():
+            self._require_lease()
             self._set_attributes(folder)
         self._copy_tree.flush()
 

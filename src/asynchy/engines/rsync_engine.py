@@ -21,9 +21,10 @@ from asynchy.engines.faults import Fault, not_fetched
 from asynchy.engines.placement import Placement, failed, home_tree
 from asynchy.engines.staging import StagedTree, Staging
 from asynchy.errors import ListingError, Stopped
-from asynchy.localfs.copy_tree import CopyTree, Scratch, drop, error_reason, make_folders
+from asynchy.localfs.copy_tree import CopyTree, error_reason, make_folders
 from asynchy.localfs.mode_and_time import TimeNotHeld
 from asynchy.localfs.place_trial import is_about_one_place
+from asynchy.localfs.scratch_folder import Scratch
 from asynchy.model.attempt import EngineResult
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Entry
@@ -69,7 +70,7 @@ class RsyncEngine:
         make_folders(copy)
         run = None
         with contextlib.ExitStack() as stack:
-            scratch = stack.enter_context(Scratch(copy))
+            scratch = stack.enter_context(Scratch(copy, job.lease))
             copy_tree = stack.enter_context(
                 home_tree(job, self.transfer_options.modes, self.compare)
             )
@@ -83,7 +84,7 @@ class RsyncEngine:
             except OSError as error:
                 result = failed(*error_reason(error), *((run.files, run.bytes) if run else (0, 0)))
         # It has files that the next run can use, also partial ones of the sftp engine.
-        drop(copy.project_folder, scratch.path, empty=not result.ok)
+        scratch.drop(empty=not result.ok)
         return result
 
 

@@ -18,8 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from asynchy.localfs.copy_tree import STAGING, CopyTree, Scratch, flush, make_if_missing
+from asynchy.localfs.copy_tree import STAGING, CopyTree, flush, make_if_missing
 from asynchy.localfs.safe_tree import FOLDER, SafeTree, remove_tree
+from asynchy.localfs.scratch_folder import Scratch
 from asynchy.model.experiment import Entry
 from asynchy.model.remote_names import target_at_home
 from asynchy.ssh.rsync.fetcher import TEMPORARY

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import logging
 import os
 import stat
 from pathlib import Path
-from typing import Self
 
 from asynchy.localfs.kept_files import KeptFolder
 from asynchy.localfs.mode_and_time import dated, set_mode, time_not_held
@@ -19,7 +17,6 @@ from asynchy.localfs.safe_tree import (
     SafeTree,
     is_about_one_file,
     opened,
-    own_folder_name,
     remove_tree,
     walk_down,
 )
@@ -35,17 +32,12 @@ log = logging.getLogger(__name__)
 _PARENT_MODE = 0o2770
 """Folders that we make above the data: the project's group works in them, others stay out."""
 _WHAT = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFREG: "a file"}
-LOCK = "lock"
-"""In the folder for files on their way."""
 STAGING = "rsync"
-"""There, too: the folder that rsync writes into."""
-_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-_PROBE = ".asynchy-probe"
+"""In the folder for files on their way: the folder that rsync writes into."""
 _LOOK = "look at `dmesg`, and at how the file system of the project folder is mounted"
 _UNFINISHED_MODE = 0o1700
 """The mode of a folder that was just made: by its sticky bit a later run sees that it never got the
 mode that it is to have."""
-_MAX_NAME_BYTES = 200
 _libc = ctypes.CDLL(None, use_errno=True)
 _renameat2 = getattr(_libc, "renameat2", None)
 """Of the C library since glibc 2.28."""
@@ -82,101 +74,6 @@ def _set_mode(folder: int, mode: int) -> None:
     except OSError as error:
         if not is_about_one_file(error):
             raise
-
-
-class Scratch:
-    """The folder for files on their way, for one attempt alone; a context manager.
-
-    It is beside the data (docs/decisions/0007): `.asynchy-data`, or another name if another user
-    has that one; in the copy's own folder if that is a file system of its own. A lock in it keeps
-    out processes that use another catalogue for the same destination: leases are in the catalogue,
-    and cannot.
-    """
-
-    def __init__(self, copy: Copy) -> None:
-        """Make it, and lock it.
-
-        Raises:
-            OSError: it cannot be made, or another process works there.
-        """
-        self.descriptor, self.path = _make_in(copy, copy.destination.parent)
-        if not _leads_home(self.descriptor, copy):
-            os.close(self.descriptor)
-            drop(copy.project_folder, self.path, empty=True)
-            self.descriptor, self.path = _make_in(copy, copy.destination)
-        try:
-            self._lock = _locked(self.descriptor, self.path)
-        except OSError:
-            os.close(self.descriptor)
-            raise
-
-    def time_at_home(self, modified: int) -> int | None:
-        """The time in seconds that a file gets here if set to `modified`; None: refused."""
-        os.close(os.open(_PROBE, _LOCK_FLAGS, 0o600, dir_fd=self.descriptor))
-        try:
-            return dated(self.descriptor, _PROBE, modified)
-        finally:
-            os.unlink(_PROBE, dir_fd=self.descriptor)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(LOCK, dir_fd=self.descriptor)
-        os.close(self._lock)
-        os.close(self.descriptor)
-
-
-def _make_in(copy: Copy, parent: Path) -> tuple[int, Path]:
-    """The folder for files on their way in another one, opened, and its path."""
-    parent_fd = opened(copy.project_folder, parent)
-    try:
-        name = own_folder_name(parent_fd, f".asynchy-{copy.destination.name}")
-        # Its setgid bit, if any, gives the files in it to the project's group.
-        make_if_missing(parent_fd, name)
-        return os.open(name, FOLDER, dir_fd=parent_fd), parent / name
-    except OSError as error:
-        path = parent / (error.filename or "")
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        os.close(parent_fd)
-
-
-def _leads_home(scratch: int, copy: Copy) -> bool:
-    """Whether a file can be renamed from a folder into the copy's: they may be of two mounts.
-
-    It is tried: some file systems that join others (mergerfs) are one device, and refuse.
-    """
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(_PROBE, _LOCK_FLAGS | os.O_EXCL, 0o600, dir_fd=scratch))
-    destination = opened(copy.project_folder, copy.destination)
-    try:
-        os.rename(_PROBE, _PROBE, src_dir_fd=scratch, dst_dir_fd=destination)
-        os.unlink(_PROBE, dir_fd=destination)
-    except OSError as error:
-        os.unlink(_PROBE, dir_fd=scratch)
-        return error.errno != errno.EXDEV  # any other error is reported when it matters
-    finally:
-        os.close(destination)
-    return True
-
-
-def _locked(scratch: int, path: Path) -> int:
-    lock = os.open(LOCK, _LOCK_FLAGS, 0o600, dir_fd=scratch)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = escaped(os.pread(lock, _MAX_NAME_BYTES, 0), limit=_MAX_NAME_BYTES)
-        os.close(lock)
-        holder = holder or "another process"
-        reason = f"{holder} works on this copy; two configs have one destination"
-        raise OSError(errno.EBUSY, reason, str(path)) from None
-    except OSError as error:  # some file systems know no locks
-        log.debug("%s: no lock: %s", path, error)
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
-    return lock
 
 
 def drop(project: Path, folder: Path, *, empty: bool = False) -> None:

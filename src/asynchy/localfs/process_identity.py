@@ -46,6 +46,11 @@ def is_alive(claim: Claim, process: str, now: datetime) -> bool:
     return now - claim.heartbeat < STALE
 
 
+def may_live(on: str, pid: int, process: str) -> bool:
+    """Whether a process may still be there; only of those of this machine one can tell."""
+    return on != host() or identity(pid) == process
+
+
 def own_process() -> tuple[int, str]:
     """This process's id and identity."""
     pid = os.getpid()

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from asynchy.copying.fetch import Outcome, holding_lease, lease_or_outcome, record_copy_files
+from asynchy.copying.fetch import Outcome, lease_or_outcome, record_copy_files
+from asynchy.copying.holding import holding_lease
 from asynchy.copying.outcome_rules import Judgement, judge
 from asynchy.errors import ExitCode, Stopped
 from asynchy.localfs import process_identity

@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from asynchy.catalogue.scans import Changes, NotFound, ScanProblem, ScanWriter
+from asynchy.catalogue.scan_results import Changes, NotFound, ScanProblem
+from asynchy.catalogue.scans import ScanWriter
 from asynchy.errors import (
     ExitCode,
     ExperimentAbsent,

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from asynchy.copying.fetch import holding_lease, lease_conflict
+from asynchy.copying.fetch import lease_conflict
+from asynchy.copying.holding import holding_lease
 from asynchy.errors import ReceiptRefused
 from asynchy.model.attempt import Claim
 from asynchy.model.copy_record import CopyRecord, Presence

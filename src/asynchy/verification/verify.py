@@ -12,12 +12,12 @@ from asynchy.copying.compare_content import verify_content
 from asynchy.copying.fetch import (
     Outcome,
     fetch_until_complete,
-    holding_lease,
     lease_conflict,
     record_copy_files,
     without_different,
 )
 from asynchy.copying.held_links import record_links
+from asynchy.copying.holding import holding_lease
 from asynchy.copying.outcome_rules import Judgement, unlisted_words
 from asynchy.errors import NothingKnown
 from asynchy.model.attempt import Claim, Verdict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from asynchy.catalogue.scans import NotFound
+from asynchy.catalogue.scan_results import NotFound
 from asynchy.catalogue.statistics import ExperimentTotals, Statistics
 from asynchy.cli.output.tables import bullets, line, table
 from asynchy.model.catalogue_address import CatalogueAddress

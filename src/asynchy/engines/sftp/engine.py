@@ -19,9 +19,10 @@ from asynchy.engines.sftp.messages import Task
 from asynchy.engines.sftp.partial_files import Part
 from asynchy.engines.sftp.stream_tuner import Tuner, useful_streams
 from asynchy.engines.sftp.worker_pool import WorkerPool
-from asynchy.localfs.copy_tree import CopyTree, Scratch, drop, error_reason, make_folders
+from asynchy.localfs.copy_tree import CopyTree, error_reason, make_folders
 from asynchy.localfs.mode_and_time import TimeNotHeld
 from asynchy.localfs.place_trial import is_about_one_place
+from asynchy.localfs.scratch_folder import Scratch
 from asynchy.model.attempt import EngineResult
 from asynchy.model.cancellation import Stop
 from asynchy.model.experiment import Entry
@@ -65,7 +66,7 @@ class SftpEngine:
         copy = job.copy
         make_folders(copy)
         with contextlib.ExitStack() as stack:
-            scratch = stack.enter_context(Scratch(copy))
+            scratch = stack.enter_context(Scratch(copy, job.lease))
             copy_tree = stack.enter_context(home_tree(job, self.modes, self.compare))
             run = _SftpTransfer(self, job, copy_tree, scratch)
             stack.callback(run.parts.close)
@@ -78,7 +79,7 @@ class SftpEngine:
             except OSError as error:
                 result = _failed(*error_reason(error), stats)
         # It has the data of files that are not complete yet.
-        drop(copy.project_folder, scratch.path, empty=not result.ok)
+        scratch.drop(empty=not result.ok)
         return result
 
 

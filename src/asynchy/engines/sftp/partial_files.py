@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from asynchy.engines.chunks import Extent, joined, missing
-from asynchy.localfs.copy_tree import LOCK, STAGING
+from asynchy.localfs.copy_tree import STAGING
+from asynchy.localfs.scratch_folder import LOCK
 from asynchy.model.experiment import Entry
 
 _HEAD = re.compile(
