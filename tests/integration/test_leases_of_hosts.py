@@ -68,7 +68,7 @@ def test_a_process_that_was_stopped_for_longer_than_its_lease_writes_nothing_mor
             os.kill(pid, signal.SIGCONT)
         out, err = first.communicate(timeout=120)
     assert first.returncode == 1, out + err
-    assert "stopped or cut off from the catalogue for so long" in " ".join((out + err).split())
+    assert "for minutes, and lost its lease of this copy: " in " ".join((out + err).split())
     assert facts(copy) == before
     assert compare_trees(source, copy) == []
     (record,) = home.status("12282a")

@@ -103,8 +103,9 @@ def require_lease(db: Connection, lease: Lease | None) -> None:
     if row is not None and row.lease == lease.number:
         return
     lease.give_up()
-    who = f"process {row.pid} on {row.host} works on it" if row is not None else "another did"
+    who = f"process {row.pid} on {row.host} has it now" if row is not None else "another had it"
     raise LeaseLost(
-        f"this process was stopped or cut off from the catalogue for so long that {who}",
+        "this process was stopped, or cut off from the catalogue, for minutes, and lost its lease "
+        f"of this copy: {who}",
         hint="nothing more is written to the copy; the next cycle goes on from where it is",
     )

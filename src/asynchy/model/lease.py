@@ -67,8 +67,8 @@ class Lease:
         """
         if not self.is_held:
             raise LeaseLost(
-                "this process was stopped or cut off from the catalogue for so long that another "
-                "may work on this copy",
+                "this process was stopped, or cut off from the catalogue, for minutes; another may "
+                "work on this copy by now",
                 hint="nothing more is written to the copy; the next cycle goes on from where it is",
             )
 
