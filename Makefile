@@ -5,13 +5,16 @@ PYTEST = $(PYTHON) -m pytest --dist worksteal --numprocesses 6
 # Each of them would compile all tests each time.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help demo demo-dashboard demo-web screenshots test-unit test test-all test-bare test-role faults bench bench-quick bench-catalogue fuzz lint format types layers check pins docs reference set-up clean
+.PHONY: help demo demo-cluster demo-dashboard demo-web screenshots test-unit test test-all test-bare test-role faults bench bench-quick bench-catalogue fuzz lint format types layers check pins docs reference set-up clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: set-up ## bring experiments home from a simulated facility, and compare
 	@$(PYTHON) -m simulator.demo
+
+demo-cluster: set-up ## one experiment by two workers of a Dask cluster, one of which is killed (2 minutes)
+	@$(PYTHON) -m simulator.demo_cluster
 
 demo-dashboard: set-up ## the dashboard of what `make demo` did, until Ctrl-C
 	@$(PYTHON) -m simulator.demo_dashboard

@@ -31,10 +31,14 @@ class Network:
     one. On leaving, the namespaces and all that runs in them are gone.
     """
 
-    def __init__(self, round_trip: float, rate: float | None = None) -> None:
+    def __init__(
+        self, round_trip: float, rate: float | None = None, name: str | None = None
+    ) -> None:
+        """`name`: what the names of both namespaces begin with."""
+        name = name or f"asynchy-{os.getpid()}"
         self._delay = round(round_trip / 2 * 1e6)
         self._rate = rate or 0
-        self._names = [f"asynchy-{os.getpid()}-{end}" for end in ("home", "facility")]
+        self._names = [f"{name}-{end}" for end in ("home", "facility")]
         self._folder = tempfile.TemporaryDirectory(prefix="asynchy-line-")
         self._line: subprocess.Popen[str] | None = None
         self.cpu_seconds = 0.0

@@ -51,7 +51,7 @@ def main() -> int:
             good = _run(folder, facility, config, mails, chat)
     finally:
         (keep if good else remove)(folder)
-    _say(f"{'All well' if good else 'NOT WELL'}, in {time.monotonic() - began:.0f} s.")
+    say(f"{'All well' if good else 'NOT WELL'}, in {time.monotonic() - began:.0f} s.")
     if good:
         print("`make demo-dashboard` shows in the dashboard what this demo did.")
     print("`make demo-web` shows a facility with transfers going on.")
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def _set_the_scene(folder: Path, facility: Facility, mails: MailSink, chat: Receiver) -> Path:
-    _say("A facility on this machine: OpenSSH's sshd, a portal, and experiments as MX makes them")
+    say("A facility on this machine: OpenSSH's sshd, a portal, and experiments as MX makes them")
     first = facility.experiment("mx", "12282a")
     mx_experiment(first, "12282a", frames=40)
     awkward_names(first)
@@ -98,23 +98,23 @@ def _set_the_scene(folder: Path, facility: Facility, mails: MailSink, chat: Rece
 
 
 def _run(folder: Path, facility: Facility, config: Path, mails: MailSink, chat: Receiver) -> bool:
-    _say("Is everything right for the first cycle?")
-    good = _command("asynchy", "--config", config, "doctor") == 0
-    _say("The plan: which experiments would be fetched, which not, and why")
+    say("Is everything right for the first cycle?")
+    good = command("asynchy", "--config", config, "doctor") == 0
+    say("The plan: which experiments would be fetched, which not, and why")
     # 20345b has no project yet: exit code 1 until it is assigned.
-    good &= _command("mxsync", "--config", config) == 1
-    _say("The first run: exit code 1, for 20345b belongs to nobody yet")
-    good &= _command("mxsync", "--config", config, "--execute", "--once") == 1
+    good &= command("mxsync", "--config", config) == 1
+    say("The first run: exit code 1, for 20345b belongs to nobody yet")
+    good &= command("mxsync", "--config", config, "--execute", "--once") == 1
     good &= _told(folder, chat)
-    _say("The second run finds nothing to fetch")
-    good &= _command("mxsync", "--config", config, "--execute", "--once") == 1
-    _say("Data that the facility deletes before it is at home: exit code 1, since there is some")
-    good &= _command("asynchy", "--config", config, "report", "at-risk") == 1
+    say("The second run finds nothing to fetch")
+    good &= command("mxsync", "--config", config, "--execute", "--once") == 1
+    say("Data that the facility deletes before it is at home: exit code 1, since there is some")
+    good &= command("asynchy", "--config", config, "report", "at-risk") == 1
     good &= _alert(folder, config, mails)
-    _say(f"As a service: the portal tells of a further visit, {_LATE}; one cycle, then SIGTERM")
+    say(f"As a service: the portal tells of a further visit, {_LATE}; one cycle, then SIGTERM")
     good &= _service(folder, facility, config)
     good &= _proof(folder, config)
-    _say("Compare every byte, name, size, time and mode at home with the facility")
+    say("Compare every byte, name, size, time and mode at home with the facility")
     for epn, project in {**_FETCHED, _NOBODYS: "kx12", _LATE: "ny79"}.items():
         copy = folder / "home" / "projects" / project / epn / "data"
         differences = compare_trees(facility.data / "mx" / epn, copy)
@@ -122,19 +122,19 @@ def _run(folder: Path, facility: Facility, config: Path, mails: MailSink, chat: 
         for difference in differences[:10]:
             print(f"  {difference}")
         good &= not differences
-    _say("The state of every experiment (asynchy status)")
-    good &= _command("asynchy", "--config", config, "status") == 0
-    _say("Reports: today's transfers, a forecast, and usage")
-    good &= _command("asynchy", "--config", config, "report", "activity") == 0
-    good &= _command("asynchy", "--config", config, "report", "forecast") == 0
-    good &= _command("asynchy", "--config", config, "report", "usage") == 0
-    _say("ignore.yml")
+    say("The state of every experiment (asynchy status)")
+    good &= command("asynchy", "--config", config, "status") == 0
+    say("Reports: today's transfers, a forecast, and usage")
+    good &= command("asynchy", "--config", config, "report", "activity") == 0
+    good &= command("asynchy", "--config", config, "report", "forecast") == 0
+    good &= command("asynchy", "--config", config, "report", "usage") == 0
+    say("ignore.yml")
     print((folder / "home" / "ignore.yml").read_text(encoding="utf-8"), end="")
     return good & _history(folder, facility)
 
 
 def _told(folder: Path, chat: Receiver) -> bool:
-    _say("A message in a chat (notify), and a document for a command (on-complete)")
+    say("A message in a chat (notify), and a document for a command (on-complete)")
     for text in chat.texts:
         print("    " + text.replace("\n", "\n    ") + "\n")
     documents = (folder / "home" / _HANDED_ON).read_text(encoding="utf-8")
@@ -145,7 +145,7 @@ def _told(folder: Path, chat: Receiver) -> bool:
 
 def _proof(folder: Path, config: Path) -> bool:
     asynchy = ("asynchy", "--config", config)
-    _say("A byte at home changes, size and time do not: the audit finds it, without the facility")
+    say("A byte at home changes, size and time do not: the audit finds it, without the facility")
     copy = folder / "home" / "projects" / "ny79" / "12282a" / "data"
     frame = copy / "frames" / "ada" / "lysozyme 1" / "lyso_1_0003.cbf"
     times = frame.stat()
@@ -153,33 +153,33 @@ def _proof(folder: Path, config: Path) -> bool:
     data[100] ^= 1
     frame.write_bytes(data)
     os.utime(frame, ns=(times.st_atime_ns, times.st_mtime_ns))
-    good = _command(*asynchy, "audit", "--rate", "2GB") == 1
-    _say("Held against the facility byte for byte, it is kept aside and fetched again")
-    good &= _command(*asynchy, "verify", "12282a", "8020l") == 0
-    good &= _command(*asynchy, "audit", "12282a") == 0
-    _say("A person edits a file at home: it stays, until a person asks for the facility's version")
+    good = command(*asynchy, "audit", "--rate", "2GB") == 1
+    say("Held against the facility byte for byte, it is kept aside and fetched again")
+    good &= command(*asynchy, "verify", "12282a", "8020l") == 0
+    good &= command(*asynchy, "audit", "12282a") == 0
+    say("A person edits a file at home: it stays, until a person asks for the facility's version")
     edited = copy / "frames" / "ada" / "lysozyme 1" / "lyso_1_0004.cbf"
     edited.write_text("a week of work")
-    good &= _command(*asynchy, "verify", "12282a") == 0
+    good &= command(*asynchy, "verify", "12282a") == 0
     good &= edited.read_text() == "a week of work"
-    good &= _command(*asynchy, "verify", "--restore", "12282a") == 0
+    good &= command(*asynchy, "verify", "--restore", "12282a") == 0
     kept = copy.with_name("data.asynchy-replaced")
     print("kept:", *(str(path.relative_to(kept.parent)) for path in kept.rglob(edited.name)))
-    _say("May the facility's data be deleted? Both sides, and the proof")
-    good &= _command(*asynchy, "report", "reconcile") == 0
-    _say("A receipt: the files, the people, and the history of a copy")
-    return good & (_command(*asynchy, "receipt", "12282a") == 0)
+    say("May the facility's data be deleted? Both sides, and the proof")
+    good &= command(*asynchy, "report", "reconcile") == 0
+    say("A receipt: the files, the people, and the history of a copy")
+    return good & (command(*asynchy, "receipt", "12282a") == 0)
 
 
 def _alert(folder: Path, config: Path, mails: MailSink) -> bool:
-    _say(f"Whose is {_NOBODYS}? epnalert asks by mail")
-    good = _command("epnalert", "--config", config) == 0
+    say(f"Whose is {_NOBODYS}? epnalert asks by mail")
+    good = command("epnalert", "--config", config) == 0
     body = mails.mails[-1].get_body(("plain",))
     assert body is not None
     print(f"\nThe mail, as text:\n\n{body.get_content()}".replace("\n", "\n    ").rstrip())
-    _say("Somebody answers; the next cycle brings it home")
-    good &= _command("asynchy", "--config", config, "map", "add", _NOBODYS, "kx12") == 0
-    good &= _command("mxsync", "--config", config, "--execute", "--once") == 0
+    say("Somebody answers; the next cycle brings it home")
+    good &= command("asynchy", "--config", config, "map", "add", _NOBODYS, "kx12") == 0
+    good &= command("mxsync", "--config", config, "--execute", "--once") == 0
     copy = folder / "home" / "projects" / "kx12" / _NOBODYS / "data"
     return good and copy.is_dir()
 
@@ -192,8 +192,8 @@ def _history(folder: Path, facility: Facility) -> bool:
     mx_experiment(facility.data / _OLD, _OLD)  # the layout of old
     listed.write_text(f"{_OLD}\n8020l\n12283c\n", encoding="utf-8")
     asynchy = ("asynchy", "--config", config)
-    _say("All of history: a config for it")
-    code = _command(
+    say("All of history: a config for it")
+    code = command(
         *asynchy, "init", "--host", facility.host, "--port", str(facility.port),
         "--user", facility.user, "--keypath", facility.key_file, "--db", home / "files.db",
     )  # fmt: skip
@@ -202,15 +202,15 @@ def _history(folder: Path, facility: Facility) -> bool:
     print(f"$ cat >> {config} <<END\n{further}END")
     with config.open("a", encoding="utf-8") as stream:
         stream.write(further)
-    _say("Scan the facility for the EPNs in a list (without a list: all visible ones)")
-    good &= _command(*asynchy, "walk", "--list", listed) == 0
-    _say("All of it home, two at a time")
-    good &= _command(*asynchy, "sync", "--dest", vault, "--threads", "2") == 0
+    say("Scan the facility for the EPNs in a list (without a list: all visible ones)")
+    good &= command(*asynchy, "walk", "--list", listed) == 0
+    say("All of it home, two at a time")
+    good &= command(*asynchy, "sync", "--dest", vault, "--threads", "2") == 0
     (facility.data / _OLD / "late.log").write_text("auto-processing was late", encoding="utf-8")
-    _say("The next walk finds what has changed since, the next sync fetches it")
-    good &= _command(*asynchy, "walk", "--list", listed) == 0
-    good &= _command(*asynchy, "sync", "--dest", vault) == 0
-    good &= _command(*asynchy, "catalogue", "stats") == 0
+    say("The next walk finds what has changed since, the next sync fetches it")
+    good &= command(*asynchy, "walk", "--list", listed) == 0
+    good &= command(*asynchy, "sync", "--dest", vault) == 0
+    good &= command(*asynchy, "catalogue", "stats") == 0
     for source in (facility.data / _OLD, facility.data / "mx" / "8020l"):
         differences = compare_trees(source, vault / source.name)
         print(f"{source.name:8} {'equal' if not differences else 'DIFFERENT'}")
@@ -227,7 +227,7 @@ def _service(folder: Path, facility: Facility, config: Path) -> bool:
         log = folder / "home" / "logs" / "sync.log"
         while process.poll() is None and "next look in" not in log.read_text(encoding="utf-8"):
             time.sleep(0.1)
-        _command("asynchy", "--config", config, "status", _LATE)
+        command("asynchy", "--config", config, "status", _LATE)
         print("$ kill %1", flush=True)
         process.send_signal(signal.SIGTERM)
         process.wait(60)
@@ -235,7 +235,8 @@ def _service(folder: Path, facility: Facility, config: Path) -> bool:
     return process.returncode == 0
 
 
-def _command(name: str, *arguments: str | Path) -> int:
+def command(name: str, *arguments: str | Path) -> int:
+    """Run one of our commands as a user does; its exit code."""
     print(f"$ {name} {' '.join(str(argument) for argument in arguments)}\n", flush=True)
     began = time.monotonic()
     code = subprocess.run([_SCRIPTS / name, *arguments], check=False).returncode
@@ -243,7 +244,8 @@ def _command(name: str, *arguments: str | Path) -> int:
     return code
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a heading."""
     print(f"\n\033[1m== {text}\033[0m\n" if sys.stdout.isatty() else f"\n== {text}\n", flush=True)
 
 

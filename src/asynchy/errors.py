@@ -320,6 +320,13 @@ class PackageMissing(AsynchyError):
     exit_code = ExitCode.CONFIG
 
 
+class ClusterError(AsynchyError):
+    """The Dask cluster cannot be used: no scheduler, no workers, or other versions."""
+
+    exit_code = ExitCode.INCOMPLETE
+    transient = True
+
+
 class AlreadyRunning(AsynchyError):
     """Another service works on the same state."""
 

@@ -7,18 +7,33 @@ from pathlib import Path
 
 import pytest
 
+from asynchy.engines.cluster.engine import ClusterEngine
 from asynchy.engines.rsync_engine import RsyncEngine
+from asynchy.model.cluster import ClusterAddress
 from asynchy.model.epn import Epn
 from asynchy.model.experiment import Copy, Experiment
+from asynchy.ssh.session import ServerSession
+from simulator.cluster import LoopbackCluster, loopback_cluster
 from simulator.facility import Facility
 from tests.conftest import quick_facility
 from tests.contract.engines import Engine, MakeEngine, by_sftp, remote_of
 
 
-@pytest.fixture(params=[RsyncEngine, by_sftp], ids=["rsync", "sftp"])
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackCluster]:
+    """Two workers as on two hosts; their streams are those of this user."""
+    with loopback_cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture(
+    params=["rsync", "sftp", pytest.param("cluster", marks=pytest.mark.extra)],
+)
 def make_engine(request: pytest.FixtureRequest) -> MakeEngine:
-    made: MakeEngine = request.param
-    return made
+    if request.param == "cluster":
+        address = ClusterAddress(request.getfixturevalue("cluster").address)
+        return lambda remote: ClusterEngine(ServerSession(remote), address)
+    return {"rsync": RsyncEngine, "sftp": by_sftp}[request.param]
 
 
 @pytest.fixture

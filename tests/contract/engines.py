@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from asynchy.engines.base import Job, OnProgress
+from asynchy.engines.cluster.engine import ClusterEngine
 from asynchy.engines.rsync_engine import RsyncEngine
 from asynchy.engines.sftp.engine import SftpEngine
 from asynchy.engines.sftp.worker_pool import WorkerPool
@@ -22,7 +23,7 @@ from asynchy.ssh.server import Server
 from asynchy.ssh.session import ServerSession
 from simulator.facility import Facility
 
-Engine = RsyncEngine | SftpEngine
+Engine = RsyncEngine | SftpEngine | ClusterEngine
 MakeEngine = Callable[[Server], Engine]
 
 
@@ -102,4 +103,6 @@ def slowly(engine: Engine) -> Engine:
     """So that a stop is heard before all has come, however late a busy machine lets us ask."""
     if isinstance(engine, RsyncEngine):
         return replace(engine, transfer_options=replace(engine.transfer_options, bandwidth=SLOWLY))
+    if isinstance(engine, ClusterEngine):
+        return replace(engine, bandwidth=SLOWLY)
     return replace(engine, worker_pool=WorkerPool(engine.worker_pool.session, SLOWLY))

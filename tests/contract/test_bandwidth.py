@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from asynchy.engines.cluster.engine import ClusterEngine
 from asynchy.engines.rsync_engine import RsyncEngine
 from asynchy.engines.sftp.worker_pool import WorkerPool
 from asynchy.model.bandwidth import BandwidthTimetable, constant
@@ -26,6 +27,8 @@ def limited(engine: Engine, timetable: BandwidthTimetable) -> Engine:
         return replace(
             engine, transfer_options=replace(engine.transfer_options, bandwidth=timetable)
         )
+    if isinstance(engine, ClusterEngine):
+        return replace(engine, bandwidth=timetable)
     return replace(engine, worker_pool=WorkerPool(engine.worker_pool.session, timetable))
 
 

@@ -38,6 +38,8 @@ STARTS = {
     "asynchy-activity.timer": "OnCalendar=*-*-* 06:00:00",
     "asynchy-activity-weekly.service": "report activity --mail --since 7d",
     "asynchy-activity-weekly.timer": "OnCalendar=Mon *-*-* 06:30:00",
+    "asynchy-scheduler.service": "/opt/mx_sync/bin/dask scheduler --port 8786 $SCHEDULER",
+    "asynchy-worker@.service": "/opt/mx_sync/bin/asynchy worker --name %H-%i --folder /run/asynchy-worker-%i $WORKER",
     "asynchy-web.service": "/opt/mx_sync/bin/asynchy --config /opt/mx_sync/etc/config.yml web",
 }
 
@@ -57,9 +59,12 @@ def test_systemd_accepts_a_unit(tmp_path: Path, name: str) -> None:
         text = unit_of(unit)
         for command in ("mxsync", "epnalert", "asynchy"):
             text = text.replace(f"/opt/mx_sync/bin/{command}", str(scripts() / command))
-        (tmp_path / unit).write_text(text.replace("User=mx_sync", "User=daemon"))
+        text = text.replace("/opt/mx_sync/bin/dask", "/bin/true")  # Dask's own
+        (tmp_path / unit.replace("@.", "@1.")).write_text(
+            text.replace("User=mx_sync", "User=daemon")
+        )
     answer = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", tmp_path / name],
+        ["systemd-analyze", "verify", "--man=no", tmp_path / name.replace("@.", "@1.")],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     stem = name.partition(".")[0]
@@ -67,7 +72,44 @@ def test_systemd_accepts_a_unit(tmp_path: Path, name: str) -> None:
     assert (answer.returncode, complaints) == (0, [])
 
 
-@pytest.mark.parametrize("name", [name for name in UNITS if name.endswith(".service")])
+def test_a_worker_writes_into_the_projects_alone_and_a_scheduler_nowhere() -> None:
+    worker = unit_sandbox.directives(DEPLOY / "asynchy-worker@.service")
+    assert (worker["ProtectSystem"], worker["ReadWritePaths"]) == (["strict"], ["/projects"])
+    scheduler = unit_sandbox.directives(DEPLOY / "asynchy-scheduler.service")
+    assert scheduler["ProtectSystem"] == ["strict"]
+    assert "ReadWritePaths" not in scheduler
+
+
+def test_a_slurm_job_starts_a_worker_that_is_signalled_before_the_time_limit(
+    tmp_path: Path,
+) -> None:
+    script = DEPLOY / "slurm" / "asynchy-workers.sbatch"
+    assert "#SBATCH --signal=TERM@120\n" in script.read_text(encoding="utf-8")
+    stand_in = tmp_path / "srun"  # Slurm's own is not to be had without a cluster
+    stand_in.write_text('#!/bin/sh\nshift\nSLURM_PROCID=1 exec "$@"\n')
+    asynchy = tmp_path / "asynchy"
+    asynchy.write_text('#!/bin/sh\necho "$@"\n')
+    for program in (stand_in, asynchy):
+        program.chmod(0o755)
+    done = subprocess.run(
+        ["bash", script], capture_output=True, text=True, check=False,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "ASYNCHY": str(asynchy), "SLURM_JOB_ID": "7", "SCHEDULER": "tcp://h:1"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"worker --scheduler tcp://h:1 --connections 16 --folder /tmp --name {socket.gethostname()}-7-1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in UNITS
+        if name.endswith(".service")
+        and not name.startswith(("asynchy-worker", "asynchy-scheduler"))
+    ],
+)
 def test_a_unit_writes_state_logs_and_projects_and_the_dashboard_alone_the_config(
     name: str,
 ) -> None:

@@ -36,6 +36,7 @@ _COMMANDS = {
     "verify": "verify.verify_command",
     "walk": "walk.walk_command",
     "web": "web.web_group",
+    "worker": "worker.worker_command",
 }
 """Where each command is: module and name."""
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from asynchy.config.channels import NotifyEntry, OnCompleteEntry, WebhookEntry
+from asynchy.config.executor import DaskCluster
 from asynchy.config.field_types import UnreadableSecret
 from asynchy.config.file_access import access_hint
 from asynchy.config.legacy_db import find_legacy_db
@@ -55,6 +56,7 @@ _MOST_PROBLEMS = 100
 _SECTIONS: dict[Place, type[BaseModel]] = {
     ("equipment",): EquipmentEntry,
     ("bandwidth-limit",): BandwidthEntry,
+    ("executor", "dask"): DaskCluster,
     ("log-files",): LogFiles,
     ("notify",): NotifyEntry,
     ("webhooks",): WebhookEntry,

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from asynchy.config.channels import NotifyEntries, OnCompleteEntries, WebhookEntries
+from asynchy.config.executor import ExecutorChoice, ExecutorEntry
 from asynchy.config.field_types import (
     Addresses,
     Bandwidth,
@@ -49,6 +50,7 @@ from asynchy.model.bandwidth import (
     parse_hours,
 )
 from asynchy.model.catalogue_address import CatalogueAddress, PostgresAddress, beside
+from asynchy.model.cluster import ClusterAddress
 from asynchy.model.file_times import MAX_TIME_TOLERANCE
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -194,10 +196,13 @@ class Shared(Section):
     keeps `asynchy report reconcile` from saying yes no more."""
     engine: Annotated[Literal["auto", "sftp", "rsync"], AfterValidator(_only_what_it_can)] = "auto"
     """New: what moves the files; auto: sftp where the facility offers it, else rsync."""
+    executor: ExecutorChoice = ExecutorEntry()
+    """New: where the sftp engine works: on this machine, or on the hosts of a Dask cluster."""
     streams: Streams = None
-    """New: connections of one transfer; auto: as many as pay."""
+    """New: connections of one transfer (of one shard, on a cluster); auto: as many as pay."""
     max_connections: int = Field(default=16, ge=1, le=256)
-    """New: connections of this machine to the facility at most, whatever commands run."""
+    """New: connections of this machine, and of the cluster's hosts that work for it, to the
+    facility at most, whatever commands run."""
     max_entries: int = Field(default=20_000_000, ge=1000, le=1_000_000_000)
     """New: entries (files, folders, links) of an experiment at most; more are taken for a server
     that went wrong."""
@@ -219,6 +224,11 @@ class Shared(Section):
     proof_for_deletion: Literal["size", "transport", "source"] = "source"
     """New: what must be proven of every file of a copy before a report says that the facility's may
     be deleted."""
+
+    @property
+    def cluster(self) -> ClusterAddress | None:
+        """The Dask cluster; None: transfers are worked on here."""
+        return None if self.executor.dask is None else self.executor.dask.address
 
     @property
     def bandwidth_timetable(self) -> BandwidthTimetable | None:

@@ -12,6 +12,7 @@ from asynchy.config.file_access import reachable
 from asynchy.delivery.checks import channel_problems
 from asynchy.delivery.mail import mail_server
 from asynchy.delivery.smtp import try_server
+from asynchy.doctor.cluster_checks import cluster
 from asynchy.doctor.facility_checks import clock, portal_entry, server
 from asynchy.doctor.home_checks import catalogue_file, destination, ignore_file, logs, state_space
 from asynchy.doctor.leftovers import leftovers
@@ -61,6 +62,7 @@ def _examine_walk(settings: Shared) -> Iterator[DiagnosticResult]:
     yield from unusable
     context = run_context(settings, Stop(), ProgressBoard(), write=False)
     yield from server(context, [settings.walk_root])
+    yield from cluster(settings)
     if not unusable:
         yield _catalogue(context)
     yield _service(settings)
@@ -87,6 +89,7 @@ def _examine_cycle(settings: Settings) -> Iterator[DiagnosticResult]:
         yield clock(context)
         yield from server(context, settings.source_folders)
         yield from destination(settings)
+        yield from cluster(settings)
         if not unusable:
             yield _catalogue(context)
         yield from _channels(context)

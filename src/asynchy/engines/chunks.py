@@ -131,6 +131,20 @@ def missing(size: int, existing: Iterable[Extent]) -> Iterator[Extent]:
         position = max(position, offset + length)
 
 
+def aligned(extents: Iterable[Extent], alignment: int, size: int) -> Iterator[Extent]:
+    """What is left of extents if each begins and ends at a multiple of `alignment`.
+
+    The end of the file, which has `size` bytes, is one, too.
+    """
+    for offset, length in extents:
+        begin = -(-offset // alignment) * alignment
+        end = offset + length
+        if end < size:
+            end -= end % alignment
+        if begin < end:
+            yield begin, end - begin
+
+
 def _chunks(
     entry: Entry, chunk_size: ChunkSize, existing: Sequence[Extent] | None
 ) -> Iterator[Chunk]:

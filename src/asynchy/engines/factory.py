@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from asynchy.engines.base import Engine
+from asynchy.engines.cluster.engine import ClusterEngine
 from asynchy.engines.rsync_engine import RsyncEngine
 from asynchy.engines.selection import choose
 from asynchy.engines.sftp.cpu_usage import cores
@@ -20,7 +21,19 @@ def engine_for(transfer_options: TransferOptions, worker_pool: WorkerPool) -> En
     facts = worker_pool.session.facts
     name, chosen = choose(transfer_options, offers_sftp=facts.offers_sftp)
     if name == "rsync":
+        if transfer_options.cluster is not None:
+            chosen += "; the cluster moves files by sftp alone, so this machine does it"
         return RsyncEngine(worker_pool.remote, transfer_options, chosen=chosen)
+    if transfer_options.cluster is not None:
+        return ClusterEngine(
+            worker_pool.session,
+            transfer_options.cluster,
+            compare=transfer_options.compare,
+            modes=transfer_options.modes,
+            streams=transfer_options.streams,
+            bandwidth=transfer_options.bandwidth,
+            chosen=f"executor: dask; {chosen}",
+        )
     return SftpEngine(
         worker_pool,
         compare=transfer_options.compare,
@@ -43,7 +56,7 @@ def prepare(
     """
     facts = worker_pool.session.facts
     name, _ = choose(transfer_options, offers_sftp=facts.offers_sftp)
-    if name == "sftp":
+    if name == "sftp" and transfer_options.cluster is None:
         mean_file_bytes = math.inf if amount is None else amount.bytes / max(1, amount.files)
         wanted = initial_streams(facts.round_trip, cores(), mean_file_bytes)
         if amount is not None:

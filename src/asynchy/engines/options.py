@@ -16,6 +16,7 @@ def transfer_options_of(settings: Shared) -> TransferOptions:
         symlinks=settings.symlinks,
         special_files=settings.special_files,
         dot_files=settings.dot_files,
+        cluster=settings.cluster,
         streams=settings.streams,
         bandwidth=settings.bandwidth_timetable,
         verify=settings.verify,

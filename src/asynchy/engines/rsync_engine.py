@@ -19,6 +19,7 @@ from asynchy.engines.base import Job, OnProgress
 from asynchy.engines.chunks import ChunkSize, work_units
 from asynchy.engines.faults import Fault, not_fetched
 from asynchy.engines.placement import Placement, failed, home_tree
+from asynchy.engines.sftp import partial_files
 from asynchy.engines.staging import StagedTree, Staging
 from asynchy.errors import ListingError, Stopped
 from asynchy.localfs.copy_tree import CopyTree, error_reason, make_folders
@@ -75,6 +76,7 @@ class RsyncEngine:
                 home_tree(job, self.transfer_options.modes, self.compare)
             )
             try:
+                partial_files.ours_alone(scratch.descriptor)
                 staging = stack.enter_context(Staging(scratch))
                 run = _RsyncTransfer(self, job, copy_tree, staging, scratch, on_progress)
                 result = run.fetch(stop)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """As `struct_time` counts them: Monday is 0."""
@@ -87,6 +87,12 @@ class BandwidthTimetable:
         If more than one span includes the time, the smallest limit holds.
         """
         return min((span.limit for span in self.spans if span.includes(local)), default=None)
+
+    def shared(self, hosts: int) -> BandwidthTimetable:
+        """What each of so many hosts may take, so that all together keep to it."""
+        return BandwidthTimetable(
+            tuple(replace(span, limit=max(1, span.limit // hosts)) for span in self.spans)
+        )
 
 
 def constant(limit: int) -> BandwidthTimetable:

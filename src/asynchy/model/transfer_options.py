@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from asynchy.model.bandwidth import BandwidthTimetable
+from asynchy.model.cluster import ClusterAddress
 from asynchy.model.experiment import LeftOutCounts
 from asynchy.model.file_modes import GROUP_SHARED, Modes
 
@@ -23,6 +24,8 @@ class TransferOptions:
     """Keep what was fetched of a file when the transfer is cut off, and go on from there."""
     compress: bool = False
     """Compress on the way."""
+    cluster: ClusterAddress | None = None
+    """The Dask cluster whose hosts move files; None: this machine does."""
     streams: int | None = None
     """Connections of a transfer; None: as many as pay."""
     bandwidth: BandwidthTimetable | None = None

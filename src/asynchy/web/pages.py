@@ -179,7 +179,7 @@ def health(request: Request) -> Response:
         found_problems=list(site.reader.problems(live, states)),
         failed=failed,
         actions=catalogue.web_access.actions(30), doctor=catalogue.health.doctor(),
-        errors=errors,
+        errors=errors, hosts=site.hosts(),
         catalogue_bytes=catalogue.size() or None,
         took=duration(states.facts["seconds"]) if states else "",
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, Response
 
 from asynchy.errors import ActionRefused
 from asynchy.web.gate import Gate
+from asynchy.web.hosts import HostsReader
 from asynchy.web.reads import DashboardReader
 from asynchy.web.snapshot import StateView
 
@@ -45,6 +46,7 @@ class Site:
     reader: DashboardReader
     gate: Gate
     templates: Environment
+    _hosts: HostsReader | None = field(default=None, init=False)
 
     @classmethod
     def of(cls, request: Request) -> Site:
@@ -63,6 +65,13 @@ class Site:
             why = self.reader.keeper.problem or _SOON
             raise NoStatesYet(f"no states of experiments are known yet: {why}")
         return found
+
+    def hosts(self) -> HostsReader | None:
+        """Who asks the Dask scheduler of the config; None: there is no cluster."""
+        address = self.reader.settings.cluster
+        if self._hosts is None or self._hosts.address != address:
+            self._hosts = None if address is None else HostsReader(address)
+        return self._hosts
 
     def page(self, request: Request, name: str, **context: Any) -> HTMLResponse:
         """A page from a template."""

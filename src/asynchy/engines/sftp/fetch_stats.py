@@ -35,3 +35,11 @@ class FetchStats:
         elif not self.first_fault:
             self.first_fault, self.hint = text, event.hint
         self.faults[event.fault] += 1
+
+    def merge_faults(self, other: FetchStats) -> None:
+        """Count the faults of files that others fetched."""
+        for fault, number in other.faults.items():
+            self.faults[fault] += number
+        if not self.first_fault:
+            self.first_fault, self.hint = other.first_fault, other.hint
+        self.first_undated = self.first_undated or other.first_undated

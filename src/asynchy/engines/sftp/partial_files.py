@@ -7,6 +7,7 @@ range once its data is durable. Size and time of the data do not show which rang
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -18,6 +19,8 @@ from dataclasses import dataclass, field
 from asynchy.engines.chunks import Extent, joined, missing
 from asynchy.localfs.copy_tree import STAGING
 from asynchy.localfs.scratch_folder import LOCK
+from asynchy.localfs.shard_folders import SHARDS, fence
+from asynchy.model import heartbeat
 from asynchy.model.experiment import Entry
 
 _HEAD = re.compile(
@@ -25,6 +28,9 @@ _HEAD = re.compile(
 )
 _LINE = re.compile(rb"([0-9]{1,19}) ([0-9]{1,19}) ([0-9a-f]{8})")
 _JOURNAL = ".journal"
+_NEW = ".new"
+_COPIED = 4 << 20
+"""Bytes."""
 
 
 @dataclass
@@ -67,6 +73,26 @@ class Part:
         # crash costs only its range.
         os.write(self._journal, b"".join(lines))
 
+    def renew(self) -> None:
+        """Copy what is durable to a new file, which takes its place.
+
+        Whoever still has the old one open writes to a file that nobody will read.
+        """
+        new = self.name + _NEW
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        source = os.open(self.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.scratch)
+        try:
+            target = os.open(new, flags, 0o600, dir_fd=self.scratch)
+            try:
+                for extent in self.extents:
+                    _copy(source, target, extent)
+                os.fsync(target)
+            finally:
+                os.close(target)
+        finally:
+            os.close(source)
+        os.rename(new, self.name, src_dir_fd=self.scratch, dst_dir_fd=self.scratch)
+
     def close(self) -> None:
         """Let go of the journal."""
         if self._journal is not None:
@@ -99,9 +125,19 @@ def begin(scratch: int, entry: Entry) -> Part:
     return part
 
 
+def ours_alone(scratch: int) -> list[Part]:
+    """The parts that earlier runs left, once no host of such a run can write to them any more."""
+    shared = fence(scratch)
+    found = list(find(scratch))
+    if shared:
+        for part in found:
+            part.renew()
+    return found
+
+
 def find(scratch: int) -> Iterator[Part]:
     """The partial files that earlier runs left in a scratch folder; useless ones are removed."""
-    names = set(os.listdir(scratch)) - {LOCK, STAGING}
+    names = set(os.listdir(scratch)) - {LOCK, STAGING, SHARDS}
     for name in sorted(names):
         if not name.endswith(_JOURNAL):
             if name + _JOURNAL not in names:
@@ -114,6 +150,17 @@ def find(scratch: int) -> Iterator[Part]:
                     os.unlink(leftover, dir_fd=scratch)
         else:
             yield part
+
+
+def _copy(source: int, target: int, extent: Extent) -> None:
+    offset, length = extent
+    while length:
+        heartbeat.beat()
+        block = os.pread(source, min(length, _COPIED), offset)
+        if not block:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        done = os.pwrite(target, block, offset)
+        offset, length = offset + done, length - done
 
 
 def head(path: bytes, size: int, modified: int) -> bytes:

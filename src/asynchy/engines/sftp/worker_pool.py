@@ -62,6 +62,10 @@ class WorkerPool:
         """Give back a worker that is idle."""
         self._idle.put(worker)
 
+    def close(self) -> None:
+        """End the idle workers."""
+        self._idle.close()
+
     def prepare(self, number: int, concurrent: int) -> None:
         """Start `number` workers in advance, for a transfer that will begin in a moment.
 
