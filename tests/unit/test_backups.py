@@ -18,6 +18,7 @@ from asynchy.catalogue.backups import (
     check,
     complete_in,
     folder_of,
+    latest_in,
     remove_old,
     restore,
     to_restore,
@@ -89,7 +90,7 @@ def test_a_backup_has_what_was_committed_and_no_writer_waits_for_it(
         writer.execute("DELETE FROM attempts")
         made = back_up(path, NOW)
         writer.execute("COMMIT")
-    assert made.path == folder_of(path) / "2026-11-24T03-00-00Z.db"
+    assert made.path == folder_of(path) / "2026-11-24T03-00-00Z-1.db"
     assert [one.name for one in made.path.parent.iterdir()] == [made.path.name]
     (record,) = Catalogue.open_readonly(made.path).overview.copies()
     assert record.attempts == 1
@@ -117,7 +118,8 @@ def test_the_newest_backups_are_kept_and_other_files_are_left_alone(
     # The order is that in which they were made, also by a clock that is ahead for a while.
     made = [back_up(path, NOW + timedelta(days=day)) for day in (1, 300, 2, 3)]
     (folder_of(path) / "notes.txt").write_text("by hand")
-    remove_old(path, 2)
+    assert [one.made for one in made] == [NOW + timedelta(days=day) for day in (1, 300, 2, 3)]
+    assert remove_old(path, 2) == []
     assert backups(path) == [made[3], made[2]]
     assert (folder_of(path) / "notes.txt").exists()
 
@@ -131,11 +133,50 @@ def test_one_backup_a_day_is_made_and_what_goes_wrong_is_told(
     assert [one.made for one in backups(path)] == [
         NOW + timedelta(days=2), NOW + timedelta(days=1),
     ]  # fmt: skip
+    # A clock that was ahead for a day: from the next day on, there is one a day again.
+    for hours in (24 * 400, 72, 73, 74):
+        assert back_up_daily(settings, NOW + timedelta(hours=hours)) is None
+    assert [one.made for one in backups(path)] == [
+        NOW + timedelta(days=3), NOW + timedelta(days=400),
+    ]  # fmt: skip
     damage(path)
-    told = back_up_daily(settings, NOW + timedelta(days=3))
+    told = back_up_daily(settings, NOW + timedelta(days=4))
     assert told is not None and "the catalogue was not backed up" in told
     off: Any = SimpleNamespace(catalogue_address=path, backups=0)
-    assert back_up_daily(off, NOW + timedelta(days=3)) is None
+    assert back_up_daily(off, NOW + timedelta(days=4)) is None
+
+
+def test_backups_of_older_versions_are_older_than_those_with_a_number(
+    catalogue: Catalogue, path: Path
+) -> None:
+    made = back_up(path, NOW)
+    old = made.path.rename(made.path.with_name("2027-12-01T00-00-00Z.db"))
+    newer = back_up(path, NOW)
+    assert [one.path for one in backups(path)] == [newer.path, old]
+
+
+def set_complete(path: Path, copies: int) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE copies SET completed = NULL")
+        when = "2026-11-24 00:00:00.000000"
+        db.execute("UPDATE copies SET completed = ? WHERE id <= ?", (when, copies))
+
+
+def test_backups_of_an_emptier_catalogue_do_not_remove_those_that_know_more(
+    catalogue: Catalogue, path: Path, tmp_path: Path
+) -> None:
+    for at in range(4):
+        attempted(catalogue, f"{at}a", tmp_path)
+    made = []
+    for complete in (4, 4, 3, 1, 0, 0):
+        set_complete(path, complete)
+        made.append(back_up(path, NOW))
+    assert remove_old(path, 2) == [made[3], made[1]]
+    assert backups(path) == [made[5], made[4], made[3], made[1]]
+    set_complete(path, 4)
+    made += [back_up(path, NOW), back_up(path, NOW)]
+    assert remove_old(path, 2) == []
+    assert backups(path) == [made[7], made[6]]
 
 
 def test_a_restored_catalogue_is_the_backup_and_what_was_there_is_kept(
@@ -156,31 +197,26 @@ def test_a_restored_catalogue_is_the_backup_and_what_was_there_is_kept(
     assert epns(path) == ["1a"]
 
 
-def test_the_newest_backup_is_restored_unless_an_older_one_knows_far_more(
+def test_the_newest_backup_is_restored_unless_an_older_one_knows_more(
     catalogue: Catalogue, path: Path, tmp_path: Path
 ) -> None:
     for at in range(4):
         attempted(catalogue, f"{at}a", tmp_path)
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute("UPDATE copies SET completed = '2026-11-24 00:00:00.000000'")
+    set_complete(path, 4)
     full = back_up(path, NOW)
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute("UPDATE copies SET completed = NULL WHERE id < 3")
-    half = back_up(path, NOW + timedelta(days=1))
-    assert to_restore(path) == half.path
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute("UPDATE copies SET completed = NULL")
-    empty = back_up(path, NOW + timedelta(days=2))
-    assert [complete_in(one.path) for one in (full, half, empty)] == [4, 2, 0]
+    assert to_restore(path) == full.path
+    set_complete(path, 3)
+    fewer = back_up(path, NOW + timedelta(days=1))
+    assert [complete_in(one.path) for one in (full, fewer)] == [4, 3]
+    assert latest_in(full.path) == NOW
     with pytest.raises(CatalogueError) as error:
         to_restore(path)
-    assert str(empty.path) in error.value.message
-    assert f"{full.path} knows 4" in error.value.message
+    assert f"{fewer.path}, knows 3 complete copies, and {full.path} knows 4" in error.value.message
     full.path.write_bytes(b"not a database")
     assert complete_in(full.path) is None
     with pytest.raises(CatalogueError) as error:
         restore(path, full.path, NOW)
-    assert error.value.hint is not None and f"restore {empty.path}`" in error.value.hint
+    assert error.value.hint is not None and f"restore {fewer.path}`" in error.value.hint
 
 
 @pytest.mark.parametrize("content", [None, b"not a database", b""])

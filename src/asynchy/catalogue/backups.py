@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import sqlite3
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from asynchy.catalogue.foreign_files import opened_foreign
@@ -17,7 +18,8 @@ from asynchy.localfs.filesystem import fsync_path
 from asynchy.model.formatting import count, escaped, moment
 
 _STAMP = "%Y-%m-%dT%H-%M-%SZ"
-_NAME = f"{_STAMP}.db"
+_NAME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ)(?:-(\d+))?\.db", re.ASCII)
+"""Its time and its number; older versions gave no number."""
 _STORED = "%Y-%m-%d %H:%M:%S.%f"
 """How the catalogue stores a time."""
 _MOST = 20
@@ -26,9 +28,11 @@ _MOST = 20
 
 @dataclass(frozen=True, order=True)
 class Backup:
-    """One copy of the catalogue."""
+    """One copy of the catalogue. They sort by when they were made, whatever the clock said."""
 
+    number: int
     made: datetime
+    """As the clock said."""
     path: Path
 
 
@@ -42,9 +46,11 @@ def backups(catalogue: Path) -> list[Backup]:
     found = []
     with contextlib.suppress(OSError):
         for path in folder_of(catalogue).iterdir():
+            name = _NAME.fullmatch(path.name)
             with contextlib.suppress(ValueError):  # not one of ours
-                made = datetime.strptime(path.name, _NAME).replace(tzinfo=UTC)
-                found.append(Backup(made, path))
+                if name is not None:
+                    made = datetime.strptime(name[1], _STAMP).replace(tzinfo=UTC)
+                    found.append(Backup(int(name[2] or 0), made, path))
     return sorted(found, reverse=True)
 
 
@@ -58,26 +64,43 @@ def complete_in(backup: Path) -> int | None:
         return None
 
 
+def latest_in(backup: Path) -> datetime | None:
+    """When the latest attempt that a backup knows ended; None: it knows none, or cannot be read."""
+    try:
+        with opened_for_reading(backup) as db:
+            (ended,) = db.execute("SELECT max(ended) FROM attempts").fetchone()
+            return ended and datetime.fromisoformat(f"{ended}+00:00")
+    except (CatalogueError, sqlite3.Error, ValueError):
+        return None
+
+
 def to_restore(catalogue: Path) -> Path:
-    """The newest backup, unless an older one knows far more copies.
+    """The newest backup, unless an older one knows more complete copies.
 
     After a loss that nobody noticed, the service goes on with an empty catalogue, and backs it up.
 
     Raises:
         CatalogueError: a person has to choose, or there is none.
     """
-    found = [one.path for one in backups(catalogue)]
+    found = backups(catalogue)
     if not found:
         raise CatalogueError(f"there is no backup of {catalogue}", hint=advice(catalogue))
-    complete = {path: complete_in(path) or 0 for path in found}
-    newest, fullest = found[0], max(found, key=complete.__getitem__)
-    if 2 * complete[newest] < complete[fullest]:
-        few = count(complete[newest], "complete copy", "complete copies")
+    newest = found[0].path
+    known, fullest = max(_more_complete(found[1:], newest), default=(0, None))
+    if fullest is not None:
+        few = count(complete_in(newest) or 0, "complete copy", "complete copies")
         raise CatalogueError(
-            f"the newest backup, {newest}, knows {few}, and {fullest} knows {complete[fullest]:,}",
+            f"the newest backup, {newest}, knows {few}, and {fullest.path} knows {known:,}",
             hint="name the one to restore: `asynchy catalogue restore FILE`; nothing was changed",
         )
     return newest
+
+
+def _more_complete(older: list[Backup], newest: Path) -> list[tuple[int, Backup]]:
+    """The backups with more complete copies than the newest, each with how many; newest first."""
+    present = complete_in(newest) or 0
+    known = ((complete_in(one.path) or 0, one) for one in older)
+    return [(complete, one) for complete, one in known if complete > present]
 
 
 def back_up(catalogue: Path, now: datetime) -> Backup:
@@ -91,11 +114,9 @@ def back_up(catalogue: Path, now: datetime) -> Backup:
     if not catalogue.exists():
         raise CatalogueError(f"there is no catalogue {catalogue}", hint="nothing was backed up")
     made = now.astimezone(UTC).replace(microsecond=0)
-    # By a clock that was ahead once, older ones would pass for newer: their order is that of names.
     newest = next(iter(backups(catalogue)), None)
-    if newest is not None:
-        made = max(made, newest.made + timedelta(seconds=1))
-    target = folder_of(catalogue) / made.strftime(_NAME)
+    number = 1 if newest is None else newest.number + 1
+    target = folder_of(catalogue) / f"{made.strftime(_STAMP)}-{number}.db"
     new = target.with_name(f".{target.name}.new")
     try:
         target.parent.mkdir(mode=0o750, exist_ok=True)
@@ -122,17 +143,27 @@ def back_up(catalogue: Path, now: datetime) -> Backup:
     finally:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
-    return Backup(made, target)
+    return Backup(number, made, target)
 
 
-def remove_old(catalogue: Path, keep: int) -> None:
-    """Remove all backups but the newest ones.
+def remove_old(catalogue: Path, keep: int) -> list[Backup]:
+    """Remove all backups but the newest ones, and those of a catalogue that was since lost.
+
+    Of older ones that know more complete copies than the newest, the newest one and the one that
+    knows most are kept; these are returned.
 
     Raises:
         OSError: one cannot be removed.
     """
-    for old in backups(catalogue)[keep:]:
-        old.path.unlink(missing_ok=True)
+    found = backups(catalogue)
+    if len(found) <= keep:
+        return []
+    fuller = _more_complete(found[keep:], found[0].path)
+    kept = {fuller[0][1], max(fuller)[1]} if fuller else set()
+    for old in found[keep:]:
+        if old not in kept:
+            old.path.unlink(missing_ok=True)
+    return sorted(kept, reverse=True)
 
 
 def check(catalogue: Path) -> list[str]:

@@ -26,7 +26,8 @@ def back_up_daily(settings: Settings, now: datetime) -> str | None:
         return None
     try:
         new_backup = back_up(path, now)
-        remove_old(path, days_to_keep)
+        for kept in remove_old(path, days_to_keep):
+            log.info("%s is kept: it knows more complete copies than the newest", kept.path)
     except CatalogueError as error:
         problem = f"the catalogue was not backed up: {error}"
         log.error("%s (%s)", problem, error.hint)

@@ -15,6 +15,7 @@ from asynchy.catalogue.backups import (
     backups,
     check,
     complete_in,
+    latest_in,
     restore,
     to_restore,
 )
@@ -83,7 +84,7 @@ def check_catalogue(config: Path, /) -> int:
 def restore_catalogue(config: Path, /, backup: Path | None) -> None:
     """Replace the catalogue with a backup: the newest one, or BACKUP.
 
-    If an older one knows far more copies than the newest, you have to name it.
+    If an older one knows more complete copies than the newest, you have to name one.
     The replaced catalogue is kept beside it. mxsync compares again what happened after the backup
     was made, and fetches nothing twice.
     """
@@ -95,9 +96,9 @@ def restore_catalogue(config: Path, /, backup: Path | None) -> None:
         stack.enter_context(instance_lock(path, "epnalert"))
         _require_idle(path)
         kept = restore(path, chosen, datetime.now(UTC))
-    line(f"{path}: restored from {chosen}")
+    line(f"{path}: restored from {chosen}, with {_content(chosen)}")
     if kept is not None:
-        line(f"What was there is in {kept}")
+        line(f"What was there is in {kept}, with {_content(kept)}")
     if (pause := Catalogue.open_readonly(path).pauses.current(datetime.now(UTC))) is not None:
         line(f"In this backup, {pause.sentence}.")
 
@@ -120,6 +121,12 @@ def _file(config: Path) -> Path:
 def _known(backup: Path) -> str:
     complete = complete_in(backup)
     return "?" if complete is None else f"{complete:,}"
+
+
+def _content(path: Path) -> str:
+    latest = latest_in(path)
+    until = "no attempt in it" if latest is None else f"the latest attempt in it {moment(latest)}"
+    return f"complete copies: {_known(path)}, {until}"
 
 
 def _require_idle(path: Path) -> None:
