@@ -258,6 +258,26 @@ def test_a_folder_that_is_no_place_for_it_is_refused(home: Home) -> None:
     assert f"its folder {copy} is a symbolic link, which is not followed" in whole.stderr
 
 
+def test_a_folder_in_the_place_of_one_of_its_files_is_named_and_the_receipt_stays(
+    home: Home,
+) -> None:
+    prepared(home)
+    assert receipt(home).returncode == 0
+    beside = home.copy("12282a").parent
+    manifest_file = beside / "manifest-sha256.txt"
+    kept = manifest_file.rename(home.place / "manifest")
+    manifest_file.mkdir()
+    (manifest_file / "theirs").write_text("a member's")
+    give(manifest_file)
+    refused = receipt(home, "--unread")
+    assert refused.returncode == 1
+    assert f"{manifest_file} is a folder, in the place of a file" in refused.stderr
+    assert "move it away" in refused.stderr
+    manifest_file.rename(home.place / "theirs")
+    kept.rename(manifest_file)
+    bagit.Bag(str(beside)).validate()
+
+
 def test_with_receipt_true_each_transfer_ends_with_one(home: Home) -> None:
     source = prepared(home, receipt="true")
     copy = home.copy("12282a")

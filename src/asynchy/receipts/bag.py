@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -83,6 +84,7 @@ class Bag:
         self.complete = real / PAYLOAD == data
         """Whether the payload is there, too."""
         self._copy = copy
+        self._path = folder
         self._host = host
         self._files: dict[str, _BagFile] = {}
         self._stack = contextlib.ExitStack()
@@ -136,6 +138,7 @@ class Bag:
         self._write(_TAGS, "".join(f"{sha256}  {name}\n" for name, sha256 in tags).encode())
         for file in self._files.values():
             file.close()
+        self._refuse_folders()
         # Without its declaration it is not a bag: at no time can old and new files be taken for
         # one.
         self._remove(_DECLARATION)
@@ -157,6 +160,7 @@ class Bag:
 
     def _refuse_others(self, folder: Path) -> None:
         """Refuse to overwrite files of others, or a receipt of another experiment."""
+        self._refuse_folders()
         existing = {name for name in _ALL if is_there(self._folder, name)}
         if not existing or (_INFO in existing and _is_of(self._copy, self._folder)):
             return
@@ -164,6 +168,19 @@ class Bag:
             f"{folder} holds {escaped(min(existing))}, which is of no receipt of {self._copy.epn}",
             hint="name another folder with --out, or move away what is there",
         )
+
+    def _refuse_folders(self) -> None:
+        """Refuse before anything is removed: no file can take the place of a folder."""
+        for name in _ALL:
+            try:
+                mode = os.stat(name, dir_fd=self._folder, follow_symlinks=False).st_mode
+            except FileNotFoundError:
+                continue
+            if stat.S_ISDIR(mode):
+                raise ReceiptRefused(
+                    f"{self._path / name} is a folder, in the place of a file of the receipt",
+                    hint="move it away; nothing was changed",
+                )
 
     def _empty_scratch(self) -> int:
         with contextlib.suppress(FileExistsError):
