@@ -102,28 +102,38 @@ def test_a_fork_server_that_was_killed_is_replaced(one: WorkerProcess) -> None:
     assert one.end(0.0) == -1
 
 
-def test_a_fork_server_that_was_stopped_is_named_and_keeps_nobody_waiting(
-    one: WorkerProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_fork_server_that_does_not_answer_for_a_while_keeps_its_other_processes(
+    one: WorkerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fork_server, "_REAP_TIMEOUT", 0.2)
+    monkeypatch.setattr(fork_server, "_REAP_TIMEOUT", 0.1)
+    other = WorkerProcess(ECHO)
     process = asked(one, "hello")
     server = fork_server._fork_servers[ECHO]._process.pid
     os.kill(server, signal.SIGSTOP)
-    assert one.end(0.0) == -1
+    assert one.end(0.0) == -1  # nobody is kept waiting
     wait_until(lambda: not is_alive(process))
-    assert f"process {server}, which starts the streams, does not answer (it is stopped)" in (
-        caplog.text
-    )
+    assert asked(other, "still there")
+    os.kill(server, signal.SIGCONT)
+    monkeypatch.undo()
+    third = WorkerProcess(ECHO)  # an answer that came late is not taken for this one's
+    assert asked(third, "hello") == third._pid
+    assert fork_server._fork_servers[ECHO]._process.pid == server
+    other.pipe.send("end")
+    assert (other.end(5.0), third.end(0.0)) == (3, -signal.SIGKILL)
 
 
 def test_a_fork_server_that_was_stopped_is_replaced_when_a_process_is_wanted(
-    one: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+    one: WorkerProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(fork_server, "_MESSAGE_TIMEOUT", 0.2)
     first = asked(one, "hello")
-    os.kill(fork_server._fork_servers[ECHO]._process.pid, signal.SIGSTOP)
+    server = fork_server._fork_servers[ECHO]._process.pid
+    os.kill(server, signal.SIGSTOP)
     other = WorkerProcess(ECHO)
     assert asked(other, "hello") != first
+    assert f"process {server}, which starts the streams, does not answer (it is stopped)" in (
+        caplog.text
+    )
     other.end(0.0)
 
 

@@ -130,7 +130,8 @@ class _ForkServer:
                 pass_fds=[child_end.fileno()],
             )
         self._lock = threading.Lock()
-        self._has_forked = False
+        self._late_answers = 0
+        """Answers that nobody waits for any more; they come before the next one."""
         atexit.register(self.close)
 
     def close(self) -> None:
@@ -146,34 +147,47 @@ class _ForkServer:
 
     def fork(self, descriptor: int) -> int:
         with self._lock:
-            self._socket.settimeout(_MESSAGE_TIMEOUT if self._has_forked else _FORK_TIMEOUT)
+            self._socket.settimeout(_MESSAGE_TIMEOUT)
             socket.send_fds(self._socket, [_NUMBER.pack(_FORK)], [descriptor])
-            forked = self._answer()
-            self._has_forked = True
-            return forked
+            try:
+                try:
+                    return self._answer()
+                except TimeoutError:
+                    if subprocess_runner.is_stopped(self._process.pid):
+                        raise
+                # It loads the code, or the machine is slow: to kill it ends all its streams.
+                self._socket.settimeout(_FORK_TIMEOUT)
+                return self._answer()
+            except TimeoutError:
+                state = subprocess_runner.state_of(self._process.pid) or "it stands still"
+                log.warning(
+                    "process %s, which starts the streams, does not answer (%s); killing it",
+                    self._process.pid, state,
+                )  # fmt: skip
+                self._process.kill()
+                raise
 
     def reap(self, process: int) -> int:
         try:
             with self._lock:
                 self._socket.settimeout(2 * _REAP_TIMEOUT)
                 self._socket.sendall(_NUMBER.pack(process))
-                return self._answer()
+                try:
+                    return self._answer()
+                except TimeoutError:  # its other streams go on
+                    self._late_answers += 1
+                    return _UNKNOWN
         except OSError:
             return _UNKNOWN
 
     def _answer(self) -> int:
-        try:
+        while True:
             answer = self._socket.recv(_NUMBER.size)
-        except TimeoutError:  # those that it forked go with it
-            state = subprocess_runner.state_of(self._process.pid) or "it stands still"
-            log.warning(
-                "process %s, which starts the streams, does not answer (%s); killing it",
-                self._process.pid, state,
-            )  # fmt: skip
-            self._process.kill()
-            raise
-        if len(answer) != _NUMBER.size:
-            raise BrokenPipeError("it has died")
+            if len(answer) != _NUMBER.size:
+                raise BrokenPipeError("it has died")
+            if not self._late_answers:
+                break
+            self._late_answers -= 1
         number: int = _NUMBER.unpack(answer)[0]
         return number
 

@@ -61,13 +61,20 @@ def state_of(pid: int) -> str:
 
     A process that waits for a file system that hangs cannot be killed before that answers.
     """
+    states = {"T": "it is stopped", "t": "it is traced", "D": "it waits for a disk"}
+    return states.get(_state_letter(pid), "")
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process has been stopped by a signal, or by who traces it."""
+    return _state_letter(pid) in {"T", "t"}
+
+
+def _state_letter(pid: int) -> str:
     try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return ""
-    return {"T": "it is stopped", "t": "it is traced", "D": "it waits for a disk"}.get(
-        after_name.split()[0], ""
-    )
 
 
 def bound_to_parent(
