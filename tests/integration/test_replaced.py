@@ -65,6 +65,14 @@ def kept(home: Home) -> dict[str, bytes]:
     }
 
 
+def expired(home: Home) -> None:
+    """Have all that is kept be older than `keep-replaced`."""
+    folder = home.copy("12282a").with_name("data.asynchy-replaced")
+    old = datetime.now(UTC) - timedelta(days=91)
+    for at, path in enumerate(sorted(folder.iterdir())):
+        path.rename(folder / (old + timedelta(seconds=at)).strftime("%Y%m%dT%H%M%SZ"))
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_file_that_the_facility_shortened_takes_the_place_of_one_that_is_kept(
     home: Home, engine: str
@@ -79,7 +87,10 @@ def test_a_file_that_the_facility_shortened_takes_the_place_of_one_that_is_kept(
     said = look_again(home, code=1)
     assert kept(home) == {FRAME: good, "process.inp": info}
     assert f"{FRAME} became smaller at the facility: 0 B, before 800 B" in said
-    assert f"process.inp has zeros at the facility now where it had data, {len(info)} B" in said
+    assert (
+        f"process.inp has zeros at the facility now where it had data: {len(info)} B, before"
+        in said
+    )
     assert "the facility's version replaced 2 files (823 B); the earlier ones are kept in" in said
     words = "earlier versions of 2 files (823 B) are kept beside"
     assert words in asynchy(home, "status").stdout.replace("\n", " ")
@@ -372,9 +383,7 @@ def test_kept_versions_go_after_their_days_unless_their_place_has_less(home: Hom
     give(source)
     look_again(home, code=1)
     folder = home.copy("12282a").with_name("data.asynchy-replaced")
-    old = datetime.now(UTC) - timedelta(days=91)
-    for at, path in enumerate(sorted(folder.iterdir())):
-        path.rename(folder / (old + timedelta(seconds=at)).strftime("%Y%m%dT%H%M%SZ"))
+    expired(home)
     assert len(kept(home)) == 2
 
     home.configure(verify="source", keep_replaced=0)
@@ -416,3 +425,39 @@ def test_nothing_kept_goes_while_the_copy_is_not_proven_anew(home: Home) -> None
     assert asynchy(home, "verify", "12282a", "--restore").returncode == 0
     home.once()
     assert kept(home) == {FRAME: b"a person's"}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_zeros_within_a_file_of_the_same_size_are_told_and_the_good_one_stays(
+    home: Home, engine: str
+) -> None:
+    source = prepared(home, engine=engine)
+    (source / "process.inp").write_bytes(b"a" * 20_000)
+    give(source)
+    look_again(home)
+    (source / "process.inp").write_bytes(b"a" * 1000 + bytes(6000) + b"a" * 13_000)
+    os.utime(source / "process.inp", (1_700_000_000, 1_700_000_000))
+    give(source)
+    said = look_again(home, code=1)
+    words = "process.inp has zeros at the facility now where it had data: 20.0 kB, before 20.0 kB"
+    assert words in said
+    expired(home)
+    assert home.once().returncode == 1
+    assert kept(home) == {"process.inp": b"a" * 20_000}
+
+
+def test_nothing_kept_goes_while_only_sizes_and_times_are_known_of_the_copy(home: Home) -> None:
+    source = prepared(home)
+    home.configure(verify="size", engine="sftp")
+    old = (source / "process.inp").read_bytes()
+    (source / "process.inp").write_bytes(b"the second version, which is longer")
+    give(source)
+    look_again(home)
+    expired(home)
+    home.once()
+    assert kept(home) == {"process.inp": old}
+    words = "until the copy is proven by content (`asynchy verify`)"
+    assert words in asynchy(home, "status", "12282a").stdout.replace("\n", " ")
+    assert asynchy(home, "verify", "12282a").returncode == 0
+    home.once()
+    assert kept(home) == {}

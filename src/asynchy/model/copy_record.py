@@ -60,7 +60,8 @@ class Replaced:
     files: int = 0
     bytes: int = 0
     by_less: int = 0
-    """Kept files whose place now has a smaller file, one with zeros instead of data, or none."""
+    """Kept files whose place now has a smaller file, one with zeros instead of data, none, or one
+    that was not compared whole."""
 
     def __add__(self, other: Replaced) -> Replaced:
         """All of both."""
@@ -129,6 +130,11 @@ class CopyRecord:
     """The folder that is missing, or has no copy, if the place is unmounted; of a missing copy, the
     folder above it that is missing or empty, and in which there was no other. None: there is none.
     """
+
+    @property
+    def is_proven_by_content(self) -> bool:
+        """Whether the content of each of its files was compared with the facility's."""
+        return self.level is not None and self.level > Level.SIZE
 
     @property
     def is_damaged(self) -> bool:

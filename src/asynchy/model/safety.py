@@ -159,10 +159,12 @@ def replaced_words(copy: CopyRecord) -> str:
     replaced, destination = copy.replaced, copy.copy.destination
     number = count(replaced.files, "file")
     text = f"earlier versions of {number} ({size(replaced.bytes)}) are kept beside {destination}"
-    if not replaced.by_less:
-        return text
-    now = "the file in the copy now is smaller, has zeros, is gone, or cannot be read"
-    return f"{text}; for {replaced.by_less:,} of them, {now}"
+    if replaced.by_less:
+        now = "the file in the copy now is smaller, has zeros, is gone, or was not compared whole"
+        return f"{text}; for {replaced.by_less:,} of them, {now}"
+    if not copy.is_proven_by_content:
+        return f"{text} until the copy is proven by content (`asynchy verify`)"
+    return text
 
 
 def _unfinished(record: ExperimentRecord, copy: CopyRecord) -> str | None:
