@@ -36,6 +36,24 @@ def test_sighup_while_a_command_is_loaded_does_not_kill_it_and_is_heard_later(
     assert (run.returncode, run.stdout.strip()) == (0, said)
 
 
+def test_sighup_is_noted_before_a_module_is_loaded_that_takes_time() -> None:
+    code = (
+        "import builtins, sys\n"
+        "import _signal\n"
+        "handled = []\n"
+        "load = builtins.__import__\n"
+        "def loading(name, *rest, **more):\n"
+        "    if name in {'signal', 'enum', 'typing', 'threading'}:\n"
+        "        handled.append(_signal.getsignal(_signal.SIGHUP) != _signal.SIG_DFL)\n"
+        "    return load(name, *rest, **more)\n"
+        "builtins.__import__ = loading\n"
+        "import asynchy.cli.main\n"
+        "print(bool(handled) and all(handled))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stdout.strip() == "True", run.stderr
+
+
 @pytest.mark.parametrize(("error", "said"), [("KeyboardInterrupt", False), ("ValueError", True)])
 def test_an_interrupt_while_code_is_loaded_prints_no_traceback(error: str, said: bool) -> None:
     code = f"import asynchy.cli\nraise {error}"

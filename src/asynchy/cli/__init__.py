@@ -1,7 +1,10 @@
 """The commands: options in, text and exit codes out."""
 
-from asynchy.cli import signals, streams
+from asynchy.cli import first_moments
+
+first_moments.note_hangup()  # before anything else is loaded, which takes half a second
+first_moments.end_without_traceback()
+
+from asynchy.cli import streams  # noqa: E402
 
 streams.fill_gaps()  # before a file is opened
-signals.end_without_traceback()
-signals.note_hangup()  # before anything else is loaded, which takes half a second

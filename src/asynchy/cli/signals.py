@@ -9,8 +9,9 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 
+from asynchy.cli.first_moments import hangups
 from asynchy.errors import ExitCode
 from asynchy.model.cancellation import Stop
 
@@ -19,26 +20,6 @@ _CODES = {
     signal.SIGTERM: ExitCode.TERMINATED,
     signal.SIGHUP: ExitCode.HUNG_UP,
 }
-
-_hangups: list[int] = []
-"""Those that came before anybody knew what they mean."""
-
-
-def note_hangup() -> None:
-    """Note a SIGHUP from now on, unless who started us had it ignored: nohup(1)."""
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-        signal.signal(signal.SIGHUP, lambda number, _frame: _hangups.append(number))
-
-
-def end_without_traceback() -> None:
-    """Have an interrupt that nobody handles, such as one while code is loaded, say nothing."""
-    others = sys.excepthook
-
-    def said(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if not issubclass(kind, KeyboardInterrupt):
-            others(kind, error, trace)
-
-    sys.excepthook = said
 
 
 def end_on_interrupt() -> None:
@@ -53,8 +34,8 @@ def end_on_interrupt() -> None:
 def on_hangup(do: Callable[[], None]) -> None:
     """Do something at each SIGHUP, also for one that has come already."""
     signal.signal(signal.SIGHUP, lambda _number, _frame: do())
-    if _hangups:
-        _hangups.clear()
+    if hangups:
+        hangups.clear()
         do()
 
 
