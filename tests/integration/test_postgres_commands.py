@@ -56,7 +56,7 @@ def test_a_user_brings_experiments_home_and_asks_about_them(shared: Home) -> Non
     (copy,) = home.status("12282a")
     assert (copy["attempts"], copy["history"][0]["verdict"]) == (1, "complete")
 
-    called(home, "doctor")
+    assert "ok    catalogue: postgresql://asynchy@" in called(home, "doctor", code=1)  # no mail
     called(home, "walk")
     for command in (
         ("verify", "12282a"), ("audit",), ("status",), ("report", "at-risk"), ("report", "reconcile"),
@@ -74,7 +74,9 @@ def test_a_user_brings_experiments_home_and_asks_about_them(shared: Home) -> Non
     assert alert.returncode in {0, 6}, alert.stdout + alert.stderr
     walker = home.program.run("as-walker", "--config", home.config)
     assert walker.returncode == 0, walker.stdout + walker.stderr
-    assert "taken" in called(home, "catalogue", "import", str(home.place / "as-walker.db"))
+    file = str(home.place / "as-walker.sqlite")
+    called(home, "catalogue", "export", "--format", "sqlite-original", "--output", file)
+    assert "taken" in called(home, "catalogue", "import", file)
 
     called(home, "copies", "forget", "12283b", "--reason", "not wanted")
     assert PASSWORD not in home.log

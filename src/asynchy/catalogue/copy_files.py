@@ -165,7 +165,9 @@ class CopyFiles:
         """
         now = _seconds(datetime.now(UTC))
         rows = [(self.copy_id, file.path, file.size, file.modified, level, now) for file in arrived]
-        self._update(_ARRIVE, rows)
+        if rows:
+            with self.database.transaction([(_ARRIVE, rows)]) as db:
+                require_lease(db, self.lease)
 
     def _pages(
         self, values: dict[str, Any], found: tuple[int, int]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
+from asynchy.catalogue.bulk import Bulk, run_bulk
 from asynchy.errors import CatalogueError
 from asynchy.model.catalogue_address import CatalogueAddress, PostgresAddress, beside
 
@@ -79,13 +80,15 @@ class Database(ABC):
         return _kind(address).exists(address)
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, bulk: Sequence[Bulk] = ()) -> Iterator[Connection]:
         """All of it or, where an error is raised in it, nothing. One writes at a time.
+
+        `bulk`: inserts of many rows, which are run first.
 
         Raises:
             CatalogueError: the database cannot be used.
         """
-        with self.translated(), self.begun() as connection:
+        with self.translated(), self.begun(bulk=bulk) as connection:
             yield connection
             connection.commit()
 
@@ -100,17 +103,22 @@ class Database(ABC):
             yield connection
             connection.commit()
 
-    def begun(self, *, looks: bool = False) -> Connection:
+    def begun(self, *, looks: bool = False, bulk: Sequence[Bulk] = ()) -> Connection:
         """A connection with a transaction begun; unless that is committed, closing it ends it."""
         connection = self.engine.connect()
         try:
             if looks:
                 connection = connection.execution_options(**{LOOKS: True})
             connection.begin()
+            self.store(connection, bulk)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def store(self, connection: Connection, bulk: Sequence[Bulk]) -> None:
+        """Run inserts of many rows."""
+        run_bulk(connection, bulk)
 
     @abstractmethod
     def translated(self) -> contextlib.AbstractContextManager[None]:

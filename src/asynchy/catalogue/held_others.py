@@ -10,7 +10,6 @@ from sqlalchemy import and_, delete, exists, func, select, true, update
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.schema import copies, held_others, others
-from asynchy.catalogue.statements import run_sql
 from asynchy.model.experiment import EntryKind
 
 _PAGE = 5000
@@ -90,8 +89,8 @@ class HeldOthers:
         """Store what the copy holds, and what of it is lost."""
         rows = ((self.copy_id, one.path, one.target, one.lost) for one in found)
         while page := list(itertools.islice(rows, _PAGE)):
-            with self.database.transaction() as db:
-                run_sql(db, _KEEP, page)
+            with self.database.transaction([(_KEEP, page)]):
+                pass
 
     def forget_unlisted(self, listing: int) -> None:
         """Forget what the facility no longer has: nothing could bring it again."""

@@ -8,9 +8,10 @@ written, whichever database it is, and no two of ours wait for each other or hav
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -20,6 +21,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
+from asynchy.catalogue.bulk import Bulk, stage
 from asynchy.catalogue.database import LOOKS, Database
 from asynchy.catalogue.postgres_errors import is_away, told
 from asynchy.catalogue.sqlite_database import empty
@@ -44,6 +46,7 @@ SET TimeZone = 'UTC'; SET client_encoding = 'UTF8'; SET lock_timeout = '{_BUSY}s
 SET idle_in_transaction_session_timeout = '{_ALIVE}s'; SET default_transaction_isolation TO
 'read committed'; SET search_path TO "$user", public; SET lc_messages TO 'C'
 """
+_TAKE_LOCK = f"SELECT pg_advisory_xact_lock({_LOCK}, {WRITING})"
 _READS = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _NAMES = """
 SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -62,8 +65,9 @@ _CONNECT: dict[str, Any] = {
 class PostgresDatabase(Database):
     """A catalogue in a database of a PostgreSQL server."""
 
-    def __init__(self, address: PostgresAddress, engine: Engine, *, patient: bool = True) -> None:
-        super().__init__(address, engine)
+    def __init__(self, address: PostgresAddress, *, writing: bool, patient: bool = True) -> None:
+        super().__init__(address, _engine(address, writing=writing))
+        self._writing = writing
         self._patience = _BUSY if patient else 0
 
     @classmethod
@@ -75,13 +79,13 @@ class PostgresDatabase(Database):
                 program.
         """
         found = _server(address)
-        first = cls(found, _engine(found, writing=True), patient=found in _known)
+        first = cls(found, writing=True, patient=found in _known)
         with first.transaction() as connection:
             if found not in _known:
                 _check_server(found, connection)
             upgrade(found, connection, _names(connection), lambda _found: None)
         _known.add(found)
-        return cls(found, first.engine)
+        return cls(found, writing=True)
 
     @classmethod
     def open_readonly(cls, address: CatalogueAddress) -> Database:
@@ -91,7 +95,7 @@ class PostgresDatabase(Database):
             CatalogueError: it cannot be opened, or is of another version of asynchy.
         """
         found = _server(address)
-        first = cls(found, _engine(found, writing=False), patient=found in _known)
+        first = cls(found, writing=False, patient=found in _known)
         with first.looking() as connection:
             _check_server(found, connection)
             names = _names(connection)
@@ -99,7 +103,7 @@ class PostgresDatabase(Database):
                 return empty(found)
             check_version(found, connection, names)
         _known.add(found)
-        return cls(found, first.engine)
+        return cls(found, writing=False)
 
     @classmethod
     def preview(cls, address: CatalogueAddress) -> Database:
@@ -127,7 +131,7 @@ class PostgresDatabase(Database):
             CatalogueError: the server cannot be asked.
         """
         found = _server(address)
-        first = cls(found, _engine(found, writing=False), patient=found in _known)
+        first = cls(found, writing=False, patient=found in _known)
         with first.looking() as connection:
             return bool(_names(connection))
 
@@ -137,12 +141,21 @@ class PostgresDatabase(Database):
         with _translated(self.address):
             yield
 
-    def begun(self, *, looks: bool = False) -> Connection:
+    def store(self, connection: Connection, bulk: Sequence[Bulk]) -> None:
+        """Have the rows at the server by COPY, then take the lock, and insert them from there."""
+        wanted = [one for one in bulk if one[1]]
+        made = [stage(connection, number, one) for number, one in enumerate(wanted)]
+        if self._writing and not connection.get_execution_options().get(LOOKS, False):
+            connection.exec_driver_sql(_TAKE_LOCK)
+        for statement in itertools.chain(*made):
+            connection.exec_driver_sql(statement)
+
+    def begun(self, *, looks: bool = False, bulk: Sequence[Bulk] = ()) -> Connection:
         """A connection with a transaction begun; one to a server that is being restarted waits."""
         deadline = time.monotonic() + self._patience
         while True:
             try:
-                return super().begun(looks=looks)
+                return super().begun(looks=looks, bulk=bulk)
             except DBAPIError as error:
                 if time.monotonic() > deadline or not is_away(error.orig):
                     raise
@@ -229,8 +242,6 @@ def _new_engine(address: PostgresAddress, *, writing: bool) -> Engine:
     def _begin(connection: Connection) -> None:
         if not writing or connection.get_execution_options().get(LOOKS, False):
             connection.exec_driver_sql(_READS)
-        else:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK}, {WRITING})")
 
     return engine
 

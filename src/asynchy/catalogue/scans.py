@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from asynchy.catalogue import experiments as experiment_rows
+from asynchy.catalogue.bulk import Bulk
 from asynchy.catalogue.column_types import as_time
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.experiments import LegacyEpnRow
@@ -343,15 +344,13 @@ class ScanWriter:
             self._write()
 
     def _write(self) -> None:
-        with self._database.transaction() as db:
-            if self._files:
-                run_sql(db, self._upsert, self._files)
-            if self._folders:
-                run_sql(db, _UPSERT_FOLDER, self._folders)
-            if self._others:
-                run_sql(db, _UPSERT_OTHER, self._others)
-            if self._found:
-                run_sql(db, _KEEP_FOUND, self._found)
+        bulk: list[Bulk] = [
+            (self._upsert, self._files),
+            (_UPSERT_FOLDER, self._folders),
+            (_UPSERT_OTHER, self._others),
+            (_KEEP_FOUND, self._found),
+        ]
+        with self._database.transaction(bulk) as db:
             if self._listed:
                 run_sql(
                     db, "DELETE FROM frontier WHERE experiment_id = ? AND path = ?", self._listed

@@ -26,6 +26,7 @@ from asynchy.cli.commands.catalogue_backup import (
     check_catalogue,
     restore_catalogue,
 )
+from asynchy.cli.commands.catalogue_copy import copy_command
 from asynchy.cli.errors import handle_errors, say
 from asynchy.cli.lazy import loaded
 from asynchy.cli.legacy_options import FORMAT, zone
@@ -45,6 +46,7 @@ def catalogue_group() -> None:
 
 
 catalogue_group.add_command(backup_catalogue)
+catalogue_group.add_command(copy_command)
 catalogue_group.add_command(check_catalogue)
 catalogue_group.add_command(restore_catalogue)
 
