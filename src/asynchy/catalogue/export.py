@@ -153,9 +153,11 @@ def _every_file() -> Select[Any]:
 
 
 def _stream(catalogue: CatalogueAddress, query: Select[Any]) -> Iterator[Row[Any]]:
-    with Database.snapshot(catalogue).transaction() as connection:
-        with connection.execute(query, execution_options={"yield_per": _BATCH}) as rows:
-            yield from rows
+    with (
+        Database.snapshot(catalogue).transaction() as connection,
+        connection.execute(query, execution_options={"yield_per": _BATCH}) as rows,
+    ):
+        yield from rows
 
 
 def _plain(value: Any) -> Any:
