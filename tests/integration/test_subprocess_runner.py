@@ -365,3 +365,17 @@ def test_what_is_said_of_a_process_that_was_stopped() -> None:
         wait_until(lambda: subprocess_runner.state_of(process.pid) == "it is stopped")
         process.kill()
     assert not subprocess_runner.state_of(process.pid)
+
+
+def test_much_output_without_a_line_end_comes_whole_in_parts() -> None:
+    out: list[bytes] = []
+    ended = subprocess_runner.run(
+        ["head", "-c", "60000000", "/dev/zero"],
+        stop=Stop(),
+        on_stdout=out.append,
+        on_stderr=out.append,
+        environment={},
+    )
+    assert ended.code == 0
+    assert sum(map(len, out)) == 60_000_000
+    assert max(map(len, out)) <= 1 << 20

@@ -312,14 +312,19 @@ class _LineBuffer:
     def __init__(self, hand_over: Line, end: re.Pattern[bytes]) -> None:
         self._hand_over = hand_over
         self._end = end
-        self._partial_line = b""
+        self._parts: list[bytes] = []
+        """Of the line that has no end yet; joined once, however many they are."""
 
     def feed(self, data: bytes) -> None:
         """Take what was read; nothing more means the end of the stream."""
-        *lines, self._partial_line = self._end.split(self._partial_line + data)
-        if (not data or len(self._partial_line) > _MAX_LINE_BYTES) and self._partial_line:
-            lines.append(self._partial_line)
-            self._partial_line = b""
+        first, *others = self._end.split(data)
+        self._parts.append(first)
+        lines = []
+        if others or not data or sum(map(len, self._parts)) > _MAX_LINE_BYTES:
+            line = b"".join(self._parts)
+            lines = [line] if line or others else []
+            self._parts = others[-1:]
+        lines += others[:-1]
         for line in lines:
             for start in range(0, max(1, len(line)), _MAX_LINE_BYTES):
                 self._hand_over(line[start : start + _MAX_LINE_BYTES])
