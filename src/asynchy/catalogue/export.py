@@ -153,9 +153,10 @@ def _every_file() -> Select[Any]:
 
 
 def _stream(catalogue: CatalogueAddress, query: Select[Any]) -> Iterator[Row[Any]]:
+    streamed = {"yield_per": _BATCH}
     with (
         Database.snapshot(catalogue).transaction() as connection,
-        connection.execute(query, execution_options={"yield_per": _BATCH}) as rows,
+        connection.execute(query, execution_options=streamed) as rows,
     ):
         yield from rows
 
