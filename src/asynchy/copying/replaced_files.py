@@ -1,13 +1,14 @@
 """Earlier versions of files that are kept beside a copy: counted, reported, and removed in time.
 
 Both engines keep what they replace in a folder of its own for each run. It stays for
-`keep-replaced` days, and longer while the copy is not complete and proven again by content, or
-while the file in the place of a kept one is not known to be as good: it is smaller, has zeros where
-there were data, is gone, or was not compared whole. Only a person removes those.
+`keep-replaced` days, and longer while the copy is not complete and proven by content again, or
+while the place of a kept file has less than the kept one: a smaller file, zeros where there were
+data, or nothing; or while the two cannot be compared. Only a person removes those.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import stat
@@ -29,7 +30,7 @@ from asynchy.localfs.kept_files import (
     remove_if_empty,
     rename,
 )
-from asynchy.localfs.new_zeros import has_new_zeros
+from asynchy.localfs.lost_data import has_lost_data
 from asynchy.localfs.safe_tree import SafeTree
 from asynchy.model.copy_record import CopyRecord, Presence, Replaced
 from asynchy.model.experiment import Copy
@@ -43,8 +44,6 @@ log = logging.getLogger(__name__)
 _LINK = stat.S_IFLNK
 _MAX_NAMED = 10
 """Files that are named in the log."""
-_MAX_COMPARED = 16 * 2**30
-"""Bytes of a file that is compared with its earlier version; a larger one is kept for ever."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,7 @@ class _KeptVersions:
     now: int | None
     """Bytes of the facility's file in its place; None: there is none."""
     zeros: bool | None
-    """Whether that file has zeros where the kept one has something else; None: it is not known, as
-    one of them is too large or cannot be read."""
+    """Whether that file has zeros where the kept one has data; None: one cannot be read."""
 
     @property
     def size(self) -> int:
@@ -66,11 +64,11 @@ class _KeptVersions:
 
     @property
     def by_less(self) -> bool:
-        return self.is_gone or self.now is None or self.now < self.size
+        return self.now is None or self.now < self.size or self.zeros is not False
 
     @property
     def is_gone(self) -> bool:
-        """Whether its place may have nothing of it: no file, no bytes, zeros, or not compared."""
+        """Whether nothing of it is in its place: no file, no bytes, or zeros."""
         return not self.now or self.zeros is not False
 
     @property
@@ -79,11 +77,11 @@ class _KeptVersions:
         if self.now is None:
             return f"is not in its place; the earlier version has {size(self.size)}"
         sizes = f"{size(self.now)}, before {size(self.size)}"
-        if self.now < self.size:
-            return f"became smaller at the facility: {sizes}"
         if self.zeros is None:
-            return f"was not compared whole with its earlier version, which stays: {sizes}"
-        return f"has zeros at the facility now where it had data: {sizes}"
+            return "or the earlier version cannot be read, so that the two cannot be compared"
+        if self.zeros and self.now >= self.size:
+            return f"has zeros at the facility now where it had data: {sizes}"
+        return f"became smaller at the facility: {sizes}"
 
 
 def report_replaced(context: RunContext, copy: Copy, copy_id: int) -> None:
@@ -298,7 +296,7 @@ def _kept_in(
                 size = max(arrived, now.st_size)
             else:
                 size = now.st_size
-                zeros = _zeros_of(tree, kept_tree, path, min(kept_stat.st_size, size))
+                zeros = _has_lost_data(tree, kept_tree, path, min(kept_stat.st_size, size))
             yield _KeptVersions(path, kept_stat, size, zeros)
 
 
@@ -308,12 +306,12 @@ def _edited_since(copy_files: CopyFiles | None, path: bytes, now: os.stat_result
     return None if arrived is None or not is_edited(now, arrived) else arrived[0]
 
 
-def _zeros_of(tree: SafeTree, kept_tree: SafeTree, path: bytes, length: int) -> bool | None:
-    """Whether a file has zeros where its kept version has data; None: it is not known."""
-    if length > _MAX_COMPARED:
-        return None
+def _has_lost_data(tree: SafeTree, kept_tree: SafeTree, path: bytes, size: int) -> bool | None:
+    """Whether a file has zeros where the kept one has data; None: one of them cannot be read."""
     try:
-        return has_new_zeros(tree, kept_tree, path, length)
-    except OSError as error:  # what cannot be read is no evidence
-        log.warning("%s: %s", escaped(path), error.strerror)
+        with contextlib.ExitStack() as stack:
+            new_file = stack.enter_context(open(tree.open(path), "rb"))  # noqa: PTH123
+            kept_file = stack.enter_context(open(kept_tree.open(path), "rb"))  # noqa: PTH123
+            return has_lost_data(new_file.fileno(), kept_file.fileno(), size)
+    except OSError:
         return None

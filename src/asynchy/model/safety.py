@@ -159,12 +159,11 @@ def replaced_words(copy: CopyRecord) -> str:
     replaced, destination = copy.replaced, copy.copy.destination
     number = count(replaced.files, "file")
     text = f"earlier versions of {number} ({size(replaced.bytes)}) are kept beside {destination}"
-    if replaced.by_less:
-        now = "the file in the copy now is smaller, has zeros, is gone, or was not compared whole"
-        return f"{text}; for {replaced.by_less:,} of them, {now}"
-    if not copy.is_proven_by_content:
-        return f"{text} until the copy is proven by content (`asynchy verify`)"
-    return text
+    if not replaced.by_less:
+        until = " until the copy is proven by content (`asynchy verify`)"
+        return text if copy.is_proven_by_content else f"{text}{until}"
+    now = "the file in the copy now is smaller, has zeros, is gone, or cannot be read"
+    return f"{text}; for {replaced.by_less:,} of them, {now}"
 
 
 def _unfinished(record: ExperimentRecord, copy: CopyRecord) -> str | None:
