@@ -303,7 +303,7 @@ def test_after_a_restore_what_was_lost_since_the_backup_is_fetched(home: Home) -
 def test_a_value_that_no_catalogue_has_is_named_by_check_and_by_every_command(home: Home) -> None:
     state = used(home)
     with closing(sqlite3.connect(state / "catalogue.db")) as db, db:
-        db.execute("UPDATE copies SET completed = 'yesterday'")
+        db.execute("UPDATE attempts SET ended = 'yesterday'")
     for arguments in (["catalogue", "check"], ["status"]):
         run = home.program.run("asynchy", "--config", home.config, *arguments)
         assert run.returncode == 5, run.stdout + run.stderr

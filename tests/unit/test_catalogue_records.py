@@ -17,7 +17,8 @@ from sqlalchemy.pool import NullPool
 
 from asynchy.catalogue import Catalogue
 from asynchy.catalogue.notifications import PendingMail
-from asynchy.catalogue.odd_rows import names_epn
+from asynchy.catalogue.odd_rows import odd_rows
+from asynchy.catalogue.statements import names_epn
 from asynchy.errors import CatalogueError, DestinationTaken
 from asynchy.model.attempt import Attempt, Verdict
 from asynchy.model.epn import Epn
@@ -289,3 +290,33 @@ def test_only_what_came_is_announced_and_only_once(catalogue: Catalogue) -> None
     assert (more.again, more.experiment, more.files) == (True, COPY.experiment, 1)
     (unknown,) = tried(engine="rsync", files=None, bytes=None)
     assert unknown.again
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["destination = x'00ff'", "destination = 'data'", "completed = 'yesterday'", "verified = 5"],
+)
+def test_a_row_of_a_copy_that_cannot_be_read_is_left_out_alone_and_named(
+    catalogue: Catalogue, tmp_path: Path, change: str
+) -> None:
+    mine = replace(COPY, project_folder=tmp_path, destination=tmp_path / "12282a")
+    other = replace(mine, experiment=SAXS, destination=tmp_path / "saxs")
+    transferred(catalogue, mine)
+    transferred(catalogue, other)
+    assert odd_rows(catalogue.path) == ()
+    with closing(sqlite3.connect(catalogue.path)) as db, db:
+        db.execute(f"UPDATE copies SET {change} WHERE id = 1")
+    assert [one.copy for one in catalogue.overview.copies()] == [other]
+    (sentence,) = odd_rows(catalogue.path)
+    assert "1 row of `copies` left out, with a path or a time that is none: " in sentence
+    transferred(catalogue, mine)  # what is at home is looked at again
+
+
+def test_a_level_that_is_none_proves_nothing_and_is_named(catalogue: Catalogue) -> None:
+    transferred(catalogue, COPY)
+    with closing(sqlite3.connect(catalogue.path)) as db, db:
+        db.execute("UPDATE copies SET level = 'zz'")
+    assert [one.level for one in catalogue.overview.copies()] == [None]
+    (sentence,) = odd_rows(catalogue.path)
+    assert "taken as not proven, with a level that is none: " in sentence
+    assert str(COPY.destination) in sentence

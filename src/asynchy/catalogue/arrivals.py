@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.outbox import add
+from asynchy.catalogue.readable_copies import ReadableCopy
 from asynchy.catalogue.row_mapping import experiment_of
 from asynchy.catalogue.schema import attempts, claims, copies, experiments, held
 from asynchy.catalogue.statements import names_epn
@@ -42,7 +43,7 @@ class Arrivals:
             .join(latest, latest.c.copy_id == copies.c.id)
             .join(experiments, experiments.c.id == copies.c.experiment_id)
             .where(latest.c.latest > _SEEN, copies.c.id.not_in(select(claims.c.copy_id)))
-            .where(names_epn(experiments.c.epn))
+            .where(names_epn(experiments.c.epn), ReadableCopy())
             .order_by(latest.c.latest)
         )
         found: list[Arrival] = []

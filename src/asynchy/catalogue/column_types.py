@@ -71,15 +71,11 @@ def _from_utc_text(value: str | None) -> datetime | None:
     try:
         return None if value is None else datetime.fromisoformat(f"{value}+00:00")
     except ValueError:
-        raise _unreadable("time", value) from None
-
-
-def _unreadable(what: str, value: object) -> CatalogueError:
-    return CatalogueError(
-        f"the catalogue has a value in the place of a {what}: {escaped(repr(value), limit=60)}",
-        hint="nobody but asynchy may write to it; `asynchy catalogue restore` puts a backup in "
-        "its place",
-    )
+        raise CatalogueError(
+            f"the catalogue has a value in the place of a time: {escaped(repr(value), limit=60)}",
+            hint="nobody but asynchy may write to it; `asynchy catalogue restore` puts a backup in "
+            "its place",
+        ) from None
 
 
 _DAY = 86_400
@@ -106,8 +102,8 @@ class LevelNumber(TypeDecorator[Level]):
         return None if value is None else int(value)
 
     def process_result_value(self, value: int | None, dialect: Any) -> Level | None:
-        """From its number."""
+        """From its number; another program's value proves nothing, and `odd_rows` names it."""
         try:
             return None if value is None else Level(value)
         except ValueError:
-            raise _unreadable("level", value) from None
+            return None

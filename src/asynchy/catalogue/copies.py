@@ -176,7 +176,8 @@ class Catalogue:
     def copy_files(self, copy_id: int) -> CopyFiles:
         """What a copy holds."""
         with self._database.transaction() as db:
-            return self._holdings(db.execute(select(copies).where(copies.c.id == copy_id)).one())
+            query = select(copies.c.experiment_id).where(copies.c.id == copy_id)
+            return CopyFiles(self._database, copy_id, db.execute(query).scalar_one())
 
     def held_others(self, copy_id: int) -> HeldOthers:
         """The links and special files that a copy holds."""

@@ -195,7 +195,7 @@ class CopyFiles:
         """
         weak = or_(
             held.c.level.is_(None),
-            held.c.level < Level.SOURCE,
+            held.c.level != Level.SOURCE,
             held.c.damage.is_not(None),
         )
         if run is not None:
@@ -344,7 +344,7 @@ def _summed(db: Connection, copy_id: int, when: datetime) -> tuple[Level | None,
     query = select(
         func.min(held.c.level).label("weakest"),
         func.count().label("all"),
-        func.count(held.c.level).label("levels"),
+        func.count().filter(held.c.level.between(Level.SIZE, Level.SOURCE)).label("levels"),
         func.count(held.c.damage).label("damaged"),
         func.count().filter(held.c.damage == _EDITED).label("edited"),
         func.count().filter(held.c.damage == _MISSING).label("missing"),

@@ -42,7 +42,7 @@ def has_transfers() -> ColumnElement[bool]:
 def find_copy(copy: Copy) -> Any:
     """The query for the row of a copy."""
     return (
-        select(copies)
+        select(copies.c.id, copies.c.experiment_id, copies.c.forgotten)
         .join(experiments, experiments.c.id == copies.c.experiment_id)
         .where(
             experiments.c.beamline == copy.experiment.beamline,

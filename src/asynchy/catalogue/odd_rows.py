@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from asynchy.catalogue.database import Database
+from asynchy.catalogue.readable_copies import odd_copies
 from asynchy.catalogue.schema import due, experiments, ignore_entries, reported, visits
 from asynchy.catalogue.statements import names_epn
 from asynchy.model.catalogue_address import CatalogueAddress
@@ -30,4 +31,5 @@ def odd_rows(path: CatalogueAddress) -> tuple[str, ...]:
             number = count(len(values), "row")
             names = ", ".join(values[:_NAMED]) + (", …" if len(values) > _NAMED else "")
             said.append(f"{number} of `{table.name}` left out, with an EPN that is none: {names}")
-    return tuple(said)
+    with database.looking() as db:
+        return (*said, *odd_copies(db))

@@ -16,6 +16,7 @@ from asynchy.catalogue.column_types import UtcDateTime
 from asynchy.catalogue.copy_rows import has_transfers, leases, was_complete
 from asynchy.catalogue.database import Database
 from asynchy.catalogue.file_selection import held_of
+from asynchy.catalogue.readable_copies import ReadableCopy
 from asynchy.catalogue.row_mapping import copy_record_of, experiment_of
 from asynchy.catalogue.schema import (
     attempts,
@@ -111,9 +112,9 @@ class Overview:
     def places_below(self, folder: Path) -> list[Path]:
         """The places of the copies below the folder of a project that are or were complete."""
         mine = (copies.c.project_folder == str(folder)) & copies.c.forgotten.is_(None)
+        query = select(copies.c.destination).where(mine, was_complete, ReadableCopy())
         with self._database.transaction() as db:
-            places = db.scalars(select(copies.c.destination).where(mine, was_complete))
-            return list(map(Path, places))
+            return list(map(Path, db.scalars(query)))
 
     def some_files(self, copy: CopyRecord, most: int) -> list[CopyFile]:
         """At most `most` of the files that a copy holds undamaged, evenly from all of them."""
@@ -195,7 +196,7 @@ class Overview:
             held.c.path == files.c.path,
             held.c.size == files.c.size,
             held.c.modified == files.c.modified,
-            held.c.level >= int(level),
+            held.c.level.between(level, Level.SOURCE),
             held.c.damage.is_(None),
         )
         of = select(copies.c.experiment_id).where(copies.c.id == copy.id).scalar_subquery()
@@ -311,7 +312,7 @@ def _copies(db: Connection, epns: Collection[str]) -> dict[int, tuple[CopyRecord
         .outerjoin(tried, tried.c.copy_id == copies.c.id)
         .outerjoin(attempts, attempts.c.id == tried.c.last)
         .outerjoin(audits, audits.c.copy_id == copies.c.id)
-        .where(copies.c.forgotten.is_(None))
+        .where(copies.c.forgotten.is_(None), ReadableCopy())
         .order_by(copies.c.destination)
     )  # fmt: skip
     held_leases = leases(db)
