@@ -164,20 +164,21 @@ def _text(path: Path) -> str:
         return ""
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "paused"])
-def test_the_loss_of_a_host_costs_its_shards_and_nothing_else(
-    site: Site, number: signal.Signals
-) -> None:
+@pytest.mark.parametrize("how", ["killed", "its worker alone killed", "paused"])
+def test_the_loss_of_a_host_costs_its_shards_and_nothing_else(site: Site, how: str) -> None:
     big_files(site)
     result = site.fetch_beside()
     wait_until(lambda: site.moved > 40 * MIB)
     processes = site.cluster.family("two")
-    site.cluster.kill("two", number)
+    if how == "its worker alone killed":  # what it started asks for a signal at its death
+        site.cluster.processes["two"].kill()
+    else:
+        site.cluster.kill("two", signal.SIGSTOP if how == "paused" else signal.SIGKILL)
     found = result()
     assert (found.ok, found.reason) == (True, None)
     assert site.is_home() and site.nothing_else_is_there()
     before = {path: path.stat().st_mtime_ns for path in site.copy.destination.rglob("*")}
-    if number == signal.SIGSTOP:
+    if how == "paused":
         site.cluster.kill("two", signal.SIGCONT)  # it goes on, and knows nothing
     site.cluster.processes["two"].wait(30)
     wait_until(lambda: not any(is_alive(pid) for pid in processes))

@@ -15,7 +15,7 @@ Extent = tuple[int, int]
 MAX_CHUNK_BYTES = 64 << 20
 """Bytes of the largest work unit; also the alignment of the ranges of the largest files."""
 _MIN_CHUNK_BYTES = 4 << 20
-_FILE_COST = 32 << 10
+FILE_COST = 32 << 10
 """The fixed cost of a file, in bytes: to open, close, date and rename it."""
 _MAX_FILES = 50_000
 """Files of a work unit of whole files: with their names they take some 30 MB."""
@@ -61,7 +61,7 @@ class ChunkSize:
     @classmethod
     def of(cls, size: int, files: int) -> ChunkSize:
         """The size of chunks for `size` bytes in `files` files."""
-        target_cost = max(1, (size + files * _FILE_COST) // _UNITS_PER_EXPERIMENT)
+        target_cost = max(1, (size + files * FILE_COST) // _UNITS_PER_EXPERIMENT)
         return cls(min(MAX_CHUNK_BYTES, max(_MIN_CHUNK_BYTES, 1 << (target_cost.bit_length() - 1))))
 
     @classmethod
@@ -71,15 +71,13 @@ class ChunkSize:
         It makes more if one would have too many files to be kept in memory.
         """
         target_cost = (
-            max(_MIN_CHUNK_BYTES, (size + files * _FILE_COST) // units)
-            if units > 1
-            else sys.maxsize
+            max(_MIN_CHUNK_BYTES, (size + files * FILE_COST) // units) if units > 1 else sys.maxsize
         )
         return cls(target_cost, ranges=False, chunks=_MAX_FILES)
 
     def units(self, size: int, files: int) -> int:
         """The approximate number of work units for `size` bytes in `files` files."""
-        return max(1, -(-(size + files * _FILE_COST) // self.bytes))
+        return max(1, -(-(size + files * FILE_COST) // self.bytes))
 
     @property
     def largest_whole(self) -> int:
@@ -100,7 +98,7 @@ def work_units(
     for entry in entries:
         for chunk in _chunks(entry, chunk_size, existing.get(entry.path)):
             chunks.append(chunk)
-            cost += chunk.length + _FILE_COST
+            cost += chunk.length + FILE_COST
             if cost >= chunk_size.bytes or len(chunks) >= chunk_size.chunks:
                 yield WorkUnit(number, tuple(chunks))
                 chunks, cost, number = [], 0, number + 1

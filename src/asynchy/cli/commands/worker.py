@@ -13,6 +13,7 @@ from asynchy.cli import logging_setup
 from asynchy.cli.errors import handle_errors
 from asynchy.config import load
 from asynchy.config.executor import scheduler_address
+from asynchy.config.file_access import reachable
 from asynchy.engines.cluster.client import require_package
 from asynchy.errors import ClusterError, ExitCode
 from asynchy.model.cluster import ClusterAddress
@@ -102,10 +103,10 @@ def _cluster(config: Path, given: dict[str, Any]) -> ClusterAddress:
         raise click.UsageError("either --scheduler or --scheduler-file")
     if found.scheduler or found.scheduler_file:
         return found
+    name_it = "name the scheduler with --scheduler or --scheduler-file"
+    if not reachable(config.exists):
+        raise click.UsageError(f"{name_it}; there is no config {config} that could name it")
     cluster = load(config).settings.cluster
     if cluster is None:
-        raise click.UsageError(
-            f"name the scheduler with --scheduler or --scheduler-file; in {config}, `executor` is "
-            "local"
-        )
+        raise click.UsageError(f"{name_it}; in {config}, `executor` is local")
     return cluster

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
-from asynchy.engines.chunks import Chunk, Extent, WorkUnit, joined, missing
+from asynchy.engines.chunks import FILE_COST, Chunk, Extent, WorkUnit, joined, missing
 from asynchy.engines.sftp.fetch_stats import FetchStats
 from asynchy.engines.sftp.messages import Task
 from asynchy.model.bandwidth import BandwidthTimetable
@@ -14,8 +14,6 @@ from asynchy.ssh.server import Server
 
 SECONDS = 90.0
 """What a shard is to take, once it is known how fast they are."""
-_FILE = 32 << 10
-"""What a file costs besides its bytes, in bytes; as for chunks."""
 _FIRST = 512 << 20
 """Bytes of a shard at most while it is not known how fast they are."""
 _SMALLEST = 16 << 20
@@ -146,7 +144,7 @@ class ShardSize:
     @classmethod
     def of(cls, size: int, files: int) -> ShardSize:
         """For so many bytes in so many files."""
-        return cls(size + files * _FILE)
+        return cls(size + files * FILE_COST)
 
     def cost(self, places: int) -> float:
         """What the next one may cost, in bytes, where so many are worked on at a time."""
@@ -172,4 +170,4 @@ class ShardSize:
 
 
 def _cost(units: Iterable[WorkUnit]) -> int:
-    return sum(unit.bytes + len(unit.chunks) * _FILE for unit in units)
+    return sum(unit.bytes + len(unit.chunks) * FILE_COST for unit in units)
