@@ -18,6 +18,7 @@ CHECK_AGAIN = "What to do: correct the file; `asynchy config check FILE` looks a
 CONFIGS = [  # a pattern in the config, what stands there instead, and what is said of it
     (r"^beamline:", " beamline:", ":6: not YAML: a quote or bracket is not closed in this line or above it, or the line is not indented as those above"),
     (r"^beamline:.*", "retention-days:\n\tmx: 90", ":7: not YAML: a tab, or another character that YAML does not take here; indent with blanks"),
+    (r"^max-tasks: 2", "max-tasks: 2\nretention-days: {mx: ninety}", ":19: retention-days.mx: found 'ninety'; accepted is a number of days, such as 90"),
     (r'^beamline: "mx"', 'beamline: "mx', ":7: not YAML: a quote or bracket is not closed in this line or above it, or the line is not indented as those above"),
     (r"^max-tasks: 2", "max-tasks: two", ":18: max-tasks: found 'two'; accepted is a whole number"),
     (r"^max-tasks: 2", "max-task: 2", ":18: max-task: unknown key; did you mean max-tasks?"),

@@ -290,16 +290,28 @@ def _hours(value: object) -> str:
     return str(value)
 
 
-def _retention(value: object) -> dict[str, int]:
-    days = value if isinstance(value, dict) else {ANY_BEAMLINE: value}
-    for beamline, number in days.items():
-        if beamline != ANY_BEAMLINE:
-            checked_segment(beamline)
-        if not re.fullmatch("[1-9][0-9]{0,4}", str(number)):
-            raise ValueError(
+def _retention(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        if not _is_days(value):
+            accepted = (
                 f"a number of days, or one for each beamline: {{mx: 90, {ANY_BEAMLINE}: 180}}"
             )
-    return {beamline: int(str(number)) for beamline, number in days.items()}
+            raise ValueError(accepted)
+        return {ANY_BEAMLINE: value}
+    for beamline in value:
+        if beamline != ANY_BEAMLINE:
+            checked_segment(beamline)
+    return value
+
+
+def _number_of_days(value: object) -> int:
+    if not _is_days(value):
+        raise ValueError("a number of days, such as 90")
+    return int(str(value))
+
+
+def _is_days(value: object) -> bool:
+    return re.fullmatch("[1-9][0-9]{0,4}", str(value)) is not None
 
 
 FilePath = Annotated[Path, BeforeValidator(_path)]
@@ -369,4 +381,6 @@ Bandwidth = Annotated[int, BeforeValidator(_bandwidth)]
 BandwidthEntries = BeforeValidator(_bandwidth_entries)
 Days = Annotated[str, BeforeValidator(_days)]
 Hours = Annotated[str, BeforeValidator(_hours)]
-Retention = Annotated[dict[str, int], BeforeValidator(_retention)]
+Retention = Annotated[
+    dict[str, Annotated[int, BeforeValidator(_number_of_days)]], BeforeValidator(_retention)
+]
