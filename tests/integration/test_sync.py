@@ -330,6 +330,9 @@ def test_a_list_of_epns_is_fetched_and_what_is_not_known_costs_no_other(
     assert history.at_home == ["12a", "13b"]
     assert "99z" in run.stdout and "the catalogue does not know it" in run.stdout
     assert "no EPN: epns.txt, line 4: nonsense" in run.stderr
+    listed.write_text("12a, 13b,14c\n")
+    assert history.sync("--list", str(listed)).returncode == 0
+    assert history.at_home == ["12a", "13b", "14c"]
     listed.write_text("99z\n98z\n")
     none = history.sync("--list", str(listed))
     assert (none.returncode, "does not know 98z, 99z" in none.stderr) == (5, True)
