@@ -292,6 +292,7 @@ def test_only_what_came_is_announced_and_only_once(catalogue: Catalogue) -> None
     assert unknown.again
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize(
     "change",
     ["destination = x'00ff'", "destination = 'data'", "completed = 'yesterday'", "verified = 5"],
@@ -312,6 +313,7 @@ def test_a_row_of_a_copy_that_cannot_be_read_is_left_out_alone_and_named(
     transferred(catalogue, mine)  # what is at home is looked at again
 
 
+@pytest.mark.sqlite_only
 def test_a_level_that_is_none_proves_nothing_and_is_named(catalogue: Catalogue) -> None:
     transferred(catalogue, COPY)
     with closing(sqlite3.connect(catalogue.path)) as db, db:
