@@ -17,7 +17,7 @@ SECONDS = 90.0
 _FIRST = 512 << 20
 """Bytes of a shard at most while it is not known how fast they are."""
 _SMALLEST = 16 << 20
-_LAST = 4.0
+_LAST = 2.0
 """Seconds that a shard takes at least, at the end: as much may some hosts wait for the others."""
 _MOST_FILES = 20_000
 """Files of a shard: with their names they are some 4 MB, which the scheduler keeps."""
