@@ -13,12 +13,12 @@ from asynchy.localfs.lost_data import has_lost_data
 MIB = 1 << 20
 
 
-def lost(tmp_path: Path, earlier: bytes, now: bytes) -> bool:
+def lost(tmp_path: Path, earlier: bytes, now: bytes, size: int | None = None) -> bool:
     (tmp_path / "earlier").write_bytes(earlier)
     (tmp_path / "now").write_bytes(now)
     one, other = (os.open(tmp_path / name, os.O_RDONLY) for name in ("now", "earlier"))
     try:
-        return has_lost_data(one, other, min(len(earlier), len(now)))
+        return has_lost_data(one, other, size or min(len(earlier), len(now)))
     finally:
         os.close(one)
         os.close(other)
@@ -67,3 +67,11 @@ def test_runs_shorter_than_a_sector_are_ordinary_data(
 def test_other_data_are_no_loss_and_nothing_is_none(tmp_path: Path) -> None:
     assert not lost(tmp_path, data(5000), data(5001))
     assert not lost(tmp_path, b"", b"")
+
+
+@pytest.mark.parametrize(("earlier", "now"), [(600, 1000), (1000, 600)])
+def test_a_file_that_became_shorter_meanwhile_is_an_error(
+    tmp_path: Path, earlier: int, now: int
+) -> None:
+    with pytest.raises(OSError, match="it became shorter"):
+        lost(tmp_path, data(earlier), bytes(now), size=1000)

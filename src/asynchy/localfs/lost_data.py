@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ def has_lost_data(descriptor: int, earlier: int, size: int) -> bool:
     if it is all that the last, shorter sector has.
 
     Raises:
-        OSError: one of the two cannot be read.
+        OSError: one of the two cannot be read, or is shorter than `size`.
     """
     last_sector = (size - 1) // _SECTOR_BYTES * _SECTOR_BYTES
     return any(
@@ -38,7 +39,7 @@ def _zero_runs(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
     """Where a run began that reaches the end of the block before."""
     for offset in range(0, size, _BLOCK_BYTES):
         heartbeat.beat()
-        block = os.pread(descriptor, min(_BLOCK_BYTES, size - offset), offset)
+        block = _read(descriptor, min(_BLOCK_BYTES, size - offset), offset)
         position = _run_end(block, 0) if pending is not None else 0
         if pending is not None and position == len(block):
             continue
@@ -55,6 +56,16 @@ def _zero_runs(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
         yield pending, size
 
 
+def _read(descriptor: int, length: int, offset: int) -> bytes:
+    data = b""
+    while len(data) < length:  # a network file system may give less than was asked for
+        part = os.pread(descriptor, length - len(data), offset + len(data))
+        if not part:
+            raise OSError(errno.EIO, "it became shorter while it was read")
+        data += part
+    return data
+
+
 def _run_end(block: bytes, start: int) -> int:
     match = _ZERO_RUN.match(block, start)
     return match.end() if match else start
@@ -63,6 +74,6 @@ def _run_end(block: bytes, start: int) -> int:
 def _has_data(descriptor: int, start: int, end: int) -> bool:
     for offset in range(start, end, _BLOCK_BYTES):
         heartbeat.beat()
-        if any(os.pread(descriptor, min(_BLOCK_BYTES, end - offset), offset)):
+        if any(_read(descriptor, min(_BLOCK_BYTES, end - offset), offset)):
             return True
     return False
