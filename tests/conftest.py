@@ -7,6 +7,7 @@ proves nothing. The facility's sshd runs as that user, too.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
 import json
 import os
@@ -226,6 +227,15 @@ def warm_commands(preloaded: str) -> WarmCommands:
     return warm
 
 
+@contextmanager
+def originals_lock(kind: int) -> Iterator[None]:
+    """LOCK_EX while a test runs an original program, LOCK_SH while another asks the doctor."""
+    path = Path(tempfile.gettempdir()) / f"asynchy-test-originals-{os.getuid()}.lock"
+    with path.open("w") as file:
+        fcntl.flock(file, kind)
+        yield
+
+
 @dataclass
 class Program:
     """The console scripts, run as a user would run them."""
@@ -263,6 +273,13 @@ class Program:
         return {key: value for key, value in found.items() if value}
 
     def run(self, *command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        """As `_run`; the doctor sees no original program that another test runs."""
+        if "doctor" not in command:
+            return self._run(*command, **options)
+        with originals_lock(fcntl.LOCK_SH):
+            return self._run(*command, **options)
+
+    def _run(self, *command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; its output never holds a traceback.
 
         In a process forked from one that has loaded it, unless it needs a new one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ from simulator.config import write_config
 from simulator.experiments import mx_experiment
 from simulator.facility import Facility
 from simulator.portal.handle import OMIT
-from tests.conftest import as_user, give, wait_until
+from tests.conftest import as_user, give, originals_lock, wait_until
 
 pytestmark = [pytest.mark.extra, pytest.mark.timeout(600)]
 
@@ -183,8 +184,9 @@ class OldSite:
 @pytest.fixture
 def old_site(place: Path, facility: Facility) -> Iterator[OldSite]:
     site = OldSite(place / "site", facility)
-    yield site
-    site.run("systemctl stop mx_sync")
+    with originals_lock(fcntl.LOCK_EX):
+        yield site
+        site.run("systemctl stop mx_sync")
 
 
 def test_the_page_leads_there_and_back_again(old_site: OldSite) -> None:
