@@ -189,6 +189,20 @@ def test_an_unknown_experiment_is_not_found(site: Site) -> None:
     assert site.reader.get("/experiments/1a").headers["location"] == "/experiments/mx/1a"
 
 
+def test_what_is_left_out_is_said_beside_complete(site: Site) -> None:
+    site.home.experiment("1g", complete=True)
+    with closing(sqlite3.connect(site.home.catalogue_path)) as db, db:
+        counts = "UPDATE experiments SET dot_files = 2, symlinks = 3, special_files = 1"
+        db.execute(f"{counts} WHERE epn = '1g'")
+    text = "2 dot files or folders, 3 links, 1 special file"
+    wait_until(lambda: text in site.reader.get("/experiments/mx/1g").data.decode())
+    assert f"; left out: {text}" in site.reader.text("/experiments/mx/1g")
+    assert f"left out: {text}" in site.reader.text("/experiments?q=1g")
+    assert f'"{text}"' in site.reader.get("/experiments.csv?q=1g").data.decode()
+    assert json.loads(site.reader.get("/experiments.json?q=1g").data)[0]["left_out"] == text
+    assert "; left out: not counted" in site.reader.text("/experiments/mx/1a")
+
+
 def test_csv_has_no_cell_that_a_spreadsheet_takes_for_a_formula(site: Site) -> None:
     site.home.experiment("1f", title="=HYPERLINK(1)")
     wait_until(lambda: b"1f" in site.reader.get("/experiments.csv").data)

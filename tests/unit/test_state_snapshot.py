@@ -22,7 +22,8 @@ def row(epn: str, **changes: Any) -> ExperimentSummary:
         "state": "at_home", "cause": "", "is_settled": True, "is_asked_for": False, "why": "",
         "next_step": "", "attention": "", "title": "", "person": "", "email": "", "measured": NOW,
         "year": "2026", "files": 2, "bytes": 10, "home_files": 2, "home_bytes": 10, "damaged": 0,
-        "level": "size", "completed": NOW, "verified": NOW, "destination": "/p", "source": "/d",
+        "level": "size", "completed": NOW, "verified": NOW, "left_out": "",
+        "destination": "/p", "source": "/d",
         "vanished": None, "risk": "", "kept_until": None, "suggestion": "",
         "suggestion_reason": "",
     }  # fmt: skip

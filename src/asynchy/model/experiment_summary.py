@@ -51,6 +51,10 @@ class ExperimentSummary:
     """The level of proof of the copy that counts; empty: none."""
     completed: datetime | None
     verified: datetime | None
+    left_out: str
+    """What is not brought home because of its kind, such as `2 links`, or `not counted`; empty:
+    nothing is, or there is no complete copy.
+    """
     destination: str
     """The place at home that the config asks for, or where its copy is; empty: not known."""
     source: str

@@ -20,7 +20,7 @@ from asynchy.catalogue import Catalogue
 from asynchy.catalogue.reading import ScratchFolder
 from asynchy.catalogue.state_snapshot import StateSnapshot, write_state_snapshot
 from asynchy.config import Settings, load
-from asynchy.model.copy_record import Presence
+from asynchy.model.copy_record import CopyRecord, Presence
 from asynchy.model.experiment import Experiment
 from asynchy.model.experiment_state import ExperimentState, State
 from asynchy.model.experiment_summary import ExperimentSummary
@@ -170,6 +170,7 @@ def summary(  # noqa: PLR0913 - all that is known of it
         level=copy.level.word if copy and copy.level and copy.completed else "",
         completed=copy.completed if copy else None,
         verified=copy.verified if copy else None,
+        left_out=_left_out(copy) if copy and copy.completed else "",
         destination=escaped(str(place)) if place else "",
         source=escaped(record.source),
         vanished=record.vanished,
@@ -178,6 +179,10 @@ def summary(  # noqa: PLR0913 - all that is known of it
         suggestion=suggestion.project if suggestion else "",
         suggestion_reason=suggestion.reason if suggestion else "",
     )
+
+
+def _left_out(copy: CopyRecord) -> str:
+    return "not counted" if copy.left_out is None else str(copy.left_out)
 
 
 def _urgency(row: ExperimentSummary) -> tuple[int, bool, datetime, float, int, str, str]:
