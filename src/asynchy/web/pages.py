@@ -206,6 +206,11 @@ async def act(request: Request) -> Response:
     viewer: Viewer = request.state.viewer
     form = await form_of(request)
     site.gate.check_form(request, viewer, form)
+    back = form.get("back", "/")
+    if not _is_here(back):  # before anything is done
+        raise ActionRefused(
+            "the form names a page of another site: nothing was done", hint="load the page again"
+        )
     asked = ActionRequest.of(_action(request), form)
     reader = site.reader
 
@@ -215,12 +220,14 @@ async def act(request: Request) -> Response:
         return said
 
     said = await run_in_threadpool(done)
-    back = form.get("back", "/")
-    if not back.startswith("/") or back.startswith(("//", "/\\")):
-        raise ActionRefused("the form names a page of another site", hint="load the page again")
     response = RedirectResponse(back, 303)
     site.tell(response, said)
     return response
+
+
+def _is_here(link: str) -> bool:
+    """Whether a link leads to a page of this site, as browsers read it."""
+    return link.startswith("/") and not link.startswith(("//", "/\\"))
 
 
 def _action(request: Request) -> Action:
@@ -240,7 +247,7 @@ async def login(request: Request) -> Response:
     form = await form_of(request)
     site.check_login_form(request)
     back = form.get("next", "/")
-    if not back.startswith("/") or back.startswith(("//", "/\\")):
+    if not _is_here(back):
         back = "/"
     cookie = await run_in_threadpool(site.gate.begin_session, request, form.get("token", ""))
     if cookie is None:
