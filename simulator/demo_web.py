@@ -26,7 +26,7 @@ from simulator.portal.handle import OMIT
 from simulator.scratch import new_folder, remove
 
 _SCRIPTS = Path(sys.executable).parent
-_PROJECTS = {"12282": "ny79", "8020": "ny79", "19754": "kx12", "12283": "ny79", "21007": "kx12"}
+_PROJECTS = {"12282": "ny79", "8020": "ny79", "19754": "kx12", "12283": "ny79"}
 _INTERVAL = 60.0  # seconds
 """Seconds between two new experiments."""
 _LINK = "4 MB"
@@ -76,16 +76,24 @@ def main() -> int:
             stack.enter_context(running(made.config, "mxsync", "--execute"))
             stack.enter_context(running(made.config, "asynchy", "web"))
             print(f"\nThe token to log in with: {token}\nCtrl-C ends the demo.\n", flush=True)
-            for number in itertools.count():
+            for epn in later_epns():
                 time.sleep(_INTERVAL)
+                if epn.endswith("a"):
+                    command(made.config, "map", "add", epn, "kx12")
                 # Before the visit that runs began: what was measured after that waits for its end.
-                made.measured(f"21007{ascii_lowercase[number % 26]}", timedelta(hours=6))
+                made.measured(epn, timedelta(hours=6))
                 command(made.config, "now")
     except KeyboardInterrupt:
         print("\nThe demo ends.", flush=True)
     finally:
         remove(folder)
     return 0
+
+
+def later_epns() -> Iterator[str]:
+    """The EPNs of one new experiment after the other, without end; none of them twice."""
+    for proposal in itertools.count(21007):
+        yield from (f"{proposal}{letter}" for letter in ascii_lowercase)
 
 
 @contextlib.contextmanager
