@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -22,8 +23,11 @@ class Keeper(SnapshotKeeper):
         super().__init__(Path("config.yml"))
         self.turns = 0
         self.trouble: str | Exception | None = None
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
 
     def _derived(self, target: Path) -> str | None:
+        self.may_go_on.wait(60)
         self.turns += 1
         if isinstance(self.trouble, Exception):
             raise self.trouble
@@ -65,18 +69,22 @@ def test_without_any_states_the_problem_is_told_at_once() -> None:
         assert keeper.problem == "no catalogue" and time.monotonic() - began < 30
 
 
-def test_nothing_is_derived_while_nobody_looks_and_a_look_brings_new_states(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(snapshot, "_LOOKED", 0.0)
+def test_nothing_is_derived_while_nobody_looks_and_a_look_shows_old_states_at_once() -> None:
     keeper = Keeper()
     with keeper.running():
         assert keeper.first(10) is not None
+        keeper._looked -= 1000
+        wait_until(lambda: keeper._ended == keeper._begun)
+        time.sleep(0.1)
         turns = keeper.turns
         time.sleep(0.1)
         assert keeper.turns == turns
+        keeper.may_go_on.clear()
         view = keeper.first(10)
-        assert view is not None and view.facts["turn"] == turns + 1
+        assert view is not None and view.facts["turn"] == turns, "the old ones, at once"
+        assert view.is_old
+        keeper.may_go_on.set()
+        wait_until(lambda: keeper.turns > turns)
 
 
 def test_a_folder_that_was_cleaned_away_is_made_again() -> None:

@@ -57,8 +57,8 @@ def experiments(request: Request) -> Response:
         name: states.snapshot.counts(name) for name in FILTERS if name not in ("person", "cause")
     }
     return site.page(
-        request, "experiments", query=query, found=found, choices=choices, states_at=states.at,
-        problem=states.problem, link=lambda **changes: queries.link_of(query, **changes),
+        request, "experiments", query=query, found=found, choices=choices, states=states,
+        link=lambda **changes: queries.link_of(query, **changes),
         without=lambda name: queries.without(query, name),
         sort=lambda name: queries.sorted_by(query, ExperimentOrder(name)),
     )  # fmt: skip

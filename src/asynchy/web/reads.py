@@ -115,6 +115,11 @@ class DashboardReader:
                 f"The states are of {moment(states.at)}, and no newer ones could be derived: "
                 f"{states.problem}"
             )
+        elif states.is_old:
+            yield Problem(
+                f"The states are of {moment(states.at)}; newer ones are being derived",
+                "load the page again in some seconds",
+            )
         if states.facts["lost"] is not None:
             yield Problem(*states.facts["lost"])
         yield from self._of_portal(states, live.now)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,6 @@ _LOOKED = 180.0
 """Seconds after a look for which the states are kept up to date."""
 _TICK = 0.2
 _KEPT = 3
-_OLD_WAIT = 3.0
-"""Seconds that a page waits for new states if nobody has looked for long."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,11 @@ class StateView:
         """Of when the states are."""
         return datetime.fromisoformat(self.facts["at"])
 
+    @property
+    def is_old(self) -> bool:
+        """Whether nobody had looked for so long that they are not to be taken for the present."""
+        return (datetime.now(UTC) - self.at).total_seconds() > _LOOKED
+
 
 class SnapshotKeeper:
     """Has the states derived by another process, in turns. Safe to use from several threads."""
@@ -57,7 +60,6 @@ class SnapshotKeeper:
         self._wanted = True
         self._begun = self._ended = 0
         """The number of the latest turn that has begun, and ended."""
-        self._derived_at = 0.0
         self._ending = False
         self._thread = threading.Thread(target=self._work, daemon=True)
 
@@ -79,18 +81,14 @@ class SnapshotKeeper:
             return self._view
 
     def first(self, seconds: float) -> StateView | None:
-        """The newest states; wait for some seconds if there are none, or nobody has looked lately.
+        """The newest states, at once, however old; wait for some seconds if there are none.
 
-        None: there are none yet.
+        None: there are none yet. Old ones, if nobody has looked for long, have newer ones derived.
         """
         with self._changed:
             self._looked = time.monotonic()
             if self._view is None:
                 self._changed.wait_for(lambda: self._view or self.problem, seconds)
-            elif time.monotonic() - self._derived_at > _LOOKED:
-                self._wanted = True
-                number = self._begun + 1
-                self._changed.wait_for(lambda: self._ended >= number, min(seconds, _OLD_WAIT))
             return self._view
 
     def renew(self, seconds: float) -> None:
@@ -124,7 +122,6 @@ class SnapshotKeeper:
         with self._changed:
             if view is not None:
                 self._view = view
-                self._derived_at = time.monotonic()
             elif self._view is not None:
                 self._view = StateView(self._view.snapshot, self._view.facts, problem)
             self.problem = problem
