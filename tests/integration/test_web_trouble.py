@@ -125,3 +125,23 @@ def test_a_form_that_is_too_large_is_refused_before_it_is_read(site: Site) -> No
     form = {"form_key": site.browser.form_key(), "reason": "x" * 20_000}
     answer = site.browser.post("/actions/pause", form)
     assert answer.status == 403 and b"the form is too large" in answer.data
+
+
+def test_a_catalogue_that_is_gone_is_named_and_no_token_counts_as_wrong(site: Site) -> None:
+    home, bearer = site.home, {"Authorization": f"Bearer {site.token}"}
+    files = sorted(home.place.glob("catalogue.db*"), reverse=True)
+    gone = home.place / "gone"
+    gone.mkdir()
+    for file in files:
+        file.rename(gone / file.name)
+    said = f"there is no catalogue at {home.catalogue_path}".encode()
+    try:
+        answers = [site.browser.get(path) for path in PAGES]
+        answers += [site.new().get(path, **bearer) for path in ("/metrics", "/api/v1/status")]
+        answers += [site.new().post("/login", {"token": token}) for token in [site.token, "x"] * 6]
+        assert [(one.status, said in one.data) for one in answers] == [(503, True)] * len(answers)
+    finally:
+        for file in reversed(files):
+            (gone / file.name).rename(file)
+    assert site.new().post("/login", {"token": "wrong"}).status == 403, "not 429"
+    assert site.browser.get("/").status == 200

@@ -117,6 +117,21 @@ class Catalogue:
         return cls(Database.open_readonly(address), writing=False)
 
     @classmethod
+    def open_existing(cls, address: CatalogueAddress) -> Catalogue:
+        """Open for reading alone.
+
+        Raises:
+            CatalogueError: there is none, or as `open_readonly`.
+        """
+        if not cls.exists(address):
+            raise CatalogueError(
+                f"there is no catalogue at {address}",
+                hint="look whether it was moved, or its disk is not mounted; `asynchy catalogue "
+                "restore` puts a backup there; of a new installation, `mxsync --execute` makes it",
+            )
+        return cls.open_readonly(address)
+
+    @classmethod
     def preview(cls, address: CatalogueAddress) -> Catalogue:
         """For reading alone; of an older version or the original's, what `open` would make of it.
 

@@ -66,10 +66,16 @@ class DashboardReader:
 
     @property
     def catalogue(self) -> Catalogue:
-        """The catalogue, for reading alone: no writer waits for it."""
+        """The catalogue, for reading alone: no writer waits for it.
+
+        One that is gone is never taken for an empty one, in which no token would count.
+        """
         with self._lock:
-            if self._catalogue is None or time.monotonic() - self._opened > _REOPEN:
-                self._catalogue = Catalogue.open_readonly(self._settings.catalogue_address)
+            address = self._settings.catalogue_address
+            is_gone = isinstance(address, Path) and not address.exists()
+            if self._catalogue is None or is_gone or time.monotonic() - self._opened > _REOPEN:
+                self._catalogue = None
+                self._catalogue = Catalogue.open_existing(address)
                 self._opened = time.monotonic()
             return self._catalogue
 

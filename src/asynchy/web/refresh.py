@@ -49,11 +49,14 @@ def refresh(config: str, target: str) -> float:
     Raises:
         ConfigError: the config cannot be used.
         IgnoreListError: `ignore.yml` cannot be used.
-        CatalogueError: the catalogue cannot be read, or the snapshot not be written.
+        CatalogueError: the catalogue is gone or cannot be read, or the snapshot not be written.
     """
-    began = time.monotonic()
     settings = load(Path(config)).settings
-    catalogue = Catalogue.open_readonly(settings.catalogue_address)
+    return _write(settings, Catalogue.open_existing(settings.catalogue_address), config, target)
+
+
+def _write(settings: Settings, catalogue: Catalogue, config: str, target: str) -> float:
+    began = time.monotonic()
     now = datetime.now(UTC)
     state_files = read_state_files(settings, write=False)
     found, policy = states(settings, catalogue, state_files.entries, now)
@@ -93,10 +96,15 @@ def refresh(config: str, target: str) -> float:
 
 @contextmanager
 def states_now(config: Path) -> Iterator[StateView]:
-    """The states, derived here and now, for a command that needs them once. Raises as `refresh`."""
+    """The states, derived here and now, for a command that needs them once.
+
+    Raises as `refresh`; without a catalogue there are no experiments.
+    """
     folder = ScratchFolder()
     path = folder.path / "states.db"
-    refresh(str(config), str(path))
+    settings = load(config).settings
+    catalogue = Catalogue.open_readonly(settings.catalogue_address)
+    _write(settings, catalogue, str(config), str(path))
     snapshot = StateSnapshot(path)
     yield StateView(snapshot, snapshot.facts(), None)
 

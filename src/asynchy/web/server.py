@@ -15,6 +15,7 @@ from pathlib import Path
 
 import uvicorn
 
+from asynchy.catalogue import Catalogue
 from asynchy.config import load
 from asynchy.errors import ListenRefused
 from asynchy.runtime.periodic import notify
@@ -50,7 +51,8 @@ def serve(config: Path, said: Callable[[str], None]) -> None:
     key = session_key(key_path(settings.catalogue_path))
     keeper = SnapshotKeeper(config)
     reader = DashboardReader(config, keeper)
-    reader.live()  # a catalogue that cannot be read is said before anybody looks
+    # One that cannot be read is said before anybody looks; one that is not there yet, on each page.
+    Catalogue.open_readonly(settings.catalogue_address)
     site = Site(reader, Gate(settings.web, reader, Sessions(key)), templates())
     with _listening(settings.web.listen) as listener, keeper.running():
         said(_address(settings.web.listen, settings.web.url, listener))
