@@ -54,6 +54,14 @@ def test_metrics_say_what_the_states_say(states: StateView) -> None:
     assert found["asynchy_doctor_failed_checks"] == 1
 
 
+def test_experiments_of_unknown_size_are_counted_beside_the_bytes(states: StateView) -> None:
+    found = values(metrics_text(LIVE, states, DOCTOR))
+    assert found['asynchy_at_risk_bytes{within="past"}'] == 30, "of another one"
+    assert found['asynchy_at_risk_unknown_size_experiments{within="past"}'] == 1
+    assert found['asynchy_left_bytes{beamline="mx"}'] == 0
+    assert found['asynchy_left_unknown_size_experiments{beamline="mx"}'] == 1
+
+
 def test_what_is_not_known_is_left_out_and_not_zero() -> None:
     live = LiveView(NOW, None, (), None, (), ())
     found = values(metrics_text(live, None, None))

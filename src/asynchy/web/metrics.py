@@ -121,10 +121,16 @@ def _of_states(states: StateView) -> Iterable[Metric]:
     left = GaugeMetricFamily(
         "asynchy_left_bytes", "Bytes still to come, as far as known.", labels=["beamline"]
     )
+    unknown = GaugeMetricFamily(
+        "asynchy_left_unknown_size_experiments",
+        "Experiments still to come of unknown size, which those bytes leave out.",
+        labels=["beamline"],
+    )
     for one in totals:
         home.add_metric([one.name], one.bytes)
         left.add_metric([one.name], one.left_bytes)
-    yield from (home, left)
+        unknown.add_metric([one.name], one.unknown)
+    yield from (home, left, unknown)
     yield from _at_risk(states)
     yield _gauge(
         "asynchy_damaged_files",
@@ -157,10 +163,16 @@ def _at_risk(states: StateView) -> Iterable[Metric]:
     size = GaugeMetricFamily(
         "asynchy_at_risk_bytes", "Their bytes, as far as known.", labels=["within"]
     )
+    unknown = GaugeMetricFamily(
+        "asynchy_at_risk_unknown_size_experiments",
+        "Those of them of unknown size, which those bytes leave out.",
+        labels=["within"],
+    )
     for band in found.bands:
         number.add_metric([band.name], band.experiments)
         size.add_metric([band.name], band.bytes)
-    yield from (number, size)
+        unknown.add_metric([band.name], band.unknown)
+    yield from (number, size, unknown)
 
 
 def _of_forecast(states: StateView) -> Iterable[Metric]:
