@@ -141,6 +141,8 @@ def test_every_experiment_without_a_project_has_a_suggestion_if_its_people_are_k
 ) -> None:
     home = MadeHome(place, Program(place))
     home.experiment("1a", person="Bragg", also=("Hodgkin",))
+    for epn in ("1b", "2a", "6a"):
+        home.experiment(epn, person="Franklin")
     for letter in string.ascii_lowercase:
         for proposal, person in (("3", "Bragg"), ("4", "Hodgkin"), ("5", "Perutz")):
             home.experiment(f"{proposal}{letter}", person=person)
@@ -148,11 +150,12 @@ def test_every_experiment_without_a_project_has_a_suggestion_if_its_people_are_k
     with home.serving() as browser:
         rows = json.loads(browser.log_in(token).get("/experiments.json?state=unowned").data)
     found = {(row["proposal"], row["suggestion"], row["suggestion_reason"]) for row in rows}
-    assert len(rows) == 78
+    assert len(rows) == 79
     assert found == {
         (3, "ny79", "the same principal scientist as 1a, which belongs to ny79"),
         (4, "ny79", "1 of its people measured for 1a, which belongs to ny79"),
         (5, None, None),
+        (6, None, "the same principal scientist has measured for kx12, ny79"),
     }
 
 

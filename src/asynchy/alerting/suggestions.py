@@ -26,14 +26,20 @@ class ProjectSuggestions:
         self._projects = epn_cap_map
         self._led: dict[str, Visit] = {}
         """By principal scientist the latest visit."""
+        self._projects_led: defaultdict[str, set[str]] = defaultdict(set)
         self._by_person: defaultdict[str, list[Visit]] = defaultdict(list)
         """By person the visits, the latest first."""
         known = (visit for visit in visits if visit.epn.proposal in epn_cap_map)
         for visit in sorted(known, key=lambda one: (one.start, one.epn), reverse=True):
             if visit.principal is not None and visit.principal.email:
                 self._led.setdefault(_key(visit.principal), visit)
+                self._projects_led[_key(visit.principal)].add(epn_cap_map[visit.epn.proposal])
             for person in {_key(one) for one in _all(visit) if one.email}:
                 self._by_person[person].append(visit)
+
+    def projects_led(self, principal: Person) -> list[str]:
+        """The projects for which somebody was principal scientist, by name."""
+        return sorted(self._projects_led.get(_key(principal), ()))
 
     def of(self, principal: Person | None, scientists: Iterable[Person]) -> Suggestion | None:
         """The project of the same principal scientist's latest visit; else of most of its people.

@@ -68,3 +68,4 @@ class ExperimentSummary:
     suggestion: str
     """The project that it probably belongs to, if it has none."""
     suggestion_reason: str
+    """Why that one; without a suggestion, between which projects a person has to choose."""

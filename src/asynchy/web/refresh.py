@@ -222,6 +222,11 @@ def _suggestions(
     made: dict[Experiment, Suggestion] = {}
     for item in unowned:
         principal = item.record.principal
+        led = known.projects_led(principal) if principal else []
+        if len(led) > 1:  # which one it is, a person has to say
+            reason = f"the same principal scientist has measured for {', '.join(led)}"
+            made[item.experiment] = Suggestion("", reason)
+            continue
         suggestion = known.of(principal, [principal] if principal else [])
         if suggestion is not None:
             made[item.experiment] = suggestion
