@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from asynchy.web import server
 from simulator.compare import compare_trees
 from simulator.config import write_config
 from simulator.experiments import mx_experiment
@@ -309,3 +310,9 @@ def test_the_alert_rules_fire_when_they_should_and_no_sooner() -> None:
         cwd=DEPLOY / "prometheus", capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_the_dashboard_may_open_more_files_than_it_takes_connections() -> None:
+    unit = (DEPLOY / "asynchy-web.service").read_text(encoding="utf-8")
+    limit = next(line for line in unit.splitlines() if line.startswith("LimitNOFILE="))
+    assert int(limit.partition("=")[2]) >= 2 * server._CONNECTIONS
