@@ -44,7 +44,7 @@ class LoopbackCluster:
         command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", host]
         command += ["--no-dashboard", "--scheduler-file", str(self.scheduler_file)]
         self._start("scheduler", [*command, *(arguments or ("--port", "0"))])
-        self._wait(self.scheduler_file.exists)
+        self._wait(self._has_address)
 
     def start_worker(self, name: str, *options: str, scheduler: str | None = None) -> None:
         """Start one, and wait until the scheduler has it; `scheduler`: another address of it."""
@@ -110,6 +110,13 @@ class LoopbackCluster:
         while not ready():
             assert time.monotonic() < deadline, self.logs()
             time.sleep(0.02)
+
+    def _has_address(self) -> bool:
+        """Whether the scheduler has written its file whole: it is empty for a moment."""
+        try:
+            return bool(self.address)
+        except (FileNotFoundError, ValueError):
+            return False
 
     def logs(self) -> str:
         """What all of them have logged."""
