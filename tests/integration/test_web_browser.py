@@ -239,6 +239,7 @@ def test_a_session_that_ends_says_so_and_a_login_leads_back(site: Site) -> None:
         note = page.get_by_text("This page is not kept up to date now.")
         assert not note.is_visible()
         note.wait_for()  # the events end with the session
+        page.get_by_label("Project of 3").fill("ny79")  # none is suggested
         page.get_by_role("button", name="Assign").click()
         page.get_by_label("Project of 3").wait_for(state="detached")
         assert page.get_by_text("Nothing was done: your session has ended.").is_visible()
