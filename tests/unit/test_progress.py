@@ -55,6 +55,13 @@ def test_bytes_that_an_earlier_run_left_are_done_and_did_not_arrive(left: int, m
     assert (board.running()[A].done, board.moved) == (100, moved)
 
 
+def test_a_first_report_that_has_files_is_of_bytes_that_arrived() -> None:
+    board = ProgressBoard()
+    board.begin(A, listing_diff(100))
+    board.arrived(A, 100, 1)  # all at once, by an engine that reported nothing before
+    assert board.moved == 100
+
+
 def test_what_is_fetched_again_comes_on_top() -> None:
     board = ProgressBoard()
     board.plan(100)

@@ -16,7 +16,7 @@ from asynchy.model.verification import Recorded
 OnProgress = Callable[[int, int], None]
 """Called with the bytes and the files that have arrived so far.
 
-The first call comes before anything is fetched; its bytes are those that an earlier run left.
+The first call, if it has no files, has the bytes that an earlier run left.
 """
 
 

@@ -193,13 +193,13 @@ class ProgressBoard:
     def arrived(self, copy: Copy, received: int, files: int) -> None:
         """So many bytes and files of a transfer are at home, or have been read.
 
-        The first report of a transfer says what an earlier run left.
+        The first report of a transfer, if it has no files, says what an earlier run left.
         """
         heartbeat.beat()
         with self._lock:
             meter = self._meters[copy]
             meter.files_done = min(files, meter.files)
-            if meter.is_new and not meter.doing:
+            if meter.is_new and not meter.doing and not files:
                 meter.start_at(received)
             meter.is_new = False
             earlier = meter.done
