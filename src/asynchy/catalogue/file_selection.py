@@ -34,7 +34,7 @@ class Selection:
         return count, int(size)
 
     def paths(self, limit: int) -> frozenset[bytes]:
-        """The paths of some of them, so many at most."""
+        """The paths of some of them, up to a limit."""
         query = select(held.c.path).select_from(self.rows).where(self.wanted).limit(limit)
         with self.database.looking() as db:
             return frozenset(map(bytes, db.scalars(query)))

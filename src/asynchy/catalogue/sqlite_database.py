@@ -265,7 +265,7 @@ def _check_ours(path: Path) -> None:
     try:
         with opened_foreign(path) as db:
             names = db.names()
-    except ImportRefused:  # there is none yet, or whoever opens it finds out what is wrong
+    except ImportRefused:  # there is none yet, or opening it reports the error
         return
     check_names(path, names)
 

@@ -1,4 +1,4 @@
-"""One run of an engine that fetches over SFTP, as its coordinator does it, whoever moves the bytes.
+"""One run of an engine that fetches over SFTP, as its coordinator does it, on one host or several.
 
 Folders are made, files that are missing are found and cut, what was fetched in ranges is noted and
 put in its place, and all is dated at the end: once, by one process.
